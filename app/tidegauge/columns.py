@@ -1,0 +1,262 @@
+"""Rows to columns: a chunk of one version's events as numpy arrays, with types, bounds and bins judged per column."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.events import Nested, Prediction, Scalar
+from tidegauge.profile.category import MISMATCH_CODE, MISSING_CODE, CategoryColumn
+from tidegauge.profile.data import RESULT_CLASS, RESULT_NUMBERS, DataColumns
+from tidegauge.profile.numeric import NumericColumns
+from tidegauge.profile.outcome import LOG_CLIP, OutcomeColumns
+from tidegauge.profile.schema import Schema, bin_codes
+from tidegauge.spec import FeatureSpec, ModelSpec, class_name
+
+VALUE_FEATURE = "\x00value"
+SCORE_FEATURE = "\x00score"
+CLASS_FEATURE = "\x00class"
+"""Names under which a schema carries the bins of the prediction itself beside those of the features."""
+
+_NUMBER_TYPES = frozenset((float, type(None)))
+_TEXT_TYPES = frozenset((str, type(None)))
+
+
+class _Codes(dict[Any, int]):
+    """Numbers values in the order they are first asked for; ``names`` has their class names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: dict[str, int] = {}
+
+    def __missing__(self, value: Any) -> int:
+        code = MISSING_CODE if value is None else self.names.setdefault(class_name(value), len(self.names))
+        self[value] = code
+        return code
+
+
+def class_codes(values: Iterable[Any]) -> tuple[NDArray[np.int64], list[str]]:
+    """Codes (n) of class values and the class names they stand for; None is MISSING_CODE."""
+    codes = _Codes()
+    return np.fromiter(map(codes.__getitem__, values), np.int64), list(codes.names)
+
+
+def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema | None) -> DataColumns:
+    """The data side of some predictions of one version."""
+    features = [event.features for event in events]
+    numbers: list[tuple[str, list[Scalar]]] = []
+    texts: list[tuple[str, list[Scalar]]] = []
+    unexpected: list[tuple[int, str]] = []
+    dropped = {name for name, f in spec.features.items() if f.pii == "drop"}
+    if schema is None:
+        for name in sorted(frozenset().union(*features) - dropped):  # type: ignore[arg-type]
+            column = [row.get(name) for row in features]  # type: ignore[union-attr]
+            declared = spec.features.get(name, FeatureSpec()).type
+            kinds = set(map(type, column)) - {type(None)}
+            if declared == "number" or (declared is None and (not kinds or float in kinds)):
+                numbers.append((name, column))
+            if declared in ("category", "boolean") or (declared is None and kinds - {float}):
+                texts.append((name, column))
+    else:
+        present = 0
+        for name in schema.edges:
+            if name[0] != "\x00":
+                column = [row.get(name) for row in features]  # type: ignore[union-attr]
+                present += len(column) - column.count(None)
+                numbers.append((name, column))
+        for name in schema.values:
+            if name[0] != "\x00":
+                column = [row.get(name) for row in features]  # type: ignore[union-attr]
+                present += len(column) - column.count(None)
+                texts.append((name, column))
+        if sum(map(len, features)) != present:  # type: ignore[arg-type]
+            known = {*schema.edges, *schema.values, *dropped}
+            unexpected = [(i, name) for i, row in enumerate(features) for name in row or () if name not in known]
+    request_ids = [event.request_id for event in events]
+    error = np.fromiter((event.error is not None for event in events), bool, len(events))
+    given = [_given(event) for event in events]
+    absent = np.fromiter((value is None for value in given), bool, len(events))
+    scoreless = np.fromiter((e.score is None or e.prediction is None for e in events), bool, len(events))
+    return DataColumns(
+        _numbers(numbers, spec, schema),
+        [_category(name, column, spec, schema) for name, column in texts],
+        _results(events, given, spec, schema),
+        _classes(given, spec, schema),
+        error,
+        absent & scoreless & ~error,
+        unexpected,
+        request_ids,
+    )
+
+
+def _given(event: Prediction) -> Any:
+    value = event.prediction
+    return None if value is msgspec.UNSET or event.error is not None else value
+
+
+def _numbers(columns: list[tuple[str, list[Scalar]]], spec: ModelSpec, schema: Schema | None) -> NumericColumns:
+    names = tuple(name for name, _ in columns)
+    rows = len(columns[0][1]) if columns else 0
+    x = np.empty((len(columns), rows))
+    mismatch: NDArray[np.bool_] | None = None
+    outside: NDArray[np.bool_] | None = None
+    for f, (name, column) in enumerate(columns):
+        kinds = set(map(type, column))
+        if kinds <= _NUMBER_TYPES:
+            x[f] = column
+            continue
+        x[f] = [value if type(value) is float else np.nan for value in column]
+        if schema is not None or spec.features.get(name, FeatureSpec()).type == "number":
+            if mismatch is None:
+                mismatch = np.zeros(x.shape, bool)
+            mismatch[f] = [type(value) not in _NUMBER_TYPES for value in column]
+    for f, name in enumerate(names):
+        low, high = _bounds(name, spec)
+        if low is not None or high is not None:
+            flags = np.zeros(rows, bool)
+            if low is not None:
+                flags |= x[f] < low
+            if high is not None:
+                flags |= x[f] > high
+            if outside is None:
+                outside = np.zeros(x.shape, bool)
+            outside[f] = flags
+    bins = None
+    if schema is not None:
+        bins = np.stack([bin_codes(x[f], schema.edges[name]) for f, name in enumerate(names)]) if names else None
+    return NumericColumns(names, x, mismatch, outside, bins, schema.id if schema else None)
+
+
+def _bounds(name: str, spec: ModelSpec) -> tuple[float | None, float | None]:
+    feature = spec.features.get(name)
+    return (feature.min, feature.max) if feature else (None, None)
+
+
+def _category(name: str, column: list[Scalar], spec: ModelSpec, schema: Schema | None) -> CategoryColumn:
+    feature = spec.features.get(name, FeatureSpec())
+    known = frozenset(feature.values) if feature.values is not None else schema.values.get(name) if schema else None
+    declared = feature.type in ("category", "boolean")
+    kinds = set(map(type, column))
+    if not kinds <= _TEXT_TYPES:
+        text_only = schema is not None and name in schema.texts
+        undecided = schema is None and not declared
+        refused: tuple[type, ...] = (Nested, float, bool) if text_only else (Nested, float) if undecided else (Nested,)
+        # Before a baseline settles the type, numbers beside texts are counted as numbers, not as mismatches.
+        code = MISSING_CODE if undecided else MISMATCH_CODE
+        flags = np.fromiter((isinstance(value, refused) for value in column), bool, len(column))
+        column = [None if isinstance(value, Nested) else value for value in column]
+    else:
+        code, flags = MISSING_CODE, None
+    if feature.pii == "hash":
+        column = [None if v is None else hashlib.blake2b(class_name(v).encode(), digest_size=8).hexdigest() for v in column]
+    codes, values = class_codes(column)
+    if flags is not None:
+        codes[flags] = code
+    return CategoryColumn(name, codes, values, known)
+
+
+def _results(events: Sequence[Prediction], given: list[Any], spec: ModelSpec, schema: Schema | None) -> NumericColumns:
+    x = np.full((len(RESULT_NUMBERS), len(events)), np.nan)
+    for row, name in enumerate(RESULT_NUMBERS[:4]):
+        column = list(map(attrgetter(name), events))
+        if column.count(None) < len(column):
+            x[row] = column
+    if spec.task != "binary" and spec.task != "multiclass":
+        x[4] = [v if isinstance(v, int | float) and not isinstance(v, bool) else np.nan for v in given]
+    bins = None
+    if schema is not None:
+        bins = np.zeros(x.shape, np.int64)
+        for row, name in ((0, SCORE_FEATURE), (4, VALUE_FEATURE)):
+            if name in schema.edges:
+                bins[row] = bin_codes(x[row], schema.edges[name])
+    return NumericColumns(RESULT_NUMBERS, x, None, None, bins, schema.id if schema else None)
+
+
+def _classes(given: list[Any], spec: ModelSpec, schema: Schema | None) -> CategoryColumn:
+    if spec.task == "regression":
+        return CategoryColumn(RESULT_CLASS, np.full(len(given), MISSING_CODE), [], None)
+    codes, values = class_codes(given)
+    known = schema.values.get(CLASS_FEATURE) if schema else None
+    return CategoryColumn(RESULT_CLASS, codes, values, known)
+
+
+class OutcomeRow(msgspec.Struct, gc=False):
+    """One outcome to be added (sign 1) or taken back (-1). ``first``: the first label of its prediction, the one the
+    online detectors are fed. ``tie`` orders equal times alike whatever the partitioning."""
+
+    context: int
+    ts: float
+    value: int | float | str | bool | None
+    score: float | None
+    probabilities: dict[str, float | None] | None
+    label: int | float | str | bool | None
+    business: dict[str, float] | None
+    label_ts: float
+    sign: int
+    first: bool
+    tie: int
+
+
+def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColumns:
+    """The outcome side of some outcomes of one version."""
+    n = len(rows)
+    labels = [row.label for row in rows]
+    predicted: Sequence[str | None] = [None] * n
+    actual: Sequence[str | None] = predicted
+    numbers = None
+    if spec.task != "regression":
+        predicted, actual = _class_names(row.value for row in rows), _class_names(labels)
+    if spec.task in (None, "regression"):
+        numbers = np.array([[_as_number(row.value) for row in rows], [_as_number(label) for label in labels]])
+    score = np.array([row.score for row in rows], np.float64)
+    positive = np.full(n, -1)
+    if spec.task in (None, "binary"):
+        positive = np.fromiter(
+            (-1 if name is None else name == spec.positive_label for name in actual), np.int64, n
+        )
+    loss = None
+    if spec.task in (None, "multiclass") and any(row.probabilities for row in rows):
+        loss = np.array([_log_loss(row.probabilities, name) for row, name in zip(rows, actual, strict=True)])
+    kpis = sorted(frozenset().union(*(row.business for row in rows if row.business)))
+    business = {
+        kpi: np.array([row.business.get(kpi, np.nan) if row.business else np.nan for row in rows]) for kpi in kpis
+    }
+    return OutcomeColumns(
+        np.fromiter((row.sign for row in rows), np.int64, n),
+        np.fromiter((label is not None for label in labels), bool, n),
+        predicted,
+        actual,
+        numbers,
+        score,
+        positive,
+        loss,
+        business,
+        np.fromiter((row.label_ts - row.ts for row in rows), np.float64, n),
+    )
+
+
+def _class_names(values: Iterable[Any]) -> list[str | None]:
+    known: dict[Any, str | None] = {None: None}
+    out = []
+    for value in values:
+        name = known.get(value)
+        if name is None and value is not None:
+            name = known[value] = class_name(value)
+        out.append(name)
+    return out
+
+
+def _as_number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan
+
+
+def _log_loss(probabilities: dict[str, float | None] | None, actual: str | None) -> float:
+    if not probabilities or actual is None:
+        return np.nan
+    return float(-np.log(np.clip(probabilities.get(actual) or 0.0, LOG_CLIP, 1 - LOG_CLIP)))

@@ -1,0 +1,84 @@
+"""Interned contexts: which version and segment a prediction belongs to, as one small number in the join's state."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidegauge.delta import Segment
+from tidegauge.errors import EventError
+from tidegauge.events import Prediction, model_of
+from tidegauge.profile.category import OTHER
+from tidegauge.spec import ModelSpec, class_name
+from tidegauge.stage import Store
+
+MAX_SEGMENT_VALUES = 200
+MAX_CONTEXTS = 100_000
+MAX_VERSIONS = 1000
+PREFIX = b"c"
+
+
+class Context(msgspec.Struct, array_like=True, frozen=True):
+    """One combination of model version and segment values (only of the dimensions the spec names)."""
+
+    model: str
+    version: str
+    values: Segment
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Context).decode
+
+
+class Contexts:
+    """The contexts of one join task, numbered in the order they came, kept in its store under ``c<number>``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.by_id: list[Context] = []
+        self._ids: dict[Context, int] = {}
+        self._values: dict[tuple[str, str], set[str]] = {}
+        self._versions: set[tuple[str, str]] = set()
+        for _, raw in store.scan(PREFIX):
+            self._admit(_decode(raw))
+
+    def id_of(self, event: Prediction, model: str, spec: ModelSpec) -> int:
+        """The number of the event's context; a new one is numbered and stored.
+
+        Raises EventError (too_many_versions).
+        """
+        if (model, event.model_version) not in self._versions and len(self._versions) >= MAX_VERSIONS:
+            raise EventError("too_many_versions", f"more than {MAX_VERSIONS} model versions in one partition")
+        given = event.segments
+        if isinstance(given, str):
+            given = {"segment": given}
+        values = []
+        for dimension in dict.fromkeys(d for breakdown in spec.segments for d in breakdown):
+            value = given.get(dimension) if given else None
+            if value is not None:
+                values.append((dimension, self._bounded(model, dimension, class_name(value))))
+        context = Context(model, event.model_version, tuple(values))
+        number = self._ids.get(context)
+        if number is None:
+            if len(self.by_id) >= MAX_CONTEXTS:
+                context = Context(model, event.model_version, tuple((d, OTHER) for d, _ in values))
+                number = self._ids.get(context)
+            if number is None:
+                number = len(self.by_id)
+                self._store.put(PREFIX + number.to_bytes(4, "big"), _encode(context))
+                self._admit(context)
+        return number
+
+    def _bounded(self, model: str, dimension: str, value: str) -> str:
+        seen = self._values.get((model, dimension), ())
+        return value if value in seen or len(seen) < MAX_SEGMENT_VALUES else OTHER
+
+    def _admit(self, context: Context) -> None:
+        self._ids[context] = len(self.by_id)
+        self.by_id.append(context)
+        self._versions.add((context.model, context.version))
+        for dimension, value in context.values:
+            self._values.setdefault((context.model, dimension), set()).add(value)
+
+
+def model_of_event(event: Prediction) -> str:
+    return event.model or model_of(event.model_version)

@@ -1,0 +1,56 @@
+"""What the join stage tells the monitor stage, once a checkpoint and model: the internal topic's wire format."""
+
+from __future__ import annotations
+
+import msgspec
+
+Segment = tuple[tuple[str, str], ...]
+"""A segment's (dimension, value) pairs in the order of the spec; () is the whole model."""
+
+
+class ProfileDelta(msgspec.Struct, array_like=True, frozen=True):
+    """What one checkpoint adds to one pane of one version and segment: packed profiles, each None where untouched."""
+
+    version: str
+    segment: Segment
+    pane: int
+    data: bytes | None = None
+    outcome: bytes | None = None
+
+
+class Samples(msgspec.Struct, array_like=True, frozen=True):
+    """Single values for the online detectors, one stream of one version and segment.
+
+    ``times`` (n) float64: event time of arrival (label ``ts`` for outcomes, prediction ``ts`` otherwise); ``ties`` (n)
+    uint32, to order equal times alike whatever the partitioning; ``values`` (n) float64. Raw little-endian arrays.
+    """
+
+    version: str
+    segment: Segment
+    stream: str
+    times: bytes
+    ties: bytes
+    values: bytes
+
+
+class Delta(msgspec.Struct, array_like=True, frozen=True):
+    """One message. ``model`` "" is a heartbeat: it only says how the join task stands.
+
+    ``watermark`` and ``label_watermark``: the largest prediction and label ``ts`` this join task has seen for the
+    model. ``now``: wall clock of the join task's checkpoint. ``idle``: its input is exhausted and has been for a
+    while, so that it must not hold event time back.
+    """
+
+    partition: int
+    model: str
+    now: float
+    idle: bool
+    watermark: float = 0.0
+    label_watermark: float = 0.0
+    profiles: tuple[ProfileDelta, ...] = ()
+    samples: tuple[Samples, ...] = ()
+    roles: dict[str, str] = {}
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Delta).decode

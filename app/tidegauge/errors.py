@@ -1,0 +1,51 @@
+"""Every error tidegauge raises on purpose.
+
+    TidegaugeError
+    ├── SpecError        a model spec that cannot be used; carries file, line and member
+    ├── BaselineError    reference data or a baseline that cannot be used
+    ├── EventError       an event that goes to the dead letters; carries one of the documented reasons
+    ├── BrokerError      the laptop broker could not be had, started or stopped
+    └── StreamError      the Kafka side refuses to go on
+        ├── TopicError   topics that do not fit each other
+        └── FencedError  another worker owns this task now
+
+Messages say what was wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class TidegaugeError(Exception):
+    """The root: catch this to catch everything tidegauge raises on purpose."""
+
+
+class SpecError(TidegaugeError):
+    """A model spec that cannot be used."""
+
+
+class BaselineError(TidegaugeError):
+    """Reference data or a baseline that cannot be used."""
+
+
+class EventError(TidegaugeError):
+    """An event that belongs in the dead letters, for ``reason`` (see ``events.REASONS``)."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class BrokerError(TidegaugeError):
+    """The laptop broker could not be had, started or stopped."""
+
+
+class StreamError(TidegaugeError):
+    """The Kafka side refuses to go on."""
+
+
+class TopicError(StreamError):
+    """Topics that are missing or do not fit each other."""
+
+
+class FencedError(StreamError):
+    """Another worker has taken this task over; nothing of ours was written."""

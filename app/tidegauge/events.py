@@ -1,0 +1,250 @@
+"""Wire formats of what services send: predictions and labels, decoded and judged one record at a time or in chunks.
+
+The fast path decodes into typed structs. Whatever it refuses goes through ``json`` and explicit checks, which know how
+to take NaN tokens, nested feature values and lone surrogates, and which name the reason where a record is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from tidegauge.errors import EventError
+from tidegauge.stage import InputRecord
+
+REASONS = {
+    "not_json": "the value is not UTF-8 JSON, or is nested too deeply to be an event",
+    "not_an_object": "the value is JSON but not an object",
+    "missing_member": "a required member is absent or null",
+    "wrong_type": "a member of the event itself has the wrong type",
+    "bad_request_id": "request_id is not 1-256 characters of valid text",
+    "bad_timestamp": "ts is negative, not finite, after the year 9999, not RFC 3339, or a day ahead of its record",
+    "too_large": "the record is larger than the documented bound",
+    "too_many_features": "the event has more features than the documented bound",
+    "too_many_versions": "the models and versions seen exceed the documented bound",
+}
+"""Every value the header ``reason`` of a dead letter can have, and what it means."""
+
+MAX_RECORD_BYTES = 1 << 20
+MAX_FEATURES = 2000
+MAX_TS = 253402300799.0
+MAX_AHEAD_SECONDS = 86400.0
+
+Scalar = float | str | bool | None
+
+
+class Nested:
+    """Stands for a feature value that is a list or an object: a type mismatch whatever the feature's type."""
+
+
+class Prediction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """One prediction event as sent. ``ts`` is a float once decoded; ``latency_ms`` in milliseconds."""
+
+    request_id: str
+    ts: float | str
+    model_version: str
+    model: str | None = None
+    prediction: int | float | str | bool | None | msgspec.UnsetType = msgspec.UNSET
+    score: float | None = None
+    confidence: float | None = None
+    features: dict[str, Scalar] | None = None
+    features_summary: dict[str, Scalar] | None = None
+    segments: dict[str, Scalar] | str | None = None
+    segment: dict[str, Scalar] | str | None = None
+    latency_ms: float | None = None
+    error: str | None = None
+    cost: float | None = None
+    role: str | None = None
+    attributions: dict[str, float | None] | None = None
+    probabilities: dict[str, float | None] | None = None
+
+
+class Label(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """One label event as sent. ``ts``: when the outcome became known, a float once decoded."""
+
+    request_id: str
+    ts: float | str
+    label: int | float | str | bool | None = None
+    business: dict[str, float | bool | None] | None = None
+    model: str | None = None
+
+
+Event = TypeVar("Event", Prediction, Label)
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A refused record, why, and in words."""
+
+    record: InputRecord
+    reason: str
+    message: str
+
+
+class Decoder(Generic[Event]):
+    """Decodes chunks of records of one kind of event.
+
+    ``unknown`` counts the accepted events that carried members the contract does not know.
+    """
+
+    def __init__(self, kind: type[Event]) -> None:
+        self._kind = kind
+        self._strict: Callable[[bytes], Event] = msgspec.json.Decoder(kind).decode
+        self._members = frozenset(kind.__struct_fields__)
+        self.unknown = 0
+
+    def chunk(self, records: Sequence[InputRecord]) -> tuple[list[Event], list[InputRecord], list[DeadLetter]]:
+        """The accepted events, the record of each, and the refused ones; together they are all of ``records``."""
+        strict = self._strict
+        events: list[Event] = []
+        accepted: list[InputRecord] = []
+        dead: list[DeadLetter] = []
+        for record in records:
+            value = record.value
+            try:
+                if value is None or len(value) > MAX_RECORD_BYTES:
+                    event = self._careful(value)
+                else:
+                    try:
+                        event = strict(value)
+                    except (msgspec.MsgspecError, RecursionError, UnicodeError, ValueError):
+                        event = self._careful(value)
+                ts = event.ts
+                if type(ts) is not float:
+                    ts = event.ts = timestamp(ts)
+                # One comparison chain for the common case: in range, and not far ahead of a stamped record.
+                if not 0.0 <= ts <= MAX_TS:
+                    raise EventError("bad_timestamp", f"ts {ts} is outside the years 1970 to 9999")
+                if ts > record.timestamp / 1000 + MAX_AHEAD_SECONDS and record.timestamp >= 0:
+                    raise EventError("bad_timestamp", f"ts {ts} is more than a day ahead of its record's timestamp")
+                if not 0 < len(event.request_id) <= 256:
+                    raise EventError("bad_request_id", "request_id must have 1 to 256 characters")
+                self._check(event)
+            except EventError as error:
+                dead.append(DeadLetter(record, error.reason, str(error)))
+            else:
+                events.append(event)
+                accepted.append(record)
+        return events, accepted, dead
+
+    def _check(self, event: Any) -> None:
+        if self._kind is Prediction:
+            if event.features is None:
+                event.features = event.features_summary or {}
+            if event.segments is None:
+                event.segments = event.segment
+            if len(event.features) > MAX_FEATURES:
+                raise EventError("too_many_features", f"{len(event.features)} features, at most {MAX_FEATURES}")
+            if not event.model_version:
+                raise EventError("missing_member", "model_version is empty")
+        elif event.label is None and not event.business:
+            raise EventError("missing_member", "a label event needs label or business")
+
+    def _careful(self, value: bytes | None) -> Event:
+        if value is None:
+            raise EventError("not_json", "the record has no value")
+        if len(value) > MAX_RECORD_BYTES:
+            raise EventError("too_large", f"{len(value)} bytes, at most {MAX_RECORD_BYTES}")
+        try:
+            members = json.loads(value.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise EventError("not_json", f"the value cannot be read as JSON: {error}") from None
+        if not isinstance(members, dict):
+            raise EventError("not_an_object", f"the value is {_json_type(members)}, an event is an object")
+        known = {name: members[name] for name in members if name in self._members}
+        self.unknown += len(known) < len(members)
+        for name in ("request_id", "ts", *(("model_version",) if self._kind is Prediction else ())):
+            if known.get(name) is None:
+                raise EventError("missing_member", f"{name} is missing")
+        request_id = known["request_id"]
+        if isinstance(request_id, str) and _clean_text(request_id) != request_id:
+            raise EventError("bad_request_id", "request_id is not valid text (a lone surrogate)")
+        if isinstance(known["ts"], int | float) and not isinstance(known["ts"], bool):
+            known["ts"] = timestamp(known["ts"])
+        for name in ("features", "features_summary"):
+            if isinstance(known.get(name), dict):
+                known[name] = {_clean_text(k): _feature(v) for k, v in known[name].items()}
+        features = {name: known.pop(name) for name in ("features", "features_summary") if isinstance(known.get(name), dict)}
+        try:
+            event = msgspec.convert(_clean(known), self._kind)
+        except msgspec.ValidationError as error:
+            raise EventError("wrong_type", str(error)) from None
+        for name, value_ in features.items():
+            setattr(event, name, value_)
+        return event
+
+
+def timestamp(ts: float | int | str) -> float:
+    """Unix seconds of a ``ts`` member: a number, or RFC 3339 text with its offset.
+
+    >>> timestamp("2025-09-27T00:00:00Z")
+    1758931200.0
+
+    Raises EventError (bad_timestamp).
+    """
+    try:
+        if isinstance(ts, str):
+            moment = datetime.fromisoformat(ts)
+            if moment.tzinfo is None:
+                raise EventError("bad_timestamp", f"ts {ts[:40]!r} has no offset; RFC 3339 wants Z or +hh:mm")
+            return moment.timestamp()
+        seconds = float(ts)
+    except (ValueError, OverflowError):
+        raise EventError("bad_timestamp", f"ts {str(ts)[:40]!r} is neither Unix seconds nor RFC 3339") from None
+    if not math.isfinite(seconds):
+        raise EventError("bad_timestamp", "ts is not finite")
+    return seconds
+
+
+def model_of(version: str) -> str:
+    """The model a version belongs to where the event does not say: what stands before the last colon.
+
+    >>> model_of("churn_xgb:3"), model_of("churn")
+    ('churn_xgb', 'churn')
+    """
+    return version.rpartition(":")[0] or version
+
+
+def _clean_text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _feature(value: Any) -> Any:
+    if isinstance(value, str):
+        return _clean_text(value)
+    if isinstance(value, dict | list):
+        return Nested()
+    if isinstance(value, bool) or value is None:
+        return value
+    return _number(value)
+
+
+def _number(value: int | float) -> float | None:
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _clean(value: Any) -> Any:
+    """The same JSON value with NaN and infinities (huge integers too) as null and text that UTF-8 can carry."""
+    if isinstance(value, str):
+        return _clean_text(value)
+    if isinstance(value, dict):
+        return {_clean_text(k): _clean(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_clean(v) for v in value]
+    if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**63):
+        return _number(value)
+    return value
+
+
+def _json_type(value: Any) -> str:
+    if isinstance(value, list):
+        return "a list"
+    return "null" if value is None else f"a {type(value).__name__}"

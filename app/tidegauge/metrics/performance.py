@@ -1,0 +1,149 @@
+"""Performance numbers from an outcome profile: classification, probabilities, regression, business KPIs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.profile.outcome import (
+    CALIBRATED,
+    CALIBRATION_BINS,
+    NEGATIVE,
+    POSITIVE,
+    SCORE_BINS,
+    OutcomeProfile,
+    confusion_counts,
+)
+from tidegauge.spec import Task
+
+
+def performance(outcome: OutcomeProfile, task: Task | None, positive: str) -> dict[str, Any]:
+    """The ``performance`` member of a record; {} where nothing can be said."""
+    if task == "regression" or (task is None and not outcome.confusion):
+        return regression(outcome)
+    cells = list(confusion_counts(outcome.confusion))
+    numbers = classification(cells, positive if task != "multiclass" else None)
+    if task == "multiclass":
+        counted = outcome.sum("class_log_loss_count")
+        if counted:
+            numbers["log_loss"] = outcome.sum("class_log_loss") / counted
+        return numbers
+    return {**numbers, **probabilities(outcome)}
+
+
+def classification(cells: list[tuple[str, str, int]], positive: str | None) -> dict[str, Any]:
+    """Accuracy, precision, recall and F1 of (predicted, actual, count) cells: of class ``positive``, or with None macro
+    averages and each class's own. An undefined ratio (nothing predicted, nothing actual) is left out, but counts as 0 in
+    an average, as in scikit-learn."""
+    total = sum(count for _, _, count in cells)
+    if not total:
+        return {}
+    numbers: dict[str, Any] = {"accuracy": sum(c for p, a, c in cells if p == a) / total}
+    if positive is not None:
+        return numbers | _of_class(cells, positive)
+    classes = sorted({p for p, _, _ in cells} | {a for _, a, _ in cells})
+    each = {name: _of_class(cells, name) for name in classes}
+    for measure in ("precision", "recall", "f1"):
+        numbers[measure] = sum(of.get(measure, 0.0) for of in each.values()) / len(classes)
+    numbers["classes"] = each
+    return numbers
+
+
+def _of_class(cells: list[tuple[str, str, int]], name: str) -> dict[str, float]:
+    hit = sum(c for p, a, c in cells if p == name == a)
+    predicted = sum(c for p, _, c in cells if p == name)
+    actual = sum(c for _, a, c in cells if a == name)
+    numbers = {}
+    if predicted:
+        numbers["precision"] = hit / predicted
+    if actual:
+        numbers["recall"] = hit / actual
+    if predicted + actual:
+        numbers["f1"] = 2 * hit / (predicted + actual)
+    return numbers
+
+
+def roc_auc(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> float | None:
+    """Area under the ROC curve of two score histograms (B, ascending scores); ties counted half. None with one class.
+
+    >>> roc_auc(np.array([0, 1, 1]), np.array([1, 1, 0]))
+    0.875
+    """
+    p, n = int(positives.sum()), int(negatives.sum())
+    if p <= 0 or n <= 0:
+        return None
+    below = np.cumsum(negatives) - negatives
+    return float((positives * (below + 0.5 * negatives)).sum() / (p * n))
+
+
+def probabilities(outcome: OutcomeProfile) -> dict[str, float]:
+    """AUC, log loss, Brier score and expected calibration error (10 equal-width bins)."""
+    positives = outcome.histograms.dense(POSITIVE, SCORE_BINS)
+    negatives = outcome.histograms.dense(NEGATIVE, SCORE_BINS)
+    scored = int(positives.sum() + negatives.sum())
+    if scored <= 0:
+        return {}
+    numbers = {"log_loss": outcome.sum("log_loss") / scored, "brier": outcome.sum("brier") / scored}
+    auc = roc_auc(positives, negatives)
+    if auc is not None:
+        numbers["roc_auc"] = auc
+    true = outcome.histograms.dense(CALIBRATED + CALIBRATION_BINS, CALIBRATION_BINS)
+    score_sums = np.array([outcome.sum(f"score_{b}") for b in range(CALIBRATION_BINS)])
+    numbers["ece"] = float(np.abs(true - score_sums).sum() / scored)
+    return numbers
+
+
+def regression(outcome: OutcomeProfile) -> dict[str, float]:
+    """MAE, RMSE, MAPE (a ratio, rows with actual 0 left out), R² and bias (mean of predicted - actual)."""
+    n = outcome.sum("errors")
+    if n <= 0:
+        return {}
+    squares = outcome.sum("squares")
+    numbers = {
+        "mae": outcome.sum("absolute") / n,
+        "rmse": math.sqrt(squares / n),
+        "bias": outcome.sum("error_sum") / n,
+    }
+    if outcome.sum("relative_count"):
+        numbers["mape"] = outcome.sum("relative") / outcome.sum("relative_count")
+    spread = outcome.sum("actual_squares") - outcome.sum("actual_sum") ** 2 / n
+    if spread > 0:
+        numbers["r2"] = 1.0 - squares / spread
+    return numbers
+
+
+def business(outcome: OutcomeProfile) -> dict[str, dict[str, float]]:
+    """Sum, mean and count of each KPI."""
+    numbers = {}
+    for name in outcome.sums:
+        if name.startswith("kpi_count:"):
+            kpi = name.removeprefix("kpi_count:")
+            count = outcome.sum(name)
+            if count > 0:
+                total = outcome.sum(f"kpi_sum:{kpi}")
+                numbers[kpi] = {"sum": total, "mean": total / count, "count": round(count)}
+    return dict(sorted(numbers.items()))
+
+
+def fairness(segments: dict[str, OutcomeProfile], task: Task | None, positive: str, min_count: int) -> dict[str, float]:
+    """Largest minus smallest accuracy, selection rate and true positive rate over a dimension's values (value →
+    outcomes) with at least ``min_count`` labels; a gap needs two such values."""
+    if task == "regression":
+        return {}
+    rates: dict[str, list[float]] = {"accuracy_gap": [], "selection_rate_gap": [], "true_positive_rate_gap": []}
+    for outcome in segments.values():
+        cells = list(confusion_counts(outcome.confusion))
+        total = sum(count for _, _, count in cells)
+        if total < min_count or not total:
+            continue
+        rates["accuracy_gap"].append(sum(c for p, a, c in cells if p == a) / total)
+        if task != "multiclass":
+            rates["selection_rate_gap"].append(sum(c for p, _, c in cells if p == positive) / total)
+            actual = sum(c for _, a, c in cells if a == positive)
+            if actual:
+                hit = sum(c for p, a, c in cells if p == a == positive)
+                rates["true_positive_rate_gap"].append(hit / actual)
+    return {name: max(values) - min(values) for name, values in rates.items() if len(values) >= 2}

@@ -1,0 +1,236 @@
+"""The metrics record: everything the contract's record says of one (model, version, segment, window)."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidegauge.baseline import Baseline
+from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
+from tidegauge.metrics import distance
+from tidegauge.metrics.performance import business, performance
+from tidegauge.profile import distinct
+from tidegauge.profile.category import CategorySummary
+from tidegauge.profile.data import DataProfile
+from tidegauge.profile.numeric import NumericBlock
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.schema import BIN_COUNT
+from tidegauge.spec import ModelSpec
+
+MIN_TESTED = 20
+"""A distance's p-value is not computed for fewer values than this."""
+
+
+class Window(msgspec.Struct, frozen=True):
+    """One tumbling window: its length's name (``5m``), and its start and end in Unix seconds."""
+
+    length: str
+    start: float
+    end: float
+
+
+def iso(seconds: float) -> str:
+    """RFC 3339 in UTC.
+
+    >>> iso(1758931200.0)
+    '2025-09-27T00:00:00Z'
+    """
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds").replace("+00:00", "Z")
+
+
+def numbers(
+    data: DataProfile, outcome: OutcomeProfile, spec: ModelSpec, baseline: Baseline | None, seconds: float | None
+) -> dict[str, Any]:
+    """The members of a record that follow from the profiles alone. ``seconds``: the window's length, for rates."""
+    record: dict[str, Any] = {"predictions": data.predictions, "labels": outcome.labels}
+    if data.predictions:
+        record["coverage"] = outcome.labels / data.predictions
+    delays = {q: outcome.delay_quantile(p) for q, p in (("p50", 0.5), ("p95", 0.95))}
+    if delays["p50"] is not None:
+        record["label_delay_seconds"] = delays
+    record["system"] = system(data, seconds)
+    record["data"] = data_numbers(data, baseline)
+    record["prediction"] = prediction(data, spec, baseline)
+    for name, value in (
+        ("performance", performance(outcome, spec.task, spec.positive_label)),
+        ("business", business(outcome)),
+    ):
+        if value:
+            record[name] = value
+    return record
+
+
+def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
+    """Error ratio, throughput, latency quantiles (milliseconds) and cost."""
+    numbers: dict[str, Any] = {}
+    if data.predictions:
+        numbers["error_ratio"] = data.errors / data.predictions
+    if seconds:
+        numbers["predictions_per_second"] = data.predictions / seconds
+    row = data.results.index("latency_ms")
+    if row is not None and data.results.count[row]:
+        p50, p95, p99 = data.results.kll[row].get_quantiles([0.5, 0.95, 0.99], True)
+        numbers["latency_ms"] = {"p50": p50, "p95": p95, "p99": p99}
+    row = data.results.index("cost")
+    if row is not None and data.results.count[row]:
+        mean = float(data.results.mean[row])
+        numbers["cost"] = {"sum": mean * int(data.results.count[row]), "mean": mean}
+    return numbers
+
+
+def data_numbers(data: DataProfile, baseline: Baseline | None) -> dict[str, Any]:
+    """Every feature's numbers, and the features that are missing altogether or that nobody expected."""
+    features: dict[str, Any] = {}
+    for name in sorted({*data.features.names, *data.categories}):
+        row = data.features.index(name)
+        category = data.categories.get(name)
+        if row is not None and (category is None or category.count <= data.features.count[row]):
+            other = 0 if category is None else category.count
+            features[name] = number_feature(data.features, row, name, baseline, other)
+        elif category is not None:
+            other = 0 if row is None else int(data.features.count[row])
+            features[name] = category_feature(category, name, baseline, other)
+    numbers: dict[str, Any] = {"features": features}
+    if baseline is not None:
+        numbers["missing_features"] = [
+            name
+            for name, of in features.items()
+            if of.get("missing_ratio") == 1.0 and _was_present(name, baseline.data)
+        ]
+    numbers["unexpected_features"] = sorted(data.unexpected)
+    return numbers
+
+
+def _was_present(name: str, data: DataProfile) -> bool:
+    row = data.features.index(name)
+    return (row is not None and data.features.count[row] > 0) or data.categories.get(name, CategorySummary()).count > 0
+
+
+def number_feature(
+    block: NumericBlock, row: int, name: str, baseline: Baseline | None, mistyped: int = 0
+) -> dict[str, Any]:
+    """One number's summary. Ratios are of all events, ``out_of_range_ratio`` of the values."""
+    count = int(block.count[row])
+    missing, mismatch = int(block.missing[row]) - mistyped, int(block.mismatch[row]) + mistyped
+    total = count + missing + mismatch
+    numbers: dict[str, Any] = {"count": total}
+    if not total:
+        return numbers
+    numbers["missing_ratio"], numbers["type_mismatch_ratio"] = missing / total, mismatch / total
+    if not count:
+        return numbers
+    numbers["out_of_range_ratio"] = int(block.out_of_range[row]) / count
+    if len(block.distinct[row]):
+        numbers["distinct"] = distinct.estimate(block.distinct[row])
+    numbers["mean"] = float(block.mean[row])
+    numbers["std"] = math.sqrt(max(float(block.m2[row]), 0.0) / count)
+    numbers["min"], numbers["max"] = float(block.low[row]), float(block.high[row])
+    numbers["p50"] = block.kll[row].get_quantiles([0.5], True)[0]
+    if baseline is not None and name in baseline.schema.edges:
+        numbers |= number_drift(block, row, baseline.data.features, name, baseline, name)
+    return {name: value for name, value in numbers.items() if not isinstance(value, float) or math.isfinite(value)}
+
+
+def number_drift(
+    block: NumericBlock, row: int, reference: NumericBlock, reference_name: str, baseline: Baseline, edges_name: str
+) -> dict[str, Any]:
+    """PSI, JS, KS, Wasserstein and a p-value of one number against its baseline; ``bins`` says where the bins came
+    from a sketch rather than from exact counts."""
+    place = reference.index(reference_name)
+    if place is None or not reference.count[place] or not block.count[row]:
+        return {}
+    edges = baseline.schema.edges[edges_name]
+    numbers: dict[str, Any] = {}
+    if block.bins is not None and block.edges_id == baseline.schema.id:
+        current = block.bins[row]
+    else:
+        current = distance.sketch_bins(block.kll[row], edges, int(block.missing[row]), BIN_COUNT)
+        numbers["bins"] = "sketch"
+    if reference.bins is not None and reference.edges_id == baseline.schema.id:
+        before = reference.bins[place]
+    else:
+        before = distance.sketch_bins(reference.kll[place], edges, int(reference.missing[place]), BIN_COUNT)
+    numbers |= binned_drift(current, before)
+    numbers["ks"], numbers["wasserstein"] = distance.sketch_distances(block.kll[row], reference.kll[place])
+    return numbers
+
+
+def binned_drift(current: Any, before: Any) -> dict[str, Any]:
+    """PSI, JS and p-value of two bin counts (B)."""
+    if not current.sum() or not before.sum():
+        return {}
+    numbers = {"psi": distance.psi(current, before), "js": distance.jensen_shannon(current, before)}
+    if min(current.sum(), before.sum()) >= MIN_TESTED:
+        p_value = distance.chi_square_p(current, before)
+        if p_value is not None:
+            numbers["p_value"] = p_value
+    return numbers
+
+
+def category_feature(
+    summary: CategorySummary, name: str, baseline: Baseline | None, mistyped: int = 0
+) -> dict[str, Any]:
+    """One category's summary. Ratios are of all events, ``unseen_ratio`` of the values."""
+    count = summary.count
+    missing, mismatch = summary.missing - mistyped, summary.mismatch + mistyped
+    total = count + missing + mismatch
+    numbers: dict[str, Any] = {"count": total}
+    if not total:
+        return numbers
+    numbers["missing_ratio"], numbers["type_mismatch_ratio"] = missing / total, mismatch / total
+    if not count:
+        return numbers
+    numbers["unseen_ratio"] = summary.unseen / count
+    numbers["distinct"] = distinct.estimate(summary.distinct)
+    if baseline is not None and name in baseline.schema.values:
+        reference = baseline.data.categories.get(name)
+        if reference is not None:
+            numbers |= category_drift(summary, missing, reference, sorted(baseline.schema.values[name]))
+    return numbers
+
+
+def category_drift(
+    summary: CategorySummary, missing: int, reference: CategorySummary, values: list[str]
+) -> dict[str, Any]:
+    """PSI, JS and p-value over each of the baseline's values, the unseen and the missing."""
+    known = [summary.counts.get(value, 0) for value in values]
+    before = [reference.counts.get(value, 0) for value in values]
+    return binned_drift(
+        np.array([*known, summary.count - sum(known), missing]),
+        np.array([*before, reference.count - sum(before), reference.missing]),
+    )
+
+
+def prediction(data: DataProfile, spec: ModelSpec, baseline: Baseline | None) -> dict[str, Any]:
+    """What the model says: scores, classes, abstentions, and their drift against the baseline."""
+    numbers: dict[str, Any] = {}
+    answered = data.predictions - data.errors
+    if answered:
+        numbers["abstain_ratio"] = data.abstained / answered
+    for source, member in (("score", "mean_score"), ("confidence", "mean_confidence"), ("value", "mean_value")):
+        row = data.results.index(source)
+        if row is not None and data.results.count[row]:
+            numbers[member] = float(data.results.mean[row])
+    classes = data.result_class
+    if classes.count and spec.task in (None, "binary"):
+        numbers["positive_ratio"] = classes.counts.get(spec.positive_label, 0) / classes.count
+    if classes.count and spec.task == "multiclass":
+        numbers["class_ratio"] = {name: count / classes.count for name, count in sorted(classes.counts.items())}
+    if baseline is None:
+        return numbers
+    for source, name in (("score", SCORE_FEATURE), ("value", VALUE_FEATURE)):
+        row = data.results.index(source)
+        if row is not None and name in baseline.schema.edges and data.results.count[row]:
+            drift = number_drift(data.results, row, baseline.data.results, source, baseline, name)
+            return numbers | drift
+    if CLASS_FEATURE in baseline.schema.values and classes.count:
+        values = sorted(baseline.schema.values[CLASS_FEATURE])
+        numbers |= category_drift(classes, 0, baseline.data.result_class, values)
+    return numbers
+
+

@@ -1,0 +1,1 @@
+"""Mergeable summaries, one kind a file."""

@@ -1,0 +1,147 @@
+"""The data side of a profile: what predictions say when they are made. It only ever grows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.profile.category import CategoryColumn, CategorySummary, merge_all
+from tidegauge.profile.numeric import NumericBlock, NumericColumns
+
+MAX_UNEXPECTED = 100
+MAX_EXAMPLES = 5
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+RESULT_NUMBERS = ("score", "confidence", "latency_ms", "cost", "value")
+"""The numbers of the event itself; ``value`` is the prediction of a regression."""
+RESULT_CLASS = "class"
+
+
+class DataColumns:
+    """A chunk of one version's predictions, column-wise (n rows).
+
+    ``error`` and ``abstained`` are (n) booleans; ``unexpected`` lists (row, feature name); ``request_ids`` (n).
+    """
+
+    __slots__ = ("abstained", "categories", "error", "features", "request_ids", "result_class", "results", "unexpected")
+
+    def __init__(
+        self,
+        features: NumericColumns,
+        categories: list[CategoryColumn],
+        results: NumericColumns,
+        result_class: CategoryColumn,
+        error: NDArray[np.bool_],
+        abstained: NDArray[np.bool_],
+        unexpected: list[tuple[int, str]],
+        request_ids: list[str],
+    ) -> None:
+        self.features, self.categories = features, categories
+        self.results, self.result_class = results, result_class
+        self.error, self.abstained = error, abstained
+        self.unexpected, self.request_ids = unexpected, request_ids
+
+    def group(self, order: NDArray[np.intp], starts: NDArray[np.intp], whole: bool) -> list[DataProfile]:
+        """One profile for each run of rows; distinct values and examples only for the ``whole`` model."""
+        sizes = np.diff(np.append(starts, len(order))).tolist()
+        errors = np.add.reduceat(self.error[order], starts, dtype=np.int64).tolist()
+        abstained = np.add.reduceat(self.abstained[order], starts, dtype=np.int64).tolist()
+        features = self.features.group(order, starts, whole)
+        results = self.results.group(order, starts, False)
+        classes = self.result_class.group(order, starts)
+        columns = [(c.name, c.group(order, starts)) for c in self.categories]
+        profiles = []
+        for g, size in enumerate(sizes):
+            profile = DataProfile()
+            profile.predictions, profile.errors, profile.abstained = size, errors[g], abstained[g]
+            profile.features, profile.results = features[g], results[g]
+            profile.categories = {name: summaries[g] for name, summaries in columns}
+            profile.result_class = classes[g]
+            profiles.append(profile)
+        if self.unexpected:
+            self._note_unexpected(order, starts, profiles)
+        if whole:
+            self._note_examples(order, starts, profiles)
+        return profiles
+
+    def _note_unexpected(
+        self, order: NDArray[np.intp], starts: NDArray[np.intp], profiles: list[DataProfile]
+    ) -> None:
+        place = np.full(int(order.max()) + 1, -1)
+        place[order] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
+        for row, name in self.unexpected:
+            if row < len(place) and place[row] >= 0:
+                profiles[place[row]].note_unexpected(name, 1)
+
+    def _note_examples(self, order: NDArray[np.intp], starts: NDArray[np.intp], profiles: list[DataProfile]) -> None:
+        flags: list[tuple[str, NDArray[np.bool_]]] = [("system.error_ratio", self.error)]
+        for name, row in zip(self.features.names, range(len(self.features.names)), strict=True):
+            if self.features.mismatch is not None:
+                flags.append((f"data.features.{name}.type_mismatch_ratio", self.features.mismatch[row]))
+            if self.features.out_of_range is not None:
+                flags.append((f"data.features.{name}.out_of_range_ratio", self.features.out_of_range[row]))
+        ends = np.append(starts[1:], len(order))
+        for what, flag in flags:
+            if flag.any():
+                sorted_flag = flag[order]
+                for g, (a, b) in enumerate(zip(starts, ends, strict=True)):
+                    rows = order[a + np.flatnonzero(sorted_flag[a:b])[:MAX_EXAMPLES]]
+                    if len(rows):
+                        profiles[g].examples[what] = [self.request_ids[r] for r in rows]
+
+
+class DataProfile:
+    """Counts and sketches of some predictions of one version: a value, built, merged, packed and compared."""
+
+    __slots__ = (
+        "abstained", "categories", "errors", "examples", "features", "predictions", "result_class", "results",
+        "unexpected",
+    )
+
+    def __init__(self) -> None:
+        self.predictions = self.errors = self.abstained = 0
+        self.features, self.results = NumericBlock(), NumericBlock()
+        self.categories: dict[str, CategorySummary] = {}
+        self.result_class = CategorySummary()
+        self.unexpected: dict[str, int] = {}
+        self.examples: dict[str, list[str]] = {}
+
+    def note_unexpected(self, name: str, count: int) -> None:
+        if name in self.unexpected or len(self.unexpected) < MAX_UNEXPECTED:
+            self.unexpected[name] = self.unexpected.get(name, 0) + count
+
+    def merge(self, other: DataProfile) -> None:
+        rows, other_rows = self.predictions, other.predictions
+        self.features.merge(other.features, rows, other_rows)
+        self.results.merge(other.results, rows, other_rows)
+        merge_all(self.categories, other.categories, rows, other_rows)
+        self.result_class.merge(other.result_class)
+        self.predictions += other.predictions
+        self.errors += other.errors
+        self.abstained += other.abstained
+        for name, count in other.unexpected.items():
+            self.note_unexpected(name, count)
+        for what, ids in other.examples.items():
+            self.examples[what] = sorted({*self.examples.get(what, ()), *ids})[:MAX_EXAMPLES]
+
+    def pack(self) -> bytes:
+        return _encode([
+            self.predictions, self.errors, self.abstained, self.features.pack(), self.results.pack(),
+            {name: summary.pack() for name, summary in self.categories.items()}, self.result_class.pack(),
+            self.unexpected, self.examples,
+        ])  # fmt: skip
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> DataProfile:
+        profile = cls()
+        packed: list[Any] = _decode(raw)
+        profile.predictions, profile.errors, profile.abstained = packed[:3]
+        profile.features, profile.results = NumericBlock.unpack(packed[3]), NumericBlock.unpack(packed[4])
+        profile.categories = {name: CategorySummary.unpack(p) for name, p in packed[5].items()}
+        profile.result_class = CategorySummary.unpack(packed[6])
+        profile.unexpected, profile.examples = packed[7], packed[8]
+        return profile

@@ -1,0 +1,54 @@
+"""Distinct values by the K minimum values of a hash (Bar-Yossef et al. 2002): exact up to K, mergeable, ordered nowhere.
+
+Chosen over HyperLogLog because a sorted array of the smallest hashes is built column-wise in numpy, merges to the same
+bits in any order, and is exact where it matters most (categories, codes). Standard error 1/sqrt(K - 2): 4.4 %.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+K = 512
+_SPAN = 2.0**64
+
+
+def hash_numbers(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """64-bit hashes of doubles (the splitmix64 finaliser over their bits; -0.0 as 0.0)."""
+    x = np.ascontiguousarray(values + 0.0).view(np.uint64).copy()
+    with np.errstate(over="ignore"):
+        x ^= x >> np.uint64(30)
+        x *= np.uint64(0xBF58476D1CE4E5B9)
+        x ^= x >> np.uint64(27)
+        x *= np.uint64(0x94D049BB133111EB)
+        x ^= x >> np.uint64(31)
+    return x
+
+
+def hash_texts(values: Iterable[str]) -> NDArray[np.uint64]:
+    """64-bit BLAKE2b hashes of texts."""
+    raw = b"".join(hashlib.blake2b(v.encode("utf-8", "replace"), digest_size=8).digest() for v in values)
+    return np.frombuffer(raw, np.uint64)
+
+
+def smallest(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The sketch of some hashes: the K smallest distinct ones, ascending."""
+    return np.unique(hashes)[:K]
+
+
+def merge(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return np.union1d(a, b)[:K]
+
+
+def estimate(sketch: NDArray[np.uint64]) -> int:
+    """The number of distinct values: exact below K, else (K - 1) / the K-th smallest hash.
+
+    >>> estimate(smallest(hash_numbers(np.array([1.0, 2.0, 2.0]))))
+    2
+    """
+    if len(sketch) < K:
+        return len(sketch)
+    return round((K - 1) / (float(sketch[-1]) / _SPAN))

@@ -1,0 +1,255 @@
+"""The outcome side of a profile: what labels say. Additive counters only, so that a correction takes the old outcome
+back exactly and a window that late labels change is restated to the last bit.
+
+Scores are counted on a grid of relative precision (128 steps an octave away from 0 and from 1, down to 2**-16), so that
+scores crowded near 0, as in fraud, are told apart; AUC from it is within 1e-3 of exact (ties counted half).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.profile import counts, sums
+from tidegauge.profile.counts import SparseCounts
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+STEPS, OCTAVES = 128, 16
+SCORE_BINS = 2 * STEPS * OCTAVES
+CALIBRATION_BINS = 10
+DELAY_BINS = 640
+DELAY_STEPS = 64
+"""Label delays: bin 0 up to 1 s, then 64 bins a decade (3.7 % wide) up to 10**9.9 s."""
+
+NEGATIVE, POSITIVE, CALIBRATED, DELAYS, SPACE = (
+    0,
+    SCORE_BINS,
+    2 * SCORE_BINS,
+    2 * SCORE_BINS + 2 * CALIBRATION_BINS,
+    2 * SCORE_BINS + 2 * CALIBRATION_BINS + DELAY_BINS,
+)
+"""Where each histogram begins in the joint key space: scores of negatives and positives, the ten calibration bins of
+negatives and of positives, label delays."""
+
+LOG_CLIP = 1e-15
+
+
+def score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The bin (0 to SCORE_BINS - 1, ascending with the score) of scores in [0, 1], shape (n)."""
+    upper = scores >= 0.5
+    tail = np.where(upper, 1.0 - scores, scores)
+    mantissa, exponent = np.frexp(np.maximum(tail, 2.0 ** -(OCTAVES + 1)))
+    # tail = mantissa * 2**exponent, mantissa in [0.5, 1): STEPS equal steps between one power of two and the next.
+    step = np.minimum(((mantissa - 0.5) * 2 * STEPS).astype(np.int64), STEPS - 1)
+    place = np.clip((exponent.astype(np.int64) + OCTAVES) * STEPS + step, 0, STEPS * OCTAVES - 1)
+    return np.where(upper, SCORE_BINS - 1 - place, place)
+
+
+def delay_bins(delays: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The bin of label delays in seconds, shape (n); negative delays (a label stamped before) are bin 0."""
+    return np.clip(np.ceil(np.log10(np.maximum(delays, 1.0)) * DELAY_STEPS), 0, DELAY_BINS - 1).astype(np.int64)
+
+
+def delay_of_bin(bin_: int) -> float:
+    """The upper edge of a delay bin in seconds."""
+    return float(10.0 ** (bin_ / DELAY_STEPS))
+
+
+class OutcomeColumns:
+    """A chunk of one version's outcomes, column-wise (n rows), each to be added (``sign`` 1) or taken back (-1).
+
+    ``predicted`` and ``actual`` are class names or None, ``numbers`` predicted and actual as numbers (2, n) or NaN,
+    ``score`` and ``positive`` the probability of the positive class and whether it came true (-1 where unknown);
+    ``log_loss`` the multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds.
+    """
+
+    __slots__ = ("actual", "business", "delay", "labelled", "log_loss", "numbers", "positive", "predicted", "score", "sign")
+
+    def __init__(
+        self,
+        sign: NDArray[np.int64],
+        labelled: NDArray[np.bool_],
+        predicted: Sequence[str | None],
+        actual: Sequence[str | None],
+        numbers: NDArray[np.float64] | None,
+        score: NDArray[np.float64],
+        positive: NDArray[np.int64],
+        log_loss: NDArray[np.float64] | None,
+        business: dict[str, NDArray[np.float64]],
+        delay: NDArray[np.float64],
+    ) -> None:
+        self.sign, self.labelled = sign, labelled
+        self.predicted, self.actual = predicted, actual
+        self.numbers, self.score, self.positive = numbers, score, positive
+        self.log_loss, self.business, self.delay = log_loss, business, delay
+
+    def terms(self) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Per row: the terms of the exact sums by name, and (row, key, weight) of the histogram entries."""
+        n = len(self.sign)
+        sign = self.sign.astype(np.float64)
+        terms: dict[str, NDArray[np.float64]] = {"labels": sign * self.labelled}
+        rows = np.arange(n)
+        entry_rows, entry_keys = [rows], [DELAYS + delay_bins(self.delay)]
+        scored = np.flatnonzero((self.positive >= 0) & (self.score >= 0.0) & (self.score <= 1.0))
+        if len(scored):
+            p, y, s = self.score[scored], self.positive[scored], sign[scored]
+            tenth = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+            entry_rows += [scored, scored]
+            entry_keys += [
+                np.where(y == 1, POSITIVE, NEGATIVE) + score_bins(p),
+                CALIBRATED + y * CALIBRATION_BINS + tenth,
+            ]
+            clipped = np.clip(p, LOG_CLIP, 1 - LOG_CLIP)
+            for name, values in (
+                ("brier", (p - y) ** 2),
+                ("log_loss", -np.log(np.where(y == 1, clipped, 1 - clipped))),
+                *((f"score_{b}", np.where(tenth == b, p, 0.0)) for b in np.unique(tenth).tolist()),
+            ):
+                terms[name] = np.zeros(n)
+                terms[name][scored] = s * values
+        if self.log_loss is not None:
+            terms["class_log_loss"] = sign * self.log_loss
+            terms["class_log_loss_count"] = sign * ~np.isnan(self.log_loss)
+        if self.numbers is not None:
+            self._regression(terms, sign)
+        for kpi, values in self.business.items():
+            terms[f"kpi_count:{kpi}"] = sign * ~np.isnan(values)
+            terms[f"kpi_sum:{kpi}"] = sign * values
+            terms[f"kpi_squares:{kpi}"] = sign * values * values
+        row = np.concatenate(entry_rows)
+        return terms, row, np.concatenate(entry_keys), self.sign[row]
+
+    def _regression(self, terms: dict[str, NDArray[np.float64]], sign: NDArray[np.float64]) -> None:
+        assert self.numbers is not None
+        predicted, actual = self.numbers
+        error = predicted - actual
+        both = sign * ~np.isnan(error)
+        truth = np.where(np.isnan(error), np.nan, actual)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = np.where(actual != 0, np.abs(error / actual), np.nan)
+        terms["errors"] = both
+        terms["error_sum"], terms["absolute"], terms["squares"] = sign * error, sign * np.abs(error), sign * error * error
+        terms["relative"], terms["relative_count"] = sign * relative, sign * ~np.isnan(relative)
+        terms["actual_sum"], terms["actual_squares"] = sign * truth, sign * truth * truth
+
+
+class OutcomeProfile:
+    """What became of some predictions of one version.
+
+    ``sums`` exact sums by name (see ``profile.sums``), ``histograms`` the joint sparse histogram, ``confusion``
+    "predicted\\x1factual" → count.
+    """
+
+    __slots__ = ("confusion", "histograms", "sums")
+
+    def __init__(self) -> None:
+        self.sums: dict[str, int] = {}
+        self.histograms = SparseCounts()
+        self.confusion: dict[str, int] = {}
+
+    @property
+    def labels(self) -> int:
+        """Labelled predictions (a label event with business values only is no label)."""
+        return self.sums.get("labels", 0) >> sums.UNIT_BITS
+
+    def sum(self, name: str) -> float:
+        return sums.total(self.sums.get(name, 0))
+
+    def merge(self, other: OutcomeProfile) -> None:
+        sums.add(self.sums, other.sums)
+        sums.add(self.confusion, other.confusion)
+        self.histograms.merge(other.histograms)
+
+    def empty(self) -> bool:
+        return not (self.sums or self.confusion or len(self.histograms.keys))
+
+    def delay_counts(self) -> NDArray[np.int64]:
+        return self.histograms.dense(DELAYS, DELAY_BINS)
+
+    def delay_quantile(self, q: float) -> float | None:
+        """Label delay in seconds below which a share ``q`` of the outcomes came in, within 3.7 %."""
+        return quantile_of_delays(self.delay_counts(), q)
+
+    def pack(self) -> bytes:
+        return _encode([sums.pack(self.sums), self.histograms.pack(), self.confusion])
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> OutcomeProfile:
+        profile = cls()
+        packed: list[Any] = _decode(raw)
+        profile.sums = sums.unpack(packed[0])
+        profile.histograms = SparseCounts.unpack(packed[1])
+        profile.confusion = packed[2]
+        return profile
+
+
+def quantile_of_delays(delays: NDArray[np.int64], q: float) -> float | None:
+    total = int(delays.sum())
+    if total <= 0:
+        return None
+    return delay_of_bin(int(np.searchsorted(np.cumsum(delays), math.ceil(q * total))))
+
+
+class OutcomeGroups:
+    """Groups the rows of OutcomeColumns into profiles, once for each breakdown, sharing the per-row work."""
+
+    def __init__(self, columns: OutcomeColumns) -> None:
+        self._terms, self._row, self._key, self._weight = columns.terms()
+        pairs = _Codes()
+        self._pair = np.fromiter(
+            (
+                -1 if p is None or a is None else pairs[f"{p}\x1f{a}"]
+                for p, a in zip(columns.predicted, columns.actual, strict=True)
+            ),
+            np.int64,
+            len(columns.sign),
+        )
+        self._pairs, self._sign = list(pairs), columns.sign
+
+    def group(self, order: NDArray[np.intp], starts: NDArray[np.intp]) -> list[OutcomeProfile]:
+        """One profile for each run of rows (as in ``NumericColumns.group``)."""
+        groups = len(starts)
+        group_of_row = np.full(len(self._sign), -1)
+        group_of_row[order] = np.repeat(np.arange(groups), np.diff(np.append(starts, len(order))))
+        profiles = [OutcomeProfile() for _ in range(groups)]
+        for name, values in self._terms.items():
+            for profile, units in zip(profiles, sums.grouped(values[order], starts), strict=True):
+                if units:
+                    profile.sums[name] = units
+        place = group_of_row[self._row]
+        taken = place >= 0
+        histograms = counts.grouped(place[taken], self._key[taken], self._weight[taken], groups, SPACE)
+        for profile, histogram in zip(profiles, histograms, strict=True):
+            profile.histograms = histogram
+        if self._pairs:
+            taken = (group_of_row >= 0) & (self._pair >= 0)
+            width = len(self._pairs)
+            cells = np.bincount(
+                group_of_row[taken] * width + self._pair[taken], weights=self._sign[taken], minlength=groups * width
+            ).astype(np.int64)
+            where = np.flatnonzero(cells)
+            for cell, count in zip(where.tolist(), cells[where].tolist(), strict=True):
+                profiles[cell // width].confusion[self._pairs[cell % width]] = count
+        return profiles
+
+
+class _Codes(dict[str, int]):
+    """Numbers texts in the order they are first asked for."""
+
+    def __missing__(self, text: str) -> int:
+        self[text] = code = len(self)
+        return code
+
+
+def confusion_counts(confusion: dict[str, int]) -> Iterable[tuple[str, str, int]]:
+    """(predicted, actual, count) of each cell."""
+    for cell, count in confusion.items():
+        predicted, _, actual = cell.partition("\x1f")
+        yield predicted, actual, count

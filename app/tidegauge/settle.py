@@ -1,0 +1,80 @@
+"""When enough labels are in to judge a window: label delay and coverage of one version, learned from its own labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin, quantile_of_delays
+from tidegauge.spec import ModelSpec
+
+SHARE = 0.95
+"""A window has settled once this share of the labels that will come are in."""
+MIN_LABELS = 30
+_EDGES = np.array([delay_of_bin(b) for b in range(DELAY_BINS)])
+
+
+class LabelDelays(msgspec.Struct):
+    """Label delays of one version: ``counts`` (DELAY_BINS) over all outcomes so far, packed; ``first`` the earliest
+    prediction time seen; ``mature`` predictions and labels of windows older than almost every label's delay."""
+
+    first: float = 0.0
+    raw: bytes = b""
+    mature_predictions: int = 0
+    mature_labels: int = 0
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        return np.frombuffer(self.raw, np.int64) if self.raw else np.zeros(DELAY_BINS, np.int64)
+
+    def add(self, delays: NDArray[np.int64]) -> None:
+        self.raw = (self.counts + delays).tobytes()
+
+    def settle_after(self, spec: ModelSpec, now: float) -> float:
+        """Seconds after a window's end at which it has settled, as far as can be known at event time ``now``.
+
+        The 95 % quantile of the delays seen, but only once the stream is more than twice as old: in a young stream only
+        short delays can have been seen, so that its quantile is no more than its age. Until then the label horizon.
+        """
+        counts = self.counts
+        if counts.sum() >= MIN_LABELS:
+            quantile = quantile_of_delays(counts, SHARE)
+            if quantile is not None and now - self.first >= 2 * quantile:
+                return min(quantile, spec.label_horizon)
+        return spec.label_horizon
+
+    def arrived_share(self, start: float, end: float, now: float) -> float | None:
+        """Share of a window's eventual labels expected to be in at event time ``now``: the delays' distribution
+        function averaged over predictions spread evenly from ``start`` to ``end``."""
+        counts = self.counts
+        total = counts.sum()
+        if total < MIN_LABELS:
+            return None
+        ages = now - (start + (np.arange(16) + 0.5) / 16 * (end - start))
+        within = np.cumsum(counts)
+        places = np.searchsorted(_EDGES, ages, side="right") - 1
+        return float(np.where(places >= 0, within[np.maximum(places, 0)], 0).mean() / total)
+
+    def mature(self, predictions: int, labels: int) -> None:
+        """Count a window whose labels are all but in towards the eventual coverage."""
+        self.mature_predictions += predictions
+        self.mature_labels += labels
+
+    @property
+    def eventual_coverage(self) -> float | None:
+        """Share of predictions that ever get a label."""
+        return self.mature_labels / self.mature_predictions if self.mature_predictions else None
+
+
+def label_members(
+    delays: LabelDelays, start: float, end: float, now: float, settled: bool
+) -> dict[str, Any]:
+    """``settled`` and, where it can be known, ``expected_coverage`` of a record."""
+    members: dict[str, Any] = {"settled": settled}
+    arrived, eventual = delays.arrived_share(start, end, now), delays.eventual_coverage
+    if arrived is not None and eventual is not None:
+        members["expected_coverage"] = arrived * eventual
+    return members

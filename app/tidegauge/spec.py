@@ -1,0 +1,147 @@
+"""What a model spec says, once read and checked (``spec_yaml`` reads it; ``contract.md`` defines it).
+
+All lengths of time are seconds, all points in time Unix seconds. Window lengths keep the name they were written with
+(``5m``), since metrics records, alerts and Prometheus labels carry that name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from tidegauge.errors import SpecError
+
+Task = Literal["binary", "multiclass", "regression"]
+Severity = Literal["info", "warning", "critical"]
+
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+
+
+def duration(text: str) -> float:
+    """Seconds in a length of time such as ``5m`` or ``7d``.
+
+    >>> duration("5m"), duration("1d")
+    (300.0, 86400.0)
+
+    Raises SpecError for anything else.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise SpecError(f"{text!r} is not a length of time; write a number and one of {', '.join(SECONDS)}, as in 5m")
+    return float(match[1]) * SECONDS[match[2]]
+
+
+class FeatureSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the spec adds to the baseline's word on one feature. Bounds are inclusive, in the feature's own unit."""
+
+    type: Literal["number", "category", "boolean"] | None = None
+    min: float | None = None
+    max: float | None = None
+    values: tuple[str, ...] | None = None
+    pii: Literal["drop", "hash"] | None = None
+
+
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When a number is bad. ``auto`` takes the limits from the baseline's window-to-window spread.
+
+    ``above``/``below``: ``low`` is the limit of below, ``high`` that of above; ``outside`` has both. With
+    ``relative_to_baseline`` they are distances from the baseline's value: absolute, or with ``percent`` in hundredths of
+    it (0.02 for 2%).
+    """
+
+    kind: Literal["above", "below", "outside"]
+    low: float | None = None
+    high: float | None = None
+    auto: bool = False
+    relative_to_baseline: bool = False
+    percent: bool = False
+
+
+class MonitorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One condition on one metric (``*`` stands for any one path member) of one window length."""
+
+    name: str
+    metric: str
+    window: str
+    condition: Condition
+    severity: Severity = "warning"
+    runbook: str | None = None
+    min_count: int = 200
+    for_windows: int = 1
+    segments: bool | tuple[str, ...] = False
+    significance: float | None = 0.01
+    early: bool | None = None
+    settle: float | Literal["auto"] = "auto"
+
+
+class DetectorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One online change detector on one stream of single outcomes or predictions."""
+
+    name: str
+    stream: Literal["error", "abs_error", "score", "latency_ms"]
+    algorithm: str
+    parameters: dict[str, Any] = {}
+    severity: Severity = "critical"
+    segments: bool | tuple[str, ...] = False
+    runbook: str | None = None
+
+
+class BaselineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a baseline comes from: exactly one of the members is set."""
+
+    first: int | None = None
+    previous: float | None = None
+    file: str | None = None
+
+
+class Lineage(msgspec.Struct, frozen=True, omit_defaults=True):
+    run_id: str | None = None
+    commit: str | None = None
+    data_snapshot: str | None = None
+
+
+DEFAULT_WINDOWS = ("5m", "1h", "1d")
+
+
+class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one model is watched. ``task`` None: not known yet, taken from the data with the learned baseline.
+
+    ``segments`` holds one tuple of dimension names for each breakdown: ``(("region",), ("region", "device"))``.
+    """
+
+    model: str
+    task: Task | None = None
+    positive_label: str = "1"
+    confidence_is: Literal["positive", "predicted"] = "positive"
+    segments: tuple[tuple[str, ...], ...] = ()
+    windows: tuple[str, ...] = DEFAULT_WINDOWS
+    grace: float = 60.0
+    label_horizon: float = 7 * 86400.0
+    retention: float = 7 * 86400.0
+    publish_interval: float | None = None
+    idle_timeout: float = 10.0
+    baseline: BaselineSpec = BaselineSpec(first=5000)
+    baselines: dict[str, BaselineSpec] = {}
+    features: dict[str, FeatureSpec] = {}
+    monitors: tuple[MonitorSpec, ...] | None = None
+    detectors: tuple[DetectorSpec, ...] = ()
+    lineage: Lineage = Lineage()
+
+    @property
+    def pane(self) -> float:
+        """Length in seconds of the tumbling pane the join stage counts in: it divides every window."""
+        lengths = [round(duration(w) * 1000) for w in self.windows]
+        return math.gcd(*lengths) / 1000
+
+    def baseline_for(self, version: str) -> BaselineSpec:
+        return self.baselines.get(version, self.baseline)
+
+
+def segment_name(segment: dict[str, str] | tuple[tuple[str, str], ...]) -> str:
+    """``region=eu,device=ios``: a segment as alert and Prometheus labels show it; the whole model is the empty string."""
+    pairs = segment.items() if isinstance(segment, dict) else segment
+    return ",".join(f"{name}={value}" for name, value in pairs)

@@ -1,0 +1,120 @@
+"""What a stage is: records in, state changes and records out. No Kafka, no asyncio, no clock.
+
+The Faust layer (``stream``) drives stages on Kafka, ``replay`` drives the same objects over files, tests drive them
+directly. A stage owns one partition and everything of it; all that must outlive it goes through its ``Store``. When
+anything fails the stage and the uncommitted part of its store are thrown away and built again from what was
+committed, so a stage never has to undo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+PREDICTIONS, LABELS, MODELS, ALERTS, METRICS, DEAD_LETTERS, PROFILES = (
+    "predictions",
+    "labels",
+    "models",
+    "alerts",
+    "metrics",
+    "dead-letters",
+    "tidegauge-profiles",
+)
+"""Logical topic names; the Faust layer maps them to the configured ones."""
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One input record; ``aiokafka.ConsumerRecord`` has the same members and is taken as it is.
+
+    ``timestamp`` is the record's own, in milliseconds since the epoch, or -1 where there is none (files).
+    """
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+class InputRecord(Protocol):
+    """What a stage reads of an input record."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One output record. ``topic`` is logical; ``partition`` None leaves the choice to the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Store(Protocol):
+    """A task's durable key-value state. Reads see the task's own writes, committed or not."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]: ...
+    def put(self, key: bytes, value: bytes) -> None: ...
+    def delete(self, key: bytes) -> None: ...
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All live pairs whose key begins with ``prefix``, in key order."""
+        ...
+
+
+class Stage(Protocol):
+    """One task's logic. ``process`` buffers; ``checkpoint`` settles the buffers into store and outputs."""
+
+    def process(self, topic: str, records: Sequence[InputRecord]) -> None:
+        """Take records of the logical ``topic`` in offset order. Never raises for bad input."""
+        ...
+
+    def checkpoint(self, now: float, *, idle: bool = False) -> list[Output]:
+        """Settle all buffered work. ``now`` is wall-clock seconds from the driver; ``idle`` says that this task's
+        input has been exhausted for the idle timeout. After it returns, store and outputs agree and may be committed
+        together. Returns [] and changes nothing in the store when there is nothing to say."""
+        ...
+
+    def expired(self, key: bytes, value: bytes) -> bool:
+        """Whether a stored pair has outlived its use; the rolling snapshot drops it (and calls ``dropped``)."""
+        ...
+
+    def dropped(self, key: bytes, value: bytes) -> None:
+        """Told of each pair the rolling snapshot dropped, to count it."""
+        ...
+
+
+class MemoryStore:
+    """A ``Store`` in a dictionary: for replay and tests."""
+
+    def __init__(self) -> None:
+        self._data: dict[bytes, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._data.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return list(map(self._data.get, keys))
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._data[key] = value
+
+    def delete(self, key: bytes) -> None:
+        self._data.pop(key, None)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for key in sorted(k for k in self._data if k.startswith(prefix)):
+            yield key, self._data[key]

@@ -1,0 +1,157 @@
+"""Tumbling windows of the monitor stage: which there are, how each stands, and their profiles, kept in the task's store.
+
+    h<model>\\0<version>\\0<window>\\0<start>            Header
+    d<the same>\\0<segment>                             packed DataProfile
+    o<the same>\\0<segment>                             packed OutcomeProfile
+
+Headers are all in memory (one a window, about 200 bytes); profiles are loaded when touched and evicted least recently
+used. Data and outcomes are stored apart, since late labels touch only the small outcome side of old windows.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+
+from tidegauge.delta import ProfileDelta, Segment
+from tidegauge.metrics.record import Window
+from tidegauge.profile.data import DataProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.spec import ModelSpec, duration
+from tidegauge.stage import Store
+
+MAX_CACHED = 4000
+HEADER, DATA, OUTCOME = b"h", b"d", b"o"
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Header(msgspec.Struct, array_like=True):
+    """How one window stands. ``published``: event time of its last revision; ``dirty``: changed since,
+    ``data_dirty``: by predictions too;
+    ``segments``: those seen, the whole model first."""
+
+    model: str
+    version: str
+    window: str
+    start: float
+    end: float
+    revision: int = 0
+    published: float = 0.0
+    closed: bool = False
+    settled: bool = False
+    dirty: bool = False
+    data_dirty: bool = False
+    segments: list[Segment] = msgspec.field(default_factory=list)
+
+    @property
+    def key(self) -> bytes:
+        return window_key(self.model, self.version, self.window, self.start)
+
+    @property
+    def span(self) -> Window:
+        return Window(self.window, self.start, self.end)
+
+
+def window_key(model: str, version: str, window: str, start: float) -> bytes:
+    return b"\0".join((model.encode(), version.encode(), window.encode(), b"%020d" % round(start * 1000)))
+
+
+class Windows:
+    """All windows of one monitor task."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        decode = msgspec.msgpack.Decoder(Header).decode
+        self.headers: dict[bytes, Header] = {}
+        for _, raw in store.scan(HEADER):
+            header = decode(raw)
+            self.headers[header.key] = header
+        self._changed: set[bytes] = set()
+        self._profiles: OrderedDict[bytes, DataProfile | OutcomeProfile] = OrderedDict()
+        self._dirty: set[bytes] = set()
+
+    def add(self, model: str, spec: ModelSpec, delta: ProfileDelta, expired_before: float) -> int:
+        """Merge a pane's profiles into every window it lies in; returns how many of them are gone for good."""
+        moment = delta.pane * spec.pane
+        data = DataProfile.unpack(delta.data) if delta.data else None
+        outcome = OutcomeProfile.unpack(delta.outcome) if delta.outcome else None
+        lost = 0
+        for name in spec.windows:
+            length = duration(name)
+            # Panes divide windows, and both start at the epoch: the half pane keeps rounding away from the border.
+            start = (moment + spec.pane / 2) // length * length
+            if start + length <= expired_before:
+                lost += 1
+                continue
+            key = window_key(model, delta.version, name, start)
+            header = self.headers.get(key)
+            if header is None:
+                header = self.headers[key] = Header(model, delta.version, name, start, start + length)
+            if delta.segment not in header.segments:
+                header.segments.append(delta.segment)
+                header.segments.sort()
+            if data is not None:
+                self.data(header, delta.segment).merge(data)
+                self._dirty.add(_profile_key(DATA, key, delta.segment))
+                header.data_dirty = True
+            if outcome is not None:
+                self.outcome(header, delta.segment).merge(outcome)
+                self._dirty.add(_profile_key(OUTCOME, key, delta.segment))
+            header.dirty = True
+            self._changed.add(key)
+        return lost
+
+    def data(self, header: Header, segment: Segment) -> DataProfile:
+        found = self._load(_profile_key(DATA, header.key, segment), DataProfile)
+        assert isinstance(found, DataProfile)
+        return found
+
+    def outcome(self, header: Header, segment: Segment) -> OutcomeProfile:
+        found = self._load(_profile_key(OUTCOME, header.key, segment), OutcomeProfile)
+        assert isinstance(found, OutcomeProfile)
+        return found
+
+    def find(self, model: str, version: str, window: str, start: float) -> Header | None:
+        return self.headers.get(window_key(model, version, window, start))
+
+    def touch(self, header: Header) -> None:
+        """The header was changed by the caller and is to be stored."""
+        self._changed.add(header.key)
+
+    def forget(self, header: Header) -> None:
+        """Delete a window and all of its profiles."""
+        key = header.key
+        for segment in header.segments:
+            for kind in (DATA, OUTCOME):
+                place = _profile_key(kind, key, segment)
+                self._profiles.pop(place, None)
+                self._dirty.discard(place)
+                self._store.delete(place)
+        self._changed.discard(key)
+        self._store.delete(HEADER + key)
+        del self.headers[key]
+
+    def flush(self) -> None:
+        """Write what changed to the store."""
+        for key in self._changed:
+            self._store.put(HEADER + key, _encode(self.headers[key]))
+        for place in self._dirty:
+            self._store.put(place, self._profiles[place].pack())
+        self._changed.clear()
+        self._dirty.clear()
+        while len(self._profiles) > MAX_CACHED:
+            self._profiles.popitem(last=False)
+
+    def _load(self, place: bytes, kind: type[DataProfile] | type[OutcomeProfile]) -> DataProfile | OutcomeProfile:
+        profile = self._profiles.get(place)
+        if profile is None:
+            raw = self._store.get(place)
+            profile = self._profiles[place] = kind() if raw is None else kind.unpack(raw)
+        else:
+            self._profiles.move_to_end(place)
+        return profile
+
+
+def _profile_key(kind: bytes, window: bytes, segment: Segment) -> bytes:
+    return kind + window + b"\0" + _encode(segment)
