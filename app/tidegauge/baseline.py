@@ -168,9 +168,9 @@ def schema_of(data: DataProfile, edges: Mapping[str, np.ndarray[Any, Any]] | Non
             if any(not _is_number(value) for value in summary.counts):
                 texts.add(name)
     for source, name in (("score", SCORE_FEATURE), ("value", VALUE_FEATURE)):
-        row = data.results.index(source)
-        if row is not None and data.results.count[row]:
-            found[name] = _edges_of(data.results, row)
+        place = data.results.index(source)
+        if place is not None and data.results.count[place]:
+            found[name] = _edges_of(data.results, place)
     if data.result_class.counts and len(data.result_class.counts) < MAX_VALUES:
         values[CLASS_FEATURE] = frozenset(data.result_class.counts)
     found.update(edges or {})

@@ -217,16 +217,12 @@ def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColum
     score = np.array([row.score for row in rows], np.float64)
     positive = np.full(n, -1)
     if spec.task in (None, "binary"):
-        positive = np.fromiter(
-            (-1 if name is None else name == spec.positive_label for name in actual), np.int64, n
-        )
+        positive = np.fromiter((-1 if name is None else name == spec.positive_label for name in actual), np.int64, n)
     loss = None
     if spec.task in (None, "multiclass") and any(row.probabilities for row in rows):
         loss = np.array([_log_loss(row.probabilities, name) for row, name in zip(rows, actual, strict=True)])
     kpis = sorted(frozenset().union(*(row.business for row in rows if row.business)))
-    business = {
-        kpi: np.array([row.business.get(kpi, np.nan) if row.business else np.nan for row in rows]) for kpi in kpis
-    }
+    business = {kpi: np.array([row.business.get(kpi, np.nan) if row.business else np.nan for row in rows]) for kpi in kpis}
     return OutcomeColumns(
         np.fromiter((row.sign for row in rows), np.int64, n),
         np.fromiter((label is not None for label in labels), bool, n),

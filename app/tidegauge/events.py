@@ -49,7 +49,7 @@ class Prediction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     ts: float | str
     model_version: str
     model: str | None = None
-    prediction: int | float | str | bool | None | msgspec.UnsetType = msgspec.UNSET
+    prediction: int | float | str | bool | msgspec.UnsetType | None = msgspec.UNSET
     score: float | None = None
     confidence: float | None = None
     features: dict[str, Scalar] | None = None
@@ -92,7 +92,7 @@ class Decoder(Generic[Event]):
     """
 
     def __init__(self, kind: type[Event]) -> None:
-        self._kind = kind
+        self._kind: Any = kind
         self._strict: Callable[[bytes], Event] = msgspec.json.Decoder(kind).decode
         self._members = frozenset(kind.__struct_fields__)
         self.unknown = 0
@@ -170,7 +170,7 @@ class Decoder(Generic[Event]):
                 known[name] = {_clean_text(k): _feature(v) for k, v in known[name].items()}
         features = {name: known.pop(name) for name in ("features", "features_summary") if isinstance(known.get(name), dict)}
         try:
-            event = msgspec.convert(_clean(known), self._kind)
+            event: Event = msgspec.convert(_clean(known), self._kind)
         except msgspec.ValidationError as error:
             raise EventError("wrong_type", str(error)) from None
         for name, value_ in features.items():

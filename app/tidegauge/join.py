@@ -87,7 +87,12 @@ class JoinStage:
     """One partition of the join. ``counters`` counts (name, label) pairs for /metrics, shared by a worker's tasks."""
 
     def __init__(
-        self, partition: int, store: Store, registry: Registry, profile_partitions: int, counters: Counter[tuple[str, str]]
+        self,
+        partition: int,
+        store: Store,
+        registry: Registry,
+        profile_partitions: int,
+        counters: Counter[tuple[str, str]],
     ) -> None:
         self._partition, self._store, self._registry = partition, store, registry
         self._profile_partitions, self._counters = profile_partitions, counters
@@ -391,7 +396,8 @@ class JoinStage:
         for breakdown in _sampled_breakdowns(spec, stream):
             segments: dict[Segment, int] = {}
             codes = np.array(
-                [_segment_code(self._contexts.by_id[c].values, breakdown, segments) for c in contexts.tolist()], np.int64
+                [_segment_code(self._contexts.by_id[c].values, breakdown, segments) for c in contexts.tolist()],
+                np.int64,
             )
             for segment, code in segments.items():
                 rows = fed & (codes == code)
@@ -488,9 +494,7 @@ def _updated(old: Known | None, event: Label, record: InputRecord) -> Known | No
     if old is None:
         return Known(event.label, ts, offset, business, ts, offset, arrived)
     label_newer = event.label is not None and (old.label is None or (ts, offset) > (old.ts, old.offset))
-    business_newer = business is not None and (
-        old.business is None or (ts, offset) > (old.business_ts, old.business_offset)
-    )
+    business_newer = business is not None and (old.business is None or (ts, offset) > (old.business_ts, old.business_offset))
     label_changes = label_newer and (event.label != old.label or ts != old.ts)
     business_changes = business_newer and (business != old.business or (ts != old.business_ts and old.label is None))
     if not (label_changes or business_changes):

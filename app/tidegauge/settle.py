@@ -69,9 +69,7 @@ class LabelDelays(msgspec.Struct):
         return self.mature_labels / self.mature_predictions if self.mature_predictions else None
 
 
-def label_members(
-    delays: LabelDelays, start: float, end: float, now: float, settled: bool
-) -> dict[str, Any]:
+def label_members(delays: LabelDelays, start: float, end: float, now: float, settled: bool) -> dict[str, Any]:
     """``settled`` and, where it can be known, ``expected_coverage`` of a record."""
     members: dict[str, Any] = {"settled": settled}
     arrived, eventual = delays.arrived_share(start, end, now), delays.eventual_coverage

@@ -141,6 +141,19 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.baselines.get(version, self.baseline)
 
 
+def class_name(value: bool | int | float | str) -> str:
+    """The canonical text of a class: predictions, labels and ``positive_label`` meet in it.
+
+    >>> class_name(True), class_name(1.0), class_name("b"), class_name(0.5)
+    ('1', '1', 'b', '0.5')
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and not value.is_integer():
+        return repr(value)
+    return str(int(value))
+
+
 def segment_name(segment: dict[str, str] | tuple[tuple[str, str], ...]) -> str:
     """``region=eu,device=ios``: a segment as alert and Prometheus labels show it; the whole model is the empty string."""
     pairs = segment.items() if isinstance(segment, dict) else segment

@@ -44,9 +44,15 @@ def iso(seconds: float) -> str:
 
 
 def numbers(
-    data: DataProfile, outcome: OutcomeProfile, spec: ModelSpec, baseline: Baseline | None, seconds: float | None
+    data: DataProfile,
+    outcome: OutcomeProfile,
+    spec: ModelSpec,
+    baseline: Baseline | None,
+    seconds: float | None,
+    data_part: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The members of a record that follow from the profiles alone. ``seconds``: the window's length, for rates."""
+    """The members of a record that follow from the profiles alone. ``seconds``: the window's length, for rates;
+    ``data_part``: what ``data_numbers`` said of the same profile, to spare saying it again."""
     record: dict[str, Any] = {"predictions": data.predictions, "labels": outcome.labels}
     if data.predictions:
         record["coverage"] = outcome.labels / data.predictions
@@ -54,7 +60,7 @@ def numbers(
     if delays["p50"] is not None:
         record["label_delay_seconds"] = delays
     record["system"] = system(data, seconds)
-    record["data"] = data_numbers(data, baseline)
+    record["data"] = data_numbers(data, baseline) if data_part is None else data_part
     record["prediction"] = prediction(data, spec, baseline)
     for name, value in (
         ("performance", performance(outcome, spec.task, spec.positive_label)),
@@ -83,24 +89,24 @@ def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
     return numbers
 
 
-def data_numbers(data: DataProfile, baseline: Baseline | None) -> dict[str, Any]:
-    """Every feature's numbers, and the features that are missing altogether or that nobody expected."""
+def data_numbers(data: DataProfile, baseline: Baseline | None, drift: bool = True) -> dict[str, Any]:
+    """Every feature's numbers, and the features that are missing altogether or that nobody expected. Without
+    ``drift`` the distances from the baseline, the costly part, are left out."""
+    reference = baseline if drift else None
     features: dict[str, Any] = {}
     for name in sorted({*data.features.names, *data.categories}):
         row = data.features.index(name)
         category = data.categories.get(name)
         if row is not None and (category is None or category.count <= data.features.count[row]):
             other = 0 if category is None else category.count
-            features[name] = number_feature(data.features, row, name, baseline, other)
+            features[name] = number_feature(data.features, row, name, reference, other)
         elif category is not None:
             other = 0 if row is None else int(data.features.count[row])
-            features[name] = category_feature(category, name, baseline, other)
+            features[name] = category_feature(category, name, reference, other)
     numbers: dict[str, Any] = {"features": features}
     if baseline is not None:
         numbers["missing_features"] = [
-            name
-            for name, of in features.items()
-            if of.get("missing_ratio") == 1.0 and _was_present(name, baseline.data)
+            name for name, of in features.items() if of.get("missing_ratio") == 1.0 and _was_present(name, baseline.data)
         ]
     numbers["unexpected_features"] = sorted(data.unexpected)
     return numbers
@@ -111,9 +117,7 @@ def _was_present(name: str, data: DataProfile) -> bool:
     return (row is not None and data.features.count[row] > 0) or data.categories.get(name, CategorySummary()).count > 0
 
 
-def number_feature(
-    block: NumericBlock, row: int, name: str, baseline: Baseline | None, mistyped: int = 0
-) -> dict[str, Any]:
+def number_feature(block: NumericBlock, row: int, name: str, baseline: Baseline | None, mistyped: int = 0) -> dict[str, Any]:
     """One number's summary. Ratios are of all events, ``out_of_range_ratio`` of the values."""
     count = int(block.count[row])
     missing, mismatch = int(block.missing[row]) - mistyped, int(block.mismatch[row]) + mistyped
@@ -172,9 +176,7 @@ def binned_drift(current: Any, before: Any) -> dict[str, Any]:
     return numbers
 
 
-def category_feature(
-    summary: CategorySummary, name: str, baseline: Baseline | None, mistyped: int = 0
-) -> dict[str, Any]:
+def category_feature(summary: CategorySummary, name: str, baseline: Baseline | None, mistyped: int = 0) -> dict[str, Any]:
     """One category's summary. Ratios are of all events, ``unseen_ratio`` of the values."""
     count = summary.count
     missing, mismatch = summary.missing - mistyped, summary.mismatch + mistyped
@@ -194,9 +196,7 @@ def category_feature(
     return numbers
 
 
-def category_drift(
-    summary: CategorySummary, missing: int, reference: CategorySummary, values: list[str]
-) -> dict[str, Any]:
+def category_drift(summary: CategorySummary, missing: int, reference: CategorySummary, values: list[str]) -> dict[str, Any]:
     """PSI, JS and p-value over each of the baseline's values, the unseen and the missing."""
     known = [summary.counts.get(value, 0) for value in values]
     before = [reference.counts.get(value, 0) for value in values]
@@ -232,5 +232,3 @@ def prediction(data: DataProfile, spec: ModelSpec, baseline: Baseline | None) ->
         values = sorted(baseline.schema.values[CLASS_FEATURE])
         numbers |= category_drift(classes, 0, baseline.data.result_class, values)
     return numbers
-
-

@@ -24,9 +24,7 @@ class CategoryColumn:
 
     __slots__ = ("codes", "known", "name", "values")
 
-    def __init__(
-        self, name: str, codes: NDArray[np.int64], values: Sequence[str], known: frozenset[str] | None
-    ) -> None:
+    def __init__(self, name: str, codes: NDArray[np.int64], values: Sequence[str], known: frozenset[str] | None) -> None:
         self.name, self.codes, self.values, self.known = name, codes, values, known
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp]) -> list[CategorySummary]:
@@ -103,9 +101,7 @@ class CategorySummary:
         return summary
 
 
-def merge_all(
-    into: dict[str, CategorySummary], other: dict[str, CategorySummary], rows: int, other_rows: int
-) -> None:
+def merge_all(into: dict[str, CategorySummary], other: dict[str, CategorySummary], rows: int, other_rows: int) -> None:
     """Merge category by category; one that only one side knows was missing in the other's events."""
     for name in into.keys() - other.keys():
         into[name].missing += other_rows

@@ -68,9 +68,7 @@ class DataColumns:
             self._note_examples(order, starts, profiles)
         return profiles
 
-    def _note_unexpected(
-        self, order: NDArray[np.intp], starts: NDArray[np.intp], profiles: list[DataProfile]
-    ) -> None:
+    def _note_unexpected(self, order: NDArray[np.intp], starts: NDArray[np.intp], profiles: list[DataProfile]) -> None:
         place = np.full(int(order.max()) + 1, -1)
         place[order] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
         for row, name in self.unexpected:
@@ -98,7 +96,14 @@ class DataProfile:
     """Counts and sketches of some predictions of one version: a value, built, merged, packed and compared."""
 
     __slots__ = (
-        "abstained", "categories", "errors", "examples", "features", "predictions", "result_class", "results",
+        "abstained",
+        "categories",
+        "errors",
+        "examples",
+        "features",
+        "predictions",
+        "result_class",
+        "results",
         "unexpected",
     )
 

@@ -61,10 +61,10 @@ class NumericColumns:
         low = np.fmin.reduceat(x, starts, axis=1)
         high = np.fmax.reduceat(x, starts, axis=1)
         zero = np.zeros((features, groups), np.int64)
-        mismatch = zero if self.mismatch is None else np.add.reduceat(
-            self.mismatch[:, order], starts, axis=1, dtype=np.int64)
-        outside = zero if self.out_of_range is None else np.add.reduceat(
-            self.out_of_range[:, order], starts, axis=1, dtype=np.int64)
+        mismatch = zero if self.mismatch is None else np.add.reduceat(self.mismatch[:, order], starts, axis=1, dtype=np.int64)
+        outside = (
+            zero if self.out_of_range is None else np.add.reduceat(self.out_of_range[:, order], starts, axis=1, dtype=np.int64)
+        )
         missing = sizes - count - mismatch
         bins = None
         if self.bins is not None:

@@ -49,7 +49,7 @@ def score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     # tail = mantissa * 2**exponent, mantissa in [0.5, 1): STEPS equal steps between one power of two and the next.
     step = np.minimum(((mantissa - 0.5) * 2 * STEPS).astype(np.int64), STEPS - 1)
     place = np.clip((exponent.astype(np.int64) + OCTAVES) * STEPS + step, 0, STEPS * OCTAVES - 1)
-    return np.where(upper, SCORE_BINS - 1 - place, place)
+    return np.asarray(np.where(upper, SCORE_BINS - 1 - place, place))
 
 
 def delay_bins(delays: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -70,7 +70,18 @@ class OutcomeColumns:
     ``log_loss`` the multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds.
     """
 
-    __slots__ = ("actual", "business", "delay", "labelled", "log_loss", "numbers", "positive", "predicted", "score", "sign")
+    __slots__ = (
+        "actual",
+        "business",
+        "delay",
+        "labelled",
+        "log_loss",
+        "numbers",
+        "positive",
+        "predicted",
+        "score",
+        "sign",
+    )
 
     def __init__(
         self,
@@ -135,7 +146,11 @@ class OutcomeColumns:
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = np.where(actual != 0, np.abs(error / actual), np.nan)
         terms["errors"] = both
-        terms["error_sum"], terms["absolute"], terms["squares"] = sign * error, sign * np.abs(error), sign * error * error
+        terms["error_sum"], terms["absolute"], terms["squares"] = (
+            sign * error,
+            sign * np.abs(error),
+            sign * error * error,
+        )
         terms["relative"], terms["relative_count"] = sign * relative, sign * ~np.isnan(relative)
         terms["actual_sum"], terms["actual_squares"] = sign * truth, sign * truth * truth
 

@@ -31,9 +31,7 @@ def grouped(values: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
     lower = np.rint((fraction - upper) * 2.0**30)
     limbs = (np.stack((top, middle, upper, lower)) * np.sign(signed)).astype(np.int64)
     a, b, c, d = np.add.reduceat(limbs, starts, axis=1).tolist()
-    return [
-        (((p << 40) + q) << UNIT_BITS) + (r << 30) + s for p, q, r, s in zip(a, b, c, d, strict=True)
-    ]
+    return [(((p << 40) + q) << UNIT_BITS) + (r << 30) + s for p, q, r, s in zip(a, b, c, d, strict=True)]
 
 
 def total(units: int) -> float:

@@ -1,0 +1,133 @@
+"""The life of an alert: from verdicts, window by window, to `firing` and `resolved`, each once.
+
+    verdict on window w              not firing                          firing for window f
+    breached (first time for w)      fire for w, once w's run of         f = max(f, w)
+                                     breached windows is long enough
+    breached (again)                 -                                   f = max(f, w)
+    fine, w still open               -                                   -
+    fine, w closed, w < f            forget w's breach                   forget w's breach
+    fine, w closed, w >= f           forget w's breach                   resolve; "restated" if w was breached when closed
+
+So a restatement that undoes the verdict resolves the alert, and one that reveals it fires late, for the window it
+concerns, to be resolved by the next verdict on it or a later window.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from tidegauge.metrics.record import Window, iso
+
+SOURCE = "tidegauge"
+SCHEMA = "https://tidegauge.io/schemas/alert.v1.json"
+MAX_REMEMBERED = 64
+CONTENT_TYPE = (("content-type", b"application/cloudevents+json"),)
+
+
+class AlertState(msgspec.Struct, array_like=True):
+    """One alert as the monitor stage keeps it. ``breached``: start of each breached window → whether it was closed;
+    ``window``: start of the latest breached window; ``data``: what was said when it fired."""
+
+    sequence: int = 0
+    firing: bool = False
+    severity: str = ""
+    starts_at: float = 0.0
+    window: float = 0.0
+    breached: dict[float, bool] = {}
+    data: dict[str, Any] = {}
+
+
+class Transition(msgspec.Struct, frozen=True):
+    """``status`` firing or resolved; ``resolution`` "restated" or None; ``sequence`` numbers an alert's transitions."""
+
+    status: str
+    sequence: int
+    resolution: str | None = None
+
+
+def advance(
+    state: AlertState, breached: bool, window: Window, closed: bool, severity: str, for_windows: int = 1
+) -> Transition | None:
+    """Move an alert on by one verdict; changes ``state``."""
+    was = state.breached.get(window.start)
+    if breached:
+        state.breached[window.start] = closed
+        while len(state.breached) > MAX_REMEMBERED:
+            del state.breached[min(state.breached)]
+        if state.firing:
+            state.window = max(state.window, window.start)
+            if severity != state.severity:
+                state.severity = severity
+                return _transition(state, "firing")
+            return None
+        if was is None and _run(state.breached, window) >= for_windows:
+            state.firing, state.severity = True, severity
+            state.starts_at = state.window = window.start
+            return _transition(state, "firing")
+        return None
+    if not closed:
+        return None
+    state.breached.pop(window.start, None)
+    if state.firing and window.start >= state.window:
+        state.firing = False
+        return _transition(state, "resolved", "restated" if was else None)
+    return None
+
+
+def _transition(state: AlertState, status: str, resolution: str | None = None) -> Transition:
+    state.sequence += 1
+    return Transition(status, state.sequence, resolution)
+
+
+def _run(breached: dict[float, bool], window: Window) -> int:
+    """How many breached windows in a row hold this one."""
+    length = window.end - window.start
+    run = 1
+    for step in (-length, length):
+        start = window.start + step
+        while start in breached:
+            run += 1
+            start += step
+    return run
+
+
+def fingerprint(labels: dict[str, str]) -> str:
+    """A name for an alert that follows from its labels: 32 hexadecimal digits.
+
+    >>> fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
+    True
+    """
+    text = "\0".join(f"{name}\1{labels[name]}" for name in sorted(labels))
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def cloud_event(mark: str, transition: Transition, data: dict[str, Any], time: float) -> bytes:
+    """The CloudEvents 1.0 envelope (structured JSON). ``mark`` is the fingerprint, ``time`` event time of the verdict."""
+    return msgspec.json.encode(
+        {
+            "specversion": "1.0",
+            "id": f"{mark}-{transition.sequence}",
+            "source": SOURCE,
+            "type": "io.tidegauge.alert.v1",
+            "subject": f"{data['labels']['model']}/{data['labels']['model_version']}",
+            "time": iso(time),
+            "datacontenttype": "application/json",
+            "dataschema": SCHEMA,
+            "data": data,
+        }
+    )
+
+
+def line(event: dict[str, Any]) -> str:
+    """One alert as one line for people."""
+    data = event["data"]
+    labels = data["labels"]
+    where = " ".join(labels[name] for name in ("segment", "feature", "metric") if labels.get(name))
+    note = f" ({data['annotations']['resolution']})" if "resolution" in data["annotations"] else ""
+    return (
+        f"{event['time'][:19]}  {data['status'].upper():8}{note} {data['severity']:8} {labels['alertname']}"
+        f"{' [' + where + ']' if where else ''}  {data['annotations']['summary']}"
+    )

@@ -1,0 +1,74 @@
+"""The monitors a spec gets that names none, each with its playbook."""
+
+from __future__ import annotations
+
+from tidegauge.baseline import Baseline
+from tidegauge.monitors import MIN_SPREAD_WINDOWS
+from tidegauge.spec import Condition, ModelSpec, MonitorSpec, Severity, duration
+
+PLAYBOOKS = "docs/playbooks"
+_ABOVE_AUTO = Condition("above", auto=True)
+_BELOW_AUTO = Condition("below", auto=True)
+
+
+def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[MonitorSpec, ...]:
+    """Schema breaks, missing and unseen values, drift, error ratio, performance against the baseline and the label
+    feed. What breaks at once is judged on the shortest window, what is statistical on the longest; limits come from
+    the baseline's window-to-window spread where it spans enough windows."""
+    windows = sorted(spec.windows, key=duration)
+    short, long = windows[0], windows[-1]
+    spread = baseline.spread.get(long, {}) if baseline is not None else {}
+    auto = any(of[2] >= MIN_SPREAD_WINDOWS for of in spread.values())
+
+    def monitor(name: str, metric: str, window: str, condition: Condition, severity: Severity, playbook: str) -> MonitorSpec:
+        return MonitorSpec(name, metric, window, condition, severity, f"{PLAYBOOKS}/{playbook}.md")
+
+    def above(limit: float) -> Condition:
+        return Condition("above", high=limit)
+
+    monitors = [
+        monitor("missing-feature", "data.missing_features", short, above(0), "critical", "schema-break"),
+        monitor("unexpected-feature", "data.unexpected_features", short, above(0), "warning", "schema-break"),
+        monitor(
+            "type-mismatch", "data.features.*.type_mismatch_ratio", short, above(0.02), "critical", "schema-break"
+        ),
+        monitor(
+            "missing-values", "data.features.*.missing_ratio", short,
+            Condition("above", high=0.1, relative_to_baseline=True), "critical", "missing-values",
+        ),
+        monitor("unseen-values", "data.features.*.unseen_ratio", short, above(0.1), "warning", "unseen-values"),
+        monitor("out-of-range", "data.features.*.out_of_range_ratio", short, above(0.02), "warning", "out-of-range"),
+        monitor("error-ratio", "system.error_ratio", short, above(0.05), "critical", "error-ratio"),
+        monitor(
+            "feature-drift", "data.features.*.psi", long, _ABOVE_AUTO if auto else above(0.2), "warning",
+            "feature-drift",
+        ),
+        monitor(
+            "score-drift", "prediction.psi", long, _ABOVE_AUTO if auto else above(0.2), "warning", "score-drift"
+        ),
+        monitor("label-feed", "label_feed.coverage_gap", long, above(0.25), "critical", "label-feed"),
+    ]  # fmt: skip
+    if spec.task == "regression":
+        monitors.append(
+            monitor(
+                "rmse", "performance.rmse", long,
+                _ABOVE_AUTO if auto else Condition("above", high=0.2, relative_to_baseline=True, percent=True),
+                "critical", "accuracy-drop",
+            )
+        )  # fmt: skip
+    else:
+        headline = "accuracy" if spec.task == "multiclass" else "roc_auc"
+        loss = "log_loss" if spec.task == "multiclass" else "brier"
+        monitors += [
+            monitor(
+                headline.replace("_", "-"), f"performance.{headline}", long,
+                _BELOW_AUTO if auto else Condition("below", low=0.1, relative_to_baseline=True, percent=True),
+                "critical", "accuracy-drop",
+            ),
+            monitor(
+                loss.replace("_", "-"), f"performance.{loss}", long,
+                _ABOVE_AUTO if auto else Condition("above", high=0.25, relative_to_baseline=True, percent=True),
+                "critical", "calibration",
+            ),
+        ]  # fmt: skip
+    return tuple(monitors)

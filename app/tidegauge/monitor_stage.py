@@ -1,0 +1,336 @@
+"""The monitor stage: merges profile deltas into windows, closes, settles and restates them, judges, and alerts.
+
+State of one task, all in its store: windows (``windows.py``), alerts (``alerting.py``), and
+    x<partition>                      how a join partition stands
+    m<model>                          its clock
+    v<model>\\0<version>               label delays, roles, what a baseline is being learned from
+    q<model>                          values that wait for the detectors
+    e<model>\\0<version>\\0<detector>\\0<segment>   a detector
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tidegauge import delta
+from tidegauge.alerting import AlertBook, Subject
+from tidegauge.baseline import Baseline
+from tidegauge.delta import Delta, ProfileDelta, Segment
+from tidegauge.detectors import Detector
+from tidegauge.errors import TidegaugeError
+from tidegauge.event_time import ModelClock, PartitionClock, Standing
+from tidegauge.profile.data import DataProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.registry import Registry
+from tidegauge.samples import Waiting
+from tidegauge.settle import LabelDelays
+from tidegauge.spec import DetectorSpec, ModelSpec, duration
+from tidegauge.stage import MODELS, InputRecord, Output, Store
+from tidegauge.verdicts import Judge
+from tidegauge.windows import Header, Windows
+
+STANDING, CLOCK, VERSION, WAITING, DETECTOR = b"x", b"m", b"v", b"q", b"e"
+SLACK = 86400.0
+"""Seconds a window outlives retention and label horizon, as the join's entries do."""
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Version(msgspec.Struct):
+    """What is known of one model version beside its windows. ``learning``: packed profile of the first predictions,
+    while a baseline is being learned from them."""
+
+    model: str
+    version: str
+    delays: LabelDelays = msgspec.field(default_factory=LabelDelays)
+    role: str = "live"
+    learning: bytes | None = None
+    learned: bool = False
+    last: float = 0.0
+
+
+class MonitorStage:
+    """One partition of the monitor. ``partitions``: of the join; ``final`` closes everything (replay's end of input)."""
+
+    def __init__(
+        self, partition: int, store: Store, registry: Registry, partitions: int, counters: Counter[tuple[str, str]]
+    ) -> None:
+        self._store, self._registry, self._counters = store, registry, counters
+        self.windows = Windows(store)
+        self.alerts = AlertBook(store)
+        self._judge = Judge(self.windows, self.alerts, registry)
+        decode_standing = msgspec.msgpack.Decoder(Standing).decode
+        self._partitions = PartitionClock(partitions, {int(key[1:]): decode_standing(raw) for key, raw in store.scan(STANDING)})
+        decode_clock = msgspec.msgpack.Decoder(ModelClock).decode
+        self.clocks: dict[str, ModelClock] = {k[1:].decode(): decode_clock(raw) for k, raw in store.scan(CLOCK)}
+        decode_version = msgspec.msgpack.Decoder(Version).decode
+        self.versions: dict[tuple[str, str], Version] = {}
+        for _, raw in store.scan(VERSION):
+            version = decode_version(raw)
+            self.versions[version.model, version.version] = version
+        self._waiting = {key[1:].decode(): Waiting(raw) for key, raw in store.scan(WAITING)}
+        self._detectors: dict[bytes, Detector] = {}
+        self._learning: dict[tuple[str, str], DataProfile] = {}
+        self._changed_versions: set[tuple[str, str]] = set()
+        self._fed: set[bytes] = set()
+        self._standings_changed = False
+        self._touched: set[str] = set()
+
+    # -- deltas in -----------------------------------------------------------------------------------------------
+
+    def process(self, topic: str, records: Sequence[InputRecord]) -> None:
+        for record in records:
+            if record.value is not None:
+                self._take(delta.decode(record.value))
+
+    def _take(self, message: Delta) -> None:
+        self._partitions.hear(message.partition, message.now, message.idle)
+        self._standings_changed = True
+        if not message.model:
+            self._touched.update(self.clocks)
+            return
+        model = message.model
+        self._touched.add(model)
+        spec = self._registry.spec(model)
+        clock = self.clocks.setdefault(model, ModelClock())
+        gone = clock.reached[0] - max(spec.retention, spec.label_horizon) - SLACK
+        for profile in message.profiles:
+            self._counters["late_windows", model] += self.windows.add(model, spec, profile, gone)
+            if not profile.segment:
+                self._take_whole(model, spec, profile)
+        for version, role in message.roles.items():
+            held = self._version(model, version)
+            if held.role != role:
+                held.role = role
+                self._changed_versions.add((model, version))
+        if message.samples:
+            waiting = self._waiting.setdefault(model, Waiting())
+            for samples in message.samples:
+                waiting.add(samples)
+        clock.hear(message.partition, message.watermark, message.label_watermark)
+
+    def _version(self, model: str, version: str) -> Version:
+        return self.versions.setdefault((model, version), Version(model, version))
+
+    def _take_whole(self, model: str, spec: ModelSpec, profile: ProfileDelta) -> None:
+        """What a delta of the whole model tells of its version: label delays, and data to learn a baseline from."""
+        version = self._version(model, profile.version)
+        moment = profile.pane * spec.pane
+        if not version.delays.first or moment < version.delays.first:
+            version.delays.first = moment
+        version.last = max(version.last, moment)
+        self._changed_versions.add((model, profile.version))
+        if profile.outcome:
+            version.delays.add(OutcomeProfile.unpack(profile.outcome).delay_counts())
+        wanted = spec.baseline_for(profile.version).first
+        if profile.data and wanted and not version.learned:
+            name = (model, profile.version)
+            learning = self._learning.get(name)
+            if learning is None:
+                learning = DataProfile() if version.learning is None else DataProfile.unpack(version.learning)
+                self._learning[name] = learning
+            learning.merge(DataProfile.unpack(profile.data))
+
+    # -- checkpoint ----------------------------------------------------------------------------------------------
+
+    def checkpoint(self, now: float, *, idle: bool = False) -> list[Output]:
+        outputs: list[Output] = []
+        for model in sorted(self._touched):
+            clock = self.clocks.get(model)
+            if clock is not None:
+                outputs.extend(self._advance(model, clock.advance(self._partitions)))
+        self._write()
+        return outputs
+
+    def finish(self) -> list[Output]:
+        """End of input: close and publish every window as if event time had passed them all."""
+        outputs: list[Output] = []
+        for model, clock in sorted(self.clocks.items()):
+            # Learned baselines first, so that the last windows are compared with them.
+            outputs.extend(self._learn(model))
+            outputs.extend(self._feed(model, float("inf"), float("inf"), clock.reached[0]))
+            latest = max((pair[0] for pair in clock.seen.values()), default=0.0)
+            outputs.extend(self._windows_due(model, max(latest, *clock.reached), final=True))
+        self._write()
+        return outputs
+
+    def _advance(self, model: str, reached: tuple[float, float]) -> list[Output]:
+        outputs = self._learn(model)
+        outputs.extend(self._feed(model, *reached, reached[0]))
+        outputs.extend(self._windows_due(model, reached[0]))
+        return outputs
+
+    def _windows_due(self, model: str, now: float, final: bool = False) -> list[Output]:
+        """Publish and judge what is due at event time ``now``, oldest window first; forget what is past."""
+        spec = self._registry.spec(model)
+        outputs: list[Output] = []
+        kept = max(spec.retention, spec.label_horizon) + SLACK
+        due: list[tuple[float, str, Header]] = []
+        for header in self.windows.headers.values():
+            if header.model == model:
+                reason = self._due(header, spec, now, final)
+                if reason:
+                    due.append((header.end, reason, header))
+        for _, reason, header in sorted(due, key=lambda item: (item[0], item[2].window, item[2].version)):
+            version = self._version(model, header.version)
+            if reason == "early":
+                outputs.extend(self._judge.early(header, version.delays, now))
+                continue
+            if reason == "closed":
+                header.closed = True
+            if not header.settled and self._settles(header, spec, version, now):
+                header.settled = True
+                outcome = self.windows.outcome(header, ())
+                version.delays.mature(self.windows.data(header, ()).predictions, outcome.labels)
+                self._changed_versions.add((model, header.version))
+                reason = "settled" if reason != "closed" else reason
+            outputs.extend(self._judge.publish(header, version.delays, now, reason))
+        for header in [h for h in self.windows.headers.values() if h.model == model and h.end + kept < now]:
+            self.windows.forget(header)
+        return outputs
+
+    def _due(self, header: Header, spec: ModelSpec, now: float, final: bool) -> str | None:
+        if not header.closed:
+            if now >= header.end + spec.grace or final:
+                return "closed"
+            return "early" if header.dirty else None
+        if final and header.dirty:
+            return "end"
+        version = self.versions.get((header.model, header.version))
+        if not header.settled and version is not None and self._settles(header, spec, version, now):
+            return "settled"
+        if header.dirty and now >= header.published + publish_interval(spec, header):
+            return "data" if header.data_dirty else "labels"
+        return None
+
+    def _settles(self, header: Header, spec: ModelSpec, version: Version, now: float) -> bool:
+        return now >= header.end + version.delays.settle_after(spec, now)
+
+    # -- baselines -----------------------------------------------------------------------------------------------
+
+    def _learn(self, model: str) -> list[Output]:
+        outputs = []
+        spec = self._registry.spec(model)
+        for name, learning in list(self._learning.items()):
+            wanted = spec.baseline_for(name[1]).first
+            if name[0] != model or not wanted or learning.predictions < wanted:
+                continue
+            baseline = Baseline.from_profiles(model, name[1], learning, OutcomeProfile())
+            task = spec.task or infer_task(learning)
+            key, value = self._registry.learned(model, name[1], baseline, task=task)
+            self._registry.apply(key, value)
+            outputs.append(Output(MODELS, key, value))
+            version = self._version(*name)
+            version.learned, version.learning = True, None
+            self._changed_versions.add(name)
+            del self._learning[name]
+        return outputs
+
+    # -- detectors -----------------------------------------------------------------------------------------------
+
+    def _feed(self, model: str, predictions: float, labels: float, now: float) -> list[Output]:
+        spec = self._registry.spec(model)
+        outputs: list[Output] = []
+        quiet = min(duration(window) for window in spec.windows)
+        waiting = self._waiting.get(model)
+        for (version, segment, stream), rows in waiting.ready(predictions, labels) if waiting else ():
+            for detector in spec.detectors:
+                if detector.stream != stream or not _covers(detector, segment):
+                    continue
+                subject = Subject(model, version, segment)
+                found, feeler = self._update(subject, detector, rows["value"])
+                for place in found:
+                    sample = {"value": feeler.estimation, "sample_size": len(rows)}
+                    outputs.extend(self.alerts.detection(subject, detector, float(rows["time"][place]), sample))
+        for detector in spec.detectors:
+            for key in [k for k in self._detectors if k.startswith(_detector_prefix(model))]:
+                subject, name = _detector_of(key)
+                if name == detector.name and now != float("inf"):
+                    outputs.extend(self.alerts.calm(subject, detector, now, quiet))
+        return outputs
+
+    def _update(self, subject: Subject, spec: DetectorSpec, values: Any) -> tuple[list[int], Detector]:
+        key = _detector_prefix(subject.model) + _encode((subject.version, spec.name, subject.segment))
+        detector = self._detectors.get(key)
+        if detector is None:
+            raw = self._store.get(key)
+            try:
+                detector = Detector(spec, raw)
+            except TidegaugeError:
+                # The spec has changed the algorithm under this name: what it has learned does not apply any more.
+                detector = Detector(spec)
+            self._detectors[key] = detector
+        self._fed.add(key)
+        return detector.update(values), detector
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        put = self._store.put
+        self.windows.flush()
+        for name in self._changed_versions:
+            version = self.versions[name]
+            learning = self._learning.get(name)
+            if learning is not None:
+                version.learning = learning.pack()
+            put(VERSION + b"\0".join(part.encode() for part in name), _encode(version))
+        for key in self._fed:
+            put(key, self._detectors[key].dump())
+        if self._standings_changed:
+            for partition, standing in self._partitions.standings.items():
+                put(STANDING + b"%d" % partition, _encode(standing))
+        for model in self._touched:
+            if model in self.clocks:
+                put(CLOCK + model.encode(), _encode(self.clocks[model]))
+            if model in self._waiting:
+                put(WAITING + model.encode(), self._waiting[model].pack())
+        self._changed_versions.clear()
+        self._fed.clear()
+        self._touched.clear()
+        self._standings_changed = False
+
+    def expired(self, key: bytes, value: bytes) -> bool:
+        return False
+
+    def dropped(self, key: bytes, value: bytes) -> None:
+        raise AssertionError("the monitor stage forgets its windows itself")
+
+
+def publish_interval(spec: ModelSpec, header: Header) -> float:
+    """Seconds of event time between two revisions of a window."""
+    if spec.publish_interval is not None:
+        return spec.publish_interval
+    return max(10.0, (header.end - header.start) / 24)
+
+
+def infer_task(data: DataProfile) -> Any:
+    """The task some predictions suggest: a score or two 0/1 classes make it binary, texts multiclass, other numbers
+    regression."""
+    classes = data.result_class.counts
+    score = data.results.index("score")
+    if (score is not None and data.results.count[score]) or (classes and set(classes) <= {"0", "1"}):
+        return "binary" if not classes or set(classes) <= {"0", "1"} else "multiclass"
+    value = data.results.index("value")
+    numeric = value is not None and data.results.count[value] > 0
+    return "regression" if numeric else "multiclass" if classes else None
+
+
+def _covers(detector: DetectorSpec, segment: Segment) -> bool:
+    if not segment:
+        return True
+    if isinstance(detector.segments, bool):
+        return detector.segments
+    return len(segment) == 1 and segment[0][0] in detector.segments
+
+
+def _detector_prefix(model: str) -> bytes:
+    return DETECTOR + model.encode() + b"\0"
+
+
+def _detector_of(key: bytes) -> tuple[Subject, str]:
+    model, _, rest = key[1:].partition(b"\0")
+    version, name, segment = msgspec.msgpack.decode(rest, type=tuple[str, str, Segment])
+    return Subject(model.decode(), version, segment), name

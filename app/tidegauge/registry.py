@@ -1,0 +1,108 @@
+"""The models being watched, as the topic ``models`` tells them: specs, and baselines by version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tidegauge.baseline import Baseline
+from tidegauge.errors import BaselineError, SpecError
+from tidegauge.spec import ModelSpec
+
+
+class ModelRecord(msgspec.Struct, omit_defaults=True):
+    """The value of a record of the topic ``models`` (compacted, key = model); ``baselines`` by version, as JSON."""
+
+    model: str
+    spec: ModelSpec
+    baselines: dict[str, msgspec.Raw] = {}
+
+
+_decode = msgspec.json.Decoder(ModelRecord).decode
+
+
+class Registry:
+    """What is known of the models. ``revision`` grows with every change, so that stages can notice."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self._records: dict[str, ModelRecord] = {}
+        self._baselines: dict[tuple[str, str], Baseline | None] = {}
+        self._defaults: dict[str, ModelSpec] = {}
+
+    def apply(self, key: bytes, value: bytes | None) -> None:
+        """Take in a record of the topic; a value of None removes the model. Raises SpecError, and then changes nothing."""
+        model = key.decode("utf-8", "replace")
+        if value is None:
+            changed = self._records.pop(model, None) is not None
+        else:
+            try:
+                record = _decode(value)
+                for raw in record.baselines.values():
+                    Baseline.from_json(bytes(raw))
+            except (msgspec.MsgspecError, BaselineError) as error:
+                raise SpecError(f"the record of {model!r} in the topic models cannot be read: {error}") from error
+            if record.model != model:
+                raise SpecError(f"the record of {model!r} in the topic models is of another model, {record.model!r}")
+            changed = self.encoded(model) != encode(record)
+            self._records[model] = record
+        if changed:
+            self.revision += 1
+            self._baselines = {name: b for name, b in self._baselines.items() if name[0] != model}
+
+    def models(self) -> list[str]:
+        return sorted(self._records)
+
+    def known(self, model: str) -> bool:
+        return model in self._records
+
+    def spec(self, model: str) -> ModelSpec:
+        """The model's spec; documented defaults for a model without one."""
+        record = self._records.get(model)
+        if record is not None:
+            return record.spec
+        return self._defaults.setdefault(model, ModelSpec(model))
+
+    def baseline(self, model: str, version: str) -> Baseline | None:
+        name = (model, version)
+        if name not in self._baselines:
+            record = self._records.get(model)
+            raw = record.baselines.get(version) if record else None
+            if raw is None and record is not None and record.spec.baseline_for(version).file is not None:
+                # A version the spec does not name is compared with the baseline the spec gives for all.
+                raw = record.baselines.get("")
+            self._baselines[name] = None if raw is None else Baseline.from_json(bytes(raw))
+        return self._baselines[name]
+
+    def learned(self, model: str, version: str, baseline: Baseline, **changes: Any) -> tuple[bytes, bytes]:
+        """Key and value of the model's record with a learned baseline added (and members of its spec changed)."""
+        record = self._records.get(model) or ModelRecord(model, self.spec(model))
+        spec = msgspec.structs.replace(record.spec, **changes)
+        baselines = {**record.baselines, version: msgspec.Raw(baseline.to_json())}
+        return model.encode(), encode(ModelRecord(model, spec, baselines))
+
+    def encoded(self, model: str) -> bytes | None:
+        record = self._records.get(model)
+        return None if record is None else encode(record)
+
+
+def encode(record: ModelRecord) -> bytes:
+    return msgspec.json.encode(record)
+
+
+def carry_over(new: ModelRecord, old: bytes | None) -> ModelRecord:
+    """``new`` with the baselines that were learned for versions whose baseline it still wants learned."""
+    if old is None:
+        return new
+    try:
+        before = _decode(old)
+    except msgspec.MsgspecError:
+        return new
+    kept = {
+        version: raw
+        for version, raw in before.baselines.items()
+        if version not in new.baselines and new.spec.baseline_for(version).first is not None
+    }
+    task = new.spec.task or before.spec.task
+    return ModelRecord(new.model, msgspec.structs.replace(new.spec, task=task), {**kept, **new.baselines})

@@ -1,0 +1,212 @@
+"""Windows to records and verdicts: what the monitor stage publishes of one window, and what it concludes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tidegauge.alerting import AlertBook, Subject, evidence
+from tidegauge.baseline import Baseline
+from tidegauge.default_monitors import default_monitors
+from tidegauge.delta import Segment
+from tidegauge.metrics import record as records
+from tidegauge.metrics.performance import fairness
+from tidegauge.metrics.record import iso
+from tidegauge.monitors import Verdict, expand, is_early, judge, needs_settled
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.registry import Registry
+from tidegauge.settle import LabelDelays, label_members
+from tidegauge.spec import ModelSpec, MonitorSpec
+from tidegauge.stage import METRICS, Output
+from tidegauge.windows import Header, Windows
+
+FAIRNESS_MIN_COUNT = 100
+MAX_CACHED = 2000
+
+
+class Judge:
+    """Builds, publishes and judges the records of one monitor task's windows."""
+
+    def __init__(self, windows: Windows, alerts: AlertBook, registry: Registry) -> None:
+        self._windows, self._alerts, self._registry = windows, alerts, registry
+        self._revision = -1
+        self._monitors: dict[tuple[str, str], tuple[MonitorSpec, ...]] = {}
+        self._previous: dict[tuple[bytes, int], Baseline] = {}
+        self._data: dict[tuple[bytes, Segment], tuple[tuple[int, str | None], dict[str, Any]]] = {}
+        self.newest: dict[tuple[str, str, str, Segment], dict[str, Any]] = {}
+
+    def publish(self, header: Header, delays: LabelDelays, now: float, reason: str) -> list[Output]:
+        """A new revision of a window, whole model and segments, and the verdicts on it."""
+        spec = self._registry.spec(header.model)
+        header.revision += 1
+        built: dict[Segment, dict[str, Any]] = {}
+        for segment in header.segments:
+            built[segment] = self._record(header, segment, spec, delays, now, reason, drift=True)
+        if () in built:
+            gaps = self._fairness(header, spec)
+            if gaps:
+                built[()]["fairness"] = gaps
+        outputs = [
+            Output(METRICS, record_key(header, segment), msgspec.json.encode(record)) for segment, record in built.items()
+        ]
+        outputs.extend(self._verdicts(header, spec, built, now, early=False))
+        header.published, header.dirty, header.data_dirty = now, False, False
+        self._windows.touch(header)
+        if header.closed:
+            self._note_newest(header, built)
+        return outputs
+
+    def early(self, header: Header, delays: LabelDelays, now: float) -> list[Output]:
+        """Verdicts on an open window, by the monitors that do not wait."""
+        spec = self._registry.spec(header.model)
+        monitors = [m for m in self._monitors_of(header, spec) if m.window == header.window and is_early(m)]
+        if not monitors:
+            return []
+        wanted = header.segments if any(m.segments for m in monitors) else [()]
+        built = {s: self._record(header, s, spec, delays, now, "early", drift=False) for s in wanted}
+        return self._verdicts(header, spec, built, now, early=True)
+
+    # -- records -------------------------------------------------------------------------------------------------
+
+    def _record(
+        self, header: Header, segment: Segment, spec: ModelSpec, delays: LabelDelays, now: float, reason: str, *,
+        drift: bool,
+    ) -> dict[str, Any]:  # fmt: skip
+        data, outcome = self._windows.data(header, segment), self._windows.outcome(header, segment)
+        baseline = self._baseline(header, spec) if drift or self._has_schema(header, spec) else None
+        record: dict[str, Any] = {
+            "model": header.model,
+            "model_version": header.version,
+            "segment": dict(segment),
+            "window": header.window,
+            "window_start": iso(header.start),
+            "window_end": iso(header.end),
+            "revision": header.revision,
+            "closed": header.closed,
+            "reason": reason,
+        }
+        record |= label_members(delays, header.start, header.end, now, header.settled)
+        record |= records.numbers(
+            data, outcome, spec, baseline, header.end - header.start, self._data_part(header, segment, baseline, drift)
+        )
+        return record
+
+    def _data_part(self, header: Header, segment: Segment, baseline: Baseline | None, drift: bool) -> dict[str, Any]:
+        """The data side of a record: it is costly and late labels do not change it, so it is kept."""
+        profile = self._windows.data(header, segment)
+        if not drift:
+            return records.data_numbers(profile, baseline, drift=False)
+        key = (header.key, segment)
+        mark = (profile.predictions, None if baseline is None else baseline.schema.id)
+        found = self._data.get(key)
+        if found is None or found[0] != mark:
+            while len(self._data) >= MAX_CACHED:
+                del self._data[next(iter(self._data))]
+            found = self._data[key] = (mark, records.data_numbers(profile, baseline))
+        return found[1]
+
+    def _has_schema(self, header: Header, spec: ModelSpec) -> bool:
+        return spec.baseline_for(header.version).previous is None
+
+    def _baseline(self, header: Header, spec: ModelSpec) -> Baseline | None:
+        """What this window is compared with: its version's baseline, or the same window one period earlier."""
+        period = spec.baseline_for(header.version).previous
+        if period is None:
+            return self._registry.baseline(header.model, header.version)
+        before = self._windows.find(header.model, header.version, header.window, header.start - period)
+        if before is None or not before.closed:
+            return None
+        key = (before.key, before.revision)
+        if key not in self._previous:
+            while len(self._previous) >= 100:
+                del self._previous[next(iter(self._previous))]
+            data, outcome = self._windows.data(before, ()), self._windows.outcome(before, ())
+            baseline = Baseline.from_profiles(header.model, header.version, data, outcome, "previous")
+            baseline.metrics = records.numbers(data, outcome, spec, None, before.end - before.start)
+            self._previous[key] = baseline
+        return self._previous[key]
+
+    def _fairness(self, header: Header, spec: ModelSpec) -> dict[str, dict[str, float]]:
+        gaps = {}
+        for breakdown in spec.segments:
+            outcomes: dict[str, OutcomeProfile] = {
+                ",".join(value for _, value in segment): self._windows.outcome(header, segment)
+                for segment in header.segments
+                if tuple(d for d, _ in segment) == breakdown
+            }
+            found = fairness(outcomes, spec.task, spec.positive_label, FAIRNESS_MIN_COUNT)
+            if found:
+                gaps["+".join(breakdown)] = found
+        return gaps
+
+    def _note_newest(self, header: Header, built: dict[Segment, dict[str, Any]]) -> None:
+        for segment, record in built.items():
+            key = (header.model, header.version, header.window, segment)
+            held = self.newest.get(key)
+            if held is None or held["window_start"] <= record["window_start"]:
+                self.newest[key] = record
+
+    # -- verdicts ------------------------------------------------------------------------------------------------
+
+    def _monitors_of(self, header: Header, spec: ModelSpec) -> tuple[MonitorSpec, ...]:
+        if spec.monitors is not None:
+            return spec.monitors
+        if self._revision != self._registry.revision:
+            self._monitors.clear()
+            self._revision = self._registry.revision
+        name = (header.model, header.version)
+        if name not in self._monitors:
+            self._monitors[name] = default_monitors(spec, self._registry.baseline(*name))
+        return self._monitors[name]
+
+    def _verdicts(
+        self, header: Header, spec: ModelSpec, built: dict[Segment, dict[str, Any]], now: float, *, early: bool
+    ) -> list[Output]:
+        outputs: list[Output] = []
+        baseline = self._baseline(header, spec)
+        for monitor in self._monitors_of(header, spec):
+            if monitor.window != header.window or (early and not is_early(monitor)):
+                continue
+            if needs_settled(monitor.metric) and not self._settled(monitor, header, now):
+                continue
+            for segment, record in built.items():
+                if not _wanted(monitor, segment):
+                    continue
+                for verdict in judge(record, monitor, baseline, header.window):
+                    support: dict[str, Any] = {}
+                    if verdict.breached:
+                        support = self._evidence(header, spec, segment, built, verdict)
+                    subject = Subject(header.model, header.version, segment)
+                    outputs.extend(
+                        self._alerts.verdict(subject, verdict, header.span, header.closed, header.revision, now, support)
+                    )
+        return outputs
+
+    def _settled(self, monitor: MonitorSpec, header: Header, now: float) -> bool:
+        return header.settled if monitor.settle == "auto" else header.closed and now >= header.end + monitor.settle
+
+    def _evidence(
+        self, header: Header, spec: ModelSpec, segment: Segment, built: dict[Segment, dict[str, Any]], verdict: Verdict
+    ) -> dict[str, Any]:
+        parts = []
+        for other, record in built.items():
+            if len(other) == 1 and not segment:
+                for _, value in expand(record, verdict.path):
+                    if isinstance(value, int | float):
+                        parts.append((other, {"value": value, "share": record["predictions"]}))
+        parts.sort(key=lambda part: -abs(part[1]["value"] - verdict.value) * part[1]["share"])
+        return evidence(built[segment], verdict, parts, self._windows.data(header, ()).examples)
+
+
+def record_key(header: Header, segment: Segment) -> bytes:
+    """Key of a metrics record: the newest revision of a window stands in the compacted topic."""
+    return msgspec.json.encode([header.model, header.version, dict(segment), header.window, iso(header.start)])
+
+
+def _wanted(monitor: MonitorSpec, segment: Segment) -> bool:
+    if not segment:
+        return True
+    if isinstance(monitor.segments, bool):
+        return monitor.segments
+    return len(segment) == 1 and segment[0][0] in monitor.segments
