@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tidegauge.errors import BrokerError
+from tidegauge.processes import die_with_parent
 
 KAFKA_VERSION = "4.1.1"
 START_SECONDS = 60.0
@@ -98,9 +98,7 @@ class Broker:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
         if self._temporary:
             shutil.rmtree(self.data, ignore_errors=True)
@@ -123,7 +121,9 @@ class Broker:
                 check=False,
             )
             if done.returncode:
-                raise BrokerError(f"{self.data}: Kafka cannot format its storage here:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+                raise BrokerError(
+                    f"{self.data}: Kafka cannot format its storage here:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+                )
         with (self.data / "stdout.log").open("ab") as out:
             self._process = subprocess.Popen(
                 [*self._java(jars, self._heap_mb), "kafka.Kafka", config],
@@ -131,7 +131,7 @@ class Broker:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent(signal.SIGKILL),
             )
         deadline = time.monotonic() + START_SECONDS
         while not _answers(self.port):
@@ -163,10 +163,9 @@ class Broker:
         self.stop()
         self.start()
 
-    def wait(self) -> int:
-        """Wait until the node ends by itself; its exit status."""
-        assert self._process is not None
-        return self._process.wait()
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def _all_properties(self) -> dict[str, str]:
         return {
@@ -234,21 +233,13 @@ def run(port: int, data: Path) -> int:
     broker.start()
     print(f"Kafka {KAFKA_VERSION} listens on {broker.bootstrap}, data in {data}; Ctrl-C stops it", flush=True)
     stopping: list[int] = []
-
-    def stop(number: int, frame: object) -> None:
-        stopping.append(number)
-        broker.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    while broker.pid is not None:
-        try:
-            status = broker.wait()
-        except AssertionError:
-            break
-        if not stopping:
-            raise BrokerError(f"Kafka ended by itself with status {status}; see {broker.log_path}")
-        break
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: stopping.append(number))
+    while not stopping and broker.running:
+        time.sleep(0.1)
+    if not stopping:
+        raise BrokerError(f"Kafka ended by itself; see {broker.log_path}")
+    broker.stop()
     return 0
 
 
@@ -276,9 +267,3 @@ def _answers(port: int) -> bool:
             return bool(connection.recv(4))
     except OSError:
         return False
-
-
-def _die_with_parent() -> None:
-    """In the child: be killed when the parent dies, however it dies (Linux; elsewhere nothing)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -33,7 +33,7 @@ KEPT_BEYOND_HORIZON = 86400.0
 HEARTBEAT_SECONDS = 2.0
 MAX_ROWS = 50_000
 MAX_DELTA_BYTES = 4 << 20
-REQUEST, WATERMARK = b"r", b"w"
+REQUEST, WATERMARK, PENDING = b"r", b"w", b"n"
 
 
 class Predicted(msgspec.Struct, array_like=True, gc=False):
@@ -101,13 +101,14 @@ class JoinStage:
         self._context_ids: dict[Any, int] = {}
         self._revision = registry.revision
         self._versions: dict[tuple[str, str], _Version] = {}
-        self._rows = 0
+        self._rows = self._rows_since = 0
         self._data: dict[tuple[str, str, Segment, int], DataProfile] = {}
         self._outcomes: dict[tuple[str, str, Segment, int], OutcomeProfile] = {}
         self._samples: list[tuple[str, Samples]] = []
         self._dead: list[Output] = []
+        self.pending = int(store.get(PENDING) or 0)
         self._roles: dict[str, dict[str, str]] = {}
-        self._watermarks: dict[str, tuple[float, float]] = {
+        self.watermarks: dict[str, tuple[float, float]] = {
             key[1:].decode(): _unpack_watermark(raw) for key, raw in store.scan(WATERMARK)
         }
         self._touched: set[str] = set()
@@ -195,6 +196,7 @@ class JoinStage:
             made = Predicted(context, event.ts, value, event.score, event.probabilities)  # type: ignore[arg-type]
             if raw is None:
                 put(key, _encode(Entry([made])))
+                self.pending += 1
             else:
                 entry = _decode(raw)
                 if any(self._same_version(context, other.context) for other in entry.predictions):
@@ -203,6 +205,7 @@ class JoinStage:
                 entry.predictions.append(made)
                 put(key, _encode(entry))
                 if entry.known is not None:
+                    self.pending -= len(entry.predictions) == 1
                     self._count(made, entry.known, 1, True, key)
             version = self._version_of(context)
             version.events.append(event)
@@ -211,11 +214,12 @@ class JoinStage:
             if event.ts > latest.get(model, 0.0):  # type: ignore[operator]
                 latest[model] = event.ts  # type: ignore[assignment]
         self._rows += len(events)
+        self._rows_since += len(events)
         if duplicates:
             self._counters["duplicate", PREDICTIONS] += duplicates
         for model, ts in latest.items():
-            seen_ts, label_ts = self._watermarks.get(model, (0.0, 0.0))
-            self._watermarks[model] = (max(seen_ts, ts), label_ts)
+            seen_ts, label_ts = self.watermarks.get(model, (0.0, 0.0))
+            self.watermarks[model] = (max(seen_ts, ts), label_ts)
             self._touched.add(model)
 
     def _same_version(self, a: int, b: int) -> bool:
@@ -273,6 +277,8 @@ class JoinStage:
                 continue
             entry.known = new
             put(key, _encode(entry))
+            if old is None:
+                self.pending += -1 if entry.predictions else 1
             if not entry.predictions:
                 waiting += old is None
                 continue
@@ -286,6 +292,7 @@ class JoinStage:
                     self._count(made, old, -1, False, key)
                 self._count(made, new, 1, old is None or (old.label is None and new.label is not None), key)
         self._rows += len(events)
+        self._rows_since += len(events)
         if duplicates:
             self._counters["duplicate", LABELS] += duplicates
         if waiting:
@@ -305,9 +312,9 @@ class JoinStage:
                 sign, first, zlib.crc32(key),
             )
         )  # fmt: skip
-        seen_ts, label_ts = self._watermarks.get(context.model, (0.0, 0.0))
+        seen_ts, label_ts = self.watermarks.get(context.model, (0.0, 0.0))
         if ts > label_ts:
-            self._watermarks[context.model] = (seen_ts, ts)
+            self.watermarks[context.model] = (seen_ts, ts)
         self._touched.add(context.model)
 
     # -- columns to profiles -------------------------------------------------------------------------------------
@@ -413,12 +420,15 @@ class JoinStage:
         outputs, self._dead = self._dead, []
         for model in sorted(self._touched):
             outputs.extend(self._delta_outputs(model, now))
-            self._store.put(WATERMARK + model.encode(), _pack(self._watermarks[model]))
+            self._store.put(WATERMARK + model.encode(), _pack(self.watermarks[model]))
         if idle and (not self._idle or now - self._beat >= HEARTBEAT_SECONDS):
             beat = delta.encode(Delta(self._partition, "", now, True))
             outputs.extend(Output(PROFILES, None, beat, partition=p) for p in range(self._profile_partitions))
             self._beat = now
         self._idle = idle
+        if self._touched or self._rows_since:
+            self._store.put(PENDING, b"%d" % self.pending)
+        self._rows_since = 0
         self._touched.clear()
         self._data.clear()
         self._outcomes.clear()
@@ -442,7 +452,7 @@ class JoinStage:
                 parts.append([])
                 size = 0
             parts[-1].append(ProfileDelta(version, segment, pane, data_raw, outcome_raw))
-        predicted, labelled = self._watermarks[model]
+        predicted, labelled = self.watermarks[model]
         samples = tuple(s for owner, s in self._samples if owner == model)
         outputs = []
         for number, part in enumerate(parts, 1):
@@ -466,16 +476,19 @@ class JoinStage:
         known = entry.known
         if known is None or known.arrived < 0:
             return False
-        longest = max((self._spec(model).label_horizon for model in self._watermarks), default=7 * 86400.0)
+        longest = max((self._spec(model).label_horizon for model in self.watermarks), default=7 * 86400.0)
         return self._now - known.arrived / 1000 > longest + KEPT_BEYOND_HORIZON
 
     def _past(self, made: Predicted) -> bool:
         model = self._contexts.by_id[made.context].model
-        seen, _ = self._watermarks.get(model, (0.0, 0.0))
+        seen, _ = self.watermarks.get(model, (0.0, 0.0))
         return made.ts + self._spec(model).label_horizon + KEPT_BEYOND_HORIZON < seen
 
     def dropped(self, key: bytes, value: bytes) -> None:
-        if not _decode(value).predictions:
+        entry = _decode(value)
+        if entry.known is None or not entry.predictions:
+            self.pending -= 1
+        if not entry.predictions:
             self._counters["unmatched", LABELS] += 1
 
     @property

@@ -115,6 +115,11 @@ class MonitorStage:
     def _version(self, model: str, version: str) -> Version:
         return self.versions.setdefault((model, version), Version(model, version))
 
+    @property
+    def newest(self) -> dict[tuple[str, str, str, Segment], dict[str, Any]]:
+        """The newest closed window's record of each (model, version, window length, segment)."""
+        return self._judge.newest
+
     def _take_whole(self, model: str, spec: ModelSpec, profile: ProfileDelta) -> None:
         """What a delta of the whole model tells of its version: label delays, and data to learn a baseline from."""
         version = self._version(model, profile.version)

@@ -123,7 +123,6 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     label_horizon: float = 7 * 86400.0
     retention: float = 7 * 86400.0
     publish_interval: float | None = None
-    idle_timeout: float = 10.0
     baseline: BaselineSpec = BaselineSpec(first=5000)
     baselines: dict[str, BaselineSpec] = {}
     features: dict[str, FeatureSpec] = {}

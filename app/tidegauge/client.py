@@ -1,0 +1,91 @@
+"""For services that log events, and `tidegauge produce`: the topics' keys and partitioner done right.
+
+async with Client("kafka:9092") as log:
+    await log.prediction(request_id="6f1c", ts=time.time(), model_version="churn:3", prediction=1, features={...})
+    ...
+    await log.label(request_id="6f1c", ts=time.time(), label=0)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from tidegauge.stage import LABELS, PREDICTIONS
+
+
+class Client:
+    """Sends prediction and label events. Kafka's default (murmur2) partitioner and the request id as key bring a label
+    to its prediction. ``security``: aiokafka's keyword arguments."""
+
+    def __init__(self, bootstrap: str, predictions: str = PREDICTIONS, labels: str = LABELS, **security: Any) -> None:
+        self._topics = {PREDICTIONS: predictions, LABELS: labels}
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap, acks="all", linger_ms=5, max_batch_size=1 << 18, max_request_size=16 << 20, **security
+        )
+
+    async def __aenter__(self) -> Client:
+        await self._producer.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._producer.stop()
+
+    async def prediction(self, **members: Any) -> None:
+        """Queue a prediction event (members as in the contract); returns once it is in the send buffer."""
+        await self.send(PREDICTIONS, members["request_id"].encode(), msgspec.json.encode(members))
+
+    async def label(self, **members: Any) -> None:
+        """Queue a label event."""
+        await self.send(LABELS, members["request_id"].encode(), msgspec.json.encode(members))
+
+    async def send(self, topic: str, key: bytes | None, value: bytes) -> asyncio.Future[Any]:
+        """Queue a raw event for the logical ``topic``; the future tells when it is acknowledged."""
+        sent: asyncio.Future[Any] = await self._producer.send(self._topics[topic], value=value, key=key)
+        return sent
+
+    async def flush(self) -> None:
+        await self._producer.flush()
+
+
+class _Id(msgspec.Struct, gc=False):
+    request_id: str = ""
+
+
+_id = msgspec.json.Decoder(_Id).decode
+
+
+def key_of(line: bytes) -> bytes | None:
+    """The key an event goes by: its request id; None where it cannot be read (the worker will say why)."""
+    try:
+        return _id(line).request_id.encode() or None
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+
+
+async def produce(
+    client: Client,
+    events: Iterable[tuple[str, bytes]],
+    rate: float | None = None,
+    progress: Callable[[int], None] = lambda sent: None,
+) -> int:
+    """Send (logical topic, value) events, ``rate`` a second at most; returns how many were acknowledged."""
+    began, sent = time.monotonic(), 0
+    for topic, value in events:
+        await client.send(topic, key_of(value), value)
+        sent += 1
+        if sent % 500 == 0:
+            progress(sent)
+            ahead = sent / rate - (time.monotonic() - began) if rate else 0.0
+            await asyncio.sleep(max(ahead, 0.0))
+    await client.flush()
+    progress(sent)
+    return sent

@@ -1,0 +1,20 @@
+"""Child processes that do not outlive us."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+from collections.abc import Callable
+
+
+def die_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """For ``Popen(preexec_fn=...)``: the child gets signal ``number`` when its parent dies, however it dies (Linux;
+    elsewhere nothing)."""
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def set_signal() -> None:
+        if prctl is not None:
+            prctl(1, number)
+
+    return set_signal

@@ -1,0 +1,1 @@
+"""The Faust layer: drives the pure stages on Kafka, exactly once."""

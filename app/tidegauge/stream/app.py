@@ -1,0 +1,229 @@
+"""The Faust application of one worker process: two agents that hand chunks to tasks, and the checkpoints' clock."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import faust
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tidegauge.errors import StreamError
+from tidegauge.stage import LABELS, PREDICTIONS, PROFILES
+from tidegauge.stream import transport
+from tidegauge.stream.settings import Settings, client_security
+from tidegauge.stream.task import StageFactory, Task
+
+log = logging.getLogger(__name__)
+TICK = 0.05
+MONITOR_INTERVAL = 0.1
+"""Seconds between two checkpoints of a monitor task: alerts are its output, so it does not wait for a full interval."""
+INPUTS = {"join": (PREDICTIONS, LABELS), "monitor": (PROFILES,)}
+RESTORING_AT_ONCE = 2
+
+
+class StreamApp:
+    """Runs the stages' tasks of the partitions Faust assigns to this process.
+
+    ``failed`` is set with the error that makes the worker stop: anything a task raises. A task that was fenced off or
+    found its transaction broken cannot go on; the process ends and its successor restores what was committed.
+    """
+
+    def __init__(self, settings: Settings, factories: Mapping[str, StageFactory], admin: AIOKafkaAdminClient) -> None:
+        self.settings = settings
+        self.tasks: dict[tuple[str, int], Task] = {}
+        self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self.rebalances = 0
+        self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
+        self._factories, self._admin = factories, admin
+        self._opening: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(RESTORING_AT_ONCE)
+        self._checkpoints: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._assigned = False
+        self._logical = {settings.topic(t): t for topics in INPUTS.values() for t in topics}
+        self._stage_of = {topic: stage for stage, topics in INPUTS.items() for topic in topics}
+        self.faust = self._faust()
+
+    def _faust(self) -> Any:
+        settings = self.settings
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        app = faust.App(
+            settings.app_id,
+            broker=[f"{transport.NAME}://{address}" for address in settings.bootstrap.split(",")],
+            broker_credentials=_credentials(settings),
+            datadir=str(settings.state_dir / "faust"),
+            store="memory://",
+            key_serializer="raw",
+            value_serializer="raw",
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=2 << 20,
+            broker_max_poll_records=10_000,
+            broker_session_timeout=settings.session_timeout,
+            broker_rebalance_timeout=30.0,
+            broker_heartbeat_interval=settings.session_timeout / 5,
+            # The transactions commit the offsets; Faust never does.
+            broker_commit_interval=1e9,
+            stream_buffer_maxsize=16,
+            stream_wait_empty=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            web_enabled=False,
+            worker_redirect_stdouts=False,
+        )
+        for stage, topics in INPUTS.items():
+            source = app.topic(*(settings.topic(t) for t in topics), key_type=bytes, value_type=bytes)
+            app.agent(source, name=stage)(self._agent)
+        app.on_partitions_assigned.connect(self._on_assigned, weak=False)
+        app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+        return app
+
+    async def start(self) -> None:
+        await self.faust.start()
+        self._ticker = asyncio.create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Checkpoint what is there, let the tasks go, leave the group."""
+        self._stopping = True
+        self._ticker.cancel()
+        if not self.failed.done():
+            await asyncio.wait_for(self._flush(), 5)
+        await self._drop(list(self.tasks))
+        await self.faust.stop()
+
+    @property
+    def ready(self) -> bool:
+        """All assigned partitions' state is restored."""
+        return self._assigned and not self._stopping and not self._opening
+
+    # -- partitions ----------------------------------------------------------------------------------------------
+
+    async def _on_assigned(self, app: Any, assigned: Any, **rest: Any) -> None:
+        self._assigned = True
+        wanted = {(self._stage_of[self._logical[tp.topic]], tp.partition) for tp in assigned if tp.topic in self._logical}
+        await self._drop([name for name in self.tasks if name not in wanted])
+        for name in wanted - self.tasks.keys():
+            stage, partition = name
+            task = Task(stage, partition, INPUTS[stage], self._factories[stage], self.settings, self._admin)
+            task.checkpoint_seconds = lambda seconds, stage=stage: self.on_checkpoint(stage, seconds)
+            self.tasks[name] = task
+            # Restoring may take longer than a rebalance may: it goes on beside Faust, chunks wait for it.
+            self._opening[name] = asyncio.create_task(self._open(name, task))
+
+    async def _open(self, name: tuple[str, int], task: Task) -> None:
+        try:
+            async with self._slots:
+                await task.open()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._fail(task, error)
+        else:
+            self._opening.pop(name, None)
+
+    async def _on_revoked(self, app: Any, revoked: Any, **rest: Any) -> None:
+        self.rebalances += 1
+        if not self._stopping:
+            # What is buffered would be replayed by the next owner; committing it now spares that, nothing more.
+            try:
+                await asyncio.wait_for(self._flush(), 5)
+            except (TimeoutError, Exception) as error:
+                log.info("no checkpoint before the partitions went: %r", error)
+        await self._drop(list(self.tasks))
+
+    async def _flush(self) -> None:
+        await asyncio.gather(*(task.checkpoint() for name, task in self.tasks.items() if name not in self._opening))
+
+    async def _drop(self, names: list[tuple[str, int]]) -> None:
+        for name in names:
+            task = self.tasks.pop(name)
+            opening = self._opening.pop(name, None)
+            if opening is not None:
+                opening.cancel()
+                await asyncio.gather(opening, return_exceptions=True)
+            await task.close()
+
+    # -- records and checkpoints ---------------------------------------------------------------------------------
+
+    async def _agent(self, stream: Any) -> None:
+        async for event in stream.noack().events():
+            message = event.message
+            if message.generation_id != self.faust.consumer_generation_id:
+                continue
+            logical = self._logical[message.topic]
+            name = (self._stage_of[logical], message.partition)
+            task = self.tasks.get(name)
+            if task is None:
+                continue
+            opening = self._opening.get(name)
+            if opening is not None:
+                await asyncio.wait([opening])
+            if self.tasks.get(name) is not task or task.stage is None:
+                continue
+            try:
+                task.process(logical, message.value)
+                if task.dirty_events >= self.settings.checkpoint_events:
+                    # More would pile up faster than it can be committed: wait for the transaction.
+                    await task.checkpoint()
+            except Exception as error:
+                self._fail(task, error)
+                return
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.time()
+            for name, task in list(self.tasks.items()):
+                if name not in self._opening and not task.busy and self._due(task, now):
+                    self._spawn(self._checkpoint(task))
+
+    def _due(self, task: Task, now: float) -> bool:
+        if task.name == "monitor" and task.dirty_events:
+            return now - task.last_checkpoint >= MONITOR_INTERVAL
+        return now - task.last_checkpoint >= self.settings.checkpoint_interval
+
+    async def _checkpoint(self, task: Task) -> None:
+        try:
+            await task.checkpoint()
+        except Exception as error:
+            if task in self.tasks.values():
+                self._fail(task, error)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        job = asyncio.ensure_future(work)
+        self._checkpoints.add(job)
+        job.add_done_callback(self._checkpoints.discard)
+
+    def _fail(self, task: Task, error: BaseException) -> None:
+        if not self.failed.done():
+            log.error("%s failed, the worker stops", task, exc_info=error)
+            self.failed.set_result(error)
+
+    def lag(self) -> dict[tuple[str, str, int], int]:
+        """Records not yet processed, by (stage, topic, partition)."""
+        out = {}
+        for (stage, partition), task in self.tasks.items():
+            for topic, offset in task.offsets.items():
+                end = self.faust.monitor.tp_end_offsets.get(faust.types.tuples.TP(self.settings.topic(topic), partition))
+                out[stage, topic, partition] = max(0, (end or 0) - offset)
+        return out
+
+
+def _credentials(settings: Settings) -> Any:
+    arguments = client_security(settings.security)
+    protocol = arguments.get("security_protocol", "PLAINTEXT")
+    if protocol == "PLAINTEXT":
+        return None
+    if protocol == "SSL":
+        return faust.SSLCredentials(context=arguments["ssl_context"])
+    if protocol in ("SASL_PLAINTEXT", "SASL_SSL"):
+        return faust.SASLCredentials(
+            username=arguments["sasl_plain_username"],
+            password=arguments["sasl_plain_password"],
+            ssl_context=arguments.get("ssl_context"),
+            mechanism=arguments.get("sasl_mechanism", "PLAIN"),
+        )
+    raise StreamError(f"security.protocol {protocol!r} is not one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL")

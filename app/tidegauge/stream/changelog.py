@@ -1,0 +1,85 @@
+"""A task's changelog: a log of change sets, kept short by a rolling snapshot.
+
+Each checkpoint adds its changes and, besides, the next slice of all live pairs. When such a sweep has gone round, every
+pair stands in the log since the sweep's start, and what is older is deleted. Restoring costs two sweeps at most.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
+
+from tidegauge.stage import Stage
+from tidegauge.stream.store import Changes, RocksStore
+
+MAX_RECORD_BYTES = 4 << 20
+MIN_SLICE_BYTES = 32 << 10
+MIN_SLICE_PAIRS = 64
+MIN_DELETED = 50
+"""A sweep deletes only once this many records would go: a request each checkpoint would be a waste."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(dict[bytes, bytes | None]).decode
+
+
+def encode(changes: Changes) -> list[bytes]:
+    """Changelog records, each around 4 MiB at most unless one value is larger."""
+    parts: list[Changes] = [{}]
+    size = 0
+    for key, value in changes.items():
+        size += len(key) + len(value or b"") + 10
+        if size > MAX_RECORD_BYTES and parts[-1]:
+            parts.append({})
+            size = 0
+        parts[-1][key] = value
+    return [_encode(part) for part in parts if part]
+
+
+def decode(raw: bytes) -> Changes:
+    return _decode(raw)
+
+
+class Sweep:
+    """The rolling snapshot of one task."""
+
+    def __init__(self, store: RocksStore, stage: Stage) -> None:
+        self._store, self._stage = store, stage
+        self._cursor = b""
+        self._begun: int | None = None
+        self._deleted_before = 0
+
+    def slice(self, changes: Changes, dirty_bytes: int) -> tuple[Changes, bool]:
+        """The next slice of live pairs, about half the bytes of the changes it rides with; expired pairs are dropped
+        (as deletes of the slice). The flag says that the sweep has come round."""
+        budget = max(MIN_SLICE_BYTES, dirty_bytes // 2)
+        out: Changes = {}
+        while budget > 0:
+            pairs = self._store.slice(self._cursor, MIN_SLICE_PAIRS)
+            for key, value in pairs:
+                if key in changes or self._store.is_changing(key):
+                    continue
+                if self._stage.expired(key, value):
+                    self._stage.dropped(key, value)
+                    out[key] = None
+                else:
+                    out[key] = value
+                budget -= len(key) + len(value)
+            if len(pairs) < MIN_SLICE_PAIRS:
+                self._cursor = b""
+                return out, True
+            self._cursor = pairs[-1][0] + b"\0"
+        return out, False
+
+    async def committed(self, first_offset: int, complete: bool, admin: Any, place: TopicPartition) -> None:
+        """A checkpoint whose first changelog record has ``first_offset`` was committed."""
+        if self._begun is None:
+            self._begun = first_offset
+        if not complete:
+            return
+        if self._begun - self._deleted_before >= MIN_DELETED:
+            await admin.delete_records({place: RecordsToDelete(before_offset=self._begun)})
+            self._deleted_before = self._begun
+        self._begun = None

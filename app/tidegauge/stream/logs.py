@@ -1,0 +1,41 @@
+"""Logging of a worker: text for people, JSON lines for machines."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+import msgspec
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: timestamp, level, logger, message, and the traceback as error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        members = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            members["error"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(members).decode()
+
+
+def set_up(log_format: str) -> None:
+    """Log to standard error in ``log_format``: "json" or "text"."""
+    handler = logging.StreamHandler(sys.stderr)
+    plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    handler.setFormatter(JsonFormatter() if log_format == "json" else plain)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for noisy in ("aiokafka", "faust", "mode", "kafka"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Faust warns of every setting that an agent without acknowledgements leaves untouched.
+    logging.getLogger("faust.transport.consumer").setLevel(logging.ERROR)
+    # Stopping cancels the agents, which Faust reports as crashes.
+    logging.getLogger("faust.agents.actor").setLevel(logging.CRITICAL)
+    logging.getLogger("faust.agents.agent").setLevel(logging.CRITICAL)
+    logging.getLogger("tidegauge.stream.transport").setLevel(logging.WARNING)
+    logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.ERROR)

@@ -1,0 +1,77 @@
+"""The topic ``models``: every worker reads all of it, tools read and write it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from tidegauge.errors import SpecError
+from tidegauge.registry import Registry
+from tidegauge.stage import MODELS
+from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
+
+log = logging.getLogger(__name__)
+
+
+class ModelsTail:
+    """Keeps a registry up to date with the topic. ``start`` returns once all that stood in it has been applied."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._settings, self._registry = settings, registry
+        self._place = TopicPartition(settings.topic(MODELS), 0)
+
+    async def start(self) -> None:
+        self._consumer = AIOKafkaConsumer(
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+            **self._settings.client(),
+        )
+        await self._consumer.start()
+        self._consumer.assign([self._place])
+        await self._consumer.seek_to_beginning(self._place)
+        end = (await self._consumer.end_offsets([self._place]))[self._place]
+        while await self._consumer.position(self._place) < end:
+            self._apply(await self._consumer.getmany(timeout_ms=200))
+        self._task = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._consumer.stop()
+
+    async def _follow(self) -> None:
+        while True:
+            self._apply(await self._consumer.getmany(timeout_ms=1000))
+
+    def _apply(self, batches: dict[TopicPartition, list[object]]) -> None:
+        for records in batches.values():
+            for record in records:
+                try:
+                    self._registry.apply(record.key, record.value)  # type: ignore[attr-defined]
+                except SpecError as error:
+                    log.error("%s; the record is ignored, apply the model again", error)
+
+
+async def read(settings: Settings) -> Registry:
+    """The models as they stand in the topic now."""
+    registry = Registry()
+    tail = ModelsTail(settings, registry)
+    await tail.start()
+    await tail.stop()
+    return registry
+
+
+async def publish(settings: Settings, records: Iterable[tuple[bytes, bytes]]) -> None:
+    """Write model records (key, value) and wait until they are in."""
+    producer = AIOKafkaProducer(max_request_size=MAX_MESSAGE_BYTES, acks="all", **settings.client())
+    await producer.start()
+    try:
+        for key, value in records:
+            await producer.send_and_wait(settings.topic(MODELS), value=value, key=key)
+    finally:
+        await producer.stop()

@@ -1,0 +1,82 @@
+"""How a worker is set up: flags, else ``TIDEGAUGE_...`` environment variables, else these defaults."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidegauge.errors import StreamError
+from tidegauge.stage import ALERTS, DEAD_LETTERS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
+
+JOIN_CHANGELOG, MONITOR_CHANGELOG = "tidegauge-join-changelog", "tidegauge-monitor-changelog"
+CHANGELOGS = {"join": JOIN_CHANGELOG, "monitor": MONITOR_CHANGELOG}
+TOPICS = (PREDICTIONS, LABELS, MODELS, ALERTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG)
+MAX_MESSAGE_BYTES = 32 << 20
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """One worker's settings. Times in seconds. ``app_id`` prefixes group, transactional ids and nothing else;
+    ``topics`` maps logical names to others than the default; ``security`` holds Kafka's usual names
+    (``security.protocol``, ``sasl.mechanism``, ``sasl.username``, ``sasl.password``, ``ssl.cafile``, ``ssl.certfile``,
+    ``ssl.keyfile``)."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    app_id: str = "tidegauge"
+    partitions: int = 4
+    replication: int = 1
+    state_dir: Path = Path("tidegauge-state")
+    checkpoint_interval: float = 1.0
+    checkpoint_events: int = 50_000
+    idle_timeout: float = 5.0
+    session_timeout: float = 10.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 9464
+    log_format: str = "text"
+    topics: dict[str, str] = {}
+    security: dict[str, str] = {}
+
+    def topic(self, logical: str) -> str:
+        return self.topics.get(logical, logical)
+
+    def client(self) -> dict[str, Any]:
+        """Keyword arguments every aiokafka client takes."""
+        return {"bootstrap_servers": self.bootstrap, **client_security(self.security)}
+
+
+def client_security(security: dict[str, str]) -> dict[str, Any]:
+    """aiokafka's keyword arguments for Kafka's usual security names. Raises StreamError for a name it does not know."""
+    if not security:
+        return {}
+    rest = dict(security)
+    protocol = rest.pop("security.protocol", "PLAINTEXT")
+    arguments: dict[str, Any] = {"security_protocol": protocol}
+    for name, argument in (
+        ("sasl.mechanism", "sasl_mechanism"),
+        ("sasl.username", "sasl_plain_username"),
+        ("sasl.password", "sasl_plain_password"),
+    ):
+        if name in rest:
+            arguments[argument] = rest.pop(name)
+    cafile, certfile, keyfile = (rest.pop(f"ssl.{name}", None) for name in ("cafile", "certfile", "keyfile"))
+    if rest:
+        raise StreamError(f"unknown security setting {', '.join(sorted(rest))}; known: security.protocol, sasl.*, ssl.*")
+    if protocol in ("SSL", "SASL_SSL"):
+        context = ssl.create_default_context(cafile=cafile)
+        if certfile:
+            context.load_cert_chain(certfile, keyfile)
+        arguments["ssl_context"] = context
+    return arguments
+
+
+def security_from_environment() -> dict[str, str]:
+    """``TIDEGAUGE_SECURITY_PROTOCOL``, ``TIDEGAUGE_SASL_USERNAME`` ... as Kafka's names."""
+    found = {}
+    for name, value in os.environ.items():
+        for prefix in ("SECURITY_", "SASL_", "SSL_"):
+            if name.startswith(f"TIDEGAUGE_{prefix}"):
+                found[name.removeprefix("TIDEGAUGE_").lower().replace("_", ".", 1)] = value
+    return found

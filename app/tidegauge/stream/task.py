@@ -1,0 +1,210 @@
+"""One task: a stage, a partition, and the transactions that make what it does count exactly once.
+
+take over    a transactional producer of the task's own id fences the former owner; the store is restored from the
+             changelog; the group's committed offsets are read again, and records below them are skipped
+process      chunks go into the stage's buffers
+checkpoint   one transaction carries state changes, outputs and offsets; only then is the local store written
+failure      the task is thrown away; whoever owns it next replays what was not committed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from tidegauge.stage import Output, Stage
+from tidegauge.stream import changelog
+from tidegauge.stream.settings import CHANGELOGS, MAX_MESSAGE_BYTES, Settings
+from tidegauge.stream.store import RocksStore
+
+log = logging.getLogger(__name__)
+StageFactory = Callable[[int, RocksStore], Stage]
+
+
+class Task:
+    """The task of ``stage`` ("join" or "monitor") for one partition of its input ``topics`` (logical names)."""
+
+    def __init__(
+        self, stage: str, partition: int, topics: Sequence[str], factory: StageFactory, settings: Settings, admin: Any
+    ) -> None:
+        self.name, self.partition = stage, partition
+        self._topics, self._factory, self._settings, self._admin = topics, factory, settings, admin
+        self._changelog = TopicPartition(settings.topic(CHANGELOGS[stage]), partition)
+        self.stage: Stage | None = None
+        self.store: RocksStore | None = None
+        self._producer: Any = None
+        self._checkpointing = asyncio.Lock()
+        self.offsets: dict[str, int] = {}
+        self._moved = False
+        self.dirty_events = 0
+        self.first_dirty = 0.0
+        self.last_record = self.last_checkpoint = time.time()
+        self.checkpoint_seconds: Callable[[float], None] = lambda seconds: None
+        self.restored_records = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.partition}"
+
+    async def open(self) -> None:
+        """Take the task over: fence, restore, find where to go on."""
+        settings = self._settings
+        began = time.monotonic()
+        self._producer = AIOKafkaProducer(
+            transactional_id=f"{settings.app_id}-{self}",
+            max_request_size=MAX_MESSAGE_BYTES,
+            max_batch_size=1 << 20,
+            linger_ms=0,
+            transaction_timeout_ms=60_000,
+            **settings.client(),
+        )
+        await self._producer.start()
+        self.store = RocksStore(settings.state_dir / str(self))
+        consumer = AIOKafkaConsumer(
+            group_id=settings.app_id,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+            **settings.client(),
+        )
+        await consumer.start()
+        try:
+            await self._restore(consumer, self.store)
+            for topic in self._topics:
+                committed = await consumer.committed(TopicPartition(settings.topic(topic), self.partition))
+                self.offsets[topic] = committed or 0
+        finally:
+            await consumer.stop()
+        self.stage = self._factory(self.partition, self.store)
+        self._sweep = changelog.Sweep(self.store, self.stage)
+        self.last_record = self.last_checkpoint = time.time()
+        log.info(
+            "%s: restored %d changelog records in %.2f s, goes on at %s",
+            self, self.restored_records, time.monotonic() - began, self.offsets,
+        )  # fmt: skip
+
+    async def _restore(self, consumer: Any, store: RocksStore) -> None:
+        place = self._changelog
+        consumer.assign([place])
+        begin = (await consumer.beginning_offsets([place]))[place]
+        end = (await consumer.end_offsets([place]))[place]
+        position = store.position
+        if position is not None and not begin <= position <= end:
+            # Deletes between the local position and the log's start are lost, or the log is another one.
+            store.wipe()
+            position = None
+        start = begin if position is None else position
+        consumer.seek(place, start)
+        while start < end:
+            for records in (await consumer.getmany(place, timeout_ms=500)).values():
+                for record in records:
+                    _crash_at("mid-restore")
+                    store.write(changelog.decode(record.value), record.offset + 1)
+                    self.restored_records += 1
+            start = await consumer.position(place)
+
+    def process(self, topic: str, records: Sequence[Any]) -> int:
+        """Take a chunk of ``topic`` (logical), less what was committed before; returns how many records that left."""
+        assert self.stage is not None
+        resume = self.offsets[topic]
+        if records[0].offset < resume:
+            records = [record for record in records if record.offset >= resume]
+            if not records:
+                return 0
+        self.stage.process(topic, records)
+        self.offsets[topic] = records[-1].offset + 1
+        self._moved = True
+        now = time.time()
+        if not self.dirty_events:
+            self.first_dirty = now
+        self.dirty_events += len(records)
+        self.last_record = now
+        return len(records)
+
+    @property
+    def busy(self) -> bool:
+        """A checkpoint is under way."""
+        return self._checkpointing.locked()
+
+    async def checkpoint(self) -> None:
+        """Commit what the stage has buffered. Chunks may be processed meanwhile; they wait for the next one."""
+        async with self._checkpointing:
+            assert self.stage is not None
+            assert self.store is not None
+            now = time.time()
+            idle = now - self.last_record >= self._settings.idle_timeout
+            outputs = self.stage.checkpoint(now, idle=idle)
+            moved, self._moved = self._moved, False
+            self.dirty_events = 0
+            self.last_checkpoint = now
+            if not (outputs or moved or self.store.changed):
+                return
+            began = time.monotonic()
+            offsets = {
+                TopicPartition(self._settings.topic(topic), self.partition): offset
+                for topic, offset in self.offsets.items()
+                if offset
+            }
+            changes = self.store.freeze()
+            size = sum(len(key) + len(value or b"") for key, value in changes.items())
+            swept, complete = self._sweep.slice(changes, size)
+            # Live pairs of the slice are in the local store already; only what expired changes there.
+            changes.update({key: None for key, value in swept.items() if value is None})
+            await self._commit(changelog.encode({**swept, **changes}), outputs, offsets, complete)
+            self.checkpoint_seconds(time.monotonic() - began)
+
+    async def _commit(self, state: list[bytes], outputs: list[Output], offsets: dict[Any, int], complete: bool) -> None:
+        assert self.store is not None
+        producer, settings = self._producer, self._settings
+        _crash_at("before-transaction")
+        async with producer.transaction():
+            sent = [await producer.send(self._changelog.topic, value=record, partition=self.partition) for record in state]
+            for output in outputs:
+                sent.append(
+                    await producer.send(
+                        settings.topic(output.topic),
+                        value=output.value,
+                        key=output.key,
+                        partition=output.partition,
+                        headers=list(output.headers),
+                    )
+                )
+            _crash_at("mid-transaction")
+            done = await asyncio.gather(*sent)
+            if offsets:
+                await producer.send_offsets_to_transaction(offsets, settings.app_id)
+            _crash_at("before-commit")
+        _crash_at("after-commit")
+        if state:
+            self.store.commit(done[len(state) - 1].offset + 1)
+            _crash_at("after-local-write")
+            await self._sweep.committed(done[0].offset, complete, self._admin, self._changelog)
+
+    async def close(self) -> None:
+        """Let go. Uncommitted work is lost on purpose."""
+        if self._producer is not None:
+            try:
+                await asyncio.wait_for(self._producer.stop(), 3)
+            except Exception as error:
+                # A fenced producer cannot end its transaction; there is nothing left to save.
+                log.info("%s: producer stopped with %r", self, error)
+        if self.store is not None:
+            self.store.close()
+
+
+def _crash_at(point: str) -> None:
+    """kill -9 ourselves with the probability ``TIDEGAUGE_CRASH`` gives this point (``before-commit:0.05,...``): how the
+    tests kill workers between the steps of a checkpoint."""
+    plan = os.environ.get("TIDEGAUGE_CRASH")
+    if plan:
+        for part in plan.split(","):
+            name, _, chance = part.partition(":")
+            if name == point and random.random() < float(chance):
+                os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,203 @@
+"""Prometheus metrics of one worker: its stream side, and the newest closed windows of the models it monitors."""
+
+from __future__ import annotations
+
+from collections import Counter as Counts
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+import tidegauge
+from tidegauge.join import JoinStage
+from tidegauge.monitor_stage import MonitorStage
+from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
+from tidegauge.registry import Registry
+from tidegauge.spec import segment_name
+
+if TYPE_CHECKING:
+    from tidegauge.stream.app import StreamApp
+
+COUNTERS = {
+    "events": ("tidegauge_events", "Records read", "topic"),
+    "joined": ("tidegauge_joined", "Outcomes joined to predictions", "topic"),
+    "corrected": ("tidegauge_corrected", "Labels that corrected an earlier one", "topic"),
+    "duplicate": ("tidegauge_duplicate", "Events that repeated an earlier one", "topic"),
+    "waiting": ("tidegauge_label_waited", "Labels that came before their prediction", "topic"),
+    "unmatched": ("tidegauge_unmatched", "Labels whose prediction never came to their partition", "topic"),
+    "expired": ("tidegauge_expired", "Labels past the label horizon", "topic"),
+    "late_windows": ("tidegauge_late_windows", "Changes to windows past their retention", "model"),
+    "dead_lettered": ("tidegauge_dead_lettered", "Records refused", "reason"),
+}
+DELAY_BUCKETS = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0)
+_SIMPLE = (
+    ("system", "error_ratio", "tidegauge_system_error_ratio"),
+    ("system", "predictions_per_second", "tidegauge_system_predictions_per_second"),
+    ("prediction", "mean_score", "tidegauge_prediction_mean_score"),
+    ("prediction", "psi", "tidegauge_prediction_psi"),
+    ("prediction", "positive_ratio", "tidegauge_prediction_positive_ratio"),
+    ("prediction", "abstain_ratio", "tidegauge_prediction_abstain_ratio"),
+)
+_FEATURE = ("psi", "ks", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio", "mean")
+
+
+class Telemetry:
+    """Builds the exposition from what the worker's tasks hold when it is asked for."""
+
+    def __init__(self, app: StreamApp, registry: Registry, counters: Counts[tuple[str, str]]) -> None:
+        self._app, self._models, self._counters = app, registry, counters
+        self.registry = CollectorRegistry()
+        self._checkpoints = Histogram(
+            "tidegauge_checkpoint_seconds", "Duration of a checkpoint's transaction", ["stage"], registry=self.registry
+        )
+        self._last = Gauge(
+            "tidegauge_last_checkpoint_timestamp_seconds", "When a checkpoint last succeeded", ["stage"],
+            registry=self.registry,
+        )  # fmt: skip
+        info = Gauge("tidegauge_build_info", "Version of tidegauge", ["version"], registry=self.registry)
+        info.labels(tidegauge.__version__).set(1)
+        self.restarts = Counter("tidegauge_worker_starts", "Starts of this worker process", registry=self.registry)
+        self.restarts.inc()
+        self.registry.register(self)  # type: ignore[arg-type]
+
+    def checkpoint_took(self, stage: str, seconds: float) -> None:
+        self._checkpoints.labels(stage).observe(seconds)
+        self._last.labels(stage).set_to_current_time()
+
+    def exposition(self) -> bytes:
+        return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._counted()
+        yield from self._stream()
+        stages = [t.stage for t in self._app.tasks.values() if isinstance(t.stage, MonitorStage)]
+        yield from self._labels(stages)
+        yield from self._windows(stages)
+        yield from self._alerts(stages)
+        yield from self._model_info(stages)
+
+    def _counted(self) -> Iterator[Metric]:
+        for name, (metric, text, label) in COUNTERS.items():
+            family = CounterMetricFamily(metric, text, labels=[label])
+            for (kind, value), count in list(self._counters.items()):
+                if kind == name:
+                    family.add_metric([value], count)
+            yield family
+        unknown = CounterMetricFamily("tidegauge_unknown_members", "Accepted events with members the contract does not know")
+        joins = [t.stage for t in self._app.tasks.values() if isinstance(t.stage, JoinStage)]
+        unknown.add_metric([], sum(stage.unknown_members for stage in joins))
+        yield unknown
+
+    def _stream(self) -> Iterator[Metric]:
+        lag = GaugeMetricFamily("tidegauge_consumer_lag", "Records not yet processed", labels=["stage", "topic", "partition"])
+        for (stage, topic, partition), records in self._app.lag().items():
+            lag.add_metric([stage, topic, str(partition)], records)
+        yield lag
+        state = GaugeMetricFamily("tidegauge_state_bytes", "State on disk", labels=["stage", "partition"])
+        for (stage, partition), task in self._app.tasks.items():
+            if task.store is not None:
+                state.add_metric([stage, str(partition)], task.store.bytes_on_disk())
+        yield state
+        rebalances = CounterMetricFamily("tidegauge_rebalances", "Times partitions were taken away")
+        rebalances.add_metric([], self._app.rebalances)
+        yield rebalances
+        marks = GaugeMetricFamily(
+            "tidegauge_watermark_timestamp_seconds", "Event time reached", labels=["stage", "model", "partition"]
+        )
+        pending = GaugeMetricFamily(
+            "tidegauge_pending_requests", "Predictions and labels not yet joined, since this task began", labels=["partition"]
+        )
+        for (name, partition), task in self._app.tasks.items():
+            if isinstance(task.stage, JoinStage):
+                for model, (seen, _) in task.stage.watermarks.items():
+                    marks.add_metric([name, model, str(partition)], seen)
+                pending.add_metric([str(partition)], task.stage.pending)
+            elif isinstance(task.stage, MonitorStage):
+                for model, clock in task.stage.clocks.items():
+                    marks.add_metric([name, model, str(partition)], clock.reached[0])
+        yield marks
+        yield pending
+
+    def _labels(self, stages: list[MonitorStage]) -> Iterator[Metric]:
+        names = ["model", "model_version"]
+        delay = HistogramMetricFamily("tidegauge_label_delay_seconds", "From prediction to label", labels=names)
+        coverage = GaugeMetricFamily("tidegauge_label_coverage_ratio", "Share of predictions that get a label", labels=names)
+        for stage in stages:
+            for version in stage.versions.values():
+                counts = version.delays.counts
+                total = int(counts.sum())
+                if total <= 0:
+                    continue
+                edges = [delay_of_bin(b) for b in range(DELAY_BINS)]
+                buckets: list[tuple[str, float]] = []
+                for limit in DELAY_BUCKETS:
+                    within = sum(1 for edge in edges if edge <= limit * 1.0001)
+                    buckets.append((str(limit), float(counts[:within].sum())))
+                buckets.append(("+Inf", float(total)))
+                labels = [version.model, version.version]
+                delay.add_metric(labels, buckets, sum_value=float((counts * edges).sum()))
+                eventual = version.delays.eventual_coverage
+                if eventual is not None:
+                    coverage.add_metric(labels, eventual)
+        yield delay
+        yield coverage
+
+    def _windows(self, stages: list[MonitorStage]) -> Iterable[Metric]:
+        families: dict[str, GaugeMetricFamily] = {}
+
+        def add(metric: str, labels: dict[str, str], value: Any) -> None:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                names = [*BASE, *(n for n in labels if n not in BASE)]
+                family = families.setdefault(
+                    metric, GaugeMetricFamily(metric, f"{metric} of the newest closed window", labels=names)
+                )
+                family.add_metric([labels[n] for n in names], float(value))
+
+        for stage in stages:
+            for (model, version, window, segment), record in stage.newest.items():
+                base = {"model": model, "model_version": version, "window": window, "segment": segment_name(segment)}
+                _window(record, base, add)
+        return families.values()
+
+    def _alerts(self, stages: list[MonitorStage]) -> Iterator[Metric]:
+        names = ["alertname", "model", "model_version", "segment", "feature", "metric", "severity"]
+        family = GaugeMetricFamily("tidegauge_alert_firing", "1 while an alert is firing", labels=names)
+        for stage in stages:
+            for labels, severity, firing in stage.alerts.known():
+                family.add_metric([labels.get(n, severity if n == "severity" else "") for n in names], float(firing))
+        yield family
+
+    def _model_info(self, stages: list[MonitorStage]) -> Iterator[Metric]:
+        names = ["model", "model_version", "role", "run_id", "commit"]
+        family = GaugeMetricFamily("tidegauge_model_info", "A model version and its lineage", labels=names)
+        for stage in stages:
+            for version in stage.versions.values():
+                lineage = self._models.spec(version.model).lineage
+                family.add_metric([version.model, version.version, version.role, lineage.run_id or "", lineage.commit or ""], 1)
+        yield family
+
+
+BASE = ("model", "model_version", "window", "segment")
+
+
+def _window(record: dict[str, Any], base: dict[str, str], add: Any) -> None:
+    for member in ("predictions", "labels", "coverage", "expected_coverage"):
+        add(f"tidegauge_window_{member}", base, record.get(member))
+    for group, member, metric in _SIMPLE:
+        add(metric, base, record[group].get(member))
+    for name, quantile in (("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99")):
+        value = record["system"].get("latency_ms", {}).get(name)
+        add("tidegauge_system_latency_seconds", {**base, "quantile": quantile}, None if value is None else value / 1000)
+    add("tidegauge_system_cost", base, record["system"].get("cost", {}).get("sum"))
+    for feature, of in record["data"]["features"].items():
+        for member in _FEATURE:
+            add(f"tidegauge_feature_{member}", {**base, "feature": feature}, of.get(member))
+    for member, value in record.get("performance", {}).items():
+        add(f"tidegauge_performance_{member}", base, value)
+    for kpi, of in record.get("business", {}).items():
+        add("tidegauge_business_mean", {**base, "kpi": kpi}, of["mean"])
+        add("tidegauge_business_sum", {**base, "kpi": kpi}, of["sum"])
+    for dimension, gaps in record.get("fairness", {}).items():
+        for member, value in gaps.items():
+            add(f"tidegauge_fairness_{member}", {**base, "dimension": dimension}, value)

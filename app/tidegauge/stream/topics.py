@@ -1,0 +1,88 @@
+"""The topics: made where they are missing, refused where they do not fit."""
+
+from __future__ import annotations
+
+import logging
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError
+
+from tidegauge.errors import TopicError
+from tidegauge.stage import LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
+from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, TOPICS, Settings
+
+log = logging.getLogger(__name__)
+_LARGE = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+_LOG = {"cleanup.policy": "delete", "retention.ms": "-1", **_LARGE}
+_CONFIGS = {
+    MODELS: {"cleanup.policy": "compact", **_LARGE},
+    METRICS: {"cleanup.policy": "compact", **_LARGE},
+    PROFILES: {"retention.ms": "86400000", **_LARGE},
+    JOIN_CHANGELOG: _LOG,
+    MONITOR_CHANGELOG: _LOG,
+}
+
+
+async def ensure(admin: AIOKafkaAdminClient, settings: Settings, label_horizon: float) -> dict[str, int]:
+    """Create what is missing; returns the partition count of each topic by logical name.
+
+    Raises TopicError where the topics do not fit each other; warns where Kafka would delete events within
+    ``label_horizon`` seconds.
+    """
+    present = set(await admin.list_topics())
+    sizes: dict[str, int] = {}
+    described = await admin.describe_topics([settings.topic(t) for t in TOPICS if settings.topic(t) in present])
+    counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+    both = [counts.get(settings.topic(t)) for t in (PREDICTIONS, LABELS)]
+    width = next((count for count in both if count), settings.partitions)
+    wanted = []
+    for logical in TOPICS:
+        name = settings.topic(logical)
+        count = 1 if logical == MODELS else width if logical in (PREDICTIONS, LABELS, JOIN_CHANGELOG) else settings.partitions
+        if logical == MONITOR_CHANGELOG:
+            count = sizes[PROFILES]
+        sizes[logical] = counts.get(name, count)
+        if name not in counts:
+            wanted.append(NewTopic(name, count, settings.replication, topic_configs=_CONFIGS.get(logical, {})))
+    if wanted:
+        await _create(admin, wanted)
+    _check(settings, sizes)
+    await _warn_of_retention(admin, settings, label_horizon)
+    return sizes
+
+
+async def _create(admin: AIOKafkaAdminClient, wanted: list[NewTopic]) -> None:
+    answer = await admin.create_topics(wanted)
+    for name, code, *message in answer.topic_errors:
+        if code and code != TopicAlreadyExistsError.errno:
+            raise TopicError(f"topic {name} cannot be created: {message[0] if message else code}")
+
+
+def _check(settings: Settings, sizes: dict[str, int]) -> None:
+    if sizes[PREDICTIONS] != sizes[LABELS]:
+        raise TopicError(
+            f"topic {settings.topic(PREDICTIONS)} has {sizes[PREDICTIONS]} partitions and {settings.topic(LABELS)} has "
+            f"{sizes[LABELS]}; a label is joined in the partition of its prediction, so both need the same number: "
+            "recreate one of them"
+        )
+    for one, other in ((PREDICTIONS, JOIN_CHANGELOG), (PROFILES, MONITOR_CHANGELOG)):
+        if sizes[one] != sizes[other]:
+            raise TopicError(
+                f"topic {settings.topic(one)} has {sizes[one]} partitions, its state's changelog {settings.topic(other)} "
+                f"{sizes[other]}; state cannot be moved between partitions: use a new --app-id and new internal topics"
+            )
+
+
+async def _warn_of_retention(admin: AIOKafkaAdminClient, settings: Settings, label_horizon: float) -> None:
+    names = [settings.topic(PREDICTIONS), settings.topic(LABELS)]
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    for answer in answers:
+        for _, _, _, name, entries in answer.resources:
+            for entry in entries:
+                if entry[0] == "retention.ms" and 0 <= int(entry[1]) < label_horizon * 1000:
+                    log.warning(
+                        "topic %s keeps events for %.1f h, less than the label horizon of %.1f h: a worker that is "
+                        "down for longer loses them; raise retention.ms",
+                        name, int(entry[1]) / 3.6e6, label_horizon / 3600,
+                    )  # fmt: skip

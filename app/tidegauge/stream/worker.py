@@ -1,0 +1,73 @@
+"""One worker process: from settings to exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from collections import Counter
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tidegauge.join import JoinStage
+from tidegauge.monitor_stage import MonitorStage
+from tidegauge.registry import Registry
+from tidegauge.stage import PREDICTIONS, PROFILES
+from tidegauge.stream import topics
+from tidegauge.stream.app import StreamApp
+from tidegauge.stream.http import serve
+from tidegauge.stream.models import ModelsTail
+from tidegauge.stream.settings import Settings
+from tidegauge.stream.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT (0) or a failure (1)."""
+    # Events die young and hold no cycles: the collector's usual thresholds would have it run all the time.
+    gc.set_threshold(100_000, 50, 50)
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    loop = asyncio.get_running_loop()
+    stop = loop.create_future()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: stop.done() or stop.set_result(None))
+    admin = AIOKafkaAdminClient(**settings.client())
+    await admin.start()
+    registry = Registry()
+    tail = ModelsTail(settings, registry)
+    sizes = await topics.ensure(admin, settings, 0.0)
+    await tail.start()
+    horizon = max((registry.spec(model).label_horizon for model in registry.models()), default=7 * 86400.0)
+    await topics.ensure(admin, settings, horizon)
+    counters: Counter[tuple[str, str]] = Counter()
+    app = StreamApp(
+        settings,
+        {
+            "join": lambda partition, store: JoinStage(partition, store, registry, sizes[PROFILES], counters),
+            "monitor": lambda partition, store: MonitorStage(partition, store, registry, sizes[PREDICTIONS], counters),
+        },
+        admin,
+    )
+    telemetry = Telemetry(app, registry, counters)
+    app.on_checkpoint = telemetry.checkpoint_took
+    server = await serve(settings, telemetry, app)
+    await app.start()
+    gc.freeze()
+    log.info("worker reads %s as group %s; metrics on port %d", settings.bootstrap, settings.app_id, settings.metrics_port)
+    await asyncio.wait([stop, app.failed], return_when=asyncio.FIRST_COMPLETED)
+    status = 1 if app.failed.done() else 0
+    try:
+        await asyncio.wait_for(app.stop(), 9)
+    except Exception as error:
+        log.error("the worker did not stop in order: %r", error)
+        status = 1
+    await asyncio.gather(tail.stop(), server.cleanup(), admin.close(), return_exceptions=True)
+    # Frozen objects would be reported as leaked by the sketches' bindings when the interpreter ends.
+    gc.unfreeze()
+    log.info("worker stopped with status %d", status)
+    return status
