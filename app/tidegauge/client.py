@@ -22,12 +22,17 @@ from tidegauge.stage import LABELS, PREDICTIONS
 
 class Client:
     """Sends prediction and label events. Kafka's default (murmur2) partitioner and the request id as key bring a label
-    to its prediction. ``security``: aiokafka's keyword arguments."""
+    to its prediction. ``topics``: names other than the default ones; ``client``: aiokafka's keyword arguments."""
 
-    def __init__(self, bootstrap: str, predictions: str = PREDICTIONS, labels: str = LABELS, **security: Any) -> None:
-        self._topics = {PREDICTIONS: predictions, LABELS: labels}
+    def __init__(self, bootstrap_servers: str, topics: Mapping[str, str] | None = None, **client: Any) -> None:
+        self._topics = {PREDICTIONS: PREDICTIONS, LABELS: LABELS, **(topics or {})}
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, acks="all", linger_ms=5, max_batch_size=1 << 18, max_request_size=16 << 20, **security
+            bootstrap_servers=bootstrap_servers,
+            acks="all",
+            linger_ms=5,
+            max_batch_size=1 << 18,
+            max_request_size=16 << 20,
+            **client,
         )
 
     async def __aenter__(self) -> Client:

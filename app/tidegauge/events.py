@@ -74,7 +74,7 @@ class Label(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     model: str | None = None
 
 
-Event = TypeVar("Event", Prediction, Label)
+Event = TypeVar("Event", bound="Prediction | Label")
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -93,6 +93,7 @@ class Decoder(Generic[Event]):
 
     def __init__(self, kind: type[Event]) -> None:
         self._kind: Any = kind
+        self._predicts = issubclass(kind, Prediction)
         self._strict: Callable[[bytes], Event] = msgspec.json.Decoder(kind).decode
         self._members = frozenset(kind.__struct_fields__)
         self.unknown = 0
@@ -132,7 +133,7 @@ class Decoder(Generic[Event]):
         return events, accepted, dead
 
     def _check(self, event: Any) -> None:
-        if self._kind is Prediction:
+        if self._predicts:
             if event.features is None:
                 event.features = event.features_summary or {}
             if event.segments is None:
@@ -157,7 +158,7 @@ class Decoder(Generic[Event]):
             raise EventError("not_an_object", f"the value is {_json_type(members)}, an event is an object")
         known = {name: members[name] for name in members if name in self._members}
         self.unknown += len(known) < len(members)
-        for name in ("request_id", "ts", *(("model_version",) if self._kind is Prediction else ())):
+        for name in ("request_id", "ts", *(("model_version",) if self._predicts else ())):
             if known.get(name) is None:
                 raise EventError("missing_member", f"{name} is missing")
         request_id = known["request_id"]

@@ -75,6 +75,11 @@ class Registry:
             self._baselines[name] = None if raw is None else Baseline.from_json(bytes(raw))
         return self._baselines[name]
 
+    def baseline_versions(self, model: str) -> list[str]:
+        """Versions with a baseline in the model's record; "" stands for all others."""
+        record = self._records.get(model)
+        return sorted(record.baselines) if record else []
+
     def learned(self, model: str, version: str, baseline: Baseline, **changes: Any) -> tuple[bytes, bytes]:
         """Key and value of the model's record with a learned baseline added (and members of its spec changed)."""
         record = self._records.get(model) or ModelRecord(model, self.spec(model))

@@ -54,7 +54,8 @@ def score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def delay_bins(delays: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bin of label delays in seconds, shape (n); negative delays (a label stamped before) are bin 0."""
-    return np.clip(np.ceil(np.log10(np.maximum(delays, 1.0)) * DELAY_STEPS), 0, DELAY_BINS - 1).astype(np.int64)
+    bins = np.ceil(np.log10(np.maximum(delays, 1.0)) * DELAY_STEPS)
+    return np.asarray(np.clip(bins, 0, DELAY_BINS - 1).astype(np.int64))
 
 
 def delay_of_bin(bin_: int) -> float:

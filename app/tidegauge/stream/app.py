@@ -108,7 +108,7 @@ class StreamApp:
         for name in wanted - self.tasks.keys():
             stage, partition = name
             task = Task(stage, partition, INPUTS[stage], self._factories[stage], self.settings, self._admin)
-            task.checkpoint_seconds = lambda seconds, stage=stage: self.on_checkpoint(stage, seconds)
+            task.on_checkpoint = self.on_checkpoint
             self.tasks[name] = task
             # Restoring may take longer than a rebalance may: it goes on beside Faust, chunks wait for it.
             self._opening[name] = asyncio.create_task(self._open(name, task))

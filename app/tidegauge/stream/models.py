@@ -7,10 +7,12 @@ import logging
 from collections.abc import Iterable
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.errors import SpecError
-from tidegauge.registry import Registry
+from tidegauge.registry import ModelRecord, Registry, carry_over, encode
 from tidegauge.stage import MODELS
+from tidegauge.stream import topics
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,33 @@ async def read(settings: Settings) -> Registry:
     await tail.start()
     await tail.stop()
     return registry
+
+
+async def ensure_topics(settings: Settings) -> dict[str, int]:
+    """Create the topics that are missing; the partition count of each by logical name."""
+    admin = AIOKafkaAdminClient(**settings.client())
+    await admin.start()
+    try:
+        return await topics.ensure(admin, settings, 0.0)
+    finally:
+        await admin.close()
+
+
+async def apply(settings: Settings, records: Iterable[ModelRecord]) -> list[str]:
+    """Publish the models that differ from what stands in the topic; a line on each. Learned baselines stay."""
+    await ensure_topics(settings)
+    registry = await read(settings)
+    changed, lines = [], []
+    for record in records:
+        before = registry.encoded(record.model)
+        value = encode(carry_over(record, before))
+        if value == before:
+            lines.append(f"{record.model}: unchanged")
+        else:
+            lines.append(f"{record.model}: {'published' if before is None else 'changed'}")
+            changed.append((record.model.encode(), value))
+    await publish(settings, changed)
+    return lines
 
 
 async def publish(settings: Settings, records: Iterable[tuple[bytes, bytes]]) -> None:

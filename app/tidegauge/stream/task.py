@@ -47,7 +47,7 @@ class Task:
         self.dirty_events = 0
         self.first_dirty = 0.0
         self.last_record = self.last_checkpoint = time.time()
-        self.checkpoint_seconds: Callable[[float], None] = lambda seconds: None
+        self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
         self.restored_records = 0
 
     def __str__(self) -> str:
@@ -158,7 +158,7 @@ class Task:
             # Live pairs of the slice are in the local store already; only what expired changes there.
             changes.update({key: None for key, value in swept.items() if value is None})
             await self._commit(changelog.encode({**swept, **changes}), outputs, offsets, complete)
-            self.checkpoint_seconds(time.monotonic() - began)
+            self.on_checkpoint(self.name, time.monotonic() - began)
 
     async def _commit(self, state: list[bytes], outputs: list[Output], offsets: dict[Any, int], complete: bool) -> None:
         assert self.store is not None

@@ -59,7 +59,7 @@ class Telemetry:
         info.labels(tidegauge.__version__).set(1)
         self.restarts = Counter("tidegauge_worker_starts", "Starts of this worker process", registry=self.registry)
         self.restarts.inc()
-        self.registry.register(self)  # type: ignore[arg-type]
+        self.registry.register(self)
 
     def checkpoint_took(self, stage: str, seconds: float) -> None:
         self._checkpoints.labels(stage).observe(seconds)

@@ -34,8 +34,13 @@ def run(settings: Settings) -> int:
 async def _run(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     stop = loop.create_future()
+
+    def on_signal() -> None:
+        if not stop.done():
+            stop.set_result(None)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: stop.done() or stop.set_result(None))
+        loop.add_signal_handler(number, on_signal)
     admin = AIOKafkaAdminClient(**settings.client())
     await admin.start()
     registry = Registry()

@@ -1,0 +1,316 @@
+"""The command `tidegauge`. Exit status 0, 1 (failed) or 2 (usage)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tidegauge
+from tidegauge.errors import TidegaugeError, TopicError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return int(options.run(options))
+    except TopicError as error:
+        print(f"tidegauge: {error}", file=sys.stderr)
+        return 2
+    except TidegaugeError as error:
+        print(f"tidegauge: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tidegauge", description="Watches machine-learning models in production.", formatter_class=_Help
+    )
+    parser.add_argument("--version", action="version", version=f"tidegauge {tidegauge.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = _command(commands, "demo", _demo, "the whole product on one machine, on real data, in about a minute")
+    _option(demo, "--speed", float, None, "event-time seconds a second; all of it in about a minute if not given")
+    _option(demo, "--days", int, 275, "days of flights from 1 April 2013 on")
+    _option(demo, "--workers", int, 2, "worker processes")
+    _option(demo, "--output", Path, Path("demo-output"), "where metrics and alerts are written")
+
+    broker = _command(commands, "broker", _broker, "one real Kafka node, for laptops and tests")
+    _option(broker, "--port", int, 9092, "where it listens on 127.0.0.1")
+    _option(broker, "--data", Path, Path("tidegauge-kafka"), "where it keeps everything")
+
+    worker = _command(commands, "worker", _worker, "the stream processor")
+    _kafka(worker)
+    _option(worker, "--models", Path, None, "directory of specs to publish before starting")
+    _option(worker, "--workers", int, 1, "processes")
+    _option(worker, "--metrics-port", int, 9464, "of the first process; the next ones follow")
+    _option(worker, "--metrics-host", str, "127.0.0.1", "interface of /metrics, /healthz and /readyz")
+    _option(worker, "--state-dir", Path, Path("tidegauge-state"), "local copy of the state, one directory a process")
+    _option(worker, "--partitions", int, 4, "of topics that are missing")
+    _option(worker, "--replication", int, 1, "of topics that are missing")
+    _option(worker, "--checkpoint-interval", float, 1.0, "seconds between two checkpoints of a task")
+    _option(worker, "--idle-timeout", float, 5.0, "seconds without records after which a partition stops holding time back")
+    _option(worker, "--log-format", str, "text", "json or text", choices=("json", "text"))
+    worker.add_argument("--index", type=int, default=None, help=argparse.SUPPRESS)
+
+    baseline = commands.add_parser("baseline", help="reference data to compare with", formatter_class=_Help)
+    build = _command(baseline.add_subparsers(required=True, metavar="ACTION"), "build", _build, "from reference data")
+    _option(build, "--spec", Path, None, "the model's spec", required=True)
+    _option(build, "--version", str, None, "model version, as churn_xgb:3", required=True)
+    _option(build, "--input", Path, None, "JSONL of prediction events (with label), CSV or Parquet", required=True)
+    _option(build, "--output", Path, None, "the baseline", required=True)
+
+    models = commands.add_parser("models", help="specs: verify, publish, show", formatter_class=_Help)
+    actions = models.add_subparsers(required=True, metavar="ACTION")
+    check = _command(actions, "check", _check, "names file, line and member of every mistake")
+    check.add_argument("directory", type=Path)
+    apply = _command(actions, "apply", _apply, "publishes every spec with its baselines")
+    apply.add_argument("directory", type=Path)
+    _kafka(apply)
+    listing = _command(actions, "list", _list, "shows the models in the topic")
+    _kafka(listing)
+
+    produce = _command(commands, "produce", _produce, "JSONL into Kafka")
+    _kafka(produce)
+    _option(produce, "--predictions", Path, None, "JSONL of prediction events")
+    _option(produce, "--labels", Path, None, "JSONL of label events")
+    _option(produce, "--rate", float, None, "events a second at most")
+
+    replay = _command(commands, "replay", _replay, "the same stages over files, no Kafka")
+    _option(replay, "--models", Path, None, "directory of specs")
+    _option(replay, "--predictions", Path, None, "JSONL of prediction events", required=True)
+    _option(replay, "--labels", Path, None, "JSONL of label events")
+    _option(replay, "--output", Path, None, "directory for metrics, alerts and dead letters", required=True)
+    _option(replay, "--order", str, "ts", "ts, or file: predictions as they stand, then labels", choices=("ts", "file"))
+
+    alerts = _command(commands, "alerts", _alerts, "reads the alert topic, for people")
+    _kafka(alerts)
+    alerts.add_argument("--follow", action="store_true", help="go on as alerts come")
+    alerts.add_argument("--json", action="store_true", help="the events themselves, one a line")
+    return parser
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows each default, but not that there is none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+
+
+def _command(commands: Any, name: str, run: Command, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, formatter_class=_Help)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _option(parser: argparse.ArgumentParser, flag: str, kind: Any, default: Any, text: str, **more: Any) -> None:
+    """A flag whose default comes from the environment variable of its name."""
+    given = os.environ.get("TIDEGAUGE_" + flag.removeprefix("--").replace("-", "_").upper())
+    if given is not None and flag not in ("--version", "--input", "--output", "--spec"):
+        try:
+            default = kind(given)
+        except ValueError:
+            parser.error(f"TIDEGAUGE_{flag[2:].replace('-', '_').upper()}={given!r} is not a {kind.__name__}")
+    parser.add_argument(flag, type=kind, default=default, help=text, **more)
+
+
+def _kafka(parser: argparse.ArgumentParser) -> None:
+    _option(parser, "--bootstrap", str, "127.0.0.1:9092", "HOST:PORT of a broker, several with commas")
+    _option(parser, "--app-id", str, "tidegauge", "consumer group and prefix of transactional ids")
+    for topic in ("predictions", "labels", "models", "alerts", "metrics", "dead-letters"):
+        _option(parser, f"--{topic}-topic", str, topic, f"name of the topic {topic}")
+
+
+def _settings(options: argparse.Namespace, **more: Any) -> Any:
+    from tidegauge.stream.settings import Settings, security_from_environment
+
+    topics = {
+        name: getattr(options, f"{name.replace('-', '_')}_topic")
+        for name in ("predictions", "labels", "models", "alerts", "metrics", "dead-letters")
+    }
+    return Settings(
+        bootstrap=options.bootstrap,
+        app_id=options.app_id,
+        topics={name: topic for name, topic in topics.items() if topic != name},
+        security=security_from_environment(),
+        **more,
+    )
+
+
+def _say(text: str) -> None:
+    """Progress, for a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from tidegauge.demo import run
+
+    return run.demo(options.days, options.speed, options.workers, options.output)
+
+
+def _broker(options: argparse.Namespace) -> int:
+    from tidegauge import broker
+
+    return broker.run(options.port, options.data)
+
+
+def _worker(options: argparse.Namespace) -> int:
+    from tidegauge.stream import logs
+    from tidegauge.stream.supervisor import Supervisor
+
+    logs.set_up(options.log_format)
+    if options.index is None:
+        if options.models is not None:
+            _publish(options, options.models)
+        return Supervisor(options.arguments, options.workers).run()
+    from tidegauge.stream import worker
+
+    return worker.run(
+        _settings(
+            options,
+            partitions=options.partitions,
+            replication=options.replication,
+            state_dir=options.state_dir / str(options.index),
+            checkpoint_interval=options.checkpoint_interval,
+            idle_timeout=options.idle_timeout,
+            metrics_host=options.metrics_host,
+            metrics_port=options.metrics_port + options.index,
+            log_format=options.log_format,
+        )
+    )
+
+
+def _publish(options: argparse.Namespace, directory: Path) -> list[str]:
+    from tidegauge import model_files
+    from tidegauge.stream import models
+
+    records = model_files.records_of(directory)
+    sizes = {name: getattr(options, name) for name in ("partitions", "replication") if hasattr(options, name)}
+    return asyncio.run(models.apply(_settings(options, **sizes), records))
+
+
+def _build(options: argparse.Namespace) -> int:
+    from tidegauge import reference
+    from tidegauge.spec_yaml import load_for_build
+
+    baseline = reference.build(load_for_build(options.spec), options.version, options.input, _say)
+    options.output.write_bytes(baseline.to_json())
+    _say("")
+    print(
+        f"{options.output}: {baseline.data.predictions} predictions, {baseline.outcome.labels} labels, "
+        f"{len(baseline.to_json()) / 1024:.0f} KiB"
+    )
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from tidegauge import model_files
+    from tidegauge.spec_yaml import check_directory
+
+    specs, problems = check_directory(options.directory)
+    for problem in problems:
+        print(problem)
+    if problems:
+        return 1
+    model_files.records_of(options.directory)
+    for path, spec in specs:
+        print(f"{path}: {spec.model} is sound")
+    return 0
+
+
+def _apply(options: argparse.Namespace) -> int:
+    for line in _publish(options, options.directory):
+        print(line)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from tidegauge.stream import models
+
+    registry = asyncio.run(models.read(_settings(options)))
+    for name in registry.models():
+        spec = registry.spec(name)
+        baselines = ", ".join(version or "all versions" for version in registry.baseline_versions(name)) or "none yet"
+        print(f"{name}\t{spec.task or 'task not known yet'}\twindows {', '.join(spec.windows)}\tbaselines: {baselines}")
+    if not registry.models():
+        print("no models; publish specs with `tidegauge models apply DIR`", file=sys.stderr)
+    return 0
+
+
+def _lines(path: Path | None, topic: str) -> Iterator[tuple[str, bytes]]:
+    if path is None:
+        return
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if line.strip():
+                    yield topic, line.rstrip(b"\r\n")
+    except OSError as error:
+        raise TidegaugeError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _produce(options: argparse.Namespace) -> int:
+    from itertools import chain
+
+    from tidegauge.client import Client, produce
+    from tidegauge.stage import LABELS, PREDICTIONS
+    from tidegauge.stream import models
+
+    settings = _settings(options)
+    events = chain(_lines(options.predictions, PREDICTIONS), _lines(options.labels, LABELS))
+
+    async def send() -> int:
+        await models.ensure_topics(settings)
+        async with Client(topics={t: settings.topic(t) for t in (PREDICTIONS, LABELS)}, **settings.client()) as client:
+            return await produce(client, events, options.rate, lambda sent: _say(f"{sent} events sent"))
+
+    began = time.monotonic()
+    sent = asyncio.run(send())
+    _say("")
+    print(f"{sent} events acknowledged in {time.monotonic() - began:.1f} s")
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from tidegauge import model_files, registry
+    from tidegauge.replay import Files, Lines, Replay
+    from tidegauge.stage import DEAD_LETTERS
+
+    known = registry.Registry()
+    if options.models is not None:
+        for record in model_files.records_of(options.models):
+            known.apply(record.model.encode(), registry.encode(record))
+    files = Files(options.output)
+    began = time.monotonic()
+    predictions, labels = Lines(options.predictions), Lines(options.labels)
+    Replay(known, files).run(predictions, labels, options.order == "file")
+    files.close()
+    count, seconds = len(predictions) + len(labels), time.monotonic() - began
+    print(
+        f"{count} events in {seconds:.1f} s ({count / max(seconds, 1e-9):,.0f}/s): {files.counts['metrics']} metrics "
+        f"records, {files.counts['alerts']} alerts, {files.counts[DEAD_LETTERS]} dead letters in {options.output}"
+    )
+    return 0
+
+
+def _alerts(options: argparse.Namespace) -> int:
+    from tidegauge.stream.reading import follow_alerts
+
+    asyncio.run(follow_alerts(_settings(options), follow=options.follow, as_json=options.json))
+    return 0

@@ -1,0 +1,131 @@
+"""The names a monitor's ``metric`` may have: the contract's metrics record as a tree, plus ``label_feed``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tidegauge.spec import Task
+
+FREE = "*"
+"""Stands in the tree for names the user chooses: features, KPIs, dimensions, classes. They may hold dots."""
+
+Tree = Mapping[str, Any]
+
+
+def _leaves(names: str) -> dict[str, None]:
+    return dict.fromkeys(names.split())
+
+
+_DISTANCES = "psi ks js wasserstein p_value"
+_CLASSES = {FREE: _leaves("precision recall f1")}
+_PERFORMANCE: dict[Task, dict[str, Any]] = {
+    "binary": _leaves("accuracy precision recall f1 roc_auc log_loss brier ece"),
+    "multiclass": _leaves("accuracy precision recall f1 log_loss") | {"classes": _CLASSES},
+    "regression": _leaves("mae rmse mape r2 bias"),
+}
+_QUANTILES = _leaves("p50 p95 p99")
+TREE: Tree = {
+    **_leaves("predictions labels coverage expected_coverage"),
+    "label_delay_seconds": _leaves("p50 p95"),
+    "label_feed": _leaves("coverage_gap"),
+    "system": {
+        **_leaves("error_ratio predictions_per_second"),
+        "latency_ms": _QUANTILES,
+        "cost": _leaves("sum mean"),
+    },
+    "data": {
+        **_leaves("missing_features unexpected_features"),
+        "features": {
+            FREE: _leaves(
+                "count missing_ratio type_mismatch_ratio out_of_range_ratio unseen_ratio distinct mean std min max p50 "
+                + _DISTANCES
+            )
+        },
+    },
+    "prediction": {
+        **_leaves("mean_score mean_confidence mean_value positive_ratio abstain_ratio " + _DISTANCES),
+        "class_ratio": {FREE: None},
+    },
+    "performance": {name: child for members in _PERFORMANCE.values() for name, child in members.items()},
+    "estimated": _leaves("accuracy precision recall f1 roc_auc"),
+    "business": {FREE: _leaves("sum mean count")},
+    "fairness": {FREE: _leaves("accuracy_gap selection_rate_gap true_positive_rate_gap")},
+    "attributions": {FREE: _leaves("mean_abs psi")},
+}
+
+
+def metric_mistake(metric: str, task: Task | None) -> str | None:
+    """What is wrong with a metric path for a model of ``task``, and what to write instead; None for a good one.
+
+    >>> metric_mistake("data.features.*.psi", None)
+    >>> metric_mistake("performance.roc_acu", None)
+    "unknown metric 'performance.roc_acu'; did you mean 'performance.roc_auc'?"
+    >>> metric_mistake("system.latency_ms", None)
+    "'system.latency_ms' is a group of metrics, not a number; write one of its members: p50, p95, p99"
+    """
+    parts = metric.split(".")
+    found = list(_reached(TREE, parts))
+    if not found:
+        return f"unknown metric {metric!r}; {suggestion(metric, _candidates(TREE, parts))}"
+    groups = [node for node in found if node is not None]
+    if len(groups) == len(found):
+        members = ", ".join(sorted(groups[0])) if FREE not in groups[0] else "a name, or * for all, and then a metric"
+        return f"{metric!r} is a group of metrics, not a number; write one of its members: {members}"
+    if task is not None and parts[0] == "performance" and parts[1] not in (FREE, *_PERFORMANCE[task]):
+        return f"{metric!r} is never computed for task {task}; it has {', '.join(_PERFORMANCE[task])}"
+    return None
+
+
+def names(pattern: str, path: str) -> bool:
+    """Whether a monitor's metric names the number at ``path``; ``*`` is one name, which may hold dots.
+
+    >>> names("data.features.*.psi", "data.features.home.city.psi"), names("system.*", "data.x")
+    (True, False)
+    """
+    return re.fullmatch(".+".join(map(re.escape, pattern.split("*"))), path, re.DOTALL) is not None
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The nearest known name, or all of them where none is near and they are few.
+
+    >>> suggestion("blow", ["above", "below"])
+    "did you mean 'below'?"
+    """
+    choices = list(dict.fromkeys(known))
+    near = difflib.get_close_matches(word, choices, 1, 0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known are {', '.join(choices)}" if len(choices) <= 20 else "see the metrics record in the documentation"
+
+
+def _reached(node: Tree | None, parts: list[str]) -> Iterator[Tree | None]:
+    """Every place in the tree ``parts`` can lead to; None is a number."""
+    if not parts:
+        yield node
+        return
+    if node is None or not parts[0]:
+        return
+    head, rest = parts[0], parts[1:]
+    if head == FREE:
+        for child in node.values():
+            yield from _reached(child, rest)
+        return
+    if head in node:
+        yield from _reached(node[head], rest)
+    if FREE in node:
+        for taken in range(1, len(parts) + 1):
+            yield from _reached(node[FREE], parts[taken:])
+
+
+def _candidates(node: Tree, parts: list[str]) -> Iterator[str]:
+    """Every path to a number, with the user's own words (or ``*``) where names are free."""
+    for name, child in node.items():
+        written = parts[0] if name == FREE and parts and parts[0] else name
+        if child is None:
+            yield written
+        else:
+            for path in _candidates(child, parts[1:]):
+                yield f"{written}.{path}"

@@ -1,0 +1,278 @@
+"""Reads the members ``monitors`` and ``detectors`` of a spec file."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import msgspec
+
+from tidegauge.alerts import MAX_REMEMBERED
+from tidegauge.detectors import ALGORITHMS, BINARY, Detector
+from tidegauge.errors import SpecError
+from tidegauge.metric_names import metric_mistake, suggestion
+from tidegauge.monitors import DISTANCES, needs_settled
+from tidegauge.spec import Condition, DetectorSpec, MonitorSpec, Severity, Task, duration
+from tidegauge.yaml_reader import Item, required
+
+CONDITIONS = ("above", "below", "outside", "above_baseline", "below_baseline")
+MONITOR = ("name", "metric", "window", *CONDITIONS, "severity", "runbook", "min_count", "for", "segments", "significance",
+           "early", "settle")  # fmt: skip
+DETECTOR = ("name", "stream", "algorithm", "parameters", "severity", "segments", "runbook")
+STREAMS = ("error", "abs_error", "score", "latency_ms")
+SEVERITIES = get_args(Severity)
+MAX_DETECTOR_SIZE = 100_000
+"""The largest whole number a detector parameter may be: a detector's memory and time grow with its window."""
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What monitors and detectors refer to in the rest of their spec."""
+
+    task: Task | None
+    windows: tuple[str, ...]
+    breakdowns: tuple[tuple[str, ...], ...]
+
+
+def monitors(given: Item, around: Surroundings) -> tuple[MonitorSpec, ...]:
+    return tuple(monitor for item in given.items() if (monitor := _monitor(item, around)) is not None)
+
+
+def detectors(given: Item, around: Surroundings) -> tuple[DetectorSpec, ...]:
+    return tuple(detector for item in given.items() if (detector := _detector(item, around)) is not None)
+
+
+def unique_names(lists: Iterator[Item]) -> None:
+    """Note every name of a monitor or detector that another one has: an alert is told from others by it."""
+    lines: dict[str, int] = {}
+    for given in lists:
+        if given.kind != "seq":
+            continue
+        for entry in given.items():
+            name = entry.members().get("name") if entry.kind == "map" else None
+            if name is None or name.kind in ("map", "seq", "null"):
+                continue
+            if name.source() in lines:
+                name.wrong(f"{name.source()!r} is already the name of the one in line {lines[name.source()]}; choose another")
+            lines.setdefault(name.source(), name.line)
+
+
+def _monitor(item: Item, around: Surroundings) -> MonitorSpec | None:
+    given = item.members(MONITOR)
+    if item.kind != "map":
+        return None
+    found: dict[str, Any] = {}
+    for member, what in (("name", "a name for its alerts"), ("metric", "one, as performance.accuracy"),
+                         ("window", f"one of {', '.join(around.windows)}")):  # fmt: skip
+        required(given, member, item, what)
+    metric = given["metric"].text() if "metric" in given else None
+    condition = _condition(item, given)
+    for member, of in given.items():
+        value: Any = None
+        match member:
+            case "name":
+                value = of.name()
+            case "metric":
+                value = metric
+                if metric is not None:
+                    _check_metric(of, metric, around)
+            case "window":
+                value = _window(of, around.windows)
+            case "severity":
+                value = of.choice(SEVERITIES)
+            case "runbook":
+                value = of.text()
+            case "min_count":
+                value = of.integer(1)
+            case "for":
+                member, value = "for_windows", of.integer(1, MAX_REMEMBERED)
+            case "segments":
+                value = _segments(of, around)
+            case "significance":
+                found[member] = None if of.kind == "null" else _significance(of)
+            case "early":
+                value = _early(of, metric)
+            case "settle":
+                value = "auto" if of.kind == "str" and of.source() == "auto" else of.seconds(zero=True)
+        if value is not None:
+            found[member] = value
+    if condition is None or any(found.get(member) is None for member in ("name", "metric", "window")):
+        return None
+    return MonitorSpec(condition=condition, **found)
+
+
+def _condition(item: Item, given: dict[str, Item]) -> Condition | None:
+    written = [name for name in CONDITIONS if name in given]
+    conditions = [_limits(name, given[name]) for name in written]
+    if not written:
+        item.wrong(f"has no condition; write one of {', '.join(CONDITIONS)}")
+    for extra in written[1:]:
+        given[extra].wrong(f"a monitor has one condition, this one has {written[0]} already; write a second monitor")
+    return conditions[0] if conditions else None
+
+
+def _limits(name: str, of: Item) -> Condition | None:
+    kind, _, baseline = name.partition("_")
+    if not baseline and of.kind == "str" and of.source() == "auto":
+        return Condition(kind, auto=True)  # type: ignore[arg-type]
+    if kind == "outside":
+        bounds = of.items() if of.kind == "seq" else []
+        if len(bounds) != 2:
+            of.expected("[lowest, highest] or auto")
+            return None
+        low, high = (bound.number() for bound in bounds)
+        if low is not None and high is not None and low > high:
+            of.wrong(f"the lowest, {low:g}, is above the highest, {high:g}; swap them")
+        return Condition("outside", low, high)
+    percent = of.kind == "str" and of.source().rstrip().endswith("%")
+    if percent and not baseline:
+        of.wrong(f"a percentage is one of the baseline's value; write {name}_baseline: {of.source()}")
+        return None
+    limit = _percentage(of) if percent else of.number()
+    if limit is None:
+        return None
+    if baseline and limit < 0:
+        of.wrong(f"{of.source()} is a distance from the baseline and cannot be negative; {name} already says the direction")
+        return None
+    low, high = (limit, None) if kind == "below" else (None, limit)
+    return Condition(kind, low, high, relative_to_baseline=bool(baseline), percent=percent)  # type: ignore[arg-type]
+
+
+def _percentage(of: Item) -> float | None:
+    try:
+        share = float(of.source().rstrip()[:-1]) / 100
+    except ValueError:
+        share = math.nan
+    if not math.isfinite(share):
+        of.expected("a percentage, as 2%")
+        return None
+    return share
+
+
+def _check_metric(of: Item, metric: str, around: Surroundings) -> None:
+    mistake = metric_mistake(metric, around.task)
+    if mistake is not None:
+        of.wrong(mistake)
+    elif metric.startswith("fairness."):
+        dimension = metric.removeprefix("fairness.").rpartition(".")[0]
+        known = ["+".join(breakdown) for breakdown in around.breakdowns]
+        if dimension != "*" and dimension not in known:
+            hint = suggestion(dimension, known) if known else f"write segments: [{dimension}]"
+            of.wrong(f"{dimension!r} is not among the spec's segments; {hint}")
+
+
+def _window(of: Item, windows: tuple[str, ...]) -> str | None:
+    name = of.name()
+    if name is None or name in windows:
+        return name
+    same: list[str] = []
+    try:
+        same = [window for window in windows if duration(window) == duration(name)]
+    except SpecError as error:
+        of.wrong(str(error))
+        return None
+    hint = f"write {same[0]}" if same else f"write one of {', '.join(windows)}, or add it there"
+    of.wrong(f"{name!r} is not among the spec's windows; {hint}")
+    return None
+
+
+def _segments(of: Item, around: Surroundings) -> bool | tuple[str, ...] | None:
+    if of.kind != "seq":
+        if of.kind == "bool":
+            return of.boolean()
+        of.expected("true, false or a list of the spec's segments")
+        return None
+    known = [breakdown[0] for breakdown in around.breakdowns if len(breakdown) == 1]
+    chosen = []
+    for item, name in of.names():
+        if name not in known:
+            item.wrong(f"{name!r} is not among the spec's segments; " + (suggestion(name, known) if known else "add it there"))
+        chosen.append(name)
+    return tuple(chosen)
+
+
+def _significance(of: Item) -> float | None:
+    level = of.number()
+    if level is not None and not 0 < level < 1:
+        of.wrong(f"{of.source()} is not a significance level; write one between 0 and 1, or null to turn it off")
+    return level
+
+
+def _early(of: Item, metric: str | None) -> bool | None:
+    early = of.boolean()
+    if early and metric is not None:
+        last = metric.rpartition(".")[2]
+        if needs_settled(metric) or last in (*DISTANCES, "p_value") or metric.startswith("estimated."):
+            of.wrong(f"{metric} is statistical and judged on closed windows only; remove early")
+    return early
+
+
+def _detector(item: Item, around: Surroundings) -> DetectorSpec | None:
+    given = item.members(DETECTOR)
+    if item.kind != "map":
+        return None
+    found: dict[str, Any] = {}
+    for member, what in (("name", "a name for its alerts"), ("stream", f"one of {', '.join(STREAMS)}"),
+                         ("algorithm", f"one of {', '.join(ALGORITHMS)}")):  # fmt: skip
+        required(given, member, item, what)
+    algorithm = given["algorithm"].choice(tuple(ALGORITHMS)) if "algorithm" in given else None
+    for member, of in given.items():
+        value: Any = None
+        match member:
+            case "name":
+                value = of.name()
+            case "stream":
+                value = of.choice(STREAMS)
+            case "algorithm":
+                value = algorithm
+            case "parameters":
+                value = _parameters(of, algorithm)
+            case "severity":
+                value = of.choice(SEVERITIES)
+            case "segments":
+                value = _segments(of, around)
+            case "runbook":
+                value = of.text()
+        if value is not None:
+            found[member] = value
+    if any(member not in found for member in ("name", "stream", "algorithm")):
+        return None
+    if found["stream"] in ("error", "score") and around.task == "regression":
+        given["stream"].wrong(f"{found['stream']} is a stream of classification; a regression has abs_error and latency_ms")
+        return None
+    if algorithm in BINARY and found["stream"] != "error":
+        given["stream"].wrong(f"{algorithm} takes errors of 0 and 1 only; write stream: error, or another algorithm")
+        return None
+    spec = DetectorSpec(**found)
+    if "parameters" not in given or found.get("parameters") is not None:
+        try:
+            Detector(spec)
+        except (SpecError, ValueError, OverflowError) as error:
+            given.get("parameters", item).wrong(f"{algorithm} does not take these parameters: {error}; correct them")
+    return spec
+
+
+def _parameters(of: Item, algorithm: str | None) -> dict[str, Any] | None:
+    """Parameters by name, of the types that the river class's defaults have; None where any is wrong."""
+    if algorithm is None:
+        of.members()
+        return None
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(ALGORITHMS[algorithm]).parameters.items()
+        if name != "window"
+    }
+    given = of.members(defaults)
+    values: dict[str, Any] = {}
+    for name, item in given.items():
+        default = defaults[name]
+        if isinstance(default, bool):
+            values[name] = item.boolean()
+        elif isinstance(default, int) or name == "seed":
+            values[name] = item.integer(0 if name in ("seed", "grace_period", "warm_start") else 1, MAX_DETECTOR_SIZE)
+        elif isinstance(default, str):
+            values[name] = item.text()
+        else:
+            values[name] = item.number()
+    return None if None in values.values() or of.kind != "map" else values

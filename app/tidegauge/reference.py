@@ -1,0 +1,181 @@
+"""Reference data to baselines: `tidegauge baseline build`."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidegauge.baseline import Baseline, Spread, schema_of
+from tidegauge.columns import SCORE_FEATURE, VALUE_FEATURE, OutcomeRow, data_columns, outcome_columns
+from tidegauge.errors import BaselineError
+from tidegauge.events import Decoder, Prediction, model_of
+from tidegauge.metrics.record import numbers
+from tidegauge.profile.data import DataProfile
+from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.schema import DECILES, Schema, decile_edges
+from tidegauge.spec import ModelSpec, class_name, duration
+from tidegauge.stage import Record
+
+MIN_ROWS = 50
+MIN_WINDOW_ROWS = 20
+"""A reference window with fewer predictions says nothing of the spread."""
+_MEMBERS = ("request_id", "ts", "model_version", "prediction", "score", "confidence", "latency_ms", "error", "cost", "label")
+
+
+class ReferenceEvent(Prediction, gc=False, forbid_unknown_fields=True):
+    """A prediction event with its outcome."""
+
+    label: int | float | str | bool | None = None
+    business: dict[str, float | bool | None] | None = None
+
+
+def build(spec: ModelSpec, version: str, path: Path, progress: Callable[[str], None] = lambda text: None) -> Baseline:
+    """The baseline of ``version`` from the reference data in ``path`` (JSONL, CSV or Parquet, by its ending).
+
+    In CSV and Parquet a column named like an event's member is that member, ``segments.x`` a segment, ``business.x`` a
+    KPI, and every other column (also as ``features.x``) a feature. Raises BaselineError.
+    """
+    if model_of(version) != spec.model and ":" in version:
+        progress(f"note: version {version} would belong to model {model_of(version)}, the spec is of {spec.model}")
+    decoder = Decoder(ReferenceEvent)
+    events, _, dead = decoder.chunk(list(_records(path, version)))
+    if dead:
+        first = dead[0]
+        raise BaselineError(
+            f"{path}: {len(dead)} rows are no prediction events, the first in row {first.record.offset + 1}: "
+            f"{first.message}; mend or remove them"
+        )
+    if len(events) < MIN_ROWS:
+        raise BaselineError(f"{path}: {len(events)} rows are too few for a baseline, at least {MIN_ROWS} are needed")
+    progress(f"{len(events)} rows read")
+    schema = _schema(events, spec)
+    data, outcome = _profiles(events, spec, schema)
+    baseline = Baseline(spec.model, version, data, outcome, schema)
+    baseline.metrics = numbers(data, outcome, spec, baseline, None)
+    for window in spec.windows:
+        progress(f"spread over windows of {window}")
+        found = _spread(events, spec, baseline, window)
+        if found:
+            baseline.spread[window] = found
+    return baseline
+
+
+def _schema(events: list[ReferenceEvent], spec: ModelSpec) -> Schema:
+    """Types and categories from the data, decile edges exactly from all values."""
+    columns = data_columns(events, spec, None)
+    whole = np.arange(len(events))
+    profile = columns.group(whole, np.array([0]), True)[0]
+    edges = {}
+    results = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
+    for block, names in ((columns.features, {n: n for n in columns.features.names}), (columns.results, results)):
+        for name, column in names.items():
+            values = block.x[block.names.index(column)]
+            values = values[~np.isnan(values)]
+            if len(values):
+                edges[name] = decile_edges(np.quantile(values, np.arange(DECILES + 1) / DECILES))
+    found = schema_of(profile)
+    return schema_of(profile, {name: edge for name, edge in edges.items() if name in found.edges})
+
+
+def _profiles(events: list[ReferenceEvent], spec: ModelSpec, schema: Schema) -> tuple[DataProfile, OutcomeProfile]:
+    whole, start = np.arange(len(events)), np.array([0])
+    data = data_columns(events, spec, schema).group(whole, start, True)[0]
+    rows = [_outcome(event, spec) for event in events if event.label is not None or event.business]
+    if not rows:
+        return data, OutcomeProfile()
+    return data, OutcomeGroups(outcome_columns(rows, spec)).group(np.arange(len(rows)), start)[0]
+
+
+def _outcome(event: ReferenceEvent, spec: ModelSpec) -> OutcomeRow:
+    value = None if event.prediction is msgspec.UNSET or event.error is not None else event.prediction
+    score = event.score
+    if score is None and event.confidence is not None:
+        score = event.confidence
+        if spec.confidence_is == "predicted" and value is not None and class_name(value) != spec.positive_label:
+            score = 1.0 - score
+    business = {k: float(v) for k, v in (event.business or {}).items() if v is not None} or None
+    ts = float(event.ts)
+    return OutcomeRow(0, ts, value, score, event.probabilities, event.label, business, ts, 1, True, 0)
+
+
+def _spread(events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, window: str) -> dict[str, Spread]:
+    """Mean, standard deviation and number over the reference windows of every number a record has."""
+    length = duration(window)
+    groups: dict[float, list[ReferenceEvent]] = {}
+    for event in events:
+        groups.setdefault(float(event.ts) // length, []).append(event)
+    values: dict[str, list[float]] = {}
+    for group in groups.values():
+        if len(group) >= MIN_WINDOW_ROWS:
+            data, outcome = _profiles(group, spec, baseline.schema)
+            for path, value in _leaves(numbers(data, outcome, spec, baseline, length)):
+                values.setdefault(path, []).append(value)
+    return {path: (float(np.mean(of)), float(np.std(of, ddof=1)), len(of)) for path, of in values.items() if len(of) >= 2}
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, child in node.items():
+        if isinstance(child, dict):
+            yield from _leaves(child, f"{prefix}{name}.")
+        elif isinstance(child, int | float) and not isinstance(child, bool) and math.isfinite(child):
+            yield f"{prefix}{name}", float(child)
+
+
+def _records(path: Path, version: str) -> Iterator[Record]:
+    try:
+        if path.suffix == ".csv":
+            with path.open(newline="") as file:
+                for number, row in enumerate(csv.DictReader(file)):
+                    yield Record(number, -1, None, _event({k: _cell(v) for k, v in row.items() if k}, number, version))
+        elif path.suffix in (".parquet", ".pq"):
+            try:
+                from pyarrow import parquet
+            except ImportError as error:
+                raise BaselineError("Parquet needs its extra: pip install 'tidegauge[parquet]'") from error
+            for number, row in enumerate(parquet.read_table(path).to_pylist()):
+                yield Record(number, -1, None, _event(row, number, version))
+        else:
+            with path.open("rb") as lines:
+                for number, line in enumerate(lines):
+                    if line.strip():
+                        yield Record(number, -1, None, line)
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise BaselineError(f"{path}: cannot be read: {error}") from error
+
+
+def _cell(text: str | None) -> Any:
+    """A CSV cell: a number where it reads as one, nothing where it is empty."""
+    if text is None or text == "":
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else None
+
+
+def _event(row: Mapping[str, Any], number: int, version: str) -> bytes:
+    event: dict[str, Any] = {"request_id": str(number), "ts": 0.0, "model_version": version}
+    parts: dict[str, dict[str, Any]] = {"features": {}, "segments": {}, "business": {}}
+    for name, value in row.items():
+        group, dot, rest = name.partition(".")
+        if isinstance(value, float) and not math.isfinite(value):
+            value = None
+        if name in _MEMBERS:
+            if value is not None:
+                event[name] = str(value) if name in ("request_id", "model_version") else _stamp(name, value)
+        elif dot and group in parts:
+            parts[group][rest] = value
+        else:
+            parts["features"][name] = value
+    return msgspec.json.encode(event | {name: part for name, part in parts.items() if part})
+
+
+def _stamp(name: str, value: Any) -> Any:
+    return value.timestamp() if name == "ts" and hasattr(value, "timestamp") else value

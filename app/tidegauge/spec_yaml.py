@@ -1,0 +1,302 @@
+"""Reads model specs from YAML files (``contract.md`` defines them). Every mistake of a directory is found in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from tidegauge import monitor_yaml
+from tidegauge.baseline import Baseline
+from tidegauge.errors import BaselineError, SpecError
+from tidegauge.metric_names import names, suggestion
+from tidegauge.monitor_yaml import Surroundings
+from tidegauge.monitors import MIN_SPREAD_WINDOWS
+from tidegauge.spec import DEFAULT_WINDOWS, BaselineSpec, FeatureSpec, Lineage, ModelSpec, Task, duration
+from tidegauge.yaml_reader import Item, Problem, parse, required
+
+MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
+         "publish_interval", "baseline", "features", "monitors", "detectors", "lineage")  # fmt: skip
+SOURCES = ("first", "previous", "file")
+
+
+def load_file(path: Path) -> ModelSpec:
+    """The spec in a file. Raises SpecError, whose message has a line for each mistake."""
+    problems: list[Problem] = []
+    spec = _read(path, problems)
+    if problems or spec is None:
+        raise SpecError(_all(problems))
+    return spec[0]
+
+
+def load_directory(path: Path) -> list[ModelSpec]:
+    """The specs of a directory's ``*.yaml`` and ``*.yml`` files. Raises SpecError with the mistakes of all files."""
+    return [spec for spec, _ in load_with_files(path)]
+
+
+def load_with_files(path: Path) -> list[tuple[ModelSpec, Path]]:
+    """As ``load_directory``, with the file of each spec."""
+    specs, problems = _read_directory(path)
+    if problems:
+        raise SpecError(_all(problems))
+    return specs
+
+
+def check_directory(path: Path) -> list[Problem]:
+    """Every mistake in a directory's specs; [] where there is none."""
+    return _read_directory(path)[1]
+
+
+def baseline_file(spec_file: Path, written: str) -> Path:
+    """Where a baseline file named in a spec lies: beside the spec, unless the path is absolute."""
+    return spec_file.parent / written
+
+
+def _all(problems: list[Problem]) -> str:
+    return "\n".join(map(str, problems))
+
+
+def _read_directory(path: Path) -> tuple[list[tuple[ModelSpec, Path]], list[Problem]]:
+    problems: list[Problem] = []
+    specs: list[tuple[ModelSpec, Path]] = []
+    if not path.is_dir():
+        return [], [Problem(str(path), 0, "", "is not a directory; name the one that holds the specs, one YAML file a model")]
+    files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+    if not files:
+        problems.append(Problem(str(path), 0, "", "holds no specs; write one YAML file a model, as churn.yaml"))
+    seen: dict[str, Path] = {}
+    for file in files:
+        read = _read(file, problems)
+        if read is None:
+            continue
+        spec, item = read
+        if spec.model in seen:
+            item.wrong(f"{spec.model!r} has a spec in {seen[spec.model].name} already; merge the two, or rename one")
+        seen.setdefault(spec.model, file)
+        specs.append((spec, file))
+    return specs, problems
+
+
+def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
+    """The spec of a file, as far as it can be read, and its member ``model``."""
+    document = parse(path, problems)
+    if document is None:
+        return None
+    given = document.members(MODEL)
+    if document.kind != "map":
+        return None
+    found: dict[str, Any] = {}
+    model = required(given, "model", document, "the name events carry, as model: churn")
+    for member, of in given.items():
+        value: Any = None
+        match member:
+            case "model":
+                value = of.name()
+            case "task":
+                value = of.choice(get_args(Task))
+            case "positive_label":
+                value = of.class_name()
+            case "confidence_is":
+                value = of.choice(("positive", "predicted"))
+            case "segments":
+                value = _segments(of)
+            case "windows":
+                value = _windows(of)
+            case "grace":
+                value = of.seconds(zero=True)
+            case "label_horizon" | "retention" | "publish_interval":
+                value = of.seconds()
+            case "features":
+                value = {name: _feature(feature) for name, feature in of.members().items()}
+            case "lineage":
+                value = _lineage(of)
+        if value is not None:
+            found[member] = value
+    around = Surroundings(found.get("task"), found.get("windows") or DEFAULT_WINDOWS, found.get("segments") or ())
+    if "monitors" in given:
+        found["monitors"] = monitor_yaml.monitors(given["monitors"], around)
+    if "detectors" in given:
+        found["detectors"] = monitor_yaml.detectors(given["detectors"], around)
+    monitor_yaml.unique_names(given[member] for member in ("monitors", "detectors") if member in given)
+    if "baseline" in given:
+        found |= _baseline(given["baseline"])
+    if model is None or "model" not in found:
+        return None
+    spec = ModelSpec(**found)
+    held = _held_baselines(given.get("baseline"), spec)
+    if "baseline" in given:
+        _check_previous(given["baseline"], spec)
+    if spec.monitors is not None:
+        _check_auto(given["monitors"], spec, held)
+    return spec, model
+
+
+def _segments(of: Item) -> tuple[tuple[str, ...], ...]:
+    found: list[tuple[str, ...]] = []
+    for item in of.items():
+        if item.kind == "seq":
+            breakdown = tuple(name for _, name in item.names())
+            if not breakdown:
+                item.wrong("names no dimension; write one or more, as [region, device]")
+        else:
+            name = item.name()
+            breakdown = () if name is None else (name,)
+        if len(set(breakdown)) < len(breakdown) or breakdown in found:
+            item.wrong("is there twice; keep one")
+        elif breakdown:
+            found.append(breakdown)
+    return tuple(found)
+
+
+def _windows(of: Item) -> tuple[str, ...]:
+    found: dict[float, str] = {}
+    items = of.items()
+    if of.kind == "seq" and not items:
+        of.wrong("there must be at least one window; write some, as [5m, 1h, 1d], or remove it")
+    for item in items:
+        length = item.seconds()
+        if length is None:
+            continue
+        if abs(length * 1000 - round(length * 1000)) > 1e-6 or round(length * 1000) < 1:
+            item.wrong(f"{item.source()} is not a whole number of milliseconds; round it")
+        elif length in found:
+            item.wrong(f"{item.source()} is as long as {found[length]}; keep one")
+        else:
+            found[length] = item.source().strip()
+    return tuple(found.values())
+
+
+def _feature(of: Item) -> FeatureSpec:
+    given = of.members(FeatureSpec.__struct_fields__)
+    found: dict[str, Any] = {}
+    for member, item in given.items():
+        match member:
+            case "type":
+                found[member] = item.choice(("number", "category", "boolean"))
+            case "min" | "max":
+                found[member] = item.number()
+            case "values":
+                found[member] = tuple(name for entry in item.items() if (name := entry.class_name()) is not None)
+            case "pii":
+                found[member] = item.choice(("drop", "hash"))
+    low, high = found.get("min"), found.get("max")
+    if low is not None and high is not None and low > high:
+        given["min"].wrong(f"the smallest, {low:g}, is above the largest, {high:g}; swap them")
+    kind = found.get("type")
+    for member, fitting in (("min", "number"), ("max", "number"), ("values", "category")):
+        if member in given and kind not in (None, fitting):
+            given[member].wrong(f"belongs to features of type {fitting}, this one is a {kind}; remove it or change the type")
+    return FeatureSpec(**found)
+
+
+def _lineage(of: Item) -> Lineage:
+    return Lineage(**{member: item.name() for member, item in of.members(Lineage.__struct_fields__).items()})
+
+
+def _baseline(of: Item) -> dict[str, Any]:
+    """The members ``baseline`` and ``baselines`` of the ModelSpec."""
+    if of.kind != "map":
+        source = _source(of)
+        return {} if source is None else {"baseline": source}
+    versions = of.members()
+    if not versions or set(versions) & set(SOURCES):
+        source = _source(of)
+        return {} if source is None else {"baseline": source}
+    found = {}
+    for version, item in versions.items():
+        near = suggestion(version, SOURCES)
+        if near.startswith("did you mean") and item.kind != "map":
+            item.wrong(f"unknown member; {near}")
+        elif (source := _source(item)) is not None:
+            found[version] = source
+    return {"baselines": found}
+
+
+def _source(of: Item) -> BaselineSpec | None:
+    if of.kind == "str":
+        return _file(of)
+    if of.kind != "map":
+        of.expected("a baseline: a file's name, {first: 5000} or {previous: 7d}")
+        return None
+    given = of.members(SOURCES)
+    if len(given) != 1:
+        of.wrong("must have exactly one of first, previous, file; as {first: 5000} or {previous: 7d}")
+        return None
+    ((member, item),) = given.items()
+    if member == "file":
+        return _file(item)
+    if member == "first":
+        first = item.integer(1)
+        return None if first is None else BaselineSpec(first=first)
+    previous = item.seconds()
+    return None if previous is None else BaselineSpec(previous=previous)
+
+
+def _file(of: Item) -> BaselineSpec | None:
+    written = of.text()
+    if written is None:
+        return None
+    try:
+        exists = baseline_file(of.file, written).is_file()
+    except (OSError, ValueError):
+        exists = False
+    if not exists:
+        of.wrong(
+            f"there is no file {written!r} beside the spec; make it with `tidegauge baseline build --output {written}`, "
+            "or write {first: 5000}"
+        )
+        return None
+    return BaselineSpec(file=written)
+
+
+def _held_baselines(of: Item | None, spec: ModelSpec) -> dict[str, Baseline]:
+    """The baselines in files, by file name as written; one that cannot be read is a mistake."""
+    held: dict[str, Baseline] = {}
+    for source in (spec.baseline, *spec.baselines.values()):
+        if of is None or source.file is None or source.file in held:
+            continue
+        try:
+            held[source.file] = Baseline.from_json(baseline_file(of.file, source.file).read_bytes())
+        except BaselineError as error:
+            of.wrong(f"{source.file}: {error}")
+        except OSError as error:
+            of.wrong(f"{source.file} cannot be read: {error.strerror}")
+    return held
+
+
+def _check_previous(of: Item, spec: ModelSpec) -> None:
+    kept = max(spec.retention, spec.label_horizon)
+    for source in (spec.baseline, *spec.baselines.values()):
+        if source.previous is None:
+            continue
+        if not any(source.previous % duration(window) == 0 for window in spec.windows):
+            of.wrong(f"previous is no multiple of any of the windows {', '.join(spec.windows)}, so there is nothing to "
+                     "compare with; write one that is")  # fmt: skip
+        if source.previous > kept:
+            of.wrong(f"previous reaches back {source.previous:g} s, but windows are kept for {kept:g} s; raise retention")
+
+
+def _check_auto(of: Item, spec: ModelSpec, held: Mapping[str, Baseline]) -> None:
+    """Limits that are ``auto`` need baselines which span enough windows."""
+    by_name = {monitor.name: monitor for monitor in spec.monitors or ()}
+    sources = list(spec.baselines.values()) or [spec.baseline]
+    for item in of.items():
+        given = item.members() if item.kind == "map" else {}
+        name = given.get("name")
+        monitor = by_name.get(name.source()) if name is not None else None
+        if monitor is None or not monitor.condition.auto:
+            continue
+        for source in sources:
+            if source.file is None:
+                item.wrong(f"auto takes its limit from a baseline's spread over {MIN_SPREAD_WINDOWS} or more windows of "
+                           f"{monitor.window}, and this baseline is no file; build one with `tidegauge baseline build`, or "
+                           "write a number")  # fmt: skip
+                break
+            baseline = held.get(source.file)
+            if baseline is None:
+                continue
+            spread = baseline.spread.get(monitor.window, {})
+            most = max((of[2] for path, of in spread.items() if names(monitor.metric, path)), default=0)
+            if most < MIN_SPREAD_WINDOWS:
+                item.wrong(f"auto needs {monitor.metric} in at least {MIN_SPREAD_WINDOWS} windows of {monitor.window}; "
+                           f"{source.file} has it in {most}; build it from a longer time, or write a number")  # fmt: skip

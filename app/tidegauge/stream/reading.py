@@ -1,0 +1,45 @@
+"""Reading the topics tidegauge writes: committed records only, from the beginning."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tidegauge.alerts import line
+from tidegauge.errors import StreamError
+from tidegauge.stage import ALERTS
+from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
+
+
+async def records(settings: Settings, topic: str, *, follow: bool = False) -> AsyncIterator[Any]:
+    """Every committed record of the logical ``topic``: those there now, or with ``follow`` without end."""
+    consumer = AIOKafkaConsumer(
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+        **settings.client(),
+    )
+    await consumer.start()
+    try:
+        name = settings.topic(topic)
+        if name not in await consumer.topics():
+            raise StreamError(f"there is no topic {name} at {settings.bootstrap}; has a worker run there?")
+        places = [TopicPartition(name, p) for p in sorted(consumer.partitions_for_topic(name) or ())]
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        ends = await consumer.end_offsets(places)
+        while follow or any([await consumer.position(place) < end for place, end in ends.items()]):
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                for record in batch:
+                    yield record
+    finally:
+        await consumer.stop()
+
+
+async def follow_alerts(settings: Settings, *, follow: bool, as_json: bool) -> None:
+    """Print the alerts, as lines for people or as the events themselves."""
+    async for record in records(settings, ALERTS, follow=follow):
+        print(record.value.decode() if as_json else line(msgspec.json.decode(record.value)), flush=True)

@@ -1,0 +1,224 @@
+"""Typed reading of a YAML file that goes on after a mistake, so that all of them are told at once, each with its line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from yaml.constructor import SafeConstructor
+
+from tidegauge.errors import SpecError
+from tidegauge.metric_names import suggestion
+from tidegauge.spec import SECONDS, class_name, duration
+
+MAX_LENGTH = 100 * 365 * SECONDS["d"]
+"""No length of time in a spec is longer than this (seconds)."""
+_KINDS = {"map": "a mapping", "seq": "a list", "null": "nothing", "str": "text", "int": "a number", "float": "a number",
+          "bool": "true or false"}  # fmt: skip
+_SCALARS = ("str", "int", "float", "bool", "timestamp")
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One mistake. ``line`` counts from 1, 0 where the mistake has no line; ``member`` is its path in the file."""
+
+    file: str
+    line: int
+    member: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.member}: {self.message}" if self.member else f"{place}: {self.message}"
+
+
+class Item:
+    """One value of the file: where it stands and what it is. Reading methods note a mistake and answer None."""
+
+    def __init__(self, node: yaml.Node, path: str, problems: list[Problem], file: Path) -> None:
+        self.path, self.file = path, file
+        self._node, self._problems = node, problems
+
+    @property
+    def line(self) -> int:
+        return self._node.start_mark.line + 1
+
+    @property
+    def kind(self) -> str:
+        """``map``, ``seq``, ``null``, ``str``, ``int``, ``float``, ``bool`` or another tag of YAML's."""
+        return self._node.tag.rpartition(":")[2]
+
+    def wrong(self, message: str) -> None:
+        self._problems.append(Problem(str(self.file), self.line, self.path, message))
+
+    def expected(self, what: str) -> None:
+        shown = repr(self._node.value[:40]) if isinstance(self._node, yaml.ScalarNode) else _KINDS.get(self.kind, self.kind)
+        if self.kind == "null":
+            self.wrong(f"has no value; write {what}, or remove it")
+        else:
+            self.wrong(f"{shown} is not {what}")
+
+    def members(self, known: Collection[str] | None = None) -> dict[str, Item]:
+        """The members of a mapping; those not ``known`` (None: any) are mistakes, as is a name written twice."""
+        if not isinstance(self._node, yaml.MappingNode):
+            self.expected("a mapping of names to values")
+            return {}
+        found: dict[str, Item] = {}
+        for key, value in self._node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            item = Item(value, f"{self.path}.{name}" if self.path else f"{name}", self._problems, self.file)
+            place = Item(key, item.path, self._problems, self.file)
+            if not name:
+                Item(key, self.path, self._problems, self.file).wrong("a member's name must be text")
+            elif name in found:
+                place.wrong("is written twice; keep one of the two")
+            elif known is not None and name not in known:
+                place.wrong(f"unknown member; {suggestion(name, known)}")
+            else:
+                found[name] = item
+        return found
+
+    def items(self) -> list[Item]:
+        """The elements of a list."""
+        if not isinstance(self._node, yaml.SequenceNode):
+            self.expected("a list")
+            return []
+        return [Item(node, f"{self.path}[{n}]", self._problems, self.file) for n, node in enumerate(self._node.value)]
+
+    def scalar(self) -> bool | int | float | str | None:
+        """Text, number or boolean; a date is text as written."""
+        if not isinstance(self._node, yaml.ScalarNode) or self.kind not in _SCALARS:
+            self.expected("a text, a number or a boolean")
+            return None
+        if self.kind in ("str", "timestamp"):
+            return self.source()
+        try:
+            value: bool | int | float = SafeConstructor().construct_object(self._node)
+            if isinstance(value, bool) or math.isfinite(float(value)):
+                return value
+        except (ValueError, OverflowError, IndexError, yaml.YAMLError):
+            pass
+        self.expected("a finite number")
+        return None
+
+    def source(self) -> str:
+        """A scalar exactly as written."""
+        return str(self._node.value)
+
+    def text(self) -> str | None:
+        if self.kind != "str" or not self.source().strip():
+            self.expected("a text (put it in quotes)")
+            return None
+        return self._valid(self.source())
+
+    def name(self) -> str | None:
+        """A scalar taken as text as written: names, commits and ids may look like numbers."""
+        if self.kind not in _SCALARS or not self.source().strip():
+            self.expected("a name")
+            return None
+        return self._valid(self.source())
+
+    def class_name(self) -> str | None:
+        value = self.scalar()
+        return None if value is None else self._valid(class_name(value))
+
+    def _valid(self, text: str) -> str | None:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.wrong("holds a lone surrogate, which UTF-8 cannot carry; write valid text")
+            return None
+        return text
+
+    def boolean(self) -> bool | None:
+        value = self.scalar() if self.kind == "bool" else None
+        if not isinstance(value, bool):
+            self.expected("true or false")
+            return None
+        return value
+
+    def number(self) -> float | None:
+        """A finite number; ``1e-3``, text to YAML 1.1, is one too."""
+        if self.kind in ("int", "float"):
+            value = self.scalar()
+            return None if value is None else float(value)
+        plain = isinstance(self._node, yaml.ScalarNode) and self.kind == "str" and self._node.style is None
+        try:
+            value = float(self.source()) if plain else math.nan
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            self.expected("a number")
+            return None
+        return value
+
+    def integer(self, least: int, most: int = 2**53) -> int | None:
+        value = self.scalar() if self.kind == "int" else None
+        if not isinstance(value, int) or not least <= value <= most:
+            self.expected(f"a whole number from {least}{f' to {most}' if most < 2**53 else ''}")
+            return None
+        return value
+
+    def seconds(self, zero: bool = False) -> float | None:
+        """A length of time such as ``5m`` in seconds; 0 only where ``zero`` allows it."""
+        if self.kind not in _SCALARS:
+            self.expected("a length of time, as 5m")
+            return None
+        try:
+            length = duration(self.source())
+        except SpecError as error:
+            self.wrong(str(error))
+            return None
+        if length > MAX_LENGTH or (length <= 0 and not zero):
+            self.wrong(f"{self.source()} is not usable; a length of time here is {'at least' if zero else 'more than'} 0 "
+                       "and at most 100 years")  # fmt: skip
+            return None
+        return length
+
+    def choice(self, known: Collection[str]) -> Any:
+        """One of the known words."""
+        if self.kind != "str" or self.source() not in known:
+            written = self.source() if isinstance(self._node, yaml.ScalarNode) else self.kind
+            self.wrong(f"{written!r} is not one of {', '.join(known)}; {suggestion(written, known)}")
+            return None
+        return self.source()
+
+    def names(self) -> Iterator[tuple[Item, str]]:
+        """The elements of a list of names."""
+        for item in self.items():
+            name = item.name()
+            if name is not None:
+                yield item, name
+
+
+def required(members: Mapping[str, Item], name: str, owner: Item, what: str) -> Item | None:
+    if name not in members:
+        owner.wrong(f"{name} is missing; write {what}")
+    return members.get(name)
+
+
+def parse(path: Path, problems: list[Problem]) -> Item | None:
+    """The file's one document; None, and a problem noted, where it cannot be read."""
+
+    def wrong(line: int, message: str) -> None:
+        problems.append(Problem(str(path), line, "", message))
+
+    try:
+        node = yaml.compose(path.read_bytes(), yaml.SafeLoader)
+    except OSError as error:
+        wrong(0, f"cannot be read: {error.strerror}")
+        return None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        wrong(mark.line + 1 if mark else 0, f"is not YAML: {error.problem or error.context}; check indentation and quotes")
+        return None
+    except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as error:
+        wrong(0, f"is not YAML: {' '.join(str(error).split())[:200]}")
+        return None
+    if node is None:
+        wrong(1, "the file is empty; a spec has at least the member model")
+        return None
+    return Item(node, "", problems, path)
