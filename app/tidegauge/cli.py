@@ -207,9 +207,9 @@ def _publish(options: argparse.Namespace, directory: Path) -> list[str]:
 
 def _build(options: argparse.Namespace) -> int:
     from tidegauge import reference
-    from tidegauge.spec_yaml import load_for_build
+    from tidegauge.spec_yaml import load_to_build
 
-    baseline = reference.build(load_for_build(options.spec), options.version, options.input, _say)
+    baseline = reference.build(load_to_build(options.spec), options.version, options.input, _say)
     options.output.write_bytes(baseline.to_json())
     _say("")
     print(
@@ -223,14 +223,13 @@ def _check(options: argparse.Namespace) -> int:
     from tidegauge import model_files
     from tidegauge.spec_yaml import check_directory
 
-    specs, problems = check_directory(options.directory)
+    problems = check_directory(options.directory)
     for problem in problems:
         print(problem)
     if problems:
         return 1
-    model_files.records_of(options.directory)
-    for path, spec in specs:
-        print(f"{path}: {spec.model} is sound")
+    for record in model_files.records_of(options.directory):
+        print(f"{record.model}: sound")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from tidegauge.baseline import Baseline
 from tidegauge.errors import BaselineError, SpecError
 from tidegauge.spec import ModelSpec
+from tidegauge.spec_yaml import baseline_file, load_with_files
 
 
 class ModelRecord(msgspec.Struct, omit_defaults=True):
@@ -111,3 +113,23 @@ def carry_over(new: ModelRecord, old: bytes | None) -> ModelRecord:
     }
     task = new.spec.task or before.spec.task
     return ModelRecord(new.model, msgspec.structs.replace(new.spec, task=task), {**kept, **new.baselines})
+
+
+def records_from_directory(path: Path, held: Registry | None = None) -> list[tuple[bytes, bytes]]:
+    """Keys and values of the topic's records for a directory of specs, with the baseline files they name in them.
+
+    A baseline for all versions stands under the version "". What ``held`` has learned is carried over. Raises
+    SpecError for any mistake in any spec.
+    """
+    records = []
+    for spec, file in load_with_files(path):
+        sources = {"": spec.baseline, **spec.baselines}
+        baselines = {
+            version: msgspec.Raw(baseline_file(file, source.file).read_bytes())
+            for version, source in sources.items()
+            if source.file is not None
+        }
+        record = ModelRecord(spec.model, spec, baselines)
+        standing = None if held is None else held.encoded(spec.model)
+        records.append((spec.model.encode(), encode(carry_over(record, standing))))
+    return records

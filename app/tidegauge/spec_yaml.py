@@ -29,6 +29,17 @@ def load_file(path: Path) -> ModelSpec:
     return spec[0]
 
 
+def load_to_build(path: Path) -> ModelSpec:
+    """The spec in a file whose baseline is about to be built: that it is not there yet is no mistake, nor that ``auto``
+    cannot be checked against it."""
+    problems: list[Problem] = []
+    spec = _read(path, problems)
+    real = [p for p in problems if not p.member.startswith("baseline") and not p.message.startswith("auto takes")]
+    if real or spec is None:
+        raise SpecError(_all(problems))
+    return spec[0]
+
+
 def load_directory(path: Path) -> list[ModelSpec]:
     """The specs of a directory's ``*.yaml`` and ``*.yml`` files. Raises SpecError with the mistakes of all files."""
     return [spec for spec, _ in load_with_files(path)]
@@ -44,7 +55,7 @@ def load_with_files(path: Path) -> list[tuple[ModelSpec, Path]]:
 
 def check_directory(path: Path) -> list[Problem]:
     """Every mistake in a directory's specs; [] where there is none."""
-    return _read_directory(path)[1]
+    return _in_order(_read_directory(path)[1])
 
 
 def baseline_file(spec_file: Path, written: str) -> Path:
@@ -53,7 +64,11 @@ def baseline_file(spec_file: Path, written: str) -> Path:
 
 
 def _all(problems: list[Problem]) -> str:
-    return "\n".join(map(str, problems))
+    return "\n".join(map(str, _in_order(problems)))
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: (problem.file, problem.line))
 
 
 def _read_directory(path: Path) -> tuple[list[tuple[ModelSpec, Path]], list[Problem]]:

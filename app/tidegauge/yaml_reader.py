@@ -52,7 +52,9 @@ class Item:
         return self._node.tag.rpartition(":")[2]
 
     def wrong(self, message: str) -> None:
-        self._problems.append(Problem(str(self.file), self.line, self.path, message))
+        problem = Problem(str(self.file), self.line, self.path, message)
+        if problem not in self._problems:
+            self._problems.append(problem)
 
     def expected(self, what: str) -> None:
         shown = repr(self._node.value[:40]) if isinstance(self._node, yaml.ScalarNode) else _KINDS.get(self.kind, self.kind)
