@@ -61,7 +61,7 @@ class Item:
         if self.kind == "null":
             self.wrong(f"has no value; write {what}, or remove it")
         else:
-            self.wrong(f"{shown} is not {what}")
+            self.wrong(f"{shown} is not {what}; write one")
 
     def members(self, known: Collection[str] | None = None) -> dict[str, Item]:
         """The members of a mapping; those not ``known`` (None: any) are mistakes, as is a name written twice."""
