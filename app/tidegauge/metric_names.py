@@ -67,12 +67,11 @@ def metric_mistake(metric: str, task: Task | None) -> str | None:
     "'system.latency_ms' is a group of metrics, not a number; write one of its members: p50, p95, p99"
     """
     parts = metric.split(".")
-    found = list(_reached(TREE, parts))
-    if not found:
-        return f"unknown metric {metric!r}; {suggestion(metric, _candidates(TREE, parts))}"
-    groups = [node for node in found if node is not None]
-    if len(groups) == len(found):
-        members = ", ".join(sorted(groups[0])) if FREE not in groups[0] else "a name, or * for all, and then a metric"
+    if None not in _reached(TREE, parts):
+        group = _group(parts)
+        if group is None:
+            return f"unknown metric {metric!r}; {suggestion(metric, _candidates(TREE, parts))}"
+        members = "a name, or * for all, and then a metric" if FREE in group else ", ".join(group)
         return f"{metric!r} is a group of metrics, not a number; write one of its members: {members}"
     if task is not None and parts[0] == "performance" and parts[1] not in (FREE, *_PERFORMANCE[task]):
         return f"{metric!r} is never computed for task {task}; it has {', '.join(_PERFORMANCE[task])}"
@@ -118,6 +117,14 @@ def _reached(node: Tree | None, parts: list[str]) -> Iterator[Tree | None]:
     if FREE in node:
         for taken in range(1, len(parts) + 1):
             yield from _reached(node[FREE], parts[taken:])
+
+
+def _group(parts: list[str]) -> Tree | None:
+    """The place in the tree that ``parts`` lead to, each free name being one of them."""
+    node: Tree | None = TREE
+    for part in parts:
+        node = None if node is None or not part else node.get(part, node.get(FREE))
+    return node
 
 
 def _candidates(node: Tree, parts: list[str]) -> Iterator[str]:

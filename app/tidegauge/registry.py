@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tidegauge.baseline import Baseline
+from tidegauge.detectors import Detector
 from tidegauge.errors import BaselineError, SpecError
 from tidegauge.spec import ModelSpec
-from tidegauge.spec_yaml import baseline_file, load_with_files
 
 
 class ModelRecord(msgspec.Struct, omit_defaults=True):
@@ -41,9 +40,10 @@ class Registry:
         else:
             try:
                 record = _decode(value)
+                _check(record.spec)
                 for raw in record.baselines.values():
                     Baseline.from_json(bytes(raw))
-            except (msgspec.MsgspecError, BaselineError) as error:
+            except (msgspec.MsgspecError, BaselineError, SpecError, RecursionError, ValueError, OverflowError) as error:
                 raise SpecError(f"the record of {model!r} in the topic models cannot be read: {error}") from error
             if record.model != model:
                 raise SpecError(f"the record of {model!r} in the topic models is of another model, {record.model!r}")
@@ -99,7 +99,7 @@ def encode(record: ModelRecord) -> bytes:
 
 
 def carry_over(new: ModelRecord, old: bytes | None) -> ModelRecord:
-    """``new`` with the baselines that were learned for versions whose baseline it still wants learned."""
+    """``new`` with the baselines that ``old`` learned, for versions whose baseline is still to be learned."""
     if old is None:
         return new
     try:
@@ -109,27 +109,19 @@ def carry_over(new: ModelRecord, old: bytes | None) -> ModelRecord:
     kept = {
         version: raw
         for version, raw in before.baselines.items()
-        if version not in new.baselines and new.spec.baseline_for(version).first is not None
+        if version not in new.baselines and _learns(before.spec, version) and _learns(new.spec, version)
     }
     task = new.spec.task or before.spec.task
     return ModelRecord(new.model, msgspec.structs.replace(new.spec, task=task), {**kept, **new.baselines})
 
 
-def records_from_directory(path: Path, held: Registry | None = None) -> list[tuple[bytes, bytes]]:
-    """Keys and values of the topic's records for a directory of specs, with the baseline files they name in them.
+def _learns(spec: ModelSpec, version: str) -> bool:
+    return spec.baseline_for(version).first is not None
 
-    A baseline for all versions stands under the version "". What ``held`` has learned is carried over. Raises
-    SpecError for any mistake in any spec.
-    """
-    records = []
-    for spec, file in load_with_files(path):
-        sources = {"": spec.baseline, **spec.baselines}
-        baselines = {
-            version: msgspec.Raw(baseline_file(file, source.file).read_bytes())
-            for version, source in sources.items()
-            if source.file is not None
-        }
-        record = ModelRecord(spec.model, spec, baselines)
-        standing = None if held is None else held.encoded(spec.model)
-        records.append((spec.model.encode(), encode(carry_over(record, standing))))
-    return records
+
+def _check(spec: ModelSpec) -> None:
+    """Raises SpecError for what would stop a stage later on."""
+    if not spec.windows or spec.pane <= 0:
+        raise SpecError(f"its windows {list(spec.windows)} are not lengths of time longer than 0")
+    for detector in spec.detectors:
+        Detector(detector)

@@ -34,9 +34,9 @@ def load_to_build(path: Path) -> ModelSpec:
     cannot be checked against it."""
     problems: list[Problem] = []
     spec = _read(path, problems)
-    real = [p for p in problems if not p.member.startswith("baseline") and not p.message.startswith("auto takes")]
+    real = [p for p in problems if not p.member.startswith("baseline") and not p.message.startswith("auto ")]
     if real or spec is None:
-        raise SpecError(_all(problems))
+        raise SpecError(_all(real or problems))
     return spec[0]
 
 
@@ -288,7 +288,7 @@ def _check_previous(of: Item, spec: ModelSpec) -> None:
             of.wrong(f"previous is no multiple of any of the windows {', '.join(spec.windows)}, so there is nothing to "
                      "compare with; write one that is")  # fmt: skip
         if source.previous > kept:
-            of.wrong(f"previous reaches back {source.previous:g} s, but windows are kept for {kept:g} s; raise retention")
+            of.wrong(f"previous reaches back {source.previous:.0f} s, but windows are kept for {kept:.0f} s; raise retention")
 
 
 def _check_auto(of: Item, spec: ModelSpec, held: Mapping[str, Baseline]) -> None:

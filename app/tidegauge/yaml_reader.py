@@ -32,7 +32,8 @@ class Problem(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.member}: {self.message}" if self.member else f"{place}: {self.message}"
+        line = f"{place}: {self.member}: {self.message}" if self.member else f"{place}: {self.message}"
+        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
 
 
 class Item:

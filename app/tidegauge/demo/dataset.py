@@ -84,20 +84,21 @@ def _break_features(live: Any) -> None:
 def _predictions(rows: Any, flights: Any) -> Iterator[tuple[float, dict[str, Any]]]:
     columns = {name: rows[name].tolist() for name in (*flights.NUMBERS, *flights.CATEGORIES)}
     times = _seconds(rows["predicted"].dt.as_unit("ns")).tolist()
-    for i, (request_id, ts, score) in enumerate(
-        zip(rows["request_id"].tolist(), times, rows["score"].tolist(), strict=True)
-    ):
+    for i, (request_id, ts, score) in enumerate(zip(rows["request_id"].tolist(), times, rows["score"].tolist(), strict=True)):
         features = {name: _plain(values[i]) for name, values in columns.items()}
-        yield ts, {
-            "request_id": request_id,
-            "ts": ts,
-            "model": flights.MODEL,
-            "model_version": flights.LIVE,
-            "prediction": int(score >= flights.THRESHOLD),
-            "score": round(score, 6),
-            "features": features,
-            "segments": {"origin": features["origin"], "carrier": features["carrier"]},
-        }
+        yield (
+            ts,
+            {
+                "request_id": request_id,
+                "ts": ts,
+                "model": flights.MODEL,
+                "model_version": flights.LIVE,
+                "prediction": int(score >= flights.THRESHOLD),
+                "score": round(score, 6),
+                "features": features,
+                "segments": {"origin": features["origin"], "carrier": features["carrier"]},
+            },
+        )
 
 
 def _plain(value: Any) -> Any:

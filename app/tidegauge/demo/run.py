@@ -1,0 +1,233 @@
+"""`tidegauge demo`: broker, workers, April to December 2013 in about a minute, and what was found in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidegauge.alerts import line
+from tidegauge.broker import Broker, free_port
+from tidegauge.client import Client, key_of
+from tidegauge.demo import dataset, report
+from tidegauge.errors import TidegaugeError
+from tidegauge.metrics.record import iso
+from tidegauge.model_files import records_of
+from tidegauge.processes import die_with_parent
+from tidegauge.stage import ALERTS, METRICS
+from tidegauge.stream import models
+from tidegauge.stream.reading import records
+from tidegauge.stream.settings import Settings
+
+DEFAULT_SECONDS = 60.0
+"""How long the replay takes where no speed is asked for."""
+QUIET_SECONDS = 3.0
+
+
+def demo(days: int, speed: float | None, workers: int, output: Path) -> int:
+    """Run it all; everything started here is stopped here. The exit status."""
+    began = time.monotonic()
+    cache = Path(os.environ.get("TIDEGAUGE_CACHE") or Path.home() / ".cache" / "tidegauge")
+    data = dataset.prepare(cache, lambda text: print(f"  {text}", flush=True))
+    output.mkdir(parents=True, exist_ok=True)
+    directory = _models(data, cache)
+    with tempfile.TemporaryDirectory(prefix="tidegauge-demo-") as scratch, Broker() as broker:
+        signal.signal(signal.SIGTERM, _interrupt)
+        print(f"Kafka {broker.bootstrap}, up {time.monotonic() - began:.1f} s after the start", flush=True)
+        settings = Settings(bootstrap=broker.bootstrap)
+        asyncio.run(_apply(settings, directory))
+        ports = _free_ports(workers)
+        with _workers(settings, workers, ports, Path(scratch), output):
+            _wait_ready(ports)
+            print(f"{workers} workers ready after {time.monotonic() - began:.1f} s: "
+                  + ", ".join(f"http://127.0.0.1:{port}/metrics" for port in ports), flush=True)  # fmt: skip
+            events = data.stream(days)
+            rate = speed or days * dataset.DAY / DEFAULT_SECONDS
+            print(
+                f"{len(events)} events of {days} days from {iso(events[0][0])} at {rate / 86400:.1f} days a second", flush=True
+            )
+            alerts = asyncio.run(Show(settings, events, rate, ports, output).run())
+    print(report.table(alerts, events[0][0], events[-1][0]))
+    print(f"wrote {output / 'metrics.jsonl'}, {output / 'alerts.jsonl'}, {output / 'worker.log'}")
+    return 0
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _models(data: dataset.DemoData, cache: Path) -> Path:
+    """The directory of the demo's spec, with the baseline built from the reference data (once)."""
+    directory = data.reference.parent / "models"
+    directory.mkdir(exist_ok=True)
+    spec = directory / "flight_delays.yaml"
+    text = resources.files("tidegauge.demo").joinpath("flight_delays.yaml").read_text("utf-8")
+    baseline = directory / "flight_delays-1.baseline.json"
+    if not baseline.exists() or not spec.exists() or spec.read_text("utf-8") != text:
+        from tidegauge import reference
+        from tidegauge.spec_yaml import load_to_build
+
+        print("  building the baseline from January to March", flush=True)
+        spec.write_text(text, "utf-8")
+        baseline.write_bytes(reference.build(load_to_build(spec), "flight_delays:1", data.reference).to_json())
+    return directory
+
+
+async def _apply(settings: Settings, directory: Path) -> None:
+    await models.apply(settings, records_of(directory))
+
+
+def _free_ports(count: int) -> list[int]:
+    """``count`` free ports in a row, since the workers' follow one another."""
+    while True:
+        first = free_port()
+        with contextlib.suppress(OSError):
+            import socket
+
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return list(range(first, first + count))
+
+
+@contextlib.contextmanager
+def _workers(settings: Settings, count: int, ports: list[int], scratch: Path, output: Path) -> Iterator[None]:
+    command = [
+        sys.executable, "-m", "tidegauge", "worker", "--bootstrap", settings.bootstrap, "--workers", str(count),
+        "--metrics-port", str(ports[0]), "--state-dir", str(scratch / "state"), "--idle-timeout", "2", "--checkpoint-interval", "0.1",
+    ]  # fmt: skip
+    with (output / "worker.log").open("wb") as log:
+        supervisor = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent(signal.SIGTERM)
+        )
+    try:
+        yield
+    finally:
+        supervisor.terminate()
+        try:
+            supervisor.wait(20)
+        except subprocess.TimeoutExpired:
+            supervisor.kill()
+
+
+def _wait_ready(ports: list[int]) -> None:
+    deadline = time.monotonic() + 60
+    for port in ports:
+        while True:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2).read()
+                break
+            if time.monotonic() > deadline:
+                raise TidegaugeError("the workers did not become ready within a minute; see worker.log")
+            time.sleep(0.1)
+
+
+class Show:
+    """Sends the events at their pace, and shows what comes of them."""
+
+    def __init__(self, settings: Settings, events: list[dataset.Event], rate: float, ports: list[int], output: Path) -> None:
+        self._settings, self._events, self._rate, self._ports, self._output = settings, events, rate, ports, output
+        self._sent = 0
+        self._time = events[0][0]
+        self.alerts: list[dict[str, Any]] = []
+        self._firing: set[str] = set()
+        self._windows: Counter[str] = Counter()
+        self._last_output = time.monotonic()
+
+    async def run(self) -> list[dict[str, Any]]:
+        """The alerts, in the order they came."""
+        with (self._output / "alerts.jsonl").open("wb") as alerts, (self._output / "metrics.jsonl").open("wb") as metrics:
+            watching = [asyncio.create_task(self._alerts(alerts)), asyncio.create_task(self._metrics(metrics))]
+            summary = asyncio.create_task(self._summaries())
+            await self._send()
+            await self._settle()
+            for task in (*watching, summary):
+                task.cancel()
+            for ended in await asyncio.gather(*watching, summary, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    raise ended
+        self._line("\n")
+        return self.alerts
+
+    async def _send(self) -> None:
+        began, first = time.monotonic(), self._events[0][0]
+        async with Client(**self._settings.client()) as client:
+            for ts, topic, value in self._events:
+                await client.send(topic, key_of(value), value)
+                self._sent += 1
+                if self._sent % 200 == 0:
+                    self._time = ts
+                    ahead = (ts - first) / self._rate - (time.monotonic() - began)
+                    await asyncio.sleep(max(ahead, 0.0))
+        self._time = self._events[-1][0]
+
+    async def _settle(self) -> None:
+        """Until every event has been read and nothing has come out for a while."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            await asyncio.sleep(0.5)
+            read, _ = await asyncio.to_thread(self._scrape)
+            if read >= self._sent and time.monotonic() - self._last_output > QUIET_SECONDS:
+                return
+
+    async def _alerts(self, file: Any) -> None:
+        async for record in records(self._settings, ALERTS, follow=True):
+            file.write(record.value + b"\n")
+            event = msgspec.json.decode(record.value)
+            self.alerts.append(event)
+            self._last_output = time.monotonic()
+            (self._firing.add if event["data"]["status"] == "firing" else self._firing.discard)(event["data"]["fingerprint"])
+            self._line(line(event)[:200] + "\n")
+
+    async def _metrics(self, file: Any) -> None:
+        async for record in records(self._settings, METRICS, follow=True):
+            file.write(record.value + b"\n")
+            self._last_output = time.monotonic()
+            seen = msgspec.json.decode(record.value)
+            if not seen["segment"]:
+                self._windows["closed" if seen["reason"] == "closed" else "restated"] += 1
+
+    async def _summaries(self) -> None:
+        terminal = sys.stdout.isatty()
+        sent, at = 0, time.monotonic()
+        while True:
+            await asyncio.sleep(1.0 if terminal else 5.0)
+            now = time.monotonic()
+            read, joined = await asyncio.to_thread(self._scrape)
+            text = (
+                f"{iso(self._time)[:10]}  {(self._sent - sent) / (now - at):7,.0f} events/s  lag {max(self._sent - read, 0):6,}"
+                f"  joined {joined:9,}  windows closed {self._windows['closed']:4} restated {self._windows['restated']:4}"
+                f"  firing {len(self._firing):2}"
+            )
+            sent, at = self._sent, now
+            self._line(text + ("" if terminal else "\n"))
+
+    def _line(self, text: str) -> None:
+        clear = "\r\x1b[K" if sys.stdout.isatty() else ""
+        print(f"{clear}{text}", end="", flush=True)
+
+    def _scrape(self) -> tuple[int, int]:
+        """Events read and outcomes joined, over all workers."""
+        read = joined = 0.0
+        for port in self._ports:
+            with contextlib.suppress(OSError):
+                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+                for sample in page.splitlines():
+                    if sample.startswith("tidegauge_events_total"):
+                        read += float(sample.rsplit(" ", 1)[1])
+                    elif sample.startswith("tidegauge_joined_total"):
+                        joined += float(sample.rsplit(" ", 1)[1])
+        return int(read), int(joined)
