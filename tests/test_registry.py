@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tidegauge.baseline import Baseline
 from tidegauge.errors import SpecError
 from tidegauge.model_files import records_of

@@ -58,7 +58,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
         for name in sorted(frozenset().union(*features) - dropped):  # type: ignore[arg-type]
             column = [row.get(name) for row in features]  # type: ignore[union-attr]
             declared = spec.features.get(name, FeatureSpec()).type
-            kinds = set(map(type, column)) - {type(None)}
+            kinds = set(map(type, column)) - {type(None), Nested}
             if declared == "number" or (declared is None and (not kinds or float in kinds)):
                 numbers.append((name, column))
             if declared in ("category", "boolean") or (declared is None and kinds - {float}):
@@ -112,10 +112,14 @@ def _numbers(columns: list[tuple[str, list[Scalar]]], spec: ModelSpec, schema: S
             x[f] = column
             continue
         x[f] = [value if type(value) is float else np.nan for value in column]
-        if schema is not None or spec.features.get(name, FeatureSpec()).type == "number":
+        settled = schema is not None or spec.features.get(name, FeatureSpec()).type == "number"
+        # Before a baseline settles the type, texts beside numbers are counted as texts, not as mismatches.
+        allowed = _NUMBER_TYPES if settled else _NUMBER_TYPES | {str, bool}
+        flags = np.fromiter((type(value) not in allowed for value in column), bool, rows)
+        if flags.any():
             if mismatch is None:
                 mismatch = np.zeros(x.shape, bool)
-            mismatch[f] = [type(value) not in _NUMBER_TYPES for value in column]
+            mismatch[f] = flags
     for f, name in enumerate(names):
         low, high = _bounds(name, spec)
         if low is not None or high is not None:

@@ -33,6 +33,8 @@ REASONS = {
 MAX_RECORD_BYTES = 1 << 20
 MAX_FEATURES = 2000
 MAX_TS = 253402300799.0
+MAX_INTEGER = 2**63 - 1
+"""Larger whole numbers are taken as floats, and missing where no float holds them."""
 MAX_AHEAD_SECONDS = 86400.0
 
 Scalar = float | str | bool | None
@@ -142,7 +144,12 @@ class Decoder(Generic[Event]):
                 raise EventError("too_many_features", f"{len(event.features)} features, at most {MAX_FEATURES}")
             if not event.model_version:
                 raise EventError("missing_member", "model_version is empty")
-        elif event.label is None and not event.business:
+            if type(event.prediction) is int and not -MAX_INTEGER <= event.prediction <= MAX_INTEGER:
+                event.prediction = _number(event.prediction)
+            return
+        if type(event.label) is int and not -MAX_INTEGER <= event.label <= MAX_INTEGER:
+            event.label = _number(event.label)
+        if event.label is None and not event.business:
             raise EventError("missing_member", "a label event needs label or business")
 
     def _careful(self, value: bytes | None) -> Event:

@@ -107,7 +107,9 @@ def _free_ports(count: int) -> list[int]:
 def _workers(settings: Settings, count: int, ports: list[int], scratch: Path, output: Path) -> Iterator[None]:
     command = [
         sys.executable, "-m", "tidegauge", "worker", "--bootstrap", settings.bootstrap, "--workers", str(count),
-        "--metrics-port", str(ports[0]), "--state-dir", str(scratch / "state"), "--idle-timeout", "2", "--checkpoint-interval", "0.1",
+        "--metrics-port", str(ports[0]), "--state-dir", str(scratch / "state"), "--idle-timeout", "2",
+        # A second holds days of event time here; live it holds a second.
+        "--checkpoint-interval", "0.1",
     ]  # fmt: skip
     with (output / "worker.log").open("wb") as log:
         supervisor = subprocess.Popen(

@@ -1,0 +1,86 @@
+"""Drives the pure stages without Kafka: any number of join partitions, any order, any chunking."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from tidegauge.join import JoinStage
+from tidegauge.monitor_stage import MonitorStage
+from tidegauge.registry import ModelRecord, Registry, encode
+from tidegauge.spec import ModelSpec
+from tidegauge.stage import METRICS, MODELS, PROFILES, MemoryStore, Output, Record
+
+SPEC = ModelSpec("churn", task="binary", segments=(("region",),), windows=("1m", "5m"), grace=0.0)
+
+
+class Pipeline:
+    """``partitions`` join tasks and one monitor task; ``outputs`` gathers everything they say."""
+
+    def __init__(self, spec: ModelSpec | None = SPEC, partitions: int = 1) -> None:
+        self.registry = Registry()
+        if spec is not None:
+            self.registry.apply(spec.model.encode(), encode(ModelRecord(spec.model, spec)))
+        self.counters: Counter[tuple[str, str]] = Counter()
+        self.joins = [JoinStage(p, MemoryStore(), self.registry, 1, self.counters) for p in range(partitions)]
+        self.monitor = MonitorStage(0, MemoryStore(), self.registry, partitions, self.counters)
+        self.outputs: list[Output] = []
+        self._offset = 0
+
+    def partition_of(self, value: bytes) -> int:
+        try:
+            key = str(json.loads(value)["request_id"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return 0
+        return zlib.crc32(key.encode("utf-8", "replace")) % len(self.joins)
+
+    def send(self, topic: str, values: Sequence[bytes], partition: int | None = None) -> None:
+        """One chunk to one join partition (each value's own if None)."""
+        by_partition: dict[int, list[Record]] = {}
+        for value in values:
+            place = self.partition_of(value) if partition is None else partition
+            by_partition.setdefault(place, []).append(Record(self._offset, -1, None, value))
+            self._offset += 1
+        for place, records in by_partition.items():
+            self.joins[place].process(topic, records)
+
+    def checkpoint(self, *places: int) -> None:
+        for place in places or range(len(self.joins)):
+            for output in self.joins[place].checkpoint(0.0):
+                if output.topic == PROFILES:
+                    self.monitor.process(PROFILES, [Record(0, -1, output.key, output.value)])
+                else:
+                    self.outputs.append(output)
+        self._take(self.monitor.checkpoint(0.0))
+
+    def finish(self) -> None:
+        self.checkpoint()
+        self._take(self.monitor.finish())
+
+    def _take(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            if output.topic == MODELS and output.key is not None:
+                self.registry.apply(output.key, output.value)
+            self.outputs.append(output)
+
+    def records(self) -> dict[bytes, dict[str, Any]]:
+        """The newest revision of each metrics record, as the compacted topic has it."""
+        return {o.key: json.loads(o.value) for o in self.outputs if o.topic == METRICS and o.key and o.value}
+
+    def of(self, topic: str) -> list[dict[str, Any]]:
+        return [json.loads(o.value) for o in self.outputs if o.topic == topic and o.value]
+
+
+def numbers(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without what depends on when it was published: its revision and why, and what was expected then."""
+    dropped = {"revision", "reason", "expected_coverage", "settled", "closed"}
+    return {name: value for name, value in record.items() if name not in dropped}
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(node, dict):
+        return {k: v for name, child in node.items() for k, v in flatten(child, f"{prefix}.{name}").items()}
+    return {prefix: node}

@@ -1,0 +1,130 @@
+"""Worker processes on a real broker, as a user starts them, and what they leave in the topics."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tidegauge.broker import Broker, free_port
+from tidegauge.client import Client, key_of
+from tidegauge.registry import ModelRecord
+from tidegauge.stream import models
+from tidegauge.stream.reading import records
+from tidegauge.stream.settings import Settings
+
+TOPICS = (
+    "predictions", "labels", "models", "alerts", "metrics", "dead-letters", "tidegauge-profiles",
+    "tidegauge-join-changelog", "tidegauge-monitor-changelog",
+)  # fmt: skip
+
+
+class Cluster:
+    """One application of its own on a shared broker: its topics carry ``name`` so that tests do not meet."""
+
+    def __init__(self, broker: Broker, name: str, directory: Path) -> None:
+        self.directory, self.name = directory, name
+        self.settings = Settings(bootstrap=broker.bootstrap, app_id=name, topics={topic: f"{name}-{topic}" for topic in TOPICS})
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self.ports: list[int] = []
+
+    def apply(self, *given: ModelRecord) -> None:
+        asyncio.run(models.apply(self.settings, given))
+
+    def start(self, index: int = 0, **environment: str) -> subprocess.Popen[bytes]:
+        """One worker process with the state directory of ``index``."""
+        port = free_port()
+        command = [
+            sys.executable, "-m", "cluster", self.settings.bootstrap, self.name, str(self.directory / str(index)), str(port)
+        ]  # fmt: skip
+        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        with (self.directory / f"worker-{index}.log").open("ab") as log:
+            worker = subprocess.Popen(command, env=os.environ | environment | {"PYTHONPATH": path}, stdout=log, stderr=log)
+        self._workers.append(worker)
+        self.ports.append(port)
+        return worker
+
+    def log(self) -> str:
+        return "".join(path.read_text() for path in self.directory.glob("worker-*.log"))
+
+    def stop(self) -> list[int]:
+        """SIGTERM to all that run; their exit statuses."""
+        alive = [worker for worker in self._workers if worker.poll() is None]
+        for worker in alive:
+            worker.send_signal(signal.SIGTERM)
+        try:
+            return [worker.wait(15) for worker in alive]
+        finally:
+            for worker in alive:
+                worker.kill()
+
+    def send(self, events: list[tuple[str, bytes]], pause: float = 0.0, step: int = 500) -> None:
+        async def run() -> None:
+            async with Client(topics=self.settings.topics, **self.settings.client()) as client:
+                for number, (topic, value) in enumerate(events, 1):
+                    await client.send(topic, key_of(value), value)
+                    if number % step == 0:
+                        await client.flush()
+                        await asyncio.sleep(pause)
+
+        asyncio.run(run())
+
+    def read(self, topic: str) -> list[Any]:
+        async def run() -> list[Any]:
+            return [record async for record in records(self.settings, topic)]
+
+        return asyncio.run(run())
+
+    def metrics(self) -> dict[bytes, dict[str, Any]]:
+        """The newest revision of each record."""
+        return {record.key: json.loads(record.value) for record in self.read("metrics")}
+
+    def alerts(self) -> list[dict[str, Any]]:
+        return [json.loads(record.value) for record in self.read("alerts")]
+
+    def scrape(self, port: int) -> str:
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+        return ""
+
+    def wait_for_predictions(self, count: int, windows: str, seconds: float = 90.0) -> dict[bytes, dict[str, Any]]:
+        """Wait until the closed windows of length ``windows`` hold ``count`` predictions and nothing changes any more."""
+        deadline = time.monotonic() + seconds
+        last: Any = None
+        while True:
+            found = self.metrics()
+            whole = [r for r in found.values() if r["window"] == windows and not r["segment"]]
+            state = sorted((r["window_start"], r["model_version"], r["revision"]) for r in whole)
+            if sum(r["predictions"] for r in whole) >= count and state == last:
+                return found
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"{sum(r['predictions'] for r in whole)} of {count} predictions after {seconds} s\n{self.log()[-5000:]}"
+                )
+            last = state
+            time.sleep(2.5)
+
+
+def main(bootstrap: str, name: str, state: str, port: str) -> int:
+    """A worker with this test's topic names, which the command line has no flags for (the internal ones)."""
+    from tidegauge.stream import logs, worker
+
+    logs.set_up("text")
+    return worker.run(
+        Settings(
+            bootstrap=bootstrap, app_id=name, topics={topic: f"{name}-{topic}" for topic in TOPICS}, state_dir=Path(state),
+            metrics_port=int(port), checkpoint_interval=0.3, idle_timeout=1.5, session_timeout=6.0,
+        )
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))

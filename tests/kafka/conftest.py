@@ -1,0 +1,11 @@
+"""A real Kafka for the tests of this directory, started once."""
+
+import pytest
+
+from tidegauge.broker import Broker
+
+
+@pytest.fixture(scope="session")
+def broker():
+    with Broker() as running:
+        yield running
