@@ -18,6 +18,7 @@ ALERT = b"a"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(AlertState).decode
 MAX_EVIDENCE = 5
+NO_EVIDENCE: dict[str, list[Any]] = {"segments": [], "features": [], "request_ids": []}
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -117,7 +118,7 @@ class AlertBook:
                 "window": None,
                 "sample_size": found["sample_size"],
                 "p_value": None,
-                "evidence": {"segments": [], "features": [], "request_ids": []},
+                "evidence": NO_EVIDENCE,
             }
             outputs.append(self._publish(mark, state, transition, data, detector.runbook, time))
         self._store.put(ALERT + mark.encode(), _encode(state))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.alerting import AlertBook, Subject, evidence
+from tidegauge.alerting import NO_EVIDENCE, AlertBook, Subject, evidence
 from tidegauge.baseline import Baseline
 from tidegauge.default_monitors import default_monitors
 from tidegauge.delta import Segment
@@ -174,9 +174,7 @@ class Judge:
                 if not _wanted(monitor, segment):
                     continue
                 for verdict in judge(record, monitor, baseline, header.window):
-                    support: dict[str, Any] = {}
-                    if verdict.breached:
-                        support = self._evidence(header, spec, segment, built, verdict)
+                    support = self._evidence(header, spec, segment, built, verdict) if verdict.breached else NO_EVIDENCE
                     subject = Subject(header.model, header.version, segment)
                     outputs.extend(
                         self._alerts.verdict(subject, verdict, header.span, header.closed, header.revision, now, support)

@@ -21,10 +21,7 @@ from tidegauge.stream import models
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings
 
-TOPICS = (
-    "predictions", "labels", "models", "alerts", "metrics", "dead-letters", "tidegauge-profiles",
-    "tidegauge-join-changelog", "tidegauge-monitor-changelog",
-)  # fmt: skip
+TOPICS = ("predictions", "labels", "models", "alerts", "metrics", "dead-letters")
 
 
 class Cluster:
@@ -43,11 +40,13 @@ class Cluster:
         """One worker process with the state directory of ``index``."""
         port = free_port()
         command = [
-            sys.executable, "-m", "cluster", self.settings.bootstrap, self.name, str(self.directory / str(index)), str(port)
+            sys.executable, "-m", "tidegauge", "worker", "--bootstrap", self.settings.bootstrap, "--app-id", self.name,
+            "--state-dir", str(self.directory), "--index", str(index), "--metrics-port", str(port - index),
+            "--checkpoint-interval", "0.3", "--idle-timeout", "1.5",
         ]  # fmt: skip
-        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        command += [part for topic in TOPICS for part in (f"--{topic}-topic", self.settings.topic(topic))]
         with (self.directory / f"worker-{index}.log").open("ab") as log:
-            worker = subprocess.Popen(command, env=os.environ | environment | {"PYTHONPATH": path}, stdout=log, stderr=log)
+            worker = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
         self._workers.append(worker)
         self.ports.append(port)
         return worker
@@ -111,20 +110,3 @@ class Cluster:
                 )
             last = state
             time.sleep(2.5)
-
-
-def main(bootstrap: str, name: str, state: str, port: str) -> int:
-    """A worker with this test's topic names, which the command line has no flags for (the internal ones)."""
-    from tidegauge.stream import logs, worker
-
-    logs.set_up("text")
-    return worker.run(
-        Settings(
-            bootstrap=bootstrap, app_id=name, topics={topic: f"{name}-{topic}" for topic in TOPICS}, state_dir=Path(state),
-            metrics_port=int(port), checkpoint_interval=0.3, idle_timeout=1.5, session_timeout=6.0,
-        )
-    )  # fmt: skip
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))

@@ -15,12 +15,13 @@ from tidegauge.stage import ALERTS, DEAD_LETTERS, LABELS, METRICS, MODELS, PREDI
 JOIN_CHANGELOG, MONITOR_CHANGELOG = "tidegauge-join-changelog", "tidegauge-monitor-changelog"
 CHANGELOGS = {"join": JOIN_CHANGELOG, "monitor": MONITOR_CHANGELOG}
 TOPICS = (PREDICTIONS, LABELS, MODELS, ALERTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG)
+INTERNAL = frozenset((PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG))
 MAX_MESSAGE_BYTES = 32 << 20
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """One worker's settings. Times in seconds. ``app_id`` prefixes group, transactional ids and nothing else;
-    ``topics`` maps logical names to others than the default; ``security`` holds Kafka's usual names
+    """One worker's settings. Times in seconds. ``app_id`` is the group and prefixes transactional ids and the
+    internal topics; ``topics`` maps the other logical names to others than the default; ``security`` holds Kafka's usual names
     (``security.protocol``, ``sasl.mechanism``, ``sasl.username``, ``sasl.password``, ``ssl.cafile``, ``ssl.certfile``,
     ``ssl.keyfile``)."""
 
@@ -40,6 +41,9 @@ class Settings(msgspec.Struct, frozen=True):
     security: dict[str, str] = {}
 
     def topic(self, logical: str) -> str:
+        """The topic's name in Kafka; the internal ones follow ``app_id``."""
+        if logical in INTERNAL:
+            return logical.replace("tidegauge", self.app_id, 1)
         return self.topics.get(logical, logical)
 
     def client(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ async def ensure(admin: AIOKafkaAdminClient, settings: Settings, label_horizon: 
     described = await admin.describe_topics([settings.topic(t) for t in TOPICS if settings.topic(t) in present])
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
     both = [counts.get(settings.topic(t)) for t in (PREDICTIONS, LABELS)]
+    _check_co_partitioned(settings, *both)
     width = next((count for count in both if count), settings.partitions)
     wanted = []
     for logical in TOPICS:
@@ -47,7 +48,7 @@ async def ensure(admin: AIOKafkaAdminClient, settings: Settings, label_horizon: 
             wanted.append(NewTopic(name, count, settings.replication, topic_configs=_CONFIGS.get(logical, {})))
     if wanted:
         await _create(admin, wanted)
-    _check(settings, sizes)
+    _check_changelogs(settings, sizes)
     await _warn_of_retention(admin, settings, label_horizon)
     return sizes
 
@@ -59,18 +60,20 @@ async def _create(admin: AIOKafkaAdminClient, wanted: list[NewTopic]) -> None:
             raise TopicError(f"topic {name} cannot be created: {message[0] if message else code}")
 
 
-def _check(settings: Settings, sizes: dict[str, int]) -> None:
-    if sizes[PREDICTIONS] != sizes[LABELS]:
+def _check_co_partitioned(settings: Settings, predictions: int | None, labels: int | None) -> None:
+    if predictions and labels and predictions != labels:
         raise TopicError(
-            f"topic {settings.topic(PREDICTIONS)} has {sizes[PREDICTIONS]} partitions and {settings.topic(LABELS)} has "
-            f"{sizes[LABELS]}; a label is joined in the partition of its prediction, so both need the same number: "
-            "recreate one of them"
+            f"topic {settings.topic(PREDICTIONS)} has {predictions} partitions and {settings.topic(LABELS)} has {labels}; "
+            "a label is joined in the partition of its prediction, so both need the same number: recreate one of them"
         )
+
+
+def _check_changelogs(settings: Settings, sizes: dict[str, int]) -> None:
     for one, other in ((PREDICTIONS, JOIN_CHANGELOG), (PROFILES, MONITOR_CHANGELOG)):
         if sizes[one] != sizes[other]:
             raise TopicError(
                 f"topic {settings.topic(one)} has {sizes[one]} partitions, its state's changelog {settings.topic(other)} "
-                f"{sizes[other]}; state cannot be moved between partitions: use a new --app-id and new internal topics"
+                f"{sizes[other]}; state cannot be moved between partitions: start afresh with a new --app-id"
             )
 
 
