@@ -124,20 +124,23 @@ class AlertBook:
         self._store.put(ALERT + mark.encode(), _encode(state))
         return outputs
 
-    def calm(self, subject: Subject, detector: DetectorSpec, time: float, quiet: float) -> list[Output]:
-        """Resolve a detector's alert after ``quiet`` seconds of event time without another detection."""
-        mark = fingerprint(_labels(detector.name, subject))
-        state = self._states.get(mark)
-        if state is None or not state.firing or time < state.window + quiet:
-            return []
-        state.firing = False
-        state.sequence += 1
-        ended = state.window + quiet
-        summary = f"{subject.version}: {detector.algorithm} has seen no further change of {detector.stream}"
-        data = state.data | {"status": "resolved", "ends_at": iso(ended), "annotations": {"summary": summary}}
-        output = self._publish(mark, state, Transition("resolved", state.sequence), data, detector.runbook, time)
-        self._store.put(ALERT + mark.encode(), _encode(state))
-        return [output]
+    def calm(self, model: str, detector: DetectorSpec, time: float, quiet: float) -> list[Output]:
+        """Resolve a detector's alerts after ``quiet`` seconds of event time without another detection."""
+        outputs = []
+        for mark, state in self._states.items():
+            if not state.firing or time < state.window + quiet:
+                continue
+            labels = state.data["labels"]
+            if state.data["kind"] != "detector" or (labels["model"], labels["alertname"]) != (model, detector.name):
+                continue
+            state.firing = False
+            state.sequence += 1
+            ended = {"status": "resolved", "ends_at": iso(state.window + quiet)}
+            calm = f"{labels['model_version']}: {detector.algorithm} has seen no further change of {detector.stream}"
+            data = state.data | ended | {"annotations": {"summary": calm}}
+            outputs.append(self._publish(mark, state, Transition("resolved", state.sequence), data, detector.runbook, time))
+            self._store.put(ALERT + mark.encode(), _encode(state))
+        return outputs
 
     def _publish(
         self,

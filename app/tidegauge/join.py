@@ -400,14 +400,12 @@ class JoinStage:
         times: NDArray[np.float64], ties: NDArray[np.uint32], values: NDArray[np.float64],
     ) -> None:  # fmt: skip
         fed = ~np.isnan(values)
+        unique, inverse = np.unique(contexts, return_inverse=True)
         for breakdown in _sampled_breakdowns(spec, stream):
             segments: dict[Segment, int] = {}
-            codes = np.array(
-                [_segment_code(self._contexts.by_id[c].values, breakdown, segments) for c in contexts.tolist()],
-                np.int64,
-            )
+            codes = np.array([_segment_code(self._contexts.by_id[c].values, breakdown, segments) for c in unique.tolist()])
             for segment, code in segments.items():
-                rows = fed & (codes == code)
+                rows = fed & (codes[inverse] == code)
                 if rows.any():
                     raw = (times[rows].tobytes(), ties[rows].tobytes(), values[rows].tobytes())
                     self._samples.append((model, Samples(version, segment, stream, *raw)))

@@ -19,7 +19,7 @@ import msgspec
 from tidegauge import delta
 from tidegauge.alerting import AlertBook, Subject
 from tidegauge.baseline import Baseline
-from tidegauge.delta import Delta, ProfileDelta, Segment
+from tidegauge.delta import Delta, Segment
 from tidegauge.detectors import Detector
 from tidegauge.errors import TidegaugeError
 from tidegauge.event_time import ModelClock, PartitionClock, Standing
@@ -53,7 +53,7 @@ class Version(msgspec.Struct):
 
 
 class MonitorStage:
-    """One partition of the monitor. ``partitions``: of the join; ``final`` closes everything (replay's end of input)."""
+    """One partition of the monitor. ``partitions``: of the join."""
 
     def __init__(
         self, partition: int, store: Store, registry: Registry, partitions: int, counters: Counter[tuple[str, str]]
@@ -74,6 +74,9 @@ class MonitorStage:
         self._waiting = {key[1:].decode(): Waiting(raw) for key, raw in store.scan(WAITING)}
         self._detectors: dict[bytes, Detector] = {}
         self._learning: dict[tuple[str, str], DataProfile] = {}
+        for header in self.windows.newest_closed():
+            clock = self.clocks.get(header.model, ModelClock())
+            self._judge.recall(header, self._version(header.model, header.version).delays, clock.reached[0])
         self._changed_versions: set[tuple[str, str]] = set()
         self._fed: set[bytes] = set()
         self._standings_changed = False
@@ -98,9 +101,12 @@ class MonitorStage:
         clock = self.clocks.setdefault(model, ModelClock())
         gone = clock.reached[0] - max(spec.retention, spec.label_horizon) - SLACK
         for profile in message.profiles:
-            self._counters["late_windows", model] += self.windows.add(model, spec, profile, gone)
+            data = DataProfile.unpack(profile.data) if profile.data else None
+            outcome = OutcomeProfile.unpack(profile.outcome) if profile.outcome else None
+            place = (profile.segment, profile.pane)
+            self._counters["late_windows", model] += self.windows.add(model, profile.version, spec, *place, data, outcome, gone)
             if not profile.segment:
-                self._take_whole(model, spec, profile)
+                self._take_whole(model, profile.version, spec, profile.pane * spec.pane, data, outcome)
         for version, role in message.roles.items():
             held = self._version(model, version)
             if held.role != role:
@@ -120,24 +126,23 @@ class MonitorStage:
         """The newest closed window's record of each (model, version, window length, segment)."""
         return self._judge.newest
 
-    def _take_whole(self, model: str, spec: ModelSpec, profile: ProfileDelta) -> None:
+    def _take_whole(
+        self, model: str, name: str, spec: ModelSpec, moment: float, data: DataProfile | None, outcome: OutcomeProfile | None
+    ) -> None:
         """What a delta of the whole model tells of its version: label delays, and data to learn a baseline from."""
-        version = self._version(model, profile.version)
-        moment = profile.pane * spec.pane
+        version = self._version(model, name)
         if not version.delays.first or moment < version.delays.first:
             version.delays.first = moment
         version.last = max(version.last, moment)
-        self._changed_versions.add((model, profile.version))
-        if profile.outcome:
-            version.delays.add(OutcomeProfile.unpack(profile.outcome).delay_counts())
-        wanted = spec.baseline_for(profile.version).first
-        if profile.data and wanted and not version.learned:
-            name = (model, profile.version)
-            learning = self._learning.get(name)
+        self._changed_versions.add((model, name))
+        if outcome is not None:
+            version.delays.add(outcome.delay_counts())
+        if data is not None and spec.baseline_for(name).first and not version.learned:
+            learning = self._learning.get((model, name))
             if learning is None:
                 learning = DataProfile() if version.learning is None else DataProfile.unpack(version.learning)
-                self._learning[name] = learning
-            learning.merge(DataProfile.unpack(profile.data))
+                self._learning[model, name] = learning
+            learning.merge(data)
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
 
@@ -171,31 +176,36 @@ class MonitorStage:
     def _windows_due(self, model: str, now: float, final: bool = False) -> list[Output]:
         """Publish and judge what is due at event time ``now``, oldest window first; forget what is past."""
         spec = self._registry.spec(model)
+        due = {id(h): (h, reason) for h in self.windows.pending(model) if (reason := self._due(h, spec, now, final))}
+        for (owner, name), version in self.versions.items():
+            if owner == model:
+                # At the end of input every label that will come is in.
+                ended_by = float("inf") if final else now - version.delays.settle_after(spec, now)
+                for header in self.windows.unsettled(model, name, ended_by):
+                    due[id(header)] = (header, "settled")
         outputs: list[Output] = []
-        kept = max(spec.retention, spec.label_horizon) + SLACK
-        due: list[tuple[float, str, Header]] = []
-        for header in self.windows.headers.values():
-            if header.model == model:
-                reason = self._due(header, spec, now, final)
-                if reason:
-                    due.append((header.end, reason, header))
-        for _, reason, header in sorted(due, key=lambda item: (item[0], item[2].window, item[2].version)):
+        for header, reason in sorted(due.values(), key=lambda item: (item[0].end, item[0].window, item[0].version)):
             version = self._version(model, header.version)
             if reason == "early":
                 outputs.extend(self._judge.early(header, version.delays, now))
                 continue
             if reason == "closed":
                 header.closed = True
-            if not header.settled and self._settles(header, spec, version, now):
-                header.settled = True
-                outcome = self.windows.outcome(header, ())
-                version.delays.mature(self.windows.data(header, ()).predictions, outcome.labels)
-                self._changed_versions.add((model, header.version))
-                reason = "settled" if reason != "closed" else reason
+                if not final and now < header.end + version.delays.settle_after(spec, now):
+                    self.windows.closed(header)
+                else:
+                    self._settle(header, version)
+            elif reason == "settled":
+                self._settle(header, version)
             outputs.extend(self._judge.publish(header, version.delays, now, reason))
-        for header in [h for h in self.windows.headers.values() if h.model == model and h.end + kept < now]:
-            self.windows.forget(header)
+        self.windows.forget_before(model, now - max(spec.retention, spec.label_horizon) - SLACK)
         return outputs
+
+    def _settle(self, header: Header, version: Version) -> None:
+        header.settled = True
+        outcome = self.windows.outcome(header, ())
+        version.delays.mature(self.windows.data(header, ()).predictions, outcome.labels)
+        self._changed_versions.add((version.model, version.version))
 
     def _due(self, header: Header, spec: ModelSpec, now: float, final: bool) -> str | None:
         if not header.closed:
@@ -204,15 +214,9 @@ class MonitorStage:
             return "early" if header.dirty else None
         if final and header.dirty:
             return "end"
-        version = self.versions.get((header.model, header.version))
-        if not header.settled and version is not None and self._settles(header, spec, version, now):
-            return "settled"
         if header.dirty and now >= header.published + publish_interval(spec, header):
             return "data" if header.data_dirty else "labels"
         return None
-
-    def _settles(self, header: Header, spec: ModelSpec, version: Version, now: float) -> bool:
-        return now >= header.end + version.delays.settle_after(spec, now)
 
     # -- baselines -----------------------------------------------------------------------------------------------
 
@@ -251,10 +255,7 @@ class MonitorStage:
                     sample = {"value": feeler.estimation, "sample_size": len(rows)}
                     outputs.extend(self.alerts.detection(subject, detector, float(rows["time"][place]), sample))
         for detector in spec.detectors:
-            for key in [k for k in self._detectors if k.startswith(_detector_prefix(model))]:
-                subject, name = _detector_of(key)
-                if name == detector.name and now != float("inf"):
-                    outputs.extend(self.alerts.calm(subject, detector, now, quiet))
+            outputs.extend(self.alerts.calm(model, detector, now, quiet))
         return outputs
 
     def _update(self, subject: Subject, spec: DetectorSpec, values: Any) -> tuple[list[int], Detector]:
@@ -333,9 +334,3 @@ def _covers(detector: DetectorSpec, segment: Segment) -> bool:
 
 def _detector_prefix(model: str) -> bytes:
     return DETECTOR + model.encode() + b"\0"
-
-
-def _detector_of(key: bytes) -> tuple[Subject, str]:
-    model, _, rest = key[1:].partition(b"\0")
-    version, name, segment = msgspec.msgpack.decode(rest, type=tuple[str, str, Segment])
-    return Subject(model.decode(), version, segment), name

@@ -52,10 +52,16 @@ class Judge:
         ]
         outputs.extend(self._verdicts(header, spec, built, now, early=False))
         header.published, header.dirty, header.data_dirty = now, False, False
-        self._windows.touch(header)
+        self._windows.published(header)
         if header.closed:
             self._note_newest(header, built)
         return outputs
+
+    def recall(self, header: Header, delays: LabelDelays, now: float) -> None:
+        """Hold a closed window as the newest one again, after a restart, without publishing it."""
+        spec = self._registry.spec(header.model)
+        records = {s: self._record(header, s, spec, delays, now, "closed", drift=True) for s in header.segments}
+        self._note_newest(header, records)
 
     def early(self, header: Header, delays: LabelDelays, now: float) -> list[Output]:
         """Verdicts on an open window, by the monitors that do not wait."""

@@ -11,10 +11,12 @@ used. Data and outcomes are stored apart, since late labels touch only the small
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from heapq import heappop, heappush
 
 import msgspec
 
-from tidegauge.delta import ProfileDelta, Segment
+from tidegauge.delta import Segment
 from tidegauge.metrics.record import Window
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
@@ -64,18 +66,32 @@ class Windows:
         self._store = store
         decode = msgspec.msgpack.Decoder(Header).decode
         self.headers: dict[bytes, Header] = {}
+        # What needs a look at a checkpoint, so that its cost does not grow with the windows kept: those open or changed
+        # by model, those closed but not settled by version, and all by model, the latter two by their end.
+        self._pending: dict[str, set[bytes]] = {}
+        self._unsettled: dict[tuple[str, str], list[tuple[float, bytes]]] = {}
+        self._by_end: dict[str, list[tuple[float, bytes]]] = {}
         for _, raw in store.scan(HEADER):
-            header = decode(raw)
-            self.headers[header.key] = header
+            self._admit(decode(raw))
         self._changed: set[bytes] = set()
         self._profiles: OrderedDict[bytes, DataProfile | OutcomeProfile] = OrderedDict()
         self._dirty: set[bytes] = set()
 
-    def add(self, model: str, spec: ModelSpec, delta: ProfileDelta, expired_before: float) -> int:
+    def _admit(self, header: Header) -> None:
+        key = header.key
+        self.headers[key] = header
+        heappush(self._by_end.setdefault(header.model, []), (header.end, key))
+        if header.dirty or not header.closed:
+            self._pending.setdefault(header.model, set()).add(key)
+        if header.closed and not header.settled:
+            heappush(self._unsettled.setdefault((header.model, header.version), []), (header.end, key))
+
+    def add(
+        self, model: str, version: str, spec: ModelSpec, segment: Segment, pane: int, data: DataProfile | None,
+        outcome: OutcomeProfile | None, expired_before: float,
+    ) -> int:  # fmt: skip
         """Merge a pane's profiles into every window it lies in; returns how many of them are gone for good."""
-        moment = delta.pane * spec.pane
-        data = DataProfile.unpack(delta.data) if delta.data else None
-        outcome = OutcomeProfile.unpack(delta.outcome) if delta.outcome else None
+        moment = pane * spec.pane
         lost = 0
         for name in spec.windows:
             length = duration(name)
@@ -84,23 +100,65 @@ class Windows:
             if start + length <= expired_before:
                 lost += 1
                 continue
-            key = window_key(model, delta.version, name, start)
+            key = window_key(model, version, name, start)
             header = self.headers.get(key)
             if header is None:
-                header = self.headers[key] = Header(model, delta.version, name, start, start + length)
-            if delta.segment not in header.segments:
-                header.segments.append(delta.segment)
+                header = Header(model, version, name, start, start + length)
+                self._admit(header)
+            if segment not in header.segments:
+                header.segments.append(segment)
                 header.segments.sort()
             if data is not None:
-                self.data(header, delta.segment).merge(data)
-                self._dirty.add(_profile_key(DATA, key, delta.segment))
+                self.data(header, segment).merge(data)
+                self._dirty.add(_profile_key(DATA, key, segment))
                 header.data_dirty = True
             if outcome is not None:
-                self.outcome(header, delta.segment).merge(outcome)
-                self._dirty.add(_profile_key(OUTCOME, key, delta.segment))
+                self.outcome(header, segment).merge(outcome)
+                self._dirty.add(_profile_key(OUTCOME, key, segment))
             header.dirty = True
+            self._pending.setdefault(model, set()).add(key)
             self._changed.add(key)
         return lost
+
+    def pending(self, model: str) -> list[Header]:
+        """The model's windows that are open, or changed since they were published."""
+        return [self.headers[key] for key in self._pending.get(model, ())]
+
+    def published(self, header: Header) -> None:
+        """The header was changed by its publication: store it, and look at it again only when there is cause."""
+        key = header.key
+        self._changed.add(key)
+        if header.closed and not header.dirty:
+            self._pending.get(header.model, set()).discard(key)
+
+    def closed(self, header: Header) -> None:
+        """The window has just been closed and awaits its labels."""
+        heappush(self._unsettled.setdefault((header.model, header.version), []), (header.end, header.key))
+
+    def unsettled(self, model: str, version: str, ended_by: float) -> Iterator[Header]:
+        """Take out the closed windows that ended by then and have not settled."""
+        heap = self._unsettled.get((model, version), [])
+        while heap and heap[0][0] <= ended_by:
+            header = self.headers.get(heappop(heap)[1])
+            if header is not None and not header.settled:
+                yield header
+
+    def forget_before(self, model: str, moment: float) -> None:
+        """Delete the model's windows that ended before then."""
+        heap = self._by_end.get(model, [])
+        while heap and heap[0][0] < moment:
+            header = self.headers.get(heappop(heap)[1])
+            if header is not None:
+                self._forget(header)
+
+    def newest_closed(self) -> list[Header]:
+        """The newest closed window of each model, version and length."""
+        newest: dict[tuple[str, str, str], Header] = {}
+        for header in self.headers.values():
+            name = (header.model, header.version, header.window)
+            if header.closed and (name not in newest or newest[name].start < header.start):
+                newest[name] = header
+        return list(newest.values())
 
     def data(self, header: Header, segment: Segment) -> DataProfile:
         found = self._load(_profile_key(DATA, header.key, segment), DataProfile)
@@ -115,12 +173,7 @@ class Windows:
     def find(self, model: str, version: str, window: str, start: float) -> Header | None:
         return self.headers.get(window_key(model, version, window, start))
 
-    def touch(self, header: Header) -> None:
-        """The header was changed by the caller and is to be stored."""
-        self._changed.add(header.key)
-
-    def forget(self, header: Header) -> None:
-        """Delete a window and all of its profiles."""
+    def _forget(self, header: Header) -> None:
         key = header.key
         for segment in header.segments:
             for kind in (DATA, OUTCOME):
@@ -129,6 +182,7 @@ class Windows:
                 self._dirty.discard(place)
                 self._store.delete(place)
         self._changed.discard(key)
+        self._pending.get(header.model, set()).discard(key)
         self._store.delete(HEADER + key)
         del self.headers[key]
 
