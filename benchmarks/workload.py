@@ -1,0 +1,145 @@
+"""The benchmarks' common ground: events like a scoring service's, a broker with them in it, and a worker to time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import orjson
+import psutil
+
+from tidegauge.broker import free_port
+from tidegauge.client import Client, produce
+from tidegauge.registry import ModelRecord
+from tidegauge.spec import DetectorSpec, ModelSpec
+from tidegauge.stage import LABELS, PREDICTIONS
+from tidegauge.stream import models
+from tidegauge.stream.settings import Settings
+
+START = 1_758_931_200.0
+SPEC = ModelSpec(
+    "churn",
+    task="binary",
+    segments=(("region",), ("device",)),
+    windows=("1m",),
+    grace=5.0,
+    detectors=(DetectorSpec("error-shift", "error", "adwin"),),
+)
+RECORD = ModelRecord("churn", SPEC)
+
+
+def write(directory: Path, count: int, rate: float = 2000.0) -> tuple[Path, Path]:
+    """``count`` predictions (about 490 bytes: 8 numbers, 2 categories, 2 segments) and a label for each, in ``ts`` order,
+    ``rate`` predictions a second of event time, labels 10 s later in the mean."""
+    rng = np.random.default_rng(1)
+    ts = START + np.arange(count) / rate
+    scores, features = rng.random(count), rng.normal(size=(count, 8))
+    labels, delays = (rng.random(count) < scores).astype(int), rng.exponential(10.0, count)
+    latency = rng.gamma(4.0, 3.0, count)
+    words = {
+        name: rng.choice(values, count).tolist()
+        for name, values in (
+            ("country", ["de", "fr", "us", "jp"]), ("plan", ["a", "b", "c"]), ("region", ["eu", "us", "ap"]),
+            ("device", ["ios", "android", "web"]),
+        )
+    }  # fmt: skip
+    predictions, outcomes = directory / "predictions.jsonl", directory / "labels.jsonl"
+    ids = [f"{number:032x}" for number in range(count)]
+    with predictions.open("wb") as file:
+        for i in range(count):
+            row = {f"num_{k}": value for k, value in enumerate(features[i].tolist())}
+            event = {
+                "request_id": ids[i], "ts": float(ts[i]), "model": "churn", "model_version": "churn_xgb:3",
+                "prediction": int(scores[i] > 0.5), "score": float(scores[i]),
+                "features": row | {"country": words["country"][i], "plan": words["plan"][i]},
+                "segments": {"region": words["region"][i], "device": words["device"][i]},
+                "latency_ms": float(latency[i]),
+            }  # fmt: skip
+            file.write(orjson.dumps(event) + b"\n")
+    with outcomes.open("wb") as file:
+        for i in np.argsort(ts + delays).tolist():
+            file.write(orjson.dumps({"request_id": ids[i], "ts": float(ts[i] + delays[i]), "label": int(labels[i])}) + b"\n")
+    return predictions, outcomes
+
+
+def events(predictions: Path, labels: Path, block: int = 20_000) -> Iterator[tuple[str, bytes]]:
+    """Both files' lines in alternating blocks, so that labels follow their predictions as they do live."""
+    with predictions.open("rb") as p, labels.open("rb") as q:
+        while True:
+            empty = True
+            for topic, file in ((PREDICTIONS, p), (LABELS, q)):
+                for _ in range(block):
+                    line = file.readline()
+                    if not line:
+                        break
+                    empty = False
+                    yield topic, line.rstrip()
+            if empty:
+                return
+
+
+async def fill(settings: Settings, predictions: Path, labels: Path) -> None:
+    """Topics, spec and events."""
+    await models.apply(settings, [RECORD])
+    async with Client(**settings.client()) as client:
+        await produce(client, events(predictions, labels))
+
+
+class Worker:
+    """One `tidegauge worker` process."""
+
+    def __init__(self, settings: Settings, state: Path, *flags: str) -> None:
+        self.port = free_port()
+        self._command = [
+            sys.executable, "-m", "tidegauge", "worker", "--bootstrap", settings.bootstrap, "--app-id", settings.app_id,
+            "--state-dir", str(state), "--index", "0", "--metrics-port", str(self.port), *flags,
+        ]  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        self.process = psutil.Popen(self._command, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+
+    def stop(self) -> None:
+        self.process.terminate()
+        with contextlib.suppress(psutil.TimeoutExpired):
+            self.process.wait(20)
+        if self.process.is_running():
+            self.process.kill()
+
+    def cpu(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def resident_mb(self) -> float:
+        return float(self.process.memory_info().rss / 2**20)
+
+    def metric(self, name: str) -> float:
+        """Sum of a metric's samples; 0 while the worker does not answer."""
+        with contextlib.suppress(OSError):
+            page = urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10).read().decode()
+            return sum(float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if line.startswith(name))
+        return 0.0
+
+    def ready(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status == 200)
+        return False
+
+    def wait_for(self, name: str, value: float, every: float = 0.1, seconds: float = 900.0) -> None:
+        deadline = time.monotonic() + seconds
+        while self.metric(name) < value:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise TimeoutError(f"{name} did not reach {value}")
+            time.sleep(every)
+
+
+def run_fill(settings: Settings, predictions: Path, labels: Path) -> None:
+    asyncio.run(fill(settings, predictions, labels))
