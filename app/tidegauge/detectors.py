@@ -14,26 +14,35 @@ from __future__ import annotations
 
 import io
 import pickle
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from river import drift
-from river.drift import binary
 
 from tidegauge.errors import SpecError, TidegaugeError
 from tidegauge.spec import DetectorSpec
 
-ALGORITHMS: dict[str, type[Any]] = {
-    "adwin": drift.ADWIN,
-    "page_hinkley": drift.PageHinkley,
-    "kswin": drift.KSWIN,
-    "ddm": binary.DDM,
-    "eddm": binary.EDDM,
-    "hddm_a": binary.HDDMA,
-    "hddm_w": binary.HDDMW,
-}
+ALGORITHMS = ("adwin", "page_hinkley", "kswin", "ddm", "eddm", "hddm_a", "hddm_w")
 BINARY = frozenset(("ddm", "eddm", "hddm_a", "hddm_w"))
+
+
+@cache
+def algorithm(name: str) -> type[Any]:
+    """River's class for an algorithm. River is imported here, since it takes a second that most commands need not spend."""
+    from river import drift
+    from river.drift import binary
+
+    kinds: dict[str, type[Any]] = {
+        "adwin": drift.ADWIN,
+        "page_hinkley": drift.PageHinkley,
+        "kswin": drift.KSWIN,
+        "ddm": binary.DDM,
+        "eddm": binary.EDDM,
+        "hddm_a": binary.HDDMA,
+        "hddm_w": binary.HDDMW,
+    }
+    return kinds[name]
 
 
 class Detector:
@@ -50,9 +59,9 @@ class Detector:
         self._binary = spec.algorithm in BINARY
         if self._binary and spec.stream != "error":
             raise SpecError(f"detector {spec.name!r}: {spec.algorithm} takes the stream error, not {spec.stream}")
-        kind = ALGORITHMS.get(spec.algorithm)
-        if kind is None:
+        if spec.algorithm not in ALGORITHMS:
             raise SpecError(f"detector {spec.name!r}: unknown algorithm {spec.algorithm!r}; one of {', '.join(ALGORITHMS)}")
+        kind = algorithm(spec.algorithm)
         if state is None:
             parameters = {"seed": 1, **spec.parameters} if spec.algorithm == "kswin" else spec.parameters
             try:
@@ -98,7 +107,7 @@ _RIVER = ("river._river_rust.", "river.drift.", "river.stats.", "river.base.", "
 
 def _page_hinkley_test(owner: Any, name: str) -> Any:
     """Stands in for getattr: Page-Hinkley keeps a method of its own class, nothing else asks for an attribute."""
-    if not isinstance(owner, drift.PageHinkley) or name not in ("_test_up", "_test_down", "_test_both"):
+    if not isinstance(owner, algorithm("page_hinkley")) or name not in ("_test_up", "_test_down", "_test_both"):
         raise TidegaugeError(f"a stored detector state asks for the attribute {name!r}, which no detector needs")
     return getattr(owner, name)
 

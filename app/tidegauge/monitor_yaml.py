@@ -11,6 +11,7 @@ import msgspec
 
 from tidegauge.alerts import MAX_REMEMBERED
 from tidegauge.detectors import ALGORITHMS, BINARY, Detector
+from tidegauge.detectors import algorithm as river_class
 from tidegauge.errors import SpecError
 from tidegauge.metric_names import metric_mistake, suggestion
 from tidegauge.monitors import DISTANCES, needs_settled
@@ -260,7 +261,7 @@ def _parameters(of: Item, algorithm: str | None) -> dict[str, Any] | None:
         return None
     defaults = {
         name: parameter.default
-        for name, parameter in inspect.signature(ALGORITHMS[algorithm]).parameters.items()
+        for name, parameter in inspect.signature(river_class(algorithm)).parameters.items()
         if name != "window"
     }
     given = of.members(defaults)
