@@ -116,7 +116,7 @@ def test_kills_between_the_steps_of_a_checkpoint(cluster, tmp_path):
     """Two workers that kill -9 themselves at named points of the protocol, over and over, while traffic flows."""
     events, end = traffic(2, 4000)
     plan = ",".join(
-        f"{point}:0.04"
+        f"{point}:0.12"
         for point in (
             "before-transaction",
             "mid-transaction",
