@@ -35,6 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        from aiokafka.errors import KafkaError
+
+        if not isinstance(error, KafkaError):
+            raise
+        where = getattr(options, "bootstrap", "the broker")
+        print(f"tidegauge: Kafka at {where}: {error}; is it up, and are address and security settings right?", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,6 +134,8 @@ def _option(parser: argparse.ArgumentParser, flag: str, kind: Any, default: Any,
             default = kind(given)
         except ValueError:
             parser.error(f"TIDEGAUGE_{flag[2:].replace('-', '_').upper()}={given!r} is not a {kind.__name__}")
+        if default not in more.get("choices", (default,)):
+            parser.error(f"TIDEGAUGE_{flag[2:].replace('-', '_').upper()}={given!r} is not one of {', '.join(more['choices'])}")
     parser.add_argument(flag, type=kind, default=default, help=text, **more)
 
 

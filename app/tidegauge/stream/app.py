@@ -11,7 +11,6 @@ from typing import Any
 import faust
 from aiokafka.admin import AIOKafkaAdminClient
 
-from tidegauge.errors import StreamError
 from tidegauge.stage import LABELS, PREDICTIONS, PROFILES
 from tidegauge.stream import transport
 from tidegauge.stream.settings import Settings, client_security
@@ -219,11 +218,9 @@ def _credentials(settings: Settings) -> Any:
         return None
     if protocol == "SSL":
         return faust.SSLCredentials(context=arguments["ssl_context"])
-    if protocol in ("SASL_PLAINTEXT", "SASL_SSL"):
-        return faust.SASLCredentials(
-            username=arguments["sasl_plain_username"],
-            password=arguments["sasl_plain_password"],
-            ssl_context=arguments.get("ssl_context"),
-            mechanism=arguments.get("sasl_mechanism", "PLAIN"),
-        )
-    raise StreamError(f"security.protocol {protocol!r} is not one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL")
+    return faust.SASLCredentials(
+        username=arguments["sasl_plain_username"],
+        password=arguments["sasl_plain_password"],
+        ssl_context=arguments.get("ssl_context"),
+        mechanism=arguments.get("sasl_mechanism", "PLAIN"),
+    )

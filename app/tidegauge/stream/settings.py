@@ -19,6 +19,9 @@ INTERNAL = frozenset((PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG))
 MAX_MESSAGE_BYTES = 32 << 20
 
 
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+
+
 class Settings(msgspec.Struct, frozen=True):
     """One worker's settings. Times in seconds. ``app_id`` is the group and prefixes transactional ids and the
     internal topics; ``topics`` maps the other logical names to others than the default; ``security`` holds Kafka's usual names
@@ -57,6 +60,12 @@ def client_security(security: dict[str, str]) -> dict[str, Any]:
         return {}
     rest = dict(security)
     protocol = rest.pop("security.protocol", "PLAINTEXT")
+    if protocol not in PROTOCOLS:
+        raise StreamError(f"security.protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}")
+    if protocol.startswith("SASL") != any(name.startswith("sasl.") for name in rest):
+        raise StreamError(f"sasl.* settings and security.protocol {protocol} do not go together; SASL needs SASL_SSL")
+    if protocol.startswith("SASL") and not rest.keys() >= {"sasl.username", "sasl.password"}:
+        raise StreamError(f"security.protocol {protocol} needs sasl.username and sasl.password")
     arguments: dict[str, Any] = {"security_protocol": protocol}
     for name, argument in (
         ("sasl.mechanism", "sasl_mechanism"),
