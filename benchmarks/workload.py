@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import orjson
 import psutil
+from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import murmur2
 
 from tidegauge.broker import free_port
 from tidegauge.client import Client, produce
@@ -36,6 +39,11 @@ SPEC = ModelSpec(
 RECORD = ModelRecord("churn", SPEC)
 
 
+def request_id(seed: str) -> str:
+    """32 hexadecimal digits, as incompressible as a UUID."""
+    return hashlib.blake2b(seed.encode(), digest_size=16).hexdigest()
+
+
 def write(directory: Path, count: int, rate: float = 2000.0) -> tuple[Path, Path]:
     """``count`` predictions (about 490 bytes: 8 numbers, 2 categories, 2 segments) and a label for each, in ``ts`` order,
     ``rate`` predictions a second of event time, labels 10 s later in the mean."""
@@ -52,7 +60,7 @@ def write(directory: Path, count: int, rate: float = 2000.0) -> tuple[Path, Path
         )
     }  # fmt: skip
     predictions, outcomes = directory / "predictions.jsonl", directory / "labels.jsonl"
-    ids = [f"{number:032x}" for number in range(count)]
+    ids = [request_id(f"w{number}") for number in range(count)]
     with predictions.open("wb") as file:
         for i in range(count):
             row = {f"num_{k}": value for k, value in enumerate(features[i].tolist())}
@@ -91,6 +99,34 @@ async def fill(settings: Settings, predictions: Path, labels: Path) -> None:
     await models.apply(settings, [RECORD])
     async with Client(**settings.client()) as client:
         await produce(client, events(predictions, labels))
+
+
+class Bulk:
+    """Events in batches built by hand, so that the generator costs little beside the worker: ``count`` request ids by
+    partition, and the rest of each event from a few thousand templates."""
+
+    TEMPLATES = 5000
+
+    def __init__(self, directory: Path, name: str, count: int, partitions: int) -> None:
+        predictions, labels = (file.read_bytes().splitlines() for file in write(directory, self.TEMPLATES))
+        self._ends = {
+            PREDICTIONS: [line[line.index(b',"model"') :] for line in predictions],
+            LABELS: [line[line.index(b',"label"') :] for line in labels],
+        }
+        self.ids: list[list[bytes]] = [[] for _ in range(partitions)]
+        for number in range(count):
+            key = request_id(f"{name}{number}").encode()
+            self.ids[(murmur2(key) & 0x7FFFFFFF) % partitions].append(key)
+
+    async def send(self, producer: AIOKafkaProducer, topic: str, partition: int, keys: list[bytes], ts: float) -> None:
+        """The events of ``keys`` at ``ts``, all of one partition."""
+        ends, now = self._ends[topic], b"%.6f" % ts
+        batch = producer.create_batch()
+        for i, key in enumerate(keys):
+            value = b'{"request_id":"' + key + b'","ts":' + now + ends[i % self.TEMPLATES]
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                raise RuntimeError(f"a batch holds {i} events, not {len(keys)}")
+        await producer.send_batch(batch, topic, partition=partition)
 
 
 class Worker:

@@ -23,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if hasattr(options, "bootstrap") and not hasattr(options, "log_format"):
+            from tidegauge.stream import logs
+
+            logs.set_up_for_people()
         return int(options.run(options))
     except TopicError as error:
         print(f"tidegauge: {error}", file=sys.stderr)

@@ -28,7 +28,7 @@ from tidegauge.metrics.record import iso
 from tidegauge.model_files import records_of
 from tidegauge.processes import die_with_parent
 from tidegauge.stage import ALERTS, METRICS
-from tidegauge.stream import models
+from tidegauge.stream import logs, models
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings
 
@@ -40,6 +40,7 @@ QUIET_SECONDS = 3.0
 def demo(days: int, speed: float | None, workers: int, output: Path) -> int:
     """Run it all; everything started here is stopped here. The exit status."""
     began = time.monotonic()
+    logs.set_up_for_people()
     cache = Path(os.environ.get("TIDEGAUGE_CACHE") or Path.home() / ".cache" / "tidegauge")
     data = dataset.prepare(cache, lambda text: print(f"  {text}", flush=True))
     output.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,24 @@ import sys
 from datetime import UTC, datetime
 
 import msgspec
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NotLeaderForPartitionError,
+    UnknownTopicOrPartitionError,
+)
+
+_PASSING = (
+    CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotLeaderForPartitionError, UnknownTopicOrPartitionError,
+)  # fmt: skip
+
+
+class Passing(logging.Filter):
+    """Drops what aiokafka reports as errors and then retries: a broker that is still getting to know a new topic."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        given = record.args if isinstance(record.args, tuple) else (record.args,)
+        return not (record.name.startswith("aiokafka.") and any(isinstance(arg, _PASSING) for arg in given))
 
 
 class JsonFormatter(logging.Formatter):
@@ -29,6 +47,7 @@ def set_up(log_format: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if log_format == "json" else plain)
+    handler.addFilter(Passing())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("aiokafka", "faust", "mode", "kafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -39,3 +58,10 @@ def set_up(log_format: str) -> None:
     logging.getLogger("faust.agents.agent").setLevel(logging.CRITICAL)
     logging.getLogger("tidegauge.stream.transport").setLevel(logging.WARNING)
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.ERROR)
+
+
+def set_up_for_people() -> None:
+    """Commands other than the worker print warnings only, plainly; what fails in the end is raised."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Passing())
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler], force=True)

@@ -1,0 +1,88 @@
+"""Resident memory of one worker that holds millions of requests whose labels are still to come, and the seconds a restart
+takes: after SIGTERM, after kill -9, and with its local state gone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+
+from tidegauge.broker import Broker
+from tidegauge.stage import PREDICTIONS
+from tidegauge.stream import models
+from tidegauge.stream.settings import Settings
+from workload import RECORD, START, Bulk, Worker
+
+BATCH = 1500
+EVENTS_A_SECOND = 20_000
+LIMIT_MB = 700
+
+
+async def fill(settings: Settings, bulk: Bulk) -> None:
+    """All of ``bulk`` as predictions, 20,000 a second of event time."""
+    async with AIOKafkaProducer(acks=1, max_batch_size=1 << 20, **settings.client()) as producer:
+        longest = max(len(ids) for ids in bulk.ids)
+        for begin in range(0, longest, BATCH):
+            for place, ids in enumerate(bulk.ids):
+                if ids[begin : begin + BATCH]:
+                    ts = START + begin * len(bulk.ids) / EVENTS_A_SECOND
+                    await bulk.send(producer, PREDICTIONS, place, ids[begin : begin + BATCH], ts)
+        await producer.flush()
+
+
+def restart(worker: Worker, how: signal.Signals, state: Path | None = None) -> float:
+    """Seconds from starting the process again until it owns its partitions with their state restored; ``state``: the
+    directory to lose before."""
+    worker.process.send_signal(how)
+    worker.process.wait(60)
+    if state is not None:
+        shutil.rmtree(state)
+    began = time.monotonic()
+    worker.start()
+    while not worker.ready():
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def main() -> None:
+    """Run and print the figures."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--requests", type=int, default=5_000_000, help="pending at once")
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory() as name, Broker(heap_mb=768) as broker:
+        scratch = Path(name)
+        settings = Settings(bootstrap=broker.bootstrap)
+        asyncio.run(models.apply(settings, [RECORD]))
+        print(f"producing {given.requests:,} predictions without a label ...", flush=True)
+        bulk = Bulk(scratch, "open", given.requests, settings.partitions)
+        asyncio.run(fill(settings, bulk))
+        del bulk
+        worker, peak, began = Worker(settings, scratch / "state"), 0.0, time.monotonic()
+        try:
+            while (pending := worker.metric("tidegauge_pending_requests")) < given.requests:
+                if worker.process.poll() is not None or time.monotonic() - began > 900:
+                    raise TimeoutError(f"{pending:,.0f} of {given.requests:,} requests are pending")
+                peak = max(peak, worker.resident_mb())
+                time.sleep(0.25)
+            seconds = time.monotonic() - began
+            state = worker.metric("tidegauge_state_bytes") / 2**20
+            peak = max(peak, worker.resident_mb())
+            print(f"{pending:,.0f} pending after {seconds:.0f} s: peak of resident memory {peak:.0f} MB, state {state:,.0f} MB")
+            for how, words in ((signal.SIGTERM, "SIGTERM"), (signal.SIGKILL, "kill -9")):
+                print(f"ready again after {words}: {restart(worker, how):.1f} s", flush=True)
+            alone = restart(worker, signal.SIGKILL, scratch / "state")
+            print(f"ready again from the changelog alone: {alone:.1f} s")
+            peak = max(peak, worker.resident_mb())
+        finally:
+            worker.stop()
+    print(f"goal: {given.requests:,} pending under {LIMIT_MB} MB: {'reached' if peak < LIMIT_MB else 'missed'} ({peak:.0f} MB)")
+
+
+if __name__ == "__main__":
+    main()
