@@ -62,12 +62,25 @@ class Known(msgspec.Struct, array_like=True, gc=False):
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
+    """What stands under a request id, behind four bytes: a second (big endian) its prediction is not older than."""
+
     predictions: list[Predicted]
     known: Known | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Entry).decode
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+UNDATED = b"\0\0\0\0"
+
+
+def _second(ts: float) -> bytes:
+    return min(max(int(ts), 0), 0xFFFFFFFF).to_bytes(4, "big")
+
+
+def _decode(raw: bytes) -> Entry:
+    return _decode_entry(raw[4:])
+
+
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_watermark = msgspec.msgpack.Decoder(tuple[float, float]).decode
 
@@ -112,6 +125,7 @@ class JoinStage:
             key[1:].decode(): _unpack_watermark(raw) for key, raw in store.scan(WATERMARK)
         }
         self._touched: set[str] = set()
+        self._oldest = UNDATED
         self._beat, self._idle, self._now = 0.0, False, 0.0
         self._specs: dict[str, ModelSpec] = {}
 
@@ -171,6 +185,7 @@ class JoinStage:
         put, cache, seen = self._store.put, self._context_ids, set()
         latest: dict[str, float] = {}
         duplicates = 0
+        since = _second(min((event.ts for event in events), default=0.0))  # type: ignore[arg-type]
         for event, record, key, raw in zip(events, records, keys, entries, strict=True):
             if repeats:
                 # An earlier event of this very chunk may have changed the entry.
@@ -195,7 +210,7 @@ class JoinStage:
                 value = None
             made = Predicted(context, event.ts, value, event.score, event.probabilities)  # type: ignore[arg-type]
             if raw is None:
-                put(key, _encode(Entry([made])))
+                put(key, since + _encode(Entry([made])))
                 self.pending += 1
             else:
                 entry = _decode(raw)
@@ -203,7 +218,7 @@ class JoinStage:
                     duplicates += 1
                     continue
                 entry.predictions.append(made)
-                put(key, _encode(entry))
+                put(key, (since if entry.known and len(entry.predictions) == 1 else raw[:4]) + _encode(entry))
                 if entry.known is not None:
                     self.pending -= len(entry.predictions) == 1
                     self._count(made, entry.known, 1, True, key)
@@ -276,7 +291,7 @@ class JoinStage:
                 duplicates += 1
                 continue
             entry.known = new
-            put(key, _encode(entry))
+            put(key, (raw[:4] if raw else UNDATED) + _encode(entry))
             if old is None:
                 self.pending += -1 if entry.predictions else 1
             if not entry.predictions:
@@ -415,6 +430,7 @@ class JoinStage:
     def checkpoint(self, now: float, *, idle: bool = False) -> list[Output]:
         self._now = now
         self._flush()
+        self._oldest = _second(max(map(self._cutoff, self.watermarks), default=0.0))
         outputs, self._dead = self._dead, []
         for model in sorted(self._touched):
             outputs.extend(self._delta_outputs(model, now))
@@ -466,7 +482,7 @@ class JoinStage:
     # -- expiry --------------------------------------------------------------------------------------------------
 
     def expired(self, key: bytes, value: bytes) -> bool:
-        if key[:1] != REQUEST:
+        if key[:1] != REQUEST or value[:4] > self._oldest:
             return False
         entry = _decode(value)
         if entry.predictions:
@@ -478,9 +494,12 @@ class JoinStage:
         return self._now - known.arrived / 1000 > longest + KEPT_BEYOND_HORIZON
 
     def _past(self, made: Predicted) -> bool:
-        model = self._contexts.by_id[made.context].model
+        return made.ts < self._cutoff(self._contexts.by_id[made.context].model)
+
+    def _cutoff(self, model: str) -> float:
+        """The ``ts`` before which predictions of the model are forgotten."""
         seen, _ = self.watermarks.get(model, (0.0, 0.0))
-        return made.ts + self._spec(model).label_horizon + KEPT_BEYOND_HORIZON < seen
+        return seen - self._spec(model).label_horizon - KEPT_BEYOND_HORIZON
 
     def dropped(self, key: bytes, value: bytes) -> None:
         entry = _decode(value)

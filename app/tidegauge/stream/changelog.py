@@ -13,11 +13,11 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from tidegauge.stage import Stage
-from tidegauge.stream.store import Changes, RocksStore
+from tidegauge.stream.store import OVERHEAD, Changes, RocksStore, weight
 
 MAX_RECORD_BYTES = 4 << 20
 MIN_SLICE_BYTES = 32 << 10
-MIN_SLICE_PAIRS = 64
+SLICE_PAIRS = 256
 MIN_DELETED = 50
 """A sweep deletes only once this many records would go: a request each checkpoint would be a waste."""
 
@@ -27,10 +27,12 @@ _decode = msgspec.msgpack.Decoder(dict[bytes, bytes | None]).decode
 
 def encode(changes: Changes) -> list[bytes]:
     """Changelog records, each around 4 MiB at most unless one value is larger."""
+    if weight(changes) <= MAX_RECORD_BYTES:
+        return [_encode(changes)] if changes else []
     parts: list[Changes] = [{}]
     size = 0
     for key, value in changes.items():
-        size += len(key) + len(value or b"") + 10
+        size += len(key) + len(value or b"") + OVERHEAD
         if size > MAX_RECORD_BYTES and parts[-1]:
             parts.append({})
             size = 0
@@ -51,26 +53,26 @@ class Sweep:
         self._begun: int | None = None
         self._deleted_before = 0
 
-    def slice(self, changes: Changes, dirty_bytes: int) -> tuple[Changes, bool]:
+    def slice(self, dirty_bytes: int) -> tuple[Changes, bool]:
         """The next slice of live pairs, about half the bytes of the changes it rides with; expired pairs are dropped
         (as deletes of the slice). The flag says that the sweep has come round."""
+        if not self._cursor:
+            # What is committed but not on the disk would stand in the log's old part only.
+            self._store.flush()
         budget = max(MIN_SLICE_BYTES, dirty_bytes // 2)
+        expired = self._stage.expired
         out: Changes = {}
         while budget > 0:
-            pairs = self._store.slice(self._cursor, MIN_SLICE_PAIRS)
+            pairs, self._cursor = self._store.slice(self._cursor, SLICE_PAIRS)
             for key, value in pairs:
-                if key in changes or self._store.is_changing(key):
-                    continue
-                if self._stage.expired(key, value):
+                if expired(key, value):
                     self._stage.dropped(key, value)
                     out[key] = None
                 else:
                     out[key] = value
-                budget -= len(key) + len(value)
-            if len(pairs) < MIN_SLICE_PAIRS:
-                self._cursor = b""
+            budget -= sum(len(key) + len(value) for key, value in pairs) + SLICE_PAIRS
+            if not self._cursor:
                 return out, True
-            self._cursor = pairs[-1][0] + b"\0"
         return out, False
 
     async def committed(self, first_offset: int, complete: bool, admin: Any, place: TopicPartition) -> None:

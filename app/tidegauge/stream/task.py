@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from tidegauge.stage import Output, Stage
 from tidegauge.stream import changelog
 from tidegauge.stream.settings import CHANGELOGS, MAX_MESSAGE_BYTES, Settings
-from tidegauge.stream.store import RocksStore
+from tidegauge.stream.store import RocksStore, weight
 
 log = logging.getLogger(__name__)
 StageFactory = Callable[[int, RocksStore], Stage]
@@ -153,8 +153,7 @@ class Task:
                 if offset
             }
             changes = self.store.freeze()
-            size = sum(len(key) + len(value or b"") for key, value in changes.items())
-            swept, complete = self._sweep.slice(changes, size)
+            swept, complete = self._sweep.slice(weight(changes))
             # Live pairs of the slice are in the local store already; only what expired changes there.
             changes.update({key: None for key, value in swept.items() if value is None})
             await self._commit(changelog.encode({**swept, **changes}), outputs, offsets, complete)
