@@ -22,7 +22,7 @@ from tidegauge.spec import BaselineSpec, ModelSpec
 
 
 def baseline(version: str, edges_id: str = "e") -> Baseline:
-    schema = Schema(edges_id, {"age": np.array([0.0, 1.0])}, {}, frozenset())
+    schema = Schema(edges_id, {"age": np.linspace(0.0, 1.0, 15)}, {})
     return Baseline("churn", version, DataProfile(), OutcomeProfile(), schema)
 
 

@@ -50,7 +50,7 @@ BASELINE = "churn_xgb-3.baseline.json"
 
 
 def write_baseline(path: Path, spread: dict[str, dict[str, Spread]] | None = None) -> None:
-    schema = Schema("e", {"age": np.array([0.0, 1.0])}, {}, frozenset())
+    schema = Schema("e", {"age": np.linspace(0.0, 1.0, 15)}, {})
     held = Baseline("churn", "churn_xgb:3", DataProfile(), OutcomeProfile(), schema, spread=spread)
     path.write_bytes(held.to_json())
 

@@ -14,14 +14,19 @@ import msgspec
 import numpy as np
 
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
+from tidegauge.delta import Segment
 from tidegauge.errors import BaselineError
 from tidegauge.profile.category import MAX_VALUES, OTHER, CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import OutcomeProfile
-from tidegauge.profile.schema import DECILES, Schema, decile_edges
+from tidegauge.profile.schema import ABOVE, BELOW, BIN_COUNT, FIRST, MISSING, SHARES, Schema
 
-FORMAT = "tidegauge-baseline/1"
+RESULT_BINS = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
+"""The schema's number for each of the event's own numbers that is binned."""
+MAX_PARTS = 100
+"""Segments of which a baseline keeps counts of their own."""
+FORMAT = "tidegauge-baseline/2"
 Spread = tuple[float, float, int]
 """Mean, standard deviation and number of windows of one metric over a baseline's windows of one length."""
 
@@ -29,7 +34,8 @@ Spread = tuple[float, float, int]
 class Baseline:
     """Reference data to compare with. ``schema`` says how to count so that the comparison is exact.
 
-    ``metrics`` nests as a metrics record does; ``spread`` is window length → metric path → Spread.
+    ``metrics`` nests as a metrics record does; ``spread`` is window length → metric path → Spread. ``parts`` are the
+    segments' own baselines, which share the schema and keep no quantile sketches.
     """
 
     def __init__(
@@ -42,23 +48,37 @@ class Baseline:
         metrics: Mapping[str, Any] | None = None,
         spread: Mapping[str, Mapping[str, Spread]] | None = None,
         source: str = "reference",
+        parts: Mapping[Segment, Baseline] | None = None,
     ) -> None:
         self.model, self.version = model, version
         self.data, self.outcome, self.schema = data, outcome, schema
         self.metrics = dict(metrics or {})
         self.spread = {window: dict(paths) for window, paths in (spread or {}).items()}
         self.source = source
+        self.parts = dict(parts or {})
+
+    def part(self, segment: Segment) -> Baseline | None:
+        """What a segment is compared with; the whole for the empty one, None for one that was not in the reference."""
+        return self.parts.get(segment) if segment else self
 
     @classmethod
-    def from_profiles(
-        cls, model: str, version: str, data: DataProfile, outcome: OutcomeProfile, source: str = "learned"
-    ) -> Baseline:
-        """A baseline of any profile: a learned one, or a window to compare later windows with. Edges come from its
-        quantile sketches."""
-        return cls(model, version, data, outcome, schema_of(data), source=source)
+    def learned(cls, model: str, version: str, data: Mapping[Segment, DataProfile]) -> Baseline:
+        """A baseline of the first predictions, whole and by segment. They were counted before there were any edges, so
+        edges and counts come from their quantile sketches. Takes the profiles over."""
+        schema = schema_of(data[()])
+        baselines = {
+            segment: cls(model, version, of, OutcomeProfile(), schema, source="learned") for segment, of in data.items()
+        }
+        for segment, of in data.items():
+            bin_by(of.features, schema, {name: name for name in schema.bins})
+            bin_by(of.results, schema, RESULT_BINS)
+            if segment:
+                of.drop_sketches()
+        whole = baselines.pop(())
+        whole.parts = baselines
+        return whole
 
     def to_json(self) -> bytes:
-        data_raw = self.data.pack()
         return msgspec.json.encode(
             {
                 "format": FORMAT,
@@ -70,26 +90,44 @@ class Baseline:
                 "edges_id": self.schema.id,
                 "features": self._features(),
                 "result": {
-                    "score_edges": _floats(self.schema.edges.get(SCORE_FEATURE)),
-                    "value_edges": _floats(self.schema.edges.get(VALUE_FEATURE)),
+                    "score_quantiles": self._quantiles(SCORE_FEATURE),
+                    "value_quantiles": self._quantiles(VALUE_FEATURE),
                     "classes": sorted(self.schema.values.get(CLASS_FEATURE, ())),
                 },
                 "metrics": self.metrics,
                 "spread": self.spread,
-                "profile": {
-                    "data": base64.b64encode(data_raw).decode(),
-                    "outcome": base64.b64encode(self.outcome.pack()).decode(),
-                },
+                "profile": self._profile(),
+                "segments": [
+                    {
+                        "segment": dict(segment),
+                        "count": part.data.predictions,
+                        "labels": part.outcome.labels,
+                        "metrics": part.metrics,
+                        "spread": part.spread,
+                        "profile": part._profile(),
+                    }
+                    for segment, part in sorted(self.parts.items())
+                ],
             }
         )
+
+    def _profile(self) -> dict[str, str]:
+        return {
+            "data": base64.b64encode(self.data.pack()).decode(),
+            "outcome": base64.b64encode(self.outcome.pack()).decode(),
+        }
+
+    def _quantiles(self, name: str) -> list[float] | None:
+        bins = self.schema.bins.get(name)
+        return None if bins is None else bins.quantiles.tolist()
 
     def _features(self) -> dict[str, Any]:
         features: dict[str, Any] = {}
         block = self.data.features
-        for name, edges in self.schema.edges.items():
+        for name, bins in self.schema.bins.items():
             if name[0] == "\x00":
                 continue
-            feature: dict[str, Any] = {"type": "number", "edges": edges.tolist()}
+            feature: dict[str, Any] = {"type": "number", "quantiles": bins.quantiles.tolist()}
             row = block.index(name)
             if row is not None:
                 feature["count"], feature["missing"] = int(block.count[row]), int(block.missing[row])
@@ -118,10 +156,8 @@ class Baseline:
                     f"this is not a baseline of format {FORMAT!r} (it says {held.get('format')!r}); "
                     "build one with `tidegauge baseline build`"
                 )
-            edges = {
-                name: np.array(feature["edges"], np.float64)
-                for name, feature in held["features"].items()
-                if feature["type"] == "number"
+            quantiles = {
+                name: _shares(feature["quantiles"]) for name, feature in held["features"].items() if feature["type"] == "number"
             }
             values = {
                 name: frozenset(feature["values"])
@@ -130,29 +166,37 @@ class Baseline:
             }
             texts = frozenset(n for n, f in held["features"].items() if f.get("text"))
             result = held["result"]
-            for name, member in ((SCORE_FEATURE, "score_edges"), (VALUE_FEATURE, "value_edges")):
+            for name, member in ((SCORE_FEATURE, "score_quantiles"), (VALUE_FEATURE, "value_quantiles")):
                 if result[member]:
-                    edges[name] = np.array(result[member], np.float64)
+                    quantiles[name] = _shares(result[member])
             if result["classes"]:
                 values[CLASS_FEATURE] = frozenset(result["classes"])
-            return cls(
-                held["model"],
-                held["model_version"],
-                DataProfile.unpack(base64.b64decode(held["profile"]["data"])),
-                OutcomeProfile.unpack(base64.b64decode(held["profile"]["outcome"])),
-                Schema(held["edges_id"], edges, values, texts),
-                held["metrics"],
-                {w: {p: (s[0], s[1], s[2]) for p, s in paths.items()} for w, paths in held["spread"].items()},
-                held["source"],
-            )
+            schema = Schema(held["edges_id"], quantiles, values, texts)
+            baseline = cls._of(held, held, schema)
+            baseline.parts = {tuple(of["segment"].items()): cls._of(held, of, schema) for of in held["segments"]}
+            return baseline
         except (KeyError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:
             raise BaselineError(f"the baseline cannot be read: {type(error).__name__} {error}") from error
 
+    @classmethod
+    def _of(cls, held: dict[str, Any], of: dict[str, Any], schema: Schema) -> Baseline:
+        """The whole, or one segment, of a decoded baseline."""
+        return cls(
+            held["model"],
+            held["model_version"],
+            DataProfile.unpack(base64.b64decode(of["profile"]["data"])),
+            OutcomeProfile.unpack(base64.b64decode(of["profile"]["outcome"])),
+            schema,
+            of["metrics"],
+            {w: {p: (s[0], s[1], s[2]) for p, s in paths.items()} for w, paths in of["spread"].items()},
+            held["source"],
+        )
 
-def schema_of(data: DataProfile, edges: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Schema:
-    """The schema some reference data imply: deciles of its numbers, values of its categories.
 
-    ``edges`` has exact edges where the caller knows them; the others come from the quantile sketches. A feature seen as
+def schema_of(data: DataProfile, quantiles: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Schema:
+    """The schema some reference data imply: quantiles of its numbers (at SHARES), values of its categories.
+
+    ``quantiles`` has exact ones where the caller knows them; the others come from the quantile sketches. A feature seen as
     number and as text is what it mostly was. Texts with more than MAX_VALUES values get no bins, only counts.
     """
     found: dict[str, np.ndarray[Any, Any]] = {}
@@ -161,22 +205,22 @@ def schema_of(data: DataProfile, edges: Mapping[str, np.ndarray[Any, Any]] | Non
     for name, row in _rows(data.features):
         category = data.categories.get(name)
         if category is None or category.count <= data.features.count[row]:
-            found[name] = _edges_of(data.features, row)
+            found[name] = quantiles_of(data.features, row)
     for name, summary in data.categories.items():
         if name not in found:
             values[name] = frozenset(summary.counts) - {OTHER}
             if any(not _is_number(value) for value in summary.counts):
                 texts.add(name)
-    for source, name in (("score", SCORE_FEATURE), ("value", VALUE_FEATURE)):
+    for name, source in RESULT_BINS.items():
         place = data.results.index(source)
         if place is not None and data.results.count[place]:
-            found[name] = _edges_of(data.results, place)
+            found[name] = quantiles_of(data.results, place)
     if data.result_class.counts and len(data.result_class.counts) < MAX_VALUES:
         values[CLASS_FEATURE] = frozenset(data.result_class.counts)
-    found.update(edges or {})
+    found.update(quantiles or {})
     digest = hashlib.blake2b(digest_size=8)
-    for name, edge in sorted(found.items()):
-        digest.update(name.encode("utf-8", "replace") + edge.tobytes())
+    for name, of in sorted(found.items()):
+        digest.update(name.encode("utf-8", "replace") + of.tobytes())
     return Schema(digest.hexdigest(), found, values, frozenset(texts))
 
 
@@ -184,12 +228,43 @@ def _rows(block: NumericBlock) -> list[tuple[str, int]]:
     return [(name, row) for row, name in enumerate(block.names)]
 
 
-def _edges_of(block: NumericBlock, row: int) -> np.ndarray[Any, Any]:
+def bin_by(block: NumericBlock, schema: Schema, names: Mapping[str, str]) -> None:
+    """Count what a block's sketches hold in the schema's bins; ``names``: number of the schema → number of the block."""
+    block.bins = np.zeros((len(block.names), BIN_COUNT), np.int64)
+    block.edges_id = schema.id
+    for name, own in names.items():
+        row = block.index(own)
+        if row is not None and name in schema.bins:
+            block.bins[row] = sketch_bins(block.kll[row], schema.edges[name], int(block.missing[row]))
+
+
+def sketch_bins(sketch: Any, edges: np.ndarray[Any, Any], missing: int) -> np.ndarray[Any, Any]:
+    """Counts (BIN_COUNT) of a KLL sketch (None: no values) between ``edges``, where exact ones are not to be had."""
+    counts = np.zeros(BIN_COUNT, np.int64)
+    counts[MISSING] = missing
+    if sketch is None:
+        return counts
+    below = np.array([sketch.get_rank(edge, False) for edge in edges])
+    below[-1] = sketch.get_rank(float(edges[-1]), True)
+    parts = np.diff(np.rint(np.concatenate(([0.0], below, [1.0])) * sketch.n).astype(np.int64))
+    counts[BELOW] = parts[0]
+    counts[FIRST : FIRST + len(edges) - 1] = parts[1:-1]
+    counts[ABOVE] = parts[-1]
+    return counts
+
+
+def quantiles_of(block: NumericBlock, row: int) -> np.ndarray[Any, Any]:
+    """Quantiles (15) of one number at SHARES, from its sketch."""
     sketch = block.kll[row]
     if sketch is None:
-        return np.array([0.0, 0.0])
-    inner = sketch.get_quantiles((np.arange(1, DECILES) / DECILES).tolist())
-    return decile_edges(np.array([block.low[row], *inner, block.high[row]]))
+        return np.zeros(len(SHARES))
+    return np.array([block.low[row], *sketch.get_quantiles(SHARES[1:-1].tolist()), block.high[row]])
+
+
+def _shares(quantiles: list[float]) -> np.ndarray[Any, Any]:
+    if len(quantiles) != len(SHARES):
+        raise BaselineError(f"a number has {len(SHARES)} quantiles, not {len(quantiles)}")
+    return np.array(quantiles, np.float64)
 
 
 def _is_number(text: str) -> bool:
@@ -198,7 +273,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _floats(edges: np.ndarray[Any, Any] | None) -> list[float] | None:
-    return None if edges is None else edges.tolist()

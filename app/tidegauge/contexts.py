@@ -48,14 +48,7 @@ class Contexts:
         """
         if (model, event.model_version) not in self._versions and len(self._versions) >= MAX_VERSIONS:
             raise EventError("too_many_versions", f"more than {MAX_VERSIONS} model versions in one partition")
-        given = event.segments
-        if isinstance(given, str):
-            given = {"segment": given}
-        values = []
-        for dimension in dict.fromkeys(d for breakdown in spec.segments for d in breakdown):
-            value = given.get(dimension) if given else None
-            if value is not None:
-                values.append((dimension, self._bounded(model, dimension, class_name(value))))
+        values = [(d, self._bounded(model, d, value)) for d, value in segment_values(event, spec).items()]
         context = Context(model, event.model_version, tuple(values))
         number = self._ids.get(context)
         if number is None:
@@ -78,6 +71,17 @@ class Contexts:
         self._versions.add((context.model, context.version))
         for dimension, value in context.values:
             self._values.setdefault((context.model, dimension), set()).add(value)
+
+
+def segment_values(event: Prediction, spec: ModelSpec) -> dict[str, str]:
+    """The event's value of each dimension that the spec names and the event has."""
+    given = event.segments
+    if not given:
+        return {}
+    if isinstance(given, str):
+        given = {"segment": given}
+    named = dict.fromkeys(dimension for breakdown in spec.segments for dimension in breakdown)
+    return {d: class_name(value) for d in named if (value := given.get(d)) is not None}
 
 
 def model_of_event(event: Prediction) -> str:

@@ -19,7 +19,7 @@ def _leaves(names: str) -> dict[str, None]:
     return dict.fromkeys(names.split())
 
 
-_DISTANCES = "psi ks js wasserstein p_value"
+_DISTANCES = "psi ks js wasserstein p_value ks_p_value tail_psi tail_p_value above_p99_ratio below_p01_ratio"
 _CLASSES = {FREE: _leaves("precision recall f1")}
 _PERFORMANCE: dict[Task, dict[str, Any]] = {
     "binary": _leaves("accuracy precision recall f1 roc_auc log_loss brier ece"),

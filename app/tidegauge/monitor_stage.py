@@ -18,7 +18,7 @@ import msgspec
 
 from tidegauge import delta
 from tidegauge.alerting import AlertBook, Subject
-from tidegauge.baseline import Baseline
+from tidegauge.baseline import MAX_PARTS, Baseline
 from tidegauge.delta import Delta, Segment
 from tidegauge.detectors import Detector
 from tidegauge.errors import TidegaugeError
@@ -40,14 +40,14 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Version(msgspec.Struct):
-    """What is known of one model version beside its windows. ``learning``: packed profile of the first predictions,
-    while a baseline is being learned from them."""
+    """What is known of one model version beside its windows. ``learning``: packed profiles of the first predictions,
+    by segment, while a baseline is being learned from them."""
 
     model: str
     version: str
     delays: LabelDelays = msgspec.field(default_factory=LabelDelays)
     role: str = "live"
-    learning: bytes | None = None
+    learning: dict[Segment, bytes] | None = None
     learned: bool = False
     last: float = 0.0
 
@@ -73,7 +73,7 @@ class MonitorStage:
             self.versions[version.model, version.version] = version
         self._waiting = {key[1:].decode(): Waiting(raw) for key, raw in store.scan(WAITING)}
         self._detectors: dict[bytes, Detector] = {}
-        self._learning: dict[tuple[str, str], DataProfile] = {}
+        self._learning: dict[tuple[str, str], dict[Segment, DataProfile]] = {}
         for header in self.windows.newest_closed():
             clock = self.clocks.get(header.model, ModelClock())
             self._judge.recall(header, self._version(header.model, header.version).delays, clock.reached[0])
@@ -106,7 +106,9 @@ class MonitorStage:
             place = (profile.segment, profile.pane)
             self._counters["late_windows", model] += self.windows.add(model, profile.version, spec, *place, data, outcome, gone)
             if not profile.segment:
-                self._take_whole(model, profile.version, spec, profile.pane * spec.pane, data, outcome)
+                self._take_whole(model, profile.version, profile.pane * spec.pane, outcome)
+            if data is not None:
+                self._learn_from(model, profile.version, spec, profile.segment, data)
         for version, role in message.roles.items():
             held = self._version(model, version)
             if held.role != role:
@@ -126,10 +128,8 @@ class MonitorStage:
         """The newest closed window's record of each (model, version, window length, segment)."""
         return self._judge.newest
 
-    def _take_whole(
-        self, model: str, name: str, spec: ModelSpec, moment: float, data: DataProfile | None, outcome: OutcomeProfile | None
-    ) -> None:
-        """What a delta of the whole model tells of its version: label delays, and data to learn a baseline from."""
+    def _take_whole(self, model: str, name: str, moment: float, outcome: OutcomeProfile | None) -> None:
+        """What a delta of the whole model tells of its version's time and label delays."""
         version = self._version(model, name)
         if not version.delays.first or moment < version.delays.first:
             version.delays.first = moment
@@ -137,12 +137,17 @@ class MonitorStage:
         self._changed_versions.add((model, name))
         if outcome is not None:
             version.delays.add(outcome.delay_counts())
-        if data is not None and spec.baseline_for(name).first and not version.learned:
-            learning = self._learning.get((model, name))
-            if learning is None:
-                learning = DataProfile() if version.learning is None else DataProfile.unpack(version.learning)
-                self._learning[model, name] = learning
-            learning.merge(data)
+
+    def _learn_from(self, model: str, name: str, spec: ModelSpec, segment: Segment, data: DataProfile) -> None:
+        version = self._version(model, name)
+        if version.learned or not spec.baseline_for(name).learned_from:
+            return
+        learning = self._learning.get((model, name))
+        if learning is None:
+            learning = {of: DataProfile.unpack(raw) for of, raw in (version.learning or {}).items()}
+            self._learning[model, name] = learning
+        if segment in learning or len(learning) <= MAX_PARTS:
+            learning.setdefault(segment, DataProfile()).merge(data)
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
 
@@ -224,11 +229,12 @@ class MonitorStage:
         outputs = []
         spec = self._registry.spec(model)
         for name, learning in list(self._learning.items()):
-            wanted = spec.baseline_for(name[1]).first
-            if name[0] != model or not wanted or learning.predictions < wanted:
+            wanted = spec.baseline_for(name[1]).learned_from
+            whole = learning.get(())
+            if name[0] != model or not wanted or whole is None or whole.predictions < wanted:
                 continue
-            baseline = Baseline.from_profiles(model, name[1], learning, OutcomeProfile())
-            task = spec.task or infer_task(learning)
+            task = spec.task or infer_task(whole)
+            baseline = Baseline.learned(model, name[1], learning)
             key, value = self._registry.learned(model, name[1], baseline, task=task)
             self._registry.apply(key, value)
             outputs.append(Output(MODELS, key, value))
@@ -281,7 +287,7 @@ class MonitorStage:
             version = self.versions[name]
             learning = self._learning.get(name)
             if learning is not None:
-                version.learning = learning.pack()
+                version.learning = {segment: data.pack() for segment, data in learning.items()}
             put(VERSION + b"\0".join(part.encode() for part in name), _encode(version))
         for key in self._fed:
             put(key, self._detectors[key].dump())

@@ -14,7 +14,7 @@ from tidegauge.detectors import ALGORITHMS, BINARY, Detector
 from tidegauge.detectors import algorithm as river_class
 from tidegauge.errors import SpecError
 from tidegauge.metric_names import metric_mistake, suggestion
-from tidegauge.monitors import DISTANCES, needs_settled
+from tidegauge.monitors import TESTS, needs_settled
 from tidegauge.spec import Condition, DetectorSpec, MonitorSpec, Severity, Task, duration
 from tidegauge.yaml_reader import Item, required
 
@@ -204,7 +204,7 @@ def _early(of: Item, metric: str | None) -> bool | None:
     early = of.boolean()
     if early and metric is not None:
         last = metric.rpartition(".")[2]
-        if needs_settled(metric) or last in (*DISTANCES, "p_value") or metric.startswith("estimated."):
+        if needs_settled(metric) or last in (*TESTS, *TESTS.values()) or metric.startswith("estimated."):
             of.wrong(f"{metric} is statistical and judged on closed windows only; remove early")
     return early
 

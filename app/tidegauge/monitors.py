@@ -6,11 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from scipy.special import fdtrc
 
 from tidegauge.baseline import Baseline, Spread
+from tidegauge.delta import Segment
 from tidegauge.spec import Condition, MonitorSpec
 
-DISTANCES = frozenset(("psi", "ks", "js", "wasserstein"))
+TESTS = {
+    "psi": "p_value", "js": "p_value", "ks": "ks_p_value", "wasserstein": "ks_p_value", "tail_psi": "tail_p_value",
+    "above_p99_ratio": "tail_p_value", "below_p01_ratio": "tail_p_value",
+}  # fmt: skip
+"""Which p-value says whether a distance is more than chance."""
 EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
 SETTLED = frozenset(("performance", "fairness", "business"))
 MIN_SPREAD_WINDOWS = 8
@@ -64,10 +70,52 @@ def expand(node: Any, pattern: str) -> Iterator[tuple[str, Any]]:
                     yield f"{name}.{path}", value
 
 
-def judge(record: Mapping[str, Any], monitor: MonitorSpec, baseline: Baseline | None, window: str) -> list[Verdict]:
-    """A verdict for each number the monitor's metric names in the record, where it could be computed and rests on at
-    least ``min_count``. ``window``: the record's window length, whose spread ``auto`` limits come from."""
-    candidates: list[tuple[str, float, int, float | None, tuple[str, ...]]] = []
+class Candidate(msgspec.Struct, frozen=True):
+    """One number a monitor's metric names, before the family it belongs to is judged."""
+
+    segment: Segment
+    path: str
+    value: float
+    sample_size: int
+    names: tuple[str, ...]
+    baseline: float | None
+    spread: Spread | None
+    p_value: float | None
+
+
+def judge(
+    records: Mapping[Segment, Mapping[str, Any]], monitor: MonitorSpec, baseline: Baseline | None, window: str
+) -> list[tuple[Segment, Verdict]]:
+    """A verdict for each number the monitor's metric names in the records of one window (by segment), where it could be
+    computed and rests on at least ``min_count``. All of them are one family of tests. ``window``: the records' window
+    length, whose spread ``auto`` limits come from."""
+    candidates: list[Candidate] = []
+    for segment, record in records.items():
+        candidates.extend(_candidates(segment, record, monitor, baseline, window))
+    significant = holm([c.p_value for c in candidates], monitor.significance)
+    verdicts = []
+    for candidate, allowed in zip(candidates, significant, strict=True):
+        limits = limits_of(monitor.condition, candidate.baseline, candidate.spread)
+        if limits is None:
+            continue
+        low, high, text = limits
+        value = candidate.value
+        breached = (low is not None and value < low) or (high is not None and value > high)
+        verdict = Verdict(
+            monitor, candidate.path, value, breached and allowed, text, candidate.sample_size, candidate.baseline,
+            candidate.p_value, candidate.names,
+        )  # fmt: skip
+        verdicts.append((candidate.segment, verdict))
+    return verdicts
+
+
+def _candidates(
+    segment: Segment, record: Mapping[str, Any], monitor: MonitorSpec, baseline: Baseline | None, window: str
+) -> Iterator[Candidate]:
+    part = None if baseline is None else baseline.part(segment)
+    spreads = part.spread.get(window, {}) if part is not None else {}
+    # A segment that was not in the reference data is held against the whole, but for distances: those it has none.
+    metrics = (part or baseline).metrics if baseline is not None else {}
     view = {**record, "label_feed": label_feed(record)}
     for path, found in expand(view, monitor.metric):
         names: tuple[str, ...] = ()
@@ -80,25 +128,32 @@ def judge(record: Mapping[str, Any], monitor: MonitorSpec, baseline: Baseline | 
         size = sample_size(record, path)
         if size < monitor.min_count:
             continue
+        spread = spreads.get(path)
         p_value = None
-        if path.rpartition(".")[2] in DISTANCES and monitor.significance is not None:
-            p_value = next(iter(v for _, v in expand(view, path.rpartition(".")[0] + ".p_value")), None)
+        test = TESTS.get(path.rpartition(".")[2])
+        if test is not None and monitor.significance is not None:
+            p_value = next(iter(v for _, v in expand(view, f"{path.rpartition('.')[0]}.{test}")), None)
             if p_value is None:
                 continue
-        candidates.append((path, value, size, p_value, names))
-    significant = holm([p for *_, p, _ in candidates], monitor.significance)
-    spread = baseline.spread.get(window, {}) if baseline is not None else {}
-    metrics = baseline.metrics if baseline is not None else {}
-    verdicts = []
-    for (path, value, size, p_value, names), allowed in zip(candidates, significant, strict=True):
+            if monitor.condition.auto and spread is not None:
+                p_value = max(p_value, spread_p_value(value, spread))
         before = next((float(v) for _, v in expand(metrics, path) if isinstance(v, int | float)), None)
-        limits = limits_of(monitor.condition, before, spread.get(path))
-        if limits is None:
-            continue
-        low, high, text = limits
-        breached = (low is not None and value < low) or (high is not None and value > high)
-        verdicts.append(Verdict(monitor, path, value, breached and allowed, text, size, before, p_value, names))
-    return verdicts
+        yield Candidate(segment, path, value, size, names, before, spread, p_value)
+
+
+def spread_p_value(value: float, spread: Spread) -> float:
+    """How likely a distance at least as large is in a window like the baseline's own, by a chi-square scaled to their
+    mean and variance (Satterthwaite 1946), which allows for clustered data as Rao and Scott's (1984) correction does;
+    and by F, since the mean was estimated from as many windows.
+
+    >>> round(spread_p_value(0.02, (0.01, 0.01, 1000)), 3)
+    0.135
+    """
+    mean, deviation, windows = spread
+    if mean <= 0 or deviation <= 0:
+        return float(value <= mean)
+    freedom = 2.0 * (mean / deviation) ** 2
+    return float(fdtrc(freedom, freedom * windows, max(value, 0.0) / mean))
 
 
 def label_feed(record: Mapping[str, Any]) -> dict[str, float]:

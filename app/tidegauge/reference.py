@@ -11,14 +11,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tidegauge.baseline import Baseline, Spread, schema_of
-from tidegauge.columns import SCORE_FEATURE, VALUE_FEATURE, OutcomeRow, data_columns, outcome_columns
+from tidegauge.baseline import MAX_PARTS, RESULT_BINS, Baseline, Spread, schema_of
+from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
+from tidegauge.contexts import segment_values
+from tidegauge.delta import Segment
 from tidegauge.errors import BaselineError
 from tidegauge.events import Decoder, Prediction, model_of
 from tidegauge.metrics.record import numbers
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
-from tidegauge.profile.schema import DECILES, Schema, decile_edges
+from tidegauge.profile.schema import SHARES, Schema
 from tidegauge.spec import ModelSpec, class_name, duration
 from tidegauge.stage import Record
 
@@ -58,29 +60,44 @@ def build(spec: ModelSpec, version: str, path: Path, progress: Callable[[str], N
     data, outcome = _profiles(events, spec, schema)
     baseline = Baseline(spec.model, version, data, outcome, schema)
     baseline.metrics = numbers(data, outcome, spec, baseline, None)
-    for window in spec.windows:
-        progress(f"spread over windows of {window}")
-        found = _spread(events, spec, baseline, window)
-        if found:
-            baseline.spread[window] = found
+    baseline.spread = _spreads(events, spec, baseline, progress)
+    auto = any(m.segments and m.condition.auto for m in spec.monitors or ())
+    for segment, members in _by_segment(events, spec).items():
+        part = Baseline(spec.model, version, *_profiles(members, spec, schema), schema)
+        part.metrics = numbers(part.data, part.outcome, spec, None, None)
+        if auto:
+            part.spread = _spreads(members, spec, part, lambda text: None)
+        part.data.drop_sketches()
+        baseline.parts[segment] = part
     return baseline
 
 
+def _by_segment(events: list[ReferenceEvent], spec: ModelSpec) -> dict[Segment, list[ReferenceEvent]]:
+    """The events of each segment of the spec's breakdowns, the commonest MAX_PARTS."""
+    found: dict[Segment, list[ReferenceEvent]] = {}
+    for event in events:
+        values = segment_values(event, spec)
+        for breakdown in spec.segments:
+            if all(dimension in values for dimension in breakdown):
+                found.setdefault(tuple((d, values[d]) for d in breakdown), []).append(event)
+    largest = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))[:MAX_PARTS]
+    return {segment: members for segment, members in largest if len(members) >= MIN_ROWS}
+
+
 def _schema(events: list[ReferenceEvent], spec: ModelSpec) -> Schema:
-    """Types and categories from the data, decile edges exactly from all values."""
+    """Types and categories from the data, quantiles exactly from all values."""
     columns = data_columns(events, spec, None)
     whole = np.arange(len(events))
     profile = columns.group(whole, np.array([0]), True)[0]
-    edges = {}
-    results = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
-    for block, names in ((columns.features, {n: n for n in columns.features.names}), (columns.results, results)):
+    quantiles = {}
+    for block, names in ((columns.features, {n: n for n in columns.features.names}), (columns.results, RESULT_BINS)):
         for name, column in names.items():
             values = block.x[block.names.index(column)]
             values = values[~np.isnan(values)]
             if len(values):
-                edges[name] = decile_edges(np.quantile(values, np.arange(DECILES + 1) / DECILES))
+                quantiles[name] = np.quantile(values, SHARES)
     found = schema_of(profile)
-    return schema_of(profile, {name: edge for name, edge in edges.items() if name in found.edges})
+    return schema_of(profile, {name: of for name, of in quantiles.items() if name in found.bins})
 
 
 def _profiles(events: list[ReferenceEvent], spec: ModelSpec, schema: Schema) -> tuple[DataProfile, OutcomeProfile]:
@@ -102,6 +119,18 @@ def _outcome(event: ReferenceEvent, spec: ModelSpec) -> OutcomeRow:
     business = {k: float(v) for k, v in (event.business or {}).items() if v is not None} or None
     ts = float(event.ts)
     return OutcomeRow(0, ts, value, score, event.probabilities, event.label, business, ts, 1, True, 0)
+
+
+def _spreads(
+    events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, progress: Callable[[str], None]
+) -> dict[str, dict[str, Spread]]:
+    spreads = {}
+    for window in spec.windows:
+        progress(f"spread over windows of {window}")
+        found = _spread(events, spec, baseline, window)
+        if found:
+            spreads[window] = found
+    return spreads
 
 
 def _spread(events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, window: str) -> dict[str, Spread]:

@@ -116,7 +116,7 @@ def carry_over(new: ModelRecord, old: bytes | None) -> ModelRecord:
 
 
 def _learns(spec: ModelSpec, version: str) -> bool:
-    return spec.baseline_for(version).first is not None
+    return spec.baseline_for(version).learned_from is not None
 
 
 def _check(spec: ModelSpec) -> None:

@@ -35,6 +35,16 @@ def duration(text: str) -> float:
     return float(match[1]) * SECONDS[match[2]]
 
 
+def span_name(seconds: float) -> str:
+    """A length of time as a spec writes it, in the largest unit that divides it.
+
+    >>> span_name(604800.0), span_name(90.0)
+    ('1w', '90s')
+    """
+    unit = next(u for u, size in sorted(SECONDS.items(), key=lambda item: -item[1]) if seconds % size == 0 or u == "ms")
+    return f"{seconds / SECONDS[unit]:g}{unit}"
+
+
 class FeatureSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the spec adds to the baseline's word on one feature. Bounds are inclusive, in the feature's own unit."""
 
@@ -90,12 +100,20 @@ class DetectorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     runbook: str | None = None
 
 
+BINS_LEARNED_FROM = 5000
+
+
 class BaselineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a baseline comes from: exactly one of the members is set."""
 
     first: int | None = None
     previous: float | None = None
     file: str | None = None
+
+    @property
+    def learned_from(self) -> int | None:
+        """How many first predictions a baseline, or the bins for comparing with an earlier window, are learned from."""
+        return BINS_LEARNED_FROM if self.previous is not None else self.first
 
 
 class Lineage(msgspec.Struct, frozen=True, omit_defaults=True):

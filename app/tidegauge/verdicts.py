@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tidegauge.alerting import NO_EVIDENCE, AlertBook, Subject, evidence
-from tidegauge.baseline import Baseline
+from tidegauge.baseline import Baseline, schema_of
 from tidegauge.default_monitors import default_monitors
 from tidegauge.delta import Segment
 from tidegauge.metrics import record as records
@@ -17,7 +17,7 @@ from tidegauge.monitors import Verdict, expand, is_early, judge, needs_settled
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.registry import Registry
 from tidegauge.settle import LabelDelays, label_members
-from tidegauge.spec import ModelSpec, MonitorSpec
+from tidegauge.spec import ModelSpec, MonitorSpec, span_name
 from tidegauge.stage import METRICS, Output
 from tidegauge.windows import Header, Windows
 
@@ -80,7 +80,8 @@ class Judge:
         drift: bool,
     ) -> dict[str, Any]:  # fmt: skip
         data, outcome = self._windows.data(header, segment), self._windows.outcome(header, segment)
-        baseline = self._baseline(header, spec) if drift or self._has_schema(header, spec) else None
+        whole = self._baseline(header, spec) if drift or self._has_schema(header, spec) else None
+        baseline = None if whole is None else whole.part(segment)
         record: dict[str, Any] = {
             "model": header.model,
             "model_version": header.version,
@@ -93,10 +94,26 @@ class Judge:
             "reason": reason,
         }
         record |= label_members(delays, header.start, header.end, now, header.settled)
+        if drift:
+            record["compared_with"] = self._compared_with(header, spec, baseline)
         record |= records.numbers(
             data, outcome, spec, baseline, header.end - header.start, self._data_part(header, segment, baseline, drift)
         )
         return record
+
+    def _compared_with(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> dict[str, str]:
+        source = spec.baseline_for(header.version)
+        if baseline is None:
+            if source.previous is not None:
+                reason = f"nothing is known of the window {span_name(source.previous)} earlier: the first period is silent"
+            elif source.first is not None:
+                reason = f"a baseline is learned from the first {source.first} predictions, and of the segments in them"
+            else:
+                reason = "the baseline does not know this version, or this segment"
+            return {"source": "none", "reason": reason}
+        if source.previous is not None:
+            return {"source": "previous", "window_start": iso(header.start - source.previous)}
+        return {"source": baseline.source}
 
     def _data_part(self, header: Header, segment: Segment, baseline: Baseline | None, drift: bool) -> dict[str, Any]:
         """The data side of a record: it is costly and late labels do not change it, so it is kept."""
@@ -127,11 +144,20 @@ class Judge:
         if key not in self._previous:
             while len(self._previous) >= 100:
                 del self._previous[next(iter(self._previous))]
-            data, outcome = self._windows.data(before, ()), self._windows.outcome(before, ())
-            baseline = Baseline.from_profiles(header.model, header.version, data, outcome, "previous")
-            baseline.metrics = records.numbers(data, outcome, spec, None, before.end - before.start)
+            bins = self._registry.baseline(header.model, header.version)
+            parts = {segment: self._earlier(before, segment, spec, bins) for segment in before.segments}
+            baseline = parts.pop(())
+            baseline.parts = parts
             self._previous[key] = baseline
         return self._previous[key]
+
+    def _earlier(self, before: Header, segment: Segment, spec: ModelSpec, bins: Baseline | None) -> Baseline:
+        """An earlier window, as the baseline of a later one."""
+        data, outcome = self._windows.data(before, segment), self._windows.outcome(before, segment)
+        schema = schema_of(data) if bins is None else bins.schema
+        baseline = Baseline(before.model, before.version, data, outcome, schema, source="previous")
+        baseline.metrics = records.numbers(data, outcome, spec, None, before.end - before.start)
+        return baseline
 
     def _fairness(self, header: Header, spec: ModelSpec) -> dict[str, dict[str, float]]:
         gaps = {}
@@ -176,15 +202,13 @@ class Judge:
                 continue
             if needs_settled(monitor.metric) and not self._settled(monitor, header, now):
                 continue
-            for segment, record in built.items():
-                if not _wanted(monitor, segment):
-                    continue
-                for verdict in judge(record, monitor, baseline, header.window):
-                    support = self._evidence(header, spec, segment, built, verdict) if verdict.breached else NO_EVIDENCE
-                    subject = Subject(header.model, header.version, segment)
-                    outputs.extend(
-                        self._alerts.verdict(subject, verdict, header.span, header.closed, header.revision, now, support)
-                    )
+            wanted = {segment: record for segment, record in built.items() if _wanted(monitor, segment)}
+            for segment, verdict in judge(wanted, monitor, baseline, header.window):
+                support = self._evidence(header, spec, segment, built, verdict) if verdict.breached else NO_EVIDENCE
+                subject = Subject(header.model, header.version, segment)
+                outputs.extend(
+                    self._alerts.verdict(subject, verdict, header.span, header.closed, header.revision, now, support)
+                )
         return outputs
 
     def _settled(self, monitor: MonitorSpec, header: Header, now: float) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from tidegauge import baseline
 from tidegauge.alerts import line
 from tidegauge.broker import Broker, free_port
 from tidegauge.client import Client, key_of
@@ -72,18 +73,18 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _models(data: dataset.DemoData, cache: Path) -> Path:
     """The directory of the demo's spec, with the baseline built from the reference data (once)."""
-    directory = data.reference.parent / "models"
+    directory = data.reference.parent / f"models-{baseline.FORMAT.rpartition('/')[2]}"
     directory.mkdir(exist_ok=True)
     spec = directory / "flight_delays.yaml"
     text = resources.files("tidegauge.demo").joinpath("flight_delays.yaml").read_text("utf-8")
-    baseline = directory / "flight_delays-1.baseline.json"
-    if not baseline.exists() or not spec.exists() or spec.read_text("utf-8") != text:
+    file = directory / "flight_delays-1.baseline.json"
+    if not file.exists() or not spec.exists() or spec.read_text("utf-8") != text:
         from tidegauge import reference
         from tidegauge.spec_yaml import load_to_build
 
         print("  building the baseline from January to March", flush=True)
         spec.write_text(text, "utf-8")
-        baseline.write_bytes(reference.build(load_to_build(spec), "flight_delays:1", data.reference).to_json())
+        file.write_bytes(reference.build(load_to_build(spec), "flight_delays:1", data.reference).to_json())
     return directory
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import kolmogorov
 from scipy.stats import chi2
 
 FLOOR = 1e-4
@@ -88,6 +90,14 @@ def sketch_distances(current: Any, reference: Any) -> tuple[float, float]:
     return float(gap.max()), float((gap[:-1] * np.diff(points)).sum())
 
 
+def ks_p_value(statistic: float, current: Any, reference: Any) -> float:
+    """P-value of the two-sample Kolmogorov-Smirnov test on two KLL sketches, by its limiting distribution with Stephens'
+    (1970) correction. The sketches' rank errors are taken off the statistic first, so that they cannot make it significant."""
+    error = sum(sketch.normalized_rank_error(True) for sketch in (current, reference) if sketch.is_estimation_mode())
+    root = math.sqrt(current.n * reference.n / (current.n + reference.n))
+    return float(kolmogorov((root + 0.12 + 0.11 / root) * max(statistic - error, 0.0)))
+
+
 _RANKS = np.linspace(0.0, 1.0, 257).tolist()
 
 
@@ -98,21 +108,3 @@ def _support(sketch: Any) -> NDArray[np.float64]:
 
 def _cdf(sketch: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array(sketch.get_cdf(points.tolist(), True)[:-1])
-
-
-def sketch_bins(sketch: Any, edges: NDArray[np.float64], missing: int, width: int) -> NDArray[np.int64]:
-    """Bin counts (``width``: as ``profile.schema`` lays them out) of a KLL sketch on ``edges``, where exact ones are not
-    to be had."""
-    counts = np.zeros(width, np.int64)
-    counts[0] = missing
-    if sketch is None:
-        return counts
-    n = sketch.n
-    below = np.array([sketch.get_rank(edge, False) for edge in edges])
-    below[-1] = sketch.get_rank(float(edges[-1]), True)
-    ranks = np.rint(np.concatenate(([0.0], below, [1.0])) * n).astype(np.int64)
-    parts = np.diff(ranks)
-    counts[1] = parts[0]
-    counts[2 : 2 + len(edges) - 1] = parts[1:-1]
-    counts[width - 1] = parts[-1]
-    return counts

@@ -7,22 +7,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from tidegauge.baseline import Baseline
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
-from tidegauge.metrics import distance
+from tidegauge.metrics.drift import category_drift, number_drift
 from tidegauge.metrics.performance import business, performance
 from tidegauge.profile import distinct
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import OutcomeProfile
-from tidegauge.profile.schema import BIN_COUNT
 from tidegauge.spec import ModelSpec
-
-MIN_TESTED = 20
-"""A distance's p-value is not computed for fewer values than this."""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -79,7 +74,7 @@ def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
     if seconds:
         numbers["predictions_per_second"] = data.predictions / seconds
     row = data.results.index("latency_ms")
-    if row is not None and data.results.count[row]:
+    if row is not None and data.results.kll[row] is not None:
         p50, p95, p99 = data.results.kll[row].get_quantiles([0.5, 0.95, 0.99], True)
         numbers["latency_ms"] = {"p50": p50, "p95": p95, "p99": p99}
     row = data.results.index("cost")
@@ -134,46 +129,11 @@ def number_feature(block: NumericBlock, row: int, name: str, baseline: Baseline 
     numbers["mean"] = float(block.mean[row])
     numbers["std"] = math.sqrt(max(float(block.m2[row]), 0.0) / count)
     numbers["min"], numbers["max"] = float(block.low[row]), float(block.high[row])
-    numbers["p50"] = block.kll[row].get_quantiles([0.5], True)[0]
+    if block.kll[row] is not None:
+        numbers["p50"] = block.kll[row].get_quantiles([0.5], True)[0]
     if baseline is not None and name in baseline.schema.edges:
         numbers |= number_drift(block, row, baseline.data.features, name, baseline, name)
     return {name: value for name, value in numbers.items() if not isinstance(value, float) or math.isfinite(value)}
-
-
-def number_drift(
-    block: NumericBlock, row: int, reference: NumericBlock, reference_name: str, baseline: Baseline, edges_name: str
-) -> dict[str, Any]:
-    """PSI, JS, KS, Wasserstein and a p-value of one number against its baseline; ``bins`` says where the bins came
-    from a sketch rather than from exact counts."""
-    place = reference.index(reference_name)
-    if place is None or not reference.count[place] or not block.count[row]:
-        return {}
-    edges = baseline.schema.edges[edges_name]
-    numbers: dict[str, Any] = {}
-    if block.bins is not None and block.edges_id == baseline.schema.id:
-        current = block.bins[row]
-    else:
-        current = distance.sketch_bins(block.kll[row], edges, int(block.missing[row]), BIN_COUNT)
-        numbers["bins"] = "sketch"
-    if reference.bins is not None and reference.edges_id == baseline.schema.id:
-        before = reference.bins[place]
-    else:
-        before = distance.sketch_bins(reference.kll[place], edges, int(reference.missing[place]), BIN_COUNT)
-    numbers |= binned_drift(current, before)
-    numbers["ks"], numbers["wasserstein"] = distance.sketch_distances(block.kll[row], reference.kll[place])
-    return numbers
-
-
-def binned_drift(current: Any, before: Any) -> dict[str, Any]:
-    """PSI, JS and p-value of two bin counts (B)."""
-    if not current.sum() or not before.sum():
-        return {}
-    numbers = {"psi": distance.psi(current, before), "js": distance.jensen_shannon(current, before)}
-    if min(current.sum(), before.sum()) >= MIN_TESTED:
-        p_value = distance.chi_square_p(current, before)
-        if p_value is not None:
-            numbers["p_value"] = p_value
-    return numbers
 
 
 def category_feature(summary: CategorySummary, name: str, baseline: Baseline | None, mistyped: int = 0) -> dict[str, Any]:
@@ -188,22 +148,13 @@ def category_feature(summary: CategorySummary, name: str, baseline: Baseline | N
     if not count:
         return numbers
     numbers["unseen_ratio"] = summary.unseen / count
-    numbers["distinct"] = distinct.estimate(summary.distinct)
+    if len(summary.distinct):
+        numbers["distinct"] = distinct.estimate(summary.distinct)
     if baseline is not None and name in baseline.schema.values:
         reference = baseline.data.categories.get(name)
         if reference is not None:
             numbers |= category_drift(summary, missing, reference, sorted(baseline.schema.values[name]))
     return numbers
-
-
-def category_drift(summary: CategorySummary, missing: int, reference: CategorySummary, values: list[str]) -> dict[str, Any]:
-    """PSI, JS and p-value over each of the baseline's values, the unseen and the missing."""
-    known = [summary.counts.get(value, 0) for value in values]
-    before = [reference.counts.get(value, 0) for value in values]
-    return binned_drift(
-        np.array([*known, summary.count - sum(known), missing]),
-        np.array([*before, reference.count - sum(before), reference.missing]),
-    )
 
 
 def prediction(data: DataProfile, spec: ModelSpec, baseline: Baseline | None) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from tidegauge.profile import distinct
 MAX_VALUES = 1000
 OTHER = "__other__"
 MISSING_CODE, MISMATCH_CODE = -1, -2
-_EMPTY = np.zeros(0, np.uint64)
 
 
 class CategoryColumn:
@@ -66,7 +65,7 @@ class CategorySummary:
     def __init__(self) -> None:
         self.missing = self.mismatch = self.unseen = 0
         self.counts: dict[str, int] = {}
-        self.distinct: NDArray[np.uint64] = _EMPTY
+        self.distinct: NDArray[np.uint64] = distinct.EMPTY
 
     @property
     def count(self) -> int:

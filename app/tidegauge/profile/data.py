@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.profile.category import CategoryColumn, CategorySummary, merge_all
+from tidegauge.profile.distinct import EMPTY
 from tidegauge.profile.numeric import NumericBlock, NumericColumns
 
 MAX_UNEXPECTED = 100
@@ -132,6 +133,14 @@ class DataProfile:
             self.note_unexpected(name, count)
         for what, ids in other.examples.items():
             self.examples[what] = sorted({*self.examples.get(what, ()), *ids})[:MAX_EXAMPLES]
+
+    def drop_sketches(self) -> None:
+        """Forget quantiles and distinct values, which take most of the room; counts, moments and bins stay."""
+        for block in (self.features, self.results):
+            block.kll = [None] * len(block.names)
+            block.distinct = [EMPTY] * len(block.names)
+        for summary in (*self.categories.values(), self.result_class):
+            summary.distinct = EMPTY
 
     def pack(self) -> bytes:
         return _encode([

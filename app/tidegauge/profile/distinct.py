@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 K = 512
+EMPTY = np.zeros(0, np.uint64)
 _SPAN = 2.0**64
 
 

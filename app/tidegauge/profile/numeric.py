@@ -18,8 +18,9 @@ from tidegauge.profile import distinct
 from tidegauge.profile.schema import BIN_COUNT
 
 KLL_K = 200
+LEARNING_K = 4096
+"""The sketches' k while no edges are known: a learned baseline is made of them, so they must be all but exact."""
 _MOMENTS = ("count", "missing", "mismatch", "out_of_range", "mean", "m2", "low", "high")
-_EMPTY = np.zeros(0, np.uint64)
 
 
 class NumericColumns:
@@ -77,6 +78,7 @@ class NumericColumns:
         blocks = []
         bounds = list(zip(starts.tolist(), ends.tolist(), strict=True))
         hashes = distinct.hash_numbers(x) if distincts else None
+        k = LEARNING_K if bins is None else KLL_K
         for g, (a, b) in enumerate(bounds):
             block = NumericBlock(self.names)
             block.count, block.missing, block.mismatch = count[:, g], missing[:, g], mismatch[:, g]
@@ -87,19 +89,19 @@ class NumericColumns:
             for f in range(features):
                 sketch = None
                 if filled[f]:
-                    sketch = kll_doubles_sketch(KLL_K)
+                    sketch = kll_doubles_sketch(k)
                     sketch.update(x[f, a:b])
                 block.kll.append(sketch)
                 if hashes is not None and filled[f]:
                     block.distinct.append(distinct.smallest(hashes[f, a:b][valid[f, a:b]]))
                 else:
-                    block.distinct.append(_EMPTY)
+                    block.distinct.append(distinct.EMPTY)
             blocks.append(block)
         return blocks
 
 
 class NumericBlock:
-    """Summaries of F number features. Arrays are (F); ``bins`` is (F, 13) or None where no one set of edges holds.
+    """Summaries of F number features. Arrays are (F); ``bins`` is (F, 17) or None where no one set of edges holds.
 
     ``count`` finite values, ``missing`` null, absent or not finite, ``mismatch`` values of another type; ``m2`` the sum
     of squared deviations from ``mean``; ``low`` and ``high`` are NaN where there is no value.
@@ -168,7 +170,7 @@ class NumericBlock:
         for f, theirs in enumerate(other.kll):
             if theirs is not None:
                 if self.kll[f] is None:
-                    self.kll[f] = kll_doubles_sketch(KLL_K)
+                    self.kll[f] = kll_doubles_sketch(theirs.k)
                 self.kll[f].merge(theirs)
             if len(other.distinct[f]):
                 self.distinct[f] = distinct.merge(self.distinct[f], other.distinct[f])
@@ -190,7 +192,7 @@ class NumericBlock:
         for sketch in other.kll:
             own = None
             if sketch is not None:
-                own = kll_doubles_sketch(KLL_K)
+                own = kll_doubles_sketch(sketch.k)
                 own.merge(sketch)
             self.kll.append(own)
 
@@ -207,7 +209,7 @@ class NumericBlock:
         # A feature without bins of its own makes the block's bins incomplete: the sketches serve from here on.
         self.bins, self.edges_id = None, None
         self.kll = [self.kll[s] if s >= 0 else None for s in source]
-        self.distinct = [self.distinct[s] if s >= 0 else _EMPTY for s in source]
+        self.distinct = [self.distinct[s] if s >= 0 else distinct.EMPTY for s in source]
         self.names = names
 
     def pack(self) -> list[Any]:
