@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import msgspec
 
 from tidegauge.alerts import CONTENT_TYPE, AlertState, Transition, advance, cloud_event, fingerprint
 from tidegauge.delta import Segment
+from tidegauge.evidence import NO_EVIDENCE
 from tidegauge.metrics.record import Window, iso
 from tidegauge.monitors import Verdict
 from tidegauge.spec import DetectorSpec, MonitorSpec, segment_name
@@ -17,8 +18,8 @@ from tidegauge.stage import ALERTS, Output, Store
 ALERT = b"a"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(AlertState).decode
-MAX_EVIDENCE = 5
-NO_EVIDENCE: dict[str, list[Any]] = {"segments": [], "features": [], "request_ids": []}
+Support = Callable[[str], tuple[dict[str, Any], str]]
+"""Evidence and a clause for the summary, of an alert that takes this status."""
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -46,10 +47,12 @@ class AlertBook:
 
     def verdict(
         self, subject: Subject, verdict: Verdict, window: Window, closed: bool, revision: int, time: float,
-        evidence: dict[str, Any],
+        support: Support, severity: str | None = None,
     ) -> list[Output]:  # fmt: skip
-        """Move the verdict's alert on. ``time``: event time of the verdict."""
+        """Move the verdict's alert on. ``time``: event time of the verdict; ``support`` is asked for evidence, and a
+        clause for the summary, when the alert has something to say; ``severity`` None is the monitor's."""
         monitor = verdict.monitor
+        severity = severity or monitor.severity
         labels = _labels(monitor.name, subject) | _part(monitor, verdict.path)
         mark = fingerprint(labels)
         state = self._states.get(mark)
@@ -58,16 +61,17 @@ class AlertBook:
                 return []
             state = self._states[mark] = AlertState()
         before = _encode(state)
-        transition = advance(state, verdict.breached, window, closed, monitor.severity, monitor.for_windows)
+        transition = advance(state, verdict.breached, window, closed, severity, monitor.for_windows, monitor.keep_firing_for)
         output: list[Output] = []
         if transition is not None:
+            evidence, clause = support(transition.status)
             data = {
                 "status": transition.status,
                 "fingerprint": mark,
                 "kind": "monitor",
-                "severity": monitor.severity,
+                "severity": state.severity,
                 "labels": labels,
-                "annotations": {"summary": _summary(subject, verdict, window, transition)},
+                "annotations": {"summary": _summary(subject, verdict, window, transition) + clause},
                 "starts_at": iso(state.starts_at),
                 "ends_at": None if transition.status == "firing" else iso(max(window.start, state.starts_at)),
                 "metric": verdict.path,
@@ -85,6 +89,25 @@ class AlertBook:
         if _encode(state) != before:
             self._store.put(ALERT + mark.encode(), _encode(state))
         return output
+
+    def state(self, subject: Subject, verdict: Verdict) -> AlertState | None:
+        """How the verdict's alert stands; None if it never fired."""
+        return self._states.get(fingerprint(_labels(verdict.monitor.name, subject) | _part(verdict.monitor, verdict.path)))
+
+    def breached(self, subject: Subject, monitor: MonitorSpec) -> Mapping[float, bool]:
+        """Starts of the windows a monitor of one number was breached in (→ whether they were closed)."""
+        state = self._states.get(fingerprint(_labels(monitor.name, subject)))
+        return state.breached if state is not None else {}
+
+    def breached_features(self, subject: Subject, names: Container[str], start: float) -> list[str]:
+        """Features for which the alerts of these names were breached in the window that began at ``start``."""
+        wanted = _labels("", subject)
+        return sorted(
+            labels["feature"]
+            for state in self._states.values()
+            if start in state.breached and (labels := state.data.get("labels", {})).get("alertname") in names
+            and "feature" in labels and all(labels[part] == wanted[part] for part in ("model", "model_version", "segment"))
+        )  # fmt: skip
 
     def detection(self, subject: Subject, detector: DetectorSpec, time: float, found: Mapping[str, Any]) -> list[Output]:
         """A detector found a change at event ``time``; ``found`` has value and sample_size. One that fires stays so."""
@@ -186,28 +209,3 @@ def _summary(subject: Subject, verdict: Verdict, window: Window, transition: Tra
         again = "restated: " if transition.resolution else ""
         return f"{subject.version}{where}: {again}{what} is {value or 'none'} {period}, no longer {verdict.condition}"
     return f"{subject.version}{where}: {what} is {value}, {verdict.condition}, {period} ({verdict.sample_size} samples)"
-
-
-def evidence(
-    record: Mapping[str, Any], verdict: Verdict, parts: Sequence[tuple[Segment, Mapping[str, Any]]],
-    examples: Mapping[str, Sequence[str]],
-) -> dict[str, Any]:  # fmt: skip
-    """What supports a verdict: each segment's own value and share of the predictions, worst first; the features that
-    drifted most; request ids of the kind the metric is about."""
-    features = record.get("data", {}).get("features", {})
-    drifted = sorted(((of["psi"], name) for name, of in features.items() if "psi" in of), reverse=True)
-    own = list(verdict.names) or [name for name in features if verdict.path.startswith(f"data.features.{name}.")]
-    ranked = [{"feature": name} | _psi(features.get(name, {})) for name in own]
-    ranked += [{"feature": name, "psi": psi} for psi, name in drifted if name not in own]
-    total = record.get("predictions") or 0
-    return {
-        "segments": [{"segment": dict(segment), **of, "share": of["share"] / total if total else 0.0} for segment, of in parts][
-            :MAX_EVIDENCE
-        ],
-        "features": ranked[:MAX_EVIDENCE],
-        "request_ids": list(examples.get(verdict.path, ()))[:MAX_EVIDENCE],
-    }
-
-
-def _psi(feature: Mapping[str, Any]) -> dict[str, float]:
-    return {"psi": feature["psi"]} if "psi" in feature else {}

@@ -8,6 +8,9 @@
     fine, w closed, w < f            forget w's breach                   forget w's breach
     fine, w closed, w >= f           forget w's breach                   resolve; "restated" if w was breached when closed
 
+With ``keep_firing_for`` = N > 1 windows the last line reads: f falls back to the latest window still breached, where none is
+the alert resolves as restated, and else once w lies N windows after f.
+
 So a restatement that undoes the verdict resolves the alert, and one that reveals it fires late, for the window it
 concerns, to be resolved by the next verdict on it or a later window.
 """
@@ -15,6 +18,7 @@ concerns, to be resolved by the next verdict on it or a later window.
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import msgspec
@@ -49,8 +53,9 @@ class Transition(msgspec.Struct, frozen=True):
 
 
 def advance(
-    state: AlertState, breached: bool, window: Window, closed: bool, severity: str, for_windows: int = 1
-) -> Transition | None:
+    state: AlertState, breached: bool, window: Window, closed: bool, severity: str, for_windows: int = 1,
+    keep_firing_for: int = 1,
+) -> Transition | None:  # fmt: skip
     """Move an alert on by one verdict; changes ``state``."""
     was = state.breached.get(window.start)
     if breached:
@@ -71,10 +76,18 @@ def advance(
     if not closed:
         return None
     state.breached.pop(window.start, None)
-    if state.firing and window.start >= state.window:
-        state.firing = False
-        return _transition(state, "resolved", "restated" if was else None)
-    return None
+    if not state.firing or window.start < state.window:
+        return None
+    if keep_firing_for > 1:
+        undone = window.start == state.window
+        if undone:
+            state.window = max((start for start in state.breached if start <= window.start), default=-math.inf)
+        length = window.end - window.start
+        if state.window > -math.inf and round((window.start - state.window) / length) < keep_firing_for:
+            return None
+        was = was if undone else None
+    state.firing = False
+    return _transition(state, "resolved", "restated" if was else None)
 
 
 def _transition(state: AlertState, status: str, resolution: str | None = None) -> Transition:

@@ -175,7 +175,7 @@ class Baseline:
             baseline = cls._of(held, held, schema)
             baseline.parts = {tuple(of["segment"].items()): cls._of(held, of, schema) for of in held["segments"]}
             return baseline
-        except (KeyError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:
             raise BaselineError(f"the baseline cannot be read: {type(error).__name__} {error}") from error
 
     @classmethod

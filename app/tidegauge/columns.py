@@ -192,7 +192,7 @@ def _classes(given: list[Any], spec: ModelSpec, schema: Schema | None) -> Catego
 
 class OutcomeRow(msgspec.Struct, gc=False):
     """One outcome to be added (sign 1) or taken back (-1). ``first``: the first label of its prediction, the one the
-    online detectors are fed. ``tie`` orders equal times alike whatever the partitioning."""
+    online detectors are fed. ``request_id`` in UTF-8."""
 
     context: int
     ts: float
@@ -204,7 +204,7 @@ class OutcomeRow(msgspec.Struct, gc=False):
     label_ts: float
     sign: int
     first: bool
-    tie: int
+    request_id: bytes
 
 
 def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColumns:
@@ -238,6 +238,7 @@ def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColum
         loss,
         business,
         np.fromiter((row.label_ts - row.ts for row in rows), np.float64, n),
+        [row.request_id for row in rows] if rows[0].request_id else (),
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tidegauge.baseline import Baseline
 from tidegauge.monitors import MIN_SPREAD_WINDOWS
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec, Severity, duration
 
 PLAYBOOKS = "docs/playbooks"
+KEEP_FIRING_FOR = 7
+"""Windows without drift before its alert resolves: a season comes and goes for weeks, and is one alert."""
 _ABOVE_AUTO = Condition("above", auto=True)
 _BELOW_AUTO = Condition("below", auto=True)
 
@@ -26,6 +30,14 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
     def above(limit: float) -> Condition:
         return Condition("above", high=limit)
 
+    def drift(name: str, metric: str, playbook: str) -> MonitorSpec:
+        condition = _ABOVE_AUTO if auto else above(0.2)
+        return msgspec.structs.replace(
+            monitor(name, metric, long, condition, "warning", playbook),
+            keep_firing_for=KEEP_FIRING_FOR,
+            critical_with_performance=True,
+        )
+
     monitors = [
         monitor("missing-feature", "data.missing_features", short, above(0), "critical", "schema-break"),
         monitor("unexpected-feature", "data.unexpected_features", short, above(0), "warning", "schema-break"),
@@ -39,13 +51,8 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         monitor("unseen-values", "data.features.*.unseen_ratio", short, above(0.1), "warning", "unseen-values"),
         monitor("out-of-range", "data.features.*.out_of_range_ratio", short, above(0.02), "warning", "out-of-range"),
         monitor("error-ratio", "system.error_ratio", short, above(0.05), "critical", "error-ratio"),
-        monitor(
-            "feature-drift", "data.features.*.psi", long, _ABOVE_AUTO if auto else above(0.2), "warning",
-            "feature-drift",
-        ),
-        monitor(
-            "score-drift", "prediction.psi", long, _ABOVE_AUTO if auto else above(0.2), "warning", "score-drift"
-        ),
+        drift("feature-drift", "data.features.*.psi", "feature-drift"),
+        drift("score-drift", "prediction.psi", "score-drift"),
         monitor("label-feed", "label_feed.coverage_gap", long, above(0.25), "critical", "label-feed"),
     ]  # fmt: skip
     if spec.task == "regression":

@@ -324,7 +324,7 @@ class JoinStage:
         self._version_of(made.context).outcomes.append(
             OutcomeRow(
                 made.context, made.ts, made.value, made.score, made.probabilities, known.label, known.business, ts,
-                sign, first, zlib.crc32(key),
+                sign, first, key[1:],
             )
         )  # fmt: skip
         seen_ts, label_ts = self.watermarks.get(context.model, (0.0, 0.0))
@@ -376,7 +376,7 @@ class JoinStage:
         if streams:
             first = np.fromiter((row.first for row in rows), bool, len(rows))
             times = np.fromiter((row.label_ts for row in rows), np.float64, len(rows))[first]
-            ties = np.fromiter((row.tie for row in rows), np.uint32, len(rows))[first]
+            ties = np.fromiter((zlib.crc32(row.request_id) for row in rows), np.uint32, len(rows))[first]
             for stream in streams:
                 if stream == "error":
                     wrong = [

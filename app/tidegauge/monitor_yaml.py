@@ -19,8 +19,8 @@ from tidegauge.spec import Condition, DetectorSpec, MonitorSpec, Severity, Task,
 from tidegauge.yaml_reader import Item, required
 
 CONDITIONS = ("above", "below", "outside", "above_baseline", "below_baseline")
-MONITOR = ("name", "metric", "window", *CONDITIONS, "severity", "runbook", "min_count", "for", "segments", "significance",
-           "early", "settle")  # fmt: skip
+MONITOR = ("name", "metric", "window", *CONDITIONS, "severity", "runbook", "min_count", "for", "keep_firing_for",
+           "critical_with_performance", "segments", "significance", "early", "settle")  # fmt: skip
 DETECTOR = ("name", "stream", "algorithm", "parameters", "severity", "segments", "runbook")
 STREAMS = ("error", "abs_error", "score", "latency_ms")
 SEVERITIES = get_args(Severity)
@@ -88,6 +88,10 @@ def _monitor(item: Item, around: Surroundings) -> MonitorSpec | None:
                 value = of.integer(1)
             case "for":
                 member, value = "for_windows", of.integer(1, MAX_REMEMBERED)
+            case "keep_firing_for":
+                value = of.integer(1, MAX_REMEMBERED)
+            case "critical_with_performance":
+                value = of.boolean()
             case "segments":
                 value = _segments(of, around)
             case "significance":

@@ -72,7 +72,11 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MonitorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One condition on one metric (``*`` stands for any one path member) of one window length."""
+    """One condition on one metric (``*`` stands for any one path member) of one window length.
+
+    ``keep_firing_for``: windows in a row that must be fine before the alert resolves. ``critical_with_performance``:
+    severity rises to critical when a performance monitor is breached in the windows in which the alert began.
+    """
 
     name: str
     metric: str
@@ -82,6 +86,8 @@ class MonitorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     runbook: str | None = None
     min_count: int = 200
     for_windows: int = 1
+    keep_firing_for: int = 1
+    critical_with_performance: bool = False
     segments: bool | tuple[str, ...] = False
     significance: float | None = 0.01
     early: bool | None = None

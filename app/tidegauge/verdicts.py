@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from tidegauge.alerting import NO_EVIDENCE, AlertBook, Subject, evidence
+from tidegauge import evidence
+from tidegauge.alerting import AlertBook, Subject, Support
 from tidegauge.baseline import Baseline, schema_of
 from tidegauge.default_monitors import default_monitors
 from tidegauge.delta import Segment
+from tidegauge.evidence import Beside, Performance
 from tidegauge.metrics import record as records
-from tidegauge.metrics.performance import fairness
+from tidegauge.metrics.performance import fairness, performance
 from tidegauge.metrics.record import iso
 from tidegauge.monitors import Verdict, expand, is_early, judge, needs_settled
-from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.outcome import OutcomeProfile, most_wrong
 from tidegauge.registry import Registry
 from tidegauge.settle import LabelDelays, label_members
 from tidegauge.spec import ModelSpec, MonitorSpec, span_name
@@ -23,6 +26,8 @@ from tidegauge.windows import Header, Windows
 
 FAIRNESS_MIN_COUNT = 100
 MAX_CACHED = 2000
+COINCIDENT_WINDOWS = 7
+"""Drift and a drop of performance coincide if both are there in a window at most this many from the drift's start."""
 
 
 class Judge:
@@ -197,34 +202,81 @@ class Judge:
     ) -> list[Output]:
         outputs: list[Output] = []
         baseline = self._baseline(header, spec)
-        for monitor in self._monitors_of(header, spec):
+        # Performance first: what the drift monitors say depends on it.
+        for monitor in sorted(self._monitors_of(header, spec), key=lambda m: not evidence.is_performance(m.metric)):
             if monitor.window != header.window or (early and not is_early(monitor)):
                 continue
             if needs_settled(monitor.metric) and not self._settled(monitor, header, now):
                 continue
             wanted = {segment: record for segment, record in built.items() if _wanted(monitor, segment)}
             for segment, verdict in judge(wanted, monitor, baseline, header.window):
-                support = self._evidence(header, spec, segment, built, verdict) if verdict.breached else NO_EVIDENCE
                 subject = Subject(header.model, header.version, segment)
+                support = self._support(header, spec, subject, built, verdict, baseline)
+                severity = self._severity(header, subject, verdict)
                 outputs.extend(
-                    self._alerts.verdict(subject, verdict, header.span, header.closed, header.revision, now, support)
+                    self._alerts.verdict(subject, verdict, header.span, header.closed, header.revision, now, support, severity)
                 )
         return outputs
 
     def _settled(self, monitor: MonitorSpec, header: Header, now: float) -> bool:
         return header.settled if monitor.settle == "auto" else header.closed and now >= header.end + monitor.settle
 
-    def _evidence(
-        self, header: Header, spec: ModelSpec, segment: Segment, built: dict[Segment, dict[str, Any]], verdict: Verdict
-    ) -> dict[str, Any]:
-        parts = []
-        for other, record in built.items():
-            if len(other) == 1 and not segment:
-                for _, value in expand(record, verdict.path):
-                    if isinstance(value, int | float):
-                        parts.append((other, {"value": value, "share": record["predictions"]}))
-        parts.sort(key=lambda part: -abs(part[1]["value"] - verdict.value) * part[1]["share"])
-        return evidence(built[segment], verdict, parts, self._windows.data(header, ()).examples)
+    def _support(
+        self, header: Header, spec: ModelSpec, subject: Subject, built: dict[Segment, dict[str, Any]], verdict: Verdict,
+        baseline: Baseline | None,
+    ) -> Support:  # fmt: skip
+        def support(status: str) -> tuple[dict[str, Any], str]:
+            beside = self._beside(header, spec, subject, verdict)
+            clause = evidence.sentence(verdict.path, beside, ended=status == "resolved")
+            if status == "resolved":
+                return evidence.NO_EVIDENCE, clause
+            examples = {segment: self._examples(header, segment) for segment in built}
+            return evidence.gather(verdict, subject.segment, built, baseline, header.window, examples, beside), clause
+
+        return support
+
+    def _examples(self, header: Header, segment: Segment) -> Mapping[str, Sequence[str]]:
+        wrong = self._windows.outcome(header, segment).examples
+        return {**self._windows.data(header, segment).examples, "performance": list(most_wrong(wrong.items()))}
+
+    def _beside(self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict) -> Beside:
+        if evidence.is_performance(verdict.path):
+            drifts = {m.name for m in self._monitors_of(header, spec) if evidence.is_drift(m.metric)}
+            return Beside(drifted=tuple(self._alerts.breached_features(subject, drifts, header.start)))
+        if not evidence.is_drift(verdict.path):
+            return Beside()
+        settled = self._windows.newest_settled(header)
+        if settled is None:
+            return Beside()
+        monitors = [m for m in self._performance_monitors(header, spec) if "*" not in m.metric]
+        outcome = self._windows.outcome(settled, subject.segment)
+        numbers = {"performance": performance(outcome, spec.task, spec.positive_label)}
+        values = {m.metric: value for m in monitors for _, value in expand(numbers, m.metric)}
+        breached = tuple(m.name for m in monitors if self._coincide(header, subject, verdict, m))
+        return Beside(Performance(iso(settled.start), values, breached))
+
+    def _performance_monitors(self, header: Header, spec: ModelSpec) -> list[MonitorSpec]:
+        return [m for m in self._monitors_of(header, spec) if m.window == header.window and evidence.is_performance(m.metric)]
+
+    def _coincide(self, header: Header, subject: Subject, verdict: Verdict, monitor: MonitorSpec) -> bool:
+        """Whether a performance monitor was breached in a window in which the verdict's alert was, around its start."""
+        state = self._alerts.state(subject, verdict)
+        drifted = {header.start} | (set(state.breached) if state is not None else set())
+        began = state.starts_at if state is not None and state.firing else header.start
+        near = COINCIDENT_WINDOWS * (header.end - header.start)
+        return any(start in drifted and abs(start - began) <= near for start in self._alerts.breached(subject, monitor))
+
+    def _severity(self, header: Header, subject: Subject, verdict: Verdict) -> str:
+        """A monitor's severity, raised where drift and a drop of performance coincide, for as long as the alert fires."""
+        monitor = verdict.monitor
+        if not monitor.critical_with_performance or not verdict.breached:
+            return monitor.severity
+        state = self._alerts.state(subject, verdict)
+        if state is not None and state.firing and state.severity == "critical":
+            return "critical"
+        spec = self._registry.spec(header.model)
+        dropped = any(self._coincide(header, subject, verdict, m) for m in self._performance_monitors(header, spec))
+        return "critical" if dropped else monitor.severity
 
 
 def record_key(header: Header, segment: Segment) -> bytes:

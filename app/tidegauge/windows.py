@@ -173,6 +173,15 @@ class Windows:
     def find(self, model: str, version: str, window: str, start: float) -> Header | None:
         return self.headers.get(window_key(model, version, window, start))
 
+    def newest_settled(self, header: Header, reach: int = 60) -> Header | None:
+        """The newest window of the header's version and length, it or one of ``reach`` before it, whose labels are in."""
+        length = header.end - header.start
+        for back in range(reach + 1):
+            found = self.find(header.model, header.version, header.window, header.start - back * length)
+            if found is not None and found.settled:
+                return found
+        return None
+
     def _forget(self, header: Header) -> None:
         key = header.key
         for segment in header.segments:

@@ -26,6 +26,11 @@ class CategoryColumn:
     def __init__(self, name: str, codes: NDArray[np.int64], values: Sequence[str], known: frozenset[str] | None) -> None:
         self.name, self.codes, self.values, self.known = name, codes, values, known
 
+    def unseen_codes(self) -> list[int]:
+        """Codes of the values that the baseline does not know."""
+        known = self.known
+        return [] if known is None else [code for code, value in enumerate(self.values) if value not in known]
+
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp]) -> list[CategorySummary]:
         """One summary for each run of rows (as in ``NumericColumns.group``)."""
         codes = self.codes[order] + 2

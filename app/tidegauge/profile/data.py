@@ -47,7 +47,7 @@ class DataColumns:
         self.unexpected, self.request_ids = unexpected, request_ids
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp], whole: bool) -> list[DataProfile]:
-        """One profile for each run of rows; distinct values and examples only for the ``whole`` model."""
+        """One profile for each run of rows; distinct values only for the ``whole`` model."""
         sizes = np.diff(np.append(starts, len(order))).tolist()
         errors = np.add.reduceat(self.error[order], starts, dtype=np.int64).tolist()
         abstained = np.add.reduceat(self.abstained[order], starts, dtype=np.int64).tolist()
@@ -65,8 +65,7 @@ class DataColumns:
             profiles.append(profile)
         if self.unexpected:
             self._note_unexpected(order, starts, profiles)
-        if whole:
-            self._note_examples(order, starts, profiles)
+        self._note_examples(order, starts, profiles)
         return profiles
 
     def _note_unexpected(self, order: NDArray[np.intp], starts: NDArray[np.intp], profiles: list[DataProfile]) -> None:
@@ -78,11 +77,16 @@ class DataColumns:
 
     def _note_examples(self, order: NDArray[np.intp], starts: NDArray[np.intp], profiles: list[DataProfile]) -> None:
         flags: list[tuple[str, NDArray[np.bool_]]] = [("system.error_ratio", self.error)]
-        for name, row in zip(self.features.names, range(len(self.features.names)), strict=True):
+        for row, name in enumerate(self.features.names):
             if self.features.mismatch is not None:
                 flags.append((f"data.features.{name}.type_mismatch_ratio", self.features.mismatch[row]))
             if self.features.out_of_range is not None:
                 flags.append((f"data.features.{name}.out_of_range_ratio", self.features.out_of_range[row]))
+            flags.append((f"data.features.{name}.missing_ratio", np.isnan(self.features.x[row])))
+        for column in self.categories:
+            unseen = column.unseen_codes()
+            if unseen:
+                flags.append((f"data.features.{column.name}.unseen_ratio", np.isin(column.codes, unseen)))
         ends = np.append(starts[1:], len(order))
         for what, flag in flags:
             if flag.any():

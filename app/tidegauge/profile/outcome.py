@@ -39,6 +39,10 @@ NEGATIVE, POSITIVE, CALIBRATED, DELAYS, SPACE = (
 negatives and of positives, label delays."""
 
 LOG_CLIP = 1e-15
+MAX_EXAMPLES = 5
+MAX_TAKEN_BACK = 50
+EXAMPLE_FROM = 0.5
+"""A classification less wrong than this (distance of score and outcome) is no example."""
 
 
 def score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -68,13 +72,15 @@ class OutcomeColumns:
 
     ``predicted`` and ``actual`` are class names or None, ``numbers`` predicted and actual as numbers (2, n) or NaN,
     ``score`` and ``positive`` the probability of the positive class and whether it came true (-1 where unknown);
-    ``log_loss`` the multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds.
+    ``log_loss`` the multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds; ``ids`` request
+    ids (n), () where no examples are wanted.
     """
 
     __slots__ = (
         "actual",
         "business",
         "delay",
+        "ids",
         "labelled",
         "log_loss",
         "numbers",
@@ -96,8 +102,9 @@ class OutcomeColumns:
         log_loss: NDArray[np.float64] | None,
         business: dict[str, NDArray[np.float64]],
         delay: NDArray[np.float64],
+        ids: Sequence[bytes] = (),
     ) -> None:
-        self.sign, self.labelled = sign, labelled
+        self.sign, self.labelled, self.ids = sign, labelled, ids
         self.predicted, self.actual = predicted, actual
         self.numbers, self.score, self.positive = numbers, score, positive
         self.log_loss, self.business, self.delay = log_loss, business, delay
@@ -138,6 +145,18 @@ class OutcomeColumns:
         row = np.concatenate(entry_rows)
         return terms, row, np.concatenate(entry_keys), self.sign[row]
 
+    def wrongness(self) -> NDArray[np.float64]:
+        """How wrong each prediction (n) was: the distance of score and outcome, else 1 for a wrong class, else the absolute
+        error; 0 where that is unknown or small."""
+        if self.numbers is not None and not np.isnan(self.numbers).all():
+            return np.asarray(np.nan_to_num(np.abs(self.numbers[0] - self.numbers[1])))
+        known = (self.positive >= 0) & ~np.isnan(self.score)
+        classes = np.fromiter(
+            (p is not None and a is not None and p != a for p, a in zip(self.predicted, self.actual, strict=True)), float
+        )
+        wrong = np.where(known, np.abs(self.score - self.positive), classes)
+        return np.asarray(np.where(wrong > EXAMPLE_FROM, wrong, 0.0))
+
     def _regression(self, terms: dict[str, NDArray[np.float64]], sign: NDArray[np.float64]) -> None:
         assert self.numbers is not None
         predicted, actual = self.numbers
@@ -160,15 +179,16 @@ class OutcomeProfile:
     """What became of some predictions of one version.
 
     ``sums`` exact sums by name (see ``profile.sums``), ``histograms`` the joint sparse histogram, ``confusion``
-    "predicted\\x1factual" → count.
+    "predicted\\x1factual" → count. ``examples``: the requests that were most wrong → by how much; 0 takes one back.
     """
 
-    __slots__ = ("confusion", "histograms", "sums")
+    __slots__ = ("confusion", "examples", "histograms", "sums")
 
     def __init__(self) -> None:
         self.sums: dict[str, int] = {}
         self.histograms = SparseCounts()
         self.confusion: dict[str, int] = {}
+        self.examples: dict[str, float] = {}
 
     @property
     def labels(self) -> int:
@@ -182,6 +202,11 @@ class OutcomeProfile:
         sums.add(self.sums, other.sums)
         sums.add(self.confusion, other.confusion)
         self.histograms.merge(other.histograms)
+        if other.examples:
+            both = self.examples | other.examples
+            self.examples = most_wrong(both.items()) | dict.fromkeys(
+                [i for i, w in both.items() if not w][:MAX_TAKEN_BACK], 0.0
+            )
 
     def empty(self) -> bool:
         return not (self.sums or self.confusion or len(self.histograms.keys))
@@ -194,7 +219,7 @@ class OutcomeProfile:
         return quantile_of_delays(self.delay_counts(), q)
 
     def pack(self) -> bytes:
-        return _encode([sums.pack(self.sums), self.histograms.pack(), self.confusion])
+        return _encode([sums.pack(self.sums), self.histograms.pack(), self.confusion, self.examples])
 
     @classmethod
     def unpack(cls, raw: bytes) -> OutcomeProfile:
@@ -202,7 +227,7 @@ class OutcomeProfile:
         packed: list[Any] = _decode(raw)
         profile.sums = sums.unpack(packed[0])
         profile.histograms = SparseCounts.unpack(packed[1])
-        profile.confusion = packed[2]
+        profile.confusion, profile.examples = packed[2], packed[3]
         return profile
 
 
@@ -228,6 +253,7 @@ class OutcomeGroups:
             len(columns.sign),
         )
         self._pairs, self._sign = list(pairs), columns.sign
+        self._ids, self._wrong = columns.ids, columns.wrongness() if columns.ids else None
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp]) -> list[OutcomeProfile]:
         """One profile for each run of rows (as in ``NumericColumns.group``)."""
@@ -244,6 +270,8 @@ class OutcomeGroups:
         histograms = counts.grouped(place[taken], self._key[taken], self._weight[taken], groups, SPACE)
         for profile, histogram in zip(profiles, histograms, strict=True):
             profile.histograms = histogram
+        if self._wrong is not None:
+            self._note_examples(profiles, order, starts)
         if self._pairs:
             taken = (group_of_row >= 0) & (self._pair >= 0)
             width = len(self._pairs)
@@ -254,6 +282,23 @@ class OutcomeGroups:
             for cell, count in zip(where.tolist(), cells[where].tolist(), strict=True):
                 profiles[cell // width].confusion[self._pairs[cell % width]] = count
         return profiles
+
+    def _note_examples(self, profiles: list[OutcomeProfile], order: NDArray[np.intp], starts: NDArray[np.intp]) -> None:
+        assert self._wrong is not None
+        ends = np.append(starts[1:], len(order))
+        for profile, start, end in zip(profiles, starts.tolist(), ends.tolist(), strict=True):
+            rows = order[start:end]
+            gone = rows[self._sign[rows] < 0][:MAX_TAKEN_BACK].tolist()
+            profile.examples = {self._ids[row].decode(): 0.0 for row in gone}
+            wrong = self._wrong[rows] * (self._sign[rows] > 0)
+            if wrong.any():
+                top = rows[np.argsort(-wrong, kind="stable")[:MAX_EXAMPLES]].tolist()
+                profile.examples |= {self._ids[row].decode(): float(self._wrong[row]) for row in top if self._wrong[row]}
+
+
+def most_wrong(examples: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The examples that were most wrong, the worst first."""
+    return dict(sorted((e for e in examples if e[1]), key=lambda e: (-e[1], e[0]))[:MAX_EXAMPLES])
 
 
 class _Codes(dict[str, int]):

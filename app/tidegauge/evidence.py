@@ -1,0 +1,148 @@
+"""What supports a verdict: which features moved, which segments carry the change, examples, and what happened beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tidegauge.baseline import Baseline
+from tidegauge.delta import Segment
+from tidegauge.monitors import TESTS, Verdict, expand, sample_size
+
+MAX_EVIDENCE = 5
+NO_EVIDENCE: dict[str, list[Any]] = {"segments": [], "features": [], "request_ids": []}
+
+
+class Performance(msgspec.Struct, frozen=True):
+    """How a model did in the newest window whose labels are in: its start, the numbers that monitors watch by path, and
+    which of those monitors were ``breached`` in windows that coincide with the verdict's alert."""
+
+    window_start: str
+    values: dict[str, float]
+    breached: tuple[str, ...] = ()
+
+
+class Beside(msgspec.Struct, frozen=True):
+    """What happened beside an alert. Of drift: ``performance``, None while no labels are in. Of performance: the
+    features whose drift alert fires for the same window, ``drifted``; None where the verdict is of neither."""
+
+    performance: Performance | None = None
+    drifted: tuple[str, ...] | None = None
+
+
+def is_drift(metric: str) -> bool:
+    """Whether a monitor's metric is a distance from the baseline."""
+    return metric.partition(".")[0] in ("data", "prediction") and metric.rpartition(".")[2] in TESTS
+
+
+def is_performance(metric: str) -> bool:
+    return metric.startswith("performance.")
+
+
+def sentence(metric: str, beside: Beside, *, ended: bool) -> str:
+    """Whether data drift and a drop of performance coincide, for an alert's summary; "" where that is no question."""
+    if is_performance(metric):
+        if beside.drifted is None:
+            return ""
+        if beside.drifted:
+            return f"; {', '.join(beside.drifted[:MAX_EVIDENCE])} drifted in the same window"
+        return "; no feature drifted with it, so the relation between them and the outcome may have changed"
+    if not is_drift(metric):
+        return ""
+    if beside.performance is None:
+        return "; whether performance follows is not known before labels are in"
+    values = ", ".join(f"{path.removeprefix('performance.')} {value:.3g}" for path, value in beside.performance.values.items())
+    if beside.performance.breached:
+        return f"; performance dropped with it: {', '.join(beside.performance.breached)} ({values})"
+    word = "did not follow" if ended else "has not followed so far"
+    return f"; performance {word} ({values} in the window from {beside.performance.window_start})"
+
+
+def gather(
+    verdict: Verdict, segment: Segment, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None, window: str,
+    examples: Mapping[Segment, Mapping[str, Sequence[str]]], beside: Beside,
+) -> dict[str, Any]:  # fmt: skip
+    """The ``evidence`` member of an alert. ``records`` and ``examples`` (metric path → request ids) by segment."""
+    carriers = segments(verdict, records, baseline) if not segment else []
+    evidence: dict[str, Any] = {
+        "segments": carriers[:MAX_EVIDENCE],
+        "features": features(verdict, records[segment], baseline, window)[:MAX_EVIDENCE],
+        "request_ids": _request_ids(verdict, segment, carriers, examples),
+    }
+    if beside.performance is not None:
+        evidence["performance"] = msgspec.to_builtins(beside.performance)
+    if beside.drifted is not None:
+        evidence["drifted_features"] = list(beside.drifted)
+    return evidence
+
+
+def features(verdict: Verdict, record: Mapping[str, Any], baseline: Baseline | None, window: str) -> list[dict[str, Any]]:
+    """The features the verdict is about, then the others by how far they moved: their PSI in standard deviations from
+    what it is in the baseline's own windows (``effect``), or where those are unknown the PSI itself."""
+    spreads = {} if baseline is None else baseline.spread.get(window, {})
+    found: list[dict[str, Any]] = []
+    for name, of in record.get("data", {}).get("features", {}).items():
+        entry = {"feature": name} | {member: of[member] for member in ("psi", "p_value") if member in of}
+        spread = spreads.get(f"data.features.{name}.psi")
+        if "psi" in of and spread is not None and spread[1] > 0:
+            entry["effect"] = (of["psi"] - spread[0]) / spread[1]
+        found.append(entry)
+    scaled = any("effect" in entry for entry in found)
+    own = set(verdict.names) or {e["feature"] for e in found if verdict.path.startswith(f"data.features.{e['feature']}.")}
+    found += [{"feature": name} for name in sorted(own - {entry["feature"] for entry in found})]
+    found = [entry for entry in found if "psi" in entry or entry["feature"] in own]
+    found.sort(key=lambda entry: (entry["feature"] not in own, -entry.get("effect" if scaled else "psi", float("-inf"))))
+    return found
+
+
+def segments(verdict: Verdict, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None) -> list[dict[str, Any]]:
+    """Segments of one dimension each that carry the change, most of it first. ``share``: each one's distance from its
+    own baseline value (else the whole model's), weighted by what its number rests on, in the sum over all segments of
+    its dimension that moved the same way."""
+    direction = 1.0 if verdict.value >= (verdict.baseline or 0.0) else -1.0
+    parts: dict[str, list[tuple[float, Segment, float]]] = {}
+    for segment, record in records.items():
+        if len(segment) != 1:
+            continue
+        for path, value in expand(record, verdict.path):
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                before = _baseline_value(baseline, segment, path, verdict)
+                carried = direction * (value - before) * sample_size(record, path)
+                if carried > 0:
+                    parts.setdefault(segment[0][0], []).append((carried, segment, float(value)))
+    found = []
+    for carriers in parts.values():
+        total = sum(carried for carried, _, _ in carriers)
+        found += [{"segment": dict(segment), "value": value, "share": carried / total} for carried, segment, value in carriers]
+    return sorted(found, key=lambda entry: -float(entry["share"]))
+
+
+def _baseline_value(baseline: Baseline | None, segment: Segment, path: str, verdict: Verdict) -> float:
+    part = None if baseline is None else baseline.part(segment)
+    if part is not None:
+        for _, value in expand(part.metrics, path):
+            if isinstance(value, int | float):
+                return float(value)
+    if is_drift(path):
+        return 0.0
+    return verdict.baseline if verdict.baseline is not None else 0.0
+
+
+def _request_ids(
+    verdict: Verdict, segment: Segment, carriers: Iterable[Mapping[str, Any]],
+    examples: Mapping[Segment, Mapping[str, Sequence[str]]],
+) -> list[str]:  # fmt: skip
+    """Requests of the kind the metric counts, from the segment that carries most of the change where it has any."""
+    places = [segment, *(tuple(of["segment"].items()) for of in carriers)]
+    for place in (*places[1:], *places[:1]):
+        found = examples.get(place, {}).get(example_kind(verdict.path))
+        if found:
+            return list(found)[:MAX_EVIDENCE]
+    return []
+
+
+def example_kind(path: str) -> str:
+    """Under which name examples for the metric at ``path`` are kept."""
+    return "performance" if is_performance(path) else path
