@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -14,7 +14,7 @@ from tidegauge.join import JoinStage
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
 from tidegauge.registry import Registry
-from tidegauge.spec import segment_name
+from tidegauge.window_samples import window_samples
 
 if TYPE_CHECKING:
     from tidegauge.stream.app import StreamApp
@@ -31,15 +31,6 @@ COUNTERS = {
     "dead_lettered": ("tidegauge_dead_lettered", "Records refused", "reason"),
 }
 DELAY_BUCKETS = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0)
-_SIMPLE = (
-    ("system", "error_ratio", "tidegauge_system_error_ratio"),
-    ("system", "predictions_per_second", "tidegauge_system_predictions_per_second"),
-    ("prediction", "mean_score", "tidegauge_prediction_mean_score"),
-    ("prediction", "psi", "tidegauge_prediction_psi"),
-    ("prediction", "positive_ratio", "tidegauge_prediction_positive_ratio"),
-    ("prediction", "abstain_ratio", "tidegauge_prediction_abstain_ratio"),
-)
-_FEATURE = ("psi", "ks", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio", "mean")
 
 
 class Telemetry:
@@ -145,19 +136,14 @@ class Telemetry:
 
     def _windows(self, stages: list[MonitorStage]) -> Iterable[Metric]:
         families: dict[str, GaugeMetricFamily] = {}
-
-        def add(metric: str, labels: dict[str, str], value: Any) -> None:
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                names = [*BASE, *(n for n in labels if n not in BASE)]
-                family = families.setdefault(
-                    metric, GaugeMetricFamily(metric, f"{metric} of the newest closed window", labels=names)
-                )
-                family.add_metric([labels[n] for n in names], float(value))
-
         for stage in stages:
-            for (model, version, window, segment), record in stage.newest.items():
-                base = {"model": model, "model_version": version, "window": window, "segment": segment_name(segment)}
-                _window(record, base, add)
+            for record in stage.newest.values():
+                for name, labels, value in window_samples(record):
+                    family = families.get(name)
+                    if family is None:
+                        text = f"{name} of the newest closed window"
+                        family = families[name] = GaugeMetricFamily(name, text, labels=list(labels))
+                    family.add_metric(list(labels.values()), value)
         return families.values()
 
     def _alerts(self, stages: list[MonitorStage]) -> Iterator[Metric]:
@@ -176,28 +162,3 @@ class Telemetry:
                 lineage = self._models.spec(version.model).lineage
                 family.add_metric([version.model, version.version, version.role, lineage.run_id or "", lineage.commit or ""], 1)
         yield family
-
-
-BASE = ("model", "model_version", "window", "segment")
-
-
-def _window(record: dict[str, Any], base: dict[str, str], add: Any) -> None:
-    for member in ("predictions", "labels", "coverage", "expected_coverage"):
-        add(f"tidegauge_window_{member}", base, record.get(member))
-    for group, member, metric in _SIMPLE:
-        add(metric, base, record[group].get(member))
-    for name, quantile in (("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99")):
-        value = record["system"].get("latency_ms", {}).get(name)
-        add("tidegauge_system_latency_seconds", {**base, "quantile": quantile}, None if value is None else value / 1000)
-    add("tidegauge_system_cost", base, record["system"].get("cost", {}).get("sum"))
-    for feature, of in record["data"]["features"].items():
-        for member in _FEATURE:
-            add(f"tidegauge_feature_{member}", {**base, "feature": feature}, of.get(member))
-    for member, value in record.get("performance", {}).items():
-        add(f"tidegauge_performance_{member}", base, value)
-    for kpi, of in record.get("business", {}).items():
-        add("tidegauge_business_mean", {**base, "kpi": kpi}, of["mean"])
-        add("tidegauge_business_sum", {**base, "kpi": kpi}, of["sum"])
-    for dimension, gaps in record.get("fairness", {}).items():
-        for member, value in gaps.items():
-            add(f"tidegauge_fairness_{member}", {**base, "dimension": dimension}, value)

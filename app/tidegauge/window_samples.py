@@ -1,0 +1,71 @@
+"""A metrics record as numbers for Prometheus: the mapping from its members to metric names, labels and base units.
+
+``/metrics`` shows the newest closed windows under these names, ``tidegauge history`` writes every revision of every window
+under names of its own that follow from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from tidegauge.spec import segment_name
+
+BASE = ("model", "model_version", "window", "segment")
+"""Labels that every sample has."""
+_SIMPLE = (
+    ("system", "error_ratio", "tidegauge_system_error_ratio"),
+    ("system", "predictions_per_second", "tidegauge_system_predictions_per_second"),
+    ("prediction", "mean_score", "tidegauge_prediction_mean_score"),
+    ("prediction", "psi", "tidegauge_prediction_psi"),
+    ("prediction", "positive_ratio", "tidegauge_prediction_positive_ratio"),
+    ("prediction", "abstain_ratio", "tidegauge_prediction_abstain_ratio"),
+)
+_FEATURE = ("psi", "ks", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio", "mean")
+
+
+class WindowSample(NamedTuple):
+    """One number of a window. ``labels`` holds ``BASE`` first, then what tells it from others of its name."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+def window_samples(record: Mapping[str, Any]) -> Iterator[WindowSample]:
+    """Every number of a metrics record that has a name in Prometheus. A record of another ``kind`` has none.
+
+    >>> record = {"model": "m", "model_version": "m:1", "window": "1h", "segment": {}, "predictions": 3, "coverage": 0.5,
+    ...           "system": {"latency_ms": {"p50": 12.0}}}
+    >>> [(sample.name, sample.value) for sample in window_samples(record)]
+    [('tidegauge_window_predictions', 3.0), ('tidegauge_window_coverage', 0.5), ('tidegauge_system_latency_seconds', 0.012)]
+    """
+    if "kind" in record:
+        return
+    base = {name: record[name] for name in BASE} | {"segment": segment_name(record["segment"])}
+    for name, more, value in _numbers(record):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield WindowSample(name, base | more, float(value))
+
+
+def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], Any]]:
+    for member in ("predictions", "labels", "coverage", "expected_coverage"):
+        yield f"tidegauge_window_{member}", {}, record.get(member)
+    for group, member, metric in _SIMPLE:
+        yield metric, {}, record.get(group, {}).get(member)
+    system = record.get("system", {})
+    for name, quantile in (("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99")):
+        value = system.get("latency_ms", {}).get(name)
+        yield "tidegauge_system_latency_seconds", {"quantile": quantile}, None if value is None else value / 1000
+    yield "tidegauge_system_cost", {}, system.get("cost", {}).get("sum")
+    for feature, of in record.get("data", {}).get("features", {}).items():
+        for member in _FEATURE:
+            yield f"tidegauge_feature_{member}", {"feature": feature}, of.get(member)
+    for member, value in record.get("performance", {}).items():
+        yield f"tidegauge_performance_{member}", {}, value
+    for kpi, of in record.get("business", {}).items():
+        yield "tidegauge_business_mean", {"kpi": kpi}, of["mean"]
+        yield "tidegauge_business_sum", {"kpi": kpi}, of["sum"]
+    for dimension, gaps in record.get("fairness", {}).items():
+        for member, value in gaps.items():
+            yield f"tidegauge_fairness_{member}", {"dimension": dimension}, value
