@@ -1,22 +1,64 @@
-"""Every default monitor has its playbook, and every playbook a monitor."""
+"""Every metric and detector stream has its playbook, every playbook a kind of alert, and alerts point to theirs."""
 
+import json
+import re
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from driver import SPEC, Pipeline
+from events import START, prediction
 from tidegauge.default_monitors import default_monitors
-from tidegauge.metric_names import metric_mistake
-from tidegauge.spec import ModelSpec
+from tidegauge.metric_names import TREE, _candidates, metric_mistake
+from tidegauge.playbooks import DIRECTORY, PAGES, STREAM_HEALTH, STREAMS, page_of
+from tidegauge.spec import Condition, DetectorSpec, ModelSpec, MonitorSpec
+from tidegauge.stage import ALERTS, PREDICTIONS
 
 ROOT = Path(__file__).parent.parent
-ALL = [m for task in ("binary", "multiclass", "regression") for m in default_monitors(ModelSpec("m", task=task), None)]
+METRICS = sorted(_candidates(TREE, []))
+FILES = sorted((ROOT / DIRECTORY).glob("*.md"))
 
 
-@pytest.mark.parametrize("monitor", ALL, ids=lambda m: m.name)
-def test_its_playbook_is_there(monitor):
-    assert (ROOT / monitor.runbook).read_text().startswith("# ")
-    assert metric_mistake(monitor.metric, None) is None
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_has_a_page(metric):
+    assert (ROOT / DIRECTORY / f"{page_of(metric)}.md").exists()
 
 
-def test_no_playbook_is_left_over():
-    assert {f"docs/playbooks/{p.name}" for p in (ROOT / "docs/playbooks").glob("*.md")} == {m.runbook for m in ALL}
+def test_every_detector_stream_has_a_page():
+    assert set(get_args(get_type_hints(DetectorSpec)["stream"])) == STREAMS.keys()
+    assert {path.stem for path in FILES} >= set(STREAMS.values())
+
+
+def test_no_page_is_left_over_and_none_lacks():
+    assert {path.stem for path in FILES} == {page for _, page in PAGES} | set(STREAM_HEALTH)
+
+
+@pytest.mark.parametrize("page", FILES, ids=lambda path: path.stem)
+def test_a_page_says_what_it_means_how_to_confirm_what_to_do_and_when_to_escalate(page):
+    text = page.read_text()
+    assert re.findall(r"^#+ (.*)$", text, re.MULTILINE)[1:] == ["Confirm", "Do", "Escalate"]
+    meaning, confirm, do, escalate = (
+        part.split("\n", 1)[1].strip() for part in re.split(r"^#+ ", text, flags=re.MULTILINE)[1:]
+    )
+    assert all((meaning, do, escalate))
+    assert "`" in confirm, "an exact query, page or command"
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_default_monitors_watch_metrics_that_are(task):
+    for monitor in default_monitors(ModelSpec("m", task=task), None):
+        assert metric_mistake(monitor.metric, task) is None
+
+
+@pytest.mark.parametrize(
+    ("runbook", "expected"), [(None, f"{DIRECTORY}/error-ratio.md"), ("https://example.com/mine", "https://example.com/mine")]
+)
+def test_an_alert_points_to_its_playbook_or_the_spec_s_own(runbook, expected):
+    errors = MonitorSpec("errors", "system.error_ratio", "1m", Condition("above", high=0.3), runbook=runbook, min_count=10)
+    spec = ModelSpec("churn", task="binary", windows=SPEC.windows, monitors=(errors,))
+    pipeline = Pipeline(spec)
+    pipeline.send(PREDICTIONS, [json.dumps(prediction(n, START + n, error="no memory")).encode() for n in range(20)])
+    pipeline.finish()
+    (alert,) = pipeline.of(ALERTS)
+    assert alert["data"]["annotations"]["runbook_url"] == expected

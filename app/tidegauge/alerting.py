@@ -12,6 +12,7 @@ from tidegauge.delta import Segment
 from tidegauge.evidence import NO_EVIDENCE
 from tidegauge.metrics.record import Window, iso
 from tidegauge.monitors import Verdict
+from tidegauge.playbooks import DIRECTORY, runbook_url
 from tidegauge.spec import DetectorSpec, MonitorSpec, segment_name
 from tidegauge.stage import ALERTS, Output, Store
 
@@ -31,10 +32,11 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class AlertBook:
-    """Every alert of one monitor task, kept in its store under ``a<fingerprint>``."""
+    """Every alert of one monitor task, kept in its store under ``a<fingerprint>``. ``playbooks``: the address below which
+    the playbooks are that an alert points to where its spec names no runbook."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, playbooks: str = DIRECTORY) -> None:
+        self._store, self._playbooks = store, playbooks
         self._states: dict[str, AlertState] = {key[1:].decode(): _decode(raw) for key, raw in store.scan(ALERT)}
 
     def firing(self) -> list[tuple[dict[str, str], str]]:
@@ -174,8 +176,7 @@ class AlertBook:
         runbook: str | None,
         time: float,
     ) -> Output:
-        if runbook:
-            data["annotations"]["runbook_url"] = runbook
+        data["annotations"]["runbook_url"] = runbook or runbook_url(self._playbooks, data["metric"])
         if transition.resolution:
             data["annotations"]["resolution"] = transition.resolution
         state.data = data

@@ -13,6 +13,7 @@ from typing import Any
 
 import tidegauge
 from tidegauge.errors import TidegaugeError, TopicError
+from tidegauge.playbooks import DIRECTORY
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _option(worker, "--replication", int, 1, "of topics that are missing")
     _option(worker, "--checkpoint-interval", float, 1.0, "seconds between two checkpoints of a task")
     _option(worker, "--idle-timeout", float, 5.0, "seconds without records after which a partition stops holding time back")
+    _option(worker, "--playbooks", str, DIRECTORY, "address of the playbooks, for alerts whose spec names no runbook")
     _option(worker, "--log-format", str, "text", "json or text", choices=("json", "text"))
     worker.add_argument("--index", type=int, default=None, help=argparse.SUPPRESS)
 
@@ -206,6 +208,7 @@ def _worker(options: argparse.Namespace) -> int:
             metrics_host=options.metrics_host,
             metrics_port=options.metrics_port + options.index,
             log_format=options.log_format,
+            playbooks=options.playbooks,
         )
     )
 

@@ -1,14 +1,11 @@
-"""The monitors a spec gets that names none, each with its playbook."""
+"""The monitors a spec gets that names none."""
 
 from __future__ import annotations
 
-import msgspec
-
 from tidegauge.baseline import Baseline
 from tidegauge.monitors import MIN_SPREAD_WINDOWS
-from tidegauge.spec import Condition, ModelSpec, MonitorSpec, Severity, duration
+from tidegauge.spec import Condition, ModelSpec, MonitorSpec, duration
 
-PLAYBOOKS = "docs/playbooks"
 KEEP_FIRING_FOR = 7
 """Windows without drift before its alert resolves: a season comes and goes for weeks, and is one alert."""
 _ABOVE_AUTO = Condition("above", auto=True)
@@ -24,58 +21,51 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
     spread = baseline.spread.get(long, {}) if baseline is not None else {}
     auto = any(of[2] >= MIN_SPREAD_WINDOWS for of in spread.values())
 
-    def monitor(name: str, metric: str, window: str, condition: Condition, severity: Severity, playbook: str) -> MonitorSpec:
-        return MonitorSpec(name, metric, window, condition, severity, f"{PLAYBOOKS}/{playbook}.md")
-
     def above(limit: float) -> Condition:
         return Condition("above", high=limit)
 
-    def drift(name: str, metric: str, playbook: str) -> MonitorSpec:
+    def drift(name: str, metric: str) -> MonitorSpec:
         condition = _ABOVE_AUTO if auto else above(0.2)
-        return msgspec.structs.replace(
-            monitor(name, metric, long, condition, "warning", playbook),
-            keep_firing_for=KEEP_FIRING_FOR,
-            critical_with_performance=True,
+        return MonitorSpec(
+            name, metric, long, condition, "warning", keep_firing_for=KEEP_FIRING_FOR, critical_with_performance=True
         )
 
     monitors = [
-        monitor("missing-feature", "data.missing_features", short, above(0), "critical", "schema-break"),
-        monitor("unexpected-feature", "data.unexpected_features", short, above(0), "warning", "schema-break"),
-        monitor(
-            "type-mismatch", "data.features.*.type_mismatch_ratio", short, above(0.02), "critical", "schema-break"
-        ),
-        monitor(
+        MonitorSpec("missing-feature", "data.missing_features", short, above(0), "critical"),
+        MonitorSpec("unexpected-feature", "data.unexpected_features", short, above(0), "warning"),
+        MonitorSpec("type-mismatch", "data.features.*.type_mismatch_ratio", short, above(0.02), "critical"),
+        MonitorSpec(
             "missing-values", "data.features.*.missing_ratio", short,
-            Condition("above", high=0.1, relative_to_baseline=True), "critical", "missing-values",
+            Condition("above", high=0.1, relative_to_baseline=True), "critical",
         ),
-        monitor("unseen-values", "data.features.*.unseen_ratio", short, above(0.1), "warning", "unseen-values"),
-        monitor("out-of-range", "data.features.*.out_of_range_ratio", short, above(0.02), "warning", "out-of-range"),
-        monitor("error-ratio", "system.error_ratio", short, above(0.05), "critical", "error-ratio"),
-        drift("feature-drift", "data.features.*.psi", "feature-drift"),
-        drift("score-drift", "prediction.psi", "score-drift"),
-        monitor("label-feed", "label_feed.coverage_gap", long, above(0.25), "critical", "label-feed"),
+        MonitorSpec("unseen-values", "data.features.*.unseen_ratio", short, above(0.1), "warning"),
+        MonitorSpec("out-of-range", "data.features.*.out_of_range_ratio", short, above(0.02), "warning"),
+        MonitorSpec("error-ratio", "system.error_ratio", short, above(0.05), "critical"),
+        drift("feature-drift", "data.features.*.psi"),
+        drift("score-drift", "prediction.psi"),
+        MonitorSpec("label-feed", "label_feed.coverage_gap", long, above(0.25), "critical"),
     ]  # fmt: skip
     if spec.task == "regression":
         monitors.append(
-            monitor(
+            MonitorSpec(
                 "rmse", "performance.rmse", long,
                 _ABOVE_AUTO if auto else Condition("above", high=0.2, relative_to_baseline=True, percent=True),
-                "critical", "accuracy-drop",
+                "critical",
             )
         )  # fmt: skip
     else:
         headline = "accuracy" if spec.task == "multiclass" else "roc_auc"
         loss = "log_loss" if spec.task == "multiclass" else "brier"
         monitors += [
-            monitor(
+            MonitorSpec(
                 headline.replace("_", "-"), f"performance.{headline}", long,
                 _BELOW_AUTO if auto else Condition("below", low=0.1, relative_to_baseline=True, percent=True),
-                "critical", "accuracy-drop",
+                "critical",
             ),
-            monitor(
+            MonitorSpec(
                 loss.replace("_", "-"), f"performance.{loss}", long,
                 _ABOVE_AUTO if auto else Condition("above", high=0.25, relative_to_baseline=True, percent=True),
-                "critical", "calibration",
+                "critical",
             ),
         ]  # fmt: skip
     return tuple(monitors)

@@ -23,6 +23,7 @@ from tidegauge.delta import Delta, Segment
 from tidegauge.detectors import Detector
 from tidegauge.errors import TidegaugeError
 from tidegauge.event_time import ModelClock, PartitionClock, Standing
+from tidegauge.playbooks import DIRECTORY
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.registry import Registry
@@ -53,14 +54,15 @@ class Version(msgspec.Struct):
 
 
 class MonitorStage:
-    """One partition of the monitor. ``partitions``: of the join."""
+    """One partition of the monitor. ``partitions``: of the join; ``playbooks``: as in AlertBook."""
 
     def __init__(
-        self, partition: int, store: Store, registry: Registry, partitions: int, counters: Counter[tuple[str, str]]
-    ) -> None:
+        self, partition: int, store: Store, registry: Registry, partitions: int, counters: Counter[tuple[str, str]],
+        playbooks: str = DIRECTORY,
+    ) -> None:  # fmt: skip
         self._store, self._registry, self._counters = store, registry, counters
         self.windows = Windows(store)
-        self.alerts = AlertBook(store)
+        self.alerts = AlertBook(store, playbooks)
         self._judge = Judge(self.windows, self.alerts, registry)
         decode_standing = msgspec.msgpack.Decoder(Standing).decode
         self._partitions = PartitionClock(partitions, {int(key[1:]): decode_standing(raw) for key, raw in store.scan(STANDING)})

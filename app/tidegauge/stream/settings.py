@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tidegauge.errors import StreamError
+from tidegauge.playbooks import DIRECTORY
 from tidegauge.stage import ALERTS, DEAD_LETTERS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 
 JOIN_CHANGELOG, MONITOR_CHANGELOG = "tidegauge-join-changelog", "tidegauge-monitor-changelog"
@@ -24,9 +25,9 @@ PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 class Settings(msgspec.Struct, frozen=True):
     """One worker's settings. Times in seconds. ``app_id`` is the group and prefixes transactional ids and the
-    internal topics; ``topics`` maps the other logical names to others than the default; ``security`` holds Kafka's usual names
-    (``security.protocol``, ``sasl.mechanism``, ``sasl.username``, ``sasl.password``, ``ssl.cafile``, ``ssl.certfile``,
-    ``ssl.keyfile``)."""
+    internal topics; ``playbooks`` is the address alerts point below; ``topics`` maps the other logical names to others than
+    the default; ``security`` holds Kafka's usual names (``security.protocol``, ``sasl.mechanism``, ``sasl.username``,
+    ``sasl.password``, ``ssl.cafile``, ``ssl.certfile``, ``ssl.keyfile``)."""
 
     bootstrap: str = "127.0.0.1:9092"
     app_id: str = "tidegauge"
@@ -40,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True):
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9464
     log_format: str = "text"
+    playbooks: str = DIRECTORY
     topics: dict[str, str] = {}
     security: dict[str, str] = {}
 

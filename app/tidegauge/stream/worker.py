@@ -54,7 +54,9 @@ async def _run(settings: Settings) -> int:
         settings,
         {
             "join": lambda partition, store: JoinStage(partition, store, registry, sizes[PROFILES], counters),
-            "monitor": lambda partition, store: MonitorStage(partition, store, registry, sizes[PREDICTIONS], counters),
+            "monitor": lambda partition, store: MonitorStage(
+                partition, store, registry, sizes[PREDICTIONS], counters, settings.playbooks
+            ),
         },
         admin,
     )

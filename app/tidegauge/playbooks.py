@@ -1,0 +1,54 @@
+"""Which playbook an alert points to, where its spec names no runbook: one page a kind of alert, in ``docs/playbooks/``."""
+
+from __future__ import annotations
+
+from tidegauge.metric_names import names
+
+DIRECTORY = "docs/playbooks"
+PAGES = (
+    ("data.missing_features", "schema-break"),
+    ("data.unexpected_features", "schema-break"),
+    ("data.features.*.type_mismatch_ratio", "schema-break"),
+    ("data.features.*.missing_ratio", "missing-values"),
+    ("data.features.*.unseen_ratio", "unseen-values"),
+    ("data.features.*.out_of_range_ratio", "out-of-range"),
+    ("data.*", "feature-drift"),
+    ("attributions.*", "feature-drift"),
+    ("prediction.*", "score-drift"),
+    ("performance.brier", "calibration"),
+    ("performance.log_loss", "calibration"),
+    ("performance.ece", "calibration"),
+    ("performance.*", "accuracy-drop"),
+    ("estimated.*", "accuracy-drop"),
+    ("fairness.*", "fairness-gap"),
+    ("business.*", "conversion-drop"),
+    ("system.error_ratio", "error-ratio"),
+    ("system.latency_ms.*", "latency"),
+    ("system.*", "traffic"),
+    ("predictions", "traffic"),
+    ("label_delay_seconds.*", "label-delay"),
+    ("*", "label-feed"),
+)
+"""Metric patterns and their pages; the first that fits counts."""
+STREAMS = {"error": "accuracy-drop", "abs_error": "accuracy-drop", "score": "score-drift", "latency_ms": "latency"}
+"""Pages of the detectors, by the stream they read."""
+STREAM_HEALTH = ("stream-lag", "dead-letters")
+"""Pages of alerts that Prometheus raises on tidegauge itself."""
+
+
+def page_of(metric: str) -> str:
+    """The playbook of a monitor's metric or of a detector's stream.
+
+    >>> page_of("data.features.age.psi"), page_of("performance.roc_auc"), page_of("latency_ms")
+    ('feature-drift', 'accuracy-drop', 'latency')
+    """
+    return STREAMS.get(metric) or next(page for pattern, page in PAGES if names(pattern, metric))
+
+
+def runbook_url(base: str, metric: str) -> str:
+    """Where the playbook for ``metric`` is, below ``base``: a directory, or the address of one.
+
+    >>> runbook_url("https://example.com/playbooks/", "business.revenue.mean")
+    'https://example.com/playbooks/conversion-drop.md'
+    """
+    return f"{base.rstrip('/')}/{page_of(metric)}.md"
