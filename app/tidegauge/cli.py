@@ -7,15 +7,13 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import tidegauge
+from tidegauge.cli_options import Help, command, kafka, option, stream_settings
 from tidegauge.errors import TidegaugeError, TopicError
 from tidegauge.playbooks import DIRECTORY
-
-Command = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,120 +50,71 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tidegauge", description="Watches machine-learning models in production.", formatter_class=_Help
+        prog="tidegauge", description="Watches machine-learning models in production.", formatter_class=Help
     )
     parser.add_argument("--version", action="version", version=f"tidegauge {tidegauge.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = _command(commands, "demo", _demo, "the whole product on one machine, on real data, in about a minute")
-    _option(demo, "--speed", float, None, "event-time seconds a second; all of it in about a minute if not given")
-    _option(demo, "--days", int, 275, "days of flights from 1 April 2013 on")
-    _option(demo, "--workers", int, 2, "worker processes")
-    _option(demo, "--output", Path, Path("demo-output"), "where metrics and alerts are written")
+    demo = command(commands, "demo", _demo, "the whole product on one machine, on real data, in about a minute")
+    option(demo, "--speed", float, None, "event-time seconds a second; all of it in about a minute if not given")
+    option(demo, "--days", int, 275, "days of flights from 1 April 2013 on")
+    option(demo, "--workers", int, 2, "worker processes")
+    option(demo, "--output", Path, Path("demo-output"), "where metrics and alerts are written")
 
-    broker = _command(commands, "broker", _broker, "one real Kafka node, for laptops and tests")
-    _option(broker, "--port", int, 9092, "where it listens on 127.0.0.1")
-    _option(broker, "--data", Path, Path("tidegauge-kafka"), "where it keeps everything")
+    broker = command(commands, "broker", _broker, "one real Kafka node, for laptops and tests")
+    option(broker, "--port", int, 9092, "where it listens on 127.0.0.1")
+    option(broker, "--data", Path, Path("tidegauge-kafka"), "where it keeps everything")
 
-    worker = _command(commands, "worker", _worker, "the stream processor")
-    _kafka(worker)
-    _option(worker, "--models", Path, None, "directory of specs to publish before starting")
-    _option(worker, "--workers", int, 1, "processes")
-    _option(worker, "--metrics-port", int, 9464, "of the first process; the next ones follow")
-    _option(worker, "--metrics-host", str, "127.0.0.1", "interface of /metrics, /healthz and /readyz")
-    _option(worker, "--state-dir", Path, Path("tidegauge-state"), "local copy of the state, one directory a process")
-    _option(worker, "--partitions", int, 4, "of topics that are missing")
-    _option(worker, "--replication", int, 1, "of topics that are missing")
-    _option(worker, "--checkpoint-interval", float, 1.0, "seconds between two checkpoints of a task")
-    _option(worker, "--idle-timeout", float, 5.0, "seconds without records after which a partition stops holding time back")
-    _option(worker, "--playbooks", str, DIRECTORY, "address of the playbooks, for alerts whose spec names no runbook")
-    _option(worker, "--log-format", str, "text", "json or text", choices=("json", "text"))
+    worker = command(commands, "worker", _worker, "the stream processor")
+    kafka(worker)
+    option(worker, "--models", Path, None, "directory of specs to publish before starting")
+    option(worker, "--workers", int, 1, "processes")
+    option(worker, "--metrics-port", int, 9464, "of the first process; the next ones follow")
+    option(worker, "--metrics-host", str, "127.0.0.1", "interface of /metrics, /healthz and /readyz")
+    option(worker, "--state-dir", Path, Path("tidegauge-state"), "local copy of the state, one directory a process")
+    option(worker, "--partitions", int, 4, "of topics that are missing")
+    option(worker, "--replication", int, 1, "of topics that are missing")
+    option(worker, "--checkpoint-interval", float, 1.0, "seconds between two checkpoints of a task")
+    option(worker, "--idle-timeout", float, 5.0, "seconds without records after which a partition stops holding time back")
+    option(worker, "--playbooks", str, DIRECTORY, "address of the playbooks, for alerts whose spec names no runbook")
+    option(worker, "--log-format", str, "text", "json or text", choices=("json", "text"))
     worker.add_argument("--index", type=int, default=None, help=argparse.SUPPRESS)
 
-    baseline = commands.add_parser("baseline", help="reference data to compare with", formatter_class=_Help)
-    build = _command(baseline.add_subparsers(required=True, metavar="ACTION"), "build", _build, "from reference data")
-    _option(build, "--spec", Path, None, "the model's spec", required=True)
-    _option(build, "--version", str, None, "model version, as churn_xgb:3", required=True)
-    _option(build, "--input", Path, None, "JSONL of prediction events (with label), CSV or Parquet", required=True)
-    _option(build, "--output", Path, None, "the baseline", required=True)
+    baseline = commands.add_parser("baseline", help="reference data to compare with", formatter_class=Help)
+    build = command(baseline.add_subparsers(required=True, metavar="ACTION"), "build", _build, "from reference data")
+    option(build, "--spec", Path, None, "the model's spec", required=True)
+    option(build, "--version", str, None, "model version, as churn_xgb:3", required=True)
+    option(build, "--input", Path, None, "JSONL of prediction events (with label), CSV or Parquet", required=True)
+    option(build, "--output", Path, None, "the baseline", required=True)
 
-    models = commands.add_parser("models", help="specs: verify, publish, show", formatter_class=_Help)
+    models = commands.add_parser("models", help="specs: verify, publish, show", formatter_class=Help)
     actions = models.add_subparsers(required=True, metavar="ACTION")
-    check = _command(actions, "check", _check, "names file, line and member of every mistake")
+    check = command(actions, "check", _check, "names file, line and member of every mistake")
     check.add_argument("directory", type=Path)
-    apply = _command(actions, "apply", _apply, "publishes every spec with its baselines")
+    apply = command(actions, "apply", _apply, "publishes every spec with its baselines")
     apply.add_argument("directory", type=Path)
-    _kafka(apply)
-    listing = _command(actions, "list", _list, "shows the models in the topic")
-    _kafka(listing)
+    kafka(apply)
+    listing = command(actions, "list", _list, "shows the models in the topic")
+    kafka(listing)
 
-    produce = _command(commands, "produce", _produce, "JSONL into Kafka")
-    _kafka(produce)
-    _option(produce, "--predictions", Path, None, "JSONL of prediction events")
-    _option(produce, "--labels", Path, None, "JSONL of label events")
-    _option(produce, "--rate", float, None, "events a second at most")
+    produce = command(commands, "produce", _produce, "JSONL into Kafka")
+    kafka(produce)
+    option(produce, "--predictions", Path, None, "JSONL of prediction events")
+    option(produce, "--labels", Path, None, "JSONL of label events")
+    option(produce, "--rate", float, None, "events a second at most")
 
-    replay = _command(commands, "replay", _replay, "the same stages over files, no Kafka")
-    _option(replay, "--models", Path, None, "directory of specs")
-    _option(replay, "--predictions", Path, None, "JSONL of prediction events", required=True)
-    _option(replay, "--labels", Path, None, "JSONL of label events")
-    _option(replay, "--output", Path, None, "directory for metrics, alerts and dead letters", required=True)
-    _option(replay, "--order", str, "ts", "ts, or file: predictions as they stand, then labels", choices=("ts", "file"))
+    replay = command(commands, "replay", _replay, "the same stages over files, no Kafka")
+    option(replay, "--models", Path, None, "directory of specs")
+    option(replay, "--predictions", Path, None, "JSONL of prediction events", required=True)
+    option(replay, "--labels", Path, None, "JSONL of label events")
+    option(replay, "--output", Path, None, "directory for metrics, alerts and dead letters", required=True)
+    option(replay, "--order", str, "ts", "ts, or file: predictions as they stand, then labels", choices=("ts", "file"))
 
-    alerts = _command(commands, "alerts", _alerts, "reads the alert topic, for people")
-    _kafka(alerts)
+    alerts = command(commands, "alerts", _alerts, "reads the alert topic, for people")
+    kafka(alerts)
     alerts.add_argument("--follow", action="store_true", help="go on as alerts come")
     alerts.add_argument("--json", action="store_true", help="the events themselves, one a line")
     return parser
-
-
-class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows each default, but not that there is none."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
-
-
-def _command(commands: Any, name: str, run: Command, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, formatter_class=_Help)
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _option(parser: argparse.ArgumentParser, flag: str, kind: Any, default: Any, text: str, **more: Any) -> None:
-    """A flag whose default comes from the environment variable of its name."""
-    given = os.environ.get("TIDEGAUGE_" + flag.removeprefix("--").replace("-", "_").upper())
-    if given is not None and flag not in ("--version", "--input", "--output", "--spec"):
-        try:
-            default = kind(given)
-        except ValueError:
-            parser.error(f"TIDEGAUGE_{flag[2:].replace('-', '_').upper()}={given!r} is not a {kind.__name__}")
-        if default not in more.get("choices", (default,)):
-            parser.error(f"TIDEGAUGE_{flag[2:].replace('-', '_').upper()}={given!r} is not one of {', '.join(more['choices'])}")
-    parser.add_argument(flag, type=kind, default=default, help=text, **more)
-
-
-def _kafka(parser: argparse.ArgumentParser) -> None:
-    _option(parser, "--bootstrap", str, "127.0.0.1:9092", "HOST:PORT of a broker, several with commas")
-    _option(parser, "--app-id", str, "tidegauge", "consumer group and prefix of transactional ids")
-    for topic in ("predictions", "labels", "models", "alerts", "metrics", "dead-letters"):
-        _option(parser, f"--{topic}-topic", str, topic, f"name of the topic {topic}")
-
-
-def _settings(options: argparse.Namespace, **more: Any) -> Any:
-    from tidegauge.stream.settings import Settings, security_from_environment
-
-    topics = {
-        name: getattr(options, f"{name.replace('-', '_')}_topic")
-        for name in ("predictions", "labels", "models", "alerts", "metrics", "dead-letters")
-    }
-    return Settings(
-        bootstrap=options.bootstrap,
-        app_id=options.app_id,
-        topics={name: topic for name, topic in topics.items() if topic != name},
-        security=security_from_environment(),
-        **more,
-    )
 
 
 def _say(text: str) -> None:
@@ -198,7 +147,7 @@ def _worker(options: argparse.Namespace) -> int:
     from tidegauge.stream import worker
 
     return worker.run(
-        _settings(
+        stream_settings(
             options,
             partitions=options.partitions,
             replication=options.replication,
@@ -219,7 +168,7 @@ def _publish(options: argparse.Namespace, directory: Path) -> list[str]:
 
     records = model_files.records_of(directory)
     sizes = {name: getattr(options, name) for name in ("partitions", "replication") if hasattr(options, name)}
-    return asyncio.run(models.apply(_settings(options, **sizes), records))
+    return asyncio.run(models.apply(stream_settings(options, **sizes), records))
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -259,7 +208,7 @@ def _apply(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     from tidegauge.stream import models
 
-    registry = asyncio.run(models.read(_settings(options)))
+    registry = asyncio.run(models.read(stream_settings(options)))
     for name in registry.models():
         spec = registry.spec(name)
         baselines = ", ".join(version or "all versions" for version in registry.baseline_versions(name)) or "none yet"
@@ -288,7 +237,7 @@ def _produce(options: argparse.Namespace) -> int:
     from tidegauge.stage import LABELS, PREDICTIONS
     from tidegauge.stream import models
 
-    settings = _settings(options)
+    settings = stream_settings(options)
     events = chain(_lines(options.predictions, PREDICTIONS), _lines(options.labels, LABELS))
 
     async def send() -> int:
@@ -328,5 +277,5 @@ def _replay(options: argparse.Namespace) -> int:
 def _alerts(options: argparse.Namespace) -> int:
     from tidegauge.stream.reading import follow_alerts
 
-    asyncio.run(follow_alerts(_settings(options), follow=options.follow, as_json=options.json))
+    asyncio.run(follow_alerts(stream_settings(options), follow=options.follow, as_json=options.json))
     return 0

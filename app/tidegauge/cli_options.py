@@ -1,0 +1,63 @@
+"""What every command's flags have in common: defaults from the environment, Kafka's settings, help that shows defaults."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import Any
+
+Command = Callable[[argparse.Namespace], int]
+"""Runs a command; the exit status."""
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows each default, but not that there is none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+
+
+def command(commands: Any, name: str, run: Command, text: str) -> argparse.ArgumentParser:
+    """Add a command that ``run`` carries out; its parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, formatter_class=Help)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def option(parser: argparse.ArgumentParser, flag: str, kind: Any, default: Any, text: str, **more: Any) -> None:
+    """A flag whose default comes from the environment variable of its name."""
+    given = os.environ.get("TIDEGAUGE_" + flag.removeprefix("--").replace("-", "_").upper())
+    if given is not None and flag not in ("--version", "--input", "--output", "--spec"):
+        try:
+            default = kind(given)
+        except ValueError:
+            parser.error(f"TIDEGAUGE_{flag[2:].replace('-', '_').upper()}={given!r} is not a {kind.__name__}")
+        if default not in more.get("choices", (default,)):
+            parser.error(f"TIDEGAUGE_{flag[2:].replace('-', '_').upper()}={given!r} is not one of {', '.join(more['choices'])}")
+    parser.add_argument(flag, type=kind, default=default, help=text, **more)
+
+
+def kafka(parser: argparse.ArgumentParser) -> None:
+    """The flags of every command that talks to Kafka."""
+    option(parser, "--bootstrap", str, "127.0.0.1:9092", "HOST:PORT of a broker, several with commas")
+    option(parser, "--app-id", str, "tidegauge", "consumer group and prefix of transactional ids")
+    for topic in ("predictions", "labels", "models", "alerts", "metrics", "dead-letters"):
+        option(parser, f"--{topic}-topic", str, topic, f"name of the topic {topic}")
+
+
+def stream_settings(options: argparse.Namespace, **more: Any) -> Any:
+    """The ``stream.settings.Settings`` that these flags and the environment make."""
+    from tidegauge.stream.settings import Settings, security_from_environment
+
+    topics = {
+        name: getattr(options, f"{name.replace('-', '_')}_topic")
+        for name in ("predictions", "labels", "models", "alerts", "metrics", "dead-letters")
+    }
+    return Settings(
+        bootstrap=options.bootstrap,
+        app_id=options.app_id,
+        topics={name: topic for name, topic in topics.items() if topic != name},
+        security=security_from_environment(),
+        **more,
+    )
