@@ -217,14 +217,14 @@ def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColum
     if spec.task != "regression":
         predicted, actual = _class_names(row.value for row in rows), _class_names(labels)
     if spec.task in (None, "regression"):
-        numbers = np.array([[_as_number(row.value) for row in rows], [_as_number(label) for label in labels]])
+        numbers = np.array([[as_number(row.value) for row in rows], [as_number(label) for label in labels]])
     score = np.array([row.score for row in rows], np.float64)
     positive = np.full(n, -1)
     if spec.task in (None, "binary"):
         positive = np.fromiter((-1 if name is None else name == spec.positive_label for name in actual), np.int64, n)
     loss = None
     if spec.task in (None, "multiclass") and any(row.probabilities for row in rows):
-        loss = np.array([_log_loss(row.probabilities, name) for row, name in zip(rows, actual, strict=True)])
+        loss = np.array([class_log_loss(row.probabilities, name) for row, name in zip(rows, actual, strict=True)])
     kpis = sorted(frozenset().union(*(row.business for row in rows if row.business)))
     business = {kpi: np.array([row.business.get(kpi, np.nan) if row.business else np.nan for row in rows]) for kpi in kpis}
     return OutcomeColumns(
@@ -253,11 +253,11 @@ def _class_names(values: Iterable[Any]) -> list[str | None]:
     return out
 
 
-def _as_number(value: Any) -> float:
+def as_number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan
 
 
-def _log_loss(probabilities: dict[str, float | None] | None, actual: str | None) -> float:
+def class_log_loss(probabilities: dict[str, float | None] | None, actual: str | None) -> float:
     if not probabilities or actual is None:
         return np.nan
     return float(-np.log(np.clip(probabilities.get(actual) or 0.0, LOG_CLIP, 1 - LOG_CLIP)))

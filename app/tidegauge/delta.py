@@ -9,13 +9,17 @@ Segment = tuple[tuple[str, str], ...]
 
 
 class ProfileDelta(msgspec.Struct, array_like=True, frozen=True):
-    """What one checkpoint adds to one pane of one version and segment: packed profiles, each None where untouched."""
+    """What one checkpoint adds to one pane of one version and segment: packed profiles, each None where untouched.
+
+    ``pairs``: packed profiles of the requests it shares with versions whose names sort after its own, by version.
+    """
 
     version: str
     segment: Segment
     pane: int
     data: bytes | None = None
     outcome: bytes | None = None
+    pairs: dict[str, bytes] = {}
 
 
 class Samples(msgspec.Struct, array_like=True, frozen=True):

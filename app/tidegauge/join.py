@@ -22,8 +22,10 @@ from tidegauge.contexts import Contexts, model_of_event
 from tidegauge.delta import Delta, ProfileDelta, Samples, Segment
 from tidegauge.errors import EventError
 from tidegauge.events import DeadLetter, Decoder, Label, Prediction
+from tidegauge.pairing import Pairs
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.pairs import PairProfile
 from tidegauge.registry import Registry
 from tidegauge.spec import ModelSpec, class_name
 from tidegauge.stage import DEAD_LETTERS, LABELS, PREDICTIONS, PROFILES, InputRecord, Output, Store
@@ -117,6 +119,8 @@ class JoinStage:
         self._rows = self._rows_since = 0
         self._data: dict[tuple[str, str, Segment, int], DataProfile] = {}
         self._outcomes: dict[tuple[str, str, Segment, int], OutcomeProfile] = {}
+        self._pairs = Pairs(self._contexts.by_id.__getitem__, self._spec)
+        self._paired: dict[tuple[tuple[str, str, str], int], PairProfile] = {}
         self._samples: list[tuple[str, Samples]] = []
         self._dead: list[Output] = []
         self.pending = int(store.get(PENDING) or 0)
@@ -194,7 +198,7 @@ class JoinStage:
                 seen.add(key)
             given = event.segments
             mark = (
-                event.model, event.model_version, tuple(given.items()) if type(given) is dict else given
+                event.model, event.model_version, event.role, tuple(given.items()) if type(given) is dict else given
             )  # fmt: skip
             context = cache.get(mark)
             if context is None:
@@ -217,6 +221,8 @@ class JoinStage:
                 if any(self._same_version(context, other.context) for other in entry.predictions):
                     duplicates += 1
                     continue
+                if entry.predictions:
+                    self._pairs.predicted(made, entry.predictions, entry.known)
                 entry.predictions.append(made)
                 put(key, (since if entry.known and len(entry.predictions) == 1 else raw[:4]) + _encode(entry))
                 if entry.known is not None:
@@ -302,6 +308,8 @@ class JoinStage:
                     duplicates += 1
                 else:
                     self._counters["corrected", LABELS] += 1
+            if len(entry.predictions) > 1:
+                self._pairs.labelled(entry.predictions, old, new)
             for made in entry.predictions:
                 if old is not None:
                     self._count(made, old, -1, False, key)
@@ -341,6 +349,8 @@ class JoinStage:
                 self._flush_data(model, version, spec, gathered)
             if gathered.outcomes:
                 self._flush_outcomes(model, version, spec, gathered.outcomes)
+        for versions, pane, profile in self._pairs.flush():
+            _merge_into(self._paired, (versions, pane), profile)
         self._versions.clear()
         self._rows = 0
 
@@ -446,26 +456,33 @@ class JoinStage:
         self._touched.clear()
         self._data.clear()
         self._outcomes.clear()
+        self._paired.clear()
         self._samples.clear()
         self._roles.clear()
         return outputs
 
     def _delta_outputs(self, model: str, now: float) -> list[Output]:
-        profiles: dict[tuple[str, Segment, int], list[bytes | None]] = {}
-        for (owner, version, segment, pane), data in self._data.items():
-            if owner == model:
-                profiles.setdefault((version, segment, pane), [None, None])[0] = data.pack()
-        for (owner, version, segment, pane), outcome in self._outcomes.items():
-            if owner == model and not outcome.empty():
-                profiles.setdefault((version, segment, pane), [None, None])[1] = outcome.pack()
+        pairs: dict[tuple[str, str, Segment, int], dict[str, bytes]] = {}
+        for ((owner, first, second), pane), paired in self._paired.items():
+            if not paired.empty():
+                pairs.setdefault((owner, first, (), pane), {})[second] = paired.pack()
         parts: list[list[ProfileDelta]] = [[]]
         size = 0
-        for (version, segment, pane), (data_raw, outcome_raw) in profiles.items():
-            size += len(data_raw or b"") + len(outcome_raw or b"")
+        for place in dict.fromkeys((*self._data, *self._outcomes, *pairs)):
+            if place[0] != model:
+                continue
+            data, outcome = self._data.get(place), self._outcomes.get(place)
+            profile = ProfileDelta(
+                *place[1:],
+                None if data is None else data.pack(),
+                None if outcome is None or outcome.empty() else outcome.pack(),
+                pairs.get(place, {}),
+            )
+            size += len(profile.data or b"") + len(profile.outcome or b"") + sum(map(len, profile.pairs.values()))
             if size > MAX_DELTA_BYTES:
                 parts.append([])
                 size = 0
-            parts[-1].append(ProfileDelta(version, segment, pane, data_raw, outcome_raw))
+            parts[-1].append(profile)
         predicted, labelled = self.watermarks[model]
         samples = tuple(s for owner, s in self._samples if owner == model)
         outputs = []

@@ -26,6 +26,7 @@ from tidegauge.event_time import ModelClock, PartitionClock, Standing
 from tidegauge.playbooks import DIRECTORY
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.pairs import PairProfile
 from tidegauge.registry import Registry
 from tidegauge.samples import Waiting
 from tidegauge.settle import LabelDelays
@@ -105,8 +106,10 @@ class MonitorStage:
         for profile in message.profiles:
             data = DataProfile.unpack(profile.data) if profile.data else None
             outcome = OutcomeProfile.unpack(profile.outcome) if profile.outcome else None
+            pairs = {other: PairProfile.unpack(raw) for other, raw in profile.pairs.items()}
             place = (profile.segment, profile.pane)
-            self._counters["late_windows", model] += self.windows.add(model, profile.version, spec, *place, data, outcome, gone)
+            lost = self.windows.add(model, profile.version, spec, *place, data, outcome, pairs, gone)
+            self._counters["late_windows", model] += lost
             if not profile.segment:
                 self._take_whole(model, profile.version, profile.pane * spec.pane, outcome)
             if data is not None:

@@ -3,6 +3,7 @@
     h<model>\\0<version>\\0<window>\\0<start>            Header
     d<the same>\\0<segment>                             packed DataProfile
     o<the same>\\0<segment>                             packed OutcomeProfile
+    p<the same>\\0<version>                             packed PairProfile, with a version whose name sorts after
 
 Headers are all in memory (one a window, about 200 bytes); profiles are loaded when touched and evicted least recently
 used. Data and outcomes are stored apart, since late labels touch only the small outcome side of old windows.
@@ -11,7 +12,7 @@ used. Data and outcomes are stored apart, since late labels touch only the small
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 
 import msgspec
@@ -20,18 +21,20 @@ from tidegauge.delta import Segment
 from tidegauge.metrics.record import Window
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec, duration
 from tidegauge.stage import Store
 
 MAX_CACHED = 4000
-HEADER, DATA, OUTCOME = b"h", b"d", b"o"
+HEADER, DATA, OUTCOME, PAIRS = b"h", b"d", b"o", b"p"
+Profile = DataProfile | OutcomeProfile | PairProfile
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Header(msgspec.Struct, array_like=True):
     """How one window stands. ``published``: event time of its last revision; ``dirty``: changed since,
     ``data_dirty``: by predictions too;
-    ``segments``: those seen, the whole model first."""
+    ``segments``: those seen, the whole model first; ``pairs``: versions it shares requests with, of those sorting after it."""
 
     model: str
     version: str
@@ -45,6 +48,7 @@ class Header(msgspec.Struct, array_like=True):
     dirty: bool = False
     data_dirty: bool = False
     segments: list[Segment] = msgspec.field(default_factory=list)
+    pairs: list[str] = msgspec.field(default_factory=list)
 
     @property
     def key(self) -> bytes:
@@ -74,7 +78,7 @@ class Windows:
         for _, raw in store.scan(HEADER):
             self._admit(decode(raw))
         self._changed: set[bytes] = set()
-        self._profiles: OrderedDict[bytes, DataProfile | OutcomeProfile] = OrderedDict()
+        self._profiles: OrderedDict[bytes, Profile] = OrderedDict()
         self._dirty: set[bytes] = set()
 
     def _admit(self, header: Header) -> None:
@@ -88,7 +92,7 @@ class Windows:
 
     def add(
         self, model: str, version: str, spec: ModelSpec, segment: Segment, pane: int, data: DataProfile | None,
-        outcome: OutcomeProfile | None, expired_before: float,
+        outcome: OutcomeProfile | None, pairs: Mapping[str, PairProfile], expired_before: float,
     ) -> int:  # fmt: skip
         """Merge a pane's profiles into every window it lies in; returns how many of them are gone for good."""
         moment = pane * spec.pane
@@ -115,6 +119,11 @@ class Windows:
             if outcome is not None:
                 self.outcome(header, segment).merge(outcome)
                 self._dirty.add(_profile_key(OUTCOME, key, segment))
+            for other, profile in pairs.items():
+                if other not in header.pairs:
+                    header.pairs.append(other)
+                self.pairs(header, other).merge(profile)
+                self._dirty.add(_profile_key(PAIRS, key, other))
             header.dirty = True
             self._pending.setdefault(model, set()).add(key)
             self._changed.add(key)
@@ -170,6 +179,12 @@ class Windows:
         assert isinstance(found, OutcomeProfile)
         return found
 
+    def pairs(self, header: Header, other: str) -> PairProfile:
+        """The requests that the header's version and one whose name sorts after it have both answered."""
+        found = self._load(_profile_key(PAIRS, header.key, other), PairProfile)
+        assert isinstance(found, PairProfile)
+        return found
+
     def find(self, model: str, version: str, window: str, start: float) -> Header | None:
         return self.headers.get(window_key(model, version, window, start))
 
@@ -184,12 +199,11 @@ class Windows:
 
     def _forget(self, header: Header) -> None:
         key = header.key
-        for segment in header.segments:
-            for kind in (DATA, OUTCOME):
-                place = _profile_key(kind, key, segment)
-                self._profiles.pop(place, None)
-                self._dirty.discard(place)
-                self._store.delete(place)
+        places = [_profile_key(kind, key, segment) for segment in header.segments for kind in (DATA, OUTCOME)]
+        for place in (*places, *(_profile_key(PAIRS, key, other) for other in header.pairs)):
+            self._profiles.pop(place, None)
+            self._dirty.discard(place)
+            self._store.delete(place)
         self._changed.discard(key)
         self._pending.get(header.model, set()).discard(key)
         self._store.delete(HEADER + key)
@@ -206,7 +220,7 @@ class Windows:
         while len(self._profiles) > MAX_CACHED:
             self._profiles.popitem(last=False)
 
-    def _load(self, place: bytes, kind: type[DataProfile] | type[OutcomeProfile]) -> DataProfile | OutcomeProfile:
+    def _load(self, place: bytes, kind: type[Profile]) -> Profile:
         profile = self._profiles.get(place)
         if profile is None:
             raw = self._store.get(place)
@@ -216,5 +230,5 @@ class Windows:
         return profile
 
 
-def _profile_key(kind: bytes, window: bytes, segment: Segment) -> bytes:
-    return kind + window + b"\0" + _encode(segment)
+def _profile_key(kind: bytes, window: bytes, part: Segment | str) -> bytes:
+    return kind + window + b"\0" + _encode(part)

@@ -1,0 +1,108 @@
+"""Two versions of a model that answered the same requests: what they said, and who was right. Additive counters only, so
+that a corrected label takes its pair back exactly."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.profile import sums
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(dict[str, bytes]).decode
+
+
+class Moments(msgspec.Struct, frozen=True):
+    """Sums over ``count`` pairs of one quantity of both versions: of the values, their squares and their product."""
+
+    count: float
+    first: float
+    second: float
+    first_squares: float
+    second_squares: float
+    products: float
+
+    def swapped(self) -> Moments:
+        """The same with the versions the other way round."""
+        return Moments(self.count, self.second, self.first, self.second_squares, self.first_squares, self.products)
+
+
+MEMBERS = Moments.__struct_fields__
+
+
+class PairProfile:
+    """Requests that both versions answered. ``sums``: exact sums (see ``profile.sums``) named ``quantity:member`` for the
+    members of ``Moments``; ``requests`` counts the pairs, ``same_class`` and ``classes`` those that agree among those with
+    two classes.
+
+    Quantities: ``score`` and ``value`` (a regression's number) of all pairs; of labelled pairs ``right`` (1 or 0),
+    ``brier``, ``log_loss`` and ``absolute`` error.
+    """
+
+    __slots__ = ("sums",)
+
+    def __init__(self) -> None:
+        self.sums: dict[str, int] = {}
+
+    def merge(self, other: PairProfile) -> None:
+        sums.add(self.sums, other.sums)
+
+    def empty(self) -> bool:
+        return not self.sums
+
+    @property
+    def requests(self) -> int:
+        return self.sums.get("requests", 0) >> sums.UNIT_BITS
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of the pairs with two classes whose classes are the same."""
+        classes = self.sums.get("classes", 0)
+        return self.sums.get("same_class", 0) / classes if classes else None
+
+    def moments(self, quantity: str) -> Moments | None:
+        """The sums of one quantity; None without pairs that have it."""
+        if not self.sums.get(f"{quantity}:count"):
+            return None
+        return Moments(*(sums.total(self.sums.get(f"{quantity}:{member}", 0)) for member in MEMBERS))
+
+    def pack(self) -> bytes:
+        return _encode(sums.pack(self.sums))
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> PairProfile:
+        profile = cls()
+        profile.sums = sums.unpack(_decode(raw))
+        return profile
+
+
+class PairColumns(msgspec.Struct, frozen=True):
+    """A chunk of pairs of the same two versions (n rows): those that answered the same request for the first time
+    (``fresh``), and those whose outcome is to be added (``sign`` 1) or taken back (-1).
+
+    ``same_class`` (n): 1.0 or 0.0, NaN where one of them has no class. ``said`` and ``outcomes``: quantity → values (2, n)
+    of both versions, NaN where unknown; the latter are counted by ``sign``.
+    """
+
+    fresh: NDArray[np.bool_]
+    sign: NDArray[np.int64]
+    same_class: NDArray[np.float64]
+    said: dict[str, NDArray[np.float64]]
+    outcomes: dict[str, NDArray[np.float64]]
+
+    def group(self, order: NDArray[np.intp], starts: NDArray[np.intp]) -> list[PairProfile]:
+        """One profile for each run of rows (as in ``NumericColumns.group``)."""
+        fresh = self.fresh.astype(np.float64)
+        terms = {"requests": fresh, "same_class": fresh * self.same_class, "classes": fresh * ~np.isnan(self.same_class)}
+        for weight, quantities in ((fresh, self.said), (self.sign.astype(np.float64), self.outcomes)):
+            for name, (first, second) in quantities.items():
+                both = np.where(np.isnan(first + second), np.nan, 1.0)
+                values = (both, first * both, second * both, first * first * both, second * second * both, first * second)
+                terms |= {f"{name}:{member}": weight * of for member, of in zip(MEMBERS, values, strict=True)}
+        profiles = [PairProfile() for _ in starts]
+        for name, column in terms.items():
+            for profile, units in zip(profiles, sums.grouped(column[order], starts), strict=True):
+                if units:
+                    profile.sums[name] = units
+        return profiles
