@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from tidegauge.spec import ModelSpec
 SHARE = 0.95
 """A window has settled once this share of the labels that will come are in."""
 MIN_LABELS = 30
+FEW_LABELS = 200
+"""A window with fewer says so. Monitors judge none with fewer either, unless their min_count is lower."""
 _EDGES = np.array([delay_of_bin(b) for b in range(DELAY_BINS)])
 
 
@@ -76,3 +79,20 @@ def label_members(delays: LabelDelays, start: float, end: float, now: float, set
     if arrived is not None and eventual is not None:
         members["expected_coverage"] = arrived * eventual
     return members
+
+
+def performance_note(record: Mapping[str, Any]) -> str | None:
+    """What a reader of a record's performance has to know of its labels: that they are few, or the early ones.
+
+    >>> performance_note({"predictions": 1000, "labels": 40, "settled": False, "expected_coverage": 0.05})
+    'not settled, 40 labels of 1000 predictions (5.0 % expected by now): those that come early are not like the rest'
+    """
+    labels, predictions = record["labels"], record["predictions"]
+    if record["settled"] and labels >= FEW_LABELS:
+        return None
+    expected = record.get("expected_coverage")
+    known = "" if expected is None else f" ({100 * expected:.1f} % expected by now)"
+    if record["settled"]:
+        return f"few: {labels} labels of {predictions} predictions{known}"
+    early = ": those that come early are not like the rest" if labels else ""
+    return f"not settled, {labels} labels of {predictions} predictions{known}{early}"

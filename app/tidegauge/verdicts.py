@@ -19,7 +19,7 @@ from tidegauge.metrics.record import iso
 from tidegauge.monitors import Verdict, expand, is_early, judge, needs_settled
 from tidegauge.profile.outcome import OutcomeProfile, most_wrong
 from tidegauge.registry import Registry
-from tidegauge.settle import LabelDelays, label_members
+from tidegauge.settle import LabelDelays, label_members, performance_note
 from tidegauge.spec import ModelSpec, MonitorSpec, span_name
 from tidegauge.stage import METRICS, Output
 from tidegauge.windows import Header, Windows
@@ -104,6 +104,9 @@ class Judge:
         record |= records.numbers(
             data, outcome, spec, baseline, header.end - header.start, self._data_part(header, segment, baseline, drift)
         )
+        note = performance_note(record)
+        if note is not None:
+            record["performance_note"] = note
         return record
 
     def _compared_with(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> dict[str, str]:

@@ -20,9 +20,13 @@ from tidegauge.profile.outcome import (
 from tidegauge.spec import Task
 
 
+def is_regression(outcome: OutcomeProfile, task: Task | None) -> bool:
+    return task == "regression" or (task is None and not outcome.confusion)
+
+
 def performance(outcome: OutcomeProfile, task: Task | None, positive: str) -> dict[str, Any]:
     """The ``performance`` member of a record; {} where nothing can be said."""
-    if task == "regression" or (task is None and not outcome.confusion):
+    if is_regression(outcome, task):
         return regression(outcome)
     cells = list(confusion_counts(outcome.confusion))
     numbers = classification(cells, positive if task != "multiclass" else None)
@@ -101,7 +105,7 @@ def regression(outcome: OutcomeProfile) -> dict[str, float]:
     n = outcome.sum("errors")
     if n <= 0:
         return {}
-    squares = outcome.sum("squares")
+    squares = outcome.scaled_sum("squares")
     numbers = {
         "mae": outcome.sum("absolute") / n,
         "rmse": math.sqrt(squares / n),
@@ -109,10 +113,10 @@ def regression(outcome: OutcomeProfile) -> dict[str, float]:
     }
     if outcome.sum("relative_count"):
         numbers["mape"] = outcome.sum("relative") / outcome.sum("relative_count")
-    spread = outcome.sum("actual_squares") - outcome.sum("actual_sum") ** 2 / n
+    spread = outcome.scaled_sum("actual_squares") - outcome.sum("actual_sum") ** 2 / n
     if spread > 0:
         numbers["r2"] = 1.0 - squares / spread
-    return numbers
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 def business(outcome: OutcomeProfile) -> dict[str, dict[str, float]]:

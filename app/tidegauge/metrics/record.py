@@ -12,6 +12,7 @@ from tidegauge.baseline import Baseline
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.metrics.drift import category_drift, number_drift
 from tidegauge.metrics.performance import business, performance
+from tidegauge.metrics.performance_interval import performance_intervals
 from tidegauge.profile import distinct
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.data import DataProfile
@@ -59,6 +60,7 @@ def numbers(
     record["prediction"] = prediction(data, spec, baseline)
     for name, value in (
         ("performance", performance(outcome, spec.task, spec.positive_label)),
+        ("performance_interval", performance_intervals(outcome, spec.task, spec.positive_label)),
         ("business", business(outcome)),
     ):
         if value:

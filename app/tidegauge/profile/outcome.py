@@ -56,6 +56,16 @@ def score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.asarray(np.where(upper, SCORE_BINS - 1 - place, place))
 
 
+def _middles() -> NDArray[np.float64]:
+    octave, step = np.divmod(np.arange(STEPS * OCTAVES), STEPS)
+    tails = np.ldexp(0.5 + (step + 0.5) / (2 * STEPS), octave - OCTAVES)
+    return np.concatenate((tails, 1.0 - tails[::-1]))
+
+
+SCORES = _middles()
+"""The middle of each score bin (SCORE_BINS)."""
+
+
 def delay_bins(delays: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bin of label delays in seconds, shape (n); negative delays (a label stamped before) are bin 0."""
     bins = np.ceil(np.log10(np.maximum(delays, 1.0)) * DELAY_STEPS)
@@ -126,15 +136,19 @@ class OutcomeColumns:
                 CALIBRATED + y * CALIBRATION_BINS + tenth,
             ]
             clipped = np.clip(p, LOG_CLIP, 1 - LOG_CLIP)
+            loss = -np.log(np.where(y == 1, clipped, 1 - clipped))
             for name, values in (
                 ("brier", (p - y) ** 2),
-                ("log_loss", -np.log(np.where(y == 1, clipped, 1 - clipped))),
+                ("log_loss", loss),
+                ("log_loss_squares", loss * loss),
+                ("score_squares", p * p),
                 *((f"score_{b}", np.where(tenth == b, p, 0.0)) for b in np.unique(tenth).tolist()),
             ):
                 terms[name] = np.zeros(n)
                 terms[name][scored] = s * values
         if self.log_loss is not None:
             terms["class_log_loss"] = sign * self.log_loss
+            terms["class_log_loss_squares"] = sign * self.log_loss * self.log_loss
             terms["class_log_loss_count"] = sign * ~np.isnan(self.log_loss)
         if self.numbers is not None:
             self._regression(terms, sign)
@@ -160,19 +174,27 @@ class OutcomeColumns:
     def _regression(self, terms: dict[str, NDArray[np.float64]], sign: NDArray[np.float64]) -> None:
         assert self.numbers is not None
         predicted, actual = self.numbers
-        error = predicted - actual
-        both = sign * ~np.isnan(error)
-        truth = np.where(np.isnan(error), np.nan, actual)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            error = predicted - actual
+            truth = np.where(np.isnan(error), np.nan, actual)
             relative = np.where(actual != 0, np.abs(error / actual), np.nan)
-        terms["errors"] = both
-        terms["error_sum"], terms["absolute"], terms["squares"] = (
-            sign * error,
-            sign * np.abs(error),
-            sign * error * error,
-        )
-        terms["relative"], terms["relative_count"] = sign * relative, sign * ~np.isnan(relative)
-        terms["actual_sum"], terms["actual_squares"] = sign * truth, sign * truth * truth
+            squared, actual_squared = error * error, truth * truth
+            terms["errors"] = sign * ~np.isnan(error)
+            terms["error_sum"], terms["absolute"] = sign * error, sign * np.abs(error)
+            terms["relative"], terms["relative_count"] = sign * relative, sign * ~np.isnan(relative)
+            terms["actual_sum"] = sign * truth
+            for name, values in (
+                ("squares", squared),
+                ("actual_squares", actual_squared),
+                # What the intervals of RMSE, MAPE and R² rest on.
+                ("fourths", squared * squared),
+                ("squares_actual", squared * truth),
+                ("squares_actual_squares", squared * actual_squared),
+                ("actual_cubes", actual_squared * truth),
+                ("actual_fourths", actual_squared * actual_squared),
+                ("relative_squares", relative * relative),
+            ):
+                terms |= sums.scaled(name, sign * values)
 
 
 class OutcomeProfile:
@@ -197,6 +219,10 @@ class OutcomeProfile:
 
     def sum(self, name: str) -> float:
         return sums.total(self.sums.get(name, 0))
+
+    def scaled_sum(self, name: str) -> float:
+        """A sum that is kept by magnitude (see ``sums.scaled``)."""
+        return sums.scaled_total(self.sums, name)
 
     def merge(self, other: OutcomeProfile) -> None:
         sums.add(self.sums, other.sums)

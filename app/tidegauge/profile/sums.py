@@ -7,6 +7,8 @@ A late correction must leave no trace, so each term is rounded once to a multipl
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,34 @@ def grouped(values: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
     limbs = (np.stack((top, middle, upper, lower)) * np.sign(signed)).astype(np.int64)
     a, b, c, d = np.add.reduceat(limbs, starts, axis=1).tolist()
     return [(((p << 40) + q) << UNIT_BITS) + (r << 30) + s for p, q, r, s in zip(a, b, c, d, strict=True)]
+
+
+SCALE_BITS = 64
+MAX_SCALED = 2.0**960
+
+
+def scaled(name: str, terms: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """The ``terms`` (n) of a sum whose magnitude nobody knows, as fourth powers are, split by magnitude: the sum
+    ``name@k`` is in units of 2**(64 k), so that none is clipped or rounded away. What is beyond 2**960 counts as 0.
+
+    >>> {of: terms.tolist() for of, terms in scaled("x", np.array([2.0, 2.0**70])).items()}
+    {'x@0': [2.0, 0.0], 'x@1': [0.0, 64.0]}
+    """
+    scales = np.frexp(terms)[1] // SCALE_BITS
+    live = (np.abs(terms) < MAX_SCALED) & (terms != 0)
+    return {
+        f"{name}@{scale}": np.ldexp(np.where(live & (scales == scale), terms, 0.0), -SCALE_BITS * scale)
+        for scale in np.unique(scales[live]).tolist()
+    }
+
+
+def scaled_total(sums: dict[str, int], name: str) -> float:
+    """The sum of what ``scaled`` split."""
+    return sum(
+        math.ldexp(total(units), SCALE_BITS * int(of.removeprefix(f"{name}@")))
+        for of, units in sums.items()
+        if of.startswith(f"{name}@")
+    )
 
 
 def total(units: int) -> float:
