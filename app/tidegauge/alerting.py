@@ -15,6 +15,7 @@ from tidegauge.monitors import Verdict
 from tidegauge.playbooks import DIRECTORY, runbook_url
 from tidegauge.spec import DetectorSpec, MonitorSpec, segment_name
 from tidegauge.stage import ALERTS, Output, Store
+from tidegauge.tuning import budget_text
 
 ALERT = b"a"
 _encode = msgspec.msgpack.Encoder().encode
@@ -111,13 +112,16 @@ class AlertBook:
             and "feature" in labels and all(labels[part] == wanted[part] for part in ("model", "model_version", "segment"))
         )  # fmt: skip
 
-    def detection(self, subject: Subject, detector: DetectorSpec, time: float, found: Mapping[str, Any]) -> list[Output]:
-        """A detector found a change at event ``time``; ``found`` has value and sample_size. One that fires stays so."""
+    def detection(
+        self, subject: Subject, detector: DetectorSpec, time: float, found: Mapping[str, Any], quiet: float
+    ) -> list[Output]:
+        """A detector found a change at event ``time``; ``found`` has value and sample_size. One that fires stays so for
+        ``quiet`` seconds: a detection later than that is another alert."""
         labels = _labels(detector.name, subject)
         mark = fingerprint(labels)
         state = self._states.setdefault(mark, AlertState())
+        outputs = self._calmed(mark, state, detector, time, quiet)
         state.window = max(state.window, time)
-        outputs = []
         if not state.firing:
             state.firing, state.severity, state.starts_at = True, detector.severity, time
             state.sequence += 1
@@ -138,7 +142,7 @@ class AlertBook:
                 "ends_at": None,
                 "metric": detector.stream,
                 "value": value,
-                "condition": f"{detector.algorithm} detects a change",
+                "condition": _condition(detector),
                 "baseline": None,
                 "window": None,
                 "sample_size": found["sample_size"],
@@ -153,19 +157,24 @@ class AlertBook:
         """Resolve a detector's alerts after ``quiet`` seconds of event time without another detection."""
         outputs = []
         for mark, state in self._states.items():
-            if not state.firing or time < state.window + quiet:
-                continue
-            labels = state.data["labels"]
-            if state.data["kind"] != "detector" or (labels["model"], labels["alertname"]) != (model, detector.name):
-                continue
-            state.firing = False
-            state.sequence += 1
-            ended = {"status": "resolved", "ends_at": iso(state.window + quiet)}
-            calm = f"{labels['model_version']}: {detector.algorithm} has seen no further change of {detector.stream}"
-            data = state.data | ended | {"annotations": {"summary": calm}}
-            outputs.append(self._publish(mark, state, Transition("resolved", state.sequence), data, detector.runbook, time))
-            self._store.put(ALERT + mark.encode(), _encode(state))
+            labels = state.data.get("labels", {}) if state.firing else {}
+            named = (labels.get("model"), labels.get("alertname")) == (model, detector.name)
+            if named and state.data["kind"] == "detector":
+                outputs.extend(self._calmed(mark, state, detector, time, quiet))
         return outputs
+
+    def _calmed(self, mark: str, state: AlertState, detector: DetectorSpec, time: float, quiet: float) -> list[Output]:
+        """Resolve one detector's alert if it is due."""
+        if not state.firing or time < state.window + quiet:
+            return []
+        state.firing = False
+        state.sequence += 1
+        ended = {"status": "resolved", "ends_at": iso(state.window + quiet)}
+        version = state.data["labels"]["model_version"]
+        summary = f"{version}: {detector.algorithm} has seen no further change of {detector.stream}"
+        data = state.data | ended | {"annotations": {"summary": summary}}
+        self._store.put(ALERT + mark.encode(), _encode(state))
+        return [self._publish(mark, state, Transition("resolved", state.sequence), data, detector.runbook, time)]
 
     def _publish(
         self,
@@ -181,6 +190,12 @@ class AlertBook:
             data["annotations"]["resolution"] = transition.resolution
         state.data = data
         return Output(ALERTS, mark.encode(), cloud_event(mark, transition, data, time), headers=CONTENT_TYPE)
+
+
+def _condition(detector: DetectorSpec) -> str:
+    against = f" against {detector.against}" if detector.against is not None else ""
+    budget = f" (false alarms: {budget_text(detector.false_alarms)})" if detector.false_alarms is not None else ""
+    return f"{detector.algorithm} detects a change{against}{budget}"
 
 
 def _labels(name: str, subject: Subject) -> dict[str, str]:

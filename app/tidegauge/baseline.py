@@ -21,6 +21,7 @@ from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.schema import ABOVE, BELOW, BIN_COUNT, FIRST, MISSING, SHARES, Schema
+from tidegauge.tuning import Tuning
 
 RESULT_BINS = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
 """The schema's number for each of the event's own numbers that is binned."""
@@ -35,7 +36,7 @@ class Baseline:
     """Reference data to compare with. ``schema`` says how to count so that the comparison is exact.
 
     ``metrics`` nests as a metrics record does; ``spread`` is window length → metric path → Spread. ``parts`` are the
-    segments' own baselines, which share the schema and keep no quantile sketches.
+    segments' own baselines, which share the schema and keep no quantile sketches; ``tunings`` what detectors need of it.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Baseline:
         spread: Mapping[str, Mapping[str, Spread]] | None = None,
         source: str = "reference",
         parts: Mapping[Segment, Baseline] | None = None,
+        tunings: tuple[Tuning, ...] = (),
     ) -> None:
         self.model, self.version = model, version
         self.data, self.outcome, self.schema = data, outcome, schema
@@ -56,6 +58,7 @@ class Baseline:
         self.spread = {window: dict(paths) for window, paths in (spread or {}).items()}
         self.source = source
         self.parts = dict(parts or {})
+        self.tunings = tunings
 
     def part(self, segment: Segment) -> Baseline | None:
         """What a segment is compared with; the whole for the empty one, None for one that was not in the reference."""
@@ -97,6 +100,7 @@ class Baseline:
                 "metrics": self.metrics,
                 "spread": self.spread,
                 "profile": self._profile(),
+                "detectors": self.tunings,
                 "segments": [
                     {
                         "segment": dict(segment),
@@ -173,6 +177,7 @@ class Baseline:
                 values[CLASS_FEATURE] = frozenset(result["classes"])
             schema = Schema(held["edges_id"], quantiles, values, texts)
             baseline = cls._of(held, held, schema)
+            baseline.tunings = msgspec.convert(held.get("detectors", ()), tuple[Tuning, ...])
             baseline.parts = {tuple(of["segment"].items()): cls._of(held, of, schema) for of in held["segments"]}
             return baseline
         except (LookupError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:

@@ -26,7 +26,8 @@ class Samples(msgspec.Struct, array_like=True, frozen=True):
     """Single values for the online detectors, one stream of one version and segment.
 
     ``times`` (n) float64: event time of arrival (label ``ts`` for outcomes, prediction ``ts`` otherwise); ``ties`` (n)
-    uint32, to order equal times alike whatever the partitioning; ``values`` (n) float64. Raw little-endian arrays.
+    uint32, to order equal times alike whatever the partitioning; ``values`` (n) float64; ``hours`` (n) uint8: hour of the
+    week of the prediction. Raw little-endian arrays.
     """
 
     version: str
@@ -35,6 +36,7 @@ class Samples(msgspec.Struct, array_like=True, frozen=True):
     times: bytes
     ties: bytes
     values: bytes
+    hours: bytes
 
 
 class Delta(msgspec.Struct, array_like=True, frozen=True):

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge import delta
+from tidegauge import delta, streams
 from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
 from tidegauge.contexts import Contexts, model_of_event
 from tidegauge.delta import Delta, ProfileDelta, Samples, Segment
@@ -365,12 +365,13 @@ class JoinStage:
             if len(starts):
                 for (segment, pane), profile in zip(names, columns.group(order, starts, not breakdown), strict=True):
                     _merge_into(self._data, (model, version, segment, pane), profile)
-        streams = [s for s in {d.stream for d in spec.detectors} if s in ("score", "latency_ms")]
-        if streams:
+        wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.PREDICTIONS]
+        if wanted:
             ties = np.fromiter((zlib.crc32(e.request_id.encode()) for e in gathered.events), np.uint32, len(ts))
-            for stream in streams:
+            for stream in wanted:
                 row = columns.results.names.index(stream)
-                self._sample(model, version, spec, stream, contexts, ts, ties, columns.results.x[row])
+                values = columns.results.x[row]
+                self._sample(model, version, spec, stream, contexts, ts, ties, streams.hour_of_week(ts), values)
 
     def _flush_outcomes(self, model: str, version: str, spec: ModelSpec, rows: list[OutcomeRow]) -> None:
         columns = outcome_columns(rows, spec)
@@ -382,21 +383,15 @@ class JoinStage:
             if len(starts):
                 for (segment, pane), profile in zip(names, groups.group(order, starts), strict=True):
                     _merge_into(self._outcomes, (model, version, segment, pane), profile)
-        streams = [s for s in {d.stream for d in spec.detectors} if s in ("error", "abs_error")]
-        if streams:
+        wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.OUTCOMES]
+        if wanted:
             first = np.fromiter((row.first for row in rows), bool, len(rows))
             times = np.fromiter((row.label_ts for row in rows), np.float64, len(rows))[first]
             ties = np.fromiter((zlib.crc32(row.request_id) for row in rows), np.uint32, len(rows))[first]
-            for stream in streams:
-                if stream == "error":
-                    wrong = [
-                        np.nan if p is None or a is None else float(p != a)
-                        for p, a in zip(columns.predicted, columns.actual, strict=True)
-                    ]
-                    values = np.array(wrong)
-                else:
-                    values = np.abs(_residuals(columns.numbers, columns.score, columns.positive))
-                self._sample(model, version, spec, stream, contexts[first], times, ties, values[first])
+            hours = streams.hour_of_week(np.fromiter((row.ts for row in rows), np.float64, len(rows)))[first]
+            for stream in wanted:
+                values = streams.outcome_values(columns, stream)[first]
+                self._sample(model, version, spec, stream, contexts[first], times, ties, hours, values)
 
     def _runs(
         self, breakdown: tuple[str, ...], contexts: NDArray[np.int64], panes: NDArray[np.int64]
@@ -422,7 +417,7 @@ class JoinStage:
 
     def _sample(
         self, model: str, version: str, spec: ModelSpec, stream: str, contexts: NDArray[np.int64],
-        times: NDArray[np.float64], ties: NDArray[np.uint32], values: NDArray[np.float64],
+        times: NDArray[np.float64], ties: NDArray[np.uint32], hours: NDArray[np.uint8], values: NDArray[np.float64],
     ) -> None:  # fmt: skip
         fed = ~np.isnan(values)
         unique, inverse = np.unique(contexts, return_inverse=True)
@@ -432,7 +427,7 @@ class JoinStage:
             for segment, code in segments.items():
                 rows = fed & (codes[inverse] == code)
                 if rows.any():
-                    raw = (times[rows].tobytes(), ties[rows].tobytes(), values[rows].tobytes())
+                    raw = (times[rows].tobytes(), ties[rows].tobytes(), values[rows].tobytes(), hours[rows].tobytes())
                     self._samples.append((model, Samples(version, segment, stream, *raw)))
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
@@ -574,14 +569,6 @@ def _sampled_breakdowns(spec: ModelSpec, stream: str) -> set[tuple[str, ...]]:
             elif detector.segments:
                 wanted.update((dimension,) for dimension in detector.segments)
     return wanted
-
-
-def _residuals(
-    numbers: NDArray[np.float64] | None, score: NDArray[np.float64], positive: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    if numbers is not None and not np.isnan(numbers).all():
-        return np.asarray(numbers[0] - numbers[1])
-    return np.where(positive >= 0, score - positive, np.nan)
 
 
 def _merge_into(held: dict[Any, Any], key: Any, profile: Any) -> None:

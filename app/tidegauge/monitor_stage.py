@@ -20,7 +20,7 @@ from tidegauge import delta
 from tidegauge.alerting import AlertBook, Subject
 from tidegauge.baseline import MAX_PARTS, Baseline
 from tidegauge.delta import Delta, Segment
-from tidegauge.detectors import Detector
+from tidegauge.detectors import Detector, mark_of
 from tidegauge.errors import TidegaugeError
 from tidegauge.event_time import ModelClock, PartitionClock, Standing
 from tidegauge.playbooks import DIRECTORY
@@ -32,6 +32,8 @@ from tidegauge.samples import Waiting
 from tidegauge.settle import LabelDelays
 from tidegauge.spec import DetectorSpec, ModelSpec, duration
 from tidegauge.stage import MODELS, InputRecord, Output, Store
+from tidegauge.streams import OUTCOMES
+from tidegauge.tuning import tuning_for
 from tidegauge.verdicts import Judge
 from tidegauge.windows import Header, Windows
 
@@ -261,27 +263,36 @@ class MonitorStage:
                 if detector.stream != stream or not _covers(detector, segment):
                     continue
                 subject = Subject(model, version, segment)
-                found, feeler = self._update(subject, detector, rows["value"])
-                for place in found:
+                feeler = self._detector(subject, detector)
+                if feeler is None:
+                    self._counters["untuned_samples", model] += len(rows)
+                    continue
+                for place in feeler.update(rows["value"], rows["hour"]):
                     sample = {"value": feeler.estimation, "sample_size": len(rows)}
-                    outputs.extend(self.alerts.detection(subject, detector, float(rows["time"][place]), sample))
+                    outputs.extend(self.alerts.detection(subject, detector, float(rows["time"][place]), sample, quiet))
         for detector in spec.detectors:
-            outputs.extend(self.alerts.calm(model, detector, now, quiet))
+            # In the stream's own time, so that what is said does not depend on how far the other events have come.
+            reached = min(now, labels if detector.stream in OUTCOMES else predictions)
+            outputs.extend(self.alerts.calm(model, detector, reached, quiet))
         return outputs
 
-    def _update(self, subject: Subject, spec: DetectorSpec, values: Any) -> tuple[list[int], Detector]:
+    def _detector(self, subject: Subject, spec: DetectorSpec) -> Detector | None:
+        """The subject's detector as it stands; None where it needs what the version's baseline does not know."""
+        baseline = self._registry.baseline(subject.model, subject.version) if spec.tuned else None
+        tuning = tuning_for(spec, baseline.tunings) if baseline is not None else None
+        if spec.tuned and tuning is None:
+            return None
         key = _detector_prefix(subject.model) + _encode((subject.version, spec.name, subject.segment))
         detector = self._detectors.get(key)
-        if detector is None:
-            raw = self._store.get(key)
+        if detector is None or detector.mark != mark_of(spec, tuning):
             try:
-                detector = Detector(spec, raw)
+                detector = Detector(spec, self._store.get(key), tuning)
             except TidegaugeError:
-                # The spec has changed the algorithm under this name: what it has learned does not apply any more.
-                detector = Detector(spec)
+                # It was told to do something else under this name: what it has learned does not apply any more.
+                detector = Detector(spec, tuning=tuning)
             self._detectors[key] = detector
         self._fed.add(key)
-        return detector.update(values), detector
+        return detector
 
     # -- state ---------------------------------------------------------------------------------------------------
 

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
 import msgspec
 
 from tidegauge.alerts import MAX_REMEMBERED
+from tidegauge.calibration import KNOBS
 from tidegauge.detectors import ALGORITHMS, BINARY, Detector
 from tidegauge.detectors import algorithm as river_class
 from tidegauge.errors import SpecError
 from tidegauge.metric_names import metric_mistake, suggestion
 from tidegauge.monitors import TESTS, needs_settled
-from tidegauge.spec import Condition, DetectorSpec, MonitorSpec, Severity, Task, duration
+from tidegauge.spec import Against, Condition, DetectorSpec, MonitorSpec, Severity, Task, duration
+from tidegauge.streams import OUTCOMES, PREDICTIONS
+from tidegauge.tuning import budget_text
 from tidegauge.yaml_reader import Item, required
 
 CONDITIONS = ("above", "below", "outside", "above_baseline", "below_baseline")
 MONITOR = ("name", "metric", "window", *CONDITIONS, "severity", "runbook", "min_count", "for", "keep_firing_for",
            "critical_with_performance", "segments", "significance", "early", "settle")  # fmt: skip
-DETECTOR = ("name", "stream", "algorithm", "parameters", "severity", "segments", "runbook")
-STREAMS = ("error", "abs_error", "score", "latency_ms")
+DETECTOR = ("name", "stream", "algorithm", "parameters", "false_alarms", "against", "severity", "segments", "runbook")
+STREAMS = (*OUTCOMES, *PREDICTIONS)
 SEVERITIES = get_args(Severity)
+MOST_FALSE_ALARMS = 0.01
+_BUDGET = re.compile(r"(\d+(?:\.\d+)?) per (\d+)")
 MAX_DETECTOR_SIZE = 100_000
 """The largest whole number a detector parameter may be: a detector's memory and time grow with its window."""
 
@@ -233,6 +239,10 @@ def _detector(item: Item, around: Surroundings) -> DetectorSpec | None:
                 value = algorithm
             case "parameters":
                 value = _parameters(of, algorithm)
+            case "false_alarms":
+                value = _budget(of, algorithm)
+            case "against":
+                value = of.choice(get_args(Against))
             case "severity":
                 value = of.choice(SEVERITIES)
             case "segments":
@@ -249,6 +259,13 @@ def _detector(item: Item, around: Surroundings) -> DetectorSpec | None:
     if algorithm in BINARY and found["stream"] != "error":
         given["stream"].wrong(f"{algorithm} takes errors of 0 and 1 only; write stream: error, or another algorithm")
         return None
+    if algorithm in BINARY and "against" in found:
+        given["against"].wrong(f"{algorithm} takes errors of 0 and 1, not what is left of them; choose adwin or page_hinkley")
+        return None
+    if "false_alarms" in found and KNOBS[found["algorithm"]].parameter in found.get("parameters", {}):
+        parameter = KNOBS[found["algorithm"]].parameter
+        given["parameters"].wrong(f"{parameter} is what false_alarms calibrates; remove one of the two")
+        return None
     spec = DetectorSpec(**found)
     if "parameters" not in given or found.get("parameters") is not None:
         try:
@@ -256,6 +273,24 @@ def _detector(item: Item, around: Surroundings) -> DetectorSpec | None:
         except (SpecError, ValueError, OverflowError) as error:
             given.get("parameters", item).wrong(f"{algorithm} does not take these parameters: {error}; correct them")
     return spec
+
+
+def _budget(of: Item, algorithm: str | None) -> float | None:
+    """False alarms a value fed, from ``1 per 100000``."""
+    match = _BUDGET.fullmatch(of.source().strip()) if of.kind == "str" else None
+    if match is None or not float(match[1]) or not float(match[2]):
+        of.expected("a number of false alarms per values fed, as 1 per 100000")
+        return None
+    rate = float(match[1]) / float(match[2])
+    rarest = KNOBS[algorithm].rarest if algorithm is not None else 0.0
+    if rate > MOST_FALSE_ALARMS:
+        of.wrong(f"{of.source()} is no budget, a detector may be wrong at most {budget_text(MOST_FALSE_ALARMS)}; write fewer")
+    elif rate < rarest * (1 - 1e-9):
+        of.wrong(f"{of.source()} takes too long to simulate for {algorithm}; write at least {budget_text(rarest)}"
+                 + (", or choose adwin" if algorithm != "adwin" else ""))  # fmt: skip
+    else:
+        return rate
+    return None
 
 
 def _parameters(of: Item, algorithm: str | None) -> dict[str, Any] | None:

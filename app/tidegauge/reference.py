@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tidegauge import calibration, streams
 from tidegauge.baseline import MAX_PARTS, RESULT_BINS, Baseline, Spread, schema_of
 from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
 from tidegauge.contexts import segment_values
@@ -23,6 +24,7 @@ from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.profile.schema import SHARES, Schema
 from tidegauge.spec import ModelSpec, class_name, duration
 from tidegauge.stage import Record
+from tidegauge.tuning import Tuning, tuning_for
 
 MIN_ROWS = 50
 MIN_WINDOW_ROWS = 20
@@ -61,6 +63,7 @@ def build(spec: ModelSpec, version: str, path: Path, progress: Callable[[str], N
     baseline = Baseline(spec.model, version, data, outcome, schema)
     baseline.metrics = numbers(data, outcome, spec, baseline, None)
     baseline.spread = _spreads(events, spec, baseline, progress)
+    baseline.tunings = _tunings(events, spec, progress)
     auto = any(m.segments and m.condition.auto for m in spec.monitors or ())
     for segment, members in _by_segment(events, spec).items():
         part = Baseline(spec.model, version, *_profiles(members, spec, schema), schema)
@@ -70,6 +73,32 @@ def build(spec: ModelSpec, version: str, path: Path, progress: Callable[[str], N
         part.data.drop_sketches()
         baseline.parts[segment] = part
     return baseline
+
+
+def _tunings(events: list[ReferenceEvent], spec: ModelSpec, progress: Callable[[str], None]) -> tuple[Tuning, ...]:
+    """What the spec's detectors need to know. Two that differ in nothing but their name share it."""
+    tunings: list[Tuning] = []
+    for detector in spec.detectors:
+        if detector.tuned and tuning_for(detector, tunings) is None:
+            progress(f"calibrating detector {detector.name}")
+            tunings.append(calibration.tune(detector, _stream(events, spec, detector.stream)))
+    return tuple(tunings)
+
+
+def _stream(events: list[ReferenceEvent], spec: ModelSpec, name: str) -> calibration.Stream:
+    """The values of one stream in the order of time."""
+    values = np.zeros(0)
+    if name in streams.PREDICTIONS:
+        columns = data_columns(events, spec, None).results
+        values = columns.x[columns.names.index(name)]
+    else:
+        events = [event for event in events if event.label is not None]
+        if events:
+            values = streams.outcome_values(outcome_columns([_outcome(event, spec) for event in events], spec), name)
+    times = np.array([float(event.ts) for event in events])
+    fed = np.flatnonzero(~np.isnan(values))
+    order = fed[np.argsort(times[fed], kind="stable")]
+    return calibration.Stream(values[order], times[order], streams.hour_of_week(times[order]))
 
 
 def _by_segment(events: list[ReferenceEvent], spec: ModelSpec) -> dict[Segment, list[ReferenceEvent]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from tidegauge.baseline import Baseline
 from tidegauge.detectors import Detector
 from tidegauge.errors import BaselineError, SpecError
 from tidegauge.spec import ModelSpec
+from tidegauge.tuning import untuned
 
 
 class ModelRecord(msgspec.Struct, omit_defaults=True):
@@ -40,9 +42,7 @@ class Registry:
         else:
             try:
                 record = _decode(value)
-                _check(record.spec)
-                for raw in record.baselines.values():
-                    Baseline.from_json(bytes(raw))
+                _check(record.spec, {version: Baseline.from_json(bytes(raw)) for version, raw in record.baselines.items()})
             except (msgspec.MsgspecError, BaselineError, SpecError, RecursionError, ValueError, OverflowError) as error:
                 raise SpecError(f"the record of {model!r} in the topic models cannot be read: {error}") from error
             if record.model != model:
@@ -119,9 +119,12 @@ def _learns(spec: ModelSpec, version: str) -> bool:
     return spec.baseline_for(version).learned_from is not None
 
 
-def _check(spec: ModelSpec) -> None:
+def _check(spec: ModelSpec, baselines: Mapping[str, Baseline]) -> None:
     """Raises SpecError for what would stop a stage later on."""
     if not spec.windows or spec.pane <= 0:
         raise SpecError(f"its windows {list(spec.windows)} are not lengths of time longer than 0")
     for detector in spec.detectors:
         Detector(detector)
+        reason = untuned(spec, detector, {version: of.tunings for version, of in baselines.items()}) if detector.tuned else None
+        if reason is not None:
+            raise SpecError(f"detector {detector.name!r}: {reason}")

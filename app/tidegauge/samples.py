@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.delta import Samples, Segment
+from tidegauge.streams import OUTCOMES
 
 MAX_WAITING = 200_000
 """Values of one stream that may wait; beyond it the earliest half is fed without waiting longer."""
-LABEL_STREAMS = frozenset(("error", "abs_error"))
 
 StreamKey = tuple[str, Segment, str]
-_ROW = np.dtype([("time", np.float64), ("tie", np.uint32), ("value", np.float64)])
+_ROW = np.dtype([("time", np.float64), ("tie", np.uint32), ("value", np.float64), ("hour", np.uint8)])
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[str, Segment, str, bytes]]).decode
 
@@ -39,7 +39,7 @@ class Waiting:
         times = np.frombuffer(samples.times, np.float64)
         rows = np.empty(len(times), _ROW)
         rows["time"], rows["tie"] = times, np.frombuffer(samples.ties, np.uint32)
-        rows["value"] = np.frombuffer(samples.values, np.float64)
+        rows["value"], rows["hour"] = np.frombuffer(samples.values, np.float64), np.frombuffer(samples.hours, np.uint8)
         key = (samples.version, samples.segment, samples.stream)
         held = self._rows.get(key)
         self._rows[key] = rows if held is None else np.concatenate((held, rows))
@@ -48,7 +48,7 @@ class Waiting:
         """Take out the values that event time has passed, in the order to feed them."""
         out = []
         for key, rows in self._rows.items():
-            reached = labels if key[2] in LABEL_STREAMS else predictions
+            reached = labels if key[2] in OUTCOMES else predictions
             rows = rows[np.lexsort((rows["tie"], rows["time"]))]
             cut = int(np.searchsorted(rows["time"], reached, side="right"))
             if len(rows) - cut > MAX_WAITING:

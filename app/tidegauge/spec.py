@@ -16,6 +16,7 @@ from tidegauge.errors import SpecError
 
 Task = Literal["binary", "multiclass", "regression"]
 Severity = Literal["info", "warning", "critical"]
+Against = Literal["hour_of_day", "hour_of_week"]
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
@@ -95,15 +96,26 @@ class MonitorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class DetectorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One online change detector on one stream of single outcomes or predictions."""
+    """One online change detector on one stream of single outcomes or predictions.
+
+    ``false_alarms``: how many a value fed without change may bring (1e-5 for 1 per 100000), instead of the parameter that
+    decides it. ``against``: the baseline's cycle, whose mean is taken off each value before it is fed.
+    """
 
     name: str
     stream: Literal["error", "abs_error", "score", "latency_ms"]
     algorithm: str
     parameters: dict[str, Any] = {}
+    false_alarms: float | None = None
+    against: Against | None = None
     severity: Severity = "critical"
     segments: bool | tuple[str, ...] = False
     runbook: str | None = None
+
+    @property
+    def tuned(self) -> bool:
+        """Whether it needs what only a baseline built from reference data knows."""
+        return self.false_alarms is not None or self.against is not None
 
 
 BINS_LEARNED_FROM = 5000

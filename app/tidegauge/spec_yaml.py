@@ -13,11 +13,14 @@ from tidegauge.metric_names import names, suggestion
 from tidegauge.monitor_yaml import Surroundings
 from tidegauge.monitors import MIN_SPREAD_WINDOWS
 from tidegauge.spec import DEFAULT_WINDOWS, BaselineSpec, FeatureSpec, Lineage, ModelSpec, Task, duration
+from tidegauge.tuning import untuned
 from tidegauge.yaml_reader import Item, Problem, parse, required
 
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
          "publish_interval", "baseline", "features", "monitors", "detectors", "lineage")  # fmt: skip
 SOURCES = ("first", "previous", "file")
+NEEDS_BASELINE = ("auto ", "false_alarms ", "against ")
+"""How the messages begin of mistakes that a newly built baseline may mend."""
 
 
 def load_file(path: Path) -> ModelSpec:
@@ -30,11 +33,11 @@ def load_file(path: Path) -> ModelSpec:
 
 
 def load_to_build(path: Path) -> ModelSpec:
-    """The spec in a file whose baseline is about to be built: that it is not there yet is no mistake, nor that ``auto``
+    """The spec in a file whose baseline is about to be built: that it is not there yet is no mistake, nor that what needs it
     cannot be checked against it."""
     problems: list[Problem] = []
     spec = _read(path, problems)
-    real = [p for p in problems if not p.member.startswith("baseline") and not p.message.startswith("auto ")]
+    real = [p for p in problems if not p.member.startswith("baseline") and not p.message.startswith(NEEDS_BASELINE)]
     if real or spec is None:
         raise SpecError(_all(real or problems))
     return spec[0]
@@ -143,6 +146,8 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
         _check_previous(given["baseline"], spec)
     if spec.monitors is not None:
         _check_auto(given["monitors"], spec, held)
+    if "detectors" in given:
+        _check_tuned(given["detectors"], spec, held)
     return spec, model
 
 
@@ -315,3 +320,17 @@ def _check_auto(of: Item, spec: ModelSpec, held: Mapping[str, Baseline]) -> None
             if most < MIN_SPREAD_WINDOWS:
                 item.wrong(f"auto needs {monitor.metric} in at least {MIN_SPREAD_WINDOWS} windows of {monitor.window}; "
                            f"{source.file} has it in {most}; build it from a longer time, or write a number")  # fmt: skip
+
+
+def _check_tuned(given: Item, spec: ModelSpec, held: Mapping[str, Baseline]) -> None:
+    """Budgets of false alarms and cycles need baselines that were built for them."""
+    sources = {"": spec.baseline, **spec.baselines}
+    tunings = {version: found.tunings for version, of in sources.items() if (found := held.get(of.file or "")) is not None}
+    by_name = {detector.name: detector for detector in spec.detectors}
+    for item in given.items():
+        name = item.members().get("name") if item.kind == "map" else None
+        detector = by_name.get(name.source()) if name is not None else None
+        if detector is not None and detector.tuned:
+            reason = untuned(spec, detector, tunings)
+            if reason is not None:
+                item.wrong(reason)

@@ -28,6 +28,7 @@ COUNTERS = {
     "unmatched": ("tidegauge_unmatched", "Labels whose prediction never came to their partition", "topic"),
     "expired": ("tidegauge_expired", "Labels past the label horizon", "topic"),
     "late_windows": ("tidegauge_late_windows", "Changes to windows past their retention", "model"),
+    "untuned_samples": ("tidegauge_untuned_samples", "Values a detector was not fed, for want of a baseline's tuning", "model"),
     "dead_lettered": ("tidegauge_dead_lettered", "Records refused", "reason"),
 }
 DELAY_BUCKETS = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0)

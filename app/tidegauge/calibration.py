@@ -1,0 +1,196 @@
+"""A detector's false-alarm budget to its parameter, by simulation on the baseline's own values.
+
+Values that follow each other are alike (a storm, a night), and detectors built for independent values take that for change.
+So the values are drawn anew in blocks of days, each beginning at the phase of the week (with less data, of the day) at which
+the one before ended: a seasonal block bootstrap (Künsch 1989; Dudek et al. 2014). Then the most sensitive parameter is sought
+that raises no more alarms in the simulated stream than the budget allows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.detectors import Detector
+from tidegauge.errors import BaselineError
+from tidegauge.spec import Against, DetectorSpec
+from tidegauge.streams import HOURS
+from tidegauge.tuning import Tuning, budget_text
+
+ALLOWED_ALARMS = 10
+"""The simulated stream is so long that the budget allows this many alarms in it: the rate is met within a third."""
+MIN_VALUES = 1000
+VALUES_A_FALSE_ALARM = 20
+"""A budget may reach this many times as far as the baseline has values."""
+MIN_PERIODS = 8
+"""So many weeks (or days) must there be before blocks keep to the phase of the week (or day)."""
+BLOCKS = 20
+"""Blocks are a twentieth of the data long: long enough to carry dependence, enough of them to differ."""
+SHRINKAGE = 20.0
+"""An hour's mean counts as if it had this many more values, of the mean of its hour of the day, or of all."""
+FOLDS = 5
+CHUNK = 20_000
+
+
+class Knob(msgspec.Struct, frozen=True):
+    """The parameter that decides how often a detector alarms. ``at`` gives its value for a strength between ``weakest`` and
+    ``strongest``: the stronger, the fewer alarms. ``rarest``: the fewest alarms a value that can be simulated in a minute."""
+
+    parameter: str
+    at: Callable[[float], float]
+    weakest: float
+    strongest: float
+    rarest: float
+
+
+def _probability(strength: float) -> float:
+    return math.exp(-strength)
+
+
+KNOBS = {
+    "adwin": Knob("delta", _probability, 0.1, 690.0, 1 / 300_000),
+    "page_hinkley": Knob("threshold", float, 1e-6, 1e9, 1 / 300_000),
+    "kswin": Knob("alpha", _probability, 0.7, 690.0, 1 / 2_000),
+    "ddm": Knob("drift_threshold", float, 1.0, 1e3, 1 / 300_000),
+    "eddm": Knob("beta", lambda strength: 1.0 - strength, 1e-4, 0.9999, 1 / 300_000),
+    "hddm_a": Knob("drift_confidence", _probability, 0.1, 690.0, 1 / 100_000),
+    "hddm_w": Knob("drift_confidence", _probability, 0.1, 690.0, 1 / 100_000),
+}
+PRECISION = 1.02
+"""The search ends when the strength is known within this factor."""
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """A baseline's values (n) of one stream in the order of time, with their ``times`` (n, Unix seconds) and ``hours`` (n)
+    of the week."""
+
+    values: NDArray[np.float64]
+    times: NDArray[np.float64]
+    hours: NDArray[np.uint8]
+
+
+def tune(detector: DetectorSpec, stream: Stream) -> Tuning:
+    """What the baseline has to say to a detector. Raises BaselineError, with the reason, where it cannot."""
+    count = len(stream.values)
+    name = f"detector {detector.name!r}"
+    if not count:
+        labels = ", since they have no labels" if detector.stream in ("error", "abs_error") else ""
+        raise BaselineError(f"{name}: the reference data hold nothing of the stream {detector.stream}{labels}")
+    wanted = MIN_VALUES
+    if detector.false_alarms is not None:
+        wanted = max(wanted, round(1 / detector.false_alarms / VALUES_A_FALSE_ALARM))
+    if count < wanted:
+        raise BaselineError(
+            f"{name}: {count} values of {detector.stream} are too few, at least {wanted} are needed; "
+            "take more reference data, or a looser budget"
+        )
+    cuts, period = _units(stream)
+    cycle: tuple[float, ...] = ()
+    values = stream.values
+    if detector.against is not None:
+        if np.ptp(stream.times) < 86400.0 * (7 if detector.against == "hour_of_week" else 1):
+            raise BaselineError(f"{name}: the reference data do not span the cycle {detector.against}; take a longer time")
+        cycle = tuple(cycle_of(values, stream.hours, detector.against).tolist())
+        values = _out_of_fold(stream, cuts, detector.against)
+    tuning = Tuning(
+        detector.stream, detector.algorithm, count, detector.parameters, detector.false_alarms, detector.against, cycle
+    )
+    return tuning if detector.false_alarms is None else _calibrate(detector, tuning, values, cuts, period)
+
+
+def cycle_of(values: NDArray[np.float64], hours: NDArray[np.uint8], against: Against) -> NDArray[np.float64]:
+    """Mean of values (n) by hour of the day (24) or week (168), shrunk towards that of the hour of the day, or of all.
+
+    >>> cycle_of(np.array([0.0, 1.0] * 500), np.array([0, 1] * 500, np.uint8), "hour_of_day")[:3].round(2).tolist()
+    [0.02, 0.98, 0.5]
+    """
+    size, parent = 24, np.full(24, values.mean())
+    if against == "hour_of_week":
+        size, parent = HOURS, np.tile(cycle_of(values, hours, "hour_of_day"), 7)
+    place = hours % size
+    sums, counts = np.bincount(place, values, size), np.bincount(place, minlength=size)
+    return np.asarray((sums + SHRINKAGE * parent) / (counts + SHRINKAGE))
+
+
+def _out_of_fold(stream: Stream, cuts: NDArray[np.intp], against: Against) -> NDArray[np.float64]:
+    """Residuals (n) from cycles that the values' own days had no part in, as will be those of values to come."""
+    unit = np.searchsorted(cuts, np.arange(len(stream.values)), side="right")
+    residuals = np.empty(len(stream.values))
+    for fold in range(FOLDS):
+        own = unit % FOLDS == fold
+        cycle = cycle_of(stream.values[~own], stream.hours[~own], against)
+        residuals[own] = stream.values[own] - cycle[stream.hours[own] % len(cycle)]
+    return residuals
+
+
+def _units(stream: Stream) -> tuple[NDArray[np.intp], int]:
+    """Where each unit (a day, or a small part of data that do not span enough days) begins, and after how many the phase of
+    the cycle comes round again."""
+    days = np.floor(stream.times / 86400.0)
+    count = int(days[-1] - days[0]) + 1
+    if count >= MIN_PERIODS:
+        return np.searchsorted(days, days[0] + np.arange(count)), 7 if count >= 7 * MIN_PERIODS else 1
+    size = max(len(days) // (BLOCKS * 10), 1)
+    return np.arange(0, len(days), size), 1
+
+
+def resample(
+    values: NDArray[np.float64], cuts: NDArray[np.intp], period: int, length: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """At least ``length`` values, drawn from ``values`` in blocks of whole units, each of which begins at the phase of the
+    cycle at which the one before ended. Units begin at ``cuts``, ``period`` of them are a cycle."""
+    bounds = np.append(cuts, len(values))
+    block = max(len(cuts) // BLOCKS, 1)
+    starts = np.arange(len(cuts) - block + 1)
+    by_phase = [starts[starts % period == phase] for phase in range(period)]
+    parts, held, phase = [], 0, 0
+    while held < length:
+        start = int(rng.choice(by_phase[phase]))
+        part = values[bounds[start] : bounds[start + block]]
+        parts.append(part)
+        held += len(part)
+        phase = (start + block) % period
+    return np.concatenate(parts)
+
+
+def _calibrate(
+    detector: DetectorSpec, tuning: Tuning, values: NDArray[np.float64], cuts: NDArray[np.intp], period: int
+) -> Tuning:
+    assert detector.false_alarms is not None
+    knob = KNOBS[detector.algorithm]
+    length = math.ceil(ALLOWED_ALARMS / detector.false_alarms)
+    simulated = resample(values, cuts, period, length, np.random.default_rng(1))[:length]
+
+    def with_strength(strength: float) -> Tuning:
+        return msgspec.structs.replace(tuning, calibrated={knob.parameter: knob.at(strength)})
+
+    def alarms(strength: float) -> int:
+        # The cycle is off already: only the calibrated parameter is needed here.
+        fed = Detector(detector, tuning=msgspec.structs.replace(with_strength(strength), cycle=()))
+        count = 0
+        for start in range(0, length, CHUNK):
+            count += len(fed.update(simulated[start : start + CHUNK]))
+            if count > ALLOWED_ALARMS:
+                break
+        return count
+
+    low, high = knob.weakest, knob.strongest
+    least = found = alarms(high)
+    if least > ALLOWED_ALARMS:
+        raise BaselineError(
+            f"detector {detector.name!r}: {detector.algorithm} alarms more often than {budget_text(detector.false_alarms)} on "
+            f"the baseline's own values of {detector.stream}, however it is set; choose adwin or page_hinkley, compare against "
+            "a cycle, or allow more"
+        )
+    while high / low > PRECISION:
+        middle = math.sqrt(low * high)
+        count = alarms(middle)
+        if count > ALLOWED_ALARMS:
+            low = middle
+        else:
+            high, found = middle, count
+    return msgspec.structs.replace(with_strength(high), simulated=length, alarms=found)

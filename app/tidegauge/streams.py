@@ -1,0 +1,40 @@
+"""The streams of single values that online detectors are fed, and the hour of the week each value belongs to."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.profile.outcome import OutcomeColumns
+
+OUTCOMES = ("error", "abs_error")
+"""Streams that need labels."""
+PREDICTIONS = ("score", "latency_ms")
+"""Streams that do not."""
+HOURS = 168
+"""Hours of a week; the Unix epoch began on a Thursday at hour 0, UTC."""
+
+
+def outcome_values(columns: OutcomeColumns, stream: str) -> NDArray[np.float64]:
+    """Values (n) of ``error`` (0 or 1: the class is wrong) or ``abs_error`` (of the number, or of the score as an estimate
+    of a binary outcome); NaN where there is none."""
+    if stream == "error":
+        wrong = [
+            np.nan if p is None or a is None else float(p != a)
+            for p, a in zip(columns.predicted, columns.actual, strict=True)
+        ]  # fmt: skip
+        return np.array(wrong)
+    numbers = columns.numbers
+    if numbers is not None and not np.isnan(numbers).all():
+        return np.asarray(np.abs(numbers[0] - numbers[1]))
+    return np.where(columns.positive >= 0, np.abs(columns.score - columns.positive), np.nan)
+
+
+def hour_of_week(times: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The hour of the week (0 to 167, in UTC, from Thursday 0 h) of each moment (n, Unix seconds); its remainder by 24 is
+    the hour of the day.
+
+    >>> hour_of_week(np.array([0.0, 3600.0 * 25, 604800.0])).tolist()
+    [0, 25, 0]
+    """
+    return np.asarray(times // 3600 % HOURS, np.uint8)
