@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from scipy.signal import lfilter
 
 from driver import Pipeline
@@ -169,6 +170,13 @@ def test_reference_data_without_labels(directory: Path, tmp_path: Path) -> None:
     file = reference_file(tmp_path / "reference.jsonl", wrong(np.random.default_rng(6), 2), labels=False)
     with pytest.raises(BaselineError, match="they have no labels"):
         build(load_to_build(directory / "m.yaml"), "m:1", file)
+
+
+def test_a_built_baseline_is_as_its_schema_says(directory: Path) -> None:
+    schema = json.loads((Path(__file__).parents[1] / "schemas" / "baseline.schema.json").read_text())
+    held = json.loads((directory / "b.json").read_bytes())
+    assert held["detectors"][0]["calibrated"]["delta"] > 0
+    assert list(Draft202012Validator(schema).iter_errors(held)) == []
 
 
 def events(stream: Stream) -> tuple[list[bytes], list[bytes]]:
