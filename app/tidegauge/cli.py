@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tidegauge
+from tidegauge import cli_console
 from tidegauge.cli_options import Help, command, kafka, option, stream_settings
-from tidegauge.errors import TidegaugeError, TopicError
+from tidegauge.errors import AccessError, TidegaugeError, TopicError
 from tidegauge.playbooks import DIRECTORY
 
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             logs.set_up_for_people()
         return int(options.run(options))
-    except TopicError as error:
+    except (AccessError, TopicError) as error:
         print(f"tidegauge: {error}", file=sys.stderr)
         return 2
     except TidegaugeError as error:
@@ -109,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     option(replay, "--labels", Path, None, "JSONL of label events")
     option(replay, "--output", Path, None, "directory for metrics, alerts and dead letters", required=True)
     option(replay, "--order", str, "ts", "ts, or file: predictions as they stand, then labels", choices=("ts", "file"))
+
+    cli_console.add(commands)
 
     alerts = command(commands, "alerts", _alerts, "reads the alert topic, for people")
     kafka(alerts)

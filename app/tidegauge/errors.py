@@ -5,6 +5,7 @@
     ├── BaselineError    reference data or a baseline that cannot be used
     ├── EventError       an event that goes to the dead letters; carries one of the documented reasons
     ├── BrokerError      the laptop broker could not be had, started or stopped
+    ├── AccessError      the console refuses to be reached in this way
     └── StreamError      the Kafka side refuses to go on
         ├── TopicError   topics that do not fit each other
         └── FencedError  another worker owns this task now
@@ -37,6 +38,10 @@ class EventError(TidegaugeError):
 
 class BrokerError(TidegaugeError):
     """The laptop broker could not be had, started or stopped."""
+
+
+class AccessError(TidegaugeError):
+    """The console refuses to start: who may reach it is not settled."""
 
 
 class StreamError(TidegaugeError):

@@ -11,16 +11,14 @@ from typing import Any
 import faust
 from aiokafka.admin import AIOKafkaAdminClient
 
-from tidegauge.stage import LABELS, PREDICTIONS, PROFILES
 from tidegauge.stream import transport
-from tidegauge.stream.settings import Settings, client_security
+from tidegauge.stream.settings import INPUTS, Settings, client_security
 from tidegauge.stream.task import StageFactory, Task
 
 log = logging.getLogger(__name__)
 TICK = 0.05
 MONITOR_INTERVAL = 0.1
 """Seconds between two checkpoints of a monitor task: alerts are its output, so it does not wait for a full interval."""
-INPUTS = {"join": (PREDICTIONS, LABELS), "monitor": (PROFILES,)}
 RESTORING_AT_ONCE = 2
 
 

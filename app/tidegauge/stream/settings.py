@@ -10,13 +10,16 @@ from typing import Any
 import msgspec
 
 from tidegauge.errors import StreamError
+from tidegauge.operations import AUDIT, OPERATIONS
 from tidegauge.playbooks import DIRECTORY
 from tidegauge.stage import ALERTS, DEAD_LETTERS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 
 JOIN_CHANGELOG, MONITOR_CHANGELOG = "tidegauge-join-changelog", "tidegauge-monitor-changelog"
 CHANGELOGS = {"join": JOIN_CHANGELOG, "monitor": MONITOR_CHANGELOG}
+INPUTS = {"join": (PREDICTIONS, LABELS), "monitor": (PROFILES,)}
+"""What each stage reads."""
 TOPICS = (PREDICTIONS, LABELS, MODELS, ALERTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG)
-INTERNAL = frozenset((PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG))
+INTERNAL = frozenset((PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, OPERATIONS, AUDIT))
 MAX_MESSAGE_BYTES = 32 << 20
 
 

@@ -47,13 +47,14 @@ async def ensure(admin: AIOKafkaAdminClient, settings: Settings, label_horizon: 
         if name not in counts:
             wanted.append(NewTopic(name, count, settings.replication, topic_configs=_CONFIGS.get(logical, {})))
     if wanted:
-        await _create(admin, wanted)
+        await create(admin, wanted)
     _check_changelogs(settings, sizes)
     await _warn_of_retention(admin, settings, label_horizon)
     return sizes
 
 
-async def _create(admin: AIOKafkaAdminClient, wanted: list[NewTopic]) -> None:
+async def create(admin: AIOKafkaAdminClient, wanted: list[NewTopic]) -> None:
+    """Create topics; one that has come to be meanwhile is fine. Raises TopicError."""
     answer = await admin.create_topics(wanted)
     for name, code, *message in answer.topic_errors:
         if code and code != TopicAlreadyExistsError.errno:

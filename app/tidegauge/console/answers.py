@@ -1,0 +1,189 @@
+"""What the API says, as plain data: each function answers one question from the view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from tidegauge.baseline import RESULT_BINS, Baseline
+from tidegauge.columns import CLASS_FEATURE
+from tidegauge.console import health
+from tidegauge.console.playbooks import playbook
+from tidegauge.console.view import View
+from tidegauge.console.windows import Series, between
+from tidegauge.metrics.record import iso
+
+WINDOWS_AT_ONCE = 5000
+
+
+def models(view: View, now: float) -> dict[str, Any]:
+    return {"models": [health.summary(view, model, now) for model in view.models()]}
+
+
+def model(view: View, name: str, now: float) -> dict[str, Any] | None:
+    """A model's spec, versions, segments, monitors and lineage; None for one nobody has heard of."""
+    if name not in view.models():
+        return None
+    spec = view.registry.spec(name)
+    versions: dict[str, dict[str, Any]] = {}
+    for series in health.whole(view, name):
+        starts = series.starts()
+        held = {"window": series.name.window, "windows": len(starts), "first": starts[0], "last": starts[-1]}
+        versions.setdefault(series.name.version, {"model_version": series.name.version, "windows": []})["windows"].append(held)
+    segments = {s.segment: s.name.segment for s in view.windows.series(name) if s.segment and s.raw}
+    return health.summary(view, name, now) | {
+        "spec": msgspec.to_builtins(spec),
+        "monitors": [msgspec.to_builtins(monitor) for monitor in health.monitors_of(view, name)],
+        "default_monitors": spec.monitors is None,
+        "lineage": msgspec.to_builtins(spec.lineage),
+        "version_details": list(versions.values()),
+        "segments": [{"name": segment, "segment": pairs} for segment, pairs in sorted(segments.items())],
+        "baselines": [_baseline(view, name, version) for version in view.registry.baseline_versions(name)],
+    }
+
+
+def _baseline(view: View, name: str, version: str) -> dict[str, Any]:
+    baseline = view.registry.baseline(name, version)
+    if baseline is None:
+        return {"model_version": version}
+    return {
+        "model_version": version or "all others",
+        "source": baseline.source,
+        "predictions": baseline.data.predictions,
+        "labels": baseline.outcome.labels,
+        "metrics": {part: of for part, of in baseline.metrics.items() if part not in ("data", "prediction")},
+    }
+
+
+def windows(
+    series: Series, since: str, until: str, members: Iterable[str] = (), limit: int = WINDOWS_AT_ONCE
+) -> bytes:  # fmt: skip
+    """The metrics records as they stand, oldest first, the newest ``limit`` of them; with ``members`` only those members, and
+    what tells the window, of each."""
+    starts = list(between(series, since, until))
+    chosen = starts[-limit:] if limit else []
+    raws: list[bytes] = [series.raw[start] for start in chosen]
+    if members:
+        kept = {"window_start", "window_end", "revision", "closed", "settled", "predictions", "labels", "coverage", *members}
+        raws = [
+            msgspec.json.encode({name: of for name, of in msgspec.json.decode(raw).items() if name in kept}) for raw in raws
+        ]
+    return b'{"records":[%s],"left_off":%d}' % (b",".join(raws), len(starts) - len(chosen))
+
+
+def restatements(series: Series, since: str, until: str) -> dict[str, Any]:
+    """Windows that have more than one revision, each with all that are remembered."""
+    moved = []
+    for start in between(series, since, until):
+        if start in series.earlier:
+            moved.append({"window_start": start, "revisions": msgspec.to_builtins(series.revisions(start))})
+    return {"windows": moved}
+
+
+def distributions(view: View, name: str, version: str) -> dict[str, Any]:
+    """The baseline's counts of each feature, and of the score, in the bins that ``bin_counts`` of a record counts in."""
+    baseline = view.registry.baseline(name, version)
+    if baseline is None:
+        return {"model_version": version, "features": {}}
+    block, features = baseline.data.features, {}
+    for feature, bins in baseline.schema.bins.items():
+        row = block.index(feature)
+        if feature[0] != "\x00" and row is not None and block.bins is not None:
+            features[feature] = _number(bins.edges.tolist(), block.bins[row].tolist())
+    for feature, values in baseline.schema.values.items():
+        summary = baseline.data.categories.get(feature)
+        if feature[0] != "\x00" and summary is not None:
+            features[feature] = _category(summary, sorted(values))
+    said = {"model_version": version, "source": baseline.source, "edges_id": baseline.schema.id, "features": features}
+    prediction = _prediction(baseline)
+    return said | ({"prediction": prediction} if prediction else {})
+
+
+def _prediction(baseline: Baseline) -> dict[str, Any] | None:
+    results = baseline.data.results
+    for name, source in RESULT_BINS.items():
+        row = results.index(source)
+        if name in baseline.schema.bins and row is not None and results.bins is not None and results.count[row]:
+            return _number(baseline.schema.bins[name].edges.tolist(), results.bins[row].tolist())
+    values = baseline.schema.values.get(CLASS_FEATURE)
+    return _category(baseline.data.result_class, sorted(values)) if values else None
+
+
+def _number(edges: list[float], counts: list[int]) -> dict[str, Any]:
+    return {"type": "number", "edges": edges, "counts": counts}
+
+
+def _category(summary: Any, values: list[str]) -> dict[str, Any]:
+    known = [summary.counts.get(value, 0) for value in values]
+    return {"type": "category", "values": values, "counts": [*known, summary.count - sum(known), summary.missing]}
+
+
+def alerts(view: View, now: float, wanted: Mapping[str, str]) -> dict[str, Any]:
+    """The newest event of each alert, the latest change first; ``wanted``: ``status``, ``model``, ``severity``."""
+    said = []
+    for event in view.alerts.all():
+        data = event["data"]
+        has = {"status": data["status"], "severity": data["severity"], "model": data["labels"]["model"]}
+        if all(has.get(name) == value for name, value in wanted.items() if value):
+            said.append({"event": event, "concern": health.concern_of(data["metric"]), **health.attention(view, data, now)})
+    return {"alerts": said}
+
+
+def alert(view: View, fingerprint: str, now: float) -> dict[str, Any] | None:
+    """An alert's life, evidence and playbook; None for one that is not known."""
+    events = view.alerts.transitions(fingerprint)
+    if not events:
+        return None
+    data = events[-1]["data"]
+    said = {"event": events[-1], "transitions": events, "concern": health.concern_of(data["metric"])}
+    said |= health.attention(view, data, now)
+    page = playbook(data["annotations"].get("runbook_url", ""))
+    return said | ({"playbook": page} if page else {})
+
+
+def stream(view: View) -> dict[str, Any]:
+    """Lag, throughput, watermarks, dead letters with samples, and what the console itself holds."""
+    progress, letters, windows = view.progress, view.letters, view.windows
+    return {
+        "reachable": progress.reachable,
+        "partitions": [msgspec.to_builtins(place) | {"lag": place.lag} for place in progress.places],
+        "samples": [msgspec.to_builtins(sample) | {"at": iso(sample.at)} for sample in progress.samples],
+        "watermarks": [
+            {"model": said["model"]} | {name: iso(said[name]) for name in ("watermark", "prediction", "label") if said[name]}
+            for said in progress.watermarks()
+        ],
+        "tasks": [
+            {"partition": partition, "heard": iso(task.now), "idle": task.idle}
+            for partition, task in sorted(progress.tasks.items())
+        ],
+        "dead_letters": [
+            {
+                "reason": reason,
+                "count": count,
+                "samples": [msgspec.to_builtins(s) | {"at": iso(s.at)} for s in letters.samples(reason)],
+            }
+            for reason, count in letters.counts.most_common()
+        ],
+        "console": {
+            "records": windows.records, "windows": windows.windows, "bytes": windows.size, "budget_bytes": windows.budget,
+            "dropped": windows.dropped + view.alerts.dropped,
+            "unreadable": windows.unreadable + view.alerts.unreadable + view.operations.unreadable,
+            "problems": view.problems,
+        },
+    }  # fmt: skip
+
+
+def silences(view: View, now: float) -> dict[str, Any]:
+    """Silences that have not ended, the one that ends first before the others."""
+    held = sorted((s for s in view.operations.silences.values() if now < s.ends_at), key=lambda s: s.ends_at)
+    return {
+        "silences": [
+            {
+                "id": s.id, "matchers": s.matchers, "starts_at": iso(s.starts_at), "ends_at": iso(s.ends_at), "by": s.by,
+                "at": iso(s.at), "comment": s.comment, "active": s.starts_at <= now,
+            }
+            for s in held
+        ]
+    }  # fmt: skip

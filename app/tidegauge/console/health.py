@@ -1,0 +1,109 @@
+"""One line on each model: its four concerns, what is firing, coverage, label delay and the last event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidegauge.console.view import View
+from tidegauge.console.windows import Series
+from tidegauge.default_monitors import default_monitors
+from tidegauge.metrics.record import iso
+from tidegauge.spec import MonitorSpec, duration
+
+CONCERNS = ("data", "model", "system", "business")
+_CONCERN_OF = {
+    "data": "data", "prediction": "data", "missing_features": "data",
+    "performance": "model", "estimated": "model", "fairness": "model", "attributions": "model", "calibration": "model",
+    "label_feed": "model", "coverage": "model", "labels": "model", "label_delay_seconds": "model",
+    "error": "model", "abs_error": "model", "score": "data", "latency_ms": "system",
+    "system": "system", "predictions": "system", "business": "business",
+}  # fmt: skip
+_RANK = {"info": 1, "warning": 2, "critical": 3}
+
+
+def concern_of(metric: str) -> str:
+    """Which of the four concerns a metric path, or a detector's stream, is about.
+
+    >>> concern_of("data.features.age.psi"), concern_of("label_feed.coverage_gap"), concern_of("business.converted.mean")
+    ('data', 'model', 'business')
+    """
+    return _CONCERN_OF.get(metric.split(".", 1)[0], "model")
+
+
+def monitors_of(view: View, model: str) -> tuple[MonitorSpec, ...]:
+    """The monitors that watch a model: those of its spec, or the default ones."""
+    spec = view.registry.spec(model)
+    return spec.monitors if spec.monitors is not None else default_monitors(spec, None)
+
+
+def health(view: View, model: str, now: float) -> dict[str, dict[str, Any]]:
+    """Of each concern a ``state``: the severest firing alert's severity; ``ok`` where something watches and nothing fires;
+    ``unwatched`` where no monitor looks. ``firing`` counts alerts, ``quiet`` those of them acknowledged or silenced."""
+    spec = view.registry.spec(model)
+    watched = {concern_of(monitor.metric) for monitor in monitors_of(view, model)}
+    watched |= {concern_of(detector.stream) for detector in spec.detectors}
+    said: dict[str, dict[str, Any]] = {
+        concern: {"state": "ok" if concern in watched else "unwatched", "firing": 0, "quiet": 0} for concern in CONCERNS
+    }
+    for event in view.alerts.firing():
+        data = event["data"]
+        if data["labels"]["model"] != model:
+            continue
+        of = said[concern_of(data["metric"])]
+        of["firing"] += 1
+        of["quiet"] += bool(attention(view, data, now))
+        if _RANK.get(data["severity"], 2) > _RANK.get(of["state"], 0):
+            of["state"] = data["severity"]
+    return said
+
+
+def attention(view: View, data: dict[str, Any], now: float) -> dict[str, Any]:
+    """Who has acknowledged an alert (its ``data``), and which silence covers it."""
+    said: dict[str, Any] = {}
+    acknowledged = view.operations.acknowledged(data["fingerprint"], data["starts_at"])
+    if acknowledged is not None:
+        said["acknowledged"] = {"by": acknowledged.by, "at": iso(acknowledged.at), "comment": acknowledged.comment}
+    silence = view.operations.silenced(data["labels"], now)
+    if silence is not None:
+        said["silenced"] = {"id": silence.id, "by": silence.by, "until": iso(silence.ends_at), "comment": silence.comment}
+    return said
+
+
+def whole(view: View, model: str) -> list[Series]:
+    """The series of whole versions, the one with the newest window first, shorter windows before longer ones."""
+    series = [s for s in view.windows.series(model) if not s.segment and s.raw]
+    newest = {id(s): max(s.raw) for s in series}
+    return sorted(series, key=lambda s: (newest[id(s)], -duration(s.name.window), len(s.raw)), reverse=True)
+
+
+def summary(view: View, model: str, now: float) -> dict[str, Any]:
+    """What the page of all models says of one."""
+    spec = view.registry.spec(model)
+    said: dict[str, Any] = {"model": model, "task": spec.task, "specified": view.registry.known(model)}
+    if model in view.problems:
+        said["problem"] = view.problems[model]
+    series = whole(view, model)
+    said["versions"] = list(dict.fromkeys(s.name.version for s in series))
+    said["health"] = health(view, model, now)
+    firing = [event["data"] for event in view.alerts.firing() if event["data"]["labels"]["model"] == model]
+    said["firing"] = {severity: sum(d["severity"] == severity for d in firing) for severity in ("critical", "warning", "info")}
+    prediction, label = view.progress.last_event(model)
+    if prediction is not None:
+        said["last_event"] = iso(prediction)
+    if label is not None:
+        said["last_label"] = iso(label)
+    if series:
+        said["newest"] = newest(series)
+    return said
+
+
+def newest(series: list[Series]) -> dict[str, Any]:
+    """The newest window of the longest length of the version that leads, in short."""
+    leading = series[0].name.version
+    longest = max((s for s in series if s.name.version == leading), key=lambda s: duration(s.name.window))
+    record = longest.newest() or {}
+    members = (
+        "model_version", "window", "window_start", "window_end", "revision", "closed", "settled", "predictions", "labels",
+        "coverage", "expected_coverage", "label_delay_seconds", "performance",
+    )  # fmt: skip
+    return {member: record[member] for member in members if member in record}

@@ -1,0 +1,119 @@
+"""How the stream is doing: lag and throughput of the workers' group, and how far event time has come."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+SAMPLES_KEPT = 720
+"""Measurements of lag and throughput kept: an hour at one every five seconds."""
+MODELS_KEPT = 10_000
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One partition of an input topic of a stage, as the workers' group stands in it."""
+
+    stage: str
+    topic: str
+    partition: int
+    committed: int
+    end: int
+
+    @property
+    def lag(self) -> int:
+        return max(self.end - self.committed, 0)
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One measurement: wall clock, records not yet processed by stage, and records written and processed a second."""
+
+    at: float
+    lag: dict[str, int]
+    written_per_second: float | None
+    processed_per_second: float | None
+
+
+class _DeltaHead(msgspec.Struct, array_like=True, frozen=True):
+    """The first members of a ``delta.Delta``: the rest, profiles and samples, is not decoded."""
+
+    partition: int
+    model: str
+    now: float
+    idle: bool
+    watermark: float = 0.0
+    label_watermark: float = 0.0
+
+
+_head = msgspec.msgpack.Decoder(_DeltaHead).decode
+
+
+class Standing(msgspec.Struct):
+    """What a join task last said of itself: wall clock, and whether its input is exhausted."""
+
+    now: float = 0.0
+    idle: bool = False
+
+
+class Progress:
+    """Takes in measurements of the group and what the join tasks say in the internal topic ``tidegauge-profiles``."""
+
+    def __init__(self) -> None:
+        self.places: list[Place] = []
+        self.samples: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
+        self.tasks: dict[int, Standing] = {}
+        self.reachable = True
+        self._seen: dict[str, dict[int, tuple[float, float]]] = {}
+
+    def measured(self, at: float, places: Sequence[Place]) -> None:
+        """Take in how the group stands at wall clock ``at``. Rates are those of the join stage, whose input the events are."""
+        written = processed = None
+        if self.samples and at > self.samples[-1].at and self.places:
+            before = {(place.topic, place.partition): place for place in self.places}
+            pairs = [(before.get((p.topic, p.partition)), p) for p in places if p.stage == "join"]
+            span = at - self.samples[-1].at
+            written = sum(max(new.end - old.end, 0) for old, new in pairs if old is not None) / span
+            processed = sum(max(new.committed - old.committed, 0) for old, new in pairs if old is not None) / span
+        lag: dict[str, int] = {}
+        for place in places:
+            lag[place.stage] = lag.get(place.stage, 0) + place.lag
+        self.places = sorted(places, key=lambda p: (p.stage, p.topic, p.partition))
+        self.samples.append(Sample(at, lag, written, processed))
+
+    def take(self, value: bytes | None) -> str | None:
+        """Take in one message of a join task; the model it is about, None for a heartbeat."""
+        try:
+            head = _head(value or b"")
+        except msgspec.MsgspecError:
+            return None
+        standing = self.tasks.setdefault(head.partition, Standing())
+        standing.now, standing.idle = max(standing.now, head.now), head.idle
+        if not head.model or (head.model not in self._seen and len(self._seen) >= MODELS_KEPT):
+            return None
+        seen = self._seen.setdefault(head.model, {})
+        predicted, labelled = seen.get(head.partition, (0.0, 0.0))
+        seen[head.partition] = (max(predicted, head.watermark), max(labelled, head.label_watermark))
+        return head.model
+
+    def last_event(self, model: str) -> tuple[float | None, float | None]:
+        """Largest ``ts`` of the model's predictions and of its labels, as far as the join tasks have told."""
+        pairs = self._seen.get(model, {}).values()
+        newest = [max((pair[which] for pair in pairs), default=0.0) for which in (0, 1)]
+        return newest[0] or None, newest[1] or None
+
+    def watermark(self, model: str) -> float | None:
+        """Event time of the model's predictions: the minimum over the join tasks that are not idle (all, if all are)."""
+        told = self._seen.get(model, {})
+        busy = [w for p, (w, _) in told.items() if w and not self.tasks[p].idle]
+        times = busy or [w for w, _ in told.values() if w]
+        return min(times) if busy else max(times, default=None)
+
+    def watermarks(self) -> list[dict[str, Any]]:
+        """Of each model: watermark and the newest prediction and label, Unix seconds."""
+        said = []
+        for model in sorted(self._seen):
+            prediction, label = self.last_event(model)
+            said.append({"model": model, "watermark": self.watermark(model), "prediction": prediction, "label": label})
+        return said

@@ -1,0 +1,110 @@
+"""`tidegauge console`: follows the topics, or reads a replay's files, and serves them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from tidegauge.console import replayed
+from tidegauge.console.access import Access
+from tidegauge.console.audit import Audit
+from tidegauge.console.server import Server
+from tidegauge.console.view import View
+from tidegauge.operations import OPERATIONS
+from tidegauge.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
+from tidegauge.stream.following import Follower, Group, OperationsLog
+from tidegauge.stream.settings import Settings
+
+log = logging.getLogger(__name__)
+MEASURE_EVERY = 5.0
+FOLLOWED = {MODELS: None, METRICS: None, ALERTS: None, DEAD_LETTERS: None, OPERATIONS: None, PROFILES: 200}
+"""Topics, and how much of their end is enough: the join tasks' standing is in their last words."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """Where to listen, what for, and where the audit's lines go (None: standard output)."""
+
+    host: str
+    port: int
+    access: Access
+    audit_file: Path | None = None
+    tls: ssl.SSLContext | None = None
+    memory: int = 512 << 20
+    replay: Path | None = None
+    models: Path | None = None
+
+
+def run(settings: Settings, options: Options) -> int:
+    """Until SIGTERM or SIGINT. The exit status."""
+    if options.audit_file is None:
+        return asyncio.run(_run(settings, options, sys.stdout.buffer))
+    with options.audit_file.open("ab") as lines:
+        return asyncio.run(_run(settings, options, lines))
+
+
+async def _run(settings: Settings, options: Options, lines: IO[bytes]) -> int:
+    view = View(options.memory)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if options.replay is not None:
+        replayed.read(view, options.replay, options.models)
+        return await _serve(options, Server(view, options.access, Audit(lines, None), None), stop)
+    operations, group = OperationsLog(settings), Group(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        for part in (operations, group):
+            await part.start()
+            stack.push_async_callback(part.stop)
+        follower = Follower(settings, FOLLOWED, view.take)
+        server = Server(view, options.access, Audit(lines, operations.write), operations.write)
+        jobs = [asyncio.create_task(job) for job in (follower.run(), _measure(view, group), _say_ready(follower))]
+        for job in jobs:
+            job.add_done_callback(lambda done: stop.set() if not done.cancelled() and done.exception() else None)
+        try:
+            return await _serve(options, server, stop)
+        finally:
+            for job in jobs:
+                job.cancel()
+            for ended in await asyncio.gather(*jobs, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    raise ended
+
+
+async def _serve(options: Options, server: Server, stop: asyncio.Event) -> int:
+    port = await server.start(options.host, options.port, options.tls)
+    scheme = "http" if options.tls is None else "https"
+    shown = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"console at {scheme}://{shown}:{port}/", file=sys.stderr, flush=True)
+    live = asyncio.create_task(server.live.run())
+    await stop.wait()
+    live.cancel()
+    await asyncio.gather(live, return_exceptions=True)
+    await server.stop()
+    return 0
+
+
+async def _say_ready(follower: Follower) -> None:
+    began = time.monotonic()
+    await follower.ready.wait()
+    log.info("read %d records in %.1f s", follower.read, time.monotonic() - began)
+
+
+async def _measure(view: View, group: Group) -> None:
+    while True:
+        try:
+            view.progress.measured(time.time(), await group.places())
+            view.progress.reachable = True
+        except Exception as error:
+            view.progress.reachable = False
+            log.warning("the workers' group cannot be measured: %r", error)
+        view.measured()
+        await asyncio.sleep(MEASURE_EVERY)

@@ -1,0 +1,80 @@
+"""The console's web server: API, pages, live updates, on top of a view."""
+
+from __future__ import annotations
+
+import mimetypes
+import ssl
+from importlib import resources
+from typing import Any
+
+from aiohttp import web
+
+from tidegauge.console import api, guard
+from tidegauge.console.access import Access
+from tidegauge.console.audit import Audit, Write
+from tidegauge.console.guard import problem
+from tidegauge.console.live import Live
+from tidegauge.console.view import View
+
+
+class Server:
+    """Serves ``view``. ``write`` writes a topic's record, None where nothing can be changed."""
+
+    def __init__(self, view: View, access: Access, audit: Audit, write: Write | None) -> None:
+        self.live = Live(view)
+        self.app = web.Application(
+            middlewares=[guard.security_headers, guard.checks], client_max_size=guard.MAX_BODY
+        )  # fmt: skip
+        self.app[api.VIEW], self.app[api.WRITE] = view, write
+        self.app[guard.ACCESS], self.app[guard.AUDITING] = access, audit
+        self.app.add_routes(api.routes)
+        self.app.router.add_get("/api/v1/events", self.live.watch)
+        self.app.router.add_get("/healthz", _alive)
+        for path, handler in _pages().items():
+            self.app.router.add_get(path, handler)
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listen; the port (the one the system chose if ``port`` is 0)."""
+        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=2.0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        self.live.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+
+@guard.open_to_all
+async def _alive(request: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+def _pages() -> dict[str, Any]:
+    """The pages' files by path, all of them read at the start: nothing else on disk can be asked for."""
+    return {path: _file(name, body) for path, name, body in _files(resources.files("tidegauge.console") / "static", "/")}
+
+
+def _files(directory: Any, path: str) -> Any:
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            yield from _files(entry, f"{path}{entry.name}/")
+        else:
+            yield "/" if path + entry.name == "/index.html" else path + entry.name, entry.name, entry.read_bytes()
+
+
+def _file(name: str, body: bytes) -> guard.Handler:
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    kind = "text/javascript" if name.endswith(".js") else kind
+
+    @guard.open_to_all
+    async def serve(request: web.Request) -> web.StreamResponse:
+        if request.query_string and name == "index.html":
+            # A token in an address would end up in histories and logs.
+            return problem(400, "the console's addresses have no query; sign in on the page")
+        charset = "utf-8" if kind.startswith("text/") else None
+        return web.Response(body=body, content_type=kind, charset=charset, headers={"Cache-Control": "no-cache"})
+
+    return serve

@@ -1,0 +1,179 @@
+// Plots over time and of distributions, drawn by uPlot. Each has its numbers as a table below, for those who cannot or do not want to see it.
+
+import { h } from "./dom.js";
+import { localTime, none, number, utcTime } from "./format.js";
+
+const drawn = new Set();
+const COLORS = ["--line-1", "--line-2", "--line-3", "--line-4"];
+const DASHES = [undefined, [8, 4], [2, 3], [10, 3, 2, 3]];
+const HEIGHT = 190;
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** After a change of colours. */
+export function redrawCharts() {
+  for (const plot of drawn) plot.redraw(false, true);
+}
+
+const watching = new ResizeObserver((entries) => {
+  for (const { target, contentRect } of entries) {
+    const width = Math.floor(contentRect.width);
+    if (!target.isConnected) forget(target);
+    else if (width > 0 && !target.plot) make(target, width);
+    else if (width > 0 && target.plot.width !== width) target.plot.setSize({ width, height: target.plot.height });
+  }
+});
+
+function make(host, width) {
+  host.plot = new window.uPlot({ ...host.options, width }, host.data, host);
+  drawn.add(host.plot);
+}
+
+function forget(host) {
+  watching.unobserve(host);
+  if (host.plot) {
+    drawn.delete(host.plot);
+    host.plot.destroy();
+  }
+}
+
+const axis = (more = {}) => ({
+  stroke: () => css("--dim"), grid: { stroke: () => css("--grid"), width: 1 }, ticks: { stroke: () => css("--grid"), width: 1 },
+  font: "12px system-ui, sans-serif", ...more,
+});
+
+/**
+ * Values over time. `times`: RFC 3339, ascending. `series`: {name, values, dashed, hollow, bars, low, high}: `hollow` draws only rings,
+ * `low` and `high` a band around the line. `limits`: {name, value} as level lines. `pick(index)` is called with a clicked window.
+ */
+export function timeChart({ id, label, times, series, limits = [], format = number, pick, chosen = -1, height = HEIGHT, includeZero = false }) {
+  if (!times.length) return h("p", { class: "empty" }, "No windows in this range.");
+  const x = times.map((time) => Date.parse(time) / 1000);
+  const data = [x];
+  const shown = [{ label: "Window from", value: (plot, at) => (at === null ? none : `${localTime(at * 1000)} (${utcTime(at * 1000)})`) }];
+  const bands = [];
+  let line = 0;
+  for (const one of series) {
+    const hue = one.hollow ? line - 1 : line;
+    const stroke = () => css(COLORS[Math.max(hue, 0) % COLORS.length]);
+    if (one.low) {
+      const place = data.length;
+      for (const [edge, name] of [[one.high, "upper"], [one.low, "lower"]]) {
+        data.push(edge);
+        shown.push({ label: `${one.name}, ${name}`, stroke: "transparent", value: (plot, of) => text(of, format), points: { show: false } });
+      }
+      bands.push({ series: [place, place + 1], fill: () => `color-mix(in srgb, ${stroke()} 18%, transparent)` });
+    }
+    data.push(one.values);
+    shown.push({
+      label: one.name, stroke, width: one.hollow ? 1.5 : 2, value: (plot, of) => text(of, format),
+      dash: one.dashed ? [6, 4] : DASHES[hue % DASHES.length],
+      paths: one.hollow ? () => null : one.bars ? window.uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
+      fill: one.bars ? () => `color-mix(in srgb, ${stroke()} 35%, transparent)` : undefined,
+      points: one.hollow ? { show: true, size: 8, fill: () => css("--surface"), stroke } : { show: !one.bars && times.length <= 60, size: 4, fill: stroke },
+    });
+    if (!one.hollow) line += 1;
+  }
+  for (const limit of limits) {
+    data.push(x.map(() => limit.value));
+    shown.push({ label: limit.name, stroke: () => css("--critical"), width: 1.5, dash: [3, 3], points: { show: false }, value: (plot, of) => text(of, format) });
+  }
+  const options = {
+    height, series: shown, bands,
+    axes: [axis(), axis({ size: 58, values: (plot, ticks) => ticks.map((tick) => format(tick)) })],
+    scales: { y: { range: (plot, low, high) => range(low, high, includeZero) } },
+    cursor: { points: { size: 7 }, drag: { x: false, y: false } },
+    legend: { live: true },
+    hooks: { draw: [(plot) => mark(plot, x[chosen])] },
+  };
+  const host = plotted(options, data, label);
+  if (pick) {
+    host.classList.add("picks");
+    host.addEventListener("click", () => {
+      if (host.plot && host.plot.cursor.idx !== null && host.plot.cursor.idx !== undefined) pick(host.plot.cursor.idx);
+    });
+  }
+  const columns = series.flatMap((one) => (one.hollow ? [] : one.low ? [one, { name: `${one.name}, lower`, values: one.low }, { name: `${one.name}, upper`, values: one.high }] : [one]));
+  return figure(id, host, label, () => numbers(times.map(localTime), times.map(utcTime), columns, format));
+}
+
+function text(of, format) {
+  return of === null || of === undefined ? none : format(of);
+}
+
+function range(low, high, zero) {
+  if (low === null || high === null) return [0, 1];
+  const bottom = zero ? Math.min(low, 0) : low;
+  const pad = (high - bottom) * 0.08 || Math.abs(high) * 0.1 || 0.1;
+  return [zero && low >= 0 ? 0 : bottom - pad, high + pad];
+}
+
+function mark(plot, at) {
+  if (at === undefined) return;
+  const place = Math.round(plot.valToPos(at, "x", true));
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.strokeStyle = css("--text");
+  ctx.setLineDash([4, 4]);
+  ctx.beginPath();
+  ctx.moveTo(place, bbox.top);
+  ctx.lineTo(place, bbox.top + bbox.height);
+  ctx.stroke();
+  ctx.restore();
+}
+
+/** Shares of two samples bin by bin: bars for this window, a stepped outline for the baseline. */
+export function distributionChart({ id, label, bins, current, baseline, height = HEIGHT }) {
+  const places = bins.map((_, place) => place);
+  const share = (counts) => {
+    const sum = counts?.reduce((total, count) => total + count, 0);
+    return counts ? counts.map((count) => (sum ? count / sum : 0)) : places.map(() => null);
+  };
+  const percent = (value) => `${(value * 100).toFixed(1)} %`;
+  const data = [places, share(current), share(baseline)];
+  const bars = window.uPlot.paths.bars;
+  const options = {
+    height,
+    scales: { x: { time: false, range: [-0.6, bins.length - 0.4] }, y: { range: (plot, low, high) => [0, Math.max(high ?? 0, 0.01) * 1.08] } },
+    axes: [
+      axis({ splits: () => places, values: (plot, ticks) => shorten(ticks.map((tick) => bins[tick] ?? ""), plot), rotate: bins.length > 6 ? -40 : 0, size: bins.length > 6 ? 76 : 34 }),
+      axis({ size: 58, values: (plot, ticks) => ticks.map(percent) }),
+    ],
+    series: [
+      { label: "Bin", value: (plot, at) => bins[at] ?? none },
+      { label: "This window", stroke: () => css("--line-1"), fill: () => `color-mix(in srgb, ${css("--line-1")} 45%, transparent)`, paths: bars({ size: [0.8, 60] }), points: { show: false }, value: (plot, of) => text(of, percent) },
+      { label: "Baseline", stroke: () => css("--line-2"), width: 2, dash: [5, 3], paths: bars({ size: [0.94, 70] }), points: { show: false }, value: (plot, of) => text(of, percent) },
+    ],
+    cursor: { drag: { x: false, y: false }, points: { show: false } },
+  };
+  return figure(id, plotted(options, data, label), label, () =>
+    numbers(bins, null, [{ name: "This window", values: data[1] }, { name: "Baseline", values: data[2] }], percent));
+}
+
+/** Every n-th bin's name where all would not fit. */
+function shorten(names, plot) {
+  const step = Math.ceil((names.length * 26) / Math.max(plot.bbox.width / devicePixelRatio, 1));
+  return names.map((name, place) => (place % step ? "" : name.length > 13 ? `${name.slice(0, 12)}…` : name));
+}
+
+function plotted(options, data, label) {
+  const host = h("div", { class: "plot", role: "img", "aria-label": label });
+  host.options = options;
+  host.data = data;
+  watching.observe(host);
+  return host;
+}
+
+function figure(id, host, label, rows) {
+  const details = h("details", { id: `${id}-numbers`, ontoggle: () => {
+    if (details.open && details.childElementCount === 1) details.append(rows());
+  } }, h("summary", {}, "As a table"));
+  return h("figure", { id }, h("figcaption", {}, label), host, details);
+}
+
+function numbers(names, hints, columns, format) {
+  return h("div", { class: "scroll" }, h("table", { class: "numbers" },
+    h("thead", {}, h("tr", {}, h("th", {}, ""), columns.map((one) => h("th", { class: "number" }, one.name)))),
+    h("tbody", {}, names.map((name, place) => h("tr", {}, h("th", { scope: "row", title: hints?.[place] }, name),
+      columns.map((one) => h("td", { class: "number" }, text(one.values[place], format))))))));
+}

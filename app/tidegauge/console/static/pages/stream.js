@@ -1,0 +1,4 @@
+import { get } from "../api.js";
+import { h } from "../dom.js";
+export const title = () => "stream";
+export async function draw() { return [h("h1", {}, "stream")]; }

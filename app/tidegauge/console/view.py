@@ -1,0 +1,118 @@
+"""Everything the console knows, rebuilt from the topics: records in, answers out. No Kafka, no asyncio, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from tidegauge.console.alerts import Alerts
+from tidegauge.console.dead_letters import DeadLetters
+from tidegauge.console.progress import Progress
+from tidegauge.console.windows import BUDGET, Windows
+from tidegauge.errors import SpecError
+from tidegauge.operations import OPERATIONS, Operations
+from tidegauge.registry import Registry
+from tidegauge.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
+
+
+class TopicRecord(Protocol):
+    """What the view reads of a record; ``aiokafka.ConsumerRecord`` is taken as it is."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    @property
+    def timestamp(self) -> int: ...
+
+
+class Changes(msgspec.Struct):
+    """What has changed since somebody last asked, for those who watch."""
+
+    models: set[str] = set()
+    alerts: bool = False
+    operations: bool = False
+    stream: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.models) or self.alerts or self.operations or self.stream
+
+
+class View:
+    """``take`` feeds it; the members answer. ``problems``: why a model's spec or baseline cannot be shown, by model."""
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        self.windows = Windows(budget)
+        self.alerts = Alerts()
+        self.letters = DeadLetters()
+        self.operations = Operations()
+        self.progress = Progress()
+        self.registry = Registry()
+        self.problems: dict[str, str] = {}
+        self.newest_record = 0.0
+        self._changes = Changes()
+
+    def take(self, topic: str, records: Iterable[TopicRecord]) -> None:
+        """Take in records of the logical ``topic``, in offset order. Never raises for what they hold."""
+        changes = self._changes
+        if topic == METRICS:
+            take = self.windows.take
+            timestamp = 0
+            for record in records:
+                model = take(record.key, record.value)
+                timestamp = record.timestamp
+                if model is not None:
+                    changes.models.add(model)
+            self.newest_record = max(self.newest_record, timestamp / 1000)
+        elif topic == ALERTS:
+            for record in records:
+                model = self.alerts.take(record.value)
+                if model is not None:
+                    changes.models.add(model)
+                    changes.alerts = True
+        elif topic == MODELS:
+            for record in records:
+                self._model(record)
+        elif topic == DEAD_LETTERS:
+            for record in records:
+                self.letters.take(record.headers, record.key, record.value, record.timestamp)
+                changes.stream = True
+        elif topic == OPERATIONS:
+            for record in records:
+                self.operations.apply(record.key, record.value)
+                changes.operations = changes.alerts = True
+        elif topic == PROFILES:
+            for record in records:
+                model = self.progress.take(record.value)
+                if model is not None:
+                    changes.models.add(model)
+
+    def measured(self) -> None:
+        """Told that ``progress`` has a new measurement."""
+        self._changes.stream = True
+
+    def operations_changed(self) -> None:
+        """Told that ``operations`` has been changed other than by a record."""
+        self._changes.operations = self._changes.alerts = True
+
+    def changes(self) -> Changes:
+        """What has changed since the last call."""
+        changes, self._changes = self._changes, Changes()
+        return changes
+
+    def models(self) -> list[str]:
+        """Every model that has a spec or a window."""
+        return sorted({*self.registry.models(), *self.windows.models()})
+
+    def _model(self, record: TopicRecord) -> None:
+        model = (record.key or b"").decode("utf-8", "replace")
+        try:
+            self.registry.apply(record.key or b"", record.value)
+            self.problems.pop(model, None)
+        except SpecError as error:
+            self.problems[model] = str(error)
+        self._changes.models.add(model)

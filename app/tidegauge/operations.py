@@ -1,0 +1,103 @@
+"""What people decide about alerts: acknowledgements and silences, as the compacted topic ``tidegauge-operations`` keeps them.
+
+The console writes them; it and whatever pages people read them. Times are Unix seconds of the wall clock: an alert may be
+about last week, its silence is about tonight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+OPERATIONS, AUDIT = "tidegauge-operations", "tidegauge-audit"
+"""Logical topic names."""
+MAX_HELD = 10_000
+"""Acknowledgements and silences held at once, each; the oldest are forgotten beyond it."""
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, tag_field="kind", tag="acknowledgement"):
+    """Somebody has seen one episode of an alert: the one that began at ``starts_at`` (as in the alert)."""
+
+    fingerprint: str
+    starts_at: str
+    by: str
+    at: float
+    comment: str = ""
+
+    @property
+    def key(self) -> bytes:
+        return f"acknowledgement/{self.fingerprint}".encode()
+
+
+class Silence(msgspec.Struct, frozen=True, tag_field="kind", tag="silence"):
+    """Alerts whose labels have every value in ``matchers`` page nobody from ``starts_at`` until ``ends_at``."""
+
+    id: str
+    matchers: dict[str, str]
+    starts_at: float
+    ends_at: float
+    by: str
+    at: float
+    comment: str = ""
+
+    @property
+    def key(self) -> bytes:
+        return f"silence/{self.id}".encode()
+
+    def covers(self, labels: Mapping[str, str], now: float) -> bool:
+        """Whether an alert with these labels is silenced at ``now``.
+
+        >>> silence = Silence("1", {"alertname": "auc"}, 0.0, 60.0, "me", 0.0)
+        >>> silence.covers({"alertname": "auc", "model": "m"}, 59.0), silence.covers({"alertname": "auc"}, 60.0)
+        (True, False)
+        """
+        return self.starts_at <= now < self.ends_at and all(labels.get(name) == value for name, value in self.matchers.items())
+
+
+Operation = Acknowledgement | Silence
+_decode = msgspec.json.Decoder(Operation).decode
+encode = msgspec.json.Encoder().encode
+
+
+class Operations:
+    """The acknowledgements and silences that stand: the newest record of each key, none where that is a tombstone."""
+
+    def __init__(self) -> None:
+        self.acknowledgements: dict[str, Acknowledgement] = {}
+        self.silences: dict[str, Silence] = {}
+        self.unreadable = 0
+
+    def apply(self, key: bytes | None, value: bytes | None) -> None:
+        """Take in one record of the topic. One that cannot be read is counted and changes nothing."""
+        kind, _, name = (key or b"").decode("utf-8", "replace").partition("/")
+        if value is None:
+            (self.acknowledgements if kind == "acknowledgement" else self.silences).pop(name, None)
+            return
+        try:
+            operation = _decode(value)
+        except (msgspec.MsgspecError, RecursionError):
+            self.unreadable += 1
+            return
+        if isinstance(operation, Acknowledgement):
+            _hold(self.acknowledgements, operation.fingerprint, operation)
+        else:
+            _hold(self.silences, operation.id, operation)
+
+    def acknowledged(self, fingerprint: str, starts_at: str) -> Acknowledgement | None:
+        """The acknowledgement of this episode of an alert; one of an earlier episode does not count."""
+        found = self.acknowledgements.get(fingerprint)
+        return found if found is not None and found.starts_at == starts_at else None
+
+    def silenced(self, labels: Mapping[str, str], now: float) -> Silence | None:
+        """The silence that covers these labels at ``now`` and lasts longest."""
+        covering = (silence for silence in self.silences.values() if silence.covers(labels, now))
+        return max(covering, key=lambda silence: silence.ends_at, default=None)
+
+
+def _hold(held: dict[str, Any], name: str, operation: Operation) -> None:
+    held.pop(name, None)
+    held[name] = operation
+    while len(held) > MAX_HELD:
+        del held[next(iter(held))]

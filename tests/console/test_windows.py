@@ -1,0 +1,135 @@
+"""The view over `metrics`: what it answers is what the topic holds, whatever comes, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import msgspec
+import pytest
+from serving import fed, metrics_by_key, outputs
+
+from tidegauge.console import answers
+from tidegauge.console.view import View
+from tidegauge.console.windows import Windows
+
+SAID = outputs()
+REVISIONS = metrics_by_key(SAID)
+
+
+def record(start: str, revision: int = 1, segment: dict[str, str] | None = None, **members: Any) -> tuple[bytes, bytes]:
+    value = {
+        "model": "m", "model_version": "m:1", "segment": segment or {}, "window": "1m", "window_start": start,
+        "window_end": start, "revision": revision, "closed": True, "reason": "closed", "predictions": 1, "labels": 1,
+    }  # fmt: skip
+    key = ["m", "m:1", segment or {}, "1m", start]
+    return msgspec.json.encode(key), msgspec.json.encode(value | members)
+
+
+def minute(number: int) -> str:
+    return f"2025-09-{1 + number // 1440:02}T{number // 60 % 24:02}:{number % 60:02}:00Z"
+
+
+def test_every_window_is_answered_as_the_topic_has_it() -> None:
+    view = fed(View(), SAID)
+    found = {}
+    for series in view.windows.series("churn"):
+        answer = json.loads(answers.windows(series, "", ""))
+        assert answer["left_off"] == 0
+        starts = [r["window_start"] for r in answer["records"]]
+        assert starts == sorted(starts)
+        for said in answer["records"]:
+            key = [said[m] for m in ("model", "model_version", "segment", "window", "window_start")]
+            found[msgspec.json.encode(key)] = said
+    assert found == {key: revisions[-1] for key, revisions in REVISIONS.items()}
+    assert view.windows.unreadable == view.windows.dropped == 0
+
+
+def test_every_revision_is_remembered() -> None:
+    view = fed(View(), SAID)
+    moved = 0
+    for revisions in REVISIONS.values():
+        newest = revisions[-1]
+        segment = ",".join(f"{k}={v}" for k, v in newest["segment"].items())
+        series = view.windows.find("churn", newest["model_version"], newest["window"], segment)
+        assert series is not None
+        held = series.revisions(newest["window_start"])
+        assert [(r.revision, r.labels, r.performance) for r in held] == [
+            (r["revision"], r["labels"], r.get("performance", {})) for r in revisions
+        ]
+        moved += len(revisions) > 1
+    assert moved > 10
+    whole = view.windows.find("churn", "churn_xgb:3", "1m")
+    assert whole is not None
+    restated = answers.restatements(whole, "", "")["windows"]
+    assert [w["window_start"] for w in restated] == sorted(
+        r[-1]["window_start"] for r in REVISIONS.values()
+        if len(r) > 1 and r[-1]["window"] == "1m" and not r[-1]["segment"] and r[-1]["model_version"] == "churn_xgb:3"
+    )  # fmt: skip
+
+
+def test_an_older_revision_that_is_read_again_changes_nothing_but_the_record() -> None:
+    windows = Windows()
+    for revision in (1, 2, 2):
+        windows.take(*record(minute(0), revision))
+    series = windows.find("m", "m:1", "1m")
+    assert series is not None
+    assert [r.revision for r in series.revisions(minute(0))] == [1, 2]
+
+
+def test_from_and_to_and_members() -> None:
+    windows = Windows()
+    for number in range(10):
+        windows.take(*record(minute(number), performance={"accuracy": 0.5}))
+    series = windows.find("m", "m:1", "1m")
+    assert series is not None
+    said = json.loads(answers.windows(series, minute(3), minute(7), ["performance"], limit=3))
+    assert [r["window_start"] for r in said["records"]] == [minute(4), minute(5), minute(6)]
+    assert said["left_off"] == 1
+    assert "model" not in said["records"][0]
+    assert said["records"][0]["performance"] == {"accuracy": 0.5}
+
+
+def test_fractions_of_a_second_are_in_order() -> None:
+    windows = Windows()
+    for start in ("2025-09-01T00:00:00.500Z", "2025-09-01T00:00:01Z", "2025-09-01T00:00:00Z"):
+        windows.take(*record(start))
+    series = windows.find("m", "m:1", "1m")
+    assert series is not None
+    assert series.starts() == ["2025-09-01T00:00:00Z", "2025-09-01T00:00:00.500Z", "2025-09-01T00:00:01Z"]
+
+
+def test_a_tombstone_removes_its_window() -> None:
+    windows = Windows()
+    key, value = record(minute(0))
+    windows.take(key, value)
+    windows.take(key, None)
+    assert windows.windows == 0
+    assert windows.size == 0
+
+
+@pytest.mark.parametrize("key", [None, b"", b"[]", b'["m"]', b"\xff\xfe", b'["m","v",[],"1m","x"]', b'{"a":1,"b":2}'])
+def test_what_cannot_be_read_is_counted(key: bytes | None) -> None:
+    windows = Windows()
+    windows.take(key, b"{}")
+    assert (windows.unreadable, windows.windows) == (1, 0)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_memory_is_bounded_and_the_newest_windows_stay(shuffled: bool) -> None:
+    windows = Windows(budget=2_000_000)
+    records = [record(minute(n), segment=s, pad="x" * 500) for n in range(3000) for s in ({}, {"region": "eu"})]
+    if shuffled:
+        random.Random(3).shuffle(records)
+    for key, value in records:
+        windows.take(key, value)
+        assert windows.size <= windows.budget
+    whole, part = (windows.find("m", "m:1", "1m", segment) for segment in ("", "region=eu"))
+    assert whole is not None
+    assert part is not None
+    assert windows.dropped == 6000 - windows.windows
+    assert len(whole.raw) > len(part.raw) >= 5
+    if not shuffled:
+        assert whole.starts() == [minute(n) for n in range(3000 - len(whole.raw), 3000)]
+    assert windows.size == sum(len(raw) + 250 for series in (whole, part) for raw in series.raw.values())
