@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tidegauge
-from tidegauge import cli_console
+from tidegauge import cli_bridges, cli_console
 from tidegauge.cli_options import Help, command, kafka, option, stream_settings
 from tidegauge.errors import AccessError, TidegaugeError, TopicError
 from tidegauge.playbooks import DIRECTORY
@@ -117,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     kafka(alerts)
     alerts.add_argument("--follow", action="store_true", help="go on as alerts come")
     alerts.add_argument("--json", action="store_true", help="the events themselves, one a line")
+
+    cli_bridges.add(commands)
     return parser
 
 

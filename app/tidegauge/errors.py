@@ -6,9 +6,11 @@
     ├── EventError       an event that goes to the dead letters; carries one of the documented reasons
     ├── BrokerError      the laptop broker could not be had, started or stopped
     ├── AccessError      the console refuses to be reached in this way
-    └── StreamError      the Kafka side refuses to go on
+    └── StreamError      Kafka, or a server that is sent something, refuses to go on
         ├── TopicError   topics that do not fit each other
-        └── FencedError  another worker owns this task now
+        ├── FencedError  another worker owns this task now
+        ├── UnavailableError  another server did not take what it was sent, and may take it later
+        └── RejectedError     another server will never take what it was sent
 
 Messages say what was wrong, where, and what to do.
 """
@@ -45,7 +47,7 @@ class AccessError(TidegaugeError):
 
 
 class StreamError(TidegaugeError):
-    """The Kafka side refuses to go on."""
+    """Kafka, or a server that is sent something, refuses to go on."""
 
 
 class TopicError(StreamError):
@@ -54,3 +56,11 @@ class TopicError(StreamError):
 
 class FencedError(StreamError):
     """Another worker has taken this task over; nothing of ours was written."""
+
+
+class UnavailableError(StreamError):
+    """Another server did not take what it was sent; trying again may help."""
+
+
+class RejectedError(StreamError):
+    """Another server refused what it was sent; trying again will not help."""

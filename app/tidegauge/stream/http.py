@@ -1,35 +1,30 @@
-"""What a worker shows the outside: /metrics, /healthz (alive), /readyz (state restored, partitions owned)."""
+"""What a process shows the outside: /metrics, /healthz (alive), /readyz (caught up and at work)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-if TYPE_CHECKING:
-    from tidegauge.stream.app import StreamApp
-    from tidegauge.stream.settings import Settings
-    from tidegauge.stream.telemetry import Telemetry
 
-
-async def serve(settings: Settings, telemetry: Telemetry, app: StreamApp) -> web.AppRunner:
-    """Start serving; the caller calls ``cleanup`` on what it gets."""
+async def serve(host: str, port: int, exposition: Callable[[], bytes], ready: Callable[[], bool]) -> web.AppRunner:
+    """Start serving; the caller calls ``cleanup`` on what it gets. ``exposition``: the text of /metrics."""
 
     async def metrics(request: web.Request) -> web.Response:
-        return web.Response(body=telemetry.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def alive(request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def ready(request: web.Request) -> web.Response:
-        if app.ready:
+    async def readiness(request: web.Request) -> web.Response:
+        if ready():
             return web.Response(text="ready\n")
-        return web.Response(status=503, text="restoring state or waiting for partitions\n")
+        return web.Response(status=503, text="not ready: still catching up, or what it needs is away; its log says which\n")
 
     pages = web.Application()
-    pages.add_routes([web.get("/metrics", metrics), web.get("/healthz", alive), web.get("/readyz", ready)])
+    pages.add_routes([web.get("/metrics", metrics), web.get("/healthz", alive), web.get("/readyz", readiness)])
     runner = web.AppRunner(pages, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, settings.metrics_host, settings.metrics_port).start()
+    await web.TCPSite(runner, host, port).start()
     return runner

@@ -25,7 +25,7 @@ async def records(settings: Settings, topic: str, *, follow: bool = False) -> As
     )
     await consumer.start()
     try:
-        places = await _partitions(settings, settings.topic(topic))
+        places = await partitions(settings, settings.topic(topic))
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
         ends = await consumer.end_offsets(places)
@@ -37,7 +37,8 @@ async def records(settings: Settings, topic: str, *, follow: bool = False) -> As
         await consumer.stop()
 
 
-async def _partitions(settings: Settings, name: str) -> list[TopicPartition]:
+async def partitions(settings: Settings, name: str) -> list[TopicPartition]:
+    """The partitions of the topic ``name``. Raises StreamError where there is none."""
     admin = AIOKafkaAdminClient(**settings.client())
     await admin.start()
     try:

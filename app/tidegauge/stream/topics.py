@@ -9,7 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
 
 from tidegauge.errors import TopicError
-from tidegauge.stage import LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
+from tidegauge.stage import ALERTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, TOPICS, Settings
 
 log = logging.getLogger(__name__)
@@ -18,6 +18,8 @@ _LOG = {"cleanup.policy": "delete", "retention.ms": "-1", **_LARGE}
 _CONFIGS = {
     MODELS: {"cleanup.policy": "compact", **_LARGE},
     METRICS: {"cleanup.policy": "compact", **_LARGE},
+    # Every transition for 90 days, and after that how each alert stands: one that fires for longer is not forgotten.
+    ALERTS: {"cleanup.policy": "compact", "min.compaction.lag.ms": str(90 * 86_400_000)},
     PROFILES: {"retention.ms": "86400000", **_LARGE},
     JOIN_CHANGELOG: _LOG,
     MONITOR_CHANGELOG: _LOG,

@@ -1,0 +1,43 @@
+"""The commands that hand topics on to other servers: `notify`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import Any
+
+from tidegauge.cli_options import command, kafka, option, stream_settings
+from tidegauge.errors import StreamError
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the subparsers ``commands``."""
+    notify = command(commands, "notify", _notify, "hands alerts to Alertmanager, which pages people")
+    kafka(notify)
+    option(notify, "--alertmanager", str, "http://127.0.0.1:9093", "URL of Alertmanager; all of a cluster, with commas")
+    option(notify, "--interval", float, 60.0, "seconds after which what fires is said again; it counts for four of them")
+    option(notify, "--console", str, None, "URL of the console, for the link of each alert")
+    _pages(notify, 9474)
+
+
+def _pages(parser: argparse.ArgumentParser, port: int) -> None:
+    option(parser, "--metrics-port", int, port, "of /metrics, /healthz and /readyz")
+    option(parser, "--metrics-host", str, "127.0.0.1", "their interface")
+    option(parser, "--log-format", str, "text", "json or text", choices=("json", "text"))
+
+
+def _notify(options: argparse.Namespace) -> int:
+    from tidegauge.stream import bridge, logs
+    from tidegauge.stream.endpoint import endpoint
+    from tidegauge.stream.notify import Notifier
+
+    logs.set_up(options.log_format)
+    if options.interval <= 0:
+        raise StreamError(f"--interval {options.interval:g} is no number of seconds")
+    alertmanagers = [endpoint(url.strip(), "ALERTMANAGER") for url in options.alertmanager.split(",")]
+
+    async def run() -> int:
+        notifier = Notifier(stream_settings(options), alertmanagers, options.interval, options.console)
+        return await bridge.run(notifier, options.metrics_host, options.metrics_port)
+
+    return asyncio.run(run())

@@ -1,0 +1,205 @@
+"""Alert events as pages: what Alertmanager is to be told, and which alerts are firing.
+
+The book is rebuilt from the topic ``alerts`` at any time: events in, notices out. It knows neither Kafka nor HTTP nor a clock.
+
+    event                            says to Alertmanager
+    firing                           firing
+    firing, of another severity      firing under the new labels, then resolved under the old
+    resolved                         firing once more (Alertmanager may have restarted and forgotten), then resolved
+    (time passes)                    ``refresh``: firing again, and what resolved within ``RESOLVED_SECONDS`` resolved again
+
+Nothing of this pages twice: Alertmanager tells people of a label set when it begins to fire, not when it hears of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from tidegauge.metrics.record import iso
+from tidegauge.spec import segment_name
+
+RESOLVED_SECONDS = 900.0
+"""How long a resolved alert is said to be resolved: Alertmanager may restart before it has passed that on."""
+MAX_NOTICES = 500
+"""Notices in one request."""
+
+
+class AlertData(msgspec.Struct, frozen=True):
+    """The member ``data`` of an alert event, as far as pages need it."""
+
+    status: Literal["firing", "resolved"]
+    fingerprint: str
+    severity: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at: datetime
+    metric: str = ""
+    condition: str = ""
+    value: Any = None
+    baseline: Any = None
+    sample_size: Any = None
+    p_value: Any = None
+    window: Any = None
+    evidence: dict[str, Any] = {}
+
+
+class AlertEvent(msgspec.Struct, frozen=True):
+    data: AlertData
+
+
+decode = msgspec.json.Decoder(AlertEvent).decode
+"""Bytes of an alert event → AlertEvent; raises ``msgspec.MsgspecError``."""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What Alertmanager is told of one alert. ``ends_at`` in Unix seconds; None while it is firing."""
+
+    fingerprint: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at: float
+    ends_at: float | None = None
+
+    @property
+    def key(self) -> tuple[tuple[str, str], ...]:
+        """What Alertmanager knows it by."""
+        return tuple(sorted(self.labels.items()))
+
+
+class Book:
+    """Which alerts fire, and which have lately resolved."""
+
+    def __init__(self) -> None:
+        self.firing: dict[str, Notice] = {}
+        self._resolved: dict[tuple[tuple[str, str], ...], Notice] = {}
+
+    def take(self, event: AlertEvent, now: float, *, again: bool = True) -> list[Notice]:
+        """What an event says, in order. ``now``: when it was said, in Unix seconds; ``again`` False leaves out the
+        "firing once more" of an alert that resolves."""
+        data = event.data
+        notice = _notice(data)
+        held = self.firing.pop(data.fingerprint, None)
+        if data.status == "firing":
+            self.firing[data.fingerprint] = notice
+            self._resolved.pop(notice.key, None)
+            said = [notice]
+            if held is not None and held.key != notice.key:
+                said.append(self._resolve(held, now))
+            return said
+        if held is None:
+            return [self._resolve(notice, now)]
+        resolved = self._resolve(msgspec.structs.replace(held, annotations=notice.annotations), now)
+        return [held, resolved] if again else [resolved]
+
+    def refresh(self, now: float) -> list[Notice]:
+        """All there is to say at ``now``: said regularly, it makes good whatever Alertmanager has forgotten."""
+        self._resolved = {k: n for k, n in self._resolved.items() if now - (n.ends_at or 0.0) <= RESOLVED_SECONDS}
+        return [*self.firing.values(), *self._resolved.values()]
+
+    def _resolve(self, notice: Notice, now: float) -> Notice:
+        notice = msgspec.structs.replace(notice, ends_at=now)
+        self._resolved[notice.key] = notice
+        return notice
+
+
+def requests(notices: Iterable[Notice]) -> Iterator[list[Notice]]:
+    """The notices in order, in as few requests as hold no label set twice.
+
+    >>> a, b = (Notice(name, {"alertname": name}, {}, 0.0) for name in "ab")
+    >>> [[notice.fingerprint for notice in request] for request in requests([a, b, a])]
+    [['a', 'b'], ['a']]
+    """
+    request: dict[tuple[tuple[str, str], ...], Notice] = {}
+    for notice in notices:
+        if notice.key in request or len(request) == MAX_NOTICES:
+            yield list(request.values())
+            request = {}
+        request[notice.key] = notice
+    if request:
+        yield list(request.values())
+
+
+def posted(notice: Notice, now: float, lasting: float, console: str | None) -> dict[str, Any]:
+    """An alert as Alertmanager's API v2 takes it. One that fires is good for ``lasting`` seconds. ``console``: address
+    of the console, where the alert has a page."""
+    ends = now + lasting if notice.ends_at is None else notice.ends_at
+    alert: dict[str, Any] = {
+        "labels": notice.labels,
+        "annotations": notice.annotations,
+        # Event time may run ahead of the wall clock, but nothing ends before it starts.
+        "startsAt": iso(min(notice.starts_at, now, ends)),
+        "endsAt": iso(ends),
+    }
+    if console is not None:
+        alert["generatorURL"] = f"{console.rstrip('/')}/#/alerts/{notice.fingerprint}"
+    return alert
+
+
+def _notice(data: AlertData) -> Notice:
+    labels = {name: value for name, value in data.labels.items() if value} | {"severity": data.severity}
+    return Notice(data.fingerprint, labels, texts_of(data), data.starts_at.timestamp())
+
+
+def texts_of(data: AlertData) -> dict[str, str]:
+    """What a person is shown: the event's own annotations, the numbers behind them, and its evidence line by line."""
+    texts = dict(data.annotations)
+    if data.metric:
+        texts["condition"] = f"{data.metric} {data.condition}"
+    if data.value is not None:
+        texts["value"] = _number(data.value) + ("" if data.baseline is None else f" (baseline {_number(data.baseline)})")
+    if data.sample_size is not None:
+        texts["sample_size"] = str(data.sample_size)
+    if data.p_value is not None:
+        texts["p_value"] = _number(data.p_value)
+    shown: list[tuple[str, Any, Callable[[Any], list[str]]]] = [("window", data.window, _window)]
+    shown += [(name, value, _LINES.get(name, _plain)) for name, value in data.evidence.items()]
+    for name, value, lines in shown:
+        try:
+            found = lines(value) if value else []
+        except (KeyError, TypeError, ValueError, AttributeError):
+            # Evidence of a shape not known here: shown as it is. No alert is lost for how it reads.
+            found = [msgspec.json.encode(value).decode()]
+        if found:
+            texts[name] = "\n".join(found)
+    return texts
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value)
+
+
+def _window(window: dict[str, Any]) -> list[str]:
+    return ["{length} from {start} to {end}, revision {revision}".format(**window)]
+
+
+def _plain(found: Any) -> list[str]:
+    return [item if isinstance(item, str) else msgspec.json.encode(item).decode() for item in found]
+
+
+def _segments(found: list[dict[str, Any]]) -> list[str]:
+    return [f"{segment_name(e['segment'])}: {_number(e['value'])}, {e['share']:.0%} of the change" for e in found]
+
+
+def _features(found: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for entry in found:
+        facts = [
+            text.format(_number(entry[member]))
+            for member, text in (("psi", "PSI {}"), ("p_value", "p {}"), ("effect", "{} standard deviations from usual"))
+            if entry.get(member) is not None
+        ]
+        lines.append(f"{entry['feature']}: {', '.join(facts)}" if facts else entry["feature"])
+    return lines
+
+
+def _performance(found: dict[str, Any]) -> list[str]:
+    values = [f"{path.removeprefix('performance.')} {_number(value)}" for path, value in found["values"].items()]
+    lines = [f"{', '.join(values)} in the window from {found['window_start']}"] if values else []
+    return [*lines, f"breached: {', '.join(found['breached'])}"] if found["breached"] else lines
+
+
+_LINES: dict[str, Callable[[Any], list[str]]] = {"segments": _segments, "features": _features, "performance": _performance}

@@ -1,0 +1,58 @@
+"""A process that hands a topic on to another server: its pages, its signals, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+import tidegauge
+from tidegauge.errors import StreamError
+from tidegauge.stream.http import serve
+
+log = logging.getLogger(__name__)
+
+
+class Bridge(Protocol):
+    """``registry``: what /metrics shows; ``ready``: caught up, and the other server takes what it is sent."""
+
+    @property
+    def registry(self) -> CollectorRegistry: ...
+    @property
+    def ready(self) -> bool: ...
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Until cancelled. Whatever it has not committed by then is done again by its successor."""
+        ...
+
+
+def registry() -> CollectorRegistry:
+    """A registry that says which tidegauge this is."""
+    made = CollectorRegistry()
+    Gauge("tidegauge_build_info", "Version of tidegauge", ["version"], registry=made).labels(tidegauge.__version__).set(1)
+    return made
+
+
+async def run(bridge: Bridge, host: str, port: int) -> int:
+    """Run until SIGTERM or SIGINT; 0. What the bridge raises is raised."""
+    work = asyncio.ensure_future(bridge.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        try:
+            server = await serve(host, port, lambda: generate_latest(bridge.registry), lambda: bridge.ready)
+        except OSError as error:
+            raise StreamError(f"port {port} of {host} cannot be listened on: {error}; choose --metrics-port") from error
+        try:
+            await work
+        except asyncio.CancelledError:
+            log.info("stopped")
+        finally:
+            await server.cleanup()
+    finally:
+        work.cancel()
+    return 0

@@ -1,0 +1,111 @@
+"""Another server's HTTP address: what it takes to send it something, and to know whether it was taken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import ssl
+from collections.abc import Callable, Mapping
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from tidegauge.errors import RejectedError, StreamError, UnavailableError
+
+log = logging.getLogger(__name__)
+TIMEOUT_SECONDS = 10.0
+PAUSES = (0.5, 1.0, 2.0, 5.0)
+MAX_TEXT = 500
+_PERMANENT = frozenset((400, 413, 422))
+_VARIABLES = ("username", "password", "bearer_token", "cafile", "certfile", "keyfile")
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where to send to, and how to be let in. ``url`` has no user in it, so that it can be logged."""
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+    bearer_token: str | None = None
+    cafile: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+
+    def session(self) -> aiohttp.ClientSession:
+        """A session that knows certificates and credentials. To be closed. Raises StreamError for files it cannot use."""
+        context: ssl.SSLContext | bool = True
+        try:
+            if self.url.startswith("https:"):
+                context = ssl.create_default_context(cafile=self.cafile)
+                if self.certfile:
+                    context.load_cert_chain(self.certfile, self.keyfile)
+        except OSError as error:
+            files = ", ".join(name for name in (self.cafile, self.certfile, self.keyfile) if name)
+            raise StreamError(f"TLS towards {self.url}: {error}; are these files right: {files}?") from error
+        headers = {} if self.bearer_token is None else {"Authorization": f"Bearer {self.bearer_token}"}
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context),
+            auth=None if self.username is None else aiohttp.BasicAuth(self.username, self.password or ""),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+        )
+
+
+def endpoint(url: str, prefix: str, environment: Mapping[str, str] = os.environ) -> Endpoint:
+    """The endpoint at ``url`` with the credentials in ``TIDEGAUGE_<prefix>_USERNAME``, ``_PASSWORD``, ``_BEARER_TOKEN``,
+    ``_CAFILE``, ``_CERTFILE`` and ``_KEYFILE``. Raises StreamError for a URL or settings that cannot be meant."""
+    try:
+        parsed = URL(url)
+    except ValueError as error:
+        raise StreamError(f"{url!r} is not a URL: {error}") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise StreamError(f"{url!r} is not a URL; write it as http://HOST:PORT or https://HOST:PORT")
+    if parsed.user or parsed.password:
+        raise StreamError(f"no user or password in a URL: set TIDEGAUGE_{prefix}_USERNAME and TIDEGAUGE_{prefix}_PASSWORD")
+    given = {name: value for name in _VARIABLES if (value := environment.get(f"TIDEGAUGE_{prefix}_{name.upper()}"))}
+    if "bearer_token" in given and "username" in given:
+        raise StreamError(f"TIDEGAUGE_{prefix}_BEARER_TOKEN and TIDEGAUGE_{prefix}_USERNAME do not go together: set one")
+    return Endpoint(url.rstrip("/"), **given)
+
+
+async def post(
+    session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str],
+    permanent: Callable[[int, str], bool] = lambda status, text: status in _PERMANENT,
+) -> None:  # fmt: skip
+    """Send ``body`` once. Raises UnavailableError where trying again may help, RejectedError where it will not, as
+    ``permanent`` says of status and text."""
+    try:
+        async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+            if answer.status < 300:
+                return
+            text = (await answer.text(errors="replace"))[:MAX_TEXT].strip()
+            status = answer.status
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise UnavailableError(f"{url}: {str(error) or type(error).__name__}") from error
+    if permanent(status, text):
+        raise RejectedError(f"{url} refuses ({status}): {text}")
+    hint = "; are address and credentials right?" if status in (301, 302, 307, 308, 401, 403, 404, 405) else ""
+    raise UnavailableError(f"{url} answers {status}: {text}{hint}")
+
+
+class Patience:
+    """The pauses between attempts, and one line in the log when it begins to fail and when it works again."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._said, self.failures = what, "", 0
+
+    def worked(self) -> None:
+        if self.failures:
+            log.warning("%s takes what it is sent again, after %d failed attempts", self._what, self.failures)
+        self.failures, self._said = 0, ""
+
+    async def failed(self, error: Exception) -> None:
+        """Log the error if it is a new one, and wait before the next attempt."""
+        if str(error) != self._said:
+            self._said = str(error)
+            log.error("%s; trying again until it is taken", error)
+        pause = PAUSES[min(self.failures, len(PAUSES) - 1)]
+        self.failures += 1
+        await asyncio.sleep(pause)

@@ -1,0 +1,157 @@
+"""`tidegauge notify`: the topic ``alerts`` to Alertmanager.
+
+start      the book is rebuilt from the events that were handed over before; those that came since are handed over now
+event      posted at once, and committed once an Alertmanager has taken it
+interval   everything that fires is posted again, good for four intervals: Alertmanager forgets when it restarts, and
+           resolves an alert itself when nobody speaks of it any more
+kill -9    costs nothing: events not yet committed are posted again, which pages nobody twice
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import aiohttp
+import msgspec
+from prometheus_client import Counter, Gauge
+
+from tidegauge.errors import RejectedError, UnavailableError
+from tidegauge.paging import AlertEvent, Book, Notice, decode, posted, requests
+from tidegauge.stage import ALERTS
+from tidegauge.stream import bridge
+from tidegauge.stream.endpoint import Endpoint, Patience, post
+from tidegauge.stream.feed import Feed
+from tidegauge.stream.settings import Settings
+
+log = logging.getLogger(__name__)
+LASTING_INTERVALS = 4
+MAX_EVENTS = 200
+PATH = "/api/v2/alerts"
+_HEADERS = {"Content-Type": "application/json"}
+
+
+class Notifier:
+    """Hands alerts to every one of ``alertmanagers``: those of a cluster tell each other whom they have paged, not what
+    fires. One that takes an alert is enough to go on. ``interval`` in seconds."""
+
+    def __init__(
+        self, settings: Settings, alertmanagers: Sequence[Endpoint], interval: float, console: str | None = None
+    ) -> None:
+        self._feed = Feed(settings, ALERTS, f"{settings.app_id}-notify")
+        self._alertmanagers, self._interval, self._console = alertmanagers, interval, console
+        self._sessions: list[aiohttp.ClientSession] = []
+        self._book = Book()
+        self._patience = Patience("Alertmanager")
+        self._caught_up = False
+        self.registry = made = bridge.registry()
+        self._events = Counter("tidegauge_notify_events", "Alert events handed over", ["status"], registry=made)
+        self._unreadable = Counter(
+            "tidegauge_notify_unreadable", "Records of the topic that are no alert events", registry=made
+        )
+        self._requests = Counter("tidegauge_notify_requests", "Requests to an Alertmanager", ["outcome"], registry=made)
+        for outcome in ("taken", "unavailable", "rejected"):
+            self._requests.labels(outcome)
+        self._last = Gauge(
+            "tidegauge_notify_last_success_timestamp_seconds", "When an Alertmanager last took a request", registry=made
+        )
+        firing = Gauge("tidegauge_notify_firing_alerts", "Alerts that fire", registry=made)
+        firing.set_function(lambda: len(self._book.firing))
+        lag = Gauge("tidegauge_notify_lag_records", "Records of the topic not yet handed over", registry=made)
+        lag.set_function(lambda: self._feed.lag)
+
+    @property
+    def ready(self) -> bool:
+        return self._caught_up and not self._patience.failures
+
+    async def run(self) -> None:
+        try:
+            self._sessions = [alertmanager.session() for alertmanager in self._alertmanagers]
+            await self._feed.start()
+            try:
+                await self._run()
+            finally:
+                await self._feed.stop()
+        finally:
+            await asyncio.gather(*(session.close() for session in self._sessions))
+
+    async def _run(self) -> None:
+        async for record in self._feed.before():
+            event = self._decode(record.value)
+            if event is not None:
+                self._book.take(event, record.timestamp / 1000)
+        # What was resolved while nobody was here may have been said already: it is not said to fire once more.
+        while await self._feed.behind():
+            await self._hand_over(await self._feed.take(0.2, MAX_EVENTS), again=False)
+        log.info("%d alerts firing; alerts go to %s", len(self._book.firing), ", ".join(a.url for a in self._alertmanagers))
+        due = time.monotonic()
+        while True:
+            if time.monotonic() >= due:
+                await self._say(list(requests(self._book.refresh(time.time()))) or [[]])
+                await self._feed.commit()
+                due = time.monotonic() + self._interval
+                self._caught_up = True
+            await self._hand_over(await self._feed.take(due - time.monotonic(), MAX_EVENTS), again=True)
+
+    async def _hand_over(self, records: Sequence[Any], *, again: bool) -> None:
+        if not records:
+            return
+        notices: list[Notice] = []
+        for record in records:
+            event = self._decode(record.value)
+            if event is not None:
+                notices += self._book.take(event, time.time(), again=again)
+                self._events.labels(event.data.status).inc()
+        await self._say(requests(notices))
+        await self._feed.commit()
+
+    def _decode(self, value: bytes | None) -> AlertEvent | None:
+        try:
+            return decode(value or b"")
+        except msgspec.MsgspecError as error:
+            self._unreadable.inc()
+            log.error("a record of the alert topic is no alert event and is passed over: %s", error)
+            return None
+
+    async def _say(self, said: Iterable[Sequence[Notice]]) -> None:
+        """Every request, one after the other, until it is taken or refused. An empty one tells whether anybody listens."""
+        for request in said:
+            while True:
+                try:
+                    await self._send(request)
+                    break
+                except UnavailableError as error:
+                    await self._patience.failed(error)
+                except RejectedError as error:
+                    log.error("%s; given up: %s", error, ", ".join(sorted(notice.fingerprint for notice in request)))
+                    break
+
+    async def _send(self, request: Sequence[Notice]) -> None:
+        """One request to all of them. Raises what the first said unless one has taken it."""
+        now = time.time()
+        lasting = LASTING_INTERVALS * self._interval
+        body = msgspec.json.encode([posted(notice, now, lasting, self._console) for notice in request])
+        answers = await asyncio.gather(
+            *(
+                post(session, alertmanager.url + PATH, body, _HEADERS)
+                for session, alertmanager in zip(self._sessions, self._alertmanagers, strict=True)
+            ),
+            return_exceptions=True,
+        )
+        failures: list[RejectedError | UnavailableError] = []
+        for answer in answers:
+            if answer is None:
+                self._requests.labels("taken").inc()
+            elif isinstance(answer, RejectedError | UnavailableError):
+                self._requests.labels("rejected" if isinstance(answer, RejectedError) else "unavailable").inc()
+                failures.append(answer)
+            else:
+                raise answer
+        if len(failures) == len(answers):
+            # One that refuses what it was sent knows more than one that could not be reached.
+            raise next((failure for failure in failures if isinstance(failure, RejectedError)), failures[0])
+        self._patience.worked()
+        self._last.set(now)

@@ -1,0 +1,266 @@
+"""`tidegauge notify` between a real Kafka and a real Alertmanager that pages a webhook: each page once, whoever dies."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from cluster import Cluster
+
+from alert_events import alert_event
+from servers import Alertmanager, Receiver, wait_for
+from tidegauge.broker import free_port
+from tidegauge.stream import models
+
+CONFIG = """
+route: {{receiver: webhook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 24h}}
+receivers: [{{name: webhook, webhook_configs: [{{url: "{url}/webhook", send_resolved: true}}]}}]
+"""
+
+
+class Notify:
+    """The command as a user starts it, on the topics of ``cluster``."""
+
+    def __init__(self, cluster, alertmanager, interval=2.0, **environment):
+        self.cluster, self.url, self.interval = cluster, alertmanager, interval
+        self.environment = environment
+        self.port, self.process = free_port(), None
+        self.log = cluster.directory / "notify.log"
+
+    def start(self):
+        settings = self.cluster.settings
+        command = [
+            sys.executable, "-m", "tidegauge", "notify", "--bootstrap", settings.bootstrap, "--app-id", settings.app_id,
+            "--alerts-topic", settings.topic("alerts"), "--alertmanager", self.url, "--interval", str(self.interval),
+            "--metrics-port", str(self.port), "--console", "http://console",
+        ]  # fmt: skip
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, env=os.environ | self.environment, stdout=log, stderr=log)
+        return self
+
+    def get(self, page):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{page}", timeout=5) as answer:
+                return answer.read().decode()
+        except OSError:
+            return ""
+
+    def wait_ready(self):
+        wait_for(lambda: self.get("/readyz"), what=f"notify\n{self.log.read_text()[-3000:]}")
+        return self
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def cluster(broker, tmp_path):
+    made = Cluster(broker, f"notify-{random.randrange(10**6)}", tmp_path)
+    asyncio.run(models.ensure_topics(made.settings))
+    return made
+
+
+@pytest.fixture
+def receiver():
+    with Receiver() as made:
+        yield made
+
+
+@pytest.fixture
+def alertmanager(tmp_path, receiver):
+    with Alertmanager(tmp_path / "alertmanager", CONFIG.format(url=receiver.url)) as made:
+        yield made
+
+
+@pytest.fixture
+def notify(cluster, alertmanager):
+    made = Notify(cluster, alertmanager.url).start()
+    yield made
+    made.kill()
+
+
+def send(cluster, *events):
+    async def run():
+        async with AIOKafkaProducer(**cluster.settings.client()) as producer:
+            for key, value in events:
+                await producer.send_and_wait(cluster.settings.topic("alerts"), value, key=key)
+
+    asyncio.run(run())
+
+
+def settled(receiver, expected):
+    """The pages, once they are as many as expected and no more come in the time of two refreshes."""
+    wait_for(lambda: len(receiver.pages()) >= len(expected), what=f"{expected}, but {receiver.pages()}")
+    time.sleep(2.5)
+    return sorted(receiver.pages())
+
+
+def test_a_page_when_it_fires_and_one_when_it_resolves(cluster, receiver, alertmanager, notify):
+    notify.wait_ready()
+    began = time.monotonic()
+    send(cluster, alert_event("auc", "firing", 1))
+    wait_for(receiver.pages)
+    assert time.monotonic() - began < 3
+    # Refreshed for longer than what it was last said to last.
+    time.sleep(4 * notify.interval + 1)
+    (alert,) = alertmanager.alerts()
+    assert alert["generatorURL"].startswith("http://console/")
+    assert alert["labels"] == {
+        "alertname": "auc", "model": "churn", "model_version": "churn_xgb:3", "segment": "region=eu", "severity": "critical"
+    }  # fmt: skip
+    assert alert["annotations"]["segments"] == "region=eu: 0.7, 40% of the change"
+    assert alert["annotations"]["runbook_url"] == "https://playbooks/accuracy-drop.md"
+    send(cluster, alert_event("auc", "resolved", 2))
+    assert settled(receiver, [1, 2]) == [("firing", "auc"), ("resolved", "auc")]
+    page = notify.get("/metrics")
+    assert 'tidegauge_notify_events_total{status="firing"} 1.0' in page
+    assert "tidegauge_notify_firing_alerts 0.0" in page
+    assert "tidegauge_notify_lag_records 0.0" in page
+    assert notify.get("/healthz") == "ok\n"
+    notify.process.terminate()
+    assert notify.process.wait(10) == 0
+
+
+def test_notify_is_killed_and_pages_neither_twice_nor_too_few(cluster, receiver, alertmanager, notify):
+    notify.wait_ready()
+    send(cluster, alert_event("stays", "firing", 1), alert_event("ends", "firing", 1))
+    wait_for(lambda: len(receiver.pages()) == 2)
+    notify.kill()
+    # While nobody is there: one begins, one ends, one comes and goes.
+    send(
+        cluster, alert_event("begins", "firing", 1), alert_event("ends", "resolved", 2), alert_event("blip", "firing", 1),
+        alert_event("blip", "resolved", 2),
+    )  # fmt: skip
+    time.sleep(1)
+    for _ in range(2):
+        notify.start().wait_ready()
+        notify.kill()
+    notify.start().wait_ready()
+    expected = [
+        ("firing", "begins"), ("firing", "blip"), ("firing", "ends"), ("firing", "stays"), ("resolved", "blip"),
+        ("resolved", "ends"),
+    ]  # fmt: skip
+    assert settled(receiver, expected) == expected
+
+
+def test_alertmanager_is_killed_and_pages_neither_twice_nor_too_few(cluster, receiver, alertmanager, notify):
+    notify.wait_ready()
+    send(cluster, alert_event("stays", "firing", 1), alert_event("ends", "firing", 1))
+    wait_for(lambda: len(receiver.pages()) == 2)
+    time.sleep(1.5)
+    alertmanager.kill()
+    send(cluster, alert_event("begins", "firing", 1), alert_event("ends", "resolved", 2))
+    wait_for(lambda: not notify.get("/readyz"))
+    assert "Connect call failed" in notify.log.read_text()
+    alertmanager.start()
+    notify.wait_ready()
+    expected = [("firing", "begins"), ("firing", "ends"), ("firing", "stays"), ("resolved", "ends")]
+    assert settled(receiver, expected) == expected
+    # And once more, in order, with nothing happening meanwhile; then it ends.
+    alertmanager.stop()
+    alertmanager.start()
+    assert settled(receiver, expected) == expected
+    send(cluster, alert_event("begins", "resolved", 2))
+    assert settled(receiver, [*expected, 1]) == sorted([*expected, ("resolved", "begins")])
+
+
+def test_alertmanager_dies_with_a_resolution_it_has_taken_but_not_passed_on(cluster, receiver, tmp_path):
+    slow = CONFIG.format(url=receiver.url).replace("group_interval: 1s", "group_interval: 6s")
+    with Alertmanager(tmp_path / "slow", slow) as alertmanager:
+        notify = Notify(cluster, alertmanager.url).start().wait_ready()
+        try:
+            send(cluster, alert_event("ends", "firing", 1))
+            wait_for(receiver.pages)
+            time.sleep(1)
+            send(cluster, alert_event("ends", "resolved", 2))
+            wait_for(lambda: 'status="resolved"} 1.0' in notify.get("/metrics"))
+            alertmanager.kill()
+            notify.kill()
+            alertmanager.start()
+            notify.start()
+            wait_for(lambda: len(receiver.pages()) == 2)
+            assert settled(receiver, [1, 2]) == [("firing", "ends"), ("resolved", "ends")]
+        finally:
+            notify.kill()
+
+
+def test_a_change_of_severity_is_a_page_of_its_own(cluster, receiver, alertmanager, notify):
+    notify.wait_ready()
+    send(cluster, alert_event("drift", "firing", 1, severity="warning"))
+    wait_for(receiver.pages)
+    send(cluster, alert_event("drift", "firing", 2, severity="critical"))
+    expected = [("firing", "drift"), ("firing", "drift"), ("resolved", "drift")]
+    assert settled(receiver, expected) == expected
+    assert [alert["labels"]["severity"] for alert in alertmanager.alerts()] == ["critical"]
+
+
+def test_the_first_start_pages_what_fires_not_what_is_past(cluster, receiver, alertmanager):
+    send(
+        cluster, alert_event("past", "firing", 1), alert_event("past", "resolved", 2), alert_event("now", "firing", 1),
+        (b"x", b"no event"),
+    )  # fmt: skip
+    notify = Notify(cluster, alertmanager.url).start()
+    try:
+        notify.wait_ready()
+        assert settled(receiver, [1]) == [("firing", "now")]
+        assert "tidegauge_notify_unreadable_total 1.0" in notify.get("/metrics")
+    finally:
+        notify.kill()
+
+
+def test_two_alertmanagers_one_of_them_dead(cluster, receiver, alertmanager):
+    notify = Notify(cluster, f"http://127.0.0.1:{free_port()},{alertmanager.url}/").start()
+    try:
+        notify.wait_ready()
+        send(cluster, alert_event("auc", "firing", 1))
+        wait_for(receiver.pages)
+        page = notify.get("/metrics")
+        assert 'tidegauge_notify_requests_total{outcome="unavailable"}' in page
+        assert 'outcome="taken"} 0.0' not in page
+    finally:
+        notify.kill()
+
+
+def test_credentials(cluster, receiver, tmp_path):
+    # "secret", by bcrypt.
+    web = 'basic_auth_users: {tidegauge: "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"}'
+    with AuthenticatedAlertmanager(tmp_path / "locked", CONFIG.format(url=receiver.url), web) as alertmanager:
+        wrong = Notify(cluster, alertmanager.url).start()
+        wait_for(lambda: "answers 401" in wrong.log.read_text())
+        assert "are address and credentials right?" in wrong.log.read_text()
+        wrong.process.send_signal(signal.SIGTERM)
+        assert wrong.process.wait(10) == 0
+        given = {"TIDEGAUGE_ALERTMANAGER_USERNAME": "tidegauge", "TIDEGAUGE_ALERTMANAGER_PASSWORD": "secret"}
+        right = Notify(cluster, alertmanager.url, **given).start()
+        try:
+            right.wait_ready()
+            send(cluster, alert_event("auc", "firing", 1))
+            wait_for(receiver.pages)
+        finally:
+            right.kill()
+
+
+class AuthenticatedAlertmanager(Alertmanager):
+    def _is_ready(self):
+        return "Listening on" in self.log_path.read_text()
+
+
+def test_clear_errors(cluster):
+    def run(*arguments, **environment):
+        command = [sys.executable, "-m", "tidegauge", "notify", "--bootstrap", cluster.settings.bootstrap, *arguments]
+        done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 1
+        return done.stderr
+
+    assert "write it as http://HOST:PORT" in run("--alertmanager", "alertmanager:9093")
+    assert "TIDEGAUGE_ALERTMANAGER_USERNAME" in run("--alertmanager", "http://me:secret@host")
+    assert "there is no topic nowhere" in run("--alerts-topic", "nowhere")
+    assert "are these files right" in run("--alertmanager", "https://host", TIDEGAUGE_ALERTMANAGER_CAFILE="/nowhere")
+    assert "--interval 0" in run("--interval", "0")
