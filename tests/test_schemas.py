@@ -236,6 +236,7 @@ MANGLED_SPECS = [
     with_(SPEC, "monitors.0.above", "2%"),
     with_(SPEC, "monitors.0.for", 0),
     with_(SPEC, "monitors.0.significance", 1),
+    with_(SPEC, "monitors.1.confidence", 95),
     with_(SPEC, "detectors.0.algorithm", "tea-leaves"),
     with_(SPEC, "detectors.0.parameters", {"alpha": 1}),
 ]
@@ -256,7 +257,7 @@ GOOD_SPECS = [
     {"model": "m", "monitors": [{"name": "a", "metric": "prediction.psi", "window": "1h", "outside": [0, 1], "for": 2,
                                  "significance": None, "segments": True}]},
     {"model": "m", "monitors": [{"name": "a", "metric": "performance.f1", "window": "1h", "below_baseline": 0.1,
-                                 "settle": "6h"}]},
+                                 "settle": "6h", "confidence": 0.9}]},
     {"model": "m", "detectors": [{"name": "a", "stream": "score", "algorithm": "kswin", "parameters": {"seed": 1}}]},
 ]  # fmt: skip
 

@@ -128,15 +128,17 @@ monitors:
   - {name: a, metric: prediction.psi, window: 1h, outside: [0, 1e-1], significance: null, for: 3, segments: [region]}
   - {name: b, metric: performance.f1, window: 1h, above_baseline: 0.1, settle: 6h, min_count: 50, segments: true}
   - {name: c, metric: prediction.abstain_ratio, window: 1h, above: 0.1, early: true, significance: 1e-3}
+  - {name: d, metric: business.*.mean, window: 1h, below_baseline: 2%, confidence: 0.9}
 """
     spec = load_file(write(text))
     assert spec.monitors is not None
-    a, b, c = spec.monitors
+    a, b, c, d = spec.monitors
     assert (a.condition, a.significance, a.for_windows, a.segments) == (Condition("outside", 0, 0.1), None, 3, ("region",))
     assert (b.condition, b.settle, b.min_count, b.segments) == (
         Condition("above", high=0.1, relative_to_baseline=True), 21600.0, 50, True,
     )  # fmt: skip
-    assert (c.early, c.significance) == (True, 0.001)
+    assert (c.early, c.significance, c.confidence) == (True, 0.001, None)
+    assert d.confidence == 0.9
 
 
 MISTAKES = [
@@ -177,6 +179,9 @@ MONITOR_MISTAKES = [
     ("metric: prediction.psi, above: 1, early: true", "early: prediction.psi is statistical"),
     ("metric: prediction.psi, above: auto", "auto takes its limit from a baseline's spread"),
     ("metric: prediction.psi, above: 1, significance: 2", "significance: 2 is not a significance level"),
+    ("metric: performance.f1, above: 1, confidence: 95", "confidence: 95 is not a confidence level"),
+    ("metric: prediction.psi, above: 1, confidence: 0.9", "confidence: prediction.psi has no interval"),
+    ("metric: business.revenue.sum, above: 1, confidence: 0.9", "confidence: business.revenue.sum has no interval"),
     ("metric: prediction.psi, above: 1, for: 0", "for: '0' is not a whole number from 1 to 64"),
     ("metric: prediction.psi, above: 1, segments: [regoin]", "segments[0]: 'regoin' is not among the spec's segments"),
 ]

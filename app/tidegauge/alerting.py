@@ -68,7 +68,7 @@ class AlertBook:
         output: list[Output] = []
         if transition is not None:
             evidence, clause = support(transition.status)
-            data = {
+            data: dict[str, Any] = {
                 "status": transition.status,
                 "fingerprint": mark,
                 "kind": "monitor",
@@ -88,6 +88,8 @@ class AlertBook:
                 "p_value": verdict.p_value,
                 "evidence": evidence,
             }  # fmt: skip
+            if verdict.interval is not None:
+                data["interval"] = verdict.interval
             output = [self._publish(mark, state, transition, data, monitor.runbook, time)]
         if _encode(state) != before:
             self._store.put(ALERT + mark.encode(), _encode(state))

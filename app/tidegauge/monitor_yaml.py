@@ -16,7 +16,7 @@ from tidegauge.detectors import ALGORITHMS, BINARY, Detector
 from tidegauge.detectors import algorithm as river_class
 from tidegauge.errors import SpecError
 from tidegauge.metric_names import metric_mistake, suggestion
-from tidegauge.monitors import TESTS, needs_settled
+from tidegauge.monitors import TESTS, has_interval, needs_settled
 from tidegauge.spec import Against, Condition, DetectorSpec, MonitorSpec, Severity, Task, duration
 from tidegauge.streams import OUTCOMES, PREDICTIONS
 from tidegauge.tuning import budget_text
@@ -24,7 +24,7 @@ from tidegauge.yaml_reader import Item, required
 
 CONDITIONS = ("above", "below", "outside", "above_baseline", "below_baseline")
 MONITOR = ("name", "metric", "window", *CONDITIONS, "severity", "runbook", "min_count", "for", "keep_firing_for",
-           "critical_with_performance", "segments", "significance", "early", "settle")  # fmt: skip
+           "critical_with_performance", "segments", "significance", "confidence", "early", "settle")  # fmt: skip
 DETECTOR = ("name", "stream", "algorithm", "parameters", "false_alarms", "against", "severity", "segments", "runbook")
 STREAMS = (*OUTCOMES, *PREDICTIONS)
 SEVERITIES = get_args(Severity)
@@ -102,6 +102,8 @@ def _monitor(item: Item, around: Surroundings) -> MonitorSpec | None:
                 value = _segments(of, around)
             case "significance":
                 found[member] = None if of.kind == "null" else _significance(of)
+            case "confidence":
+                value = _confidence(of, metric)
             case "early":
                 value = _early(of, metric)
             case "settle":
@@ -207,6 +209,16 @@ def _significance(of: Item) -> float | None:
     level = of.number()
     if level is not None and not 0 < level < 1:
         of.wrong(f"{of.source()} is not a significance level; write one between 0 and 1, or null to turn it off")
+    return level
+
+
+def _confidence(of: Item, metric: str | None) -> float | None:
+    level = of.number()
+    if level is not None and not 0 < level < 1:
+        of.wrong(f"{of.source()} is not a confidence level; write one between 0 and 1, as 0.95")
+    if metric is not None and not has_interval(metric):
+        of.wrong(f"{metric} has no interval; confidence is for performance and for means and ratios of business, and "
+                 "distances have significance")  # fmt: skip
     return level
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from scipy.special import fdtrc
 
 from tidegauge.baseline import Baseline, Spread
 from tidegauge.delta import Segment
+from tidegauge.metrics.interval import Interval
 from tidegauge.spec import Condition, MonitorSpec
 
 TESTS = {
@@ -19,6 +21,9 @@ TESTS = {
 """Which p-value says whether a distance is more than chance."""
 EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
 SETTLED = frozenset(("performance", "fairness", "business"))
+EXACT = frozenset(("sum", "count"))
+Intervals = Callable[[Segment, float], tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""Intervals at a level of a segment's numbers, and of its baseline's, both nested as a record is."""
 MIN_SPREAD_WINDOWS = 8
 """A baseline must span this many windows before their spread can set a limit."""
 STANDARD_DEVIATIONS = 3.0
@@ -26,7 +31,7 @@ STANDARD_DEVIATIONS = 3.0
 
 class Verdict(msgspec.Struct, frozen=True):
     """What one monitor says of one number. ``path`` is the metric with every ``*`` filled in; ``names`` the features a
-    list metric names; ``baseline`` and ``p_value`` None where there is none."""
+    list metric names; ``baseline``, ``p_value`` and ``interval`` (at the monitor's ``confidence``) None where there is none."""
 
     monitor: MonitorSpec
     path: str
@@ -37,6 +42,7 @@ class Verdict(msgspec.Struct, frozen=True):
     baseline: float | None = None
     p_value: float | None = None
     names: tuple[str, ...] = ()
+    interval: Interval | None = None
 
 
 def is_early(monitor: MonitorSpec) -> bool:
@@ -51,6 +57,12 @@ def is_early(monitor: MonitorSpec) -> bool:
 def needs_settled(metric: str) -> bool:
     """Whether early labels would bias the metric, so that its window must settle first."""
     return metric.partition(".")[0] in SETTLED
+
+
+def has_interval(metric: str) -> bool:
+    """Whether a metric comes with an interval, so that a monitor on it can have ``confidence``."""
+    parts = metric.split(".")
+    return parts[0] == "performance" or (parts[0] == "business" and parts[-1] not in EXACT)
 
 
 def expand(node: Any, pattern: str) -> Iterator[tuple[str, Any]]:
@@ -81,17 +93,23 @@ class Candidate(msgspec.Struct, frozen=True):
     baseline: float | None
     spread: Spread | None
     p_value: float | None
+    interval: Interval | None = None
+    baseline_interval: Interval | None = None
 
 
 def judge(
-    records: Mapping[Segment, Mapping[str, Any]], monitor: MonitorSpec, baseline: Baseline | None, window: str
-) -> list[tuple[Segment, Verdict]]:
+    records: Mapping[Segment, Mapping[str, Any]], monitor: MonitorSpec, baseline: Baseline | None, window: str,
+    intervals: Intervals | None = None,
+) -> list[tuple[Segment, Verdict]]:  # fmt: skip
     """A verdict for each number the monitor's metric names in the records of one window (by segment), where it could be
     computed and rests on at least ``min_count``. All of them are one family of tests. ``window``: the records' window
-    length, whose spread ``auto`` limits come from."""
+    length, whose spread ``auto`` limits come from. A monitor with ``confidence`` needs ``intervals``."""
     candidates: list[Candidate] = []
     for segment, record in records.items():
-        candidates.extend(_candidates(segment, record, monitor, baseline, window))
+        found = _candidates(segment, record, monitor, baseline, window)
+        if monitor.confidence is not None and intervals is not None:
+            found = _with_intervals(found, *intervals(segment, monitor.confidence))
+        candidates.extend(found)
     significant = holm([c.p_value for c in candidates], monitor.significance)
     verdicts = []
     for candidate, allowed in zip(candidates, significant, strict=True):
@@ -100,10 +118,14 @@ def judge(
             continue
         low, high, text = limits
         value = candidate.value
-        breached = (low is not None and value < low) or (high is not None and value > high)
+        if monitor.confidence is not None:
+            breached = surely_beyond(candidate, monitor.condition, low, high)
+            text += f" with {100 * monitor.confidence:g} % confidence"
+        else:
+            breached = (low is not None and value < low) or (high is not None and value > high)
         verdict = Verdict(
             monitor, candidate.path, value, breached and allowed, text, candidate.sample_size, candidate.baseline,
-            candidate.p_value, candidate.names,
+            candidate.p_value, candidate.names, candidate.interval,
         )  # fmt: skip
         verdicts.append((candidate.segment, verdict))
     return verdicts
@@ -139,6 +161,31 @@ def _candidates(
                 p_value = max(p_value, spread_p_value(value, spread))
         before = next((float(v) for _, v in expand(metrics, path) if isinstance(v, int | float)), None)
         yield Candidate(segment, path, value, size, names, before, spread, p_value)
+
+
+def _with_intervals(candidates: Iterator[Candidate], own: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Candidate]:
+    """The candidates that have an interval, with it and their baseline value's."""
+    for candidate in candidates:
+        interval = next((of for _, of in expand(own, candidate.path)), None)
+        if interval is not None:
+            baseline = next((of for _, of in expand(before, candidate.path)), None)
+            yield msgspec.structs.replace(candidate, interval=interval, baseline_interval=baseline)
+
+
+def surely_beyond(candidate: Candidate, condition: Condition, low: float | None, high: float | None) -> bool:
+    """Whether a candidate's interval lies wholly beyond a limit. A limit relative to the baseline is uncertain itself: the
+    interval is then that of the difference of the two (MOVER: Zou and Donner 2008)."""
+    if candidate.interval is None:
+        return False
+    value, (least, most) = candidate.value, candidate.interval
+    down = up = 0.0
+    if condition.relative_to_baseline and candidate.baseline is not None and candidate.baseline_interval is not None:
+        before = candidate.baseline
+        change = ((condition.high or 0.0) - (condition.low or 0.0)) * math.copysign(condition.percent, before)
+        down = abs(1 + change) * (before - candidate.baseline_interval[0])
+        up = abs(1 + change) * (candidate.baseline_interval[1] - before)
+    below = low is not None and value + math.hypot(most - value, down) < low
+    return below or (high is not None and value - math.hypot(value - least, up) > high)
 
 
 def spread_p_value(value: float, spread: Spread) -> float:

@@ -77,6 +77,7 @@ class MonitorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``keep_firing_for``: windows in a row that must be fine before the alert resolves. ``critical_with_performance``:
     severity rises to critical when a performance monitor is breached in the windows in which the alert began.
+    ``confidence``: breached only if the metric's interval at this level lies wholly beyond the limit.
     """
 
     name: str
@@ -91,6 +92,7 @@ class MonitorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     critical_with_performance: bool = False
     segments: bool | tuple[str, ...] = False
     significance: float | None = 0.01
+    confidence: float | None = None
     early: bool | None = None
     settle: float | Literal["auto"] = "auto"
 

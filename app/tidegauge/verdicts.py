@@ -16,7 +16,7 @@ from tidegauge.evidence import Beside, Performance
 from tidegauge.metrics import record as records
 from tidegauge.metrics.performance import fairness, performance
 from tidegauge.metrics.record import iso
-from tidegauge.monitors import Verdict, expand, is_early, judge, needs_settled
+from tidegauge.monitors import Intervals, Verdict, expand, is_early, judge, needs_settled
 from tidegauge.profile.outcome import OutcomeProfile, most_wrong
 from tidegauge.registry import Registry
 from tidegauge.settle import LabelDelays, label_members, performance_note
@@ -212,7 +212,7 @@ class Judge:
             if needs_settled(monitor.metric) and not self._settled(monitor, header, now):
                 continue
             wanted = {segment: record for segment, record in built.items() if _wanted(monitor, segment)}
-            for segment, verdict in judge(wanted, monitor, baseline, header.window):
+            for segment, verdict in judge(wanted, monitor, baseline, header.window, self._intervals(header, spec, baseline)):
                 subject = Subject(header.model, header.version, segment)
                 support = self._support(header, spec, subject, built, verdict, baseline)
                 severity = self._severity(header, subject, verdict)
@@ -220,6 +220,14 @@ class Judge:
                     self._alerts.verdict(subject, verdict, header.span, header.closed, header.revision, now, support, severity)
                 )
         return outputs
+
+    def _intervals(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> Intervals:
+        def intervals(segment: Segment, level: float) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+            part = None if baseline is None else baseline.part(segment) or baseline
+            before = {} if part is None else records.intervals(part.outcome, spec, level)
+            return records.intervals(self._windows.outcome(header, segment), spec, level), before
+
+        return intervals
 
     def _settled(self, monitor: MonitorSpec, header: Header, now: float) -> bool:
         return header.settled if monitor.settle == "auto" else header.closed and now >= header.end + monitor.settle

@@ -68,6 +68,11 @@ def numbers(
     return record
 
 
+def intervals(outcome: OutcomeProfile, spec: ModelSpec, level: float) -> dict[str, Any]:
+    """Confidence intervals at ``level`` of the numbers that rest on labels, nested as a record is."""
+    return {"performance": performance_intervals(outcome, spec.task, spec.positive_label, level)}
+
+
 def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
     """Error ratio, throughput, latency quantiles (milliseconds) and cost."""
     numbers: dict[str, Any] = {}
