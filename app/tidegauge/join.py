@@ -7,25 +7,20 @@ interned contexts (``contexts.py``). Everything else is buffered between checkpo
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from tidegauge import delta, streams
-from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
+from tidegauge import delta
+from tidegauge.columns import OutcomeRow
 from tidegauge.contexts import Contexts, model_of_event
-from tidegauge.delta import Delta, ProfileDelta, Samples, Segment
+from tidegauge.delta import Delta
+from tidegauge.entries import UNDATED, Entry, Known, Predicted, decode, encode, second, updated
 from tidegauge.errors import EventError
 from tidegauge.events import DeadLetter, Decoder, Label, Prediction
-from tidegauge.pairing import Pairs
-from tidegauge.profile.data import DataProfile
-from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
-from tidegauge.profile.pairs import PairProfile
+from tidegauge.gathering import Gathering
 from tidegauge.registry import Registry
 from tidegauge.spec import ModelSpec, class_name
 from tidegauge.stage import DEAD_LETTERS, LABELS, PREDICTIONS, PROFILES, InputRecord, Output, Store
@@ -34,68 +29,11 @@ KEPT_BEYOND_HORIZON = 86400.0
 """Seconds an entry outlives the label horizon, for labels that travel slowly."""
 HEARTBEAT_SECONDS = 2.0
 MAX_ROWS = 50_000
-MAX_DELTA_BYTES = 4 << 20
 REQUEST, WATERMARK, PENDING = b"r", b"w", b"n"
-
-
-class Predicted(msgspec.Struct, array_like=True, gc=False):
-    """One prediction as the join keeps it."""
-
-    context: int
-    ts: float
-    value: int | float | str | bool | None
-    score: float | None
-    probabilities: dict[str, float | None] | None = None
-
-
-class Known(msgspec.Struct, array_like=True, gc=False):
-    """What is known of a request's outcome: its label and its business values, each with when and where it was said.
-
-    ``arrived``: record timestamp in ms of the latest label event.
-    """
-
-    label: int | float | str | bool | None
-    ts: float
-    offset: int
-    business: dict[str, float] | None
-    business_ts: float
-    business_offset: int
-    arrived: int
-
-
-class Entry(msgspec.Struct, array_like=True, gc=False):
-    """What stands under a request id, behind four bytes: a second (big endian) its prediction is not older than."""
-
-    predictions: list[Predicted]
-    known: Known | None = None
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_entry = msgspec.msgpack.Decoder(Entry).decode
-UNDATED = b"\0\0\0\0"
-
-
-def _second(ts: float) -> bytes:
-    return min(max(int(ts), 0), 0xFFFFFFFF).to_bytes(4, "big")
-
-
-def _decode(raw: bytes) -> Entry:
-    return _decode_entry(raw[4:])
 
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_watermark = msgspec.msgpack.Decoder(tuple[float, float]).decode
-
-
-class _Version:
-    """What one version gathered since the last flush."""
-
-    __slots__ = ("contexts", "events", "outcomes")
-
-    def __init__(self) -> None:
-        self.events: list[Prediction] = []
-        self.contexts: list[int] = []
-        self.outcomes: list[OutcomeRow] = []
 
 
 class JoinStage:
@@ -112,16 +50,11 @@ class JoinStage:
         self._partition, self._store, self._registry = partition, store, registry
         self._profile_partitions, self._counters = profile_partitions, counters
         self._contexts = Contexts(store)
+        self._gathered = Gathering(partition, self._contexts.by_id, registry, self._spec)
         self._predictions, self._labels = Decoder(Prediction), Decoder(Label)
         self._context_ids: dict[Any, int] = {}
         self._revision = registry.revision
-        self._versions: dict[tuple[str, str], _Version] = {}
         self._rows = self._rows_since = 0
-        self._data: dict[tuple[str, str, Segment, int], DataProfile] = {}
-        self._outcomes: dict[tuple[str, str, Segment, int], OutcomeProfile] = {}
-        self._pairs = Pairs(self._contexts.by_id.__getitem__, self._spec)
-        self._paired: dict[tuple[tuple[str, str, str], int], PairProfile] = {}
-        self._samples: list[tuple[str, Samples]] = []
         self._dead: list[Output] = []
         self.pending = int(store.get(PENDING) or 0)
         self._roles: dict[str, dict[str, str]] = {}
@@ -189,7 +122,7 @@ class JoinStage:
         put, cache, seen = self._store.put, self._context_ids, set()
         latest: dict[str, float] = {}
         duplicates = 0
-        since = _second(min((event.ts for event in events), default=0.0))  # type: ignore[arg-type]
+        since = second(min((event.ts for event in events), default=0.0))  # type: ignore[arg-type]
         for event, record, key, raw in zip(events, records, keys, entries, strict=True):
             if repeats:
                 # An earlier event of this very chunk may have changed the entry.
@@ -214,23 +147,21 @@ class JoinStage:
                 value = None
             made = Predicted(context, event.ts, value, event.score, event.probabilities)  # type: ignore[arg-type]
             if raw is None:
-                put(key, since + _encode(Entry([made])))
+                put(key, since + encode(Entry([made])))
                 self.pending += 1
             else:
-                entry = _decode(raw)
+                entry = decode(raw)
                 if any(self._same_version(context, other.context) for other in entry.predictions):
                     duplicates += 1
                     continue
                 if entry.predictions:
-                    self._pairs.predicted(made, entry.predictions, entry.known)
+                    self._gathered.pairs.predicted(made, entry.predictions, entry.known)
                 entry.predictions.append(made)
-                put(key, (since if entry.known and len(entry.predictions) == 1 else raw[:4]) + _encode(entry))
+                put(key, (since if entry.known and len(entry.predictions) == 1 else raw[:4]) + encode(entry))
                 if entry.known is not None:
                     self.pending -= len(entry.predictions) == 1
                     self._count(made, entry.known, 1, True, key)
-            version = self._version_of(context)
-            version.events.append(event)
-            version.contexts.append(context)
+            self._gathered.predicted(context, event)
             model = self._contexts.by_id[context].model
             if event.ts > latest.get(model, 0.0):  # type: ignore[operator]
                 latest[model] = event.ts  # type: ignore[assignment]
@@ -259,14 +190,6 @@ class JoinStage:
             self._roles.setdefault(model, {})[event.model_version] = event.role
         return context
 
-    def _version_of(self, context: int) -> _Version:
-        found = self._contexts.by_id[context]
-        name = (found.model, found.version)
-        version = self._versions.get(name)
-        if version is None:
-            version = self._versions[name] = _Version()
-        return version
-
     def _score(self, event: Prediction, context: int) -> float | None:
         spec = self._spec(self._contexts.by_id[context].model)
         if event.confidence is None:
@@ -290,14 +213,14 @@ class JoinStage:
                 if key in seen:
                     raw = self._store.get(key)
                 seen.add(key)
-            entry = Entry([]) if raw is None else _decode(raw)
+            entry = Entry([]) if raw is None else decode(raw)
             old = entry.known
-            new = _updated(old, event, record)
+            new = updated(old, event, record)
             if new is None:
                 duplicates += 1
                 continue
             entry.known = new
-            put(key, (raw[:4] if raw else UNDATED) + _encode(entry))
+            put(key, (raw[:4] if raw else UNDATED) + encode(entry))
             if old is None:
                 self.pending += -1 if entry.predictions else 1
             if not entry.predictions:
@@ -309,7 +232,7 @@ class JoinStage:
                 else:
                     self._counters["corrected", LABELS] += 1
             if len(entry.predictions) > 1:
-                self._pairs.labelled(entry.predictions, old, new)
+                self._gathered.pairs.labelled(entry.predictions, old, new)
             for made in entry.predictions:
                 if old is not None:
                     self._count(made, old, -1, False, key)
@@ -329,7 +252,7 @@ class JoinStage:
             self._counters["expired", LABELS] += sign
             return
         self._counters["joined", LABELS] += sign
-        self._version_of(made.context).outcomes.append(
+        self._gathered.outcome(
             OutcomeRow(
                 made.context, made.ts, made.value, made.score, made.probabilities, known.label, known.business, ts,
                 sign, first, key[1:],
@@ -340,105 +263,19 @@ class JoinStage:
             self.watermarks[context.model] = (seen_ts, ts)
         self._touched.add(context.model)
 
-    # -- columns to profiles -------------------------------------------------------------------------------------
-
     def _flush(self) -> None:
-        for (model, version), gathered in self._versions.items():
-            spec = self._spec(model)
-            if gathered.events:
-                self._flush_data(model, version, spec, gathered)
-            if gathered.outcomes:
-                self._flush_outcomes(model, version, spec, gathered.outcomes)
-        for versions, pane, profile in self._pairs.flush():
-            _merge_into(self._paired, (versions, pane), profile)
-        self._versions.clear()
+        self._gathered.flush()
         self._rows = 0
-
-    def _flush_data(self, model: str, version: str, spec: ModelSpec, gathered: _Version) -> None:
-        baseline = self._registry.baseline(model, version)
-        columns = data_columns(gathered.events, spec, baseline.schema if baseline else None)
-        ts = np.array([event.ts for event in gathered.events])
-        contexts = np.array(gathered.contexts)
-        panes = np.floor(ts / spec.pane).astype(np.int64)
-        for breakdown in ((), *spec.segments):
-            order, starts, names = self._runs(breakdown, contexts, panes)
-            if len(starts):
-                for (segment, pane), profile in zip(names, columns.group(order, starts, not breakdown), strict=True):
-                    _merge_into(self._data, (model, version, segment, pane), profile)
-        wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.PREDICTIONS]
-        if wanted:
-            ties = np.fromiter((zlib.crc32(e.request_id.encode()) for e in gathered.events), np.uint32, len(ts))
-            for stream in wanted:
-                row = columns.results.names.index(stream)
-                values = columns.results.x[row]
-                self._sample(model, version, spec, stream, contexts, ts, ties, streams.hour_of_week(ts), values)
-
-    def _flush_outcomes(self, model: str, version: str, spec: ModelSpec, rows: list[OutcomeRow]) -> None:
-        columns = outcome_columns(rows, spec)
-        contexts = np.fromiter((row.context for row in rows), np.int64, len(rows))
-        panes = np.floor(np.fromiter((row.ts for row in rows), np.float64, len(rows)) / spec.pane).astype(np.int64)
-        groups = OutcomeGroups(columns)
-        for breakdown in ((), *spec.segments):
-            order, starts, names = self._runs(breakdown, contexts, panes)
-            if len(starts):
-                for (segment, pane), profile in zip(names, groups.group(order, starts), strict=True):
-                    _merge_into(self._outcomes, (model, version, segment, pane), profile)
-        wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.OUTCOMES]
-        if wanted:
-            first = np.fromiter((row.first for row in rows), bool, len(rows))
-            times = np.fromiter((row.label_ts for row in rows), np.float64, len(rows))[first]
-            ties = np.fromiter((zlib.crc32(row.request_id) for row in rows), np.uint32, len(rows))[first]
-            hours = streams.hour_of_week(np.fromiter((row.ts for row in rows), np.float64, len(rows)))[first]
-            for stream in wanted:
-                values = streams.outcome_values(columns, stream)[first]
-                self._sample(model, version, spec, stream, contexts[first], times, ties, hours, values)
-
-    def _runs(
-        self, breakdown: tuple[str, ...], contexts: NDArray[np.int64], panes: NDArray[np.int64]
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp], list[tuple[Segment, int]]]:
-        """Rows sorted by (segment, pane): the order, where each run begins, and whose it is."""
-        unique, inverse = np.unique(contexts, return_inverse=True)
-        segments: dict[Segment, int] = {}
-        codes = np.array([_segment_code(self._contexts.by_id[c].values, breakdown, segments) for c in unique.tolist()])
-        first = int(panes.min())
-        span = int(panes.max()) - first + 1
-        joint = codes[inverse] * span + (panes - first)
-        joint[codes[inverse] < 0] = -1
-        order = np.argsort(joint, kind="stable")
-        ordered = joint[order]
-        skip = int(np.searchsorted(ordered, 0))
-        order, ordered = order[skip:], ordered[skip:]
-        if not len(order):
-            return order, order, []
-        starts = np.flatnonzero(np.append(True, np.diff(ordered) != 0))
-        names = list(segments)
-        owners = [(names[j // span], j % span + first) for j in ordered[starts].tolist()]
-        return order, starts, owners
-
-    def _sample(
-        self, model: str, version: str, spec: ModelSpec, stream: str, contexts: NDArray[np.int64],
-        times: NDArray[np.float64], ties: NDArray[np.uint32], hours: NDArray[np.uint8], values: NDArray[np.float64],
-    ) -> None:  # fmt: skip
-        fed = ~np.isnan(values)
-        unique, inverse = np.unique(contexts, return_inverse=True)
-        for breakdown in _sampled_breakdowns(spec, stream):
-            segments: dict[Segment, int] = {}
-            codes = np.array([_segment_code(self._contexts.by_id[c].values, breakdown, segments) for c in unique.tolist()])
-            for segment, code in segments.items():
-                rows = fed & (codes[inverse] == code)
-                if rows.any():
-                    raw = (times[rows].tobytes(), ties[rows].tobytes(), values[rows].tobytes(), hours[rows].tobytes())
-                    self._samples.append((model, Samples(version, segment, stream, *raw)))
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
 
     def checkpoint(self, now: float, *, idle: bool = False) -> list[Output]:
         self._now = now
         self._flush()
-        self._oldest = _second(max(map(self._cutoff, self.watermarks), default=0.0))
+        self._oldest = second(max(map(self._cutoff, self.watermarks), default=0.0))
         outputs, self._dead = self._dead, []
         for model in sorted(self._touched):
-            outputs.extend(self._delta_outputs(model, now))
+            outputs.extend(self._gathered.outputs(model, now, self.watermarks[model], self._roles.get(model, {})))
             self._store.put(WATERMARK + model.encode(), _pack(self.watermarks[model]))
         if idle and (not self._idle or now - self._beat >= HEARTBEAT_SECONDS):
             beat = delta.encode(Delta(self._partition, "", now, True))
@@ -449,46 +286,8 @@ class JoinStage:
             self._store.put(PENDING, b"%d" % self.pending)
         self._rows_since = 0
         self._touched.clear()
-        self._data.clear()
-        self._outcomes.clear()
-        self._paired.clear()
-        self._samples.clear()
+        self._gathered.clear()
         self._roles.clear()
-        return outputs
-
-    def _delta_outputs(self, model: str, now: float) -> list[Output]:
-        pairs: dict[tuple[str, str, Segment, int], dict[str, bytes]] = {}
-        for ((owner, first, second), pane), paired in self._paired.items():
-            if not paired.empty():
-                pairs.setdefault((owner, first, (), pane), {})[second] = paired.pack()
-        parts: list[list[ProfileDelta]] = [[]]
-        size = 0
-        for place in dict.fromkeys((*self._data, *self._outcomes, *pairs)):
-            if place[0] != model:
-                continue
-            data, outcome = self._data.get(place), self._outcomes.get(place)
-            profile = ProfileDelta(
-                *place[1:],
-                None if data is None else data.pack(),
-                None if outcome is None or outcome.empty() else outcome.pack(),
-                pairs.get(place, {}),
-            )
-            size += len(profile.data or b"") + len(profile.outcome or b"") + sum(map(len, profile.pairs.values()))
-            if size > MAX_DELTA_BYTES:
-                parts.append([])
-                size = 0
-            parts[-1].append(profile)
-        predicted, labelled = self.watermarks[model]
-        samples = tuple(s for owner, s in self._samples if owner == model)
-        outputs = []
-        for number, part in enumerate(parts, 1):
-            # Only the last part moves event time on: a window must not close between two parts of one delta.
-            last = number == len(parts)
-            message = Delta(
-                self._partition, model, now, False, predicted if last else 0.0, labelled if last else 0.0, tuple(part),
-                samples if last else (), self._roles.get(model, {}),
-            )  # fmt: skip
-            outputs.append(Output(PROFILES, model.encode(), delta.encode(message)))
         return outputs
 
     # -- expiry --------------------------------------------------------------------------------------------------
@@ -496,7 +295,7 @@ class JoinStage:
     def expired(self, key: bytes, value: bytes) -> bool:
         if key[:1] != REQUEST or value[:4] > self._oldest:
             return False
-        entry = _decode(value)
+        entry = decode(value)
         if entry.predictions:
             return all(self._past(made) for made in entry.predictions)
         known = entry.known
@@ -514,7 +313,7 @@ class JoinStage:
         return seen - self._spec(model).label_horizon - KEPT_BEYOND_HORIZON
 
     def dropped(self, key: bytes, value: bytes) -> None:
-        entry = _decode(value)
+        entry = decode(value)
         if entry.known is None or not entry.predictions:
             self.pending -= 1
         if not entry.predictions:
@@ -524,56 +323,3 @@ class JoinStage:
     def unknown_members(self) -> int:
         """Accepted events that carried members the contract does not know."""
         return self._predictions.unknown + self._labels.unknown
-
-
-def _updated(old: Known | None, event: Label, record: InputRecord) -> Known | None:
-    """What is known after ``event``; None if it adds nothing. Label and business values each follow their latest
-    word, by ts and then offset, so that a KPI that comes after the label does not take the label back."""
-    business = None
-    if event.business:
-        business = {kpi: float(value) for kpi, value in event.business.items() if value is not None} or None
-    ts, offset, arrived = float(event.ts), record.offset, record.timestamp
-    if old is None:
-        return Known(event.label, ts, offset, business, ts, offset, arrived)
-    label_newer = event.label is not None and (old.label is None or (ts, offset) > (old.ts, old.offset))
-    business_newer = business is not None and (old.business is None or (ts, offset) > (old.business_ts, old.business_offset))
-    label_changes = label_newer and (event.label != old.label or ts != old.ts)
-    business_changes = business_newer and (business != old.business or (ts != old.business_ts and old.label is None))
-    if not (label_changes or business_changes):
-        return None
-    return Known(
-        event.label if label_newer else old.label,
-        ts if label_newer else old.ts,
-        offset if label_newer else old.offset,
-        business if business_newer else old.business,
-        ts if business_newer else old.business_ts,
-        offset if business_newer else old.business_offset,
-        arrived,
-    )
-
-
-def _segment_code(values: Segment, breakdown: tuple[str, ...], segments: dict[Segment, int]) -> int:
-    held = dict(values)
-    if not all(dimension in held for dimension in breakdown):
-        return -1
-    return segments.setdefault(tuple((d, held[d]) for d in breakdown), len(segments))
-
-
-def _sampled_breakdowns(spec: ModelSpec, stream: str) -> set[tuple[str, ...]]:
-    wanted: set[tuple[str, ...]] = set()
-    for detector in spec.detectors:
-        if detector.stream == stream:
-            wanted.add(())
-            if detector.segments is True:
-                wanted.update(spec.segments)
-            elif detector.segments:
-                wanted.update((dimension,) for dimension in detector.segments)
-    return wanted
-
-
-def _merge_into(held: dict[Any, Any], key: Any, profile: Any) -> None:
-    own = held.get(key)
-    if own is None:
-        held[key] = profile
-    else:
-        own.merge(profile)

@@ -21,7 +21,7 @@ from tidegauge.spec import ModelSpec
 
 if TYPE_CHECKING:
     from tidegauge.contexts import Context
-    from tidegauge.join import Known, Predicted
+    from tidegauge.entries import Known, Predicted
 
 PairKey = tuple[str, str, str]
 """Model, and the two versions in the order of their names."""

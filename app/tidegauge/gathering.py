@@ -1,0 +1,194 @@
+"""What a join task gathers between two checkpoints: rows become columns, columns profiles, profiles one delta a model."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge import delta, streams
+from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
+from tidegauge.contexts import Context
+from tidegauge.delta import Delta, ProfileDelta, Samples, Segment
+from tidegauge.events import Prediction
+from tidegauge.grouping import runs, segment_code
+from tidegauge.pairing import Pairs
+from tidegauge.profile.data import DataProfile
+from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.pairs import PairProfile
+from tidegauge.registry import Registry
+from tidegauge.spec import ModelSpec
+from tidegauge.stage import PROFILES, Output
+
+MAX_DELTA_BYTES = 4 << 20
+
+
+class _Version:
+    """The rows of one version since the last flush."""
+
+    __slots__ = ("contexts", "events", "outcomes")
+
+    def __init__(self) -> None:
+        self.events: list[Prediction] = []
+        self.contexts: list[int] = []
+        self.outcomes: list[OutcomeRow] = []
+
+
+class Gathering:
+    """The buffers of one join task. ``contexts`` are those of ``Contexts.by_id``."""
+
+    def __init__(self, partition: int, contexts: list[Context], registry: Registry, spec: Callable[[str], ModelSpec]) -> None:
+        self._partition, self._contexts, self._registry, self._spec = partition, contexts, registry, spec
+        self._versions: dict[tuple[str, str], _Version] = {}
+        self._data: dict[tuple[str, str, Segment, int], DataProfile] = {}
+        self._outcomes: dict[tuple[str, str, Segment, int], OutcomeProfile] = {}
+        self.pairs = Pairs(contexts.__getitem__, spec)
+        self._paired: dict[tuple[tuple[str, str, str], int], PairProfile] = {}
+        self._samples: list[tuple[str, Samples]] = []
+
+    def predicted(self, context: int, event: Prediction) -> None:
+        version = self._version_of(context)
+        version.events.append(event)
+        version.contexts.append(context)
+
+    def outcome(self, row: OutcomeRow) -> None:
+        self._version_of(row.context).outcomes.append(row)
+
+    def _version_of(self, context: int) -> _Version:
+        found = self._contexts[context]
+        name = (found.model, found.version)
+        version = self._versions.get(name)
+        if version is None:
+            version = self._versions[name] = _Version()
+        return version
+
+    def flush(self) -> None:
+        """Settle the rows under the specs and baselines of now."""
+        for (model, version), gathered in self._versions.items():
+            spec = self._spec(model)
+            if gathered.events:
+                self._flush_data(model, version, spec, gathered)
+            if gathered.outcomes:
+                self._flush_outcomes(model, version, spec, gathered.outcomes)
+        for versions, pane, profile in self.pairs.flush():
+            _merge_into(self._paired, (versions, pane), profile)
+        self._versions.clear()
+
+    def _flush_data(self, model: str, version: str, spec: ModelSpec, gathered: _Version) -> None:
+        baseline = self._registry.baseline(model, version)
+        columns = data_columns(gathered.events, spec, baseline.schema if baseline else None)
+        ts = np.array([event.ts for event in gathered.events])
+        contexts = np.array(gathered.contexts)
+        panes = np.floor(ts / spec.pane).astype(np.int64)
+        for breakdown in ((), *spec.segments):
+            order, starts, names = runs(self._contexts, breakdown, contexts, panes)
+            if len(starts):
+                for (segment, pane), profile in zip(names, columns.group(order, starts, not breakdown), strict=True):
+                    _merge_into(self._data, (model, version, segment, pane), profile)
+        wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.PREDICTIONS]
+        if wanted:
+            ties = np.fromiter((zlib.crc32(e.request_id.encode()) for e in gathered.events), np.uint32, len(ts))
+            for stream in wanted:
+                row = columns.results.names.index(stream)
+                values = columns.results.x[row]
+                self._sample(model, version, spec, stream, contexts, ts, ties, streams.hour_of_week(ts), values)
+
+    def _flush_outcomes(self, model: str, version: str, spec: ModelSpec, rows: list[OutcomeRow]) -> None:
+        columns = outcome_columns(rows, spec)
+        contexts = np.fromiter((row.context for row in rows), np.int64, len(rows))
+        panes = np.floor(np.fromiter((row.ts for row in rows), np.float64, len(rows)) / spec.pane).astype(np.int64)
+        groups = OutcomeGroups(columns)
+        for breakdown in ((), *spec.segments):
+            order, starts, names = runs(self._contexts, breakdown, contexts, panes)
+            if len(starts):
+                for (segment, pane), profile in zip(names, groups.group(order, starts), strict=True):
+                    _merge_into(self._outcomes, (model, version, segment, pane), profile)
+        wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.OUTCOMES]
+        if wanted:
+            first = np.fromiter((row.first for row in rows), bool, len(rows))
+            times = np.fromiter((row.label_ts for row in rows), np.float64, len(rows))[first]
+            ties = np.fromiter((zlib.crc32(row.request_id) for row in rows), np.uint32, len(rows))[first]
+            hours = streams.hour_of_week(np.fromiter((row.ts for row in rows), np.float64, len(rows)))[first]
+            for stream in wanted:
+                values = streams.outcome_values(columns, stream)[first]
+                self._sample(model, version, spec, stream, contexts[first], times, ties, hours, values)
+
+    def _sample(
+        self, model: str, version: str, spec: ModelSpec, stream: str, contexts: NDArray[np.int64],
+        times: NDArray[np.float64], ties: NDArray[np.uint32], hours: NDArray[np.uint8], values: NDArray[np.float64],
+    ) -> None:  # fmt: skip
+        fed = ~np.isnan(values)
+        unique, inverse = np.unique(contexts, return_inverse=True)
+        for breakdown in _sampled_breakdowns(spec, stream):
+            segments: dict[Segment, int] = {}
+            codes = np.array([segment_code(self._contexts[c].values, breakdown, segments) for c in unique.tolist()])
+            for segment, code in segments.items():
+                rows = fed & (codes[inverse] == code)
+                if rows.any():
+                    raw = (times[rows].tobytes(), ties[rows].tobytes(), values[rows].tobytes(), hours[rows].tobytes())
+                    self._samples.append((model, Samples(version, segment, stream, *raw)))
+
+    def outputs(self, model: str, now: float, watermarks: tuple[float, float], roles: dict[str, str]) -> list[Output]:
+        """What the flushes since the last ``clear`` say about ``model``."""
+        pairs: dict[tuple[str, str, Segment, int], dict[str, bytes]] = {}
+        for ((owner, first, second), pane), paired in self._paired.items():
+            if not paired.empty():
+                pairs.setdefault((owner, first, (), pane), {})[second] = paired.pack()
+        parts: list[list[ProfileDelta]] = [[]]
+        size = 0
+        for place in dict.fromkeys((*self._data, *self._outcomes, *pairs)):
+            if place[0] != model:
+                continue
+            data, outcome = self._data.get(place), self._outcomes.get(place)
+            profile = ProfileDelta(
+                *place[1:],
+                None if data is None else data.pack(),
+                None if outcome is None or outcome.empty() else outcome.pack(),
+                pairs.get(place, {}),
+            )
+            size += len(profile.data or b"") + len(profile.outcome or b"") + sum(map(len, profile.pairs.values()))
+            if size > MAX_DELTA_BYTES:
+                parts.append([])
+                size = 0
+            parts[-1].append(profile)
+        predicted, labelled = watermarks
+        samples = tuple(s for owner, s in self._samples if owner == model)
+        outputs = []
+        for number, part in enumerate(parts, 1):
+            # Only the last part moves event time on: a window must not close between two parts of one delta.
+            last = number == len(parts)
+            message = Delta(
+                self._partition, model, now, False, predicted if last else 0.0, labelled if last else 0.0, tuple(part),
+                samples if last else (), roles,
+            )  # fmt: skip
+            outputs.append(Output(PROFILES, model.encode(), delta.encode(message)))
+        return outputs
+
+    def clear(self) -> None:
+        self._data.clear()
+        self._outcomes.clear()
+        self._paired.clear()
+        self._samples.clear()
+
+
+def _sampled_breakdowns(spec: ModelSpec, stream: str) -> set[tuple[str, ...]]:
+    wanted: set[tuple[str, ...]] = set()
+    for detector in spec.detectors:
+        if detector.stream == stream:
+            wanted.add(())
+            if detector.segments is True:
+                wanted.update(spec.segments)
+            elif detector.segments:
+                wanted.update((dimension,) for dimension in detector.segments)
+    return wanted
+
+
+def _merge_into(held: dict[Any, Any], key: Any, profile: Any) -> None:
+    own = held.get(key)
+    if own is None:
+        held[key] = profile
+    else:
+        own.merge(profile)
