@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from driver import Pipeline
@@ -64,6 +64,7 @@ def check(topic, values):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(mangled(), max_size=8))
+@example([b'{"request_id": "r1", "ts": 0, "model_version": "churn:3", "model": "churn", "prediction": 1}'])
 def test_predictions_are_all_accounted_for(values):
     check(PREDICTIONS, values)
 

@@ -163,7 +163,7 @@ class JoinStage:
                     self._count(made, entry.known, 1, True, key)
             self._gathered.predicted(context, event)
             model = self._contexts.by_id[context].model
-            if event.ts > latest.get(model, 0.0):  # type: ignore[operator]
+            if event.ts > latest.get(model, -1.0):  # type: ignore[operator]
                 latest[model] = event.ts  # type: ignore[assignment]
         self._rows += len(events)
         self._rows_since += len(events)
