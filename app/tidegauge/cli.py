@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tidegauge
-from tidegauge import cli_bridges, cli_console
+from tidegauge import cli_bridges, cli_console, cli_report
 from tidegauge.cli_options import Help, command, kafka, option, stream_settings
 from tidegauge.errors import AccessError, TidegaugeError, TopicError
 from tidegauge.playbooks import DIRECTORY
@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     option(replay, "--order", str, "ts", "ts, or file: predictions as they stand, then labels", choices=("ts", "file"))
 
     cli_console.add(commands)
+    cli_report.add(commands)
 
     alerts = command(commands, "alerts", _alerts, "reads the alert topic, for people")
     kafka(alerts)

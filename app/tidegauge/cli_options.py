@@ -35,6 +35,7 @@ def option(parser: argparse.ArgumentParser, flag: str, kind: Any, default: Any, 
             parser.error(f"TIDEGAUGE_{flag[2:].replace('-', '_').upper()}={given!r} is not a {kind.__name__}")
         if default not in more.get("choices", (default,)):
             parser.error(f"TIDEGAUGE_{flag[2:].replace('-', '_').upper()}={given!r} is not one of {', '.join(more['choices'])}")
+    more["required"] = bool(more.get("required")) and given is None
     parser.add_argument(flag, type=kind, default=default, help=text, **more)
 
 

@@ -4,6 +4,7 @@
     ├── SpecError        a model spec that cannot be used; carries file, line and member
     ├── BaselineError    reference data or a baseline that cannot be used
     ├── EventError       an event that goes to the dead letters; carries one of the documented reasons
+    ├── ReportError      a report that cannot be made
     ├── BrokerError      the laptop broker could not be had, started or stopped
     ├── AccessError      the console refuses to be reached in this way
     └── StreamError      Kafka, or a server that is sent something, refuses to go on
@@ -36,6 +37,10 @@ class EventError(TidegaugeError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class ReportError(TidegaugeError):
+    """A report that cannot be made: no such period, or nothing is known of it."""
 
 
 class BrokerError(TidegaugeError):

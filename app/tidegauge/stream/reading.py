@@ -11,7 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.alerts import line
 from tidegauge.errors import StreamError
-from tidegauge.stage import ALERTS
+from tidegauge.report.archive import Archive
+from tidegauge.stage import ALERTS, METRICS
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 
 
@@ -48,6 +49,14 @@ async def partitions(settings: Settings, name: str) -> list[TopicPartition]:
     finally:
         await admin.close()
     return [TopicPartition(name, part["partition"]) for part in described["partitions"]]
+
+
+async def fill_archive(settings: Settings, archive: Archive) -> None:
+    """Give an archive all there is in the topics of metrics and alerts."""
+    for topic, add in ((METRICS, archive.add_metric), (ALERTS, archive.add_alert)):
+        async for record in records(settings, topic):
+            if record.value is not None:
+                add(record.value)
 
 
 async def follow_alerts(settings: Settings, *, follow: bool, as_json: bool) -> None:

@@ -1,0 +1,44 @@
+"""`tidegauge report`: its flags, and where its records come from."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from tidegauge.cli_options import command, kafka, option, stream_settings
+from tidegauge.report.archive import Archive
+from tidegauge.report.period import moment, periods
+
+
+def add(commands: Any) -> None:
+    """Add the command to ``commands``."""
+    report = command(commands, "report", run, "a model's day, week or any other period, as HTML and JSON")
+    kafka(report)
+    option(report, "--model", str, None, "which model", required=True)
+    option(report, "--from", str, None, "first day, 2025-09-22, or moment", dest="start")
+    option(report, "--to", str, None, "the day or moment it ends before", dest="end")
+    option(report, "--every", str, None, "a report for each day or week; without --from the last one", choices=("day", "week"))
+    option(report, "--replay", Path, None, "take the output of `tidegauge replay` instead of the topics")
+    option(report, "--output", Path, Path("reports"), "directory; reports already there tell what has been restated since")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the reports and print where they are."""
+    from tidegauge.report.write import write
+    from tidegauge.stream import reading
+
+    start, end = (None if text is None else moment(text) for text in (options.start, options.end))
+    wanted = list(periods(start, end, options.every, time.time()))
+
+    def collect(archive: Archive) -> None:
+        if options.replay is not None:
+            archive.read(options.replay)
+        else:
+            asyncio.run(reading.fill_archive(stream_settings(options), archive))
+
+    for page in write(options.model, wanted, options.output, collect):
+        print(page)
+    return 0

@@ -1,0 +1,120 @@
+"""The records and alerts a report is made from: the newest revision of each window of one model, and every alert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidegauge.errors import ReportError
+from tidegauge.report.period import Period, moment
+from tidegauge.spec import duration
+
+Record = dict[str, Any]
+
+
+class _Head(msgspec.Struct, gc=False):
+    """As much of a metrics record as says whether it is wanted. Comparison records have a ``kind``."""
+
+    model: str
+    window: str
+    window_start: str
+    model_version: str = ""
+    segment: dict[str, str] = {}
+    kind: str | None = None
+
+
+class Archive:
+    """Metrics records of ``model`` whose windows start within ``since`` to ``until`` (Unix seconds), still encoded, the
+    newest revision of each, and the model's alert events in the order they were published."""
+
+    def __init__(self, model: str, since: float, until: float) -> None:
+        self._model, self._since, self._until = model, since, until
+        self._raw: dict[tuple[str, str, str, str], bytes] = {}
+        self._lengths: dict[str, float] = {}
+        self._head = msgspec.json.Decoder(_Head).decode
+        self.alerts: list[dict[str, Any]] = []
+        self.models: set[str] = set()
+
+    def add_metric(self, value: bytes) -> None:
+        """Take one record of the topic ``metrics``; a later one of the same window stands for an earlier one."""
+        head = self._head(value)
+        self.models.add(head.model)
+        if head.kind is None and head.model == self._model and self._since <= moment(head.window_start) < self._until:
+            segment = msgspec.json.encode(head.segment, order="sorted").decode()
+            self._raw[head.model_version, head.window, segment, head.window_start] = value
+            self._lengths.setdefault(head.window, duration(head.window))
+
+    def add_alert(self, value: bytes) -> None:
+        """Take one event of the topic ``alerts``."""
+        event = msgspec.json.decode(value)
+        if event["data"]["labels"].get("model") == self._model:
+            self.alerts.append(event)
+
+    def read(self, directory: Path) -> None:
+        """Take what `tidegauge replay` wrote. Raises ReportError where a file cannot be read."""
+        for name, add in (("metrics", self.add_metric), ("alerts", self.add_alert)):
+            path = directory / f"{name}.jsonl"
+            try:
+                with path.open("rb") as lines:
+                    for number, line in enumerate(lines, 1):
+                        try:
+                            add(line)
+                        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+                            raise ReportError(f"{path}, line {number}: this is no record of tidegauge's: {error}") from error
+            except OSError as error:
+                raise ReportError(
+                    f"{path}: cannot be read: {error.strerror}; is it the output of `tidegauge replay`?"
+                ) from error
+
+    def window(self, period: Period) -> str | None:
+        """The longest window length of which whole ones fill the period; None where there is none."""
+        fitting = [
+            (length, name)
+            for name, length in self._lengths.items()
+            if (period.end - period.start) % length == 0 and period.start % length == 0
+        ]
+        return max(fitting)[1] if fitting else None
+
+    def windows(self, name: str, period: Period, *, segments: bool) -> list[Record]:
+        """The records of windows of length ``name`` in the period, in time order; the whole model's, or its segments'."""
+        found = [
+            msgspec.json.decode(raw)
+            for (_, window, segment, start), raw in self._raw.items()
+            if window == name and (segment != "{}") == segments and period.start <= moment(start) < period.end
+        ]
+        return sorted(found, key=lambda record: (record["model_version"], record["window_start"]))
+
+
+def lives(alerts: Iterable[dict[str, Any]], period: Period) -> list[dict[str, Any]]:
+    """Each life of an alert that touches the period: what it said when it fired, and when and how it ended."""
+    open_: dict[str, dict[str, Any]] = {}
+    found: list[dict[str, Any]] = []
+    for event in alerts:
+        data = event["data"]
+        life = open_.get(data["fingerprint"])
+        if life is None:
+            life = open_[data["fingerprint"]] = {
+                "alertname": data["labels"]["alertname"],
+                "labels": data["labels"],
+                "severity": data["severity"],
+                "fired": event["time"],
+                "starts_at": data["starts_at"],
+                "resolved": None,
+                "summary": data["annotations"]["summary"],
+                "runbook_url": data["annotations"].get("runbook_url"),
+            }
+            found.append(life)
+        life["severity"] = max(life["severity"], data["severity"], key=("info", "warning", "critical").index)
+        if data["status"] == "resolved":
+            life["resolved"] = event["time"]
+            life["resolution"] = data["annotations"].get("resolution", "over")
+            del open_[data["fingerprint"]]
+
+    def touches(life: dict[str, Any]) -> bool:
+        began, ended = min(moment(life["fired"]), moment(life["starts_at"])), life["resolved"]
+        return began < period.end and (ended is None or moment(ended) >= period.start)
+
+    return [life for life in found if touches(life)]

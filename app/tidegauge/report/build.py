@@ -1,0 +1,150 @@
+"""One report: its content as a JSON document, and what has been restated since the report before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidegauge.errors import ReportError
+from tidegauge.metrics.record import iso
+from tidegauge.report import summary
+from tidegauge.report.archive import Archive, Record, lives
+from tidegauge.report.period import DAY, Period, moment
+
+FORMAT = "tidegauge-report/1"
+LEDGER_SECONDS = 35 * DAY
+"""How far back a report remembers each window's numbers, for the next one to say what late labels have changed."""
+
+
+def since(period: Period) -> float:
+    """The earliest window start a report on the period looks at."""
+    return min(period.previous.start, period.start - LEDGER_SECONDS)
+
+
+def build(archive: Archive, model: str, period: Period, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The report on ``model``; ``earlier`` is the report made before it, if there is one.
+
+    Raises ReportError where no windows of the model fill the period.
+    """
+    window = archive.window(period)
+    whole = [] if window is None else archive.windows(window, period, segments=False)
+    if window is None or not whole:
+        known = f"known models: {', '.join(sorted(archive.models))}" if archive.models else "there are no records at all"
+        raise ReportError(f"no window of {model} lies within {iso(period.start)} to {iso(period.end)}; {known}")
+    before = archive.windows(window, period.previous, segments=False)
+    parts = archive.windows(window, period, segments=True)
+    ledger = _ledger(archive.windows(window, Period(since(period), period.end), segments=False))
+    return {
+        "format": FORMAT,
+        "model": model,
+        "from": iso(period.start),
+        "to": iso(period.end),
+        "previous_from": iso(period.previous.start),
+        "window": window,
+        "versions": [
+            _version(version, records, _of(before, version), _of(parts, version)) for version, records in _by_version(whole)
+        ],
+        "alerts": lives(archive.alerts, period),
+        "restatements_since": None if earlier is None else earlier["to"],
+        "restatements": [] if earlier is None else list(restatements(earlier["ledger"], ledger)),
+        "ledger": ledger,
+    }
+
+
+def _by_version(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
+    """Records by model version, the one with most predictions first."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record["model_version"], []).append(record)
+    return sorted(groups.items(), key=lambda item: -sum(record["predictions"] for record in item[1]))
+
+
+def _of(records: Sequence[Record], version: str) -> list[Record]:
+    return [record for record in records if record["model_version"] == version]
+
+
+def _version(version: str, records: list[Record], before: list[Record], parts: list[Record]) -> dict[str, Any]:
+    totals, earlier = _totals(records), _totals(before) if before else {}
+    rows = summary.features(records)
+    gone = {row["feature"]: row for row in summary.features(before)} if before else {}
+    for row in rows:
+        row["before"] = summary.numbers(gone.get(row["feature"], {}))
+    return {
+        "model_version": version,
+        "compared_with": records[-1].get("compared_with", {}),
+        **totals,
+        "changes": [
+            {"metric": metric, "before": was, "now": now, "change": now - was}
+            for metric, was, now in summary.changes(totals, earlier)
+        ],
+        "features": rows,
+        "missing_features": sorted({name for r in records for name in r["data"].get("missing_features", ())}),
+        "unexpected_features": sorted({name for r in records for name in r["data"].get("unexpected_features", ())}),
+        "segments": summary.segments(parts),
+        "fairness": {r["window_start"]: r["fairness"] for r in records if "fairness" in r},
+        "windows": [summary.line(record) for record in records],
+    }
+
+
+def _totals(records: list[Record]) -> dict[str, Any]:
+    return {
+        "traffic": summary.traffic(records),
+        "prediction": summary.prediction(records),
+        "performance": summary.performance(records),
+        "business": summary.business(records),
+    }
+
+
+def _ledger(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What is known now of each window, so that a later report can say what has changed."""
+    return [
+        {
+            "model_version": record["model_version"],
+            "window_start": record["window_start"],
+            "revision": record["revision"],
+            "labels": record["labels"],
+            "performance": summary.numbers(record.get("performance", {})),
+            "business": {kpi: of["mean"] for kpi, of in record.get("business", {}).items() if "mean" in of},
+        }
+        for record in records
+    ]
+
+
+def restatements(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Windows that both ledgers know and that have had another revision in between, with what it changed."""
+    known = {(entry["model_version"], entry["window_start"]): entry for entry in before}
+    for entry in now:
+        was = known.get((entry["model_version"], entry["window_start"]))
+        if was is not None and entry["revision"] > was["revision"]:
+            yield {
+                "model_version": entry["model_version"],
+                "window_start": entry["window_start"],
+                "revision": [was["revision"], entry["revision"]],
+                "labels": [was["labels"], entry["labels"]],
+                "changes": {
+                    metric: [old, new]
+                    for group in ("performance", "business")
+                    for metric, old, new in summary.changes(entry[group], was[group], f"{group}.")
+                },
+            }
+
+
+def earlier_report(directory: Path, model: str, period: Period) -> dict[str, Any] | None:
+    """The report in ``directory`` on the latest period of the model that ended no later than this one began or ends.
+
+    Raises ReportError for a file of a report's name that is none.
+    """
+    found: list[tuple[float, dict[str, Any]]] = []
+    for path in directory.glob("*.json"):
+        try:
+            report = msgspec.json.decode(path.read_bytes())
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ReportError(f"{path}: cannot be read as a report: {error}; move it out of the way") from error
+        if isinstance(report, dict) and report.get("format") == FORMAT and report["model"] == model:
+            ended = moment(report["to"])
+            if ended <= period.end and moment(report["from"]) < period.start:
+                found.append((ended, report))
+    return max(found, key=lambda item: item[0])[1] if found else None

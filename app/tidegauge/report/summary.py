@@ -1,0 +1,171 @@
+"""Windows to the numbers of a period: what can be pooled exactly is, everything else is a mean of windows and says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tidegauge.report.archive import Record
+
+POOLED = frozenset(("accuracy", "brier", "log_loss", "mae", "bias", "rmse"))
+"""Means over labels: weighted by labels, the windows' values give the period's to the last digit (rmse by its square)."""
+Z95 = 1.959963984540054
+
+
+def pooled(records: Sequence[Record], group: str, name: str, weight: str) -> float | None:
+    """Mean of ``record[group][name]`` over windows, weighted by the window's ``weight`` (predictions or labels)."""
+    square = name == "rmse"
+    pairs = [
+        (record[weight], record[group][name] ** 2 if square else record[group][name])
+        for record in records
+        if record.get(weight) and isinstance(record.get(group, {}).get(name), int | float)
+    ]
+    total = sum(count for count, _ in pairs)
+    if not total:
+        return None
+    mean = sum(count * value for count, value in pairs) / total
+    return math.sqrt(mean) if square else mean
+
+
+def performance(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """Each performance metric of the period: ``value``, whether it is ``exact`` or a mean of windows, and where the
+    windows have intervals a 95 % interval (``low``, ``high``) of that mean, windows being independent."""
+    names = dict.fromkeys(
+        n for record in records for n, v in record.get("performance", {}).items() if isinstance(v, int | float)
+    )
+    found = {}
+    for name in names:
+        value = pooled(records, "performance", name, "labels")
+        if value is not None:
+            exact = name in POOLED or sum(name in record.get("performance", {}) for record in records) == 1
+            found[name] = {"value": value, "exact": exact} | _interval(records, name, value)
+    return found
+
+
+def _interval(records: Sequence[Record], name: str, value: float) -> dict[str, float]:
+    total = variance = 0.0
+    for record in records:
+        bounds = record.get("performance_interval", {}).get(name)
+        if name in record.get("performance", {}) and record.get("labels"):
+            if not bounds:
+                return {}
+            total += record["labels"]
+            variance += (record["labels"] * (bounds[1] - bounds[0]) / (2 * Z95)) ** 2
+    reach = Z95 * math.sqrt(variance) / total if total else 0.0
+    return {"low": value - reach, "high": value + reach} if total else {}
+
+
+def traffic(records: Sequence[Record]) -> dict[str, Any]:
+    """Predictions, labels, coverage, error ratio, cost, and the worst window's latency quantiles (milliseconds)."""
+    predictions, labels = (sum(record[name] for record in records) for name in ("predictions", "labels"))
+    found: dict[str, Any] = {"predictions": predictions, "labels": labels}
+    if predictions:
+        found["coverage"] = labels / predictions
+    error_ratio = pooled(records, "system", "error_ratio", "predictions")
+    if error_ratio is not None:
+        found["error_ratio"] = error_ratio
+    for quantile in ("p50", "p95", "p99"):
+        values = [record["system"]["latency_ms"][quantile] for record in records if "latency_ms" in record["system"]]
+        if values:
+            found[f"latency_ms_{quantile}_worst"] = max(values)
+    costs = [record["system"]["cost"]["sum"] for record in records if "cost" in record["system"]]
+    if costs:
+        found["cost"] = sum(costs)
+    return found
+
+
+def prediction(records: Sequence[Record]) -> dict[str, float]:
+    """Mean score, confidence and value, positive and abstain ratio, and the largest drift of the score."""
+    found = {}
+    for name in ("mean_score", "mean_confidence", "mean_value", "positive_ratio", "abstain_ratio"):
+        value = pooled(records, "prediction", name, "predictions")
+        if value is not None:
+            found[name] = value
+    drifts = [record["prediction"]["psi"] for record in records if "psi" in record.get("prediction", {})]
+    return found | ({"psi_worst": max(drifts)} if drifts else {})
+
+
+def features(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The profile of each feature, the one that drifted most first: count, ratios and mean pooled over the windows, extremes,
+    and the window in which its PSI was largest."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        for name, of in record["data"]["features"].items():
+            _add_feature(found.setdefault(name, {"feature": name, "count": 0}), of, record["window_start"])
+    rows = [_feature(row) for row in found.values()]
+    return sorted(rows, key=lambda row: (-row.get("psi", -1.0), row["feature"]))
+
+
+def _add_feature(row: dict[str, Any], of: Mapping[str, Any], start: str) -> None:
+    count = of.get("count", 0)
+    row["count"] += count
+    for name in ("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio", "mean"):
+        if name in of:
+            sums = row.setdefault("_sums", {}).setdefault(name, [0.0, 0])
+            sums[0] += of[name] * count
+            sums[1] += count
+    for name, worst in (("min", min), ("max", max)):
+        if name in of:
+            row[name] = worst(row.get(name, of[name]), of[name])
+    if of.get("psi", -1.0) > row.get("psi", -1.0):
+        row["psi"], row["psi_window"] = of["psi"], start
+        row["p_value"] = of.get("p_value")
+
+
+def _feature(row: dict[str, Any]) -> dict[str, Any]:
+    sums = row.pop("_sums", {})
+    return row | {name: total / count for name, (total, count) in sums.items() if count}
+
+
+def business(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+    """Each KPI's sum, count and mean."""
+    found: dict[str, dict[str, float]] = {}
+    for record in records:
+        for kpi, of in record.get("business", {}).items():
+            if "sum" in of and "count" in of:
+                row = found.setdefault(kpi, {"sum": 0.0, "count": 0})
+                row["sum"] += of["sum"]
+                row["count"] += of["count"]
+    return {kpi: row | {"mean": row["sum"] / row["count"]} for kpi, row in found.items() if row["count"]}
+
+
+def segments(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Traffic and performance of each segment value, by dimension and then by size."""
+    groups: dict[tuple[tuple[str, str], ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(tuple(record["segment"].items()), []).append(record)
+    rows = [
+        {"segment": dict(segment), **traffic(group), "performance": performance(group), "business": business(group)}
+        for segment, group in groups.items()
+    ]
+    return sorted(rows, key=lambda row: (list(row["segment"]), -row["predictions"]))
+
+
+def line(record: Record) -> dict[str, Any]:
+    """One window as the report lists it."""
+    members = ("window_start", "revision", "closed", "settled", "predictions", "labels", "coverage", "expected_coverage")
+    kept = {name: record[name] for name in members if name in record}
+    kept["performance"] = numbers(record.get("performance", {}))
+    kept["performance_interval"] = record.get("performance_interval", {})
+    kept["error_ratio"] = record["system"].get("error_ratio")
+    kept["score_psi"] = record.get("prediction", {}).get("psi")
+    kept["business"] = {kpi: of.get("mean") for kpi, of in record.get("business", {}).items()}
+    return kept
+
+
+def numbers(node: Mapping[str, Any]) -> dict[str, float]:
+    """The members that are plain numbers."""
+    return {name: value for name, value in node.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+
+
+def changes(now: Mapping[str, Any], before: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float, float]]:
+    """(path, before, now) of each number that both periods' ``now`` and ``before`` have and that differs."""
+    for name, value in now.items():
+        other = before.get(name)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            yield from changes(value, other, f"{prefix}{name}.")
+        elif name in ("low", "high", "exact") or value == other:
+            continue
+        elif isinstance(value, int | float) and isinstance(other, int | float):
+            yield f"{prefix}{name}".removesuffix(".value"), float(other), float(value)
