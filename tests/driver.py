@@ -67,7 +67,14 @@ class Pipeline:
             self.outputs.append(output)
 
     def records(self) -> dict[bytes, dict[str, Any]]:
-        """The newest revision of each metrics record, as the compacted topic has it."""
+        """The newest revision of each metrics record, as the compacted topic has it, but for comparisons."""
+        return {key: record for key, record in self._newest().items() if "kind" not in record}
+
+    def comparisons(self) -> dict[bytes, dict[str, Any]]:
+        """The newest revision of each comparison record."""
+        return {key: record for key, record in self._newest().items() if record.get("kind") == "comparison"}
+
+    def _newest(self) -> dict[bytes, dict[str, Any]]:
         return {o.key: json.loads(o.value) for o in self.outputs if o.topic == METRICS and o.key and o.value}
 
     def of(self, topic: str) -> list[dict[str, Any]]:

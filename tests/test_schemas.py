@@ -356,7 +356,7 @@ def test_asyncapi_refers_to_what_there_is() -> None:
         else:
             files.add(reference)
             assert (DIRECTORY / reference).is_file()
-    assert len(files) == 5
+    assert len(files) == 6
     addresses = {channel["address"] for channel in document["channels"].values()}
     assert addresses == {"predictions", "labels", "models", "alerts", "metrics", "dead-letters"}
 

@@ -12,7 +12,7 @@ from tidegauge.delta import Segment
 from tidegauge.evidence import NO_EVIDENCE
 from tidegauge.metrics.record import Window, iso
 from tidegauge.monitors import Verdict
-from tidegauge.playbooks import DIRECTORY, runbook_url
+from tidegauge.playbooks import DIRECTORY, ROLLOUT, runbook_url
 from tidegauge.spec import DetectorSpec, MonitorSpec, segment_name
 from tidegauge.stage import ALERTS, Output, Store
 from tidegauge.tuning import budget_text
@@ -71,10 +71,10 @@ class AlertBook:
             data: dict[str, Any] = {
                 "status": transition.status,
                 "fingerprint": mark,
-                "kind": "monitor",
+                "kind": verdict.kind,
                 "severity": state.severity,
                 "labels": labels,
-                "annotations": {"summary": _summary(subject, verdict, window, transition) + clause},
+                "annotations": {"summary": (verdict.words or _summary(subject, verdict, window, transition)) + clause},
                 "starts_at": iso(state.starts_at),
                 "ends_at": None if transition.status == "firing" else iso(max(window.start, state.starts_at)),
                 "metric": verdict.path,
@@ -187,7 +187,8 @@ class AlertBook:
         runbook: str | None,
         time: float,
     ) -> Output:
-        data["annotations"]["runbook_url"] = runbook or runbook_url(self._playbooks, data["metric"])
+        about = ROLLOUT if data["kind"] == ROLLOUT else data["metric"]
+        data["annotations"]["runbook_url"] = runbook or runbook_url(self._playbooks, about)
         if transition.resolution:
             data["annotations"]["resolution"] = transition.resolution
         state.data = data

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from tidegauge.baseline import Baseline
 from tidegauge.monitors import MIN_SPREAD_WINDOWS
-from tidegauge.spec import Condition, ModelSpec, MonitorSpec, duration
+from tidegauge.spec import Condition, ModelSpec, MonitorSpec, RolloutSpec, duration
 
 KEEP_FIRING_FOR = 7
 """Windows without drift before its alert resolves: a season comes and goes for weeks, and is one alert."""
 _ABOVE_AUTO = Condition("above", auto=True)
 _BELOW_AUTO = Condition("below", auto=True)
+
+
+def default_rollout(spec: ModelSpec) -> RolloutSpec:
+    """How versions seen together are compared where the spec does not say."""
+    return RolloutSpec("rollout", max(spec.windows, key=duration))
 
 
 def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[MonitorSpec, ...]:

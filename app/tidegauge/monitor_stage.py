@@ -1,6 +1,6 @@
 """The monitor stage: merges profile deltas into windows, closes, settles and restates them, judges, and alerts.
 
-State of one task, all in its store: windows (``windows.py``), alerts (``alerting.py``), and
+State of one task, all in its store: windows (``windows.py``), alerts (``alerting.py``), rollouts (``rollouts.py``), and
     x<partition>                      how a join partition stands
     m<model>                          its clock
     v<model>\\0<version>               label delays, roles, what a baseline is being learned from
@@ -28,6 +28,8 @@ from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.registry import Registry
+from tidegauge.rollout import Seen
+from tidegauge.rollouts import Rollouts
 from tidegauge.samples import Waiting
 from tidegauge.settle import LabelDelays
 from tidegauge.spec import DetectorSpec, ModelSpec, duration
@@ -67,6 +69,7 @@ class MonitorStage:
         self.windows = Windows(store)
         self.alerts = AlertBook(store, playbooks)
         self._judge = Judge(self.windows, self.alerts, registry)
+        self.rollouts = Rollouts(store, self.windows, self.alerts, registry)
         decode_standing = msgspec.msgpack.Decoder(Standing).decode
         self._partitions = PartitionClock(partitions, {int(key[1:]): decode_standing(raw) for key, raw in store.scan(STANDING)})
         decode_clock = msgspec.msgpack.Decoder(ModelClock).decode
@@ -196,6 +199,7 @@ class MonitorStage:
                 for header in self.windows.unsettled(model, name, ended_by):
                     due[id(header)] = (header, "settled")
         outputs: list[Output] = []
+        published: list[tuple[Header, str]] = []
         for header, reason in sorted(due.values(), key=lambda item: (item[0].end, item[0].window, item[0].version)):
             version = self._version(model, header.version)
             if reason == "early":
@@ -210,8 +214,15 @@ class MonitorStage:
             elif reason == "settled":
                 self._settle(header, version)
             outputs.extend(self._judge.publish(header, version.delays, now, reason))
-        self.windows.forget_before(model, now - max(spec.retention, spec.label_horizon) - SLACK)
+            published.append((header, reason))
+        past = now - max(spec.retention, spec.label_horizon) - SLACK
+        outputs.extend(self.rollouts.advance(model, self._seen(model), published, now, final, past))
+        self.windows.forget_before(model, past)
         return outputs
+
+    def _seen(self, model: str) -> dict[str, Seen]:
+        """The model's versions, as a comparison of them needs to know them."""
+        return {name: Seen(of.role, of.delays.first) for (owner, name), of in self.versions.items() if owner == model}
 
     def _settle(self, header: Header, version: Version) -> None:
         header.settled = True
@@ -226,7 +237,7 @@ class MonitorStage:
             return "early" if header.dirty else None
         if final and header.dirty:
             return "end"
-        if header.dirty and now >= header.published + publish_interval(spec, header):
+        if header.dirty and now >= header.published + spec.published_every(header.end - header.start):
             return "data" if header.data_dirty else "labels"
         return None
 
@@ -299,6 +310,7 @@ class MonitorStage:
     def _write(self) -> None:
         put = self._store.put
         self.windows.flush()
+        self.rollouts.flush()
         for name in self._changed_versions:
             version = self.versions[name]
             learning = self._learning.get(name)
@@ -325,13 +337,6 @@ class MonitorStage:
 
     def dropped(self, key: bytes, value: bytes) -> None:
         raise AssertionError("the monitor stage forgets its windows itself")
-
-
-def publish_interval(spec: ModelSpec, header: Header) -> float:
-    """Seconds of event time between two revisions of a window."""
-    if spec.publish_interval is not None:
-        return spec.publish_interval
-    return max(10.0, (header.end - header.start) / 24)
 
 
 def infer_task(data: DataProfile) -> Any:

@@ -31,7 +31,8 @@ STANDARD_DEVIATIONS = 3.0
 
 class Verdict(msgspec.Struct, frozen=True):
     """What one monitor says of one number. ``path`` is the metric with every ``*`` filled in; ``names`` the features a
-    list metric names; ``baseline``, ``p_value`` and ``interval`` (at the monitor's ``confidence``) None where there is none."""
+    list metric names; ``baseline``, ``p_value`` and ``interval`` (at the monitor's ``confidence``) None where there is none.
+    ``kind``: of the alert; ``words``: its summary where that is not to be made from the rest."""
 
     monitor: MonitorSpec
     path: str
@@ -43,6 +44,8 @@ class Verdict(msgspec.Struct, frozen=True):
     p_value: float | None = None
     names: tuple[str, ...] = ()
     interval: Interval | None = None
+    kind: str = "monitor"
+    words: str | None = None
 
 
 def is_early(monitor: MonitorSpec) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tidegauge.metric_names import names
 
 DIRECTORY = "docs/playbooks"
+ROLLOUT = "rollout"
+"""What alerts on a version that does worse than the champion are about, whatever metric shows it."""
 PAGES = (
     ("data.missing_features", "schema-break"),
     ("data.unexpected_features", "schema-break"),
@@ -27,6 +29,7 @@ PAGES = (
     ("system.*", "traffic"),
     ("predictions", "traffic"),
     ("label_delay_seconds.*", "label-delay"),
+    (ROLLOUT, "canary-worse"),
     ("*", "label-feed"),
 )
 """Metric patterns and their pages; the first that fits counts."""

@@ -120,6 +120,28 @@ class DetectorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.false_alarms is not None or self.against is not None
 
 
+class RolloutSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A comparison of the versions of a model that are seen together, in windows of one length.
+
+    ``metrics``: what decides; None for errors, latency, performance and KPIs. ``margin``: how much worse than the champion a
+    version may be, as a share of the champion's value (of all but error ratios) or if ``margin_absolute`` in the metric's
+    unit; None for each metric's own. ``significance``: how likely a wrong verdict may be, over all metrics and all looks.
+    ``lower_is_better``: metrics of which it is not known. ``severity`` None: critical, but warning while the version only
+    shadows.
+    """
+
+    name: str
+    window: str
+    metrics: tuple[str, ...] | None = None
+    margin: float | None = None
+    margin_absolute: bool = False
+    significance: float = 0.01
+    min_count: int = 200
+    lower_is_better: tuple[str, ...] = ()
+    severity: Severity | None = None
+    runbook: str | None = None
+
+
 BINS_LEARNED_FROM = 5000
 
 
@@ -148,6 +170,7 @@ DEFAULT_WINDOWS = ("5m", "1h", "1d")
 class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one model is watched. ``task`` None: not known yet, taken from the data with the learned baseline.
 
+    ``champion``: the version others are compared with; None: the one whose role is live, and of several the oldest.
     ``segments`` holds one tuple of dimension names for each breakdown: ``(("region",), ("region", "device"))``.
     """
 
@@ -165,6 +188,8 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     baselines: dict[str, BaselineSpec] = {}
     features: dict[str, FeatureSpec] = {}
     monitors: tuple[MonitorSpec, ...] | None = None
+    rollouts: tuple[RolloutSpec, ...] = ()
+    champion: str | None = None
     detectors: tuple[DetectorSpec, ...] = ()
     lineage: Lineage = Lineage()
 
@@ -173,6 +198,10 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         """Length in seconds of the tumbling pane the join stage counts in: it divides every window."""
         lengths = [round(duration(w) * 1000) for w in self.windows]
         return math.gcd(*lengths) / 1000
+
+    def published_every(self, window: float) -> float:
+        """Seconds of event time between two revisions of a window of so many seconds."""
+        return max(10.0, window / 24) if self.publish_interval is None else self.publish_interval
 
     def baseline_for(self, version: str) -> BaselineSpec:
         return self.baselines.get(version, self.baseline)

@@ -201,7 +201,7 @@ class Show:
             file.write(record.value + b"\n")
             self._last_output = time.monotonic()
             seen = msgspec.json.decode(record.value)
-            if not seen["segment"]:
+            if not seen["segment"] and seen.get("kind") != "comparison":
                 self._windows["closed" if seen["reason"] == "closed" else "restated"] += 1
 
     async def _summaries(self) -> None:

@@ -13,9 +13,9 @@ from scipy.special import betaln
 
 from tidegauge.profile.pairs import Moments
 
-TUNED_FOR, TUNED_FOR_DISCORDANT = 2000.0, 200.0
-"""Requests (of pairs; of two samples, half the harmonic mean of their sizes) at which the intervals are narrowest, and pairs
-on which only one version is right."""
+TUNED_FOR, TUNED_FOR_DISCORDANT, TUNED_LEVEL = 2000.0, 200.0, 0.01
+"""Requests (of pairs; of two samples, half the harmonic mean of their sizes) at which the intervals of this level are
+narrowest, and pairs on which only one version is right."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -31,7 +31,8 @@ class Contrast(msgspec.Struct, frozen=True, array_like=True):
 
     ``weight``: what the windows' differences are weighted with, in requests: pairs, or n·m / (n + m) of two samples. ``first``
     and ``second``: the weighted sums of the windows' means. The variances of these sums, and their covariance, are
-    ``spread_…`` times the pooled variance within windows, ``scatter_… / freedom_…``. ``count_…``: values.
+    ``spread_…`` times the pooled variance within windows, ``scatter_… / freedom_…``. ``count_…``: values. ``only_…``: of
+    pairs and a quantity of zeros and ones, those where it is 1 of one version only.
     """
 
     weight: float = 0.0
@@ -48,6 +49,8 @@ class Contrast(msgspec.Struct, frozen=True, array_like=True):
     freedom_joint: float = 0.0
     count_first: float = 0.0
     count_second: float = 0.0
+    only_first: float = 0.0
+    only_second: float = 0.0
 
     def __add__(self, other: Contrast) -> Contrast:
         return Contrast(*(a + b for a, b in zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)))
@@ -64,8 +67,8 @@ class Contrast(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def paired(self) -> bool:
-        """Whether most of it comes from requests that both versions answered."""
-        return self.spread_joint > 0.5 * self.weight
+        """Whether all of it comes from requests that both versions answered."""
+        return self.spread_joint == self.weight
 
 
 def _ratio(numerator: float, denominator: float) -> float:
@@ -85,7 +88,7 @@ def paired(moments: Moments) -> Contrast:
         max(moments.first_squares - first * first / n, 0.0),
         max(moments.second_squares - second * second / n, 0.0),
         moments.products - first * second / n,
-        n - 1, n - 1, n - 1, n, n,
+        n - 1, n - 1, n - 1, n, n, first - moments.products, second - moments.products,
     )  # fmt: skip
 
 
@@ -104,9 +107,9 @@ def two_sample(first: Sample, second: Sample) -> Contrast:
     )  # fmt: skip
 
 
-def _precision(level: float, requests: float = TUNED_FOR) -> float:
+def _precision(requests: float) -> float:
     """ρ² of the mixture that makes the interval narrowest at so many requests (Waudby-Smith et al. 2024)."""
-    log = -2.0 * math.log(level)
+    log = -2.0 * math.log(TUNED_LEVEL)
     return (log + math.log(log) + 1.0) / requests
 
 
@@ -118,40 +121,40 @@ def half_width(weight: float, variance: float, level: float) -> float:
     ``weight``: of the contrast; ``variance``: of the weighted sum of differences, in the quantity's unit squared.
 
     >>> round(half_width(1000.0, 1000.0, 0.05), 4), round(1.96 / 1000**0.5, 4)
-    (0.0971, 0.062)
+    (0.0962, 0.062)
     """
     if weight <= 0:
         return math.inf
-    precision = _precision(level)
+    precision = _precision(TUNED_FOR)
     grown = weight * precision + 1.0
     return math.sqrt(variance / weight * grown / precision * (math.log(grown) - 2.0 * math.log(level))) / weight
 
 
-def p_value(difference: float, weight: float, variance: float, level: float) -> float:
+def p_value(difference: float, weight: float, variance: float) -> float:
     """Always-valid p-value of no difference, whose test is that of ``half_width``: the reciprocal of the mixture likelihood
-    ratio (Johari, Koomen, Pekelis and Walsh 2022). ``difference``: of the means; ``level`` only tunes it.
+    ratio (Johari, Koomen, Pekelis and Walsh 2022). ``difference``: of the means.
 
     >>> width = half_width(500.0, 500.0, 0.05)
-    >>> round(p_value(width, 500.0, 500.0, 0.05), 6)
+    >>> round(p_value(width, 500.0, 500.0), 6)
     0.05
     """
     if weight <= 0 or variance <= 0:
         return 1.0 if difference == 0 or weight <= 0 else 0.0
-    precision = _precision(level)
+    precision = _precision(TUNED_FOR)
     grown = weight * precision + 1.0
     exponent = difference * difference * weight**3 / variance * precision / (2.0 * grown)
     return min(1.0, math.sqrt(grown) * math.exp(-min(exponent, 700.0)))
 
 
-def mcnemar_p_value(first_only: float, second_only: float, level: float) -> float:
+def mcnemar_p_value(first_only: float, second_only: float) -> float:
     """Always-valid p-value of two versions being right equally often, from the requests on which only one of them was: the
     reciprocal of the likelihood ratio of a beta-mixed binomial against a fair coin, which is a martingale if they are (Robbins
-    1970). Exact for any sample. ``level`` only tunes it.
+    1970). Exact for any sample.
 
-    >>> mcnemar_p_value(5, 5, 0.05), mcnemar_p_value(60, 20, 0.05) < 0.001
+    >>> mcnemar_p_value(5, 5), mcnemar_p_value(60, 20) < 0.001
     (1.0, True)
     """
-    shape = max((1.0 / _precision(level, TUNED_FOR_DISCORDANT) - 1.0) / 2.0, 0.5)
+    shape = max((1.0 / _precision(TUNED_FOR_DISCORDANT) - 1.0) / 2.0, 0.5)
     log = betaln(shape + first_only, shape + second_only) - betaln(shape, shape)
     log += (first_only + second_only) * math.log(2.0)
     return float(min(1.0, math.exp(min(-log, 0.0))))

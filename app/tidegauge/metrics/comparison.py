@@ -1,0 +1,192 @@
+"""Two versions of a model on the same window, quantity by quantity: what can be compared, and by which contrast.
+
+Requests that both answered are compared pair by pair, all others as two samples. Only means can be compared so, since only
+means add up over windows; of the AUC the windows' values are averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tidegauge.metrics.performance import roc_auc
+from tidegauge.metrics.performance_interval import auc_variance
+from tidegauge.metrics.sequential import Contrast, Sample, paired, two_sample
+from tidegauge.profile.data import DataProfile
+from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, SCORES, OutcomeProfile, confusion_counts
+from tidegauge.profile.pairs import Moments, PairProfile
+from tidegauge.spec import Task
+
+MIN_PAIRED_SHARE = 0.5
+"""A window is compared by pairs if the champion answered at least this share of the challenger's requests."""
+
+
+class Quantity(msgspec.Struct, frozen=True):
+    """Something both versions have. ``margin``: how much worse a challenger may be, as a share of the champion's value, or
+    if ``absolute`` in the quantity's unit. ``binary``: a mean of zeros and ones. ``pair``: its name in a pair profile."""
+
+    lower_is_better: bool
+    margin: float
+    absolute: bool = False
+    binary: bool = False
+    pair: str | None = None
+
+
+BUSINESS = Quantity(False, 0.02)
+QUANTITIES = {
+    "performance.accuracy": Quantity(False, 0.01, binary=True, pair="right"),
+    "performance.roc_auc": Quantity(False, 0.01),
+    "performance.brier": Quantity(True, 0.02, pair="brier"),
+    "performance.log_loss": Quantity(True, 0.02, pair="log_loss"),
+    "performance.mae": Quantity(True, 0.02, pair="absolute"),
+    "system.error_ratio": Quantity(True, 0.005, absolute=True, binary=True),
+    "system.latency_ms.mean": Quantity(True, 0.1),
+    "system.cost.mean": Quantity(True, 0.1),
+}
+"""By their paths in the record; ``business.<KPI>.mean`` besides."""
+PERFORMANCE: dict[Task, tuple[str, ...]] = {
+    "binary": ("performance.accuracy", "performance.brier", "performance.log_loss"),
+    "multiclass": ("performance.accuracy", "performance.log_loss"),
+    "regression": ("performance.mae",),
+}
+"""What of its performance decides about a challenger where a spec does not say."""
+SYSTEM = ("system.error_ratio", "system.latency_ms.mean")
+
+
+def quantity(path: str) -> Quantity | None:
+    """What is known of the quantity at ``path``; None if it cannot be compared."""
+    if path.startswith("business.") and path.endswith(".mean"):
+        return BUSINESS
+    return QUANTITIES.get(path)
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One version in one window."""
+
+    data: DataProfile
+    outcome: OutcomeProfile
+
+
+def by_pairs(challenger: Side, pairs: PairProfile) -> bool:
+    """Whether the window's requests are mostly those that both versions answered."""
+    return pairs.requests >= MIN_PAIRED_SHARE * challenger.data.predictions
+
+
+def of_system(champion: Side, challenger: Side) -> dict[str, Contrast]:
+    """What predictions alone tell: errors, latency and cost, always as two samples."""
+    found = {}
+    sides = (champion.data, challenger.data)
+    if all(data.predictions for data in sides):
+        found["system.error_ratio"] = two_sample(*(_counted(data.predictions, data.errors) for data in sides))
+    for path, name in (("system.latency_ms.mean", "latency_ms"), ("system.cost.mean", "cost")):
+        samples = [_sample_of_results(data, name) for data in sides]
+        if all(sample.count for sample in samples):
+            found[path] = two_sample(*samples)
+    return found
+
+
+def of_outcomes(champion: Side, challenger: Side, pairs: PairProfile, swapped: bool, task: Task | None) -> dict[str, Contrast]:
+    """What labels tell: performance, and business where each request was answered by one version only. ``swapped``: the
+    challenger's name sorts before the champion's, so that it comes first in ``pairs``."""
+    sides = (champion.outcome, challenger.outcome)
+    if by_pairs(challenger, pairs):
+        found = _of_pairs(pairs, swapped, task)
+    else:
+        both = (*_performance(sides, task), *_business(sides))
+        found = {path: two_sample(*samples) for path, samples in both if all(sample.count for sample in samples)}
+    if task in (None, "binary"):
+        auc = _auc(sides)
+        if auc is not None:
+            found["performance.roc_auc"] = auc
+    return found
+
+
+def _of_pairs(pairs: PairProfile, swapped: bool, task: Task | None) -> dict[str, Contrast]:
+    found = {}
+    for path, of in QUANTITIES.items():
+        name = "class_log_loss" if task == "multiclass" and of.pair == "log_loss" else of.pair
+        moments: Moments | None = None if name is None else pairs.moments(name)
+        if moments is not None:
+            found[path] = paired(moments.swapped() if swapped else moments)
+    return found
+
+
+def _counted(count: float, successes: float) -> Sample:
+    return Sample(count, successes, successes * (1.0 - successes / count) if count else 0.0)
+
+
+def _summed(count: float, total: float, squares: float) -> Sample:
+    return Sample(count, total, max(squares - total * total / count, 0.0) if count else 0.0)
+
+
+def _sample_of_results(data: DataProfile, name: str) -> Sample:
+    row = data.results.index(name)
+    if row is None or not data.results.count[row]:
+        return Sample(0.0, 0.0, 0.0)
+    count = float(data.results.count[row])
+    return Sample(count, float(data.results.mean[row]) * count, max(float(data.results.m2[row]), 0.0))
+
+
+def _performance(sides: tuple[OutcomeProfile, ...], task: Task | None) -> Iterable[tuple[str, list[Sample]]]:
+    if task in (None, "regression"):
+        yield (
+            "performance.mae",
+            [_summed(of.sum("errors"), of.sum("absolute"), of.sum("squares")) for of in sides],
+        )
+    if task == "regression":
+        return
+    cells = [list(confusion_counts(of.confusion)) for of in sides]
+    yield (
+        "performance.accuracy",
+        [_counted(sum(n for _, _, n in of), sum(n for p, a, n in of if p == a)) for of in cells],
+    )
+    if task == "multiclass":
+        name = "class_log_loss"
+        yield (
+            "performance.log_loss",
+            [_summed(of.sum(f"{name}_count"), of.sum(name), of.sum(f"{name}_squares")) for of in sides],
+        )
+        return
+    scored = [_scored(of) for of in sides]
+    yield "performance.brier", [_summed(n, of.sum("brier"), fourths) for of, (n, fourths) in zip(sides, scored, strict=True)]
+    yield (
+        "performance.log_loss",
+        [_summed(n, of.sum("log_loss"), of.sum("log_loss_squares")) for of, (n, _) in zip(sides, scored, strict=True)],
+    )
+
+
+def _scored(outcome: OutcomeProfile) -> tuple[int, float]:
+    """How many outcomes have a score, and the sum of their squared Brier losses, from the histograms."""
+    positives = outcome.histograms.dense(POSITIVE, SCORE_BINS)
+    negatives = outcome.histograms.dense(NEGATIVE, SCORE_BINS)
+    fourths = float((positives * (1 - SCORES) ** 4 + negatives * SCORES**4).sum())
+    return int(positives.sum() + negatives.sum()), fourths
+
+
+def _business(sides: tuple[OutcomeProfile, ...]) -> Iterable[tuple[str, list[Sample]]]:
+    kpis = {name.removeprefix("kpi_count:") for name in sides[0].sums if name.startswith("kpi_count:")}
+    for kpi in sorted(kpis):
+        yield (
+            f"business.{kpi}.mean",
+            [_summed(of.sum(f"kpi_count:{kpi}"), of.sum(f"kpi_sum:{kpi}"), of.sum(f"kpi_squares:{kpi}")) for of in sides],
+        )
+
+
+def _auc(sides: tuple[OutcomeProfile, ...]) -> Contrast | None:
+    """AUC of two samples, weighted by their sizes, with DeLong's variances: too large ones where both versions scored the
+    same requests, since that makes their AUCs vary together."""
+    found: list[tuple[float, float, float]] = []
+    for outcome in sides:
+        positives, negatives = (outcome.histograms.dense(kind, SCORE_BINS) for kind in (POSITIVE, NEGATIVE))
+        area, variance = roc_auc(positives, negatives), auc_variance(positives, negatives)
+        if area is None or variance is None:
+            return None
+        found.append((float(positives.sum() + negatives.sum()), area, variance))
+    (n, first, of_first), (m, second, of_second) = found
+    weight = n * m / (n + m)
+    # The variances are of the windows' values already: scatter and freedom only make their ratio 1.
+    return Contrast(
+        weight, weight * first, weight * second, weight**2 * of_first, weight**2 * of_second, 0.0,
+        1.0, 1.0, 0.0, 1.0, 1.0, 0.0, n, m,
+    )  # fmt: skip

@@ -1,0 +1,88 @@
+"""One comparison of two versions of a model, as the monitor stage keeps it, and who is compared with whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tidegauge.metrics.record import Window
+from tidegauge.metrics.sequential import Contrast
+from tidegauge.spec import ModelSpec, duration
+
+STATE = b"g"
+Contrasts = dict[str, Contrast]
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A version's role, and the earliest event time it was seen."""
+
+    role: str
+    first: float
+
+
+class Rollout(msgspec.Struct):
+    """One comparison over the windows of one length in which both versions were seen.
+
+    ``starts``: of the windows kept. ``carried``: what older ones added up to, ``carried_windows`` of them. ``dirty``: start
+    of the earliest window changed since it was published. ``ended``: they are no longer seen together. ``record``: the
+    newest record.
+    """
+
+    model: str
+    monitor: str
+    window: str
+    champion: str
+    challenger: str
+    since: float
+    starts: list[float] = msgspec.field(default_factory=list)
+    carried: Contrasts = msgspec.field(default_factory=dict)
+    carried_windows: int = 0
+    dirty: float | None = None
+    published: float = 0.0
+    revision: int = 0
+    ended: bool = False
+    record: bytes = b""
+
+    @property
+    def key(self) -> bytes:
+        return STATE + b"\0".join(
+            part.encode() for part in (self.model, self.monitor, self.window, self.champion, self.challenger)
+        )
+
+    @property
+    def length(self) -> float:
+        """Seconds in one window."""
+        return duration(self.window)
+
+    def window_at(self, start: float) -> Window:
+        return Window(self.window, start, start + self.length)
+
+    def note(self, start: float) -> None:
+        """What the window that begins at ``start`` says of both versions is new, or has changed."""
+        if start not in self.starts:
+            self.starts.append(start)
+            self.starts.sort()
+            self.ended = False
+        self.since = min(self.since, start)
+        self.dirty = start if self.dirty is None else min(self.dirty, start)
+
+
+def champion_of(spec: ModelSpec, versions: Mapping[str, Seen]) -> str | None:
+    """The version that the others seen with it are compared with: the spec's, or else the live one, of several the oldest;
+    where none is live, the oldest of all.
+
+    >>> versions = {"m:1": Seen("live", 5.0), "m:2": Seen("live", 9.0), "m:0": Seen("shadow", 1.0)}
+    >>> champion_of(ModelSpec("m"), versions), champion_of(ModelSpec("m", champion="m:2"), versions)
+    ('m:1', 'm:2')
+    """
+    if spec.champion is not None:
+        return spec.champion if spec.champion in versions else None
+    live = [name for name, of in versions.items() if of.role == "live"] or list(versions)
+    return min(live, key=lambda name: (versions[name].first, name), default=None)
+
+
+def add(total: Contrasts, more: Contrasts) -> None:
+    """Add what one window says to what others do."""
+    for path, contrast in more.items():
+        total[path] = total.get(path, Contrast()) + contrast

@@ -1,0 +1,93 @@
+"""A comparison in the outside's terms: its record in the topic ``metrics``, and the verdict an alert's life cycle takes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from tidegauge.metrics.comparison import Side
+from tidegauge.metrics.record import iso
+from tidegauge.monitors import Verdict
+from tidegauge.playbooks import ROLLOUT
+from tidegauge.profile.pairs import PairProfile
+from tidegauge.rollout import Contrasts, Rollout
+from tidegauge.rollout_verdict import Compared, Finding
+from tidegauge.spec import Condition, MonitorSpec, RolloutSpec, Task
+
+
+def record(
+    rollout: Rollout, start: float, windows: int, role: str, sides: tuple[Side, Side], pairs: PairProfile, task: Task | None,
+    finding: Finding, contrasts: Contrasts,
+) -> dict[str, Any]:  # fmt: skip
+    """The comparison record of the window that begins at ``start``: the verdict on all ``windows`` up to it, and beside it
+    what this one says, in ``contrasts``. ``sides``: champion and challenger; ``role``: the challenger's."""
+    window = rollout.window_at(start)
+    champion, challenger = sides
+    members: dict[str, Any] = {
+        "kind": "comparison",
+        "model": rollout.model,
+        "model_version": rollout.challenger,
+        "champion": rollout.champion,
+        "role": role,
+        "monitor": rollout.monitor,
+        "segment": {},
+        "window": window.length,
+        "window_start": iso(window.start),
+        "window_end": iso(window.end),
+        "since": iso(rollout.since),
+        "windows": windows,
+        "revision": rollout.revision,
+        "closed": True,
+        "verdict": finding.decision,
+        "reason": finding.reason,
+        "predictions": {"champion": champion.data.predictions, "challenger": challenger.data.predictions},
+        "shared_requests": pairs.requests,
+        "metrics": {path: _metric(of) for path, of in finding.compared.items()},
+    }
+    if pairs.agreement is not None:
+        members["agreement_ratio"] = pairs.agreement
+    said = pairs.moments("value" if task == "regression" else "score")
+    if said is not None:
+        sign = -1.0 if rollout.challenger < rollout.champion else 1.0
+        members["mean_prediction_difference"] = sign * (said.second - said.first) / said.count
+    for path, of in contrasts.items():
+        if path in members["metrics"]:
+            values = {"champion": of.first / of.weight, "challenger": of.second / of.weight}
+            members["metrics"][path]["window"] = values
+    return members
+
+
+def _metric(compared: Compared) -> dict[str, Any]:
+    members: dict[str, Any] = msgspec.to_builtins(compared)
+    del members["excess"]
+    members["sample_sizes"] = {"champion": members.pop("champion_count"), "challenger": members.pop("challenger_count")}
+    return members
+
+
+def record_key(rollout: Rollout, start: float) -> bytes:
+    """Key of a comparison record: the newest revision of a window stands in the compacted topic."""
+    parts = (rollout.model, rollout.challenger, "comparison", rollout.champion, rollout.monitor, rollout.window, iso(start))
+    return msgspec.json.encode(parts)
+
+
+def verdict(rollout: Rollout, monitor: RolloutSpec, finding: Finding) -> Verdict:
+    """What the finding means for the challenger's alert."""
+    of = None if finding.path is None else finding.compared[finding.path]
+    path = finding.path or ROLLOUT
+    margin = "its margin" if of is None else f"{of.margin:.2g}"
+    alarm = MonitorSpec(monitor.name, path, monitor.window, Condition("above"), runbook=monitor.runbook)
+    return Verdict(
+        alarm, path, math.nan if of is None else of.challenger, finding.decision == "roll back",
+        f"worse than {rollout.champion} by more than {margin}", 0 if of is None else of.challenger_count,
+        None if of is None else of.champion, None if of is None else of.p_value, kind=ROLLOUT,
+        words=f"{rollout.challenger}: {finding.decision}: {finding.reason}",
+    )  # fmt: skip
+
+
+def ended(rollout: Rollout, monitor: RolloutSpec) -> Verdict:
+    """The two versions are no longer seen together: there is nothing to promote or roll back."""
+    alarm = MonitorSpec(monitor.name, ROLLOUT, monitor.window, Condition("above"), runbook=monitor.runbook)
+    words = f"{rollout.challenger} is no longer seen together with {rollout.champion}"
+    return Verdict(alarm, ROLLOUT, math.nan, False, "worse than its champion", 0, kind=ROLLOUT, words=words)
