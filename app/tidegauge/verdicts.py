@@ -14,6 +14,7 @@ from tidegauge.default_monitors import default_monitors
 from tidegauge.delta import Segment
 from tidegauge.evidence import Beside, Performance
 from tidegauge.metrics import record as records
+from tidegauge.metrics.bin_counts import feature_bin_counts, prediction_bin_counts
 from tidegauge.metrics.performance import fairness, performance
 from tidegauge.metrics.record import iso
 from tidegauge.monitors import Intervals, Verdict, expand, is_early, judge, needs_settled
@@ -104,6 +105,10 @@ class Judge:
         record |= records.numbers(
             data, outcome, spec, baseline, header.end - header.start, self._data_part(header, segment, baseline, drift)
         )
+        if drift and baseline is not None and not segment:
+            counts = prediction_bin_counts(data, baseline)
+            if counts is not None:
+                record["prediction"]["bin_counts"] = counts
         note = performance_note(record)
         if note is not None:
             record["performance_note"] = note
@@ -134,7 +139,11 @@ class Judge:
         if found is None or found[0] != mark:
             while len(self._data) >= MAX_CACHED:
                 del self._data[next(iter(self._data))]
-            found = self._data[key] = (mark, records.data_numbers(profile, baseline))
+            numbers = records.data_numbers(profile, baseline)
+            if baseline is not None and not segment:
+                for name, counts in feature_bin_counts(profile, baseline).items():
+                    numbers["features"][name]["bin_counts"] = counts
+            found = self._data[key] = (mark, numbers)
         return found[1]
 
     def _has_schema(self, header: Header, spec: ModelSpec) -> bool:

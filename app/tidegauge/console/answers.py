@@ -13,7 +13,9 @@ from tidegauge.console import health
 from tidegauge.console.playbooks import playbook
 from tidegauge.console.view import View
 from tidegauge.console.windows import Series, between
+from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.record import iso
+from tidegauge.profile.category import CategorySummary
 
 WINDOWS_AT_ONCE = 5000
 
@@ -115,9 +117,8 @@ def _number(edges: list[float], counts: list[int]) -> dict[str, Any]:
     return {"type": "number", "edges": edges, "counts": counts}
 
 
-def _category(summary: Any, values: list[str]) -> dict[str, Any]:
-    known = [summary.counts.get(value, 0) for value in values]
-    return {"type": "category", "values": values, "counts": [*known, summary.count - sum(known), summary.missing]}
+def _category(summary: CategorySummary, values: list[str]) -> dict[str, Any]:
+    return {"type": "category", "values": values, "counts": category_counts(summary, values, summary.missing)}
 
 
 def alerts(view: View, now: float, wanted: Mapping[str, str]) -> dict[str, Any]:
