@@ -12,9 +12,10 @@ from tidegauge.columns import CLASS_FEATURE
 from tidegauge.console import health
 from tidegauge.console.playbooks import playbook
 from tidegauge.console.view import View
-from tidegauge.console.windows import Series, between
+from tidegauge.console.windows import Name, Series, between
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.record import iso
+from tidegauge.monitors import expand, label_feed, limits_of
 from tidegauge.profile.category import CategorySummary
 
 WINDOWS_AT_ONCE = 5000
@@ -34,7 +35,9 @@ def model(view: View, name: str, now: float) -> dict[str, Any] | None:
         starts = series.starts()
         held = {"window": series.name.window, "windows": len(starts), "first": starts[0], "last": starts[-1]}
         versions.setdefault(series.name.version, {"model_version": series.name.version, "windows": []})["windows"].append(held)
-    segments = {s.segment: s.name.segment for s in view.windows.series(name) if s.segment and s.raw}
+    segments = {
+        s.segment: s.name.segment for s in view.windows.series(name) if isinstance(s.name, Name) and s.segment and s.raw
+    }
     return health.summary(view, name, now) | {
         "spec": msgspec.to_builtins(spec),
         "monitors": [msgspec.to_builtins(monitor) for monitor in health.monitors_of(view, name)],
@@ -82,6 +85,38 @@ def restatements(series: Series, since: str, until: str) -> dict[str, Any]:
         if start in series.earlier:
             moved.append({"window_start": start, "revisions": msgspec.to_builtins(series.revisions(start))})
     return {"windows": moved}
+
+
+def segments(view: View, name: str, version: str, window: str, start: str) -> bytes:
+    """The records of one window: the whole model first, then each segment."""
+    chosen = (s for s in view.windows.series(name) if (s.name.version, s.name.window) == (version, window) and start in s.raw)
+    return b'{"records":[%s]}' % b",".join(s.raw[start] for s in sorted(chosen, key=lambda s: s.segment))
+
+
+def comparisons(view: View, name: str) -> bytes:
+    """What the newest window of each comparison of a model's versions says."""
+    newest = [s.raw[s.starts()[-1]] for s in view.windows.comparisons(name) if s.raw]
+    return b'{"records":[%s]}' % b",".join(newest)
+
+
+def limits(view: View, name: str, version: str, window: str) -> dict[str, Any]:
+    """The limits the monitors of this window length hold the newest record's numbers to."""
+    series = view.windows.find(name, version, window)
+    record = series.newest() if series is not None else None
+    baseline = view.registry.baseline(name, version)
+    said = []
+    for monitor in health.monitors_of(view, name, version):
+        if monitor.window != window or record is None:
+            continue
+        for path, value in expand({**record, "label_feed": label_feed(record)}, monitor.metric):
+            before = None if baseline is None else next(iter(of for _, of in expand(baseline.metrics, path)), None)
+            spread = None if baseline is None else baseline.spread.get(window, {}).get(path)
+            found = limits_of(monitor.condition, before if isinstance(before, int | float) else None, spread)
+            if found is not None and not isinstance(value, dict):
+                low, high, condition = found
+                of = {"monitor": monitor.name, "metric": path, "severity": monitor.severity, "condition": condition}
+                said.append(of | {end: limit for end, limit in (("low", low), ("high", high)) if limit is not None})
+    return {"limits": said}
 
 
 def distributions(view: View, name: str, version: str) -> dict[str, Any]:

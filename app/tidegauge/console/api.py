@@ -70,9 +70,7 @@ async def windows(request: web.Request) -> web.Response:
     if not (limit.isascii() and limit.isdigit() and int(limit) <= answers.WINDOWS_AT_ONCE):
         return problem(400, f"limit {limit!r} is not a number up to {answers.WINDOWS_AT_ONCE}")
     body = answers.windows(series, query.get("from", ""), query.get("to", ""), members, int(limit))
-    response = web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
-    response.enable_compression()
-    return response
+    return _raw(body)
 
 
 @routes.get("/api/v1/models/{model}/restatements")
@@ -81,6 +79,33 @@ async def restatements(request: web.Request) -> web.Response:
     if isinstance(series, web.Response):
         return series
     return answer(answers.restatements(series, request.query.get("from", ""), request.query.get("to", "")))
+
+
+@routes.get("/api/v1/models/{model}/segments")
+async def segments(request: web.Request) -> web.Response:
+    query, name = request.query, request.match_info["model"]
+    start = query.get("window_start", "")
+    series = _series(request)
+    if isinstance(series, web.Response):
+        return series
+    if not start:
+        return problem(400, "say which window: &window_start=TIME; .../windows lists them")
+    return _raw(answers.segments(request.app[VIEW], name, series.name.version, series.name.window, start))
+
+
+@routes.get("/api/v1/models/{model}/comparisons")
+async def comparisons(request: web.Request) -> web.Response:
+    view, name = request.app[VIEW], request.match_info["model"]
+    return _raw(answers.comparisons(view, name)) if name in view.models() else _no_model(request)
+
+
+@routes.get("/api/v1/models/{model}/limits")
+async def limits(request: web.Request) -> web.Response:
+    series = _series(request)
+    if isinstance(series, web.Response):
+        return series
+    name = request.match_info["model"]
+    return answer(answers.limits(request.app[VIEW], name, series.name.version, series.name.window))
 
 
 @routes.get("/api/v1/models/{model}/distributions")
@@ -212,6 +237,12 @@ async def logout(request: web.Request) -> web.Response:
 @guard.open_to_all
 async def described(request: web.Request) -> web.Response:
     return answer(openapi.document())
+
+
+def _raw(body: bytes) -> web.Response:
+    response = web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
+    response.enable_compression()
+    return response
 
 
 def _series(request: web.Request) -> Series | web.Response:

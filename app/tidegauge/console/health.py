@@ -30,10 +30,11 @@ def concern_of(metric: str) -> str:
     return _CONCERN_OF.get(metric.split(".", 1)[0], "model")
 
 
-def monitors_of(view: View, model: str) -> tuple[MonitorSpec, ...]:
-    """The monitors that watch a model: those of its spec, or the default ones."""
+def monitors_of(view: View, model: str, version: str = "") -> tuple[MonitorSpec, ...]:
+    """The monitors that watch a model: those of its spec, or the default ones (of a version, since they follow from its
+    baseline)."""
     spec = view.registry.spec(model)
-    return spec.monitors if spec.monitors is not None else default_monitors(spec, None)
+    return spec.monitors if spec.monitors is not None else default_monitors(spec, view.registry.baseline(model, version))
 
 
 def health(view: View, model: str, now: float) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -47,17 +47,28 @@ class Name(msgspec.Struct, frozen=True, array_like=True):
     window: str
 
 
+class Comparison(msgspec.Struct, frozen=True, array_like=True):
+    """Which comparison of two versions: the key of its record without the window's start."""
+
+    model: str
+    version: str
+    kind: Literal["comparison"]
+    champion: str
+    monitor: str
+    window: str
+
+
 class Series:
-    """The windows of one length of one version and segment, by start (RFC 3339). ``changed`` grows with every record."""
+    """The windows of one length of one version and segment, or of one comparison of versions, by start (RFC 3339)."""
 
-    __slots__ = ("changed", "earlier", "name", "raw", "segment")
+    __slots__ = ("earlier", "name", "raw", "segment")
 
-    def __init__(self, name: Name) -> None:
+    def __init__(self, name: Name | Comparison) -> None:
         self.name = name
-        self.segment = ",".join(f"{dimension}={value}" for dimension, value in name.segment.items())
+        segment = name.segment if isinstance(name, Name) else {}
+        self.segment = ",".join(f"{dimension}={value}" for dimension, value in segment.items())
         self.raw: dict[str, bytes] = {}
         self.earlier: dict[str, list[Revision]] = {}
-        self.changed = 0
 
     def starts(self) -> list[str]:
         """Starts of the windows held, oldest first."""
@@ -75,6 +86,7 @@ class Series:
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _name = msgspec.json.Decoder(Name).decode
+_comparison = msgspec.json.Decoder(Comparison).decode
 _revision = msgspec.json.Decoder(Revision).decode
 
 
@@ -88,6 +100,7 @@ class Windows:
         self._kept = {True: WHOLE_KEPT, False: SEGMENT_KEPT}
         self._by_key: dict[bytes, Series] = {}
         self._models: dict[str, list[Series]] = {}
+        self._comparisons: dict[str, list[Series]] = {}
 
     def take(self, key: bytes | None, value: bytes | None) -> str | None:
         """Take in one record; the model it is about, None if it cannot be read."""
@@ -102,16 +115,16 @@ class Windows:
             return None
         start = key[place + 2 : -2].decode()
         before = series.raw.get(start)
-        series.changed += 1
         if value is None:
             self._forget(series, [start])
             return series.name.model
         if before is not None:
-            try:
-                _remember(series, start, before, value)
-            except msgspec.MsgspecError:
-                self.unreadable += 1
-                return None
+            if isinstance(series.name, Name):
+                try:
+                    _remember(series, start, before, value)
+                except msgspec.MsgspecError:
+                    self.unreadable += 1
+                    return None
             self.size -= len(before)
         else:
             self.size += _OVERHEAD
@@ -131,6 +144,10 @@ class Windows:
         """All series of a model, in the order they came."""
         return self._models.get(model, [])
 
+    def comparisons(self, model: str) -> list[Series]:
+        """All comparisons of a model's versions."""
+        return self._comparisons.get(model, [])
+
     def find(self, model: str, version: str, window: str, segment: str = "") -> Series | None:
         """``segment`` as alerts name it: ``region=eu``, the whole model is the empty string."""
         for series in self.series(model):
@@ -146,13 +163,17 @@ class Windows:
         if len(self._by_key) >= SERIES_KEPT:
             self.dropped += 1
             return None
+        name: Name | Comparison
         try:
-            series = Series(_name(prefix + b"]"))
+            name = _name(prefix + b"]")
         except (msgspec.MsgspecError, RecursionError):
-            self.unreadable += 1
-            return None
-        self._by_key[prefix] = series
-        self._models.setdefault(series.name.model, []).append(series)
+            try:
+                name = _comparison(prefix + b"]")
+            except (msgspec.MsgspecError, RecursionError):
+                self.unreadable += 1
+                return None
+        series = self._by_key[prefix] = Series(name)
+        (self._models if isinstance(name, Name) else self._comparisons).setdefault(name.model, []).append(series)
         return series
 
     def _trim(self, series: Series, kept: int) -> None:

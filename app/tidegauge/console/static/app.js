@@ -2,7 +2,7 @@
 
 import { get, listen, post, remove, Refusal } from "./api.js";
 import { h, replace } from "./dom.js";
-import { redrawCharts } from "./charts.js";
+import { drawCharts, redrawCharts } from "./charts.js";
 import * as alert from "./pages/alert.js";
 import * as alerts from "./pages/alerts.js";
 import * as model from "./pages/model.js";
@@ -60,6 +60,7 @@ async function draw({ fresh = false } = {}) {
   if (mine !== drawing) return;
   drawn = Date.now();
   replace(main, nodes);
+  drawCharts(main);
   for (const link of document.querySelectorAll("#pages a")) {
     const target = link.getAttribute("href").slice(1);
     const here = target === "/" ? /^\/($|models)/.test(route?.path ?? "") : (route?.path ?? "").startsWith(target);

@@ -15,6 +15,11 @@ export function redrawCharts() {
   for (const plot of drawn) plot.redraw(false, true);
 }
 
+/** Draw the plots in `root`, now that it is in the document, and keep them as wide as their places. */
+export function drawCharts(root) {
+  for (const host of root.querySelectorAll(".plot")) watching.observe(host);
+}
+
 const watching = new ResizeObserver((entries) => {
   for (const { target, contentRect } of entries) {
     const width = Math.floor(contentRect.width);
@@ -60,13 +65,13 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
       const place = data.length;
       for (const [edge, name] of [[one.high, "upper"], [one.low, "lower"]]) {
         data.push(edge);
-        shown.push({ label: `${one.name}, ${name}`, stroke: "transparent", value: (plot, of) => text(of, format), points: { show: false } });
+        shown.push({ label: `${one.name}, ${name}`, class: "edge", stroke: "transparent", value: (plot, of) => text(of, format), points: { show: false } });
       }
       bands.push({ series: [place, place + 1], fill: () => `color-mix(in srgb, ${stroke()} 18%, transparent)` });
     }
     data.push(one.values);
     shown.push({
-      label: one.name, stroke, width: one.hollow ? 1.5 : 2, value: (plot, of) => text(of, format),
+      label: one.name, stroke, width: one.hollow ? 1.5 : 2, value: (plot, of, _, at) => text(of, format) + between(one, at, format),
       dash: one.dashed ? [6, 4] : DASHES[hue % DASHES.length],
       paths: one.hollow ? () => null : one.bars ? window.uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
       fill: one.bars ? () => `color-mix(in srgb, ${stroke()} 35%, transparent)` : undefined,
@@ -80,7 +85,7 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
   }
   const options = {
     height, series: shown, bands,
-    axes: [axis(), axis({ size: 58, values: (plot, ticks) => ticks.map((tick) => format(tick)) })],
+    axes: [axis(), axis({ size: 62, values: (plot, ticks) => ticks.map((tick) => format(tick).replace(".0 %", " %")) })],
     scales: { y: { range: (plot, low, high) => range(low, high, includeZero) } },
     cursor: { points: { size: 7 }, drag: { x: false, y: false } },
     legend: { live: true },
@@ -99,6 +104,10 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
 
 function text(of, format) {
   return of === null || of === undefined ? none : format(of);
+}
+
+function between({ low, high }, at, format) {
+  return low && at !== null && typeof low[at] === "number" ? ` (${format(low[at])} to ${format(high[at])})` : "";
 }
 
 function range(low, high, zero) {
@@ -137,7 +146,7 @@ export function distributionChart({ id, label, bins, current, baseline, height =
     scales: { x: { time: false, range: [-0.6, bins.length - 0.4] }, y: { range: (plot, low, high) => [0, Math.max(high ?? 0, 0.01) * 1.08] } },
     axes: [
       axis({ splits: () => places, values: (plot, ticks) => shorten(ticks.map((tick) => bins[tick] ?? ""), plot), rotate: bins.length > 6 ? -40 : 0, size: bins.length > 6 ? 76 : 34 }),
-      axis({ size: 58, values: (plot, ticks) => ticks.map(percent) }),
+      axis({ size: 58, values: (plot, ticks) => ticks.map((tick) => `${Number((tick * 100).toFixed(1))} %`) }),
     ],
     series: [
       { label: "Bin", value: (plot, at) => bins[at] ?? none },
@@ -160,7 +169,6 @@ function plotted(options, data, label) {
   const host = h("div", { class: "plot", role: "img", "aria-label": label });
   host.options = options;
   host.data = data;
-  watching.observe(host);
   return host;
 }
 

@@ -7,7 +7,7 @@ const sorted = new Map();
 /**
  * columns: {name, key, value(row) for sorting, cell(row), numeric, hint}. `first` is the key sorted by at the start ("-key": descending).
  */
-export function table(id, columns, rows, { first = "", empty = "Nothing here.", caption, row: dress } = {}) {
+export function table(id, columns, rows, { first = "", empty = "Nothing here.", caption, row: dress, kind = "" } = {}) {
   if (!rows.length) return h("p", { class: "empty" }, empty);
   const body = h("tbody");
   const heads = new Map();
@@ -21,7 +21,7 @@ export function table(id, columns, rows, { first = "", empty = "Nothing here.", 
     }
     body.replaceChildren(...order.map((row) =>
       h("tr", dress ? dress(row) : {}, columns.map((one, place) =>
-        h(place === 0 ? "th" : "td", { class: one.numeric ? "number" : null, scope: place === 0 ? "row" : null, "data-label": one.name },
+        h(place === 0 ? "th" : "td", { class: one.numeric ? "number" : one.wide ? "wide" : null, scope: place === 0 ? "row" : null, "data-label": one.name },
           one.cell ? one.cell(row) : String(one.value(row) ?? "–"))))));
   }
 
@@ -41,7 +41,7 @@ export function table(id, columns, rows, { first = "", empty = "Nothing here.", 
   }));
   draw();
   return h("div", { class: "scroll", "data-scroll": id, tabindex: 0, role: "region", "aria-label": caption ?? id },
-    h("table", { id }, caption ? h("caption", {}, caption) : null, h("thead", {}, head), body));
+    h("table", { id, class: kind || null }, caption ? h("caption", {}, caption) : null, h("thead", {}, head), body));
 }
 
 function compare(a, b) {

@@ -1,4 +1,161 @@
-import { get } from "../api.js";
-import { h } from "../dom.js";
-export const title = () => "alert";
-export async function draw() { return [h("h1", {}, "alert")]; }
+// One alert: what broke, since when, for whom, what to do; its life, its evidence, its window against the threshold.
+
+import { get, part, post, remove } from "../api.js";
+import { badge, status } from "../badges.js";
+import { timeChart } from "../charts.js";
+import { h, rendered } from "../dom.js";
+import { localTime, none, number, share, time, timeAgo } from "../format.js";
+import { table } from "../table.js";
+
+export const title = (mark) => `Alert ${mark.slice(0, 8)}`;
+export const concerns = (change) => change.alerts || change.operations;
+
+export async function draw({ names: [mark], again }) {
+  const [alert, session] = await Promise.all([get(`alerts/${part(mark)}`), get("session")]);
+  const { data } = alert.event;
+  const { labels } = data;
+  const page = `#/models/${part(labels.model)}`;
+  const here = new URLSearchParams({ version: labels.model_version, ...(labels.segment ? { segment: labels.segment } : {}), ...(data.window ? { window: data.window.length, at: data.window.start } : {}), ...(labels.feature ? { feature: labels.feature } : {}) });
+  document.title = `${labels.alertname} · tidegauge`;
+  return [
+    h("header", { class: "page" }, h("p", { class: "dim" }, h("a", { href: "#/alerts" }, "Alerts"), " › ", h("a", { href: page }, labels.model)),
+      h("h1", {}, [labels.alertname, labels.feature ?? labels.metric].filter(Boolean).join(" · ")), status(data, alert)),
+    h("p", { class: "lead" }, data.annotations.summary),
+    facts(data, alert, `${page}?${here}`),
+    actions(mark, alert, session, again),
+    await windows(data),
+    evidence(data, page),
+    life(alert.transitions),
+    playbook(alert.playbook),
+  ];
+}
+
+function facts(data, alert, model) {
+  const { labels } = data;
+  const pairs = [
+    ["Model", h("a", { href: model }, labels.model_version)],
+    ["For whom", labels.segment || "the whole model"],
+    ["Concern", alert.concern],
+    ["Since", time(data.starts_at)],
+    ["Until", data.ends_at ? time(data.ends_at) : "still firing"],
+    ["Metric", h("code", {}, data.metric)],
+    ["Value", [number(data.value), data.condition ? h("span", { class: "dim" }, ` ${data.condition}`) : null]],
+    ["Baseline", number(data.baseline)],
+    ["Rests on", `${number(data.sample_size)} samples${data.p_value === null || data.p_value === undefined ? "" : `, p = ${number(data.p_value)}`}`],
+    ["Window", data.window ? [data.window.length, " from ", time(data.window.start), `, revision ${data.window.revision}`] : none],
+  ];
+  return h("dl", { class: "facts" }, pairs.map(([name, of]) => h("div", {}, h("dt", {}, name), h("dd", {}, of))));
+}
+
+function actions(mark, alert, session, again) {
+  const said = h("p", { role: "status", class: "dim" });
+  const comment = h("input", { id: "comment", type: "text", placeholder: "why, for the others", maxlength: 500, "aria-label": "Comment" });
+  const act = (work) => async () => {
+    try {
+      await work();
+      await again();
+    } catch (error) {
+      said.textContent = error.message;
+      said.className = "trouble";
+    }
+  };
+  const marks = [];
+  if (alert.acknowledged) marks.push(h("p", {}, badge("acknowledged"), ` by ${alert.acknowledged.by}, `, timeAgo(alert.acknowledged.at), alert.acknowledged.comment ? `: ${alert.acknowledged.comment}` : "", " ",
+    h("button", { type: "button", onclick: act(() => remove(`alerts/${part(mark)}/acknowledge`)) }, "Take back")));
+  if (alert.silenced) marks.push(h("p", {}, badge("silenced"), ` by ${alert.silenced.by} until `, time(alert.silenced.until), alert.silenced.comment ? `: ${alert.silenced.comment}` : "", " ",
+    h("button", { type: "button", onclick: act(() => remove(`silences/${part(alert.silenced.id)}`)) }, "End silence")));
+  if (!session.can_change) return h("section", { class: "actions" }, marks, h("p", { class: "dim" }, "This console reads files: nothing can be acknowledged or silenced here."));
+  const silence = h("select", { id: "silence-for", "aria-label": "Silence for" }, ["1h", "4h", "12h", "1d", "7d"].map((length) => h("option", { value: length }, length)));
+  return h("section", { class: "actions", "aria-label": "Actions" }, marks, h("div", { class: "row" },
+    comment,
+    alert.event.data.status === "firing" && !alert.acknowledged ? h("button", { type: "button", class: "primary", id: "acknowledge", onclick: act(() => post(`alerts/${part(mark)}/acknowledge`, { comment: comment.value })) }, "Acknowledge") : null,
+    alert.silenced ? null : [h("span", { class: "row" }, h("button", { type: "button", id: "silence", onclick: act(() => post(`alerts/${part(mark)}/silence`, { duration: silence.value, comment: comment.value })) }, "Silence for"), silence)]), said);
+}
+
+/** The metric's windows around the alert, with the limit. */
+async function windows(data) {
+  const section = h("section", { id: "window" }, h("h2", {}, "The window against the threshold"));
+  if (!data.window) return null;
+  const { labels } = data;
+  const { records } = await get(`models/${part(labels.model)}/windows`, { version: labels.model_version, window: data.window.length, segment: labels.segment, limit: 5000 }).catch(() => ({ records: [] }));
+  const found = records.findIndex((record) => record.window_start === data.window.start);
+  if (found < 0) {
+    section.append(h("p", { class: "empty" }, "The window's record is not here: it has not closed yet (its value above is that of the last checkpoint), or it is older than what the console keeps."));
+    return section;
+  }
+  const near = records.slice(Math.max(found - 30, 0), found + 31);
+  const values = near.map((record) => read(record, data.metric));
+  section.append(timeChart({
+    id: "chart-alert", label: `${data.metric} by window of ${data.window.length}`, times: near.map((record) => record.window_start), chosen: near.findIndex((record) => record.window_start === data.window.start), height: 240,
+    series: [{ name: data.metric.split(".").at(-1), values }], limits: thresholds(data.condition), format: number,
+  }));
+  const now = read(records[found], data.metric);
+  if (now !== null && data.value !== null && records[found].revision !== data.window.revision) {
+    section.append(h("p", {}, `The window has been restated since: revision ${records[found].revision} says ${number(now)}, the alert (revision ${data.window.revision}) ${number(data.value)}.`));
+  }
+  return section;
+}
+
+/** The number at a path of a record; names may hold dots. A list counts its members. */
+export function read(record, path) {
+  if (path === "label_feed.coverage_gap") return record.expected_coverage === undefined ? null : record.expected_coverage - record.coverage;
+  let nodes = [[record, path]];
+  while (nodes.length) {
+    const next = [];
+    for (const [node, rest] of nodes) {
+      if (node === null || typeof node !== "object") continue;
+      for (const [name, child] of Object.entries(node)) {
+        if (rest === name) return Array.isArray(child) ? child.length : typeof child === "number" ? child : null;
+        if (rest.startsWith(`${name}.`)) next.push([child, rest.slice(name.length + 1)]);
+      }
+    }
+    nodes = next;
+  }
+  return null;
+}
+
+/** The limits in a condition such as "above 0.2 (baseline …)" or "outside 1 to 2". */
+export function thresholds(condition) {
+  const match = /^(above|below|outside) (-?[\d.e+-]+)(?: to (-?[\d.e+-]+))?/.exec(condition ?? "");
+  return match ? match.slice(2).filter((text) => text !== undefined).map((text) => ({ name: `Limit (${match[1]})`, value: Number(text) })) : [];
+}
+
+function evidence(data, page) {
+  const { segments = [], features = [], request_ids: requests = [], ...rest } = data.evidence ?? {};
+  const section = h("section", { id: "evidence" }, h("h2", {}, "Evidence"));
+  const more = Object.entries(rest).filter(([, of]) => of !== null);
+  if (!segments.length && !features.length && !requests.length && !more.length) {
+    section.append(h("p", { class: "empty" }, "The alert carries no evidence."));
+    return section;
+  }
+  if (segments.length) section.append(table("evidence-segments", [
+    { name: "Segment", key: "segment", value: (one) => name(one.segment), cell: (one) => h("a", { href: `${page}?${new URLSearchParams({ version: data.labels.model_version, segment: name(one.segment), ...(data.window ? { window: data.window.length, at: data.window.start } : {}) })}` }, name(one.segment)) },
+    ...numbers(segments, ["segment"]),
+  ], segments, { caption: "Segments that carry it" }));
+  if (features.length) section.append(table("evidence-features", [
+    { name: "Feature", key: "feature", value: (one) => one.feature, cell: (one) => h("a", { href: `${page}?${new URLSearchParams({ version: data.labels.model_version, feature: one.feature, ...(data.window ? { window: data.window.length, at: data.window.start } : {}) })}` }, one.feature) },
+    ...numbers(features, ["feature"]),
+  ], features, { caption: "Features, those that matter most first" }));
+  if (requests.length) section.append(h("h3", {}, "Requests to look at"), h("p", {}, requests.map((id) => [h("code", {}, id), " "])));
+  if (more.length) section.append(h("details", { id: "more-evidence", open: true }, h("summary", {}, "More"), h("dl", {}, more.map(([key, of]) => [h("dt", {}, key), h("dd", {}, typeof of === "object" ? h("pre", {}, JSON.stringify(of, null, 1)) : String(of))]))));
+  return section;
+}
+
+const name = (segment) => Object.entries(segment ?? {}).map(([key, of]) => `${key}=${of}`).join(",");
+
+function numbers(rows, without) {
+  const keys = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((key) => !without.includes(key));
+  return keys.map((key) => ({ name: key.replaceAll("_", " "), key, numeric: true, value: (row) => row[key], cell: (row) => (key === "share" ? share(row[key]) : number(row[key])) }));
+}
+
+function life(transitions) {
+  return h("section", { id: "life" }, h("h2", {}, "Life"), h("ol", { class: "life" }, [...transitions].reverse().map(({ id, time: at, data }) =>
+    h("li", { id: `event-${id}` }, time(at), " ", status(data), h("div", {}, data.annotations.summary)))),
+    h("p", { class: "dim" }, `Times are event time of the verdict, ${localTime(transitions.at(-1).time)} the last one.`));
+}
+
+function playbook(page) {
+  if (!page) return h("section", { id: "playbook" }, h("h2", {}, "Playbook"), h("p", { class: "empty" }, "This monitor names no playbook. Give it one in the spec: ", h("code", {}, "runbook: URL"), "."));
+  const link = /^https?:/.test(page.url) ? h("p", {}, h("a", { href: page.url, rel: "noreferrer noopener", target: "_blank" }, page.url)) : null;
+  return h("section", { id: "playbook" }, h("h2", {}, "Playbook"), link, page.html ? h("div", { class: "text" }, rendered(page.html)) : link ? null : h("p", {}, h("code", {}, page.url)));
+}

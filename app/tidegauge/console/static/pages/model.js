@@ -1,49 +1,91 @@
 // One model: what is known of the chosen version, window length and segment, section by section.
 
 import { get, part } from "../api.js";
-import { badge, concern } from "../badges.js";
+import { concern } from "../badges.js";
 import { h } from "../dom.js";
-import { none, share, time } from "../format.js";
-import { performance } from "./performance.js";
+import { number, time, timeAgo } from "../format.js";
+import { list } from "./alerts.js";
+import { drift } from "./drift.js";
+import { business, system } from "./operation.js";
+import { labels, performance, restatements } from "./performance.js";
+import { segments } from "./segments.js";
+import { lineage, versions } from "./versions.js";
 
 export const title = (name) => name;
 export const concerns = (change, [name]) => change.many || change.models.includes(name) || change.operations;
 
 const RANGES = { 30: "30 windows", 100: "100 windows", 400: "400 windows", 5000: "all windows" };
+const SECTIONS = { alerts: "Alerts", performance: "Performance", restatements: "Restatements", drift: "Drift", segments: "Segments", system: "System", business: "Business", versions: "Versions", lineage: "Lineage" };
 
 export async function draw({ names: [name], query, go }) {
-  const model = await get(`models/${part(name)}`);
+  const [model, { alerts }] = await Promise.all([get(`models/${part(name)}`), get("alerts", { model: name })]);
   const version = query.get("version") ?? model.newest?.model_version ?? model.versions[0];
-  if (!version) return [head(model), h("p", { class: "empty" }, "No window of this model has closed yet. Once one has, its numbers appear here.")];
   const details = model.version_details.find((one) => one.model_version === version);
-  const lengths = (details?.windows ?? []).map((one) => one.window);
-  const window = query.get("window") ?? (model.newest?.model_version === version ? model.newest.window : lengths[0]);
+  if (!version || !details) {
+    return [head(model), h("p", { class: "empty" }, version ? `No windows of version ${version} are held. ` : "No window of this model has closed yet. Once one has, its numbers appear here. ",
+      h("a", { href: `#/models/${part(name)}` }, "Show the newest version"), " or see whether events arrive on the page ", h("a", { href: "#/stream" }, "Stream"), "."), lineage({ model })];
+  }
+  const lengths = details.windows.map((one) => one.window);
+  const window = query.get("window") ?? (model.newest?.model_version === version ? model.newest.window : lengths.at(-1));
   const segment = query.get("segment") ?? "";
-  const limit = query.get("last") ?? "100";
-  const { records, left_off: older } = await get(`models/${part(name)}/windows`, { version, window, segment, limit });
-  const at = query.get("at") ?? records.at(-1)?.window_start;
-  const place = Math.max(records.findIndex((record) => record.window_start === at), 0);
-  const seen = { model, version, window, segment, records, at, place, record: records[place], pick: (index) => go({ at: records[index].window_start }), go };
+  const last = query.get("last") ?? "100";
+  const [{ records, left_off: older }, { limits }] = await Promise.all([
+    get(`models/${part(name)}/windows`, { version, window, segment, limit: last }),
+    get(`models/${part(name)}/limits`, { version, window }),
+  ]);
+  const found = records.findIndex((record) => record.window_start === query.get("at"));
+  const place = found < 0 ? records.length - 1 : found;
+  const record = records[place];
+  const seen = { model, version, window, segment, records, limits, place, record, at: record.window_start, query, go, pick: (index) => go({ at: records[index].window_start }) };
+  const firing = alerts.filter((one) => one.event.data.status === "firing");
   return [
     head(model),
-    controls(seen, lengths, limit, older, go),
-    await performance(seen),
+    h("nav", { class: "sections", "aria-label": "Sections" }, Object.entries(SECTIONS).map(([id, text]) => jump(id, id === "alerts" && firing.length ? `${text} (${firing.length})` : text))),
+    controls(seen, lengths, last, older),
+    alertsOf(firing, alerts.filter((one) => one.event.data.status !== "firing")),
+    performance(seen), labels(seen),
+    await restatements(seen),
+    await drift(seen),
+    await segments(seen),
+    system(seen), business(seen),
+    await versions(seen),
+    lineage(seen),
   ];
+}
+
+function alertsOf(firing, past) {
+  return h("section", { id: "alerts" }, h("h2", {}, "Alerts"), list("model-alerts", firing, { model: false }),
+    past.length ? h("details", { id: "past-alerts" }, h("summary", {}, `${number(past.length)} that have ended`), list("model-past-alerts", past.slice(0, 200), { model: false })) : null);
+}
+
+/** A link to a section: the address stays that of the page. */
+function jump(id, text) {
+  return h("button", { type: "button", class: "link", onclick: () => {
+    const section = document.getElementById(id);
+    section.scrollIntoView({ block: "start" });
+    section.tabIndex = -1;
+    section.focus({ preventScroll: true });
+  } }, text);
 }
 
 function head(model) {
   return h("header", { class: "page" }, h("p", { class: "dim" }, h("a", { href: "#/" }, "Models"), " ›"), h("h1", {}, model.model),
-    h("div", { class: "health" }, Object.entries(model.health).map(([name, said]) => h("span", { class: "concern" }, `${name} `, concern(said)))));
+    model.problem ? h("p", { class: "trouble" }, model.problem) : null,
+    h("div", { class: "health" }, Object.entries(model.health).map(([name, said]) => h("span", { class: "concern" }, `${name} `, concern(said)))),
+    model.last_event ? h("p", { class: "dim" }, "Last prediction ", timeAgo(model.last_event), model.last_label ? [", last label ", timeAgo(model.last_label)] : null) : null);
 }
 
-function controls({ model, version, window, segment, record, records, place }, lengths, limit, older, go) {
-  const choose = (id, label, options, chosen, name) => h("label", { for: id }, label,
-    h("select", { id, onchange: (event) => go({ [name]: event.target.value, ...(name === "last" ? {} : { at: null }) }) },
-      options.map(([value, text]) => h("option", { value, selected: value === chosen }, text))));
+function controls({ model, version, window, segment, record, go }, lengths, last, older) {
+  const choose = (id, label, options, chosen) => h("label", { for: `choose-${id}` }, label,
+    h("select", { id: `choose-${id}`, onchange: (event) => {
+      event.target.blur();
+      go({ [id]: event.target.value });
+    } }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text))));
   return h("section", { class: "controls", "aria-label": "What is shown" },
-    choose("version", "Version", model.versions.map((one) => [one, one]), version, "version"),
-    choose("length", "Window", lengths.map((one) => [one, one]), window, "window"),
-    choose("segment", "Segment", [["", "whole model"], ...model.segments.map((one) => [one.name, one.name])], segment, "segment"),
-    choose("last", "Show", Object.entries(RANGES), limit, "last"),
-    h("p", { class: "dim" }, records.length ? ["Chosen window: ", time(record.window_start), ", revision ", record.revision, " "] : "No windows."));
+    choose("version", "Version", model.versions.map((one) => [one, one]), version),
+    choose("window", "Window", lengths.map((one) => [one, one]), window),
+    choose("segment", "Segment", [["", "whole model"], ...model.segments.map((one) => [one.name, one.name])], segment),
+    choose("last", "Show", Object.entries(RANGES), last),
+    h("p", { class: "dim" }, "Chosen window: from ", time(record.window_start), " to ", time(record.window_end), `, revision ${record.revision}, ${number(record.predictions)} predictions. `,
+      "Click a plot to choose another.", older ? ` ${number(older)} older windows are not shown.` : ""));
 }

@@ -17,7 +17,7 @@ export async function draw() {
   if (!models.length) return [h("h1", {}, "Models"), nothing()];
   return [
     h("h1", {}, "Models"),
-    table("models", columns(), models, { first: "-firing", caption: "All models", empty: "" }),
+    table("models", columns(), models, { first: "-firing", kind: "cards", caption: "All models" }),
   ];
 }
 

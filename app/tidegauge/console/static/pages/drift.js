@@ -1,0 +1,104 @@
+// What the inputs and the score do: ranked by drift, each with its distribution against the baseline.
+
+import { get, part } from "../api.js";
+import { badge } from "../badges.js";
+import { distributionChart, timeChart } from "../charts.js";
+import { h } from "../dom.js";
+import { none, number, share, title, value } from "../format.js";
+import { table } from "../table.js";
+import { limitLines } from "./performance.js";
+
+const SCORE = " score";
+
+export async function drift({ model, version, records, record, place, pick, limits, query, go }) {
+  const shown = await get(`models/${part(model.model)}/distributions`, { version });
+  const features = Object.entries(record.data?.features ?? {}).map(([name, of]) => ({ name, ...of }));
+  const score = Object.keys(record.prediction ?? {}).length ? [{ name: SCORE, count: record.predictions, missing_ratio: record.prediction.abstain_ratio, mean: record.prediction.mean_score ?? record.prediction.mean_value, ...record.prediction }] : [];
+  const rows = [...score, ...features];
+  const compared = record.compared_with;
+  const section = h("section", { id: "drift" }, h("h2", {}, "Score and feature drift"),
+    h("p", { class: "dim" }, compared?.source === "none" ? `Not compared with a baseline: ${compared.reason}.` : `Compared with ${words(compared)}. Choose a feature to see its distribution.`));
+  if (!rows.length) {
+    section.append(h("p", { class: "empty" }, "The predictions of this window carry no features. Services send them in the member features."));
+    return section;
+  }
+  const ranked = [...rows].sort((a, b) => (b.psi ?? -1) - (a.psi ?? -1));
+  const asked = query.get("feature");
+  const chosen = rows.find((row) => row.name === asked) ?? ranked[0];
+  const names = (record.data?.missing_features ?? []).concat(record.data?.unexpected_features ?? []);
+  if (names.length) section.append(h("p", {}, broken("missing altogether", record.data.missing_features), broken("unexpected", record.data.unexpected_features)));
+  section.append(list(rows, chosen, limits, go), detail(chosen, shown, { records, record, place, pick, limits }));
+  return section;
+}
+
+const words = (compared) => (compared?.source === "previous" ? `the window of ${compared.window_start}` : compared?.source === "learned" ? "a baseline learned from the first predictions" : "the reference data");
+
+const label = (name) => (name === SCORE ? "score (what the model says)" : name);
+
+function broken(what, features = []) {
+  return features.length ? [badge("critical", what), " ", features.map((name) => [h("code", {}, name), " "])] : null;
+}
+
+function over(row, limits) {
+  const prefix = row.name === SCORE ? "prediction" : `data.features.${row.name}`;
+  return limits.filter((limit) => limit.metric.startsWith(`${prefix}.`) && !limit.metric.slice(prefix.length + 1).includes(".")).filter((limit) => {
+    const of = row[limit.metric.slice(prefix.length + 1)];
+    return of !== undefined && (of > (limit.high ?? Infinity) || of < (limit.low ?? -Infinity));
+  });
+}
+
+function list(rows, chosen, limits, go) {
+  const plain = (name, key, hint, format = number) => ({ name, key, hint, numeric: true, value: (row) => row[key], cell: (row) => (row[key] === undefined ? none : format(row[key])) });
+  return table("drift-table", [
+    { name: "Feature", key: "feature", value: (row) => label(row.name), cell: (row) => h("button", { type: "button", class: "link", id: `feature-${row.name.trim()}`, "aria-pressed": String(row === chosen), onclick: () => go({ feature: row.name }) }, label(row.name)) },
+    plain("PSI", "psi", "Population stability index against the baseline's bins"),
+    { name: "Over a limit", key: "over", value: (row) => over(row, limits).length, cell: (row) => {
+      const found = over(row, limits);
+      return found.length ? found.map((limit) => [badge(limit.severity, limit.monitor), " "]) : badge("ok", "within");
+    }, hint: "Monitors whose limit this window's value is beyond; an alert also needs significance and enough data" },
+    plain("p", "p_value", "How likely such a distance is where nothing has changed"),
+    plain("KS", "ks", "Largest distance of the two cumulative distributions"),
+    plain("JS", "js", "Jensen-Shannon distance"),
+    plain("Missing", "missing_ratio", "Share of missing values", share),
+    plain("Wrong type", "type_mismatch_ratio", "Share of values of a wrong type", share),
+    { name: "Unseen or out of range", key: "odd", numeric: true, value: (row) => row.unseen_ratio ?? row.out_of_range_ratio, cell: (row) => share(row.unseen_ratio ?? row.out_of_range_ratio) },
+    plain("Mean", "mean"),
+  ], rows, { first: "-psi", caption: "Score and features of the chosen window, by drift", row: (row) => (row === chosen ? { class: "chosen" } : {}) });
+}
+
+function detail(row, shown, { records, record, place, pick, limits }) {
+  const reference = row.name === SCORE ? shown.prediction : shown.features?.[row.name];
+  const path = row.name === SCORE ? "prediction" : `data.features.${row.name}`;
+  const read = (one) => (row.name === SCORE ? one.prediction : one.data?.features?.[row.name]);
+  const times = records.map((one) => one.window_start);
+  const over = ["psi", "missing_ratio", "mean", "mean_score"].filter((key) => records.some((one) => read(one)?.[key] !== undefined));
+  return h("div", { class: "detail" }, h("h3", {}, label(row.name)),
+    h("div", { class: "charts" },
+      distribution(row, reference, record),
+      over.map((key) => timeChart({
+        id: `chart-drift-${key}`, label: `${title(key)} of ${label(row.name)}`, times, pick, chosen: place, includeZero: key !== "mean",
+        series: [{ name: title(key), values: records.map((one) => read(one)?.[key] ?? null) }], limits: limitLines(limits, `${path}.${key}`), format: (of) => value(key, of),
+      }))));
+}
+
+function distribution(row, reference, record) {
+  if (!reference) return h("p", { class: "empty" }, "No baseline has bins for this feature: it is not in the reference data, or none has been learned yet.");
+  const names = binNames(reference);
+  const counts = row.bin_counts ?? null;
+  const used = names.map((_, place) => place).filter((place) => (reference.counts[place] ?? 0) + (counts?.[place] ?? 0) > 0);
+  const kept = (list) => list && used.map((place) => list[place] ?? 0);
+  return [
+    distributionChart({ id: "chart-distribution", label: `Distribution of ${label(row.name)}: window and baseline`, bins: kept(names).map(String), current: kept(counts), baseline: kept(reference.counts) }),
+    counts ? null : h("p", { class: "dim" }, "This record has no counts by bin: segments do not carry them, nor do records of older versions. Shown is the baseline alone."),
+  ];
+}
+
+/** Names of the bins in the order they are counted in. */
+export function binNames({ type, edges, values, counts }) {
+  if (type === "category") return [...values, "(unseen)", "(missing)"];
+  const between = Array.from({ length: counts.length - 3 }, (_, place) => {
+    const [low, high] = [edges[place], edges[place + 1]];
+    return high === undefined ? "" : `${number(low)}–${number(high)}`;
+  });
+  return ["(missing)", `< ${number(edges[0])}`, ...between, `> ${number(edges.at(-1))}`];
+}

@@ -1,0 +1,42 @@
+// System and business: how fast, how dear, how often wrong, and what it is for.
+
+import { timeChart } from "../charts.js";
+import { h } from "../dom.js";
+import { number, share, title } from "../format.js";
+import { limitLines } from "./performance.js";
+
+const column = (records, read) => records.map((record) => read(record) ?? null);
+const some = (values) => values.some((value) => value !== null);
+
+export function system({ records, place, pick, limits }) {
+  const times = records.map((one) => one.window_start);
+  const latency = ["p50", "p95", "p99"].map((name) => ({ name, values: column(records, (one) => one.system?.latency_ms?.[name]) })).filter((one) => some(one.values));
+  const chart = (id, label, series, format, path) => (series.some((one) => some(one.values))
+    ? timeChart({ id: `chart-system-${id}`, label, times, series, format, pick, chosen: place, includeZero: true, limits: path ? limitLines(limits, path) : [] }) : null);
+  const one = (name, read) => [{ name, values: column(records, read) }];
+  return h("section", { id: "system" }, h("h2", {}, "System"), h("div", { class: "charts" },
+    latency.length ? timeChart({ id: "chart-system-latency", label: "Latency, ms", times, series: latency, pick, chosen: place, includeZero: true, limits: ["p50", "p95", "p99"].flatMap((name) => limitLines(limits, `system.latency_ms.${name}`)) }) : null,
+    chart("errors", "Error ratio", one("Errors", (record) => record.system?.error_ratio), share, "system.error_ratio"),
+    chart("traffic", "Predictions a second", one("Predictions a second", (record) => record.system?.predictions_per_second), number, "system.predictions_per_second"),
+    chart("cost", "Cost of a prediction", one("Mean cost", (record) => record.system?.cost?.mean), number, "system.cost.mean"),
+    latency.length ? null : h("p", { class: "empty" }, "No latencies: services send them in the member latency_ms.")));
+}
+
+export function business({ records, place, pick, limits }) {
+  const names = [...new Set(records.flatMap((one) => Object.keys(one.business ?? {})))].sort();
+  const times = records.map((one) => one.window_start);
+  const section = h("section", { id: "business" }, h("h2", {}, "Business"));
+  if (!names.length) {
+    section.append(h("p", { class: "empty" }, "No business figures: services send them with the label, as in ", h("code", {}, '"business": {"converted": 1}'), "."));
+    return section;
+  }
+  section.append(h("div", { class: "charts" }, names.map((name) => {
+    const band = (end) => column(records, (one) => one.business?.[name]?.mean_interval?.[end]);
+    const interval = some(band(0)) ? { low: band(0), high: band(1) } : {};
+    return timeChart({
+      id: `chart-business-${name}`, label: `${title(name)}, mean of a labelled prediction`, times, pick, chosen: place, limits: limitLines(limits, `business.${name}.mean`),
+      series: [{ name: "Mean", values: column(records, (one) => one.business?.[name]?.mean), ...interval }], format: number,
+    });
+  })));
+  return section;
+}

@@ -1,0 +1,247 @@
+"""The API over a real port: every answer is what the OpenAPI document says, and what the topics say."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from serving import Running, fed, metrics_by_key, outputs, running
+
+from tidegauge.console.progress import Place
+from tidegauge.console.replayed import Line
+from tidegauge.console.view import View
+from tidegauge.stage import ALERTS, DEAD_LETTERS
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+DOCUMENT = yaml.safe_load((SCHEMAS / "openapi.yaml").read_text("utf-8"))
+REGISTRY: Registry[Any] = Registry().with_resources(
+    [(s["$id"], Resource.from_contents(s)) for s in (json.loads(p.read_text("utf-8")) for p in SCHEMAS.glob("*.schema.json"))]
+    + [("urn:openapi", Resource.from_contents(DOCUMENT | {"$schema": "https://json-schema.org/draft/2020-12/schema"}))]
+)
+SAID = outputs()
+WINDOWS = "version=churn_xgb:3&window=1m"
+MOVED = [o for o in SAID if o.topic == ALERTS]
+
+
+@pytest.fixture(scope="module")
+def console() -> Iterator[Running]:
+    view = fed(View(), SAID)
+    headers = (
+        ("reason", b"not_json"),
+        ("message", b"not JSON: <b>x</b>"),
+        ("topic", b"labels"),
+        ("partition", b"0"),
+        ("offset", b"7"),
+    )
+    view.take(DEAD_LETTERS, [Line(b"k", b"\xff{" + b"<script>" * 500, headers, 1_700_000_000_000)] * 30)
+    now = time.time()
+    view.progress.measured(now - 5, [Place("join", "predictions", 0, 10, 20), Place("monitor", "tidegauge-profiles", 0, 4, 4)])
+    view.progress.measured(now, [Place("join", "predictions", 0, 60, 70), Place("monitor", "tidegauge-profiles", 0, 4, 4)])
+    with running(view) as started:
+        yield started
+
+
+def schema_of(method: str, path: str, status: int) -> dict[str, Any]:
+    """Where the document says what this answer looks like."""
+    for pattern in DOCUMENT["paths"]:
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), path):
+            place = pattern.replace("~", "~0").replace("/", "~1")
+            answers = DOCUMENT["paths"][pattern][method.lower()]["responses"]
+            where = f"/paths/{place}/{method.lower()}/responses/{status if str(status) in answers else 'default'}"
+            response = answers.get(str(status), answers["default"])
+            if "$ref" in response:
+                where = response["$ref"].removeprefix("#")
+            return {"$ref": f"urn:openapi#{where}/content/application~1json/schema"}
+    raise AssertionError(f"{path} is not in the document")
+
+
+def get(console: Running, path: str, status: int = 200, method: str = "GET", body: Any = None) -> Any:
+    """The answer, checked against the document."""
+    got, headers, said = console.ask(path, method, body)
+    assert (got, headers.get_content_type()) == (status, "application/json"), said
+    validator = Draft202012Validator(schema_of(method, path.split("?")[0], status), registry=REGISTRY)
+    assert [f"{e.json_path}: {e.message[:300]}" for e in validator.iter_errors(said)] == []
+    return said
+
+
+def test_the_document_is_served_as_it_is_kept(console: Running) -> None:
+    assert get(console, "/api/v1/openapi.json") == json.loads(json.dumps(DOCUMENT))
+
+
+def test_every_path_of_the_document_is_served_and_no_other(console: Running) -> None:
+    routes = {r.resource.canonical for r in console._server.app.router.routes() if r.resource.canonical.startswith("/api/")}
+    assert routes == set(DOCUMENT["paths"])
+    for path, methods in DOCUMENT["paths"].items():
+        served = {r.method.lower() for r in console._server.app.router.routes() if r.resource.canonical == path}
+        assert served - {"head"} == methods.keys() - {"parameters"}
+
+
+def test_models(console: Running) -> None:
+    (model,) = get(console, "/api/v1/models")["models"]
+    assert (model["model"], model["task"], model["versions"]) == ("churn", "binary", ["churn_xgb:3", "churn_xgb:4"])
+    firing = {}
+    for output in MOVED:
+        data = json.loads(output.value or b"")["data"]
+        firing[data["fingerprint"]] = data["status"] == "firing" and data["severity"]
+    assert model["firing"] == {s: list(firing.values()).count(s) for s in ("critical", "warning", "info")}
+    assert model["health"]["business"]["state"] == "unwatched"
+    assert model["health"]["system"]["state"] == "ok"
+
+
+def test_one_model(console: Running) -> None:
+    model = get(console, "/api/v1/models/churn")
+    assert [m["name"] for m in model["monitors"]] == ["accuracy", "age-missing", "never"]
+    assert {s["name"] for s in model["segments"]} == {"region=eu", "region=us"}
+    assert {b["source"] for b in model["baselines"]} == {"learned"}
+
+
+def test_windows(console: Running) -> None:
+    said = get(console, f"/api/v1/models/churn/windows?{WINDOWS}")["records"]
+    expected = [
+        revisions[-1] for revisions in metrics_by_key(SAID).values()
+        if revisions[-1]["model_version"] == "churn_xgb:3" and revisions[-1]["window"] == "1m" and not revisions[-1]["segment"]
+    ]  # fmt: skip
+    assert said == sorted(expected, key=lambda r: r["window_start"])
+    part = get(console, f"/api/v1/models/churn/windows?{WINDOWS}&segment=region%3Deu&members=performance&limit=2")
+    assert len(part["records"]) == 2
+    assert "data" not in part["records"][0]
+
+
+def test_segments_of_a_window(console: Running) -> None:
+    start = get(console, f"/api/v1/models/churn/windows?{WINDOWS}&limit=1")["records"][0]["window_start"]
+    said = get(console, f"/api/v1/models/churn/segments?{WINDOWS}&window_start={start}")["records"]
+    assert [r["segment"] for r in said] == [{}, {"region": "eu"}, {"region": "us"}]
+    assert {r["window_start"] for r in said} == {start}
+
+
+def test_restatements(console: Running) -> None:
+    moved = get(console, f"/api/v1/models/churn/restatements?{WINDOWS}")["windows"]
+    assert moved
+    for window in moved:
+        revisions = [r["revision"] for r in window["revisions"]]
+        assert revisions == sorted(set(revisions))
+
+
+def test_limits_and_distributions(console: Running) -> None:
+    limits = get(console, f"/api/v1/models/churn/limits?{WINDOWS}")["limits"]
+    assert {"monitor": "accuracy", "metric": "performance.accuracy", "severity": "critical", "condition": "below 0.75",
+            "low": 0.75} in limits  # fmt: skip
+    said = get(console, "/api/v1/models/churn/distributions?version=churn_xgb:3")
+    record = get(console, f"/api/v1/models/churn/windows?{WINDOWS}&limit=1")["records"][0]
+    for feature, of in said["features"].items():
+        assert len(of["counts"]) == len(record["data"]["features"][feature]["bin_counts"])
+    assert len(said["prediction"]["counts"]) == len(record["prediction"]["bin_counts"])
+    assert get(console, "/api/v1/models/churn/distributions?version=other")["features"] == {}
+    assert get(console, "/api/v1/models/churn/comparisons") == {"records": []}
+
+
+def test_alerts(console: Running) -> None:
+    said = get(console, "/api/v1/alerts")["alerts"]
+    newest = {json.loads(o.value or b"")["data"]["fingerprint"]: json.loads(o.value or b"") for o in MOVED}
+    assert {one["event"]["data"]["fingerprint"]: one["event"] for one in said} == newest
+    firing = get(console, "/api/v1/alerts?status=firing&model=churn")["alerts"]
+    assert [one["event"] for one in firing] == [one["event"] for one in said if one["event"]["data"]["status"] == "firing"]
+    assert get(console, "/api/v1/alerts?model=other") == {"alerts": []}
+
+
+def test_one_alert_with_its_life_and_playbook(console: Running) -> None:
+    events = [json.loads(o.value or b"") for o in MOVED]
+    accuracy = next(e for e in events if e["data"]["labels"]["alertname"] == "accuracy")
+    mark = accuracy["data"]["fingerprint"]
+    said = get(console, f"/api/v1/alerts/{mark}")
+    assert said["transitions"] == [e for e in events if e["data"]["fingerprint"] == mark]
+    assert len(said["transitions"]) >= 2
+    assert said["playbook"]["markdown"] == (SCHEMAS.parent / "docs/playbooks/accuracy-drop.md").read_text("utf-8")
+    assert said["playbook"]["html"].startswith("<h1>")
+
+
+def test_the_stream(console: Running) -> None:
+    said = get(console, "/api/v1/stream")
+    assert said["samples"][-1]["lag"] == {"join": 10, "monitor": 0}
+    assert said["samples"][-1]["written_per_second"] == pytest.approx(10.0, rel=0.01)
+    assert said["samples"][-1]["processed_per_second"] == pytest.approx(10.0, rel=0.01)
+    (letters,) = said["dead_letters"]
+    assert (letters["reason"], letters["count"], len(letters["samples"])) == ("not_json", 30, 20)
+    assert letters["samples"][0]["value"].startswith("\\xff{<script>")
+    assert letters["samples"][0]["cut"]
+    assert len(letters["samples"][0]["value"]) < 2100
+
+
+def test_acknowledging_lasts_for_the_episode_and_is_kept_in_the_topic(console: Running) -> None:
+    mark = get(console, "/api/v1/alerts?status=firing")["alerts"][0]["event"]["data"]["fingerprint"]
+    said = get(console, f"/api/v1/alerts/{mark}/acknowledge", 200, "POST", {"comment": "on it"})
+    assert (said["acknowledged"]["by"], said["acknowledged"]["comment"]) == ("local", "on it")
+    again = View()
+    fed(again, SAID)
+    for topic, key, value in console.kept.written:
+        again.take(topic, [Line(key, value)])
+    with running(again) as restarted:
+        assert get(restarted, f"/api/v1/alerts/{mark}")["acknowledged"]["comment"] == "on it"
+    assert get(console, "/api/v1/models")["models"][0]["health"]
+    assert "acknowledged" not in get(console, f"/api/v1/alerts/{mark}/acknowledge", 200, "DELETE")
+    get(console, f"/api/v1/alerts/{mark}/acknowledge", 404, "DELETE")
+
+
+def test_silences(console: Running) -> None:
+    event = get(console, "/api/v1/alerts?status=firing")["alerts"][0]["event"]
+    mark = event["data"]["fingerprint"]
+    (made,) = get(console, f"/api/v1/alerts/{mark}/silence", 201, "POST", {"duration": "2h"})["silences"]
+    assert made["matchers"] == event["data"]["labels"]
+    assert get(console, f"/api/v1/alerts/{mark}")["silenced"]["id"] == made["id"]
+    both = get(console, "/api/v1/silences", 201, "POST", {"matchers": {"model": "churn"}, "duration": "1h", "comment": "drill"})
+    assert [s["comment"] for s in both["silences"]] == ["drill", ""]
+    assert all("silenced" in one for one in get(console, "/api/v1/alerts")["alerts"])
+    for silence in both["silences"]:
+        get(console, f"/api/v1/silences/{silence['id']}", 200, "DELETE")
+    assert get(console, "/api/v1/silences") == {"silences": []}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/api/v1/models/none", None, 404),
+        ("GET", "/api/v1/models/churn/windows", None, 400),
+        ("GET", "/api/v1/models/churn/windows?version=x&window=1m", None, 404),
+        ("GET", f"/api/v1/models/churn/windows?{WINDOWS}&limit=-1", None, 400),
+        ("GET", f"/api/v1/models/churn/windows?{WINDOWS}&limit=9999999999", None, 400),
+        ("GET", f"/api/v1/models/churn/segments?{WINDOWS}", None, 400),
+        ("GET", "/api/v1/alerts/none", None, 404),
+        ("POST", "/api/v1/alerts/none/acknowledge", {}, 404),
+        ("POST", "/api/v1/silences", {"matchers": {}, "duration": "1h"}, 400),
+        ("POST", "/api/v1/silences", {"matchers": {"a": "b"}, "duration": "for ever"}, 400),
+        ("POST", "/api/v1/silences", {"matchers": {"a": "b"}, "duration": "9999d"}, 400),
+        ("POST", "/api/v1/silences", {"matchers": {"a": 1}, "duration": "1h"}, 400),
+        ("POST", "/api/v1/silences", {"matchers": {"a": "b"}, "duration": "1h", "more": 1}, 400),
+        ("POST", "/api/v1/silences", b"{" * 2000, 400),
+        ("POST", "/api/v1/silences", b" " * 20_000, 413),
+        ("DELETE", "/api/v1/silences/none", None, 404),
+    ],
+)
+def test_what_cannot_be_answered_says_why(console: Running, method: str, path: str, body: Any, status: int) -> None:
+    assert get(console, path, status, method, body)["error"]
+
+
+def test_changes_are_told_as_they_happen(console: Running) -> None:
+    with urllib.request.urlopen(f"{console.address}/api/v1/events", timeout=20) as events:
+        assert [events.readline() for _ in range(2)] == [b"retry: 2000\n", b"event: hello\n"]
+        console.do(lambda: fed(console.view, SAID[-5:]))
+        while not (line := events.readline()).startswith(b"event: change"):
+            assert line
+        assert json.loads(events.readline().removeprefix(b"data: "))["models"] == ["churn"]
+
+
+def test_files_are_read_only() -> None:
+    with running(fed(View(), SAID), read_only=True) as console:
+        mark = get(console, "/api/v1/alerts?status=firing")["alerts"][0]["event"]["data"]["fingerprint"]
+        assert not get(console, "/api/v1/session")["can_change"]
+        assert "reads files" in get(console, f"/api/v1/alerts/{mark}/acknowledge", 409, "POST", {})["error"]
+        assert console.audit()[-1]["outcome"] == "refused"
