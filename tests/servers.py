@@ -1,4 +1,4 @@
-"""Real servers around tidegauge, as tests need them: Alertmanager, and receivers of what it sends."""
+"""Real servers around tidegauge, as tests need them: Prometheus, Alertmanager, and receivers of what it sends."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +115,39 @@ class Alertmanager(Server):
         """Those that fire, as it sees them."""
         found: list[dict[str, Any]] = ask(self.url + "/api/v2/alerts")
         return found
+
+
+class Prometheus(Server):
+    """``config``: of Prometheus, as a structure. It takes remote write."""
+
+    name, package = "prometheus", "prometheus"
+
+    def __init__(self, directory: Path, config: dict[str, Any]) -> None:
+        super().__init__(directory)
+        self.config = directory / "prometheus.yml"
+        self.config.write_text(json.dumps(config))
+
+    def arguments(self) -> list[str]:
+        return [
+            f"--config.file={self.config}", f"--storage.tsdb.path={self.directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-remote-write-receiver",
+        ]  # fmt: skip
+
+    def query(self, query: str, moment: float | None = None) -> list[dict[str, Any]]:
+        """The vector of an instant query."""
+        at = {} if moment is None else {"time": f"{moment:.3f}"}
+        return self._ask("query", query=query, **at)
+
+    def query_range(self, query: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
+        return self._ask("query_range", query=query, start=f"{start:.3f}", end=f"{end:.3f}", step=str(step))
+
+    def _ask(self, page: str, **parameters: str) -> list[dict[str, Any]]:
+        try:
+            answer = ask(f"{self.url}/api/v1/{page}?{urllib.parse.urlencode(parameters)}")
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{parameters}: {error.read().decode()}") from error
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
 
 
 class Receiver:

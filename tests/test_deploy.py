@@ -21,15 +21,20 @@ import yaml
 
 from tidegauge import window_samples
 from tidegauge.cli import main
+from tidegauge.spec import duration
 from tidegauge.spec_yaml import check_directory
 from tidegauge.stream import telemetry
-from tidegauge.stream.settings import MAX_MESSAGE_BYTES, client_security, security_from_environment
+from tidegauge.stream.endpoint import endpoint
+from tidegauge.stream.history import HistoryWriter
+from tidegauge.stream.notify import Notifier
+from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings, client_security, security_from_environment
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 WORKER = SERVICES["worker"]
 PROMETHEUS = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+MONITORING = (ROOT / "docs/monitoring.md").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 SECURITY = {
     "TIDEGAUGE_SECURITY_PROTOCOL": "SASL_SSL",
@@ -110,7 +115,7 @@ def test_what_the_services_name_exists():
         for other, how in service.get("depends_on", {}).items():
             assert how == {"condition": "service_healthy"}
             assert "healthcheck" in SERVICES[other]
-        for volume in service["volumes"]:
+        for volume in service.get("volumes", ()):
             source = volume.split(":")[0]
             if source.startswith("."):
                 assert (ROOT / source).exists()
@@ -134,13 +139,45 @@ def test_the_worker_knows_its_flags_and_variables(capsys):
     assert given <= variables(flags)
 
 
+@pytest.mark.parametrize("name", ["notify", "history"])
+def test_the_bridges_know_their_flags_and_variables(capsys, name):
+    service = SERVICES[name]
+    assert service["command"] == [name]
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    flags = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
+    assert service["environment"].keys() <= variables(flags)
+    assert service["image"] == WORKER["image"]
+    assert service["build"] == WORKER["build"]
+    # What the container's file system does not allow, the process does not try: it writes nothing.
+    assert service["read_only"]
+    assert "volumes" not in service
+
+
 def test_ports_agree():
     ports = worker_ports()
-    (scrape,) = PROMETHEUS["scrape_configs"]
-    (targets,) = scrape["static_configs"]
-    assert targets["targets"] == [f"worker:{port}" for port in ports]
+    targets = {
+        scrape["job_name"]: [target for of in scrape["static_configs"] for target in of["targets"]]
+        for scrape in PROMETHEUS["scrape_configs"]
+    }
+    bridges = [f"{name}:{SERVICES[name]['environment']['TIDEGAUGE_METRICS_PORT']}" for name in ("notify", "history")]
+    assert targets == {
+        "tidegauge": [f"worker:{port}" for port in ports], "tidegauge-bridges": bridges, "alertmanager": ["alertmanager:9093"],
+    }  # fmt: skip
     assert WORKER["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports]
     assert values(FINAL, "EXPOSE") == [str(ports[0])]
+    (alertmanagers,) = PROMETHEUS["alerting"]["alertmanagers"]
+    assert alertmanagers["static_configs"] == [{"targets": targets["alertmanager"]}]
+    assert SERVICES["notify"]["environment"]["TIDEGAUGE_ALERTMANAGER"] == f"http://{targets['alertmanager'][0]}"
+    assert SERVICES["history"]["environment"]["TIDEGAUGE_REMOTE_WRITE"] == "http://prometheus:9090/api/v1/write"
+
+
+def test_prometheus_takes_what_history_writes():
+    back = PROMETHEUS["storage"]["tsdb"]["out_of_order_time_window"]
+    assert SERVICES["history"]["environment"]["TIDEGAUGE_OUT_OF_ORDER"] == back
+    assert "--web.enable-remote-write-receiver" in SERVICES["prometheus"]["command"]
+    (kept,) = (flag.partition("retention.time=")[2] for flag in SERVICES["prometheus"]["command"] if "retention" in flag)
+    assert duration(kept) > duration(back)
 
 
 def test_the_version_is_the_projects():
@@ -155,6 +192,9 @@ def test_mounts_lie_where_they_are_read():
     prometheus = {volume.split(":")[0]: volume.split(":")[1] for volume in SERVICES["prometheus"]["volumes"]}
     assert f"--config.file={prometheus['./deploy/prometheus/prometheus.yml']}" in SERVICES["prometheus"]["command"]
     assert f"--storage.tsdb.path={prometheus['prometheus-data']}" in SERVICES["prometheus"]["command"]
+    alertmanager = {volume.split(":")[0]: volume.split(":")[1] for volume in SERVICES["alertmanager"]["volumes"]}
+    assert f"--config.file={alertmanager['./deploy/alertmanager']}/alertmanager.yml" in SERVICES["alertmanager"]["command"]
+    assert f"--storage.path={alertmanager['alertmanager-data']}" in SERVICES["alertmanager"]["command"]
 
 
 def test_kafkas_listeners_agree():
@@ -323,3 +363,26 @@ def test_the_document_names_every_metric_and_no_other():
     assert counters | plain <= told
     assert all(name.startswith(families) for name in told - counters - plain)
     assert all(any(name.startswith(family) for name in told) for family in families)
+
+
+# -- docs/monitoring.md ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["notify", "history"])
+def test_the_document_names_the_flags_of_the_bridges(capsys, name):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    flags = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - worker_flags(capsys) - {"--help"}
+    table = set(re.findall(r"^\| `(--[a-z-]+)` \| `(TIDEGAUGE_[A-Z_]+)`", MONITORING, flags=re.MULTILINE))
+    assert flags
+    assert flags <= {flag for flag, _ in table}
+    assert all({variable} == variables([flag]) for flag, variable in table)
+
+
+def test_the_document_names_the_metrics_of_the_bridges():
+    target = endpoint("http://127.0.0.1:1", "NOWHERE")
+    bridges = (Notifier(Settings(), [target], 60.0), HistoryWriter(Settings(), target, 60.0))
+    families = {family.name: family.type for bridge in bridges for family in bridge.registry.collect()}
+    names = {f"{name}_total" if kind == "counter" else name for name, kind in families.items()} - {"tidegauge_build_info"}
+    told = set(re.findall(r"^\| `(tidegauge_[a-z_]+)`", MONITORING, flags=re.MULTILINE))
+    assert told == names

@@ -1,4 +1,4 @@
-"""The commands that hand topics on to other servers: `notify`."""
+"""The commands that hand topics on to other servers: `notify` and `history`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import asyncio
 from typing import Any
 
 from tidegauge.cli_options import command, kafka, option, stream_settings
-from tidegauge.errors import StreamError
+from tidegauge.errors import SpecError, StreamError
+from tidegauge.spec import duration
 
 
 def add(commands: Any) -> None:
@@ -18,6 +19,12 @@ def add(commands: Any) -> None:
     option(notify, "--interval", float, 60.0, "seconds after which what fires is said again; it counts for four of them")
     option(notify, "--console", str, None, "URL of the console, for the link of each alert")
     _pages(notify, 9474)
+
+    history = command(commands, "history", _history, "writes closed and restated windows into Prometheus's past")
+    kafka(history)
+    option(history, "--remote-write", str, "http://127.0.0.1:9090/api/v1/write", "URL that takes Prometheus's remote write")
+    option(history, "--out-of-order", str, "30d", "how far back Prometheus takes samples: its out_of_order_time_window")
+    _pages(history, 9475)
 
 
 def _pages(parser: argparse.ArgumentParser, port: int) -> None:
@@ -39,5 +46,24 @@ def _notify(options: argparse.Namespace) -> int:
     async def run() -> int:
         notifier = Notifier(stream_settings(options), alertmanagers, options.interval, options.console)
         return await bridge.run(notifier, options.metrics_host, options.metrics_port)
+
+    return asyncio.run(run())
+
+
+def _history(options: argparse.Namespace) -> int:
+    from tidegauge.stream import bridge, logs
+    from tidegauge.stream.endpoint import endpoint
+    from tidegauge.stream.history import HistoryWriter
+
+    logs.set_up(options.log_format)
+    target = endpoint(options.remote_write, "REMOTE_WRITE")
+    try:
+        back = duration(options.out_of_order)
+    except SpecError as error:
+        raise StreamError(f"--out-of-order: {error}") from error
+
+    async def run() -> int:
+        writer = HistoryWriter(stream_settings(options), target, back)
+        return await bridge.run(writer, options.metrics_host, options.metrics_port)
 
     return asyncio.run(run())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 import tidegauge
 from tidegauge.errors import StreamError
@@ -29,11 +29,25 @@ class Bridge(Protocol):
         ...
 
 
-def registry() -> CollectorRegistry:
-    """A registry that says which tidegauge this is."""
-    made = CollectorRegistry()
-    Gauge("tidegauge_build_info", "Version of tidegauge", ["version"], registry=made).labels(tidegauge.__version__).set(1)
-    return made
+class Meters:
+    """What every bridge shows on /metrics, under ``prefix``. ``lag``: records it has yet to hand over."""
+
+    def __init__(self, prefix: str, lag: Callable[[], float]) -> None:
+        self.registry = made = CollectorRegistry()
+        Gauge("tidegauge_build_info", "Version of tidegauge", ["version"], registry=made).labels(tidegauge.__version__).set(1)
+        self.requests = Counter(f"{prefix}_requests", "Requests to the other server", ["outcome"], registry=made)
+        for outcome in ("taken", "unavailable", "rejected"):
+            self.requests.labels(outcome)
+        self._last = Gauge(
+            f"{prefix}_last_success_timestamp_seconds", "When the other server last took a request", registry=made
+        )
+        self.unreadable = Counter(f"{prefix}_unreadable", "Records of the topic that could not be read", registry=made)
+        Gauge(f"{prefix}_lag_records", "Records of the topic not yet handed over", registry=made).set_function(lag)
+
+    def taken(self) -> None:
+        """A request was taken."""
+        self.requests.labels("taken").inc()
+        self._last.set_to_current_time()
 
 
 async def run(bridge: Bridge, host: str, port: int) -> int:

@@ -47,21 +47,11 @@ class Notifier:
         self._book = Book()
         self._patience = Patience("Alertmanager")
         self._caught_up = False
-        self.registry = made = bridge.registry()
+        self._meters = bridge.Meters("tidegauge_notify", lambda: self._feed.lag)
+        self.registry = made = self._meters.registry
         self._events = Counter("tidegauge_notify_events", "Alert events handed over", ["status"], registry=made)
-        self._unreadable = Counter(
-            "tidegauge_notify_unreadable", "Records of the topic that are no alert events", registry=made
-        )
-        self._requests = Counter("tidegauge_notify_requests", "Requests to an Alertmanager", ["outcome"], registry=made)
-        for outcome in ("taken", "unavailable", "rejected"):
-            self._requests.labels(outcome)
-        self._last = Gauge(
-            "tidegauge_notify_last_success_timestamp_seconds", "When an Alertmanager last took a request", registry=made
-        )
         firing = Gauge("tidegauge_notify_firing_alerts", "Alerts that fire", registry=made)
         firing.set_function(lambda: len(self._book.firing))
-        lag = Gauge("tidegauge_notify_lag_records", "Records of the topic not yet handed over", registry=made)
-        lag.set_function(lambda: self._feed.lag)
 
     @property
     def ready(self) -> bool:
@@ -112,7 +102,7 @@ class Notifier:
         try:
             return decode(value or b"")
         except msgspec.MsgspecError as error:
-            self._unreadable.inc()
+            self._meters.unreadable.inc()
             log.error("a record of the alert topic is no alert event and is passed over: %s", error)
             return None
 
@@ -144,9 +134,9 @@ class Notifier:
         failures: list[RejectedError | UnavailableError] = []
         for answer in answers:
             if answer is None:
-                self._requests.labels("taken").inc()
+                self._meters.taken()
             elif isinstance(answer, RejectedError | UnavailableError):
-                self._requests.labels("rejected" if isinstance(answer, RejectedError) else "unavailable").inc()
+                self._meters.requests.labels("rejected" if isinstance(answer, RejectedError) else "unavailable").inc()
                 failures.append(answer)
             else:
                 raise answer
@@ -154,4 +144,3 @@ class Notifier:
             # One that refuses what it was sent knows more than one that could not be reached.
             raise next((failure for failure in failures if isinstance(failure, RejectedError)), failures[0])
         self._patience.worked()
-        self._last.set(now)
