@@ -21,6 +21,7 @@ class Bridge:
         self.port = free_port()
         self.log = cluster.directory / f"{name}-{self.port}.log"
         self._environment = environment
+        self.process: subprocess.Popen[bytes] | None = None
         self._command = [
             sys.executable, "-m", "tidegauge", name, "--bootstrap", settings.bootstrap, "--app-id", settings.app_id,
             "--alerts-topic", settings.topic("alerts"), "--metrics-topic", settings.topic("metrics"),
@@ -28,7 +29,7 @@ class Bridge:
         ]  # fmt: skip
 
     def __enter__(self) -> Bridge:
-        return self.start()
+        return self if self.process is not None else self.start()
 
     def __exit__(self, *error: object) -> None:
         self.kill()
@@ -57,10 +58,12 @@ class Bridge:
 
     def kill(self) -> None:
         """kill -9."""
+        assert self.process is not None
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
         """SIGTERM; its exit status."""
+        assert self.process is not None
         self.process.terminate()
         return self.process.wait(15)
