@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 export PYTHONUNBUFFERED := 1
 
 .PHONY: demo test lint types unit kafka bench clean
@@ -40,5 +41,14 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
+# The other monitors, in an environment of their own: .venv-peers.
+$(PEERS)/.ready: benchmarks/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install -q -r benchmarks/peers.txt
+	touch $@
+
+tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
+	$(PEERS)/bin/python benchmarks/nannyml_oracle.py $@
+
 clean:
-	rm -rf $(VENV) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ import numpy as np
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.delta import Segment
 from tidegauge.errors import BaselineError
+from tidegauge.metrics.isotonic import Calibration, calibration_of
 from tidegauge.profile.category import MAX_VALUES, OTHER, CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
@@ -27,7 +29,7 @@ RESULT_BINS = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
 """The schema's number for each of the event's own numbers that is binned."""
 MAX_PARTS = 100
 """Segments of which a baseline keeps counts of their own."""
-FORMAT = "tidegauge-baseline/2"
+FORMAT = "tidegauge-baseline/3"
 Spread = tuple[float, float, int]
 """Mean, standard deviation and number of windows of one metric over a baseline's windows of one length."""
 
@@ -63,6 +65,17 @@ class Baseline:
     def part(self, segment: Segment) -> Baseline | None:
         """What a segment is compared with; the whole for the empty one, None for one that was not in the reference."""
         return self.parts.get(segment) if segment else self
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What the reference labels say of the scores; None where there are too few of them."""
+        return calibration_of(self.outcome)
+
+    def calibration_for(self, segment: Segment) -> Calibration | None:
+        """The segment's own calibration where it has labels enough, else the whole model's."""
+        part = self.part(segment)
+        own = None if part is None else part.calibration
+        return self.calibration if own is None else own
 
     @classmethod
     def learned(cls, model: str, version: str, data: Mapping[Segment, DataProfile]) -> Baseline:

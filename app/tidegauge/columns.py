@@ -13,9 +13,16 @@ from numpy.typing import NDArray
 
 from tidegauge.events import Nested, Prediction, Scalar
 from tidegauge.profile.category import MISMATCH_CODE, MISSING_CODE, CategoryColumn
-from tidegauge.profile.data import RESULT_CLASS, RESULT_NUMBERS, DataColumns
+from tidegauge.profile.data import (
+    PREDICTED_NEGATIVE,
+    PREDICTED_NONE,
+    PREDICTED_POSITIVE,
+    RESULT_CLASS,
+    RESULT_NUMBERS,
+    DataColumns,
+)
 from tidegauge.profile.numeric import NumericColumns
-from tidegauge.profile.outcome import LOG_CLIP, OutcomeColumns
+from tidegauge.profile.outcome import LOG_CLIP, OutcomeColumns, score_bins
 from tidegauge.profile.schema import Schema, bin_codes
 from tidegauge.spec import FeatureSpec, ModelSpec, class_name
 
@@ -83,15 +90,17 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
     given = [_given(event) for event in events]
     absent = np.fromiter((value is None for value in given), bool, len(events))
     scoreless = np.fromiter((e.score is None or e.prediction is None for e in events), bool, len(events))
+    results, classes = _results(events, given, spec, schema), _classes(given, spec, schema)
     return DataColumns(
         _numbers(numbers, spec, schema),
         [_category(name, column, spec, schema) for name, column in texts],
-        _results(events, given, spec, schema),
-        _classes(given, spec, schema),
+        results,
+        classes,
         error,
         absent & scoreless & ~error,
         unexpected,
         request_ids,
+        _scores(results.x[0], classes, spec),
     )
 
 
@@ -190,6 +199,23 @@ def _classes(given: list[Any], spec: ModelSpec, schema: Schema | None) -> Catego
     return CategoryColumn(RESULT_CLASS, codes, values, known)
 
 
+def _scores(score: NDArray[np.float64], classes: CategoryColumn, spec: ModelSpec) -> NDArray[np.int64] | None:
+    """Keys (n) of the score histogram: the predicted class and the score's bin; -1 without a probability."""
+    if spec.task == "regression":
+        return None
+    scored = (score >= 0.0) & (score <= 1.0)
+    if not scored.any():
+        return None
+    predicted = [
+        PREDICTED_POSITIVE if spec.task == "multiclass" or name == spec.positive_label else PREDICTED_NEGATIVE
+        for name in classes.values
+    ]
+    # The code of a missing class, -1, picks the last.
+    begin = np.array([*predicted, PREDICTED_NONE])
+    keys = begin[classes.codes] + score_bins(np.where(scored, score, 0.0))
+    return np.where(scored, keys, -1)
+
+
 class OutcomeRow(msgspec.Struct, gc=False):
     """One outcome to be added (sign 1) or taken back (-1). ``first``: the first label of its prediction, the one the
     online detectors are fed. ``request_id`` in UTF-8."""
@@ -222,7 +248,10 @@ def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColum
     positive = np.full(n, -1)
     if spec.task in (None, "binary"):
         positive = np.fromiter((-1 if name is None else name == spec.positive_label for name in actual), np.int64, n)
-    loss = None
+    loss = hit = None
+    if spec.task == "multiclass" and not np.isnan(score).all():
+        pairs = zip(predicted, actual, strict=True)
+        hit = np.fromiter((-1 if p is None or a is None else p == a for p, a in pairs), np.int64, n)
     if spec.task in (None, "multiclass") and any(row.probabilities for row in rows):
         loss = np.array([class_log_loss(row.probabilities, name) for row, name in zip(rows, actual, strict=True)])
     kpis = sorted(frozenset().union(*(row.business for row in rows if row.business)))
@@ -239,6 +268,7 @@ def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColum
         business,
         np.fromiter((row.label_ts - row.ts for row in rows), np.float64, n),
         [row.request_id for row in rows] if rows[0].request_id else (),
+        hit,
     )
 
 

@@ -218,6 +218,8 @@ def sample_size(record: Mapping[str, Any], path: str) -> int:
     parts = path.split(".")
     if parts[0] in ("performance", "fairness"):
         return int(record.get("labels", 0))
+    if parts[0] == "estimated":
+        return int(record["estimated"]["count"])
     if parts[0] == "business":
         return int(record.get("business", {}).get(".".join(parts[1:-1]), {}).get("count", 0))
     if parts[:2] == ["data", "features"]:

@@ -61,13 +61,13 @@ def build(spec: ModelSpec, version: str, path: Path, progress: Callable[[str], N
     schema = _schema(events, spec)
     data, outcome = _profiles(events, spec, schema)
     baseline = Baseline(spec.model, version, data, outcome, schema)
-    baseline.metrics = numbers(data, outcome, spec, baseline, None)
+    baseline.metrics = numbers(data, outcome, spec, baseline, None, baseline.calibration)
     baseline.spread = _spreads(events, spec, baseline, progress)
     baseline.tunings = _tunings(events, spec, progress)
     auto = any(m.segments and m.condition.auto for m in spec.monitors or ())
     for segment, members in _by_segment(events, spec).items():
         part = Baseline(spec.model, version, *_profiles(members, spec, schema), schema)
-        part.metrics = numbers(part.data, part.outcome, spec, None, None)
+        part.metrics = numbers(part.data, part.outcome, spec, None, None, part.calibration or baseline.calibration)
         if auto:
             part.spread = _spreads(members, spec, part, lambda text: None)
         part.data.drop_sketches()
@@ -172,7 +172,7 @@ def _spread(events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, w
     for group in groups.values():
         if len(group) >= MIN_WINDOW_ROWS:
             data, outcome = _profiles(group, spec, baseline.schema)
-            for path, value in _leaves(numbers(data, outcome, spec, baseline, length)):
+            for path, value in _leaves(numbers(data, outcome, spec, baseline, length, baseline.calibration)):
                 values.setdefault(path, []).append(value)
     return {path: (float(np.mean(of)), float(np.std(of, ddof=1)), len(of)) for path, of in values.items() if len(of) >= 2}
 

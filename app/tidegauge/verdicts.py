@@ -103,8 +103,10 @@ class Judge:
         if drift:
             record["compared_with"] = self._compared_with(header, spec, baseline)
         record |= records.numbers(
-            data, outcome, spec, baseline, header.end - header.start, self._data_part(header, segment, baseline, drift)
-        )
+            data, outcome, spec, baseline, header.end - header.start,
+            None if whole is None else whole.calibration_for(segment),
+            self._data_part(header, segment, baseline, drift),
+        )  # fmt: skip
         if drift and baseline is not None and not segment:
             counts = prediction_bin_counts(data, baseline)
             if counts is not None:
@@ -173,7 +175,7 @@ class Judge:
         data, outcome = self._windows.data(before, segment), self._windows.outcome(before, segment)
         schema = schema_of(data) if bins is None else bins.schema
         baseline = Baseline(before.model, before.version, data, outcome, schema, source="previous")
-        baseline.metrics = records.numbers(data, outcome, spec, None, before.end - before.start)
+        baseline.metrics = records.numbers(data, outcome, spec, None, before.end - before.start, baseline.calibration)
         return baseline
 
     def _fairness(self, header: Header, spec: ModelSpec) -> dict[str, dict[str, float]]:

@@ -11,6 +11,8 @@ import msgspec
 from tidegauge.baseline import Baseline
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.metrics.drift import category_drift, number_drift
+from tidegauge.metrics.estimated import estimated
+from tidegauge.metrics.isotonic import Calibration
 from tidegauge.metrics.performance import business, performance
 from tidegauge.metrics.performance_interval import performance_intervals
 from tidegauge.profile import distinct
@@ -45,10 +47,12 @@ def numbers(
     spec: ModelSpec,
     baseline: Baseline | None,
     seconds: float | None,
+    calibration: Calibration | None,
     data_part: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The members of a record that follow from the profiles alone. ``seconds``: the window's length, for rates;
-    ``data_part``: what ``data_numbers`` said of the same profile, to spare saying it again."""
+    ``calibration``: what the scores mean; ``data_part``: what ``data_numbers`` said of the same profile, to spare saying
+    it again."""
     record: dict[str, Any] = {"predictions": data.predictions, "labels": outcome.labels}
     if data.predictions:
         record["coverage"] = outcome.labels / data.predictions
@@ -61,6 +65,7 @@ def numbers(
     for name, value in (
         ("performance", performance(outcome, spec.task, spec.positive_label)),
         ("performance_interval", performance_intervals(outcome, spec.task, spec.positive_label)),
+        ("estimated", estimated(data.scores, calibration, spec.task)),
         ("business", business(outcome)),
     ):
         if value:

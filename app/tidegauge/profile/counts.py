@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_WIDTHS = (1, 2, 4, 8)
+"""Bytes a packed count may take."""
+
 
 class SparseCounts:
-    """Counts by small whole-number keys. A value: merge and retract exactly, zeros are never kept.
+    """Counts by small whole-number keys (below 65,536). A value: merge and retract exactly, zeros are never kept.
 
     ``keys`` (k, ascending) and ``counts`` (k, never 0).
     """
@@ -35,11 +38,16 @@ class SparseCounts:
         return out
 
     def pack(self) -> tuple[bytes, bytes]:
-        return self.keys.tobytes(), self.counts.tobytes()
+        """Keys in two bytes each, counts in as many as the largest of them needs."""
+        largest = int(np.abs(self.counts).max(initial=0))
+        width = next(w for w in _WIDTHS if largest <= np.iinfo(f"i{w}").max)
+        return self.keys.astype(np.uint16).tobytes(), self.counts.astype(f"i{width}").tobytes()
 
     @classmethod
     def unpack(cls, packed: tuple[bytes, bytes]) -> SparseCounts:
-        return cls(np.frombuffer(packed[0], np.int64), np.frombuffer(packed[1], np.int64))
+        keys = np.frombuffer(packed[0], np.uint16).astype(np.int64)
+        width = len(packed[1]) // max(len(keys), 1) or 1
+        return cls(keys, np.frombuffer(packed[1], f"i{width}").astype(np.int64))
 
 
 def grouped(

@@ -8,9 +8,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.profile import counts
 from tidegauge.profile.category import CategoryColumn, CategorySummary, merge_all
+from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.distinct import EMPTY
 from tidegauge.profile.numeric import NumericBlock, NumericColumns
+from tidegauge.profile.outcome import SCORE_BINS
 
 MAX_UNEXPECTED = 100
 MAX_EXAMPLES = 5
@@ -21,14 +24,29 @@ RESULT_NUMBERS = ("score", "confidence", "latency_ms", "cost", "value")
 """The numbers of the event itself; ``value`` is the prediction of a regression."""
 RESULT_CLASS = "class"
 
+PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_NONE, SCORE_SPACE = 0, SCORE_BINS, 2 * SCORE_BINS, 3 * SCORE_BINS
+"""Where the score histogram of each predicted class begins in the joint key space. What a multiclass model predicts is
+"positive": its score is the confidence in that class."""
+
 
 class DataColumns:
     """A chunk of one version's predictions, column-wise (n rows).
 
-    ``error`` and ``abstained`` are (n) booleans; ``unexpected`` lists (row, feature name); ``request_ids`` (n).
+    ``error`` and ``abstained`` are (n) booleans; ``unexpected`` lists (row, feature name); ``request_ids`` (n);
+    ``scores`` (n) keys of the score histogram or -1, None where no row has a score that is a probability.
     """
 
-    __slots__ = ("abstained", "categories", "error", "features", "request_ids", "result_class", "results", "unexpected")
+    __slots__ = (
+        "abstained",
+        "categories",
+        "error",
+        "features",
+        "request_ids",
+        "result_class",
+        "results",
+        "scores",
+        "unexpected",
+    )
 
     def __init__(
         self,
@@ -40,11 +58,12 @@ class DataColumns:
         abstained: NDArray[np.bool_],
         unexpected: list[tuple[int, str]],
         request_ids: list[str],
+        scores: NDArray[np.int64] | None = None,
     ) -> None:
         self.features, self.categories = features, categories
         self.results, self.result_class = results, result_class
         self.error, self.abstained = error, abstained
-        self.unexpected, self.request_ids = unexpected, request_ids
+        self.unexpected, self.request_ids, self.scores = unexpected, request_ids, scores
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp], whole: bool) -> list[DataProfile]:
         """One profile for each run of rows; distinct values only for the ``whole`` model."""
@@ -63,10 +82,22 @@ class DataColumns:
             profile.categories = {name: summaries[g] for name, summaries in columns}
             profile.result_class = classes[g]
             profiles.append(profile)
+        if self.scores is not None:
+            self._note_scores(order, starts, profiles)
         if self.unexpected:
             self._note_unexpected(order, starts, profiles)
         self._note_examples(order, starts, profiles)
         return profiles
+
+    def _note_scores(self, order: NDArray[np.intp], starts: NDArray[np.intp], profiles: list[DataProfile]) -> None:
+        assert self.scores is not None
+        keys = self.scores[order]
+        group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
+        scored = keys >= 0
+        ones = np.ones(int(scored.sum()), np.int64)
+        histograms = counts.grouped(group[scored], keys[scored], ones, len(starts), SCORE_SPACE)
+        for profile, histogram in zip(profiles, histograms, strict=True):
+            profile.scores = histogram
 
     def _note_unexpected(self, order: NDArray[np.intp], starts: NDArray[np.intp], profiles: list[DataProfile]) -> None:
         place = np.full(int(order.max()) + 1, -1)
@@ -98,7 +129,10 @@ class DataColumns:
 
 
 class DataProfile:
-    """Counts and sketches of some predictions of one version: a value, built, merged, packed and compared."""
+    """Counts and sketches of some predictions of one version: a value, built, merged, packed and compared.
+
+    ``scores``: the score histogram of each predicted class, on the grid of ``profile.outcome.score_bins``.
+    """
 
     __slots__ = (
         "abstained",
@@ -109,6 +143,7 @@ class DataProfile:
         "predictions",
         "result_class",
         "results",
+        "scores",
         "unexpected",
     )
 
@@ -117,6 +152,7 @@ class DataProfile:
         self.features, self.results = NumericBlock(), NumericBlock()
         self.categories: dict[str, CategorySummary] = {}
         self.result_class = CategorySummary()
+        self.scores = SparseCounts()
         self.unexpected: dict[str, int] = {}
         self.examples: dict[str, list[str]] = {}
 
@@ -130,6 +166,7 @@ class DataProfile:
         self.results.merge(other.results, rows, other_rows)
         merge_all(self.categories, other.categories, rows, other_rows)
         self.result_class.merge(other.result_class)
+        self.scores.merge(other.scores)
         self.predictions += other.predictions
         self.errors += other.errors
         self.abstained += other.abstained
@@ -150,7 +187,7 @@ class DataProfile:
         return _encode([
             self.predictions, self.errors, self.abstained, self.features.pack(), self.results.pack(),
             {name: summary.pack() for name, summary in self.categories.items()}, self.result_class.pack(),
-            self.unexpected, self.examples,
+            self.unexpected, self.examples, self.scores.pack(),
         ])  # fmt: skip
 
     @classmethod
@@ -162,4 +199,5 @@ class DataProfile:
         profile.categories = {name: CategorySummary.unpack(p) for name, p in packed[5].items()}
         profile.result_class = CategorySummary.unpack(packed[6])
         profile.unexpected, profile.examples = packed[7], packed[8]
+        profile.scores = SparseCounts.unpack(packed[9])
         return profile

@@ -81,15 +81,17 @@ class OutcomeColumns:
     """A chunk of one version's outcomes, column-wise (n rows), each to be added (``sign`` 1) or taken back (-1).
 
     ``predicted`` and ``actual`` are class names or None, ``numbers`` predicted and actual as numbers (2, n) or NaN,
-    ``score`` and ``positive`` the probability of the positive class and whether it came true (-1 where unknown);
-    ``log_loss`` the multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds; ``ids`` request
-    ids (n), () where no examples are wanted.
+    ``score`` and ``positive`` the probability of the positive class and whether it came true (-1 where unknown), ``hit``
+    (n) the same of the class a multiclass model predicted, whose probability its score is, else None; ``log_loss`` the
+    multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds; ``ids`` request ids (n), ()
+    where no examples are wanted.
     """
 
     __slots__ = (
         "actual",
         "business",
         "delay",
+        "hit",
         "ids",
         "labelled",
         "log_loss",
@@ -113,7 +115,9 @@ class OutcomeColumns:
         business: dict[str, NDArray[np.float64]],
         delay: NDArray[np.float64],
         ids: Sequence[bytes] = (),
+        hit: NDArray[np.int64] | None = None,
     ) -> None:
+        self.hit = hit
         self.sign, self.labelled, self.ids = sign, labelled, ids
         self.predicted, self.actual = predicted, actual
         self.numbers, self.score, self.positive = numbers, score, positive
@@ -126,9 +130,10 @@ class OutcomeColumns:
         terms: dict[str, NDArray[np.float64]] = {"labels": sign * self.labelled}
         rows = np.arange(n)
         entry_rows, entry_keys = [rows], [DELAYS + delay_bins(self.delay)]
-        scored = np.flatnonzero((self.positive >= 0) & (self.score >= 0.0) & (self.score <= 1.0))
+        truth = self.positive if self.hit is None else self.hit
+        scored = np.flatnonzero((truth >= 0) & (self.score >= 0.0) & (self.score <= 1.0))
         if len(scored):
-            p, y, s = self.score[scored], self.positive[scored], sign[scored]
+            p, y, s = self.score[scored], truth[scored], sign[scored]
             tenth = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
             entry_rows += [scored, scored]
             entry_keys += [
