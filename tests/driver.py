@@ -83,7 +83,15 @@ class Pipeline:
 
 def numbers(record: dict[str, Any]) -> dict[str, Any]:
     """A record without what depends on when it was published: its revision and why, and what was expected then."""
-    dropped = {"revision", "reason", "expected_coverage", "settled", "closed", "performance_note"}
+    dropped = {
+        "revision",
+        "reason",
+        "expected_coverage",
+        "estimate_mean_absolute_error",
+        "settled",
+        "closed",
+        "performance_note",
+    }
     return {name: value for name, value in record.items() if name not in dropped}
 
 

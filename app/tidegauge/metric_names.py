@@ -51,6 +51,8 @@ TREE: Tree = {
     },
     "performance": {name: child for members in _PERFORMANCE.values() for name, child in members.items()},
     "estimated": _leaves("count accuracy precision recall f1 roc_auc"),
+    "estimate_error": _leaves("accuracy precision recall f1 roc_auc"),
+    "estimate_mean_absolute_error": _leaves("windows accuracy precision recall f1 roc_auc"),
     "business": {FREE: _leaves("sum mean count")},
     "fairness": {FREE: _leaves("accuracy_gap selection_rate_gap true_positive_rate_gap")},
     "attributions": {FREE: _leaves("mean_abs psi")},

@@ -3,7 +3,7 @@
 State of one task, all in its store: windows (``windows.py``), alerts (``alerting.py``), rollouts (``rollouts.py``), and
     x<partition>                      how a join partition stands
     m<model>                          its clock
-    v<model>\\0<version>               label delays, roles, what a baseline is being learned from
+    v<model>\\0<version>               label delays, how far estimates were off, roles, what a baseline is being learned from
     q<model>                          values that wait for the detectors
     e<model>\\0<version>\\0<detector>\\0<segment>   a detector
 """
@@ -23,6 +23,7 @@ from tidegauge.delta import Delta, Segment
 from tidegauge.detectors import Detector, mark_of
 from tidegauge.errors import TidegaugeError
 from tidegauge.event_time import ModelClock, PartitionClock, Standing
+from tidegauge.metrics.grading import Grades
 from tidegauge.playbooks import DIRECTORY
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
@@ -52,6 +53,7 @@ class Version(msgspec.Struct):
     model: str
     version: str
     delays: LabelDelays = msgspec.field(default_factory=LabelDelays)
+    grades: Grades = msgspec.field(default_factory=Grades)
     role: str = "live"
     learning: dict[Segment, bytes] | None = None
     learned: bool = False
@@ -84,7 +86,8 @@ class MonitorStage:
         self._learning: dict[tuple[str, str], dict[Segment, DataProfile]] = {}
         for header in self.windows.newest_closed():
             clock = self.clocks.get(header.model, ModelClock())
-            self._judge.recall(header, self._version(header.model, header.version).delays, clock.reached[0])
+            version = self._version(header.model, header.version)
+            self._judge.recall(header, version.delays, version.grades, clock.reached[0])
         self._changed_versions: set[tuple[str, str]] = set()
         self._fed: set[bytes] = set()
         self._standings_changed = False
@@ -213,8 +216,10 @@ class MonitorStage:
                     self._settle(header, version)
             elif reason == "settled":
                 self._settle(header, version)
-            outputs.extend(self._judge.publish(header, version.delays, now, reason))
+            outputs.extend(self._judge.publish(header, version.delays, version.grades, now, reason))
             published.append((header, reason))
+            if header.settled:
+                self._changed_versions.add((version.model, version.version))
         past = now - max(spec.retention, spec.label_horizon) - SLACK
         outputs.extend(self.rollouts.advance(model, self._seen(model), published, now, final, past))
         self.windows.forget_before(model, past)

@@ -21,7 +21,7 @@ PAGES = (
     ("performance.log_loss", "calibration"),
     ("performance.ece", "calibration"),
     ("performance.*", "accuracy-drop"),
-    ("estimated.*", "accuracy-drop"),
+    ("estimate*", "accuracy-drop"),
     ("fairness.*", "fairness-gap"),
     ("business.*", "conversion-drop"),
     ("system.error_ratio", "error-ratio"),

@@ -15,6 +15,7 @@ from tidegauge.delta import Segment
 from tidegauge.evidence import Beside, Performance
 from tidegauge.metrics import record as records
 from tidegauge.metrics.bin_counts import feature_bin_counts, prediction_bin_counts
+from tidegauge.metrics.grading import Grades, estimate_error
 from tidegauge.metrics.performance import fairness, performance
 from tidegauge.metrics.record import iso
 from tidegauge.monitors import Intervals, Verdict, expand, is_early, judge, needs_settled
@@ -42,7 +43,7 @@ class Judge:
         self._data: dict[tuple[bytes, Segment], tuple[tuple[int, str | None], dict[str, Any]]] = {}
         self.newest: dict[tuple[str, str, str, Segment], dict[str, Any]] = {}
 
-    def publish(self, header: Header, delays: LabelDelays, now: float, reason: str) -> list[Output]:
+    def publish(self, header: Header, delays: LabelDelays, grades: Grades, now: float, reason: str) -> list[Output]:
         """A new revision of a window, whole model and segments, and the verdicts on it."""
         spec = self._registry.spec(header.model)
         header.revision += 1
@@ -53,6 +54,7 @@ class Judge:
             gaps = self._fairness(header, spec)
             if gaps:
                 built[()]["fairness"] = gaps
+        self._grade(header, built, grades)
         outputs = [
             Output(METRICS, record_key(header, segment), msgspec.json.encode(record)) for segment, record in built.items()
         ]
@@ -63,10 +65,11 @@ class Judge:
             self._note_newest(header, built)
         return outputs
 
-    def recall(self, header: Header, delays: LabelDelays, now: float) -> None:
+    def recall(self, header: Header, delays: LabelDelays, grades: Grades, now: float) -> None:
         """Hold a closed window as the newest one again, after a restart, without publishing it."""
         spec = self._registry.spec(header.model)
         records = {s: self._record(header, s, spec, delays, now, "closed", drift=True) for s in header.segments}
+        self._grade(header, records, grades)
         self._note_newest(header, records)
 
     def early(self, header: Header, delays: LabelDelays, now: float) -> list[Output]:
@@ -115,6 +118,19 @@ class Judge:
         if note is not None:
             record["performance_note"] = note
         return record
+
+    def _grade(self, header: Header, built: dict[Segment, dict[str, Any]], grades: Grades) -> None:
+        """Say of each record how far its estimate was off, or while that is not known how far such estimates were."""
+        errors = {segment: estimate_error(record) for segment, record in built.items()}
+        whole = errors.get((), {})
+        grades.replace(header.window, header.graded, whole)
+        header.graded = whole
+        so_far = grades.mean_absolute_error(header.window)
+        for segment, record in built.items():
+            if errors[segment]:
+                record["estimate_error"] = errors[segment]
+            elif so_far and "estimated" in record:
+                record["estimate_mean_absolute_error"] = so_far
 
     def _compared_with(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> dict[str, str]:
         source = spec.baseline_for(header.version)

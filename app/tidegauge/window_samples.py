@@ -21,6 +21,7 @@ _SIMPLE = (
     ("prediction", "positive_ratio", "tidegauge_prediction_positive_ratio"),
     ("prediction", "abstain_ratio", "tidegauge_prediction_abstain_ratio"),
 )
+_ESTIMATED = ("accuracy", "precision", "recall", "f1", "roc_auc")
 _FEATURE = ("psi", "ks", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio", "mean")
 
 
@@ -63,6 +64,8 @@ def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], A
             yield f"tidegauge_feature_{member}", {"feature": feature}, of.get(member)
     for member, value in record.get("performance", {}).items():
         yield f"tidegauge_performance_{member}", {}, value
+    for member in _ESTIMATED:
+        yield f"tidegauge_estimated_{member}", {}, record.get("estimated", {}).get(member)
     for kpi, of in record.get("business", {}).items():
         yield "tidegauge_business_mean", {"kpi": kpi}, of["mean"]
         yield "tidegauge_business_sum", {"kpi": kpi}, of["sum"]

@@ -18,6 +18,7 @@ from heapq import heappop, heappush
 import msgspec
 
 from tidegauge.delta import Segment
+from tidegauge.metrics.grading import Errors
 from tidegauge.metrics.record import Window
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
@@ -34,7 +35,8 @@ _encode = msgspec.msgpack.Encoder().encode
 class Header(msgspec.Struct, array_like=True):
     """How one window stands. ``published``: event time of its last revision; ``dirty``: changed since,
     ``data_dirty``: by predictions too;
-    ``segments``: those seen, the whole model first; ``pairs``: versions it shares requests with, of those sorting after it."""
+    ``segments``: those seen, the whole model first; ``pairs``: versions it shares requests with, of those sorting after it;
+    ``graded``: how far the estimated performance of the whole model was off."""
 
     model: str
     version: str
@@ -49,6 +51,7 @@ class Header(msgspec.Struct, array_like=True):
     data_dirty: bool = False
     segments: list[Segment] = msgspec.field(default_factory=list)
     pairs: list[str] = msgspec.field(default_factory=list)
+    graded: Errors = msgspec.field(default_factory=dict)
 
     @property
     def key(self) -> bytes:

@@ -65,6 +65,7 @@ class Telemetry:
         yield from self._stream()
         stages = [t.stage for t in self._app.tasks.values() if isinstance(t.stage, MonitorStage)]
         yield from self._labels(stages)
+        yield from self._grades(stages)
         yield from self._windows(stages)
         yield from self._alerts(stages)
         yield from self._model_info(stages)
@@ -134,6 +135,23 @@ class Telemetry:
                     coverage.add_metric(labels, eventual)
         yield delay
         yield coverage
+
+    def _grades(self, stages: list[MonitorStage]) -> Iterable[Metric]:
+        families: dict[str, GaugeMetricFamily] = {}
+        for stage in stages:
+            for version in stage.versions.values():
+                for window in version.grades.totals:
+                    for metric, error in version.grades.mean_absolute_error(window).items():
+                        name = (
+                            "tidegauge_estimate_graded_windows" if metric == "windows" else f"tidegauge_estimate_error_{metric}"
+                        )
+                        if name not in families:
+                            families[name] = GaugeMetricFamily(
+                                name, "Mean absolute error of estimated performance over the windows whose labels are in",
+                                labels=["model", "model_version", "window"],
+                            )  # fmt: skip
+                        families[name].add_metric([version.model, version.version, window], error)
+        return families.values()
 
     def _windows(self, stages: list[MonitorStage]) -> Iterable[Metric]:
         families: dict[str, GaugeMetricFamily] = {}

@@ -1,0 +1,62 @@
+"""How far estimates can be trusted: each compared with what its labels then showed, and their mean absolute error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+MIN_LABELS = 30
+"""A window with fewer labels grades nothing: what it realised is itself too uncertain."""
+UNITS = 10**9
+"""Absolute errors are summed in whole billionths, so that a restated one leaves no trace of what it was before."""
+
+Errors = dict[str, float]
+
+
+class Grades(msgspec.Struct):
+    """The estimates of one version that were graded: window length → metric → (windows, sum of absolute errors in
+    1/UNITS)."""
+
+    totals: dict[str, dict[str, tuple[int, int]]] = msgspec.field(default_factory=dict)
+
+    def replace(self, window: str, old: Errors, new: Errors) -> None:
+        """A window of that length is graded ``new``, no longer ``old``; {} stands for not graded."""
+        totals = self.totals.setdefault(window, {})
+        for errors, sign in ((old, -1), (new, 1)):
+            for metric, error in errors.items():
+                windows, total = totals.get(metric, (0, 0))
+                totals[metric] = (windows + sign, total + sign * round(abs(error) * UNITS))
+
+    def mean_absolute_error(self, window: str) -> dict[str, float]:
+        """By metric, over the graded windows of that length, with their number; {} where there are none.
+
+        >>> grades = Grades()
+        >>> grades.replace("1d", {}, {"accuracy": 0.02})
+        >>> grades.replace("1d", {}, {"accuracy": -0.04})
+        >>> grades.mean_absolute_error("1d")
+        {'windows': 2, 'accuracy': 0.03}
+        """
+        graded = {metric: of for metric, of in self.totals.get(window, {}).items() if of[0]}
+        if not graded:
+            return {}
+        means = {metric: total / windows / UNITS for metric, (windows, total) in sorted(graded.items())}
+        return {"windows": max(windows for windows, _ in graded.values())} | means
+
+
+def estimate_error(record: Mapping[str, Any]) -> Errors:
+    """Estimated minus realised of every metric a settled window has both of; {} while its labels are not in, or few.
+
+    >>> record = {"settled": True, "labels": 50, "estimated": {"accuracy": 0.75}, "performance": {"accuracy": 0.5}}
+    >>> estimate_error(record), estimate_error({**record, "settled": False})
+    ({'accuracy': 0.25}, {})
+    """
+    if not record["settled"] or record["labels"] < MIN_LABELS:
+        return {}
+    realised = record.get("performance", {})
+    return {
+        metric: value - realised[metric]
+        for metric, value in record.get("estimated", {}).items()
+        if metric in realised and isinstance(value, float)
+    }
