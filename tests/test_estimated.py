@@ -54,7 +54,7 @@ def baseline_of(path: Path, labelled: list[tuple[float, Any, Any]], spec: ModelS
 
 def pipeline_with(baseline: Baseline, spec: ModelSpec = SPEC) -> Pipeline:
     pipeline = Pipeline(spec)
-    record = ModelRecord(spec.model, spec, baselines={"wfh:1": json.loads(baseline.to_json())})
+    record = ModelRecord(spec.model, spec, {"wfh:1": msgspec.Raw(baseline.to_json())})
     pipeline.registry.apply(spec.model.encode(), encode(record))
     return pipeline
 

@@ -216,7 +216,7 @@ def _part(monitor: MonitorSpec, path: str) -> dict[str, str]:
         return {}
     head, tail = monitor.metric.split("*", 1)
     name = path[len(head) : len(path) - len(tail)] if tail.count("*") == 0 else path
-    return {"feature" if path.startswith("data.features.") else "metric": name}
+    return {"feature" if path.startswith(("data.features.", "attributions.")) else "metric": name}
 
 
 def _summary(subject: Subject, verdict: Verdict, window: Window, transition: Transition) -> str:

@@ -22,7 +22,7 @@ from tidegauge.profile.category import MAX_VALUES, OTHER, CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import OutcomeProfile
-from tidegauge.profile.schema import ABOVE, BELOW, BIN_COUNT, FIRST, MISSING, SHARES, Schema
+from tidegauge.profile.schema import ABOVE, ATTRIBUTION, BELOW, BIN_COUNT, FIRST, MISSING, SHARES, Schema
 from tidegauge.tuning import Tuning
 
 RESULT_BINS = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
@@ -88,6 +88,7 @@ class Baseline:
         for segment, of in data.items():
             bin_by(of.features, schema, {name: name for name in schema.bins})
             bin_by(of.results, schema, RESULT_BINS)
+            bin_by(of.attributions.values, schema, {ATTRIBUTION + name: name for name in schema.attributions})
             if segment:
                 of.drop_sketches()
         whole = baselines.pop(())
@@ -109,6 +110,9 @@ class Baseline:
                     "score_quantiles": self._quantiles(SCORE_FEATURE),
                     "value_quantiles": self._quantiles(VALUE_FEATURE),
                     "classes": sorted(self.schema.values.get(CLASS_FEATURE, ())),
+                },
+                "attributions": {
+                    name: {"quantiles": self._quantiles(ATTRIBUTION + name)} for name in sorted(self.schema.attributions)
                 },
                 "metrics": self.metrics,
                 "spread": self.spread,
@@ -183,6 +187,8 @@ class Baseline:
             }
             texts = frozenset(n for n, f in held["features"].items() if f.get("text"))
             result = held["result"]
+            for name, of in held["attributions"].items():
+                quantiles[ATTRIBUTION + name] = _shares(of["quantiles"])
             for name, member in ((SCORE_FEATURE, "score_quantiles"), (VALUE_FEATURE, "value_quantiles")):
                 if result[member]:
                     quantiles[name] = _shares(result[member])
@@ -233,6 +239,9 @@ def schema_of(data: DataProfile, quantiles: Mapping[str, np.ndarray[Any, Any]] |
         place = data.results.index(source)
         if place is not None and data.results.count[place]:
             found[name] = quantiles_of(data.results, place)
+    for name, row in _rows(data.attributions.values):
+        if data.attributions.values.count[row]:
+            found[ATTRIBUTION + name] = quantiles_of(data.attributions.values, row)
     if data.result_class.counts and len(data.result_class.counts) < MAX_VALUES:
         values[CLASS_FEATURE] = frozenset(data.result_class.counts)
     found.update(quantiles or {})

@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.events import Nested, Prediction, Scalar
+from tidegauge.events import MAX_FEATURES, Nested, Prediction, Scalar
+from tidegauge.profile.attribution import AttributionColumns
 from tidegauge.profile.category import MISMATCH_CODE, MISSING_CODE, CategoryColumn
 from tidegauge.profile.data import (
     PREDICTED_NEGATIVE,
@@ -23,7 +24,7 @@ from tidegauge.profile.data import (
 )
 from tidegauge.profile.numeric import NumericColumns
 from tidegauge.profile.outcome import LOG_CLIP, OutcomeColumns, score_bins
-from tidegauge.profile.schema import Schema, bin_codes
+from tidegauge.profile.schema import ATTRIBUTION, Schema, bin_codes
 from tidegauge.spec import FeatureSpec, ModelSpec, class_name
 
 VALUE_FEATURE = "\x00value"
@@ -101,6 +102,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
         unexpected,
         request_ids,
         _scores(results.x[0], classes, spec),
+        _attributions(events, schema),
     )
 
 
@@ -214,6 +216,25 @@ def _scores(score: NDArray[np.float64], classes: CategoryColumn, spec: ModelSpec
     begin = np.array([*predicted, PREDICTED_NONE])
     keys = begin[classes.codes] + score_bins(np.where(scored, score, 0.0))
     return np.where(scored, keys, -1)
+
+
+def _attributions(events: Sequence[Prediction], schema: Schema | None) -> AttributionColumns | None:
+    """The attributions of the features the baseline knows them of; before there is one, or where it knows none, of all."""
+    given = list(map(attrgetter("attributions"), events))
+    if given.count(None) == len(given):
+        return None
+    rows = np.array([i for i, of in enumerate(given) if of], np.intp)
+    explained: list[dict[str, float | None]] = [of for of in given if of]
+    names = schema.attributions if schema is not None else ()
+    if not names:
+        names = tuple(sorted(frozenset().union(*explained))[:MAX_FEATURES])
+    if not names:
+        return None
+    x = np.array([[of.get(name) for of in explained] for name in names], np.float64)
+    bins = None
+    if schema is not None and schema.attributions:
+        bins = np.stack([bin_codes(x[f], schema.edges[ATTRIBUTION + name]) for f, name in enumerate(names)])
+    return AttributionColumns(rows, NumericColumns(names, x, None, None, bins, schema.id if schema else None), len(events))
 
 
 class OutcomeRow(msgspec.Struct, gc=False):

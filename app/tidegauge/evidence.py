@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,11 @@ import msgspec
 
 from tidegauge.baseline import Baseline
 from tidegauge.delta import Segment
+from tidegauge.metrics.distance import FLOOR
 from tidegauge.monitors import TESTS, Verdict, expand, sample_size
 
 MAX_EVIDENCE = 5
+MIX = "data.segments."
 NO_EVIDENCE: dict[str, list[Any]] = {"segments": [], "features": [], "request_ids": []}
 
 
@@ -34,7 +37,7 @@ class Beside(msgspec.Struct, frozen=True):
 
 def is_drift(metric: str) -> bool:
     """Whether a monitor's metric is a distance from the baseline."""
-    return metric.partition(".")[0] in ("data", "prediction") and metric.rpartition(".")[2] in TESTS
+    return metric.partition(".")[0] in ("data", "prediction", "attributions") and metric.rpartition(".")[2] in TESTS
 
 
 def is_performance(metric: str) -> bool:
@@ -66,6 +69,8 @@ def gather(
 ) -> dict[str, Any]:  # fmt: skip
     """The ``evidence`` member of an alert. ``records`` and ``examples`` (metric path → request ids) by segment."""
     carriers = segments(verdict, records, baseline) if not segment else []
+    if verdict.path.startswith(MIX):
+        carriers = mixed(verdict, records, baseline)
     evidence: dict[str, Any] = {
         "segments": carriers[:MAX_EVIDENCE],
         "features": features(verdict, records[segment], baseline, window)[:MAX_EVIDENCE],
@@ -90,7 +95,10 @@ def features(verdict: Verdict, record: Mapping[str, Any], baseline: Baseline | N
             entry["effect"] = (of["psi"] - spread[0]) / spread[1]
         found.append(entry)
     scaled = any("effect" in entry for entry in found)
-    own = set(verdict.names) or {e["feature"] for e in found if verdict.path.startswith(f"data.features.{e['feature']}.")}
+    groups = ("data.features", "attributions")
+    own = set(verdict.names) or {
+        of["feature"] for of in found if any(verdict.path.startswith(f"{group}.{of['feature']}.") for group in groups)
+    }
     found += [{"feature": name} for name in sorted(own - {entry["feature"] for entry in found})]
     found = [entry for entry in found if "psi" in entry or entry["feature"] in own]
     found.sort(key=lambda entry: (entry["feature"] not in own, -entry.get("effect" if scaled else "psi", float("-inf"))))
@@ -117,6 +125,24 @@ def segments(verdict: Verdict, records: Mapping[Segment, Mapping[str, Any]], bas
         total = sum(carried for carried, _, _ in carriers)
         found += [{"segment": dict(segment), "value": value, "share": carried / total} for carried, segment, value in carriers]
     return sorted(found, key=lambda entry: -float(entry["share"]))
+
+
+def mixed(verdict: Verdict, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None) -> list[dict[str, Any]]:
+    """Segments whose weight in the population has changed, most first: ``value`` their share of the predictions now,
+    ``baseline`` before, ``share`` their part of the PSI of those that the baseline knows."""
+    dimensions = verdict.path.removeprefix(MIX).rpartition(".")[0]
+    total = records[()]["predictions"]
+    moved = []
+    for segment, part in (baseline.parts if baseline is not None else {}).items():
+        if baseline is not None and "+".join(dimension for dimension, _ in segment) == dimensions:
+            now = records.get(segment, {}).get("predictions", 0) / total
+            before = part.data.predictions / baseline.data.predictions
+            q, p = max(now, FLOOR), max(before, FLOOR)
+            moved.append(((q - p) * math.log(q / p), segment, now, before))
+    whole = sum(psi for psi, *_ in moved)
+    moved.sort(key=lambda item: (-item[0], item[1]))
+    entries = [({"segment": dict(segment), "value": now, "baseline": before}, psi) for psi, segment, now, before in moved]
+    return [{**entry, "share": psi / whole} for entry, psi in entries if psi > 0]
 
 
 def _baseline_value(baseline: Baseline | None, segment: Segment, path: str, verdict: Verdict) -> float:

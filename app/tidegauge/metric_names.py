@@ -38,6 +38,7 @@ TREE: Tree = {
     },
     "data": {
         **_leaves("missing_features unexpected_features"),
+        "segments": {FREE: _leaves("psi js p_value")},
         "features": {
             FREE: _leaves(
                 "count missing_ratio type_mismatch_ratio out_of_range_ratio unseen_ratio distinct mean std min max p50 "
@@ -55,7 +56,8 @@ TREE: Tree = {
     "estimate_mean_absolute_error": _leaves("windows accuracy precision recall f1 roc_auc"),
     "business": {FREE: _leaves("sum mean count")},
     "fairness": {FREE: _leaves("accuracy_gap selection_rate_gap true_positive_rate_gap")},
-    "attributions": {FREE: _leaves("mean_abs psi")},
+    "attributions": {FREE: _leaves("count mean_abs " + _DISTANCES)},
+    "attribution_ranking": _leaves("rank_correlation entered_top left_top"),
 }
 
 

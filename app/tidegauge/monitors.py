@@ -224,6 +224,8 @@ def sample_size(record: Mapping[str, Any], path: str) -> int:
         return int(record.get("business", {}).get(".".join(parts[1:-1]), {}).get("count", 0))
     if parts[:2] == ["data", "features"]:
         return int(record["data"]["features"].get(".".join(parts[2:-1]), {}).get("count", 0))
+    if parts[0] == "attributions":
+        return int(record["attributions"].get(".".join(parts[1:-1]), {}).get("count", 0))
     return int(record.get("predictions", 0))
 
 

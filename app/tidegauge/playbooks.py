@@ -15,7 +15,7 @@ PAGES = (
     ("data.features.*.unseen_ratio", "unseen-values"),
     ("data.features.*.out_of_range_ratio", "out-of-range"),
     ("data.*", "feature-drift"),
-    ("attributions.*", "feature-drift"),
+    ("attribution*", "feature-drift"),
     ("prediction.*", "score-drift"),
     ("performance.brier", "calibration"),
     ("performance.log_loss", "calibration"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from tidegauge.delta import Segment
 from tidegauge.errors import BaselineError
 from tidegauge.events import Decoder, Prediction, model_of
 from tidegauge.metrics.record import numbers
+from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
-from tidegauge.profile.schema import SHARES, Schema
+from tidegauge.profile.schema import ATTRIBUTION, SHARES, Schema
 from tidegauge.spec import ModelSpec, class_name, duration
 from tidegauge.stage import Record
 from tidegauge.tuning import Tuning, tuning_for
@@ -43,7 +45,7 @@ def build(spec: ModelSpec, version: str, path: Path, progress: Callable[[str], N
     """The baseline of ``version`` from the reference data in ``path`` (JSONL, CSV or Parquet, by its ending).
 
     In CSV and Parquet a column named like an event's member is that member, ``segments.x`` a segment, ``business.x`` a
-    KPI, and every other column (also as ``features.x``) a feature. Raises BaselineError.
+    KPI, ``attributions.x`` an attribution, and every other column (also as ``features.x``) a feature. Raises BaselineError.
     """
     if model_of(version) != spec.model and ":" in version:
         progress(f"note: version {version} would belong to model {model_of(version)}, the spec is of {spec.model}")
@@ -62,7 +64,6 @@ def build(spec: ModelSpec, version: str, path: Path, progress: Callable[[str], N
     data, outcome = _profiles(events, spec, schema)
     baseline = Baseline(spec.model, version, data, outcome, schema)
     baseline.metrics = numbers(data, outcome, spec, baseline, None, baseline.calibration)
-    baseline.spread = _spreads(events, spec, baseline, progress)
     baseline.tunings = _tunings(events, spec, progress)
     auto = any(m.segments and m.condition.auto for m in spec.monitors or ())
     for segment, members in _by_segment(events, spec).items():
@@ -72,6 +73,8 @@ def build(spec: ModelSpec, version: str, path: Path, progress: Callable[[str], N
             part.spread = _spreads(members, spec, part, lambda text: None)
         part.data.drop_sketches()
         baseline.parts[segment] = part
+    # After the parts, since the mix of segments has a spread too.
+    baseline.spread = _spreads(events, spec, baseline, progress)
     return baseline
 
 
@@ -105,12 +108,17 @@ def _by_segment(events: list[ReferenceEvent], spec: ModelSpec) -> dict[Segment, 
     """The events of each segment of the spec's breakdowns, the commonest MAX_PARTS."""
     found: dict[Segment, list[ReferenceEvent]] = {}
     for event in events:
-        values = segment_values(event, spec)
-        for breakdown in spec.segments:
-            if all(dimension in values for dimension in breakdown):
-                found.setdefault(tuple((d, values[d]) for d in breakdown), []).append(event)
+        for segment in _segments_of(event, spec):
+            found.setdefault(segment, []).append(event)
     largest = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))[:MAX_PARTS]
     return {segment: members for segment, members in largest if len(members) >= MIN_ROWS}
+
+
+def _segments_of(event: ReferenceEvent, spec: ModelSpec) -> Iterator[Segment]:
+    values = segment_values(event, spec)
+    for breakdown in spec.segments:
+        if all(dimension in values for dimension in breakdown):
+            yield tuple((d, values[d]) for d in breakdown)
 
 
 def _schema(events: list[ReferenceEvent], spec: ModelSpec) -> Schema:
@@ -119,7 +127,11 @@ def _schema(events: list[ReferenceEvent], spec: ModelSpec) -> Schema:
     whole = np.arange(len(events))
     profile = columns.group(whole, np.array([0]), True)[0]
     quantiles = {}
-    for block, names in ((columns.features, {n: n for n in columns.features.names}), (columns.results, RESULT_BINS)):
+    blocks = [(columns.features, {n: n for n in columns.features.names}), (columns.results, RESULT_BINS)]
+    if columns.attributions is not None:
+        attributed = columns.attributions.values
+        blocks.append((attributed, {ATTRIBUTION + name: name for name in attributed.names}))
+    for block, names in blocks:
         for name, column in names.items():
             values = block.x[block.names.index(column)]
             values = values[~np.isnan(values)]
@@ -172,7 +184,12 @@ def _spread(events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, w
     for group in groups.values():
         if len(group) >= MIN_WINDOW_ROWS:
             data, outcome = _profiles(group, spec, baseline.schema)
-            for path, value in _leaves(numbers(data, outcome, spec, baseline, length, baseline.calibration)):
+            found = numbers(data, outcome, spec, baseline, length, baseline.calibration)
+            if baseline.parts:
+                counts = Counter(segment for event in group for segment in _segments_of(event, spec))
+                mix = segment_mix({(): len(group), **counts}, baseline, spec.segments)
+                found["data"] = found["data"] | {"segments": mix}
+            for path, value in _leaves(found):
                 values.setdefault(path, []).append(value)
     return {path: (float(np.mean(of)), float(np.std(of, ddof=1)), len(of)) for path, of in values.items() if len(of) >= 2}
 
@@ -220,7 +237,7 @@ def _cell(text: str | None) -> Any:
 
 def _event(row: Mapping[str, Any], number: int, version: str) -> bytes:
     event: dict[str, Any] = {"request_id": str(number), "ts": 0.0, "model_version": version}
-    parts: dict[str, dict[str, Any]] = {"features": {}, "segments": {}, "business": {}}
+    parts: dict[str, dict[str, Any]] = {"features": {}, "segments": {}, "business": {}, "attributions": {}}
     for name, value in row.items():
         group, dot, rest = name.partition(".")
         if isinstance(value, float) and not math.isfinite(value):

@@ -18,6 +18,7 @@ from tidegauge.metrics.bin_counts import feature_bin_counts, prediction_bin_coun
 from tidegauge.metrics.grading import Grades, estimate_error
 from tidegauge.metrics.performance import fairness, performance
 from tidegauge.metrics.record import iso
+from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.monitors import Intervals, Verdict, expand, is_early, judge, needs_settled
 from tidegauge.profile.outcome import OutcomeProfile, most_wrong
 from tidegauge.registry import Registry
@@ -114,6 +115,10 @@ class Judge:
             counts = prediction_bin_counts(data, baseline)
             if counts is not None:
                 record["prediction"]["bin_counts"] = counts
+            predictions = {of: self._windows.data(header, of).predictions for of in header.segments}
+            mix = segment_mix(predictions, baseline, spec.segments)
+            if mix:
+                record["data"] = record["data"] | {"segments": mix}
         note = performance_note(record)
         if note is not None:
             record["performance_note"] = note
@@ -150,18 +155,18 @@ class Judge:
         """The data side of a record: it is costly and late labels do not change it, so it is kept."""
         profile = self._windows.data(header, segment)
         if not drift:
-            return records.data_numbers(profile, baseline, drift=False)
+            return records.data_members(profile, baseline, drift=False)
         key = (header.key, segment)
         mark = (profile.predictions, None if baseline is None else baseline.schema.id)
         found = self._data.get(key)
         if found is None or found[0] != mark:
             while len(self._data) >= MAX_CACHED:
                 del self._data[next(iter(self._data))]
-            numbers = records.data_numbers(profile, baseline)
+            members = records.data_members(profile, baseline)
             if baseline is not None and not segment:
                 for name, counts in feature_bin_counts(profile, baseline).items():
-                    numbers["features"][name]["bin_counts"] = counts
-            found = self._data[key] = (mark, numbers)
+                    members["data"]["features"][name]["bin_counts"] = counts
+            found = self._data[key] = (mark, members)
         return found[1]
 
     def _has_schema(self, header: Header, spec: ModelSpec) -> bool:

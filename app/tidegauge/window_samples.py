@@ -17,9 +17,11 @@ _SIMPLE = (
     ("system", "error_ratio", "tidegauge_system_error_ratio"),
     ("system", "predictions_per_second", "tidegauge_system_predictions_per_second"),
     ("prediction", "mean_score", "tidegauge_prediction_mean_score"),
+    ("prediction", "mean_confidence", "tidegauge_prediction_mean_confidence"),
     ("prediction", "psi", "tidegauge_prediction_psi"),
     ("prediction", "positive_ratio", "tidegauge_prediction_positive_ratio"),
     ("prediction", "abstain_ratio", "tidegauge_prediction_abstain_ratio"),
+    ("attribution_ranking", "rank_correlation", "tidegauge_attribution_rank_correlation"),
 )
 _ESTIMATED = ("accuracy", "precision", "recall", "f1", "roc_auc")
 _FEATURE = ("psi", "ks", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio", "mean")
@@ -62,6 +64,11 @@ def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], A
     for feature, of in record.get("data", {}).get("features", {}).items():
         for member in _FEATURE:
             yield f"tidegauge_feature_{member}", {"feature": feature}, of.get(member)
+    for dimension, of in record.get("data", {}).get("segments", {}).items():
+        yield "tidegauge_segment_mix_psi", {"dimension": dimension}, of.get("psi")
+    for feature, of in record.get("attributions", {}).items():
+        yield "tidegauge_attribution_mean_abs", {"feature": feature}, of["mean_abs"]
+        yield "tidegauge_attribution_psi", {"feature": feature}, of.get("psi")
     for member, value in record.get("performance", {}).items():
         yield f"tidegauge_performance_{member}", {}, value
     for member in _ESTIMATED:

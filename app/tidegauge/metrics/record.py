@@ -10,6 +10,7 @@ import msgspec
 
 from tidegauge.baseline import Baseline
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
+from tidegauge.metrics.attributions import attributions
 from tidegauge.metrics.drift import category_drift, number_drift
 from tidegauge.metrics.estimated import estimated
 from tidegauge.metrics.isotonic import Calibration
@@ -51,7 +52,7 @@ def numbers(
     data_part: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The members of a record that follow from the profiles alone. ``seconds``: the window's length, for rates;
-    ``calibration``: what the scores mean; ``data_part``: what ``data_numbers`` said of the same profile, to spare saying
+    ``calibration``: what the scores mean; ``data_part``: what ``data_members`` said of the same profile, to spare saying
     it again."""
     record: dict[str, Any] = {"predictions": data.predictions, "labels": outcome.labels}
     if data.predictions:
@@ -60,7 +61,7 @@ def numbers(
     if delays["p50"] is not None:
         record["label_delay_seconds"] = delays
     record["system"] = system(data, seconds)
-    record["data"] = data_numbers(data, baseline) if data_part is None else data_part
+    record |= data_members(data, baseline) if data_part is None else data_part
     record["prediction"] = prediction(data, spec, baseline)
     for name, value in (
         ("performance", performance(outcome, spec.task, spec.positive_label)),
@@ -96,9 +97,14 @@ def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
     return numbers
 
 
-def data_numbers(data: DataProfile, baseline: Baseline | None, drift: bool = True) -> dict[str, Any]:
-    """Every feature's numbers, and the features that are missing altogether or that nobody expected. Without
-    ``drift`` the distances from the baseline, the costly part, are left out."""
+def data_members(data: DataProfile, baseline: Baseline | None, drift: bool = True) -> dict[str, Any]:
+    """The members ``data`` and, of events that carry them, ``attributions``. Without ``drift`` the distances from the
+    baseline, the costly part, are left out."""
+    return {"data": data_numbers(data, baseline, drift), **attributions(data.attributions, baseline if drift else None)}
+
+
+def data_numbers(data: DataProfile, baseline: Baseline | None, drift: bool) -> dict[str, Any]:
+    """Every feature's numbers, and the features that are missing altogether or that nobody expected."""
     reference = baseline if drift else None
     features: dict[str, Any] = {}
     for name in sorted({*data.features.names, *data.categories}):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.profile import counts
+from tidegauge.profile.attribution import AttributionBlock, AttributionColumns
 from tidegauge.profile.category import CategoryColumn, CategorySummary, merge_all
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.distinct import EMPTY
@@ -33,11 +34,13 @@ class DataColumns:
     """A chunk of one version's predictions, column-wise (n rows).
 
     ``error`` and ``abstained`` are (n) booleans; ``unexpected`` lists (row, feature name); ``request_ids`` (n);
-    ``scores`` (n) keys of the score histogram or -1, None where no row has a score that is a probability.
+    ``scores`` (n) keys of the score histogram or -1, None where no row has a score that is a probability;
+    ``attributions`` None where no row carries any.
     """
 
     __slots__ = (
         "abstained",
+        "attributions",
         "categories",
         "error",
         "features",
@@ -59,7 +62,9 @@ class DataColumns:
         unexpected: list[tuple[int, str]],
         request_ids: list[str],
         scores: NDArray[np.int64] | None = None,
+        attributions: AttributionColumns | None = None,
     ) -> None:
+        self.attributions = attributions
         self.features, self.categories = features, categories
         self.results, self.result_class = results, result_class
         self.error, self.abstained = error, abstained
@@ -84,6 +89,9 @@ class DataColumns:
             profiles.append(profile)
         if self.scores is not None:
             self._note_scores(order, starts, profiles)
+        if self.attributions is not None:
+            for profile, block in zip(profiles, self.attributions.group(order, starts), strict=True):
+                profile.attributions = block
         if self.unexpected:
             self._note_unexpected(order, starts, profiles)
         self._note_examples(order, starts, profiles)
@@ -136,6 +144,7 @@ class DataProfile:
 
     __slots__ = (
         "abstained",
+        "attributions",
         "categories",
         "errors",
         "examples",
@@ -153,6 +162,7 @@ class DataProfile:
         self.categories: dict[str, CategorySummary] = {}
         self.result_class = CategorySummary()
         self.scores = SparseCounts()
+        self.attributions = AttributionBlock()
         self.unexpected: dict[str, int] = {}
         self.examples: dict[str, list[str]] = {}
 
@@ -167,6 +177,7 @@ class DataProfile:
         merge_all(self.categories, other.categories, rows, other_rows)
         self.result_class.merge(other.result_class)
         self.scores.merge(other.scores)
+        self.attributions.merge(other.attributions)
         self.predictions += other.predictions
         self.errors += other.errors
         self.abstained += other.abstained
@@ -177,7 +188,7 @@ class DataProfile:
 
     def drop_sketches(self) -> None:
         """Forget quantiles and distinct values, which take most of the room; counts, moments and bins stay."""
-        for block in (self.features, self.results):
+        for block in (self.features, self.results, self.attributions.values):
             block.kll = [None] * len(block.names)
             block.distinct = [EMPTY] * len(block.names)
         for summary in (*self.categories.values(), self.result_class):
@@ -188,6 +199,7 @@ class DataProfile:
             self.predictions, self.errors, self.abstained, self.features.pack(), self.results.pack(),
             {name: summary.pack() for name, summary in self.categories.items()}, self.result_class.pack(),
             self.unexpected, self.examples, self.scores.pack(),
+            self.attributions.pack(),
         ])  # fmt: skip
 
     @classmethod
@@ -200,4 +212,5 @@ class DataProfile:
         profile.result_class = CategorySummary.unpack(packed[6])
         profile.unexpected, profile.examples = packed[7], packed[8]
         profile.scores = SparseCounts.unpack(packed[9])
+        profile.attributions = AttributionBlock.unpack(packed[10])
         return profile

@@ -26,7 +26,8 @@ _MOMENTS = ("count", "missing", "mismatch", "out_of_range", "mean", "m2", "low",
 class NumericColumns:
     """A chunk of rows, column-wise: ``x`` is (F, n) with NaN where there is no number.
 
-    ``mismatch`` and ``out_of_range`` (F, n) are None where no row has any, ``bins`` (F, n) where no edges are known.
+    ``mismatch`` and ``out_of_range`` (F, n) are None where no row has any, ``bins`` (F, n) where these numbers have no
+    edges, ``edges_id`` where there is no baseline yet.
     """
 
     __slots__ = ("bins", "edges_id", "mismatch", "names", "out_of_range", "x")
@@ -78,7 +79,7 @@ class NumericColumns:
         blocks = []
         bounds = list(zip(starts.tolist(), ends.tolist(), strict=True))
         hashes = distinct.hash_numbers(x) if distincts else None
-        k = LEARNING_K if bins is None else KLL_K
+        k = LEARNING_K if self.edges_id is None else KLL_K
         for g, (a, b) in enumerate(bounds):
             block = NumericBlock(self.names)
             block.count, block.missing, block.mismatch = count[:, g], missing[:, g], mismatch[:, g]

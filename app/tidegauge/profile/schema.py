@@ -11,6 +11,8 @@ DECILES = 10
 SHARES = np.array([0.0, 0.01, 0.05, *(np.arange(1, DECILES) / DECILES), 0.95, 0.99, 1.0])
 """Shares of the reference values below each edge: the deciles, with three steps in the outer ones to see into the tails."""
 MISSING, BELOW, FIRST, ABOVE = 0, 1, 2, len(SHARES) + 1
+ATTRIBUTION = "\x00attribution:"
+"""Before a feature's name: the name of its attribution's bins."""
 BIN_COUNT = len(SHARES) + 2
 """Bins of a number: missing, below the baseline's range, 14 between the edges (fewer where quantiles tie), above the range."""
 
@@ -71,10 +73,11 @@ class Schema:
     """Feature types and the bins to count in, with the id that says whose bins they are.
 
     ``bins``: number feature → how it is counted. ``values``: category feature → its known values. ``texts``: of those,
-    the ones whose values are text, so that a number is a changed type.
+    the ones whose values are text, so that a number is a changed type. ``attributions``: features whose attributions
+    have bins.
     """
 
-    __slots__ = ("bins", "edges", "id", "texts", "values")
+    __slots__ = ("attributions", "bins", "edges", "id", "texts", "values")
 
     def __init__(
         self,
@@ -88,3 +91,4 @@ class Schema:
         self.edges = {name: of.edges for name, of in self.bins.items()}
         self.values = dict(values)
         self.texts = texts
+        self.attributions = tuple(name.removeprefix(ATTRIBUTION) for name in self.bins if name.startswith(ATTRIBUTION))
