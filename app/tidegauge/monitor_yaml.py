@@ -17,13 +17,14 @@ from tidegauge.detectors import algorithm as river_class
 from tidegauge.errors import SpecError
 from tidegauge.metric_names import metric_mistake, suggestion
 from tidegauge.monitors import TESTS, has_interval, needs_settled
+from tidegauge.playbooks import ROLLOUT
 from tidegauge.spec import Against, Condition, DetectorSpec, MonitorSpec, Severity, Task, duration
 from tidegauge.streams import OUTCOMES, PREDICTIONS
 from tidegauge.tuning import budget_text
 from tidegauge.yaml_reader import Item, required
 
 CONDITIONS = ("above", "below", "outside", "above_baseline", "below_baseline")
-MONITOR = ("name", "metric", "window", *CONDITIONS, "severity", "runbook", "min_count", "for", "keep_firing_for",
+MONITOR = ("name", "kind", "metric", "window", *CONDITIONS, "severity", "runbook", "min_count", "for", "keep_firing_for",
            "critical_with_performance", "segments", "significance", "confidence", "early", "settle")  # fmt: skip
 DETECTOR = ("name", "stream", "algorithm", "parameters", "false_alarms", "against", "severity", "segments", "runbook")
 STREAMS = (*OUTCOMES, *PREDICTIONS)
@@ -43,7 +44,13 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 
 def monitors(given: Item, around: Surroundings) -> tuple[MonitorSpec, ...]:
-    return tuple(monitor for item in given.items() if (monitor := _monitor(item, around)) is not None)
+    return tuple(monitor for item in given.items() if not is_rollout(item) and (monitor := _monitor(item, around)) is not None)
+
+
+def is_rollout(item: Item) -> bool:
+    """Whether a monitor compares versions, which is another kind with members of its own (``rollout_yaml``)."""
+    kind = item.members().get("kind") if item.kind == "map" else None
+    return kind is not None and kind.kind == "str" and kind.source() == ROLLOUT
 
 
 def detectors(given: Item, around: Surroundings) -> tuple[DetectorSpec, ...]:
@@ -80,12 +87,14 @@ def _monitor(item: Item, around: Surroundings) -> MonitorSpec | None:
         match member:
             case "name":
                 value = of.name()
+            case "kind":
+                of.choice(("monitor", ROLLOUT))
             case "metric":
                 value = metric
                 if metric is not None:
                     _check_metric(of, metric, around)
             case "window":
-                value = _window(of, around.windows)
+                value = window_name(of, around.windows)
             case "severity":
                 value = of.choice(SEVERITIES)
             case "runbook":
@@ -101,7 +110,7 @@ def _monitor(item: Item, around: Surroundings) -> MonitorSpec | None:
             case "segments":
                 value = _segments(of, around)
             case "significance":
-                found[member] = None if of.kind == "null" else _significance(of)
+                found[member] = None if of.kind == "null" else significance(of)
             case "confidence":
                 value = _confidence(of, metric)
             case "early":
@@ -142,7 +151,7 @@ def _limits(name: str, of: Item) -> Condition | None:
     if percent and not baseline:
         of.wrong(f"a percentage is one of the baseline's value; write {name}_baseline: {of.source()}")
         return None
-    limit = _percentage(of) if percent else of.number()
+    limit = percentage(of) if percent else of.number()
     if limit is None:
         return None
     if baseline and limit < 0:
@@ -152,7 +161,7 @@ def _limits(name: str, of: Item) -> Condition | None:
     return Condition(kind, low, high, relative_to_baseline=bool(baseline), percent=percent)  # type: ignore[arg-type]
 
 
-def _percentage(of: Item) -> float | None:
+def percentage(of: Item) -> float | None:
     try:
         share = float(of.source().rstrip()[:-1]) / 100
     except ValueError:
@@ -175,7 +184,7 @@ def _check_metric(of: Item, metric: str, around: Surroundings) -> None:
             of.wrong(f"{dimension!r} is not among the spec's segments; {hint}")
 
 
-def _window(of: Item, windows: tuple[str, ...]) -> str | None:
+def window_name(of: Item, windows: tuple[str, ...]) -> str | None:
     name = of.name()
     if name is None or name in windows:
         return name
@@ -205,7 +214,7 @@ def _segments(of: Item, around: Surroundings) -> bool | tuple[str, ...] | None:
     return tuple(chosen)
 
 
-def _significance(of: Item) -> float | None:
+def significance(of: Item) -> float | None:
     level = of.number()
     if level is not None and not 0 < level < 1:
         of.wrong(f"{of.source()} is not a significance level; write one between 0 and 1, or null to turn it off")

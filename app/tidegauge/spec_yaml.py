@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from tidegauge import monitor_yaml
+from tidegauge import monitor_yaml, rollout_yaml
 from tidegauge.baseline import Baseline
 from tidegauge.errors import BaselineError, SpecError
 from tidegauge.metric_names import names, suggestion
@@ -17,7 +17,7 @@ from tidegauge.tuning import untuned
 from tidegauge.yaml_reader import Item, Problem, parse, required
 
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
-         "publish_interval", "baseline", "features", "monitors", "detectors", "lineage")  # fmt: skip
+         "publish_interval", "baseline", "features", "champion", "monitors", "detectors", "lineage")  # fmt: skip
 SOURCES = ("first", "previous", "file")
 NEEDS_BASELINE = ("auto ", "false_alarms ", "against ")
 """How the messages begin of mistakes that a newly built baseline may mend."""
@@ -108,7 +108,7 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
     for member, of in given.items():
         value: Any = None
         match member:
-            case "model":
+            case "model" | "champion":
                 value = of.name()
             case "task":
                 value = of.choice(get_args(Task))
@@ -133,6 +133,7 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
     around = Surroundings(found.get("task"), found.get("windows") or DEFAULT_WINDOWS, found.get("segments") or ())
     if "monitors" in given:
         found["monitors"] = monitor_yaml.monitors(given["monitors"], around)
+        found["rollouts"] = rollout_yaml.rollouts(given["monitors"], around)
     if "detectors" in given:
         found["detectors"] = monitor_yaml.detectors(given["detectors"], around)
     monitor_yaml.unique_names(given[member] for member in ("monitors", "detectors") if member in given)

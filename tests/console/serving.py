@@ -54,12 +54,12 @@ def fed(view: View, outputs: list[Output]) -> View:
 
 
 def metrics_by_key(outputs: list[Output]) -> dict[bytes, list[dict[str, Any]]]:
-    """Every revision of each metrics record, oldest first."""
+    """Every revision of each metrics record, oldest first; comparisons of versions are none."""
     found: dict[bytes, list[dict[str, Any]]] = {}
     for output in outputs:
         if output.topic == METRICS and output.key and output.value:
             found.setdefault(output.key, []).append(json.loads(output.value))
-    return found
+    return {key: revisions for key, revisions in found.items() if "kind" not in revisions[0]}
 
 
 class Kept:

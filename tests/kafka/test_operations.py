@@ -54,7 +54,10 @@ def test_health_metrics_and_an_orderly_stop(cluster):
     wait_until(lambda: get(port, "/readyz")[0] == 200)
     assert get(port, "/healthz")[0] == 200
     events, end = traffic(5, 1000)
-    cluster.send(events + end)
+    cluster.send(events)
+    verdict = 'model_version="churn_xgb:4",monitor="rollout",verdict="keep watching",window="5m"} 1.0'
+    wait_until(lambda: verdict in get(port, "/metrics")[1])
+    cluster.send(end)
     cluster.wait_for_predictions(1000, "1m")
     names = {family.name for family in text_string_to_metric_families(get(port, "/metrics")[1])}
     assert {

@@ -52,8 +52,9 @@ def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
 
 
 def _key(record: dict[str, Any]) -> bytes:
+    what = ("kind", "champion", "monitor") if "kind" in record else ("segment",)
     try:
-        return msgspec.json.encode([record[m] for m in ("model", "model_version", "segment", "window", "window_start")])
+        return msgspec.json.encode([record[m] for m in ("model", "model_version", *what, "window", "window_start")])
     except LookupError as error:
         raise TidegaugeError(f"metrics.jsonl: a record without {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -14,6 +15,7 @@ from tidegauge.join import JoinStage
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
 from tidegauge.registry import Registry
+from tidegauge.rollout_samples import rollout_samples
 from tidegauge.window_samples import window_samples
 
 if TYPE_CHECKING:
@@ -155,14 +157,14 @@ class Telemetry:
 
     def _windows(self, stages: list[MonitorStage]) -> Iterable[Metric]:
         families: dict[str, GaugeMetricFamily] = {}
-        for stage in stages:
-            for record in stage.newest.values():
-                for name, labels, value in window_samples(record):
-                    family = families.get(name)
-                    if family is None:
-                        text = f"{name} of the newest closed window"
-                        family = families[name] = GaugeMetricFamily(name, text, labels=list(labels))
-                    family.add_metric(list(labels.values()), value)
+        windows = (window_samples(record) for stage in stages for record in stage.newest.values())
+        rollouts = (rollout_samples(record) for stage in stages for record in stage.rollouts.newest)
+        for name, labels, value in chain.from_iterable(chain(windows, rollouts)):
+            family = families.get(name)
+            if family is None:
+                text = f"{name} of the newest closed window"
+                family = families[name] = GaugeMetricFamily(name, text, labels=list(labels))
+            family.add_metric(list(labels.values()), value)
         return families.values()
 
     def _alerts(self, stages: list[MonitorStage]) -> Iterator[Metric]:

@@ -1,0 +1,40 @@
+"""A comparison record as numbers for Prometheus, beside those of metrics records (``window_samples``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from tidegauge.rollout_verdict import Decision
+from tidegauge.window_samples import WindowSample
+
+BASE = ("model", "model_version", "champion", "monitor", "window")
+"""Labels that every sample has; ``model_version`` is the challenger."""
+
+
+def rollout_samples(record: Mapping[str, Any]) -> Iterator[WindowSample]:
+    """The verdict, 1 for the one that holds, and each metric's difference (challenger's less champion's value) with the
+    bounds of its confidence sequence, in base units.
+
+    >>> of = {"model": "m", "model_version": "m:2", "champion": "m:1", "monitor": "canary", "window": "1d", "windows": 3,
+    ...       "verdict": "promote", "metrics": {"system.latency_ms.mean": {"difference": 2.0, "interval": [-1.0, 5.0]}}}
+    >>> [(s.name.removeprefix("tidegauge_rollout_"), s.value) for s in rollout_samples(of)][3:]
+    [('windows', 3.0), ('latency_seconds_difference', 0.002), ('latency_seconds_low', -0.001), ('latency_seconds_high', 0.005)]
+    """
+    base = {name: record[name] for name in BASE}
+    for verdict in get_args(Decision):
+        yield WindowSample("tidegauge_rollout_verdict", base | {"verdict": verdict}, float(record["verdict"] == verdict))
+    yield WindowSample("tidegauge_rollout_windows", base, float(record["windows"]))
+    for path, of in record["metrics"].items():
+        name, more, scale = _named(path)
+        for suffix, value in zip(("difference", "low", "high"), (of["difference"], *of["interval"]), strict=True):
+            yield WindowSample(f"tidegauge_rollout_{name}_{suffix}", base | more, value / scale)
+
+
+def _named(path: str) -> tuple[str, dict[str, str], float]:
+    """Name, labels of its own, and how many of the metric's unit make one of the name's."""
+    if path.startswith("business."):
+        return "business", {"kpi": path.removeprefix("business.").removesuffix(".mean")}, 1.0
+    if path == "system.latency_ms.mean":
+        return "latency_seconds", {}, 1000.0
+    return path.partition(".")[2].removesuffix(".mean").replace(".", "_"), {}, 1.0
