@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from tidegauge.join import JoinStage
@@ -47,14 +47,14 @@ class Pipeline:
         for place, records in by_partition.items():
             self.joins[place].process(topic, records)
 
-    def checkpoint(self, *places: int) -> None:
+    def checkpoint(self, *places: int, behind: Container[str] = (), now: float = 0.0) -> None:
         for place in places or range(len(self.joins)):
-            for output in self.joins[place].checkpoint(0.0):
+            for output in self.joins[place].checkpoint(now, behind=behind):
                 if output.topic == PROFILES:
                     self.monitor.process(PROFILES, [Record(0, -1, output.key, output.value)])
                 else:
                     self.outputs.append(output)
-        self._take(self.monitor.checkpoint(0.0))
+        self._take(self.monitor.checkpoint(now))
 
     def finish(self) -> None:
         self.checkpoint()

@@ -27,7 +27,7 @@ def pairs_of(events, spec=None, partitions=1, seed=None, chunk=10_000):
             pipeline.send(topic, [value for kind, value in events[start : start + chunk] if kind == topic])
         if rng.random() < 0.5:
             pipeline.checkpoint(rng.randrange(partitions))
-    pipeline.checkpoint()
+    pipeline.finish()
     windows = pipeline.monitor.windows
     return {
         (header.window, header.start, header.version, other): windows.pairs(header, other)

@@ -239,7 +239,7 @@ def _attributions(events: Sequence[Prediction], schema: Schema | None) -> Attrib
 
 class OutcomeRow(msgspec.Struct, gc=False):
     """One outcome to be added (sign 1) or taken back (-1). ``first``: the first label of its prediction, the one the
-    online detectors are fed. ``request_id`` in UTF-8."""
+    online detectors are fed. ``request_id`` in UTF-8; ``arrived``: event time at which it is added or taken back."""
 
     context: int
     ts: float
@@ -252,6 +252,7 @@ class OutcomeRow(msgspec.Struct, gc=False):
     sign: int
     first: bool
     request_id: bytes
+    arrived: float
 
 
 def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColumns:

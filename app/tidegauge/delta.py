@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 Segment = tuple[tuple[str, str], ...]
@@ -11,15 +13,19 @@ Segment = tuple[tuple[str, str], ...]
 class ProfileDelta(msgspec.Struct, array_like=True, frozen=True):
     """What one checkpoint adds to one pane of one version and segment: packed profiles, each None where untouched.
 
+    ``arrival``: start of the quantum of event time in which it arrived (``arrival.py``); ``latest``: the largest ``ts`` of
+    its predictions, 0 where there are none or it is of a segment.
     ``pairs``: packed profiles of the requests it shares with versions whose names sort after its own, by version.
     """
 
     version: str
     segment: Segment
     pane: int
+    arrival: float
     data: bytes | None = None
     outcome: bytes | None = None
     pairs: dict[str, bytes] = {}
+    latest: float = 0.0
 
 
 class Samples(msgspec.Struct, array_like=True, frozen=True):
@@ -44,7 +50,8 @@ class Delta(msgspec.Struct, array_like=True, frozen=True):
 
     ``watermark`` and ``label_watermark``: the largest prediction and label ``ts`` this join task has seen for the
     model. ``now``: wall clock of the join task's checkpoint. ``idle``: its input is exhausted and has been for a
-    while, so that it must not hold event time back.
+    while, so that it must not hold event time back. ``read``: the event time up to which it has read both its inputs,
+    infinite while it lags behind neither.
     """
 
     partition: int
@@ -56,6 +63,7 @@ class Delta(msgspec.Struct, array_like=True, frozen=True):
     profiles: tuple[ProfileDelta, ...] = ()
     samples: tuple[Samples, ...] = ()
     roles: dict[str, str] = {}
+    read: float = math.inf
 
 
 encode = msgspec.msgpack.Encoder().encode

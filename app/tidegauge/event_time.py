@@ -7,9 +7,13 @@ event, so that the last windows close though nobody sends.
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 PREDICTIONS, LABELS = 0, 1
+SILENT_AFTER = 10.0
+"""Seconds by the wall clock after which a partition that says nothing of a model does not hold it up any more."""
 
 
 class Standing(msgspec.Struct, array_like=True):
@@ -36,6 +40,16 @@ class PartitionClock:
         standing = self.standings.get(partition)
         return standing is None or not standing.idle
 
+    @property
+    def all_heard(self) -> bool:
+        """Every partition has said how it stands, or that it is idle."""
+        return all(partition in self.standings for partition in range(self.partitions))
+
+    @property
+    def now(self) -> float:
+        """The latest wall clock of any partition."""
+        return max((standing.now for standing in self.standings.values()), default=0.0)
+
     def all_idle_for(self) -> float | None:
         """Wall-clock seconds since the last partition went idle; None while one is not."""
         if len(self.standings) < self.partitions or not all(s.idle for s in self.standings.values()):
@@ -43,32 +57,62 @@ class PartitionClock:
         return max(s.now for s in self.standings.values()) - max(s.idle_since for s in self.standings.values())
 
 
+class Heard(msgspec.Struct, array_like=True):
+    """What a join partition last said of a model: the largest prediction and label ``ts``, how far it has read; and the
+    wall clock when it last said anything, and when its predictions last went on."""
+
+    predictions: float = 0.0
+    labels: float = 0.0
+    read: float = 0.0
+    at: float = 0.0
+    moved: float = 0.0
+
+
 class ModelClock(msgspec.Struct, array_like=True):
-    """Largest prediction and label ``ts`` of one model by join partition, and the event time reached (it never goes
-    back), as (predictions, labels) pairs."""
+    """How far one model has come. ``reached``: event time of predictions and of labels, which never goes back;
+    ``judged``: the start of a quantum up to which its windows have been judged."""
 
-    seen: dict[int, tuple[float, float]] = {}
+    heard: dict[int, Heard] = {}
     reached: tuple[float, float] = (0.0, 0.0)
+    judged: float = 0.0
 
-    def hear(self, partition: int, watermark: float, label_watermark: float) -> None:
-        predicted, labelled = self.seen.get(partition, (0.0, 0.0))
-        self.seen[partition] = (max(predicted, watermark), max(labelled, label_watermark))
+    def hear(self, partition: int, watermark: float, label_watermark: float, read: float, now: float) -> None:
+        heard = self.heard.setdefault(partition, Heard())
+        if watermark > heard.predictions:
+            heard.predictions, heard.moved = watermark, now
+        heard.labels = max(heard.labels, label_watermark)
+        heard.read, heard.at = read, now
+
+    @property
+    def latest(self) -> float:
+        """The largest prediction ``ts`` of any partition."""
+        return max((heard.predictions for heard in self.heard.values()), default=0.0)
 
     def advance(self, clock: PartitionClock) -> tuple[float, float]:
         """Event time of predictions and of labels now."""
         idle = clock.all_idle_for()
         reached = []
         for which in (PREDICTIONS, LABELS):
-            times = [pair[which] for pair in self.seen.values()]
-            latest = max(times, default=0.0)
+            times = {p: heard.predictions if which == PREDICTIONS else heard.labels for p, heard in self.heard.items()}
+            latest = max(times.values(), default=0.0)
             if idle is not None:
                 time = latest + idle if which == PREDICTIONS else latest
-            elif any(p not in clock.standings for p in range(clock.partitions)):
+            elif not clock.all_heard:
                 time = 0.0
             else:
                 # A busy partition that has never seen this model says nothing about it.
-                counted = [pair[which] for p, pair in self.seen.items() if clock.counts(p) and pair[which]]
-                time = min(counted, default=latest)
+                time = min((t for p, t in times.items() if clock.counts(p) and t), default=latest)
             reached.append(max(time, self.reached[which]))
         self.reached = (reached[0], reached[1])
         return self.reached
+
+    def complete(self, clock: PartitionClock) -> float:
+        """Event time up to which all that arrived has come in: how far the partitions have read, and how far their
+        predictions have come; a partition counts that is not idle and has lately had a word to say of this model."""
+        if not clock.all_heard:
+            return 0.0
+        now = clock.now
+        counted = [heard for partition, heard in self.heard.items() if clock.counts(partition)]
+        read = [heard.read for heard in counted if now - heard.at <= SILENT_AFTER]
+        come = [heard.predictions for heard in counted if heard.predictions and now - heard.moved <= SILENT_AFTER]
+        return min(read + come, default=math.inf)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge import delta, streams
+from tidegauge.arrival import Places
 from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
 from tidegauge.contexts import Context
 from tidegauge.delta import Delta, ProfileDelta, Samples, Segment
@@ -23,7 +25,14 @@ from tidegauge.registry import Registry
 from tidegauge.spec import ModelSpec
 from tidegauge.stage import PROFILES, Output
 
+if TYPE_CHECKING:
+    from tidegauge.join import Progress
+
 MAX_DELTA_BYTES = 4 << 20
+
+
+Place = tuple[str, str, Segment, int, float]
+"""Model, version, segment, pane, and the start of the quantum of event time of arrival."""
 
 
 class _Version:
@@ -43,11 +52,13 @@ class Gathering:
     def __init__(self, partition: int, contexts: list[Context], registry: Registry, spec: Callable[[str], ModelSpec]) -> None:
         self._partition, self._contexts, self._registry, self._spec = partition, contexts, registry, spec
         self._versions: dict[tuple[str, str], _Version] = {}
-        self._data: dict[tuple[str, str, Segment, int], DataProfile] = {}
-        self._outcomes: dict[tuple[str, str, Segment, int], OutcomeProfile] = {}
+        self._data: dict[Place, DataProfile] = {}
+        self._latest: dict[Place, float] = {}
+        self._outcomes: dict[Place, OutcomeProfile] = {}
         self.pairs = Pairs(contexts.__getitem__, spec)
-        self._paired: dict[tuple[tuple[str, str, str], int], PairProfile] = {}
+        self._paired: dict[Place, dict[str, PairProfile]] = {}
         self._samples: list[tuple[str, Samples]] = []
+        self._stood: dict[str, float] = {}
 
     def predicted(self, context: int, event: Prediction) -> None:
         version = self._version_of(context)
@@ -73,21 +84,31 @@ class Gathering:
                 self._flush_data(model, version, spec, gathered)
             if gathered.outcomes:
                 self._flush_outcomes(model, version, spec, gathered.outcomes)
-        for versions, pane, profile in self.pairs.flush():
-            _merge_into(self._paired, (versions, pane), profile)
+        for (model, first, second), where, profile in self.pairs.flush():
+            _merge_into(self._paired.setdefault((model, first, (), *where), {}), second, profile)
         self._versions.clear()
+
+    def flushed(self, progress: Mapping[str, Progress]) -> None:
+        """Note how far each model's predictions have come with the rows settled so far."""
+        self._stood = {model: of.predictions for model, of in progress.items()}
 
     def _flush_data(self, model: str, version: str, spec: ModelSpec, gathered: _Version) -> None:
         baseline = self._registry.baseline(model, version)
         columns = data_columns(gathered.events, spec, baseline.schema if baseline else None)
         ts = np.array([event.ts for event in gathered.events])
         contexts = np.array(gathered.contexts)
-        panes = np.floor(ts / spec.pane).astype(np.int64)
+        # What comes out of order arrives when the latest before it did.
+        places = Places(spec, ts, np.maximum.accumulate(np.maximum(ts, self._stood.get(model, 0.0))))
         for breakdown in ((), *spec.segments):
-            order, starts, names = runs(self._contexts, breakdown, contexts, panes)
-            if len(starts):
-                for (segment, pane), profile in zip(names, columns.group(order, starts, not breakdown), strict=True):
-                    _merge_into(self._data, (model, version, segment, pane), profile)
+            order, starts, names = runs(self._contexts, breakdown, contexts, places.codes)
+            if not len(starts):
+                continue
+            for (segment, code), profile in zip(names, columns.group(order, starts, not breakdown), strict=True):
+                _merge_into(self._data, (model, version, segment, *places.of(code)), profile)
+            if not breakdown:
+                for (_, code), latest in zip(names, np.maximum.reduceat(ts[order], starts).tolist(), strict=True):
+                    place = (model, version, (), *places.of(code))
+                    self._latest[place] = max(self._latest.get(place, 0.0), latest)
         wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.PREDICTIONS]
         if wanted:
             ties = np.fromiter((zlib.crc32(e.request_id.encode()) for e in gathered.events), np.uint32, len(ts))
@@ -99,19 +120,20 @@ class Gathering:
     def _flush_outcomes(self, model: str, version: str, spec: ModelSpec, rows: list[OutcomeRow]) -> None:
         columns = outcome_columns(rows, spec)
         contexts = np.fromiter((row.context for row in rows), np.int64, len(rows))
-        panes = np.floor(np.fromiter((row.ts for row in rows), np.float64, len(rows)) / spec.pane).astype(np.int64)
+        made, arrived = (np.fromiter(map(attrgetter(of), rows), np.float64, len(rows)) for of in ("ts", "arrived"))
+        places = Places(spec, made, arrived)
         groups = OutcomeGroups(columns)
         for breakdown in ((), *spec.segments):
-            order, starts, names = runs(self._contexts, breakdown, contexts, panes)
+            order, starts, names = runs(self._contexts, breakdown, contexts, places.codes)
             if len(starts):
-                for (segment, pane), profile in zip(names, groups.group(order, starts), strict=True):
-                    _merge_into(self._outcomes, (model, version, segment, pane), profile)
+                for (segment, code), profile in zip(names, groups.group(order, starts), strict=True):
+                    _merge_into(self._outcomes, (model, version, segment, *places.of(code)), profile)
         wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.OUTCOMES]
         if wanted:
             first = np.fromiter((row.first for row in rows), bool, len(rows))
             times = np.fromiter((row.label_ts for row in rows), np.float64, len(rows))[first]
             ties = np.fromiter((zlib.crc32(row.request_id) for row in rows), np.uint32, len(rows))[first]
-            hours = streams.hour_of_week(np.fromiter((row.ts for row in rows), np.float64, len(rows)))[first]
+            hours = streams.hour_of_week(made)[first]
             for stream in wanted:
                 values = streams.outcome_values(columns, stream)[first]
                 self._sample(model, version, spec, stream, contexts[first], times, ties, hours, values)
@@ -131,15 +153,11 @@ class Gathering:
                     raw = (times[rows].tobytes(), ties[rows].tobytes(), values[rows].tobytes(), hours[rows].tobytes())
                     self._samples.append((model, Samples(version, segment, stream, *raw)))
 
-    def outputs(self, model: str, now: float, watermarks: tuple[float, float], roles: dict[str, str]) -> list[Output]:
-        """What the flushes since the last ``clear`` say about ``model``."""
-        pairs: dict[tuple[str, str, Segment, int], dict[str, bytes]] = {}
-        for ((owner, first, second), pane), paired in self._paired.items():
-            if not paired.empty():
-                pairs.setdefault((owner, first, (), pane), {})[second] = paired.pack()
+    def outputs(self, model: str, now: float, times: tuple[float, float, float], roles: dict[str, str]) -> list[Output]:
+        """What the flushes since the last ``clear`` say about ``model``; ``times``: a delta's watermarks, and ``read``."""
         parts: list[list[ProfileDelta]] = [[]]
         size = 0
-        for place in dict.fromkeys((*self._data, *self._outcomes, *pairs)):
+        for place in dict.fromkeys((*self._data, *self._outcomes, *self._paired)):
             if place[0] != model:
                 continue
             data, outcome = self._data.get(place), self._outcomes.get(place)
@@ -147,28 +165,29 @@ class Gathering:
                 *place[1:],
                 None if data is None else data.pack(),
                 None if outcome is None or outcome.empty() else outcome.pack(),
-                pairs.get(place, {}),
+                {other: of.pack() for other, of in self._paired.get(place, {}).items() if not of.empty()},
+                self._latest.get(place, 0.0),
             )
             size += len(profile.data or b"") + len(profile.outcome or b"") + sum(map(len, profile.pairs.values()))
             if size > MAX_DELTA_BYTES:
                 parts.append([])
                 size = 0
             parts[-1].append(profile)
-        predicted, labelled = watermarks
         samples = tuple(s for owner, s in self._samples if owner == model)
         outputs = []
         for number, part in enumerate(parts, 1):
             # Only the last part moves event time on: a window must not close between two parts of one delta.
             last = number == len(parts)
+            predicted, labelled, read = times if last else (0.0, 0.0, 0.0)
             message = Delta(
-                self._partition, model, now, False, predicted if last else 0.0, labelled if last else 0.0, tuple(part),
-                samples if last else (), roles,
-            )  # fmt: skip
+                self._partition, model, now, False, predicted, labelled, tuple(part), samples if last else (), roles, read
+            )
             outputs.append(Output(PROFILES, model.encode(), delta.encode(message)))
         return outputs
 
     def clear(self) -> None:
         self._data.clear()
+        self._latest.clear()
         self._outcomes.clear()
         self._paired.clear()
         self._samples.clear()

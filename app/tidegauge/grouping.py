@@ -1,4 +1,4 @@
-"""Which rows belong to which segment and pane."""
+"""Which rows belong to which segment and place."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tidegauge.delta import Segment
 
 
 def runs(
-    known: Sequence[Context], breakdown: tuple[str, ...], contexts: NDArray[np.int64], panes: NDArray[np.int64]
+    known: Sequence[Context], breakdown: tuple[str, ...], contexts: NDArray[np.int64], places: NDArray[np.int64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], list[tuple[Segment, int]]]:
-    """Rows sorted by (segment, pane): the order, where each run begins, and whose it is. ``contexts`` and ``panes`` (n) of
-    the rows, the former into ``known``; rows without one of the breakdown's dimensions are left out."""
+    """Rows sorted by (segment, place): the order, where each run begins, and whose it is. ``contexts`` and ``places`` (n) of
+    the rows, the former into ``known``, the latter any numbers; rows without one of the breakdown's dimensions are left out."""
     unique, inverse = np.unique(contexts, return_inverse=True)
     segments: dict[Segment, int] = {}
     codes = np.array([segment_code(known[c].values, breakdown, segments) for c in unique.tolist()])
-    first = int(panes.min())
-    span = int(panes.max()) - first + 1
-    joint = codes[inverse] * span + (panes - first)
+    first = int(places.min())
+    span = int(places.max()) - first + 1
+    joint = codes[inverse] * span + (places - first)
     joint[codes[inverse] < 0] = -1
     order = np.argsort(joint, kind="stable")
     ordered = joint[order]

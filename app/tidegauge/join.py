@@ -7,8 +7,10 @@ interned contexts (``contexts.py``). Everything else is buffered between checkpo
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -32,8 +34,19 @@ MAX_ROWS = 50_000
 REQUEST, WATERMARK, PENDING = b"r", b"w", b"n"
 
 
+class Progress(msgspec.Struct, array_like=True, gc=False):
+    """How far one model has come: the largest prediction and (joined) label ``ts``; by how much the labels' time is behind
+    the predictions' when all are read; and the largest label ``ts`` of the partition, whosever it is."""
+
+    predictions: float = 0.0
+    labels: float = 0.0
+    label_lag: float = 0.0
+    labels_read: float = 0.0
+
+
 _pack = msgspec.msgpack.Encoder().encode
-_unpack_watermark = msgspec.msgpack.Decoder(tuple[float, float]).decode
+_unpack = msgspec.msgpack.Decoder(Progress).decode
+_ts_of: Callable[[Any], float] = attrgetter("ts")
 
 
 class JoinStage:
@@ -58,9 +71,11 @@ class JoinStage:
         self._dead: list[Output] = []
         self.pending = int(store.get(PENDING) or 0)
         self._roles: dict[str, dict[str, str]] = {}
-        self.watermarks: dict[str, tuple[float, float]] = {
-            key[1:].decode(): _unpack_watermark(raw) for key, raw in store.scan(WATERMARK)
-        }
+        self.progress: dict[str, Progress] = {key[1:].decode(): _unpack(raw) for key, raw in store.scan(WATERMARK)}
+        self._labels_read = max((of.labels_read for of in self.progress.values()), default=0.0)
+        self._gathered.flushed(self.progress)
+        # Models of which the monitor stage was told that we lag behind.
+        self._told_behind: set[str] = set()
         self._touched: set[str] = set()
         self._oldest = UNDATED
         self._beat, self._idle, self._now = 0.0, False, 0.0
@@ -170,8 +185,8 @@ class JoinStage:
         if duplicates:
             self._counters["duplicate", PREDICTIONS] += duplicates
         for model, ts in latest.items():
-            seen_ts, label_ts = self.watermarks.get(model, (0.0, 0.0))
-            self.watermarks[model] = (max(seen_ts, ts), label_ts)
+            progress = self.progress.setdefault(model, Progress())
+            progress.predictions = max(progress.predictions, ts)
             self._touched.add(model)
 
     def _same_version(self, a: int, b: int) -> bool:
@@ -235,8 +250,9 @@ class JoinStage:
                 self._gathered.pairs.labelled(entry.predictions, old, new)
             for made in entry.predictions:
                 if old is not None:
-                    self._count(made, old, -1, False, key)
+                    self._count(made, old, -1, False, key, max(new.ts, new.business_ts))
                 self._count(made, new, 1, old is None or (old.label is None and new.label is not None), key)
+        self._labels_read = max(self._labels_read, *map(_ts_of, events))
         self._rows += len(events)
         self._rows_since += len(events)
         if duplicates:
@@ -244,8 +260,8 @@ class JoinStage:
         if waiting:
             self._counters["waiting", LABELS] += waiting
 
-    def _count(self, made: Predicted, known: Known, sign: int, first: bool, key: bytes) -> None:
-        """Queue one outcome, unless the label is past the horizon."""
+    def _count(self, made: Predicted, known: Known, sign: int, first: bool, key: bytes, arrived: float = 0.0) -> None:
+        """Queue one outcome, unless the label is past the horizon. It ``arrived`` with its label, if nothing is said."""
         context = self._contexts.by_id[made.context]
         ts = known.business_ts if known.label is None else known.ts
         if ts - made.ts > self._spec(context.model).label_horizon:
@@ -255,28 +271,30 @@ class JoinStage:
         self._gathered.outcome(
             OutcomeRow(
                 made.context, made.ts, made.value, made.score, made.probabilities, known.label, known.business, ts,
-                sign, first, key[1:],
+                sign, first, key[1:], max(arrived or max(known.ts, known.business_ts), made.ts),
             )
         )  # fmt: skip
-        seen_ts, label_ts = self.watermarks.get(context.model, (0.0, 0.0))
-        if ts > label_ts:
-            self.watermarks[context.model] = (seen_ts, ts)
+        progress = self.progress.setdefault(context.model, Progress())
+        progress.labels = max(progress.labels, ts)
         self._touched.add(context.model)
 
     def _flush(self) -> None:
         self._gathered.flush()
+        self._gathered.flushed(self.progress)
         self._rows = 0
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
 
-    def checkpoint(self, now: float, *, idle: bool = False) -> list[Output]:
+    def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
         self._now = now
         self._flush()
-        self._oldest = second(max(map(self._cutoff, self.watermarks), default=0.0))
+        self._oldest = second(max(map(self._cutoff, self.progress), default=0.0))
         outputs, self._dead = self._dead, []
-        for model in sorted(self._touched):
-            outputs.extend(self._gathered.outputs(model, now, self.watermarks[model], self._roles.get(model, {})))
-            self._store.put(WATERMARK + model.encode(), _pack(self.watermarks[model]))
+        for model in sorted(self._touched | self._told_behind):
+            progress, read = self.progress[model], self._read(model, behind)
+            times = (progress.predictions, progress.labels, read)
+            outputs.extend(self._gathered.outputs(model, now, times, self._roles.get(model, {})))
+            self._store.put(WATERMARK + model.encode(), _pack(progress))
         if idle and (not self._idle or now - self._beat >= HEARTBEAT_SECONDS):
             beat = delta.encode(Delta(self._partition, "", now, True))
             outputs.extend(Output(PROFILES, None, beat, partition=p) for p in range(self._profile_partitions))
@@ -290,6 +308,18 @@ class JoinStage:
         self._roles.clear()
         return outputs
 
+    def _read(self, model: str, behind: Container[str]) -> float:
+        """Event time up to which both inputs have been read, for a model."""
+        progress = self.progress[model]
+        read = progress.predictions if PREDICTIONS in behind else math.inf
+        if LABELS in behind:
+            read = min(read, self._labels_read + progress.label_lag)
+        elif self._labels_read:
+            progress.label_lag = max(progress.predictions - self._labels_read, 0.0)
+        progress.labels_read = self._labels_read
+        (self._told_behind.add if read < math.inf else self._told_behind.discard)(model)
+        return read
+
     # -- expiry --------------------------------------------------------------------------------------------------
 
     def expired(self, key: bytes, value: bytes) -> bool:
@@ -301,7 +331,7 @@ class JoinStage:
         known = entry.known
         if known is None or known.arrived < 0:
             return False
-        longest = max((self._spec(model).label_horizon for model in self.watermarks), default=7 * 86400.0)
+        longest = max((self._spec(model).label_horizon for model in self.progress), default=7 * 86400.0)
         return self._now - known.arrived / 1000 > longest + KEPT_BEYOND_HORIZON
 
     def _past(self, made: Predicted) -> bool:
@@ -309,8 +339,7 @@ class JoinStage:
 
     def _cutoff(self, model: str) -> float:
         """The ``ts`` before which predictions of the model are forgotten."""
-        seen, _ = self.watermarks.get(model, (0.0, 0.0))
-        return seen - self._spec(model).label_horizon - KEPT_BEYOND_HORIZON
+        return self.progress.get(model, Progress()).predictions - self._spec(model).label_horizon - KEPT_BEYOND_HORIZON
 
     def dropped(self, key: bytes, value: bytes) -> None:
         entry = decode(value)

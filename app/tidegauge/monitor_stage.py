@@ -6,23 +6,26 @@ State of one task, all in its store: windows (``windows.py``), alerts (``alertin
     v<model>\\0<version>               label delays, how far estimates were off, roles, what a baseline is being learned from
     q<model>                          values that wait for the detectors
     e<model>\\0<version>\\0<detector>\\0<segment>   a detector
+and parts of deltas that wait for their time (``held.py``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import msgspec
 
 from tidegauge import delta
 from tidegauge.alerting import AlertBook, Subject
+from tidegauge.arrival import Grid
 from tidegauge.baseline import MAX_PARTS, Baseline
-from tidegauge.delta import Delta, Segment
+from tidegauge.delta import Delta, ProfileDelta, Segment
 from tidegauge.detectors import Detector, mark_of
 from tidegauge.errors import TidegaugeError
 from tidegauge.event_time import ModelClock, PartitionClock, Standing
+from tidegauge.held import Held
 from tidegauge.metrics.grading import Grades
 from tidegauge.playbooks import DIRECTORY
 from tidegauge.profile.data import DataProfile
@@ -70,6 +73,7 @@ class MonitorStage:
         self._store, self._registry, self._counters = store, registry, counters
         self.windows = Windows(store)
         self.alerts = AlertBook(store, playbooks)
+        self._held = Held(store)
         self._judge = Judge(self.windows, self.alerts, registry)
         self.rollouts = Rollouts(store, self.windows, self.alerts, registry)
         decode_standing = msgspec.msgpack.Decoder(Standing).decode
@@ -108,20 +112,9 @@ class MonitorStage:
             return
         model = message.model
         self._touched.add(model)
-        spec = self._registry.spec(model)
         clock = self.clocks.setdefault(model, ModelClock())
-        gone = clock.reached[0] - max(spec.retention, spec.label_horizon) - SLACK
-        for profile in message.profiles:
-            data = DataProfile.unpack(profile.data) if profile.data else None
-            outcome = OutcomeProfile.unpack(profile.outcome) if profile.outcome else None
-            pairs = {other: PairProfile.unpack(raw) for other, raw in profile.pairs.items()}
-            place = (profile.segment, profile.pane)
-            lost = self.windows.add(model, profile.version, spec, *place, data, outcome, pairs, gone)
-            self._counters["late_windows", model] += lost
-            if not profile.segment:
-                self._take_whole(model, profile.version, profile.pane * spec.pane, outcome)
-            if data is not None:
-                self._learn_from(model, profile.version, spec, profile.segment, data)
+        for part in message.profiles:
+            self._held.add(model, part)
         for version, role in message.roles.items():
             held = self._version(model, version)
             if held.role != role:
@@ -131,7 +124,21 @@ class MonitorStage:
             waiting = self._waiting.setdefault(model, Waiting())
             for samples in message.samples:
                 waiting.add(samples)
-        clock.hear(message.partition, message.watermark, message.label_watermark)
+        clock.hear(message.partition, message.watermark, message.label_watermark, message.read, message.now)
+
+    def _merge(self, model: str, spec: ModelSpec, part: ProfileDelta, now: float) -> None:
+        """Take a part of a delta into its windows, whose time has come at event time ``now``."""
+        data = DataProfile.unpack(part.data) if part.data else None
+        outcome = OutcomeProfile.unpack(part.outcome) if part.outcome else None
+        pairs = {other: PairProfile.unpack(raw) for other, raw in part.pairs.items()}
+        gone = now - max(spec.retention, spec.label_horizon) - SLACK
+        place = (part.segment, part.pane)
+        lost = self.windows.add(model, part.version, spec, *place, data, outcome, pairs, part.latest, gone)
+        self._counters["late_windows", model] += lost
+        if not part.segment:
+            self._take_whole(model, part.version, part.pane * spec.pane, outcome)
+        if data is not None:
+            self._learn_from(model, part.version, spec, part.segment, data)
 
     def _version(self, model: str, version: str) -> Version:
         return self.versions.setdefault((model, version), Version(model, version))
@@ -164,12 +171,16 @@ class MonitorStage:
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
 
-    def checkpoint(self, now: float, *, idle: bool = False) -> list[Output]:
+    def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
         outputs: list[Output] = []
         for model in sorted(self._touched):
             clock = self.clocks.get(model)
             if clock is not None:
-                outputs.extend(self._advance(model, clock.advance(self._partitions)))
+                predictions, labels = clock.advance(self._partitions)
+                outputs.extend(self._catch_up(model, clock, clock.complete(self._partitions)))
+                outputs.extend(self._learn(model))
+                outputs.extend(self._feed(model, predictions, labels, predictions))
+                outputs.extend(self._early(model))
         self._write()
         return outputs
 
@@ -177,18 +188,42 @@ class MonitorStage:
         """End of input: close and publish every window as if event time had passed them all."""
         outputs: list[Output] = []
         for model, clock in sorted(self.clocks.items()):
+            clock.reached = (max(clock.latest, clock.reached[0]), clock.reached[1])
+            outputs.extend(self._catch_up(model, clock, float("inf")))
             # Learned baselines first, so that the last windows are compared with them.
             outputs.extend(self._learn(model))
             outputs.extend(self._feed(model, float("inf"), float("inf"), clock.reached[0]))
-            latest = max((pair[0] for pair in clock.seen.values()), default=0.0)
-            outputs.extend(self._windows_due(model, max(latest, *clock.reached), final=True))
+            outputs.extend(self._windows_due(model, max(clock.reached), final=True))
         self._write()
         return outputs
 
-    def _advance(self, model: str, reached: tuple[float, float]) -> list[Output]:
+    def _catch_up(self, model: str, clock: ModelClock, complete: float) -> list[Output]:
+        """Merge what arrived up to event time ``complete``, quantum by quantum, and judge in between."""
+        spec = self._registry.spec(model)
+        reached, grid = min(clock.reached[0], complete), Grid(spec)
+        outputs: list[Output] = []
+        for moment in sorted({*self._held.arrivals(model, complete), grid.start(grid.index(reached))}):
+            if clock.judged < moment <= reached:
+                outputs.extend(self._judge_at(model, moment, clock.reached))
+                clock.judged = moment
+                spec = self._registry.spec(model)
+            for part in self._held.take(model, moment):
+                self._merge(model, spec, part, clock.judged)
+        return outputs
+
+    def _judge_at(self, model: str, moment: float, reached: tuple[float, float]) -> list[Output]:
+        """Everything that depends on how far event time is, at the start of a quantum."""
         outputs = self._learn(model)
-        outputs.extend(self._feed(model, *reached, reached[0]))
-        outputs.extend(self._windows_due(model, reached[0]))
+        outputs.extend(self._feed(model, min(reached[0], moment), min(reached[1], moment), moment))
+        outputs.extend(self._early(model))
+        outputs.extend(self._windows_due(model, moment))
+        return outputs
+
+    def _early(self, model: str) -> list[Output]:
+        """Verdicts on open windows that do not wait for them to close, as of the newest data in them."""
+        outputs: list[Output] = []
+        for header in self.windows.fresh(model):
+            outputs.extend(self._judge.early(header, self._version(model, header.version).delays, header.latest))
         return outputs
 
     def _windows_due(self, model: str, now: float, final: bool = False) -> list[Output]:
@@ -205,9 +240,6 @@ class MonitorStage:
         published: list[tuple[Header, str]] = []
         for header, reason in sorted(due.values(), key=lambda item: (item[0].end, item[0].window, item[0].version)):
             version = self._version(model, header.version)
-            if reason == "early":
-                outputs.extend(self._judge.early(header, version.delays, now))
-                continue
             if reason == "closed":
                 header.closed = True
                 if not final and now < header.end + version.delays.settle_after(spec, now):
@@ -239,7 +271,7 @@ class MonitorStage:
         if not header.closed:
             if now >= header.end + spec.grace or final:
                 return "closed"
-            return "early" if header.dirty else None
+            return None
         if final and header.dirty:
             return "end"
         if header.dirty and now >= header.published + spec.published_every(header.end - header.start):
@@ -316,6 +348,7 @@ class MonitorStage:
         put = self._store.put
         self.windows.flush()
         self.rollouts.flush()
+        self._held.flush()
         for name in self._changed_versions:
             version = self.versions[name]
             learning = self._learning.get(name)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.arrival import Places
 from tidegauge.columns import as_number, class_codes, class_log_loss
 from tidegauge.profile.category import MISSING_CODE
 from tidegauge.profile.outcome import LOG_CLIP
@@ -28,13 +29,15 @@ PairKey = tuple[str, str, str]
 
 
 class PairRow(msgspec.Struct, gc=False):
-    """One pair met (``fresh``), or one outcome of it to be added (``sign`` 1) or taken back (-1)."""
+    """One pair met (``fresh``), or one outcome of it to be added (``sign`` 1) or taken back (-1); ``known``: event time at
+    which that became known."""
 
     first: Predicted
     second: Predicted
     label: int | float | str | bool | None
     sign: int
     fresh: bool
+    known: float
 
 
 class Pairs:
@@ -47,9 +50,9 @@ class Pairs:
     def predicted(self, made: Predicted, others: Sequence[Predicted], known: Known | None) -> None:
         """``made`` answers a request that ``others`` have answered already."""
         for other in others:
-            self._add(made, other, None, 0, True)
+            self._add(made, other, None, 0, True, 0.0)
             if known is not None:
-                self._outcome(made, other, known, 1)
+                self._outcome(made, other, known, 1, known.ts)
 
     def labelled(self, predictions: Sequence[Predicted], old: Known | None, new: Known) -> None:
         """A request's outcome has become known, or has changed."""
@@ -58,33 +61,36 @@ class Pairs:
         for place, made in enumerate(predictions):
             for other in predictions[:place]:
                 if old is not None:
-                    self._outcome(made, other, old, -1)
-                self._outcome(made, other, new, 1)
+                    self._outcome(made, other, old, -1, new.ts)
+                self._outcome(made, other, new, 1, new.ts)
 
-    def _outcome(self, made: Predicted, other: Predicted, known: Known, sign: int) -> None:
+    def _outcome(self, made: Predicted, other: Predicted, known: Known, sign: int, since: float) -> None:
         if known.label is None:
             return
         horizon = self._spec(self._context(made.context).model).label_horizon
         if known.ts - made.ts <= horizon and known.ts - other.ts <= horizon:
-            self._add(made, other, known.label, sign, False)
+            self._add(made, other, known.label, sign, False, since)
 
-    def _add(self, made: Predicted, other: Predicted, label: Any, sign: int, fresh: bool) -> None:
+    def _add(self, made: Predicted, other: Predicted, label: Any, sign: int, fresh: bool, since: float) -> None:
         a, b = self._context(made.context), self._context(other.context)
         if a.model != b.model:
             return
         if b.version < a.version:
             a, b, made, other = b, a, other, made
-        self._rows.setdefault((a.model, a.version, b.version), []).append(PairRow(made, other, label, sign, fresh))
+        self._rows.setdefault((a.model, a.version, b.version), []).append(
+            PairRow(made, other, label, sign, fresh, max(made.ts, other.ts, since))
+        )
 
-    def flush(self) -> Iterator[tuple[PairKey, int, PairProfile]]:
-        """The pairs gathered, and which pane of the first version each profile belongs to."""
+    def flush(self) -> Iterator[tuple[PairKey, tuple[int, float], PairProfile]]:
+        """The pairs gathered, and which pane of the first version each profile belongs to, and when it arrived."""
         for key, rows in self._rows.items():
             spec = self._spec(key[0])
-            panes = np.floor(np.array([row.first.ts for row in rows]) / spec.pane).astype(np.int64)
-            order = np.argsort(panes, kind="stable")
-            starts = np.flatnonzero(np.append(True, np.diff(panes[order]) != 0))
+            places = Places(spec, np.array([row.first.ts for row in rows]), np.array([row.known for row in rows]))
+            order = np.argsort(places.codes, kind="stable")
+            starts = np.flatnonzero(np.append(True, np.diff(places.codes[order]) != 0))
             profiles = pair_columns(rows, spec).group(order, starts)
-            yield from ((key, pane, of) for pane, of in zip(panes[order][starts].tolist(), profiles, strict=True))
+            codes = places.codes[order][starts].tolist()
+            yield from ((key, places.of(code), of) for code, of in zip(codes, profiles, strict=True))
         self._rows.clear()
 
 

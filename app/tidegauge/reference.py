@@ -159,7 +159,7 @@ def _outcome(event: ReferenceEvent, spec: ModelSpec) -> OutcomeRow:
             score = 1.0 - score
     business = {k: float(v) for k, v in (event.business or {}).items() if v is not None} or None
     ts = float(event.ts)
-    return OutcomeRow(0, ts, value, score, event.probabilities, event.label, business, ts, 1, True, b"")
+    return OutcomeRow(0, ts, value, score, event.probabilities, event.label, business, ts, 1, True, b"", ts)
 
 
 def _spreads(

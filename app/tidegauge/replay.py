@@ -1,7 +1,8 @@
 """The same stages over files: `tidegauge replay`, and the pass over reference data that a baseline is built with.
 
 Events are taken in ``ts`` order of both files together, a label at its own ``ts``, unless asked for file order. There is
-one partition and the stages checkpoint as event time goes on, so verdicts fall where they would have fallen live.
+one partition; verdicts fall where they would have fallen live, since the stages step through event time however much they
+are given at once.
 """
 
 from __future__ import annotations
@@ -21,11 +22,9 @@ from tidegauge.events import timestamp
 from tidegauge.join import JoinStage
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.registry import Registry
-from tidegauge.spec import duration
 from tidegauge.stage import DEAD_LETTERS, LABELS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 
-MAX_CHUNK = 20_000
-CHUNKS_A_WINDOW = 4
+CHUNK = 10_000
 
 
 class _Time(msgspec.Struct, gc=False):
@@ -106,25 +105,12 @@ class Replay:
         kinds = np.repeat([0, 1], [len(predictions), len(labels)])
         numbers = np.concatenate((np.arange(len(predictions)), np.arange(len(labels))))
         order = np.arange(len(times)) if file_order else np.lexsort((kinds, times))
-        start = 0
-        while start < len(order):
-            step = self._step()
-            end = min(start + MAX_CHUNK, len(order))
-            if not file_order:
-                horizon = (times[order[start]] // step + 1) * step
-                end = min(end, start + max(int(np.searchsorted(times[order[start:end]], horizon)), 1))
-            chosen = order[start:end]
+        for start in range(0, len(order), CHUNK):
+            chosen = order[start : start + CHUNK]
             yield [
                 (topic, lines.records(numbers[chosen[kinds[chosen] == kind]]))
                 for kind, (topic, lines) in enumerate(((PREDICTIONS, predictions), (LABELS, labels)))
             ]
-            start = end
-
-    def _step(self) -> float:
-        """Event time between two checkpoints: a quarter of the shortest window watched."""
-        models = self.registry.models()
-        windows = [w for model in models for w in self.registry.spec(model).windows] or ["5m"]
-        return min(map(duration, windows)) / CHUNKS_A_WINDOW
 
     def _checkpoint(self) -> None:
         deltas: list[Record] = []

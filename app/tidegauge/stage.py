@@ -8,7 +8,7 @@ committed, so a stage never has to undo.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -79,9 +79,10 @@ class Stage(Protocol):
         """Take records of the logical ``topic`` in offset order. Never raises for bad input."""
         ...
 
-    def checkpoint(self, now: float, *, idle: bool = False) -> list[Output]:
+    def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
         """Settle all buffered work. ``now`` is wall-clock seconds from the driver; ``idle`` says that this task's
-        input has been exhausted for the idle timeout. After it returns, store and outputs agree and may be committed
+        input has been exhausted for the idle timeout; ``behind`` names the topics of which there is more to read than
+        was taken, or may be. After it returns, store and outputs agree and may be committed
         together. Returns [] and changes nothing in the store when there is nothing to say."""
         ...
 

@@ -36,7 +36,8 @@ class Header(msgspec.Struct, array_like=True):
     """How one window stands. ``published``: event time of its last revision; ``dirty``: changed since,
     ``data_dirty``: by predictions too;
     ``segments``: those seen, the whole model first; ``pairs``: versions it shares requests with, of those sorting after it;
-    ``graded``: how far the estimated performance of the whole model was off."""
+    ``graded``: how far the estimated performance of the whole model was off; ``latest``: the largest ``ts`` of its
+    predictions."""
 
     model: str
     version: str
@@ -52,6 +53,7 @@ class Header(msgspec.Struct, array_like=True):
     segments: list[Segment] = msgspec.field(default_factory=list)
     pairs: list[str] = msgspec.field(default_factory=list)
     graded: Errors = msgspec.field(default_factory=dict)
+    latest: float = 0.0
 
     @property
     def key(self) -> bytes:
@@ -81,6 +83,8 @@ class Windows:
         for _, raw in store.scan(HEADER):
             self._admit(decode(raw))
         self._changed: set[bytes] = set()
+        # Open windows with data that no early verdict has seen.
+        self._fresh: dict[str, set[bytes]] = {}
         self._profiles: OrderedDict[bytes, Profile] = OrderedDict()
         self._dirty: set[bytes] = set()
 
@@ -95,7 +99,7 @@ class Windows:
 
     def add(
         self, model: str, version: str, spec: ModelSpec, segment: Segment, pane: int, data: DataProfile | None,
-        outcome: OutcomeProfile | None, pairs: Mapping[str, PairProfile], expired_before: float,
+        outcome: OutcomeProfile | None, pairs: Mapping[str, PairProfile], latest: float, expired_before: float,
     ) -> int:  # fmt: skip
         """Merge a pane's profiles into every window it lies in; returns how many of them are gone for good."""
         moment = pane * spec.pane
@@ -119,6 +123,9 @@ class Windows:
                 self.data(header, segment).merge(data)
                 self._dirty.add(_profile_key(DATA, key, segment))
                 header.data_dirty = True
+                header.latest = max(header.latest, latest)
+                if not header.closed:
+                    self._fresh.setdefault(model, set()).add(key)
             if outcome is not None:
                 self.outcome(header, segment).merge(outcome)
                 self._dirty.add(_profile_key(OUTCOME, key, segment))
@@ -135,6 +142,11 @@ class Windows:
     def pending(self, model: str) -> list[Header]:
         """The model's windows that are open, or changed since they were published."""
         return [self.headers[key] for key in self._pending.get(model, ())]
+
+    def fresh(self, model: str) -> list[Header]:
+        """The model's open windows to which predictions were added since this was last asked, oldest first."""
+        found = [self.headers[key] for key in self._fresh.pop(model, ()) if key in self.headers]
+        return sorted((h for h in found if not h.closed), key=lambda h: (h.end, h.window, h.version))
 
     def published(self, header: Header) -> None:
         """The header was changed by its publication: store it, and look at it again only when there is cause."""

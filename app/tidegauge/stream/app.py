@@ -6,10 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import faust
 from aiokafka.admin import AIOKafkaAdminClient
+from faust.types.tuples import TP
 
 from tidegauge.stream import transport
 from tidegauge.stream.settings import INPUTS, Settings, client_security
@@ -106,6 +108,8 @@ class StreamApp:
             stage, partition = name
             task = Task(stage, partition, INPUTS[stage], self._factories[stage], self.settings, self._admin)
             task.on_checkpoint = self.on_checkpoint
+            if len(task.topics) > 1:
+                task.behind = partial(self._behind, task)
             self.tasks[name] = task
             # Restoring may take longer than a rebalance may: it goes on beside Faust, chunks wait for it.
             self._opening[name] = asyncio.create_task(self._open(name, task))
@@ -142,6 +146,17 @@ class StreamApp:
                 opening.cancel()
                 await asyncio.gather(opening, return_exceptions=True)
             await task.close()
+
+    def _behind(self, task: Task) -> set[str]:
+        """Topics of which a task may not have read all that was there when the other topics' last records came in."""
+        consumer = self.faust.consumer
+        places = {topic: TP(self.settings.topic(topic), task.partition) for topic in task.topics}
+        came = {topic: consumer.handed.get(place, (0, 0.0))[1] for topic, place in places.items()}
+        return {
+            topic
+            for topic, place in places.items()
+            if consumer.behind(place, task.offsets[topic], max(at for other, at in came.items() if other != topic))
+        }
 
     # -- records and checkpoints ---------------------------------------------------------------------------------
 
@@ -204,7 +219,7 @@ class StreamApp:
         out = {}
         for (stage, partition), task in self.tasks.items():
             for topic, offset in task.offsets.items():
-                end = self.faust.monitor.tp_end_offsets.get(faust.types.tuples.TP(self.settings.topic(topic), partition))
+                end = self.faust.monitor.tp_end_offsets.get(TP(self.settings.topic(topic), partition))
                 out[stage, topic, partition] = max(0, (end or 0) - offset)
         return out
 

@@ -15,7 +15,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -36,7 +36,7 @@ class Task:
         self, stage: str, partition: int, topics: Sequence[str], factory: StageFactory, settings: Settings, admin: Any
     ) -> None:
         self.name, self.partition = stage, partition
-        self._topics, self._factory, self._settings, self._admin = topics, factory, settings, admin
+        self.topics, self._factory, self._settings, self._admin = topics, factory, settings, admin
         self._changelog = TopicPartition(settings.topic(CHANGELOGS[stage]), partition)
         self.stage: Stage | None = None
         self.store: RocksStore | None = None
@@ -48,6 +48,7 @@ class Task:
         self.first_dirty = 0.0
         self.last_record = self.last_checkpoint = time.time()
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
+        self.behind: Callable[[], Container[str]] = tuple
         self.restored_records = 0
 
     def __str__(self) -> str:
@@ -77,7 +78,7 @@ class Task:
         await consumer.start()
         try:
             await self._restore(consumer, self.store)
-            for topic in self._topics:
+            for topic in self.topics:
                 committed = await consumer.committed(TopicPartition(settings.topic(topic), self.partition))
                 self.offsets[topic] = committed or 0
         finally:
@@ -140,7 +141,7 @@ class Task:
             assert self.store is not None
             now = time.time()
             idle = now - self.last_record >= self._settings.idle_timeout
-            outputs = self.stage.checkpoint(now, idle=idle)
+            outputs = self.stage.checkpoint(now, idle=idle, behind=self.behind())
             moved, self._moved = self._moved, False
             self.dirty_events = 0
             self.last_checkpoint = now

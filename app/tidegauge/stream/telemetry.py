@@ -105,8 +105,8 @@ class Telemetry:
         )
         for (name, partition), task in self._app.tasks.items():
             if isinstance(task.stage, JoinStage):
-                for model, (seen, _) in task.stage.watermarks.items():
-                    marks.add_metric([name, model, str(partition)], seen)
+                for model, progress in task.stage.progress.items():
+                    marks.add_metric([name, model, str(partition)], progress.predictions)
                 pending.add_metric([str(partition)], task.stage.pending)
             elif isinstance(task.stage, MonitorStage):
                 for model, clock in task.stage.clocks.items():

@@ -6,6 +6,7 @@ flow control.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -48,7 +49,39 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
+    handed: dict[TP, tuple[int, float]]
+    """By partition the offset after the last record handed over, and when that was (wall clock)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.handed = {}
+        # Positions of the client at a moment when all it had returned was handed over.
+        self._accounted: dict[TP, int] = {}
+
+    def behind(self, place: TP, processed: int, since: float) -> bool:
+        """Whether there may be records of ``place`` from offset ``processed`` on that were there at wall clock ``since``:
+        not once the broker has said after that, that there is nothing beyond what was handed over."""
+        state = self._state(place)
+        if state is None or state.timestamp is None or state.timestamp / 1000.0 < since:
+            return True
+        end = state.highwater if state.lso in (None, -1) else state.lso
+        return processed < self.handed.get(place, (0, 0.0))[0] or self._accounted.get(place, -1) < end
+
+    def _state(self, place: TP) -> Any:
+        """What aiokafka knows of an assigned partition: it tells a position only to who waits for it."""
+        client = self._thread._consumer
+        subscription = None if client is None else client._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        return None if assignment is None else assignment.state_value(place)
+
+    def _account(self) -> None:
+        for place in self.assignment():
+            state = self._state(place)
+            if state is not None and state.has_valid_position:
+                self._accounted[place] = state.position
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        self._account()
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
@@ -61,6 +94,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
                 return
             if chunk and (active is None or place in active or place in self._buffered_partitions):
                 last = chunk[-1]
+                self.handed[place] = (last.offset + 1, time.time())
                 yield place, ConsumerMessage(
                     place.topic, place.partition, last.offset, last.timestamp / 1000.0, 0, (), None,
                     chunk, None, 0, 0, place, generation_id=generation,

@@ -1,0 +1,58 @@
+"""The grid of event time on which a model's windows are judged, so that verdicts do not depend on how far a stage lags.
+
+A stage that is behind reads hours of events at once. The join stage says of each part of a delta in which quantum of event
+time it arrived; the monitor stage takes the parts quantum by quantum, and closes, settles and judges windows between two
+quanta, on what had arrived by then. Running live it does the same, only more slowly.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.spec import ModelSpec, duration
+
+
+class Grid:
+    """The quanta of one model. They divide its panes, shifted by the grace, so that every window is closed between two.
+
+    >>> grid = Grid(ModelSpec("m", windows=("1m", "1h"), grace=5.0))
+    >>> grid.length, grid.start(grid.index(126.0)), Grid(ModelSpec("m", windows=("1d",))).length
+    (10.0, 125.0, 3600.0)
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        shortest = min(map(duration, spec.windows))
+        self.length = spec.pane / math.ceil(spec.pane / spec.published_every(shortest))
+        self._shift = spec.grace
+
+    def index(self, moment: float) -> int:
+        """The number of the quantum that holds a moment."""
+        return math.floor((moment - self._shift) / self.length)
+
+    def indexes(self, moments: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The numbers (n) of the quanta that hold the moments (n)."""
+        return np.floor((moments - self._shift) / self.length).astype(np.int64)
+
+    def start(self, index: int) -> float:
+        """When a quantum starts."""
+        return index * self.length + self._shift
+
+
+class Places:
+    """In which pane of which quantum of arrival rows (n) lie: ``codes`` (n), and what a code stands for."""
+
+    def __init__(self, spec: ModelSpec, made: NDArray[np.float64], arrived: NDArray[np.float64]) -> None:
+        panes = np.floor(made / spec.pane).astype(np.int64)
+        self._grid = Grid(spec)
+        quanta = self._grid.indexes(arrived)
+        self._pane, self._width = int(panes.min()), int(panes.max() - panes.min()) + 1
+        self._quantum = int(quanta.min())
+        self.codes = (quanta - self._quantum) * self._width + (panes - self._pane)
+
+    def of(self, code: int) -> tuple[int, float]:
+        """Pane, and start of the quantum."""
+        quanta, pane = divmod(code, self._width)
+        return pane + self._pane, self._grid.start(quanta + self._quantum)
