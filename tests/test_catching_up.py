@@ -113,7 +113,7 @@ def transitions(alerts: list[dict[str, Any]], early: bool = False) -> list[tuple
     )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6), partitions=st.integers(1, 3), chunk=st.sampled_from([40, 400, 10**6]))
 def test_alerts_do_not_depend_on_lag(record: ModelRecord, tmp_path: Path, seed: int, partitions: int, chunk: int) -> None:
     events = make(seed % 3)
