@@ -13,7 +13,8 @@ from scipy import stats
 
 from driver import Pipeline
 from tidegauge.metrics import distance
-from tidegauge.monitors import holm, judge, spread_p_value
+from tidegauge.metrics.spread import spread_p_value
+from tidegauge.monitors import holm, judge
 from tidegauge.profile.schema import ABOVE, BELOW, BIN_COUNT, SHARES, Bins, bin_codes
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 from tidegauge.stage import PREDICTIONS

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from scipy.special import fdtrc
 
 from tidegauge.baseline import Baseline, Spread
 from tidegauge.delta import Segment
 from tidegauge.metrics.interval import Interval
+from tidegauge.metrics.spread import reach, spread_p_value
 from tidegauge.spec import Condition, MonitorSpec
 
 TESTS = {
@@ -26,7 +26,6 @@ Intervals = Callable[[Segment, float], tuple[Mapping[str, Any], Mapping[str, Any
 """Intervals at a level of a segment's numbers, and of its baseline's, both nested as a record is."""
 MIN_SPREAD_WINDOWS = 8
 """A baseline must span this many windows before their spread can set a limit."""
-STANDARD_DEVIATIONS = 3.0
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -191,21 +190,6 @@ def surely_beyond(candidate: Candidate, condition: Condition, low: float | None,
     return below or (high is not None and value - math.hypot(value - least, up) > high)
 
 
-def spread_p_value(value: float, spread: Spread) -> float:
-    """How likely a distance at least as large is in a window like the baseline's own, by a chi-square scaled to their
-    mean and variance (Satterthwaite 1946), which allows for clustered data as Rao and Scott's (1984) correction does;
-    and by F, since the mean was estimated from as many windows.
-
-    >>> round(spread_p_value(0.02, (0.01, 0.01, 1000)), 3)
-    0.135
-    """
-    mean, deviation, windows = spread
-    if mean <= 0 or deviation <= 0:
-        return float(value <= mean)
-    freedom = 2.0 * (mean / deviation) ** 2
-    return float(fdtrc(freedom, freedom * windows, max(value, 0.0) / mean))
-
-
 def label_feed(record: Mapping[str, Any]) -> dict[str, float]:
     """How far coverage lags behind what this version's label delays let expect."""
     if "expected_coverage" not in record or "coverage" not in record:
@@ -256,11 +240,11 @@ def limits_of(
     if condition.auto:
         if spread is None or spread[2] < MIN_SPREAD_WINDOWS:
             return None
-        mean, deviation, _ = spread
-        reach = STANDARD_DEVIATIONS * deviation
-        low = mean - reach if condition.kind in ("below", "outside") else None
-        high = mean + reach if condition.kind in ("above", "outside") else None
-        of = f" (baseline {mean:.4g} ± 3 × {deviation:.2g} from window to window)"
+        mean, deviation, windows = spread
+        away = reach(windows)
+        low = mean - away * deviation if condition.kind in ("below", "outside") else None
+        high = mean + away * deviation if condition.kind in ("above", "outside") else None
+        of = f" (baseline {mean:.4g} ± {away:.2g} × {deviation:.2g} from window to window)"
     elif condition.relative_to_baseline:
         if baseline is None:
             return None

@@ -21,6 +21,7 @@ from tidegauge.errors import BaselineError
 from tidegauge.events import Decoder, Prediction, model_of
 from tidegauge.metrics.record import numbers
 from tidegauge.metrics.segment_mix import segment_mix
+from tidegauge.metrics.spread import as_new
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.profile.schema import ATTRIBUTION, SHARES, Schema
@@ -190,7 +191,7 @@ def _spread(events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, w
                 mix = segment_mix({(): len(group), **counts}, baseline, spec.segments)
                 found["data"] = found["data"] | {"segments": mix}
             for path, value in _leaves(found):
-                values.setdefault(path, []).append(value)
+                values.setdefault(path, []).append(as_new(path.rpartition(".")[2], value, len(group), len(events)))
     return {path: (float(np.mean(of)), float(np.std(of, ddof=1)), len(of)) for path, of in values.items() if len(of) >= 2}
 
 
