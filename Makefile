@@ -22,7 +22,7 @@ types: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/pytest -q --ignore=tests/kafka
 
-kafka: $(VENV)/.dev
+kafka: $(VENV)/.dev .venv-prefect/.ready
 	$(BIN)/pytest -q tests/kafka
 
 bench: $(VENV)/.dev
@@ -50,5 +50,11 @@ $(PEERS)/.ready: benchmarks/peers.txt
 tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
 	$(PEERS)/bin/python benchmarks/nannyml_oracle.py $@
 
+# Prefect pins what we use in other versions; its flow runs the command `tidegauge` and needs nothing of ours.
+.venv-prefect/.ready: deploy/prefect/requirements.txt
+	$(PYTHON) -m venv .venv-prefect
+	.venv-prefect/bin/python -m pip install -q -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-prefect $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

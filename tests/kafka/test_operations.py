@@ -184,7 +184,11 @@ def test_the_supervisor_restarts_a_worker_that_dies(cluster, tmp_path):
     finally:
         supervisor.kill()
     lines = (tmp_path / "supervisor.log").read_text().splitlines()
-    assert all({"timestamp", "level", "message"} <= json.loads(line).keys() for line in lines)
+    # Names and types of the Elastic Common Schema.
+    for entry in map(json.loads, lines):
+        assert {"@timestamp", "log.level", "message", "ecs.version"} <= entry.keys()
+        assert entry["service"]["name"] == "tidegauge"
+        assert isinstance(entry["log"]["logger"], str)
 
 
 def test_events_of_another_model_are_picked_up_without_a_spec(cluster):

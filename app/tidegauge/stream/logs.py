@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from datetime import UTC, datetime
 
-import msgspec
 from aiokafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     NotLeaderForPartitionError,
     UnknownTopicOrPartitionError,
 )
+from ecs_logging import StdlibFormatter
+from opentelemetry import trace
+
+import tidegauge
 
 _PASSING = (
     CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotLeaderForPartitionError, UnknownTopicOrPartitionError,
@@ -27,27 +29,27 @@ class Passing(logging.Filter):
         return not (record.name.startswith("aiokafka.") and any(isinstance(arg, _PASSING) for arg in given))
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: timestamp, level, logger, message, and the traceback as error."""
+class Traced(logging.Filter):
+    """Gives a record logged within a span the span's ids, under their ECS names."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        members = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            members["error"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(members).decode()
+    def filter(self, record: logging.LogRecord) -> bool:
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            setattr(record, "trace.id", f"{context.trace_id:032x}")
+            setattr(record, "span.id", f"{context.span_id:016x}")
+        return True
 
 
 def set_up(log_format: str) -> None:
-    """Log to standard error in ``log_format``: "json" or "text"."""
+    """Log to standard error in ``log_format``: "json" (a line of ECS members each) or "text"."""
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    handler.setFormatter(JsonFormatter() if log_format == "json" else plain)
+    # Names of the Elastic Common Schema, so that Elasticsearch and OpenSearch take the lines as they are.
+    service = {"service.name": "tidegauge", "service.version": tidegauge.__version__}
+    ecs = StdlibFormatter(extra=service, exclude_fields=["log.original", "log.origin", "process.thread"])
+    handler.setFormatter(ecs if log_format == "json" else plain)
     handler.addFilter(Passing())
+    handler.addFilter(Traced())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("aiokafka", "faust", "mode", "kafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

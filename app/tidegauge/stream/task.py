@@ -24,6 +24,7 @@ from tidegauge.stage import Output, Stage
 from tidegauge.stream import changelog
 from tidegauge.stream.settings import CHANGELOGS, MAX_MESSAGE_BYTES, Settings
 from tidegauge.stream.store import RocksStore, weight
+from tidegauge.stream.tracing import tracer
 
 log = logging.getLogger(__name__)
 StageFactory = Callable[[int, RocksStore], Stage]
@@ -38,6 +39,7 @@ class Task:
         self.name, self.partition = stage, partition
         self.topics, self._factory, self._settings, self._admin = topics, factory, settings, admin
         self._changelog = TopicPartition(settings.topic(CHANGELOGS[stage]), partition)
+        self._attributes: dict[str, str | int] = {"tidegauge.stage": stage, "tidegauge.partition": partition}
         self.stage: Stage | None = None
         self.store: RocksStore | None = None
         self._producer: Any = None
@@ -77,7 +79,9 @@ class Task:
         )
         await consumer.start()
         try:
-            await self._restore(consumer, self.store)
+            with tracer.start_as_current_span("restore", attributes=self._attributes) as span:
+                await self._restore(consumer, self.store)
+                span.set_attribute("tidegauge.changelog_records", self.restored_records)
             for topic in self.topics:
                 committed = await consumer.committed(TopicPartition(settings.topic(topic), self.partition))
                 self.offsets[topic] = committed or 0
@@ -143,7 +147,7 @@ class Task:
             idle = now - self.last_record >= self._settings.idle_timeout
             outputs = self.stage.checkpoint(now, idle=idle, behind=self.behind())
             moved, self._moved = self._moved, False
-            self.dirty_events = 0
+            events, self.dirty_events = self.dirty_events, 0
             self.last_checkpoint = now
             if not (outputs or moved or self.store.changed):
                 return
@@ -157,7 +161,10 @@ class Task:
             swept, complete = self._sweep.slice(weight(changes))
             # Live pairs of the slice are in the local store already; only what expired changes there.
             changes.update({key: None for key, value in swept.items() if value is None})
-            await self._commit(changelog.encode({**swept, **changes}), outputs, offsets, complete)
+            with tracer.start_as_current_span("checkpoint", attributes=self._attributes) as span:
+                span.set_attribute("tidegauge.events", events)
+                span.set_attribute("tidegauge.outputs", len(outputs))
+                await self._commit(changelog.encode({**swept, **changes}), outputs, offsets, complete)
             self.on_checkpoint(self.name, time.monotonic() - began)
 
     async def _commit(self, state: list[bytes], outputs: list[Output], offsets: dict[Any, int], complete: bool) -> None:

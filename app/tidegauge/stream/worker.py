@@ -14,7 +14,7 @@ from tidegauge.join import JoinStage
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.registry import Registry
 from tidegauge.stage import PREDICTIONS, PROFILES
-from tidegauge.stream import topics
+from tidegauge.stream import topics, tracing
 from tidegauge.stream.app import StreamApp
 from tidegauge.stream.http import serve
 from tidegauge.stream.models import ModelsTail
@@ -28,7 +28,11 @@ def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT (0) or a failure (1)."""
     # Events die young and hold no cycles: the collector's usual thresholds would have it run all the time.
     gc.set_threshold(100_000, 50, 50)
-    return asyncio.run(_run(settings))
+    flush_spans = tracing.set_up(settings.state_dir.name)
+    try:
+        return asyncio.run(_run(settings))
+    finally:
+        flush_spans()
 
 
 async def _run(settings: Settings) -> int:

@@ -1,0 +1,86 @@
+"""Reports from the topics equal those from what `replay` wrote of the same events; a scheduler's flow makes them too."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from test_exactly_once import RECORD, replayed, traffic
+
+from tidegauge.stage import PREDICTIONS
+
+ROOT = Path(__file__).parents[2]
+DATES = ["--from", "2025-09-27T00:00:00Z", "--to", "2025-09-27T00:10:00Z"]
+PREFECT = ROOT / ".venv-prefect"
+
+
+@pytest.fixture(scope="module")
+def served(broker, tmp_path_factory):
+    """A cluster that has processed some traffic and stopped, and what `replay` makes of the same events."""
+    directory = tmp_path_factory.mktemp("reports")
+    cluster = Cluster(broker, f"reports-{random.randrange(10**6)}", directory)
+    cluster.apply(RECORD)
+    events, end = traffic(11, 1500)
+    cluster.start(0)
+    cluster.send(events + end)
+    cluster.wait_for_predictions(sum(topic == PREDICTIONS for topic, _ in events), "1m")
+    assert cluster.stop() == [0]
+    (directory / "replay").mkdir()
+    records = replayed(events + end, directory)
+    (directory / "replay/metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records.values()))
+    (directory / "replay/alerts.jsonl").write_text("")
+    return cluster
+
+
+def environment(cluster):
+    topics = {f"TIDEGAUGE_{name.upper().replace('-', '_')}_TOPIC": topic for name, topic in cluster.settings.topics.items()}
+    return os.environ | topics | {"TIDEGAUGE_BOOTSTRAP": cluster.settings.bootstrap}
+
+
+def test_from_the_topics_as_from_replay(served):
+    documents = {}
+    for name, flags in (("topics", []), ("replay", ["--replay", str(served.directory / "replay")])):
+        output = served.directory / name / "reports"
+        command = [sys.executable, "-m", "tidegauge", "report", "--model", "churn", *DATES, "--output", str(output), *flags]
+        done = subprocess.run(command, env=environment(served), capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        documents[name] = json.loads(Path(done.stdout.strip()).with_suffix(".json").read_text())
+    live, replay = documents["topics"], documents["replay"]
+    assert [v["model_version"] for v in live["versions"]] == [v["model_version"] for v in replay["versions"]]
+    for mine, theirs in zip(live["versions"], replay["versions"], strict=True):
+        for member in ("predictions", "labels", "error_ratio"):
+            assert mine["traffic"][member] == theirs["traffic"][member]
+        for metric, of in theirs["performance"].items():
+            assert mine["performance"][metric]["value"] == pytest.approx(of["value"], abs=1e-9)
+        assert mine["business"] == theirs["business"]
+    assert {life["alertname"] for life in live["alerts"]} >= {"errors"}
+
+
+def test_the_prefect_flow(served, tmp_path):
+    if not (PREFECT / ".ready").exists():
+        subprocess.run(["make", ".venv-prefect/.ready"], cwd=ROOT, check=True, timeout=600)
+    flow = [
+        str(PREFECT / "bin/python"),
+        str(ROOT / "deploy/prefect/report_flow.py"),
+        "--model",
+        "churn",
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    settings = environment(served) | {
+        "TIDEGAUGE_COMMAND": str(Path(sys.executable).with_name("tidegauge")), "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "200",
+    }  # fmt: skip
+    done = subprocess.run(
+        [*flow, "--from", "2025-09-27", "--to", "2025-09-28"], env=settings, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = Path(done.stdout.splitlines()[-1])
+    assert page.parent == tmp_path / "out"
+    assert json.loads(page.with_suffix(".json").read_text())["model"] == "churn"
+    assert "churn_xgb:3" in page.read_text()

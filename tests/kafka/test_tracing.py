@@ -1,0 +1,65 @@
+"""Spans reach a collector where OpenTelemetry's variables name one."""
+
+import http.server
+import random
+import threading
+import time
+
+import pytest
+from cluster import Cluster
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from test_exactly_once import RECORD, traffic
+
+
+@pytest.fixture
+def collector():
+    """An OTLP/HTTP collector's address, and the (resource, span) pairs it was sent."""
+    spans = []
+
+    class Collector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["content-length"])))
+            for of in request.resource_spans:
+                spans.extend((attributes(of.resource), span) for scope in of.scope_spans for span in scope.spans)
+            body = ExportTraceServiceResponse().SerializeToString()
+            self.send_response(200)
+            self.send_header("content-type", "application/x-protobuf")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", spans
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def attributes(of):
+    return {pair.key: pair.value.string_value or pair.value.int_value for pair in of.attributes}
+
+
+def test_checkpoints_and_restores_are_spans(broker, tmp_path, collector):
+    address, spans = collector
+    cluster = Cluster(broker, f"tracing-{random.randrange(10**6)}", tmp_path)
+    cluster.apply(RECORD)
+    events, _ = traffic(12, 300)
+    cluster.start(0, OTEL_EXPORTER_OTLP_ENDPOINT=address, OTEL_BSP_SCHEDULE_DELAY="200")
+    cluster.send(events)
+    deadline = time.monotonic() + 120
+    while "checkpoint" not in {span.name for _, span in spans} and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert cluster.stop() == [0]
+    restored = {
+        (a["tidegauge.stage"], a["tidegauge.partition"]) for _, s in spans if s.name == "restore" for a in [attributes(s)]
+    }
+    assert restored == {(stage, partition) for stage in ("join", "monitor") for partition in range(4)}
+    counted = [attributes(span)["tidegauge.events"] for _, span in spans if span.name == "checkpoint"]
+    # The orderly end sends the last spans too: every event is in one of them, and each profile delta in another.
+    assert sum(counted) >= len(events)
+    assert all(resource["service.name"] == "tidegauge" for resource, _ in spans)
