@@ -72,8 +72,10 @@ def test_intervals_hold_the_truth_as_often_as_they_say(
                 inside[name] = inside.get(name, 0) + (found[0] <= truth[name] <= found[1])
     # What a true 95 % does once in 10,000 runs is allowed; the truth itself is known to a few hundredths of an interval.
     least, most = stats.binom.ppf(1e-4, WINDOWS, 0.95), stats.binom.isf(1e-4, WINDOWS, 0.95)
-    assert {name: count for name, count in inside.items() if not least <= count <= most} == {}
-    assert set(inside) == set(truth) - {"classes", "ece"}
+    # That of ECE is on the safe side.
+    missed = {name: count for name, count in inside.items() if count < least or (count > most and name != "ece")}
+    assert missed == {}
+    assert set(inside) == set(truth) - {"classes"}
 
 
 def delong(positives: Any, negatives: Any) -> float:

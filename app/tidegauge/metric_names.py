@@ -54,6 +54,7 @@ TREE: Tree = {
     "estimated": _leaves("count accuracy precision recall f1 roc_auc"),
     "estimate_error": _leaves("accuracy precision recall f1 roc_auc"),
     "estimate_mean_absolute_error": _leaves("windows accuracy precision recall f1 roc_auc"),
+    "calibration": _leaves("reliability resolution uncertainty within_bin_variance within_bin_covariance p_value"),
     "business": {FREE: _leaves("sum mean count")},
     "fairness": {FREE: _leaves("accuracy_gap selection_rate_gap true_positive_rate_gap")},
     "attributions": {FREE: _leaves("count mean_abs " + _DISTANCES)},

@@ -20,7 +20,7 @@ TESTS = {
 }  # fmt: skip
 """Which p-value says whether a distance is more than chance."""
 EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
-SETTLED = frozenset(("performance", "fairness", "business"))
+SETTLED = frozenset(("performance", "calibration", "fairness", "business"))
 EXACT = frozenset(("sum", "count"))
 Intervals = Callable[[Segment, float], tuple[Mapping[str, Any], Mapping[str, Any]]]
 """Intervals at a level of a segment's numbers, and of its baseline's, both nested as a record is."""
@@ -200,7 +200,7 @@ def label_feed(record: Mapping[str, Any]) -> dict[str, float]:
 def sample_size(record: Mapping[str, Any], path: str) -> int:
     """The denominator a metric rests on: values of the feature or KPI, labels, or predictions."""
     parts = path.split(".")
-    if parts[0] in ("performance", "fairness", "estimate_error"):
+    if parts[0] in ("performance", "calibration", "fairness", "estimate_error"):
         return int(record.get("labels", 0))
     if parts[0] == "estimated":
         return int(record["estimated"]["count"])

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.metrics.calibration import Reliability
 from tidegauge.profile.outcome import (
-    CALIBRATED,
-    CALIBRATION_BINS,
     NEGATIVE,
     POSITIVE,
     SCORE_BINS,
@@ -94,9 +93,7 @@ def probabilities(outcome: OutcomeProfile) -> dict[str, float]:
     auc = roc_auc(positives, negatives)
     if auc is not None:
         numbers["roc_auc"] = auc
-    true = outcome.histograms.dense(CALIBRATED + CALIBRATION_BINS, CALIBRATION_BINS)
-    score_sums = np.array([outcome.sum(f"score_{b}") for b in range(CALIBRATION_BINS)])
-    numbers["ece"] = float(np.abs(true - score_sums).sum() / scored)
+    numbers["ece"] = float(np.abs(Reliability(outcome).excess).sum() / scored)
     return numbers
 
 

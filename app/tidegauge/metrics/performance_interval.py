@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.metrics import interval
+from tidegauge.metrics.calibration import ece_interval
 from tidegauge.metrics.interval import LEVEL, Interval
 from tidegauge.metrics.performance import is_regression, roc_auc
 from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, SCORES, OutcomeProfile, confusion_counts
@@ -134,6 +135,7 @@ def _probabilities(outcome: OutcomeProfile, level: float) -> dict[str, Any]:
     squares = outcome.sum("log_loss_squares")
     if squares:
         found["log_loss"] = interval.mean_loss(outcome.sum("log_loss"), squares, m + n, level)
+    found["ece"] = ece_interval(outcome, level)
     return found
 
 

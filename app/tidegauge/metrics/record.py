@@ -11,6 +11,7 @@ import msgspec
 from tidegauge.baseline import Baseline
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.metrics.attributions import attributions
+from tidegauge.metrics.calibration import calibration_numbers
 from tidegauge.metrics.drift import category_drift, number_drift
 from tidegauge.metrics.estimated import estimated
 from tidegauge.metrics.isotonic import Calibration
@@ -67,6 +68,7 @@ def numbers(
         ("performance", performance(outcome, spec.task, spec.positive_label)),
         ("performance_interval", performance_intervals(outcome, spec.task, spec.positive_label)),
         ("estimated", estimated(data.scores, calibration, spec.task)),
+        ("calibration", {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome)),
         ("business", business(outcome)),
     ):
         if value:

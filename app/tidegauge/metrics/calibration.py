@@ -1,0 +1,112 @@
+"""Whether scores mean what they say: reliability bins, the Brier score taken apart, and a test."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc, ndtri
+
+from tidegauge.metrics.interval import LEVEL, Interval, wilson
+from tidegauge.profile.outcome import CALIBRATED, CALIBRATION_BINS, OutcomeProfile
+
+MIN_EXPECTED = 5.0
+"""A bin is tested only with at least this many positives and negatives expected; smaller ones are pooled."""
+
+
+class Reliability:
+    """What ten equal bins of scores came to: ``counts``, ``score_sums`` and ``positives`` (10), as floats."""
+
+    __slots__ = ("counts", "positives", "score_sums")
+
+    def __init__(self, outcome: OutcomeProfile) -> None:
+        self.positives = outcome.histograms.dense(CALIBRATED + CALIBRATION_BINS, CALIBRATION_BINS).astype(np.float64)
+        self.counts = outcome.histograms.dense(CALIBRATED, CALIBRATION_BINS) + self.positives
+        self.score_sums = np.array([outcome.sum(f"score_{b}") for b in range(CALIBRATION_BINS)])
+
+    @property
+    def excess(self) -> NDArray[np.float64]:
+        """How much the scores of each bin claim beyond what came true (10), in cases."""
+        return self.score_sums - self.positives
+
+    @property
+    def variance(self) -> NDArray[np.float64]:
+        """Variance of each bin's positives (10) if every score were true, by the bin's mean score."""
+        mean = self.score_sums / np.maximum(self.counts, 1.0)
+        return self.counts * mean * (1.0 - mean)
+
+
+def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL) -> dict[str, Any]:
+    """The ``calibration`` member of a record; {} without scored outcomes.
+
+    ``reliability`` - ``resolution`` + ``uncertainty`` (Murphy 1973) + ``within_bin_variance`` - ``within_bin_covariance``
+    (Stephenson, Coelho and Jolliffe 2008) is the Brier score to the last bit of rounding. ``p_value`` is Hosmer and
+    Lemeshow's (1980) with one degree of freedom a bin, since the scores were not fitted to these outcomes.
+    """
+    held = Reliability(outcome)
+    n = float(held.counts.sum())
+    if n <= 0:
+        return {}
+    rate = held.positives.sum() / n
+    live = np.flatnonzero(held.counts)
+    counts, positives = held.counts[live], held.positives[live]
+    means, ratios = held.score_sums[live] / counts, positives / counts
+    numbers: dict[str, Any] = {
+        "reliability": float((counts * (means - ratios) ** 2).sum() / n),
+        "resolution": float((counts * (ratios - rate) ** 2).sum() / n),
+        "uncertainty": float(rate * (1 - rate)),
+    }
+    squares = outcome.sum("score_squares")
+    if squares:
+        binned = numbers["reliability"] - numbers["resolution"] + numbers["uncertainty"]
+        variance = max(float((squares - (counts * means**2).sum()) / n), 0.0)
+        numbers["within_bin_variance"] = variance
+        numbers["within_bin_covariance"] = variance - (outcome.sum("brier") / n - binned)
+    p_value = reliability_p_value(held)
+    if p_value is not None:
+        numbers["p_value"] = p_value
+    numbers["bins"] = [
+        {
+            "low": place / CALIBRATION_BINS,
+            "high": (place + 1) / CALIBRATION_BINS,
+            "count": int(count),
+            "mean_score": float(mean),
+            "positive_ratio": float(ratio),
+            "interval": wilson(float(hits), float(count), level),
+        }
+        for place, count, mean, ratio, hits in zip(live.tolist(), counts, means, ratios, positives, strict=True)
+    ]
+    return numbers
+
+
+def reliability_p_value(held: Reliability) -> float | None:
+    """P-value of "every score is true" on the bins, neighbours pooled where too few of either class are expected."""
+    groups: list[tuple[float, float]] = []
+    excess = variance = likely = unlikely = 0.0
+    parts = zip(held.excess, held.variance, held.score_sums, held.counts - held.score_sums, strict=True)
+    for more, spread, positives, negatives in parts:
+        excess, variance = excess + more, variance + spread
+        likely, unlikely = likely + positives, unlikely + negatives
+        if min(likely, unlikely) >= MIN_EXPECTED:
+            groups.append((excess, variance))
+            excess = variance = likely = unlikely = 0.0
+    if not groups:
+        return None
+    groups[-1] = (groups[-1][0] + excess, groups[-1][1] + variance)
+    return float(chdtrc(len(groups), sum(of * of / spread for of, spread in groups)))
+
+
+def ece_interval(outcome: OutcomeProfile, level: float = LEVEL) -> Interval | None:
+    """Interval of the expected calibration error, on the safe side. The error of an estimate in which each bin's sign is
+    known has the variance (Brier - ECE²) / n; below, what chance alone adds when every score is true is taken off too,
+    since the absolute values make the estimate too large by at most that."""
+    held = Reliability(outcome)
+    n = float(held.counts.sum())
+    if n < 2:
+        return None
+    ece = float(np.abs(held.excess).sum() / n)
+    reach = float(ndtri(0.5 + level / 2)) * math.sqrt(max(outcome.sum("brier") / n - ece * ece, 0.0) / n)
+    chance = float(np.sqrt(2 / math.pi * held.variance).sum() / n)
+    return max(0.0, ece - chance - reach), min(1.0, ece + reach)
