@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES
 from tidegauge.spec import Task
 
 FREE = "*"
@@ -20,6 +21,7 @@ def _leaves(names: str) -> dict[str, None]:
 
 
 _DISTANCES = "psi ks js wasserstein p_value ks_p_value tail_psi tail_p_value above_p99_ratio below_p01_ratio"
+_GAPS = [f"{measure}_gap" for measure in MEASURES]
 _CLASSES = {FREE: _leaves("precision recall f1")}
 _PERFORMANCE: dict[Task, dict[str, Any]] = {
     "binary": _leaves("accuracy precision recall f1 roc_auc log_loss brier ece"),
@@ -56,9 +58,9 @@ TREE: Tree = {
     "estimate_mean_absolute_error": _leaves("windows accuracy precision recall f1 roc_auc"),
     "calibration": _leaves("reliability resolution uncertainty within_bin_variance within_bin_covariance p_value"),
     "business": {FREE: _leaves("sum mean count")},
-    "fairness": {FREE: _leaves("accuracy_gap selection_rate_gap true_positive_rate_gap")},
     "attributions": {FREE: _leaves("count mean_abs " + _DISTANCES)},
     "attribution_ranking": _leaves("rank_correlation entered_top left_top"),
+    "fairness": {FREE: _leaves(" ".join((*_GAPS, *(f"{gap}_p_value" for gap in _GAPS), DISPARATE_IMPACT)))},
 }
 
 

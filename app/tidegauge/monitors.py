@@ -10,6 +10,7 @@ import msgspec
 
 from tidegauge.baseline import Baseline, Spread
 from tidegauge.delta import Segment
+from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES
 from tidegauge.metrics.interval import Interval
 from tidegauge.metrics.spread import reach, spread_p_value
 from tidegauge.spec import Condition, MonitorSpec
@@ -17,8 +18,9 @@ from tidegauge.spec import Condition, MonitorSpec
 TESTS = {
     "psi": "p_value", "js": "p_value", "ks": "ks_p_value", "wasserstein": "ks_p_value", "tail_psi": "tail_p_value",
     "above_p99_ratio": "tail_p_value", "below_p01_ratio": "tail_p_value",
+    **{f"{measure}_gap": f"{measure}_gap_p_value" for measure in MEASURES}, DISPARATE_IMPACT: "selection_rate_gap_p_value",
 }  # fmt: skip
-"""Which p-value says whether a distance is more than chance."""
+"""Which p-value says whether a distance, or a gap between segment values, is more than chance."""
 EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
 SETTLED = frozenset(("performance", "calibration", "fairness", "business"))
 EXACT = frozenset(("sum", "count"))

@@ -15,8 +15,9 @@ from tidegauge.delta import Segment
 from tidegauge.evidence import Beside, Performance
 from tidegauge.metrics import record as records
 from tidegauge.metrics.bin_counts import feature_bin_counts, prediction_bin_counts
+from tidegauge.metrics.fairness import fairness
 from tidegauge.metrics.grading import Grades, estimate_error
-from tidegauge.metrics.performance import fairness, performance
+from tidegauge.metrics.performance import performance
 from tidegauge.metrics.record import iso
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.monitors import Intervals, Verdict, expand, is_early, judge, needs_settled
@@ -52,7 +53,7 @@ class Judge:
         for segment in header.segments:
             built[segment] = self._record(header, segment, spec, delays, now, reason, drift=True)
         if () in built:
-            gaps = self._fairness(header, spec)
+            gaps = self._fairness(header, spec, FAIRNESS_MIN_COUNT)
             if gaps:
                 built[()]["fairness"] = gaps
         self._grade(header, built, grades)
@@ -199,7 +200,7 @@ class Judge:
         baseline.metrics = records.numbers(data, outcome, spec, None, before.end - before.start, baseline.calibration)
         return baseline
 
-    def _fairness(self, header: Header, spec: ModelSpec) -> dict[str, dict[str, float]]:
+    def _fairness(self, header: Header, spec: ModelSpec, min_count: int) -> dict[str, dict[str, Any]]:
         gaps = {}
         for breakdown in spec.segments:
             outcomes: dict[str, OutcomeProfile] = {
@@ -207,7 +208,7 @@ class Judge:
                 for segment in header.segments
                 if tuple(d for d, _ in segment) == breakdown
             }
-            found = fairness(outcomes, spec.task, spec.positive_label, FAIRNESS_MIN_COUNT)
+            found = fairness(outcomes, spec.task, spec.positive_label, min_count)
             if found:
                 gaps["+".join(breakdown)] = found
         return gaps
@@ -244,6 +245,9 @@ class Judge:
             if needs_settled(monitor.metric) and not self._settled(monitor, header, now):
                 continue
             wanted = {segment: record for segment, record in built.items() if _wanted(monitor, segment)}
+            if "fairness" in built.get((), {}) and monitor.metric.startswith("fairness."):
+                # Which values of a dimension are large enough to be compared is for each monitor to say.
+                wanted = {(): built[()] | {"fairness": self._fairness(header, spec, monitor.min_count)}}
             for segment, verdict in judge(wanted, monitor, baseline, header.window, self._intervals(header, spec, baseline)):
                 subject = Subject(header.model, header.version, segment)
                 support = self._support(header, spec, subject, built, verdict, baseline)

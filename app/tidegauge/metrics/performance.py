@@ -127,24 +127,3 @@ def business(outcome: OutcomeProfile) -> dict[str, dict[str, float]]:
                 total = outcome.sum(f"kpi_sum:{kpi}")
                 numbers[kpi] = {"sum": total, "mean": total / count, "count": round(count)}
     return dict(sorted(numbers.items()))
-
-
-def fairness(segments: dict[str, OutcomeProfile], task: Task | None, positive: str, min_count: int) -> dict[str, float]:
-    """Largest minus smallest accuracy, selection rate and true positive rate over a dimension's values (value →
-    outcomes) with at least ``min_count`` labels; a gap needs two such values."""
-    if task == "regression":
-        return {}
-    rates: dict[str, list[float]] = {"accuracy_gap": [], "selection_rate_gap": [], "true_positive_rate_gap": []}
-    for outcome in segments.values():
-        cells = list(confusion_counts(outcome.confusion))
-        total = sum(count for _, _, count in cells)
-        if total < min_count or not total:
-            continue
-        rates["accuracy_gap"].append(sum(c for p, a, c in cells if p == a) / total)
-        if task != "multiclass":
-            rates["selection_rate_gap"].append(sum(c for p, _, c in cells if p == positive) / total)
-            actual = sum(c for _, a, c in cells if a == positive)
-            if actual:
-                hit = sum(c for p, a, c in cells if p == a == positive)
-                rates["true_positive_rate_gap"].append(hit / actual)
-    return {name: max(values) - min(values) for name, values in rates.items() if len(values) >= 2}

@@ -1,0 +1,128 @@
+"""Fairness over the values of a segment dimension: gaps between them, and whether chance could have made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc
+from scipy.stats import fisher_exact
+
+from tidegauge.metrics.calibration import Reliability
+from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
+from tidegauge.spec import Task
+
+MIN_DENOMINATOR = 20
+"""A rate of fewer (such as a true positive rate of so few positives) is not compared."""
+MEASURES = ("accuracy", "selection_rate", "true_positive_rate", "false_positive_rate", "precision", "calibration")
+DISPARATE_IMPACT = "disparate_impact_ratio"
+
+
+def fairness(segments: Mapping[str, OutcomeProfile], task: Task | None, positive: str, min_count: int) -> dict[str, Any]:
+    """What sets the values of one dimension (value → outcomes) apart, of those with at least ``min_count`` labels.
+
+    For each measure ``…_gap``, its largest less its smallest, with ``…_gap_p_value`` of the hypothesis that all values
+    share one rate; ``disparate_impact_ratio``, the smallest selection rate over the largest (the four-fifths rule asks
+    for 0.8); ``extremes``, measure → the values with the smallest and the largest. A gap needs two such values.
+    """
+    if task == "regression":
+        return {}
+    counts: dict[str, dict[str, tuple[int, int]]] = {}
+    calibrated: dict[str, tuple[float, float]] = {}
+    for value, outcome in segments.items():
+        cells = list(confusion_counts(outcome.confusion))
+        total = sum(count for _, _, count in cells)
+        if total < min_count or not total:
+            continue
+        for measure, of in _rates(cells, total, None if task == "multiclass" else positive).items():
+            if of[1] >= min(MIN_DENOMINATOR, min_count):
+                counts.setdefault(measure, {})[value] = of
+        excess = _excess(outcome)
+        if excess is not None:
+            calibrated[value] = excess
+    numbers: dict[str, Any] = {}
+    extremes: dict[str, list[str]] = {}
+    for measure, by_value in counts.items():
+        if len(by_value) < 2:
+            continue
+        hits, trials = np.array(list(by_value.values()), np.float64).T
+        _compare(numbers, extremes, measure, list(by_value), hits / trials, rates_p_value(hits, trials))
+        if measure == "selection_rate" and hits.any():
+            rates = hits / trials
+            numbers[DISPARATE_IMPACT] = float(rates.min() / rates.max())
+    if len(calibrated) >= 2:
+        means, variances = np.array(list(calibrated.values())).T
+        _compare(numbers, extremes, "calibration", list(calibrated), means, means_p_value(means, variances))
+    if extremes:
+        numbers["extremes"] = extremes
+    return numbers
+
+
+def _compare(
+    numbers: dict[str, Any], extremes: dict[str, list[str]], measure: str, values: list[str],
+    of: NDArray[np.float64], p_value: float | None,
+) -> None:  # fmt: skip
+    least, most = int(of.argmin()), int(of.argmax())
+    numbers[f"{measure}_gap"] = float(of[most] - of[least])
+    if p_value is not None:
+        numbers[f"{measure}_gap_p_value"] = p_value
+    extremes[measure] = [values[least], values[most]]
+
+
+def _rates(cells: list[tuple[str, str, int]], total: int, positive: str | None) -> dict[str, tuple[int, int]]:
+    """(Hits, trials) of each rate; of the positive class only the accuracy where there is none."""
+    found = {"accuracy": (sum(c for p, a, c in cells if p == a), total)}
+    if positive is not None:
+        selected = sum(c for p, _, c in cells if p == positive)
+        actual = sum(c for _, a, c in cells if a == positive)
+        hit = sum(c for p, a, c in cells if p == a == positive)
+        found["selection_rate"] = (selected, total)
+        found["true_positive_rate"] = (hit, actual)
+        found["false_positive_rate"] = (selected - hit, total - actual)
+        found["precision"] = (hit, selected)
+    return found
+
+
+def _excess(outcome: OutcomeProfile) -> tuple[float, float] | None:
+    """By how much the mean score exceeds the share of positives, and the variance of that."""
+    held = Reliability(outcome)
+    n = float(held.counts.sum())
+    if n < MIN_DENOMINATOR:
+        return None
+    mean = float(held.excess.sum()) / n
+    return mean, max(outcome.sum("brier") / n - mean * mean, 0.0) / n
+
+
+def rates_p_value(hits: NDArray[np.float64], trials: NDArray[np.float64]) -> float:
+    """P-value of "one rate for all" on K ratios (K): Pearson's chi-square where it holds (Cochran 1954: at least 1
+    expected in every cell and 5 in four fifths of them), else Fisher's exact test of the two extremes, times the number of
+    pairs (Bonferroni).
+
+    >>> round(rates_p_value(np.array([60.0, 80.0]), np.array([100.0, 100.0])), 5)
+    0.00203
+    """
+    rate = hits.sum() / trials.sum()
+    if rate in (0.0, 1.0):
+        return 1.0
+    expected = np.concatenate((trials * rate, trials * (1 - rate)))
+    if expected.min() >= 1 and (expected >= 5).mean() >= 0.8:
+        statistic = float(((hits - trials * rate) ** 2 / (trials * rate * (1 - rate))).sum())
+        return float(chdtrc(len(hits) - 1, statistic))
+    order = np.argsort(hits / trials)
+    table = [[int(hits[i]), int(trials[i] - hits[i])] for i in (order[0], order[-1])]
+    return min(1.0, float(fisher_exact(table)[1]) * len(hits) * (len(hits) - 1) / 2)
+
+
+def means_p_value(means: NDArray[np.float64], variances: NDArray[np.float64]) -> float | None:
+    """P-value of "one mean for all" on K means with their sampling variances (K), by Cochran's Q (1954).
+
+    >>> round(means_p_value(np.array([0.0, 0.2]), np.array([0.005, 0.005])), 4)
+    0.0455
+    """
+    if not (variances > 0).all():
+        return None
+    weights = 1 / variances
+    common = (weights * means).sum() / weights.sum()
+    return float(chdtrc(len(means) - 1, (weights * (means - common) ** 2).sum()))
