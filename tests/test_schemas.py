@@ -232,6 +232,8 @@ MANGLED_SPECS = [
     with_(SPEC, "baseline", {"first": 0}),
     with_(SPEC, "baseline", {"first": 1, "previous": "7d"}),
     with_(SPEC, "features.age.pii", "keep"),
+    with_(SPEC, "kpis", {"revenue": {"winsorise": [0]}}),
+    with_(SPEC, "kpis", {"revenue": {"winsorise": [0, 1], "ratio": ["a", "b"]}}),
     with_(SPEC, "monitors.0.below", 1),
     with_(SPEC, "monitors.0.above", "2%"),
     with_(SPEC, "monitors.0.for", 0),
@@ -258,6 +260,7 @@ GOOD_SPECS = [
                                  "significance": None, "segments": True}]},
     {"model": "m", "monitors": [{"name": "a", "metric": "performance.f1", "window": "1h", "below_baseline": 0.1,
                                  "settle": "6h", "confidence": 0.9}]},
+    {"model": "m", "kpis": {"revenue": {"winsorise": [0, 500]}, "basket": {"ratio": ["revenue", "orders"]}}},
     {"model": "m", "detectors": [{"name": "a", "stream": "score", "algorithm": "kswin", "parameters": {"seed": 1}}]},
 ]  # fmt: skip
 

@@ -19,7 +19,7 @@ from tidegauge.errors import SpecError
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.schema import Schema
-from tidegauge.spec import BaselineSpec, Condition, DetectorSpec, FeatureSpec, Lineage, ModelSpec
+from tidegauge.spec import BaselineSpec, Condition, DetectorSpec, FeatureSpec, KpiSpec, Lineage, ModelSpec
 from tidegauge.spec_yaml import check_directory, load_directory, load_file, load_to_build
 
 CONTRACT = """\
@@ -141,6 +141,11 @@ monitors:
     assert d.confidence == 0.9
 
 
+def test_kpis(write: Callable[..., Path]) -> None:
+    spec = load_file(write("model: m\nkpis: {revenue: {winsorise: [0, 5e2]}, basket: {ratio: [revenue, orders]}}"))
+    assert spec.kpis == {"revenue": KpiSpec(winsorise=(0.0, 500.0)), "basket": KpiSpec(ratio=("revenue", "orders"))}
+
+
 MISTAKES = [
     ("modell: m", "1: modell: unknown member; did you mean 'model'?"),
     ("task: binry", "2: task: 'binry' is not one of binary, multiclass, regression; did you mean 'binary'?"),
@@ -160,6 +165,11 @@ MISTAKES = [
     ("features: {age: {min: 3, max: 2}}", "2: features.age.min: the smallest, 3, is above the largest, 2"),
     ("features: {age: {type: number, values: [1]}}", "2: features.age.values: belongs to features of type category"),
     ("features: {age: {typ: number}}", "2: features.age.typ: unknown member; did you mean 'type'?"),
+    ("kpis: {revenue: {cap: 3}}", "2: kpis.revenue.cap: unknown member"),
+    ("kpis: {revenue: {}}", "2: kpis.revenue: must have one of winsorise, ratio"),
+    ("kpis: {revenue: {winsorise: 500}}", "2: kpis.revenue.winsorise: '500' is not [lowest, highest]"),
+    ("kpis: {revenue: {winsorise: [5, 1]}}", "2: kpis.revenue.winsorise: the lowest, 5, is not below the highest, 1"),
+    ("kpis: {basket: {ratio: [revenue, basket]}}", "2: kpis.basket.ratio: is a ratio of two different KPIs"),
     ("segments: [[region, region]]", "2: segments[0]: is there twice"),
     ("task: binary\ntask: binary", "3: task: is written twice"),
 ]

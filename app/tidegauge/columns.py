@@ -22,6 +22,7 @@ from tidegauge.profile.data import (
     RESULT_NUMBERS,
     DataColumns,
 )
+from tidegauge.profile.kpi import derived
 from tidegauge.profile.numeric import NumericColumns
 from tidegauge.profile.outcome import LOG_CLIP, OutcomeColumns, score_bins
 from tidegauge.profile.schema import ATTRIBUTION, Schema, bin_codes
@@ -278,6 +279,8 @@ def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColum
         loss = np.array([class_log_loss(row.probabilities, name) for row, name in zip(rows, actual, strict=True)])
     kpis = sorted(frozenset().union(*(row.business for row in rows if row.business)))
     business = {kpi: np.array([row.business.get(kpi, np.nan) if row.business else np.nan for row in rows]) for kpi in kpis}
+    if spec.kpis:
+        business |= derived(business, spec.kpis)
     return OutcomeColumns(
         np.fromiter((row.sign for row in rows), np.int64, n),
         np.fromiter((label is not None for label in labels), bool, n),

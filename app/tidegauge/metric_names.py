@@ -57,9 +57,9 @@ TREE: Tree = {
     "estimate_error": _leaves("accuracy precision recall f1 roc_auc"),
     "estimate_mean_absolute_error": _leaves("windows accuracy precision recall f1 roc_auc"),
     "calibration": _leaves("reliability resolution uncertainty within_bin_variance within_bin_covariance p_value"),
-    "business": {FREE: _leaves("sum mean count")},
     "attributions": {FREE: _leaves("count mean_abs " + _DISTANCES)},
     "attribution_ranking": _leaves("rank_correlation entered_top left_top"),
+    "business": {FREE: _leaves("sum mean count ratio relative_to_baseline winsorised_mean winsorised_ratio")},
     "fairness": {FREE: _leaves(" ".join((*_GAPS, *(f"{gap}_p_value" for gap in _GAPS), DISPARATE_IMPACT)))},
 }
 

@@ -23,7 +23,7 @@ TESTS = {
 """Which p-value says whether a distance, or a gap between segment values, is more than chance."""
 EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
 SETTLED = frozenset(("performance", "calibration", "fairness", "business"))
-EXACT = frozenset(("sum", "count"))
+EXACT = frozenset(("sum", "count", "winsorised_ratio"))
 Intervals = Callable[[Segment, float], tuple[Mapping[str, Any], Mapping[str, Any]]]
 """Intervals at a level of a segment's numbers, and of its baseline's, both nested as a record is."""
 MIN_SPREAD_WINDOWS = 8

@@ -158,6 +158,14 @@ class BaselineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         return BINS_LEARNED_FROM if self.previous is not None else self.first
 
 
+class KpiSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is to be counted of a business KPI beside sum and mean. ``winsorise``: values beyond these two count as the nearer
+    one in its winsorised mean. ``ratio``: the KPI is the ratio of two others' sums; events need not carry it."""
+
+    winsorise: tuple[float, float] | None = None
+    ratio: tuple[str, str] | None = None
+
+
 class Lineage(msgspec.Struct, frozen=True, omit_defaults=True):
     run_id: str | None = None
     commit: str | None = None
@@ -187,6 +195,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     baseline: BaselineSpec = BaselineSpec(first=5000)
     baselines: dict[str, BaselineSpec] = {}
     features: dict[str, FeatureSpec] = {}
+    kpis: dict[str, KpiSpec] = {}
     monitors: tuple[MonitorSpec, ...] | None = None
     rollouts: tuple[RolloutSpec, ...] = ()
     champion: str | None = None

@@ -12,12 +12,12 @@ from tidegauge.errors import BaselineError, SpecError
 from tidegauge.metric_names import names, suggestion
 from tidegauge.monitor_yaml import Surroundings
 from tidegauge.monitors import MIN_SPREAD_WINDOWS
-from tidegauge.spec import DEFAULT_WINDOWS, BaselineSpec, FeatureSpec, Lineage, ModelSpec, Task, duration
+from tidegauge.spec import DEFAULT_WINDOWS, BaselineSpec, FeatureSpec, KpiSpec, Lineage, ModelSpec, Task, duration
 from tidegauge.tuning import untuned
 from tidegauge.yaml_reader import Item, Problem, parse, required
 
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
-         "publish_interval", "baseline", "features", "champion", "monitors", "detectors", "lineage")  # fmt: skip
+         "publish_interval", "baseline", "features", "champion", "kpis", "monitors", "detectors", "lineage")  # fmt: skip
 SOURCES = ("first", "previous", "file")
 NEEDS_BASELINE = ("auto ", "false_alarms ", "against ")
 """How the messages begin of mistakes that a newly built baseline may mend."""
@@ -126,6 +126,8 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
                 value = of.seconds()
             case "features":
                 value = {name: _feature(feature) for name, feature in of.members().items()}
+            case "kpis":
+                value = {name: kpi for name, item in of.members().items() if (kpi := _kpi(name, item)) is not None}
             case "lineage":
                 value = _lineage(of)
         if value is not None:
@@ -208,6 +210,30 @@ def _feature(of: Item) -> FeatureSpec:
         if member in given and kind not in (None, fitting):
             given[member].wrong(f"belongs to features of type {fitting}, this one is a {kind}; remove it or change the type")
     return FeatureSpec(**found)
+
+
+def _kpi(name: str, of: Item) -> KpiSpec | None:
+    given = of.members(KpiSpec.__struct_fields__)
+    if of.kind == "map" and len(given) != 1:
+        of.wrong("must have one of winsorise, ratio; as {winsorise: [0, 500]} or {ratio: [revenue, orders]}")
+        return None
+    for member, item in given.items():
+        parts = item.items() if item.kind == "seq" else []
+        if len(parts) != 2:
+            item.expected("[lowest, highest]" if member == "winsorise" else "[numerator, denominator], two KPIs of the events")
+        elif member == "winsorise":
+            low, high = (part.number() for part in parts)
+            if low is not None and high is not None:
+                if low < high:
+                    return KpiSpec(winsorise=(low, high))
+                item.wrong(f"the lowest, {low:g}, is not below the highest, {high:g}; correct them")
+        else:
+            above, below = (part.name() for part in parts)
+            if name in (above, below) or above == below:
+                item.wrong("is a ratio of two different KPIs that the events carry, and has a name of its own")
+            elif above is not None and below is not None:
+                return KpiSpec(ratio=(above, below))
+    return None
 
 
 def _lineage(of: Item) -> Lineage:

@@ -259,9 +259,10 @@ class Judge:
 
     def _intervals(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> Intervals:
         def intervals(segment: Segment, level: float) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-            part = None if baseline is None else baseline.part(segment) or baseline
-            before = {} if part is None else records.intervals(part.outcome, spec, level)
-            return records.intervals(self._windows.outcome(header, segment), spec, level), before
+            own = None if baseline is None else baseline.part(segment)
+            now = records.intervals(self._windows.outcome(header, segment), spec, None if own is None else own.outcome, level)
+            part = own or baseline
+            return now, {} if part is None else records.intervals(part.outcome, spec, None, level)
 
         return intervals
 

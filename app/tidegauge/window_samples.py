@@ -24,6 +24,7 @@ _SIMPLE = (
     ("attribution_ranking", "rank_correlation", "tidegauge_attribution_rank_correlation"),
 )
 _ESTIMATED = ("accuracy", "precision", "recall", "f1", "roc_auc")
+_BUSINESS = ("mean", "sum", "ratio", "relative_to_baseline", "winsorised_mean")
 _FEATURE = ("psi", "ks", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio", "mean")
 
 
@@ -73,9 +74,26 @@ def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], A
         yield f"tidegauge_performance_{member}", {}, value
     for member in _ESTIMATED:
         yield f"tidegauge_estimated_{member}", {}, record.get("estimated", {}).get(member)
+    yield from _limits("tidegauge_performance", {}, record.get("performance_interval", {}))
+    for member, value in record.get("calibration", {}).items():
+        yield f"tidegauge_calibration_{member}", {}, value
+    if not record["segment"]:
+        for of in record.get("calibration", {}).get("bins", ()):
+            labels = {"scores": f"{of['low']:g}-{of['high']:g}"}
+            yield "tidegauge_calibration_bin_mean_score", labels, of["mean_score"]
+            yield "tidegauge_calibration_bin_positive_ratio", labels, of["positive_ratio"]
     for kpi, of in record.get("business", {}).items():
-        yield "tidegauge_business_mean", {"kpi": kpi}, of["mean"]
-        yield "tidegauge_business_sum", {"kpi": kpi}, of["sum"]
+        for member in _BUSINESS:
+            yield f"tidegauge_business_{member}", {"kpi": kpi}, of.get(member)
+        yield from _limits("tidegauge_business", {"kpi": kpi}, of.get("interval", {}))
     for dimension, gaps in record.get("fairness", {}).items():
         for member, value in gaps.items():
             yield f"tidegauge_fairness_{member}", {"dimension": dimension}, value
+
+
+def _limits(prefix: str, labels: dict[str, str], intervals: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], Any]]:
+    """The two ends of each 95 % interval, under names of their own."""
+    for member, of in intervals.items():
+        if not isinstance(of, Mapping):
+            yield f"{prefix}_{member}_low", labels, of[0]
+            yield f"{prefix}_{member}_high", labels, of[1]

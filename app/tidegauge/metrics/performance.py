@@ -1,4 +1,4 @@
-"""Performance numbers from an outcome profile: classification, probabilities, regression, business KPIs."""
+"""Performance numbers from an outcome profile: classification, probabilities, regression."""
 
 from __future__ import annotations
 
@@ -114,16 +114,3 @@ def regression(outcome: OutcomeProfile) -> dict[str, float]:
     if spread > 0:
         numbers["r2"] = 1.0 - squares / spread
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
-
-
-def business(outcome: OutcomeProfile) -> dict[str, dict[str, float]]:
-    """Sum, mean and count of each KPI."""
-    numbers = {}
-    for name in outcome.sums:
-        if name.startswith("kpi_count:"):
-            kpi = name.removeprefix("kpi_count:")
-            count = outcome.sum(name)
-            if count > 0:
-                total = outcome.sum(f"kpi_sum:{kpi}")
-                numbers[kpi] = {"sum": total, "mean": total / count, "count": round(count)}
-    return dict(sorted(numbers.items()))

@@ -11,11 +11,12 @@ import msgspec
 from tidegauge.baseline import Baseline
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.metrics.attributions import attributions
+from tidegauge.metrics.business import business, business_intervals
 from tidegauge.metrics.calibration import calibration_numbers
 from tidegauge.metrics.drift import category_drift, number_drift
 from tidegauge.metrics.estimated import estimated
 from tidegauge.metrics.isotonic import Calibration
-from tidegauge.metrics.performance import business, performance
+from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import performance_intervals
 from tidegauge.profile import distinct
 from tidegauge.profile.category import CategorySummary
@@ -69,16 +70,19 @@ def numbers(
         ("performance_interval", performance_intervals(outcome, spec.task, spec.positive_label)),
         ("estimated", estimated(data.scores, calibration, spec.task)),
         ("calibration", {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome)),
-        ("business", business(outcome)),
+        ("business", business(outcome, spec.kpis, None if baseline is None else baseline.outcome)),
     ):
         if value:
             record[name] = value
     return record
 
 
-def intervals(outcome: OutcomeProfile, spec: ModelSpec, level: float) -> dict[str, Any]:
+def intervals(outcome: OutcomeProfile, spec: ModelSpec, baseline: OutcomeProfile | None, level: float) -> dict[str, Any]:
     """Confidence intervals at ``level`` of the numbers that rest on labels, nested as a record is."""
-    return {"performance": performance_intervals(outcome, spec.task, spec.positive_label, level)}
+    return {
+        "performance": performance_intervals(outcome, spec.task, spec.positive_label, level),
+        "business": business_intervals(outcome, spec.kpis, baseline, level),
+    }
 
 
 def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:

@@ -160,7 +160,8 @@ class OutcomeColumns:
         for kpi, values in self.business.items():
             terms[f"kpi_count:{kpi}"] = sign * ~np.isnan(values)
             terms[f"kpi_sum:{kpi}"] = sign * values
-            terms[f"kpi_squares:{kpi}"] = sign * values * values
+            with np.errstate(over="ignore"):
+                terms |= sums.scaled(f"kpi_squares:{kpi}", sign * values * values)
         row = np.concatenate(entry_rows)
         return terms, row, np.concatenate(entry_keys), self.sign[row]
 
