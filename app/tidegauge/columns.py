@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.entries import unpack_values
 from tidegauge.events import MAX_FEATURES, Nested, Prediction, Scalar
 from tidegauge.profile.attribution import AttributionColumns
 from tidegauge.profile.category import MISMATCH_CODE, MISSING_CODE, CategoryColumn
@@ -76,22 +77,27 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
         present = 0
         for name in schema.edges:
             if name[0] != "\x00":
-                column = [row.get(name) for row in features]  # type: ignore[union-attr]
-                present += len(column) - column.count(None)
+                column, held = _column(name, features)
+                present += held
                 numbers.append((name, column))
         for name in schema.values:
             if name[0] != "\x00":
-                column = [row.get(name) for row in features]  # type: ignore[union-attr]
-                present += len(column) - column.count(None)
+                column, held = _column(name, features)
+                present += held
                 texts.append((name, column))
         if sum(map(len, features)) != present:  # type: ignore[arg-type]
             known = {*schema.edges, *schema.values, *dropped}
             unexpected = [(i, name) for i, row in enumerate(features) for name in row or () if name not in known]
-    request_ids = [event.request_id for event in events]
-    error = np.fromiter((event.error is not None for event in events), bool, len(events))
-    given = [_given(event) for event in events]
-    absent = np.fromiter((value is None for value in given), bool, len(events))
-    scoreless = np.fromiter((e.score is None or e.prediction is None for e in events), bool, len(events))
+    errors = [event.error for event in events]
+    given = [event.prediction for event in events]
+    error = abstained = np.zeros(len(events), bool)
+    if errors.count(None) < len(errors):
+        error = np.array([text is not None for text in errors])
+    if error.any() or None in given or msgspec.UNSET in given:
+        # A failed inference has no value; without a value and without a score, the model abstained.
+        scored = np.array([e.score is not None and e.prediction is not None for e in events])
+        given = [None if failed or v is msgspec.UNSET else v for v, failed in zip(given, error.tolist(), strict=True)]
+        abstained = np.array([value is None for value in given]) & ~scored & ~error
     results, classes = _results(events, given, spec, schema), _classes(given, spec, schema)
     return DataColumns(
         _numbers(numbers, spec, schema),
@@ -99,17 +105,20 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
         results,
         classes,
         error,
-        absent & scoreless & ~error,
+        abstained,
         unexpected,
-        request_ids,
+        [event.request_id for event in events],
         _scores(results.x[0], classes, spec),
         _attributions(events, schema),
     )
 
 
-def _given(event: Prediction) -> Any:
-    value = event.prediction
-    return None if value is msgspec.UNSET or event.error is not None else value
+def _column(name: str, features: Sequence[Any]) -> tuple[list[Scalar], int]:
+    """A feature's values, None where a row does not have it, and how many rows do."""
+    try:
+        return list(map(itemgetter(name), features)), len(features)
+    except KeyError:
+        return [row.get(name) for row in features], sum(name in row for row in features)
 
 
 def _numbers(columns: list[tuple[str, list[Scalar]]], spec: ModelSpec, schema: Schema | None) -> NumericColumns:
@@ -259,53 +268,69 @@ class OutcomeRow(msgspec.Struct, gc=False):
 def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColumns:
     """The outcome side of some outcomes of one version."""
     n = len(rows)
-    labels = [row.label for row in rows]
+    probabilities = [row.probabilities for row in rows]
+    return _outcome_columns(
+        [row.value for row in rows],
+        [row.label for row in rows],
+        np.array([row.score for row in rows], np.float64),
+        probabilities if any(probabilities) else None,
+        [row.business for row in rows],
+        np.fromiter((row.sign for row in rows), np.int64, n),
+        np.fromiter((row.label_ts - row.ts for row in rows), np.float64, n),
+        [row.request_id for row in rows] if rows[0].request_id else (),
+        spec,
+    )
+
+
+def joined_columns(table: NDArray[np.void], request_ids: Sequence[bytes], spec: ModelSpec) -> OutcomeColumns:
+    """The outcome side of some joined entries of one version (rows as in ``entries.py``), each to be added."""
+    values, labels = unpack_values(table["kind"], table["value"]), unpack_values(table["label_kind"], table["label"])
+    ones, delays = np.ones(len(table), np.int64), table["label_ts"] - table["ts"]
+    return _outcome_columns(values, labels, table["score"], None, (), ones, delays, request_ids, spec)
+
+
+def _outcome_columns(
+    values: list[Any], labels: list[Any], score: NDArray[np.float64], probabilities: Sequence[Any] | None,
+    kpis: Sequence[dict[str, float] | None], sign: NDArray[np.int64], delay: NDArray[np.float64],
+    request_ids: Sequence[bytes], spec: ModelSpec,
+) -> OutcomeColumns:  # fmt: skip
+    n = len(values)
     predicted: Sequence[str | None] = [None] * n
     actual: Sequence[str | None] = predicted
     numbers = None
     if spec.task != "regression":
-        predicted, actual = _class_names(row.value for row in rows), _class_names(labels)
+        names = _ClassNames({None: None})
+        predicted, actual = list(map(names.__getitem__, values)), list(map(names.__getitem__, labels))
     if spec.task in (None, "regression"):
-        numbers = np.array([[as_number(row.value) for row in rows], [as_number(label) for label in labels]])
-    score = np.array([row.score for row in rows], np.float64)
+        numbers = np.array([list(map(as_number, values)), list(map(as_number, labels))])
     positive = np.full(n, -1)
     if spec.task in (None, "binary"):
-        positive = np.fromiter((-1 if name is None else name == spec.positive_label for name in actual), np.int64, n)
+        truths = {name: -1 if name is None else int(name == spec.positive_label) for name in set(actual)}
+        positive = np.fromiter(map(truths.__getitem__, actual), np.int64, n)
     loss = hit = None
     if spec.task == "multiclass" and not np.isnan(score).all():
         pairs = zip(predicted, actual, strict=True)
         hit = np.fromiter((-1 if p is None or a is None else p == a for p, a in pairs), np.int64, n)
-    if spec.task in (None, "multiclass") and any(row.probabilities for row in rows):
-        loss = np.array([class_log_loss(row.probabilities, name) for row, name in zip(rows, actual, strict=True)])
-    kpis = sorted(frozenset().union(*(row.business for row in rows if row.business)))
-    business = {kpi: np.array([row.business.get(kpi, np.nan) if row.business else np.nan for row in rows]) for kpi in kpis}
+    if spec.task in (None, "multiclass") and probabilities:
+        loss = np.array([class_log_loss(p, name) for p, name in zip(probabilities, actual, strict=True)])
+    business = {
+        kpi: np.array([row.get(kpi, np.nan) if row else np.nan for row in kpis])
+        for kpi in sorted(frozenset().union(*(row for row in kpis if row)))
+    }
     if spec.kpis:
         business |= derived(business, spec.kpis)
+    labelled = np.ones(n, bool)
+    if None in labels:
+        labelled = np.fromiter((label is not None for label in labels), bool, n)
     return OutcomeColumns(
-        np.fromiter((row.sign for row in rows), np.int64, n),
-        np.fromiter((label is not None for label in labels), bool, n),
-        predicted,
-        actual,
-        numbers,
-        score,
-        positive,
-        loss,
-        business,
-        np.fromiter((row.label_ts - row.ts for row in rows), np.float64, n),
-        [row.request_id for row in rows] if rows[0].request_id else (),
-        hit,
-    )
+        sign, labelled, predicted, actual, numbers, score, positive, loss, business, delay, request_ids, hit
+    )  # fmt: skip
 
 
-def _class_names(values: Iterable[Any]) -> list[str | None]:
-    known: dict[Any, str | None] = {None: None}
-    out = []
-    for value in values:
-        name = known.get(value)
-        if name is None and value is not None:
-            name = known[value] = class_name(value)
-        out.append(name)
-    return out
+class _ClassNames(dict[Any, str | None]):
+    def __missing__(self, value: Any) -> str:
+        name = self[value] = class_name(value)
+        return name
 
 
 def as_number(value: Any) -> float:

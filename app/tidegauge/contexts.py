@@ -6,7 +6,7 @@ import msgspec
 
 from tidegauge.delta import Segment
 from tidegauge.errors import EventError
-from tidegauge.events import Prediction, model_of
+from tidegauge.events import Prediction, model_of, segments_of
 from tidegauge.profile.category import OTHER
 from tidegauge.spec import ModelSpec, class_name
 from tidegauge.stage import Store
@@ -75,7 +75,7 @@ class Contexts:
 
 def segment_values(event: Prediction, spec: ModelSpec) -> dict[str, str]:
     """The event's value of each dimension that the spec names and the event has."""
-    given = event.segments
+    given = segments_of(event.segments)
     if not given:
         return {}
     if isinstance(given, str):

@@ -1,11 +1,45 @@
-"""What the join keeps under a request id: its predictions, and what is known of their outcome."""
+"""What the join keeps under a request id: its predictions, and what is known of their outcome.
+
+An entry begins with four bytes (big endian), a second its prediction is not older than, and a byte for its form:
+
+    OPEN     one prediction of a number, a truth value or nothing     35 bytes
+    EARLY    one label of that kind, before its prediction            39
+    JOINED   both                                                     69
+    OTHER    all else (versions, text classes, probabilities, business values): MessagePack of ``Entry``
+
+The first three have fixed layouts, so that a chunk of them is one numpy array and costs no object an event.
+"""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from tidegauge.events import Label
 from tidegauge.stage import InputRecord
+
+OTHER, OPEN, EARLY, JOINED = range(4)
+NONE, NUMBER, TRUTH = range(3)
+"""Kinds of a value."""
+EXACT = 2.0**53
+"""Whole numbers from this on are not all doubles."""
+UNDATED = b"\0\0\0\0"
+
+_HEAD: list[tuple[str, str]] = [("second", ">u4"), ("form", "u1")]
+_PREDICTED = [("context", "<u4"), ("ts", "<f8"), ("kind", "u1"), ("value", "<f8"), ("score", "<f8")]
+_KNOWN = [("label_kind", "u1"), ("label", "<f8"), ("label_ts", "<f8"), ("offset", "<i8"), ("arrived", "<i8")]
+LAYOUTS = {
+    OPEN: np.dtype(_HEAD + _PREDICTED),
+    EARLY: np.dtype(_HEAD + _KNOWN),
+    JOINED: np.dtype(_HEAD + _PREDICTED + _KNOWN),
+}
+_HEAD_BYTES = 5
+_predicted, _known = struct.Struct("<IdBdd"), struct.Struct("<Bddqq")
 
 
 class Predicted(msgspec.Struct, array_like=True, gc=False):
@@ -34,23 +68,87 @@ class Known(msgspec.Struct, array_like=True, gc=False):
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
-    """What stands under a request id, behind four bytes: a second (big endian) its prediction is not older than."""
+    """What stands under a request id."""
 
     predictions: list[Predicted]
     known: Known | None = None
 
 
-encode = msgspec.msgpack.Encoder().encode
+_encode_entry = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
-UNDATED = b"\0\0\0\0"
 
 
 def second(ts: float) -> bytes:
     return min(max(int(ts), 0), 0xFFFFFFFF).to_bytes(4, "big")
 
 
+def encode(since: bytes, entry: Entry) -> bytes:
+    return since + b"\0" + _encode_entry(entry)
+
+
 def decode(raw: bytes) -> Entry:
-    return _decode_entry(raw[4:])
+    form, place = raw[4], _HEAD_BYTES
+    if form == OTHER:
+        return _decode_entry(raw[place:])
+    entry = Entry([])
+    if form != EARLY:
+        context, ts, kind, value, score = _predicted.unpack_from(raw, place)
+        entry.predictions.append(Predicted(context, ts, _value(kind, value), None if score != score else score))
+        place += _predicted.size
+    if form != OPEN:
+        kind, label, ts, offset, arrived = _known.unpack_from(raw, place)
+        entry.known = Known(_value(kind, label), ts, offset, None, ts, offset, arrived)
+    return entry
+
+
+def _value(kind: int, value: float) -> float | bool | None:
+    return value if kind == NUMBER else None if kind == NONE else bool(value)
+
+
+def pack_values(values: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float64]] | None:
+    """Kinds (n) and numbers (n, NaN for None) of values; None if a text or a huge number is among them."""
+    types = set(map(type, values))
+    if not types <= {int, float, bool, type(None)}:
+        return None
+    packed = np.array(values, np.float64)
+    if int in types and (np.abs(packed) >= EXACT).any():
+        return None
+    kinds = np.full(len(values), NUMBER, np.uint8)
+    if bool in types:
+        kinds[[type(value) is bool for value in values]] = TRUTH
+    if type(None) in types:
+        kinds[[value is None for value in values]] = NONE
+    return kinds, packed
+
+
+def unpack_values(kinds: NDArray[np.uint8], packed: NDArray[np.float64]) -> list[Any]:
+    """The values that ``pack_values`` was given, whole numbers as floats."""
+    values: list[Any] = packed.tolist()
+    for place in np.flatnonzero(kinds != NUMBER).tolist():
+        values[place] = _value(kinds[place], values[place])
+    return values
+
+
+def rows(form: int, raws: Iterable[bytes]) -> NDArray[np.void]:
+    """Entries of one fixed form as an array of its layout."""
+    return np.frombuffer(b"".join(raws), LAYOUTS[form])
+
+
+def raws(form: int, table: NDArray[np.void]) -> list[bytes]:
+    """The entries of an array of rows."""
+    whole, size = table.tobytes(), LAYOUTS[form].itemsize
+    return [whole[place : place + size] for place in range(0, len(whole), size)]
+
+
+def joined(opened: NDArray[np.void], early: NDArray[np.void]) -> NDArray[np.void]:
+    """Rows of predictions and the rows of their labels, as rows of both."""
+    table = np.empty(len(opened), LAYOUTS[JOINED])
+    table["second"], table["form"] = opened["second"], JOINED
+    for name, _ in _PREDICTED:
+        table[name] = opened[name]
+    for name, _ in _KNOWN:
+        table[name] = early[name]
+    return table
 
 
 def updated(old: Known | None, event: Label, record: InputRecord) -> Known | None:

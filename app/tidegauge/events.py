@@ -38,6 +38,7 @@ MAX_INTEGER = 2**63 - 1
 MAX_AHEAD_SECONDS = 86400.0
 
 Scalar = float | str | bool | None
+ABSENT = msgspec.Raw()
 
 
 class Nested:
@@ -45,7 +46,8 @@ class Nested:
 
 
 class Prediction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """One prediction event as sent. ``ts`` is a float once decoded; ``latency_ms`` in milliseconds."""
+    """One prediction event as sent. ``ts`` is a float once decoded; ``latency_ms`` in milliseconds. ``segments`` stay JSON,
+    since few are different: see ``segments_of``."""
 
     request_id: str
     ts: float | str
@@ -56,8 +58,8 @@ class Prediction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     confidence: float | None = None
     features: dict[str, Scalar] | None = None
     features_summary: dict[str, Scalar] | None = None
-    segments: dict[str, Scalar] | str | None = None
-    segment: dict[str, Scalar] | str | None = None
+    segments: msgspec.Raw = ABSENT
+    segment: msgspec.Raw = ABSENT
     latency_ms: float | None = None
     error: str | None = None
     cost: float | None = None
@@ -153,18 +155,32 @@ class Decoder(Generic[Event]):
             lengths = [len(event.request_id) for event in events]
             if min(lengths) == 0 or max(lengths) > 256:
                 return None
-            for event in events:
-                self._check(event)
+            if not self._plain(events):
+                for event in events:
+                    self._check(event)
         except (msgspec.MsgspecError, RecursionError, UnicodeError, ValueError, TypeError, EventError):
             return None
         return events
+
+    def _plain(self, events: Sequence[Any]) -> bool:
+        """Whether ``_check`` has nothing to do for any of them."""
+        if not self._predicts:
+            labels = [event.label for event in events]
+            return None not in labels and _small(labels)
+        features = [event.features for event in events]
+        if None in features or max(map(len, features)) > MAX_FEATURES:
+            return False
+        if "" in {event.model_version for event in events} or any([len(event.segment) for event in events]):
+            return False
+        return _small([event.prediction for event in events])
 
     def _check(self, event: Any) -> None:
         if self._predicts:
             if event.features is None:
                 event.features = event.features_summary or {}
-            if event.segments is None:
+            if len(event.segment) and bytes(event.segments) in (b"", b"null"):
                 event.segments = event.segment
+            segments_of(event.segments)
             if len(event.features) > MAX_FEATURES:
                 raise EventError("too_many_features", f"{len(event.features)} features, at most {MAX_FEATURES}")
             if not event.model_version:
@@ -202,13 +218,51 @@ class Decoder(Generic[Event]):
             if isinstance(known.get(name), dict):
                 known[name] = {_clean_text(k): _feature(v) for k, v in known[name].items()}
         features = {name: known.pop(name) for name in ("features", "features_summary") if isinstance(known.get(name), dict)}
+        segments = {
+            name: _raw_segments(known.pop(name)) for name in ("segments", "segment") if self._predicts and name in known
+        }
         try:
             event: Event = msgspec.convert(_clean(known), self._kind)
         except msgspec.ValidationError as error:
             raise EventError("wrong_type", str(error)) from None
-        for name, value_ in features.items():
+        for name, value_ in (*features.items(), *segments.items()):
             setattr(event, name, value_)
         return event
+
+
+Segments = dict[str, Scalar] | str | None
+_decode_segments: Callable[[msgspec.Raw], Segments] = msgspec.json.Decoder(Segments).decode
+
+
+def segments_of(raw: msgspec.Raw) -> Segments:
+    """An event's segments from their JSON. Raises EventError (wrong_type, not_json)."""
+    if not len(raw):
+        return None
+    try:
+        return _decode_segments(raw)
+    except (msgspec.MsgspecError, UnicodeError):
+        pass
+    try:
+        value = json.loads(bytes(raw).decode("utf-8"))
+    except ValueError as error:
+        raise EventError("not_json", f"segments cannot be read as JSON: {error}") from None
+    return _decode_segments(_raw_segments(value))
+
+
+def _raw_segments(value: Any) -> msgspec.Raw:
+    try:
+        return msgspec.Raw(msgspec.json.encode(msgspec.convert(_clean(value), Segments)))
+    except msgspec.ValidationError as error:
+        raise EventError("wrong_type", f"{error} - at `$.segments`") from None
+
+
+def _small(values: Sequence[Any]) -> bool:
+    """Whether no whole number is too large to be taken as it is."""
+    kinds = set(map(type, values))
+    if int not in kinds:
+        return True
+    whole = values if len(kinds) == 1 else [value for value in values if type(value) is int]
+    return max(whole) <= MAX_INTEGER and min(whole) >= -MAX_INTEGER
 
 
 def timestamp(ts: float | int | str) -> float:

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge import delta, streams
 from tidegauge.arrival import Places
-from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
+from tidegauge.columns import OutcomeRow, data_columns, joined_columns, outcome_columns
 from tidegauge.contexts import Context
 from tidegauge.delta import Delta, ProfileDelta, Samples, Segment
 from tidegauge.events import Prediction
 from tidegauge.grouping import runs, segment_code
 from tidegauge.pairing import Pairs
 from tidegauge.profile.data import DataProfile
-from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeColumns, OutcomeGroups, OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
+from tidegauge.progress import Progress
 from tidegauge.registry import Registry
 from tidegauge.spec import ModelSpec
 from tidegauge.stage import PROFILES, Output
 
-if TYPE_CHECKING:
-    from tidegauge.join import Progress
-
 MAX_DELTA_BYTES = 4 << 20
+_TIMES = np.dtype(
+    [("context", np.int64), ("ts", np.float64), ("label_ts", np.float64), ("arrived", np.float64), ("first", bool)]
+)
 
 
 Place = tuple[str, str, Segment, int, float]
@@ -36,14 +36,17 @@ Place = tuple[str, str, Segment, int, float]
 
 
 class _Version:
-    """The rows of one version since the last flush."""
+    """The rows of one version since the last flush: predictions and the context of each, outcomes row by row, and outcomes
+    as joined entries (see ``entries.py``) and the request id of each."""
 
-    __slots__ = ("contexts", "events", "outcomes")
+    __slots__ = ("contexts", "events", "joined", "outcomes", "request_ids")
 
     def __init__(self) -> None:
         self.events: list[Prediction] = []
         self.contexts: list[int] = []
         self.outcomes: list[OutcomeRow] = []
+        self.joined: list[NDArray[np.void]] = []
+        self.request_ids: list[bytes] = []
 
 
 class Gathering:
@@ -60,17 +63,48 @@ class Gathering:
         self._samples: list[tuple[str, Samples]] = []
         self._stood: dict[str, float] = {}
 
-    def predicted(self, context: int, event: Prediction) -> None:
-        version = self._version_of(context)
-        version.events.append(event)
-        version.contexts.append(context)
+    def predicted(self, events: list[Prediction], contexts: list[int]) -> list[tuple[str, float]]:
+        """Queue predictions and the number of each one's context; the largest ``ts`` of each version, with its model."""
+        latest = []
+        for name, members in self._by_version(set(contexts)).items():
+            chosen, numbers = events, contexts
+            if len(members) < len(set(contexts)):
+                chosen = [event for event, context in zip(events, contexts, strict=True) if context in members]
+                numbers = [context for context in contexts if context in members]
+            version = self._version(name)
+            version.events.extend(chosen)
+            version.contexts.extend(numbers)
+            latest.append((name[0], float(max(event.ts for event in chosen))))
+        return latest
+
+    def joined(self, table: NDArray[np.void], request_ids: list[bytes]) -> list[tuple[str, float]]:
+        """Queue outcomes known for the first time, as joined entries; the largest label ``ts`` of each version, with its
+        model."""
+        latest = []
+        contexts = np.unique(table["context"]).tolist()
+        for name, members in self._by_version(contexts).items():
+            chosen, ids = table, request_ids
+            if len(members) < len(contexts):
+                flags = np.isin(table["context"], list(members))
+                chosen, ids = table[flags], [request_ids[place] for place in np.flatnonzero(flags).tolist()]
+            version = self._version(name)
+            version.joined.append(chosen)
+            version.request_ids.extend(ids)
+            latest.append((name[0], float(chosen["label_ts"].max())))
+        return latest
+
+    def _by_version(self, contexts: Iterable[int]) -> dict[tuple[str, str], set[int]]:
+        found: dict[tuple[str, str], set[int]] = {}
+        for context in contexts:
+            of = self._contexts[context]
+            found.setdefault((of.model, of.version), set()).add(context)
+        return found
 
     def outcome(self, row: OutcomeRow) -> None:
-        self._version_of(row.context).outcomes.append(row)
+        of = self._contexts[row.context]
+        self._version((of.model, of.version)).outcomes.append(row)
 
-    def _version_of(self, context: int) -> _Version:
-        found = self._contexts[context]
-        name = (found.model, found.version)
+    def _version(self, name: tuple[str, str]) -> _Version:
         version = self._versions.get(name)
         if version is None:
             version = self._versions[name] = _Version()
@@ -83,7 +117,15 @@ class Gathering:
             if gathered.events:
                 self._flush_data(model, version, spec, gathered)
             if gathered.outcomes:
-                self._flush_outcomes(model, version, spec, gathered.outcomes)
+                rows = gathered.outcomes
+                table = np.array([(row.context, row.ts, row.label_ts, row.arrived, row.first) for row in rows], _TIMES)
+                columns = outcome_columns(rows, spec)
+                self._flush_outcomes(model, version, spec, columns, table, table["arrived"], table["first"])
+            if gathered.joined:
+                table = np.concatenate(gathered.joined)
+                columns = joined_columns(table, gathered.request_ids, spec)
+                arrived = np.maximum(table["label_ts"], table["ts"])
+                self._flush_outcomes(model, version, spec, columns, table, arrived, np.ones(len(table), bool))
         for (model, first, second), where, profile in self.pairs.flush():
             _merge_into(self._paired.setdefault((model, first, (), *where), {}), second, profile)
         self._versions.clear()
@@ -96,7 +138,7 @@ class Gathering:
         baseline = self._registry.baseline(model, version)
         columns = data_columns(gathered.events, spec, baseline.schema if baseline else None)
         ts = np.array([event.ts for event in gathered.events])
-        contexts = np.array(gathered.contexts)
+        contexts = np.array(gathered.contexts, np.int64)
         # What comes out of order arrives when the latest before it did.
         places = Places(spec, ts, np.maximum.accumulate(np.maximum(ts, self._stood.get(model, 0.0))))
         for breakdown in ((), *spec.segments):
@@ -111,17 +153,18 @@ class Gathering:
                     self._latest[place] = max(self._latest.get(place, 0.0), latest)
         wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.PREDICTIONS]
         if wanted:
-            ties = np.fromiter((zlib.crc32(e.request_id.encode()) for e in gathered.events), np.uint32, len(ts))
+            ties = np.array([zlib.crc32(event.request_id.encode()) for event in gathered.events], np.uint32)
             for stream in wanted:
                 row = columns.results.names.index(stream)
                 values = columns.results.x[row]
                 self._sample(model, version, spec, stream, contexts, ts, ties, streams.hour_of_week(ts), values)
 
-    def _flush_outcomes(self, model: str, version: str, spec: ModelSpec, rows: list[OutcomeRow]) -> None:
-        columns = outcome_columns(rows, spec)
-        contexts = np.fromiter((row.context for row in rows), np.int64, len(rows))
-        made, arrived = (np.fromiter(map(attrgetter(of), rows), np.float64, len(rows)) for of in ("ts", "arrived"))
-        places = Places(spec, made, arrived)
+    def _flush_outcomes(
+        self, model: str, version: str, spec: ModelSpec, columns: OutcomeColumns, table: NDArray[np.void],
+        arrived: NDArray[np.float64], first: NDArray[np.bool_],
+    ) -> None:  # fmt: skip
+        contexts = table["context"].astype(np.int64)
+        places = Places(spec, table["ts"], arrived)
         groups = OutcomeGroups(columns)
         for breakdown in ((), *spec.segments):
             order, starts, names = runs(self._contexts, breakdown, contexts, places.codes)
@@ -130,10 +173,8 @@ class Gathering:
                     _merge_into(self._outcomes, (model, version, segment, *places.of(code)), profile)
         wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.OUTCOMES]
         if wanted:
-            first = np.fromiter((row.first for row in rows), bool, len(rows))
-            times = np.fromiter((row.label_ts for row in rows), np.float64, len(rows))[first]
-            ties = np.fromiter((zlib.crc32(row.request_id) for row in rows), np.uint32, len(rows))[first]
-            hours = streams.hour_of_week(made)[first]
+            times, hours = table["label_ts"][first], streams.hour_of_week(table["ts"])[first]
+            ties = np.fromiter(map(zlib.crc32, columns.ids), np.uint32, len(first))[first]
             for stream in wanted:
                 values = streams.outcome_values(columns, stream)[first]
                 self._sample(model, version, spec, stream, contexts[first], times, ties, hours, values)

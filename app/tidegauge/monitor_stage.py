@@ -12,7 +12,7 @@ and parts of deltas that wait for their time (``held.py``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -370,11 +370,9 @@ class MonitorStage:
         self._touched.clear()
         self._standings_changed = False
 
-    def expired(self, key: bytes, value: bytes) -> bool:
-        return False
-
-    def dropped(self, key: bytes, value: bytes) -> None:
-        raise AssertionError("the monitor stage forgets its windows itself")
+    def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
+        """None: the monitor stage forgets its windows itself."""
+        return []
 
 
 def infer_task(data: DataProfile) -> Any:

@@ -8,7 +8,7 @@ committed, so a stage never has to undo.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -66,6 +66,7 @@ class Store(Protocol):
     def get(self, key: bytes) -> bytes | None: ...
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]: ...
     def put(self, key: bytes, value: bytes) -> None: ...
+    def put_many(self, pairs: Mapping[bytes, bytes]) -> None: ...
     def delete(self, key: bytes) -> None: ...
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All live pairs whose key begins with ``prefix``, in key order."""
@@ -86,12 +87,8 @@ class Stage(Protocol):
         together. Returns [] and changes nothing in the store when there is nothing to say."""
         ...
 
-    def expired(self, key: bytes, value: bytes) -> bool:
-        """Whether a stored pair has outlived its use; the rolling snapshot drops it (and calls ``dropped``)."""
-        ...
-
-    def dropped(self, key: bytes, value: bytes) -> None:
-        """Told of each pair the rolling snapshot dropped, to count it."""
+    def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
+        """The keys of those stored pairs that have outlived their use. The rolling snapshot drops them; count them."""
         ...
 
 
@@ -112,6 +109,9 @@ class MemoryStore:
 
     def put(self, key: bytes, value: bytes) -> None:
         self._data[key] = value
+
+    def put_many(self, pairs: Mapping[bytes, bytes]) -> None:
+        self._data.update(pairs)
 
     def delete(self, key: bytes) -> None:
         self._data.pop(key, None)

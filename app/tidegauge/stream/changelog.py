@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from tidegauge.stage import Stage
-from tidegauge.stream.store import OVERHEAD, Changes, RocksStore, weight
+from tidegauge.stream.store import OVERHEAD, Changes, RocksStore
 
 MAX_RECORD_BYTES = 4 << 20
 MIN_SLICE_BYTES = 32 << 10
@@ -27,8 +27,9 @@ _decode = msgspec.msgpack.Decoder(dict[bytes, bytes | None]).decode
 
 def encode(changes: Changes) -> list[bytes]:
     """Changelog records, each around 4 MiB at most unless one value is larger."""
-    if weight(changes) <= MAX_RECORD_BYTES:
-        return [_encode(changes)] if changes else []
+    whole = _encode(changes)
+    if len(whole) <= MAX_RECORD_BYTES:
+        return [whole] if changes else []
     parts: list[Changes] = [{}]
     size = 0
     for key, value in changes.items():
@@ -60,17 +61,12 @@ class Sweep:
             # What is committed but not on the disk would stand in the log's old part only.
             self._store.flush()
         budget = max(MIN_SLICE_BYTES, dirty_bytes // 2)
-        expired = self._stage.expired
         out: Changes = {}
         while budget > 0:
             pairs, self._cursor = self._store.slice(self._cursor, SLICE_PAIRS)
-            for key, value in pairs:
-                if expired(key, value):
-                    self._stage.dropped(key, value)
-                    out[key] = None
-                else:
-                    out[key] = value
-            budget -= sum(len(key) + len(value) for key, value in pairs) + SLICE_PAIRS
+            out.update(pairs)
+            out.update(dict.fromkeys(self._stage.expired(pairs)))
+            budget -= sum(map(len, pairs)) + sum(map(len, pairs.values())) + SLICE_PAIRS
             if not self._cursor:
                 return out, True
         return out, False

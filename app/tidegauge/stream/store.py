@@ -2,26 +2,29 @@
 
 Reads look through the layers. Nothing reaches the disk before Kafka has it: ``freeze`` hands out the changes for a
 transaction, ``commit`` takes them for committed. They are written behind, some commits in one batch together with the
-changelog position they stand for, so that a label soon after its prediction costs one write and no read.
+changelog position they stand for, so that a label soon after its prediction costs one write and no read. There is no
+write-ahead log: the changelog is one, and what a crash takes from the memtable is read from there again.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import islice
 from pathlib import Path
 
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
 
 POSITION = b"\0position"
 FIRST_KEY = b"\1"
 BEHIND_BYTES = 4 << 20
 """Committed bytes a store keeps in memory before it writes them."""
 OVERHEAD = 10
+Pairs = dict[bytes, bytes]
 Changes = dict[bytes, bytes | None]
 """Key → new value, None for a delete."""
+DELETED = b""
 
 
 def weight(changes: Changes) -> int:
@@ -43,6 +46,10 @@ class RocksStore:
         self._frozen: Changes = {}
         self._behind: Changes = {}
         self._behind_bytes = 0
+        # All three layers in one, for reading; a delete is DELETED there, so that it is told from a key without changes.
+        self._recent: dict[bytes, bytes] = {}
+        self._unlogged = WriteOptions()
+        self._unlogged.disable_wal = True
         self._position = self._on_disk()
 
     def _open(self) -> None:
@@ -66,42 +73,39 @@ class RocksStore:
     # -- what a stage sees ---------------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
-        for layer in (self._active, self._frozen, self._behind):
-            if key in layer:
-                return layer[key]
-        return self._db.get(key)  # type: ignore[no-any-return]
+        found = self._recent.get(key)
+        return (self._db.get(key) if found is None else found) or None
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        active, frozen, behind = self._active, self._frozen, self._behind
-        out: list[bytes | None] = [None] * len(keys)
-        misses, places = [], []
-        for place, key in enumerate(keys):
-            if key in active:
-                out[place] = active[key]
-            elif key in frozen:
-                out[place] = frozen[key]
-            elif key in behind:
-                out[place] = behind[key]
-            else:
-                misses.append(key)
-                places.append(place)
-        if misses:
-            for place, value in zip(places, self._db[misses], strict=True):
-                out[place] = value
-        return out
+        found: list[bytes | None] = list(map(self._recent.get, keys))
+        places = [place for place, value in enumerate(found) if not value]
+        misses = [keys[place] for place in places if found[place] is None]
+        if len(misses) == len(keys):
+            return self._db[misses]  # type: ignore[no-any-return]
+        stored = iter(self._db[misses] if misses else ())
+        for place in places:
+            found[place] = next(stored) if found[place] is None else None
+        return found
 
     def put(self, key: bytes, value: bytes) -> None:
-        self._active[key] = value
+        """Raises ValueError for an empty value, which would be taken for a delete."""
+        if not value:
+            raise ValueError("a store holds no empty values")
+        self._active[key] = self._recent[key] = value
+
+    def put_many(self, pairs: Mapping[bytes, bytes]) -> None:
+        self._active.update(pairs)
+        self._recent.update(pairs)
 
     def delete(self, key: bytes) -> None:
-        self._active[key] = None
+        self._active[key], self._recent[key] = None, DELETED
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        changed = {**self._behind, **self._frozen, **self._active}
-        fresh = sorted((k, v) for k, v in changed.items() if k.startswith(prefix))
-        stored = ((k, v) for k, v in self._stored(prefix) if k not in changed)
+        fresh = sorted((k, v) for k, v in self._recent.items() if k.startswith(prefix))
+        known = dict(fresh)
+        stored = ((k, v) for k, v in self._stored(prefix) if k not in known)
         for key, value in merge(stored, fresh, key=lambda pair: pair[0]):
-            if value is not None:
+            if value:
                 yield key, value
 
     def _stored(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -125,11 +129,15 @@ class RocksStore:
 
     def commit(self, position: int) -> None:
         """The frozen changes are in the changelog, which the next reader continues at ``position``."""
-        self.write(self._frozen, position)
-        self._frozen = {}
+        frozen, self._frozen = self._frozen, {}
+        self._commit(frozen, position)
 
-    def write(self, changes: Changes, position: int) -> None:
-        """Take in changes that stand in the changelog, up to ``position``."""
+    def restore(self, changes: Changes, position: int) -> None:
+        """Take in changes read from the changelog, up to ``position``."""
+        self._recent.update({key: value or DELETED for key, value in changes.items()})
+        self._commit(changes, position)
+
+    def _commit(self, changes: Changes, position: int) -> None:
         self._behind.update(changes)
         self._behind_bytes += weight(changes)
         self._position = position
@@ -141,15 +149,18 @@ class RocksStore:
         if self._position is None:
             return
         batch = WriteBatch(raw_mode=True)
-        put = batch.put
-        for key, value in self._behind.items():
+        put, behind = batch.put, self._behind
+        # In order, since that halves the memtable's work.
+        for key in sorted(behind):
+            value = behind[key]
             if value is None:
                 batch.delete(key)
             else:
                 put(key, value)
         put(POSITION, b"%d" % self._position)
-        self._db.write(batch)
+        self._db.write(batch, self._unlogged)
         self._behind, self._behind_bytes = {}, 0
+        self._recent = {key: value or DELETED for key, value in {**self._frozen, **self._active}.items()}
 
     @property
     def position(self) -> int | None:
@@ -160,20 +171,21 @@ class RocksStore:
         raw = self._db.get(POSITION)
         return None if raw is None else int(raw)
 
-    def slice(self, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    def slice(self, after: bytes, count: int) -> tuple[Pairs, bytes]:
         """Pairs on the disk that nothing has changed since, among the next ``count`` from key ``after`` on; and the key
         to go on after, empty at the end."""
-        pairs = list(islice(self._db.items(from_key=after or FIRST_KEY), count))
-        following = pairs[-1][0] + b"\0" if len(pairs) == count else b""
-        layers = (self._active, self._frozen, self._behind)
-        return [pair for pair in pairs if not any(pair[0] in layer for layer in layers)], following
+        pairs = dict(islice(self._db.items(from_key=after or FIRST_KEY), count))
+        following = next(reversed(pairs)) + b"\0" if len(pairs) == count else b""
+        for key in self._recent.keys() & pairs.keys():
+            del pairs[key]
+        return pairs, following
 
     def wipe(self) -> None:
         """Begin again from nothing."""
         self._db.close()
         shutil.rmtree(self._path)
         self._open()
-        self._behind, self._behind_bytes, self._position = {}, 0, None
+        self._behind, self._behind_bytes, self._recent, self._position = {}, 0, {}, None
 
     def bytes_on_disk(self) -> int:
         return sum(entry.stat().st_size for entry in self._path.iterdir() if entry.is_file())

@@ -111,7 +111,7 @@ class Task:
             for records in (await consumer.getmany(place, timeout_ms=500)).values():
                 for record in records:
                     _crash_at("mid-restore")
-                    store.write(changelog.decode(record.value), record.offset + 1)
+                    store.restore(changelog.decode(record.value), record.offset + 1)
                     self.restored_records += 1
             start = await consumer.position(place)
 

@@ -1,0 +1,73 @@
+"""How far event time has come in one join task, model by model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container
+
+import msgspec
+
+from tidegauge.stage import LABELS, PREDICTIONS, Store
+
+PREFIX = b"w"
+
+
+class Progress(msgspec.Struct, array_like=True, gc=False):
+    """How far one model has come: the largest prediction and (joined) label ``ts``; by how much the labels' time is behind
+    the predictions' when all are read; and the largest label ``ts`` of the partition, whosever it is."""
+
+    predictions: float = 0.0
+    labels: float = 0.0
+    label_lag: float = 0.0
+    labels_read: float = 0.0
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Progress).decode
+
+
+class TaskProgress:
+    """Kept in the store under ``w<model>``. ``touched``: the models something was said of since the last checkpoint;
+    ``labels_read``: the largest label ``ts`` of the partition."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.by_model: dict[str, Progress] = {key[1:].decode(): _decode(raw) for key, raw in store.scan(PREFIX)}
+        self.labels_read = max((of.labels_read for of in self.by_model.values()), default=0.0)
+        self.touched: set[str] = set()
+        # Models of which the monitor stage was told that we lag behind.
+        self._told_behind: set[str] = set()
+
+    def predicted(self, model: str, ts: float) -> None:
+        progress = self._touch(model)
+        progress.predictions = max(progress.predictions, ts)
+
+    def labelled(self, model: str, ts: float) -> None:
+        progress = self._touch(model)
+        progress.labels = max(progress.labels, ts)
+
+    def _touch(self, model: str) -> Progress:
+        self.touched.add(model)
+        return self.by_model.setdefault(model, Progress())
+
+    def to_tell(self, behind: Container[str]) -> list[tuple[str, tuple[float, float, float]]]:
+        """The models of which the monitor stage must hear, each with its watermarks and the event time up to which both
+        inputs have been read; ``behind`` as in ``Stage.checkpoint``. Their progress is put into the store."""
+        told = []
+        for model in sorted(self.touched | self._told_behind):
+            progress, read = self.by_model[model], self._read(model, behind)
+            told.append((model, (progress.predictions, progress.labels, read)))
+            self._store.put(PREFIX + model.encode(), _encode(progress))
+        self.touched.clear()
+        return told
+
+    def _read(self, model: str, behind: Container[str]) -> float:
+        progress = self.by_model[model]
+        read = progress.predictions if PREDICTIONS in behind else math.inf
+        if LABELS in behind:
+            read = min(read, self.labels_read + progress.label_lag)
+        elif self.labels_read:
+            progress.label_lag = max(progress.predictions - self.labels_read, 0.0)
+        progress.labels_read = self.labels_read
+        (self._told_behind.add if read < math.inf else self._told_behind.discard)(model)
+        return read
