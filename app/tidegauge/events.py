@@ -36,6 +36,7 @@ MAX_TS = 253402300799.0
 MAX_INTEGER = 2**63 - 1
 """Larger whole numbers are taken as floats, and missing where no float holds them."""
 MAX_AHEAD_SECONDS = 86400.0
+MAX_KNOWN_SEGMENTS = 10_000
 
 Scalar = float | str | bool | None
 ABSENT = msgspec.Raw()
@@ -100,6 +101,7 @@ class Decoder(Generic[Event]):
         self._predicts = issubclass(kind, Prediction)
         self._strict: Callable[[bytes], Event] = msgspec.json.Decoder(kind).decode
         self._members = frozenset(kind.__struct_fields__)
+        self._sound_segments: set[bytes] = set()
         self.unknown = 0
 
     def chunk(self, records: Sequence[InputRecord]) -> tuple[list[Event], list[InputRecord], list[DeadLetter]]:
@@ -172,7 +174,16 @@ class Decoder(Generic[Event]):
             return False
         if "" in {event.model_version for event in events} or any([len(event.segment) for event in events]):
             return False
-        return _small([event.prediction for event in events])
+        return _small([event.prediction for event in events]) and self._known_segments(events)
+
+    def _known_segments(self, events: Sequence[Any]) -> bool:
+        """Whether all segments are sound. Few are different, so they are remembered."""
+        new = {bytes(event.segments) for event in events} - self._sound_segments
+        for raw in new:
+            segments_of(msgspec.Raw(raw))
+        if len(self._sound_segments) < MAX_KNOWN_SEGMENTS:
+            self._sound_segments |= new
+        return True
 
     def _check(self, event: Any) -> None:
         if self._predicts:

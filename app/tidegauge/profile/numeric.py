@@ -91,7 +91,8 @@ class NumericColumns:
                 sketch = None
                 if filled[f]:
                     sketch = kll_doubles_sketch(k)
-                    sketch.update(x[f, a:b])
+                    # Sorted values cost a sketch less than half, sorting included; its error does not depend on their order.
+                    sketch.update(np.sort(x[f, a:b]))
                 block.kll.append(sketch)
                 if hashes is not None and filled[f]:
                     block.distinct.append(distinct.smallest(hashes[f, a:b][valid[f, a:b]]))
