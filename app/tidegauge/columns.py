@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -62,6 +63,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
     features = [event.features for event in events]
     numbers: list[tuple[str, list[Scalar]]] = []
     texts: list[tuple[str, list[Scalar]]] = []
+    x: NDArray[np.float64] | None = None
     unexpected: list[tuple[int, str]] = []
     dropped = {name for name, f in spec.features.items() if f.pii == "drop"}
     if schema is None:
@@ -75,8 +77,12 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
                 texts.append((name, column))
     else:
         present = 0
-        for name in schema.edges:
-            if name[0] != "\x00":
+        wanted = tuple(name for name in schema.edges if name[0] != "\x00")
+        x = _all_floats(wanted, features)
+        if x is not None:
+            present += x.size
+        else:
+            for name in wanted:
                 column, held = _column(name, features)
                 present += held
                 numbers.append((name, column))
@@ -100,7 +106,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
         abstained = np.array([value is None for value in given]) & ~scored & ~error
     results, classes = _results(events, given, spec, schema), _classes(given, spec, schema)
     return DataColumns(
-        _numbers(numbers, spec, schema),
+        _numbers(numbers, spec, schema) if x is None else _judged(wanted, x, None, spec, schema),
         [_category(name, column, spec, schema) for name, column in texts],
         results,
         classes,
@@ -111,6 +117,19 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
         _scores(results.x[0], classes, spec),
         _attributions(events, schema),
     )
+
+
+def _all_floats(names: tuple[str, ...], features: Sequence[Any]) -> NDArray[np.float64] | None:
+    """The values (F, n) of features that every row has as a number; None unless all are."""
+    if len(names) < 2:
+        return None
+    try:
+        flat = list(chain.from_iterable(map(itemgetter(*names), features)))
+    except KeyError:
+        return None
+    if set(map(type, flat)) != {float}:
+        return None
+    return np.ascontiguousarray(np.array(flat).reshape(len(features), len(names)).T)
 
 
 def _column(name: str, features: Sequence[Any]) -> tuple[list[Scalar], int]:
@@ -126,7 +145,6 @@ def _numbers(columns: list[tuple[str, list[Scalar]]], spec: ModelSpec, schema: S
     rows = len(columns[0][1]) if columns else 0
     x = np.empty((len(columns), rows))
     mismatch: NDArray[np.bool_] | None = None
-    outside: NDArray[np.bool_] | None = None
     for f, (name, column) in enumerate(columns):
         kinds = set(map(type, column))
         if kinds <= _NUMBER_TYPES:
@@ -141,6 +159,15 @@ def _numbers(columns: list[tuple[str, list[Scalar]]], spec: ModelSpec, schema: S
             if mismatch is None:
                 mismatch = np.zeros(x.shape, bool)
             mismatch[f] = flags
+    return _judged(names, x, mismatch, spec, schema)
+
+
+def _judged(
+    names: tuple[str, ...], x: NDArray[np.float64], mismatch: NDArray[np.bool_] | None, spec: ModelSpec, schema: Schema | None
+) -> NumericColumns:
+    """Values (F, n) with what their bounds and bins say of them."""
+    outside: NDArray[np.bool_] | None = None
+    rows = x.shape[1]
     for f, name in enumerate(names):
         low, high = _bounds(name, spec)
         if low is not None or high is not None:

@@ -19,11 +19,9 @@ def outcome_values(columns: OutcomeColumns, stream: str) -> NDArray[np.float64]:
     """Values (n) of ``error`` (0 or 1: the class is wrong) or ``abs_error`` (of the number, or of the score as an estimate
     of a binary outcome); NaN where there is none."""
     if stream == "error":
-        wrong = [
-            np.nan if p is None or a is None else float(p != a)
-            for p, a in zip(columns.predicted, columns.actual, strict=True)
-        ]  # fmt: skip
-        return np.array(wrong)
+        pairs = list(zip(columns.predicted, columns.actual, strict=True))
+        wrong = {pair: np.nan if None in pair else float(pair[0] != pair[1]) for pair in set(pairs)}
+        return np.fromiter(map(wrong.__getitem__, pairs), np.float64, len(pairs))
     numbers = columns.numbers
     if numbers is not None and not np.isnan(numbers).all():
         return np.asarray(np.abs(numbers[0] - numbers[1]))

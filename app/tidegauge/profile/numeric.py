@@ -53,12 +53,15 @@ class NumericColumns:
         ends = np.append(starts[1:], len(order))
         sizes = ends - starts
         valid = ~np.isnan(x)
-        count = np.add.reduceat(valid, starts, axis=1, dtype=np.int64)
+        full = bool(valid.all())
+        count = np.tile(sizes, (features, 1)) if full else np.add.reduceat(valid, starts, axis=1, dtype=np.int64)
         row_group = np.repeat(np.arange(groups), sizes)
-        zeroed = np.where(valid, x, 0.0)
+        zeroed = x if full else np.where(valid, x, 0.0)
         with np.errstate(over="ignore", invalid="ignore"):
             mean = np.add.reduceat(zeroed, starts, axis=1) / np.maximum(count, 1)
-            off = np.where(valid, x - mean[:, row_group], 0.0)
+            off = x - mean[:, row_group]
+            if not full:
+                off[~valid] = 0.0
             m2 = np.add.reduceat(off * off, starts, axis=1)
         low = np.fmin.reduceat(x, starts, axis=1)
         high = np.fmax.reduceat(x, starts, axis=1)

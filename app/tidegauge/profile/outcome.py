@@ -147,7 +147,6 @@ class OutcomeColumns:
                 ("log_loss", loss),
                 ("log_loss_squares", loss * loss),
                 ("score_squares", p * p),
-                *((f"score_{b}", np.where(tenth == b, p, 0.0)) for b in np.unique(tenth).tolist()),
             ):
                 terms[name] = np.zeros(n)
                 terms[name][scored] = s * values
@@ -165,16 +164,23 @@ class OutcomeColumns:
         row = np.concatenate(entry_rows)
         return terms, row, np.concatenate(entry_keys), self.sign[row]
 
+    def tenths(self) -> NDArray[np.int64]:
+        """The calibration bin (n) of each score whose outcome is known, else -1."""
+        known = (self.positive >= 0) & (self.score >= 0.0) & (self.score <= 1.0)
+        tenth = (np.where(known, self.score, 0.0) * CALIBRATION_BINS).astype(np.int64)
+        return np.where(known, np.minimum(tenth, CALIBRATION_BINS - 1), -1)
+
     def wrongness(self) -> NDArray[np.float64]:
         """How wrong each prediction (n) was: the distance of score and outcome, else 1 for a wrong class, else the absolute
         error; 0 where that is unknown or small."""
         if self.numbers is not None and not np.isnan(self.numbers).all():
             return np.asarray(np.nan_to_num(np.abs(self.numbers[0] - self.numbers[1])))
         known = (self.positive >= 0) & ~np.isnan(self.score)
-        classes = np.fromiter(
-            (p is not None and a is not None and p != a for p, a in zip(self.predicted, self.actual, strict=True)), float
-        )
-        wrong = np.where(known, np.abs(self.score - self.positive), classes)
+        wrong = np.abs(self.score - self.positive)
+        if not known.all():
+            pairs = zip(self.predicted, self.actual, strict=True)
+            classes = np.fromiter((p is not None and a is not None and p != a for p, a in pairs), float)
+            wrong = np.where(known, wrong, classes)
         return np.asarray(np.where(wrong > EXAMPLE_FROM, wrong, 0.0))
 
     def _regression(self, terms: dict[str, NDArray[np.float64]], sign: NDArray[np.float64]) -> None:
@@ -274,17 +280,13 @@ class OutcomeGroups:
     """Groups the rows of OutcomeColumns into profiles, once for each breakdown, sharing the per-row work."""
 
     def __init__(self, columns: OutcomeColumns) -> None:
-        self._terms, self._row, self._key, self._weight = columns.terms()
-        pairs = _Codes()
-        self._pair = np.fromiter(
-            (
-                -1 if p is None or a is None else pairs[f"{p}\x1f{a}"]
-                for p, a in zip(columns.predicted, columns.actual, strict=True)
-            ),
-            np.int64,
-            len(columns.sign),
-        )
-        self._pairs, self._sign = list(pairs), columns.sign
+        terms, self._row, self._key, self._weight = columns.terms()
+        self._names, self._limbs = list(terms), sums.limbs(np.stack(list(terms.values())))
+        self._tenth = columns.tenths()
+        self._scores = sums.limbs(columns.sign * columns.score) if (self._tenth >= 0).any() else None
+        pairs = _Pairs()
+        self._pair = np.fromiter(map(pairs.__getitem__, zip(columns.predicted, columns.actual, strict=True)), np.int64)
+        self._pairs, self._sign = pairs.names, columns.sign
         self._ids, self._wrong = columns.ids, columns.wrongness() if columns.ids else None
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp]) -> list[OutcomeProfile]:
@@ -293,10 +295,14 @@ class OutcomeGroups:
         group_of_row = np.full(len(self._sign), -1)
         group_of_row[order] = np.repeat(np.arange(groups), np.diff(np.append(starts, len(order))))
         profiles = [OutcomeProfile() for _ in range(groups)]
-        for name, values in self._terms.items():
-            for profile, units in zip(profiles, sums.grouped(values[order], starts), strict=True):
+        parts = np.add.reduceat(self._limbs[:, :, order], starts, axis=2).transpose(1, 2, 0).tolist()
+        for name, by_profile in zip(self._names, parts, strict=True):
+            for profile, limbs in zip(profiles, by_profile, strict=True):
+                units = sums.of_limbs(*limbs)
                 if units:
                     profile.sums[name] = units
+        if self._scores is not None:
+            self._sum_scores(self._scores, profiles, order, group_of_row[order])
         place = group_of_row[self._row]
         taken = place >= 0
         histograms = counts.grouped(place[taken], self._key[taken], self._weight[taken], groups, SPACE)
@@ -314,6 +320,21 @@ class OutcomeGroups:
             for cell, count in zip(where.tolist(), cells[where].tolist(), strict=True):
                 profiles[cell // width].confusion[self._pairs[cell % width]] = count
         return profiles
+
+    def _sum_scores(
+        self, scores: NDArray[np.int64], profiles: list[OutcomeProfile], order: NDArray[np.intp], group: NDArray[np.int64]
+    ) -> None:
+        """The sum of the scores in each calibration bin, as ``score_<bin>``."""
+        width = CALIBRATION_BINS + 1
+        joint = group * width + self._tenth[order] + 1
+        sort = np.argsort(joint.astype(np.int16) if len(profiles) * width < 2**15 else joint, kind="stable")
+        joint = joint[sort]
+        starts = np.flatnonzero(np.append(True, np.diff(joint) != 0))
+        parts = np.add.reduceat(scores[:, order[sort]], starts, axis=1).T.tolist()
+        for cell, limbs in zip(joint[starts].tolist(), parts, strict=True):
+            units = sums.of_limbs(*limbs)
+            if cell % width and units:
+                profiles[cell // width].sums[f"score_{cell % width - 1}"] = units
 
     def _note_examples(self, profiles: list[OutcomeProfile], order: NDArray[np.intp], starts: NDArray[np.intp]) -> None:
         assert self._wrong is not None
@@ -333,11 +354,20 @@ def most_wrong(examples: Iterable[tuple[str, float]]) -> dict[str, float]:
     return dict(sorted((e for e in examples if e[1]), key=lambda e: (-e[1], e[0]))[:MAX_EXAMPLES])
 
 
-class _Codes(dict[str, int]):
-    """Numbers texts in the order they are first asked for."""
+class _Pairs(dict[tuple[str | None, str | None], int]):
+    """Numbers pairs of classes in the order they are first asked for, -1 where one is None; ``names`` are the cells of
+    ``OutcomeProfile.confusion``."""
 
-    def __missing__(self, text: str) -> int:
-        self[text] = code = len(self)
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __missing__(self, pair: tuple[str | None, str | None]) -> int:
+        code = -1
+        if None not in pair:
+            code = len(self.names)
+            self.names.append(f"{pair[0]}\x1f{pair[1]}")
+        self[pair] = code
         return code
 
 

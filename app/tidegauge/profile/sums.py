@@ -23,6 +23,12 @@ def grouped(values: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
     >>> [total(s) for s in grouped(np.array([0.1, 0.2, -0.1, -0.2]), np.array([0, 2]))]
     [0.30000000000000004, -0.30000000000000004]
     """
+    a, b, c, d = np.add.reduceat(limbs(values), starts, axis=1).tolist()
+    return [of_limbs(*sums) for sums in zip(a, b, c, d, strict=True)]
+
+
+def limbs(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Values (any shape) as whole numbers in four parts (4, that shape), which may be added up; NaN counts as 0."""
     signed = np.nan_to_num(values, nan=0.0)
     x = np.minimum(np.abs(signed), MAX_TERM)
     top = np.floor(x * 2.0**-40)
@@ -31,9 +37,12 @@ def grouped(values: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
     fraction = (rest - middle) * 2.0**30
     upper = np.floor(fraction)
     lower = np.rint((fraction - upper) * 2.0**30)
-    limbs = (np.stack((top, middle, upper, lower)) * np.sign(signed)).astype(np.int64)
-    a, b, c, d = np.add.reduceat(limbs, starts, axis=1).tolist()
-    return [(((p << 40) + q) << UNIT_BITS) + (r << 30) + s for p, q, r, s in zip(a, b, c, d, strict=True)]
+    return np.asarray((np.stack((top, middle, upper, lower)) * np.sign(signed)).astype(np.int64))
+
+
+def of_limbs(top: int, middle: int, upper: int, lower: int) -> int:
+    """A sum in units of 2**-60 from the sums of its four parts."""
+    return (((top << 40) + middle) << UNIT_BITS) + (upper << 30) + lower
 
 
 SCALE_BITS = 64
