@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from driver import Pipeline, flatten, numbers
+from test_schemas import mistakes
 from tidegauge.baseline import Baseline
 from tidegauge.metrics.attributions import ranking
 from tidegauge.metrics.distance import psi
@@ -79,6 +80,7 @@ def test_mean_and_psi_are_those_of_numpy(tmp_path: Path) -> None:
         pipeline.checkpoint()
     pipeline.finish()
     (record,) = whole(pipeline)
+    assert mistakes("metrics-record", record) == []
     for f, name in enumerate(FEATURES):
         of = record["attributions"][name]
         assert of["count"] == 3000
@@ -174,6 +176,7 @@ def test_attributions_the_baseline_does_not_know_are_averaged_only(tmp_path: Pat
 
 def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
     baseline = reference(tmp_path, drawn(np.random.default_rng(5), 300))
+    assert mistakes("baseline", json.loads(baseline.to_json())) == []
     again = Baseline.from_json(baseline.to_json())
     assert again.to_json() == baseline.to_json()
     assert again.schema.attributions == FEATURES

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 
 from driver import Pipeline
 from test_estimated import METRICS, NANNYML, SPEC, baseline_of, event, pipeline_with, rows
+from test_schemas import mistakes
 from tidegauge.metrics.grading import UNITS, Grades
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.spec import Condition, MonitorSpec
 from tidegauge.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.stage import METRICS as METRICS_TOPIC
+from tidegauge.stream.telemetry import estimate_errors
+from tidegauge.window_samples import window_samples
 
 TOLD = NANNYML["data_sets"]["synthetic_sample"]
 
@@ -83,6 +86,21 @@ def test_wrong_labels_leave_no_trace_in_the_grades(graded: Pipeline) -> None:
     (version,) = graded.monitor.versions.values()
     units = {m: sum(round(abs(r["estimate_error"][m]) * UNITS) for r in newest(graded)[:5]) for m in METRICS}
     assert version.grades.totals == {"1m": {m: (5, units[m]) for m in METRICS}}
+
+
+def test_prometheus_shows_estimates_and_how_far_they_were_off(graded: Pipeline) -> None:
+    families = {family.name: family.samples for family in estimate_errors(graded.monitor.versions.values())}
+    assert families.keys() == {f"tidegauge_estimate_error_{m}" for m in METRICS} | {"tidegauge_estimate_graded_windows"}
+    ((sample,), record) = families["tidegauge_estimate_error_roc_auc"], newest(graded)[5]
+    assert sample.labels == {"model": "wfh", "model_version": "wfh:1", "window": "1m"}
+    assert sample.value == record["estimate_mean_absolute_error"]["roc_auc"]
+    shown = {of.name: of.value for of in window_samples(record)}
+    assert {m: shown[f"tidegauge_estimated_{m}"] for m in METRICS} == {m: record["estimated"][m] for m in METRICS}
+
+
+def test_the_schema_knows_what_is_written(graded: Pipeline) -> None:
+    for record in graded.of(METRICS_TOPIC):
+        assert mistakes("metrics-record", record) == []
 
 
 def test_a_restart_keeps_the_grades(graded: Pipeline) -> None:

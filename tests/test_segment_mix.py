@@ -12,6 +12,7 @@ import pytest
 from scipy.stats import chi2_contingency, kstest
 
 from driver import Pipeline
+from test_schemas import mistakes
 from tidegauge.metrics.distance import psi
 from tidegauge.reference import build
 from tidegauge.registry import ModelRecord, encode
@@ -63,6 +64,8 @@ def test_the_mix_is_that_of_numpy_and_scipy_and_alerts_with_evidence(tmp_path: P
     pipeline.finish()
     whole = sorted((r for r in pipeline.records().values() if not r["segment"]), key=lambda r: str(r["window_start"]))
     assert all("segments" not in r["data"] for r in pipeline.records().values() if r["segment"])
+    assert [m for r in whole for m in mistakes("metrics-record", r)] == []
+    assert [m for a in pipeline.of(ALERTS) for m in mistakes("alert", a)] == []
     for record, made in zip(whole, (same, moved), strict=True):
         of = record["data"]["segments"]["region"]
         now, then = np.array(counted(made)), np.array(counted(before))

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 import tidegauge
 from tidegauge.join import JoinStage
-from tidegauge.monitor_stage import MonitorStage
+from tidegauge.monitor_stage import MonitorStage, Version
 from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
 from tidegauge.registry import Registry
 from tidegauge.rollout_samples import rollout_samples
@@ -67,7 +67,7 @@ class Telemetry:
         yield from self._stream()
         stages = [t.stage for t in self._app.tasks.values() if isinstance(t.stage, MonitorStage)]
         yield from self._labels(stages)
-        yield from self._grades(stages)
+        yield from estimate_errors(version for stage in stages for version in stage.versions.values())
         yield from self._windows(stages)
         yield from self._alerts(stages)
         yield from self._model_info(stages)
@@ -138,23 +138,6 @@ class Telemetry:
         yield delay
         yield coverage
 
-    def _grades(self, stages: list[MonitorStage]) -> Iterable[Metric]:
-        families: dict[str, GaugeMetricFamily] = {}
-        for stage in stages:
-            for version in stage.versions.values():
-                for window in version.grades.totals:
-                    for metric, error in version.grades.mean_absolute_error(window).items():
-                        name = (
-                            "tidegauge_estimate_graded_windows" if metric == "windows" else f"tidegauge_estimate_error_{metric}"
-                        )
-                        if name not in families:
-                            families[name] = GaugeMetricFamily(
-                                name, "Mean absolute error of estimated performance over the windows whose labels are in",
-                                labels=["model", "model_version", "window"],
-                            )  # fmt: skip
-                        families[name].add_metric([version.model, version.version, window], error)
-        return families.values()
-
     def _windows(self, stages: list[MonitorStage]) -> Iterable[Metric]:
         families: dict[str, GaugeMetricFamily] = {}
         windows = (window_samples(record) for stage in stages for record in stage.newest.values())
@@ -183,3 +166,19 @@ class Telemetry:
                 lineage = self._models.spec(version.model).lineage
                 family.add_metric([version.model, version.version, version.role, lineage.run_id or "", lineage.commit or ""], 1)
         yield family
+
+
+def estimate_errors(versions: Iterable[Version]) -> Iterable[Metric]:
+    """How far the estimated performance of each version has been off, and over how many windows."""
+    families: dict[str, GaugeMetricFamily] = {}
+    for version in versions:
+        for window in version.grades.totals:
+            for metric, error in version.grades.mean_absolute_error(window).items():
+                name = "tidegauge_estimate_graded_windows" if metric == "windows" else f"tidegauge_estimate_error_{metric}"
+                if name not in families:
+                    families[name] = GaugeMetricFamily(
+                        name, "Mean absolute error of estimated performance over the windows whose labels are in",
+                        labels=["model", "model_version", "window"],
+                    )  # fmt: skip
+                families[name].add_metric([version.model, version.version, window], error)
+    return families.values()
