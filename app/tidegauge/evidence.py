@@ -63,6 +63,27 @@ def sentence(metric: str, beside: Beside, *, ended: bool) -> str:
     return f"; performance {word} ({values} in the window from {beside.performance.window_start})"
 
 
+def estimate(metric: str, record: Mapping[str, Any]) -> str:
+    """What performance is estimated to be where something has drifted, and how far such estimates have been off; for an
+    alert's summary.
+
+    >>> estimate("estimated.f1", {"estimated": {"f1": 0.5}, "estimate_mean_absolute_error": {"windows": 7, "f1": 0.02}})
+    '; such estimates were off by 0.02 on average over 7 windows'
+    """
+    estimated = record.get("estimated", {})
+    group, _, name = metric.rpartition(".")
+    if is_drift(metric):
+        name = next((of for of in ("roc_auc", "accuracy") if of in estimated), "")
+    if name not in estimated or not (is_drift(metric) or group == "estimated"):
+        return ""
+    so_far = record.get("estimate_mean_absolute_error", {})
+    windows = so_far.get("windows", 0)
+    off = f"off by {so_far[name]:.2g} on average over {windows} window{'s' * (windows > 1)}" if name in so_far else ""
+    if group == "estimated":
+        return f"; such estimates were {off}" if off else "; no estimate for it has been compared with labels yet"
+    return f"; {name} is estimated at {estimated[name]:.3g}" + (f" (so far {off})" if off else "")
+
+
 def gather(
     verdict: Verdict, segment: Segment, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None, window: str,
     examples: Mapping[Segment, Mapping[str, Sequence[str]]], beside: Beside,

@@ -56,6 +56,9 @@ class Judge:
             gaps = self._fairness(header, spec, FAIRNESS_MIN_COUNT)
             if gaps:
                 built[()]["fairness"] = gaps
+        whole = estimate_error(built[()]) if () in built else {}
+        grades.replace(header.window, header.graded, whole)
+        header.graded = whole
         self._grade(header, built, grades)
         outputs = [
             Output(METRICS, record_key(header, segment), msgspec.json.encode(record)) for segment, record in built.items()
@@ -127,14 +130,11 @@ class Judge:
 
     def _grade(self, header: Header, built: dict[Segment, dict[str, Any]], grades: Grades) -> None:
         """Say of each record how far its estimate was off, or while that is not known how far such estimates were."""
-        errors = {segment: estimate_error(record) for segment, record in built.items()}
-        whole = errors.get((), {})
-        grades.replace(header.window, header.graded, whole)
-        header.graded = whole
         so_far = grades.mean_absolute_error(header.window)
-        for segment, record in built.items():
-            if errors[segment]:
-                record["estimate_error"] = errors[segment]
+        for record in built.values():
+            errors = estimate_error(record)
+            if errors:
+                record["estimate_error"] = errors
             elif so_far and "estimated" in record:
                 record["estimate_mean_absolute_error"] = so_far
 
@@ -278,6 +278,7 @@ class Judge:
             clause = evidence.sentence(verdict.path, beside, ended=status == "resolved")
             if status == "resolved":
                 return evidence.NO_EVIDENCE, clause
+            clause += evidence.estimate(verdict.path, built[subject.segment])
             examples = {segment: self._examples(header, segment) for segment in built}
             return evidence.gather(verdict, subject.segment, built, baseline, header.window, examples, beside), clause
 
