@@ -35,6 +35,7 @@ from tidegauge.registry import Registry
 from tidegauge.rollout import Seen
 from tidegauge.rollouts import Rollouts
 from tidegauge.samples import Waiting
+from tidegauge.served import Served
 from tidegauge.settle import LabelDelays
 from tidegauge.spec import DetectorSpec, ModelSpec, duration
 from tidegauge.stage import MODELS, InputRecord, Output, Store
@@ -92,6 +93,7 @@ class MonitorStage:
             clock = self.clocks.get(header.model, ModelClock())
             version = self._version(header.model, header.version)
             self._judge.recall(header, version.delays, version.grades, clock.reached[0])
+        self.served: dict[tuple[str, str], Served] = {}
         self._changed_versions: set[tuple[str, str]] = set()
         self._fed: set[bytes] = set()
         self._standings_changed = False
@@ -137,6 +139,8 @@ class MonitorStage:
         self._counters["late_windows", model] += lost
         if not part.segment:
             self._take_whole(model, part.version, part.pane * spec.pane, outcome)
+            if data is not None:
+                self.served.setdefault((model, part.version), Served()).add(data)
         if data is not None:
             self._learn_from(model, part.version, spec, part.segment, data)
 

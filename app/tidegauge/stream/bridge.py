@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 
 import tidegauge
 from tidegauge.errors import StreamError
@@ -35,6 +35,7 @@ class Meters:
     def __init__(self, prefix: str, lag: Callable[[], float]) -> None:
         self.registry = made = CollectorRegistry()
         Gauge("tidegauge_build_info", "Version of tidegauge", ["version"], registry=made).labels(tidegauge.__version__).set(1)
+        ProcessCollector(registry=made)
         self.requests = Counter(f"{prefix}_requests", "Requests to the other server", ["outcome"], registry=made)
         for outcome in ("taken", "unavailable", "rejected"):
             self.requests.labels(outcome)

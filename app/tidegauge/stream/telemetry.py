@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 import tidegauge
+from tidegauge.events import REASONS
 from tidegauge.join import JoinStage
 from tidegauge.monitor_stage import MonitorStage, Version
 from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
@@ -53,6 +54,7 @@ class Telemetry:
         info.labels(tidegauge.__version__).set(1)
         self.restarts = Counter("tidegauge_worker_starts", "Starts of this worker process", registry=self.registry)
         self.restarts.inc()
+        ProcessCollector(registry=self.registry)
         self.registry.register(self)
 
     def checkpoint_took(self, stage: str, seconds: float) -> None:
@@ -66,6 +68,7 @@ class Telemetry:
         yield from self._counted()
         yield from self._stream()
         stages = [t.stage for t in self._app.tasks.values() if isinstance(t.stage, MonitorStage)]
+        yield from self._served(stages)
         yield from self._labels(stages)
         yield from estimate_errors(version for stage in stages for version in stage.versions.values())
         yield from self._windows(stages)
@@ -75,9 +78,11 @@ class Telemetry:
     def _counted(self) -> Iterator[Metric]:
         for name, (metric, text, label) in COUNTERS.items():
             family = CounterMetricFamily(metric, text, labels=[label])
-            for (kind, value), count in list(self._counters.items()):
-                if kind == name:
-                    family.add_metric([value], count)
+            # From zero on: an increase from nothing to one shows only where there was a zero before.
+            counts = dict.fromkeys(REASONS, 0) if name == "dead_lettered" else {}
+            counts |= {value: count for (kind, value), count in list(self._counters.items()) if kind == name}
+            for value, count in counts.items():
+                family.add_metric([value], count)
             yield family
         unknown = CounterMetricFamily("tidegauge_unknown_members", "Accepted events with members the contract does not know")
         joins = [t.stage for t in self._app.tasks.values() if isinstance(t.stage, JoinStage)]
@@ -113,6 +118,21 @@ class Telemetry:
                     marks.add_metric([name, model, str(partition)], clock.reached[0])
         yield marks
         yield pending
+
+    def _served(self, stages: list[MonitorStage]) -> Iterator[Metric]:
+        names = ["model", "model_version"]
+        predictions = CounterMetricFamily("tidegauge_predictions", "Predictions served, since this task began", labels=names)
+        errors = CounterMetricFamily("tidegauge_prediction_errors", "Those that failed", labels=names)
+        latency = HistogramMetricFamily("tidegauge_prediction_latency_seconds", "How long they took", labels=names)
+        for stage in stages:
+            for key, served in list(stage.served.items()):
+                predictions.add_metric(list(key), served.predictions)
+                errors.add_metric(list(key), served.errors)
+                if served.timed:
+                    latency.add_metric(list(key), served.buckets(), sum_value=served.seconds)
+        yield predictions
+        yield errors
+        yield latency
 
     def _labels(self, stages: list[MonitorStage]) -> Iterator[Metric]:
         names = ["model", "model_version"]
