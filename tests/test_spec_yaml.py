@@ -192,6 +192,8 @@ MONITOR_MISTAKES = [
     ("metric: performance.f1, above: 1, confidence: 95", "confidence: 95 is not a confidence level"),
     ("metric: prediction.psi, above: 1, confidence: 0.9", "confidence: prediction.psi has no interval"),
     ("metric: business.revenue.sum, above: 1, confidence: 0.9", "confidence: business.revenue.sum has no interval"),
+    ("metric: business.basket.ratio, above: 1", "is counted only if the spec says how; write, say, kpis: {basket: {ratio: ["),
+    ("metric: business.a.b.winsorised_mean, above: 1", "write, say, kpis: {a.b: {winsorise: ["),
     ("metric: prediction.psi, above: 1, for: 0", "for: '0' is not a whole number from 1 to 64"),
     ("metric: prediction.psi, above: 1, segments: [regoin]", "segments[0]: 'regoin' is not among the spec's segments"),
 ]

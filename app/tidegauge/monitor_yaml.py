@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 import msgspec
@@ -18,7 +18,7 @@ from tidegauge.errors import SpecError
 from tidegauge.metric_names import metric_mistake, suggestion
 from tidegauge.monitors import TESTS, has_interval, needs_settled
 from tidegauge.playbooks import ROLLOUT
-from tidegauge.spec import Against, Condition, DetectorSpec, MonitorSpec, Severity, Task, duration
+from tidegauge.spec import Against, Condition, DetectorSpec, KpiSpec, MonitorSpec, Severity, Task, duration
 from tidegauge.streams import OUTCOMES, PREDICTIONS
 from tidegauge.tuning import budget_text
 from tidegauge.yaml_reader import Item, required
@@ -29,6 +29,7 @@ MONITOR = ("name", "kind", "metric", "window", *CONDITIONS, "severity", "runbook
 DETECTOR = ("name", "stream", "algorithm", "parameters", "false_alarms", "against", "severity", "segments", "runbook")
 STREAMS = (*OUTCOMES, *PREDICTIONS)
 SEVERITIES = get_args(Severity)
+RATIO, WINSORISED = "ratio", ("winsorised_mean", "winsorised_ratio")
 MOST_FALSE_ALARMS = 0.01
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?) per (\d+)")
 MAX_DETECTOR_SIZE = 100_000
@@ -41,6 +42,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     task: Task | None
     windows: tuple[str, ...]
     breakdowns: tuple[tuple[str, ...], ...]
+    kpis: Mapping[str, KpiSpec] = {}
 
 
 def monitors(given: Item, around: Surroundings) -> tuple[MonitorSpec, ...]:
@@ -182,6 +184,19 @@ def _check_metric(of: Item, metric: str, around: Surroundings) -> None:
         if dimension != "*" and dimension not in known:
             hint = suggestion(dimension, known) if known else f"write segments: [{dimension}]"
             of.wrong(f"{dimension!r} is not among the spec's segments; {hint}")
+    elif metric.startswith("business."):
+        _check_kpi(of, metric, around.kpis)
+
+
+def _check_kpi(of: Item, metric: str, kpis: Mapping[str, KpiSpec]) -> None:
+    """A ratio or winsorised mean is counted only where the spec asks for it."""
+    kpi, _, number = metric.removeprefix("business.").rpartition(".")
+    if kpi == "*" or number not in (RATIO, *WINSORISED):
+        return
+    asked = kpis.get(kpi, KpiSpec())
+    if (asked.ratio if number == RATIO else asked.winsorise) is None:
+        how = "ratio: [revenue, orders]" if number == RATIO else "winsorise: [0, 500]"
+        of.wrong(f"{metric} is counted only if the spec says how; write, say, kpis: {{{kpi}: {{{how}}}}}")
 
 
 def window_name(of: Item, windows: tuple[str, ...]) -> str | None:

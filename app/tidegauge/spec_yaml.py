@@ -132,7 +132,9 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
                 value = _lineage(of)
         if value is not None:
             found[member] = value
-    around = Surroundings(found.get("task"), found.get("windows") or DEFAULT_WINDOWS, found.get("segments") or ())
+    around = Surroundings(
+        found.get("task"), found.get("windows") or DEFAULT_WINDOWS, found.get("segments") or (), found.get("kpis") or {}
+    )  # fmt: skip
     if "monitors" in given:
         found["monitors"] = monitor_yaml.monitors(given["monitors"], around)
         found["rollouts"] = rollout_yaml.rollouts(given["monitors"], around)

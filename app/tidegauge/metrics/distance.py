@@ -102,7 +102,8 @@ _RANKS = np.linspace(0.0, 1.0, 257).tolist()
 
 
 def _support(sketch: Any) -> NDArray[np.float64]:
-    ranks = _RANKS if sketch.n > 256 else (np.arange(sketch.n + 1) / max(sketch.n, 1)).tolist()
+    # Between the ranks of two values, so that rounding skips none of them.
+    ranks = _RANKS if sketch.n > 256 else ((np.arange(sketch.n) + 0.5) / sketch.n).tolist()
     return np.unique(np.array([*sketch.get_quantiles(ranks), sketch.get_min_value(), sketch.get_max_value()]))
 
 
