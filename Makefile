@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lint types unit kafka browser bench clean
+.PHONY: demo test lint types unit kafka bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tidegauge demo $(if $(DAYS),--days $(DAYS)) $(if $(SPEED),--speed $(SPEED))
 
-test: lint types unit kafka browser
+test: lint types unit kafka
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -20,19 +20,15 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest -q --ignore=tests/kafka --ignore=tests/browser
+	$(BIN)/pytest -q --ignore=tests/kafka
 
 kafka: $(VENV)/.dev .venv-prefect/.ready
 	$(BIN)/pytest -q tests/kafka
-
-browser: $(VENV)/.dev
-	$(BIN)/pytest -q tests/browser
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/alert_latency.py
 	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/console_start.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

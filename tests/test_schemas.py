@@ -359,10 +359,9 @@ def test_asyncapi_refers_to_what_there_is() -> None:
         else:
             files.add(reference)
             assert (DIRECTORY / reference).is_file()
-    assert len(files) == 8
+    assert len(files) == 6
     addresses = {channel["address"] for channel in document["channels"].values()}
-    own = {"tidegauge-operations", "tidegauge-audit"}
-    assert addresses == {"predictions", "labels", "models", "alerts", "metrics", "dead-letters"} | own
+    assert addresses == {"predictions", "labels", "models", "alerts", "metrics", "dead-letters"}
 
 
 def test_asyncapi_lists_the_reasons_of_dead_letters() -> None:

@@ -15,6 +15,7 @@ from tidegauge.monitors import Verdict
 from tidegauge.playbooks import DIRECTORY, ROLLOUT, runbook_url
 from tidegauge.spec import DetectorSpec, MonitorSpec, segment_name
 from tidegauge.stage import ALERTS, Output, Store
+from tidegauge.traces import Traces
 from tidegauge.tuning import budget_text
 
 ALERT = b"a"
@@ -37,7 +38,7 @@ class AlertBook:
     the playbooks are that an alert points to where its spec names no runbook."""
 
     def __init__(self, store: Store, playbooks: str = DIRECTORY) -> None:
-        self._store, self._playbooks = store, playbooks
+        self._store, self._playbooks, self.traces = store, playbooks, Traces(store)
         self._states: dict[str, AlertState] = {key[1:].decode(): _decode(raw) for key, raw in store.scan(ALERT)}
 
     def firing(self) -> list[tuple[dict[str, str], str]]:
@@ -188,6 +189,10 @@ class AlertBook:
         time: float,
     ) -> Output:
         about = ROLLOUT if data["kind"] == ROLLOUT else data["metric"]
+        traces = self.traces.of(data["evidence"]["request_ids"])
+        if traces:
+            found = [{"request_id": request_id, "traceparent": parent} for request_id, parent in traces.items()]
+            data["evidence"] = data["evidence"] | {"traces": found}
         data["annotations"]["runbook_url"] = runbook or runbook_url(self._playbooks, about)
         if transition.resolution:
             data["annotations"]["resolution"] = transition.resolution

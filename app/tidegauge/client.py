@@ -44,17 +44,21 @@ class Client:
     ) -> None:
         await self._producer.stop()
 
-    async def prediction(self, **members: Any) -> None:
-        """Queue a prediction event (members as in the contract); returns once it is in the send buffer."""
-        await self.send(PREDICTIONS, members["request_id"].encode(), msgspec.json.encode(members))
+    async def prediction(self, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+        """Queue a prediction event (members as in the contract); returns once it is in the send buffer. A ``traceparent``
+        header (``opentelemetry.propagate.inject(headers)`` writes it) leads alerts to the request's trace."""
+        await self.send(PREDICTIONS, members["request_id"].encode(), msgspec.json.encode(members), headers)
 
     async def label(self, **members: Any) -> None:
         """Queue a label event."""
         await self.send(LABELS, members["request_id"].encode(), msgspec.json.encode(members))
 
-    async def send(self, topic: str, key: bytes | None, value: bytes) -> asyncio.Future[Any]:
+    async def send(
+        self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, str] | None = None
+    ) -> asyncio.Future[Any]:
         """Queue a raw event for the logical ``topic``; the future tells when it is acknowledged."""
-        sent: asyncio.Future[Any] = await self._producer.send(self._topics[topic], value=value, key=key)
+        found = [(name, text.encode()) for name, text in (headers or {}).items()]
+        sent: asyncio.Future[Any] = await self._producer.send(self._topics[topic], value=value, key=key, headers=found)
         return sent
 
     async def flush(self) -> None:

@@ -52,6 +52,7 @@ class Delta(msgspec.Struct, array_like=True, frozen=True):
     model. ``now``: wall clock of the join task's checkpoint. ``idle``: its input is exhausted and has been for a
     while, so that it must not hold event time back. ``read``: the event time up to which it has read both its inputs,
     infinite while it lags behind neither.
+    ``traces``: trace contexts of the profiles' examples, by request id.
     """
 
     partition: int
@@ -64,6 +65,7 @@ class Delta(msgspec.Struct, array_like=True, frozen=True):
     samples: tuple[Samples, ...] = ()
     roles: dict[str, str] = {}
     read: float = math.inf
+    traces: dict[str, str] = {}
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -194,8 +195,11 @@ class Gathering:
                     raw = (times[rows].tobytes(), ties[rows].tobytes(), values[rows].tobytes(), hours[rows].tobytes())
                     self._samples.append((model, Samples(version, segment, stream, *raw)))
 
-    def outputs(self, model: str, now: float, times: tuple[float, float, float], roles: dict[str, str]) -> list[Output]:
-        """What the flushes since the last ``clear`` say about ``model``; ``times``: a delta's watermarks, and ``read``."""
+    def outputs(
+        self, model: str, now: float, times: tuple[float, float, float], roles: dict[str, str], traces: dict[str, str]
+    ) -> list[Output]:
+        """What the flushes since the last ``clear`` say about ``model``; ``times``: a delta's watermarks, and ``read``;
+        ``traces``: the trace contexts of its ``examples``."""
         parts: list[list[ProfileDelta]] = [[]]
         size = 0
         for place in dict.fromkeys((*self._data, *self._outcomes, *self._paired)):
@@ -215,16 +219,35 @@ class Gathering:
                 size = 0
             parts[-1].append(profile)
         samples = tuple(s for owner, s in self._samples if owner == model)
-        outputs = []
+        outputs: list[Output] = []
         for number, part in enumerate(parts, 1):
             # Only the last part moves event time on: a window must not close between two parts of one delta.
             last = number == len(parts)
             predicted, labelled, read = times if last else (0.0, 0.0, 0.0)
             message = Delta(
-                self._partition, model, now, False, predicted, labelled, tuple(part), samples if last else (), roles, read
+                self._partition,
+                model,
+                now,
+                False,
+                predicted,
+                labelled,
+                tuple(part),
+                samples if last else (),
+                roles,
+                read,
+                {} if outputs else traces,
             )
             outputs.append(Output(PROFILES, model.encode(), delta.encode(message)))
         return outputs
+
+    def examples(self, model: str) -> Iterator[str]:
+        """Request ids that the profiles of ``model`` hold as examples."""
+        for place, data in self._data.items():
+            if place[0] == model:
+                yield from chain.from_iterable(data.examples.values())
+        for place, outcome in self._outcomes.items():
+            if place[0] == model:
+                yield from outcome.examples
 
     def clear(self) -> None:
         self._data.clear()

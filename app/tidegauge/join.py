@@ -1,8 +1,9 @@
 """The join stage: predictions and labels of one partition, joined by request id, summed up in profile deltas.
 
 Its only lasting state is the join: under ``r<request id>`` the predictions of that request and its label, kept until
-the label horizon (and a day) has passed, so that duplicates are known and corrections can be taken back; and the
-interned contexts (``contexts.py``). Everything else is buffered between checkpoints and lost with impunity.
+the label horizon (and a day) has passed, so that duplicates are known and corrections can be taken back; the interned
+contexts (``contexts.py``) and trace contexts (``traces.py``). Everything else is buffered between checkpoints and lost with
+impunity.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tidegauge.progress import Progress, TaskProgress
 from tidegauge.registry import Registry
 from tidegauge.spec import ModelSpec, class_name
 from tidegauge.stage import DEAD_LETTERS, LABELS, PREDICTIONS, PROFILES, InputRecord, Output, Store
+from tidegauge.traces import Traces, old_traces
 
 KEPT_BEYOND_HORIZON = 86400.0
 """Seconds an entry outlives the label horizon, for labels that travel slowly."""
@@ -48,6 +50,7 @@ class JoinStage:
         self._contexts = Contexts(store)
         self._gathered = Gathering(partition, self._contexts.by_id, registry, self._spec)
         self._progress = TaskProgress(store)
+        self._traces = Traces(store)
         self._gathered.flushed(self._progress.by_model)
         self._matching = Matching(
             store, self._contexts.by_id, self._gathered, self._progress, self._spec, counters
@@ -74,6 +77,7 @@ class JoinStage:
         self._counters["events", topic] += len(records)
         if topic == PREDICTIONS:
             predictions, taken, dead = self._predictions.chunk(records)
+            self._traces.note(predictions, taken)
             self._take_predictions(predictions, taken)
         elif topic == LABELS:
             labels, taken, dead = self._labels.chunk(records)
@@ -175,7 +179,8 @@ class JoinStage:
         outputs, self._dead = self._dead, []
         told = self._progress.to_tell(behind)
         for model, times in told:
-            outputs.extend(self._gathered.outputs(model, now, times, self._roles.get(model, {})))
+            traces = self._traces.of(self._gathered.examples(model))
+            outputs.extend(self._gathered.outputs(model, now, times, self._roles.get(model, {}), traces))
         if idle and (not self._idle or now - self._beat >= HEARTBEAT_SECONDS):
             beat = delta.encode(Delta(self._partition, "", now, True))
             outputs.extend(Output(PROFILES, None, beat, partition=p) for p in range(self._profile_partitions))
@@ -196,7 +201,7 @@ class JoinStage:
         gone = [key for key in old if self._expired(decode(pairs[key]))]
         for key in gone:
             self._drop(decode(pairs[key]))
-        return gone
+        return gone + old_traces(pairs, oldest)
 
     def _expired(self, entry: Entry) -> bool:
         if entry.predictions:

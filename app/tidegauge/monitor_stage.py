@@ -1,6 +1,7 @@
 """The monitor stage: merges profile deltas into windows, closes, settles and restates them, judges, and alerts.
 
-State of one task, all in its store: windows (``windows.py``), alerts (``alerting.py``), rollouts (``rollouts.py``), and
+State of one task, all in its store: windows (``windows.py``), alerts (``alerting.py``), trace contexts (``traces.py``),
+rollouts (``rollouts.py``), and
     x<partition>                      how a join partition stands
     m<model>                          its clock
     v<model>\\0<version>               label delays, how far estimates were off, roles, what a baseline is being learned from
@@ -23,6 +24,7 @@ from tidegauge.arrival import Grid
 from tidegauge.baseline import MAX_PARTS, Baseline
 from tidegauge.delta import Delta, ProfileDelta, Segment
 from tidegauge.detectors import Detector, mark_of
+from tidegauge.entries import second
 from tidegauge.errors import TidegaugeError
 from tidegauge.event_time import ModelClock, PartitionClock, Standing
 from tidegauge.held import Held
@@ -40,6 +42,7 @@ from tidegauge.settle import LabelDelays
 from tidegauge.spec import DetectorSpec, ModelSpec, duration
 from tidegauge.stage import MODELS, InputRecord, Output, Store
 from tidegauge.streams import OUTCOMES
+from tidegauge.traces import old_traces, trace_id
 from tidegauge.tuning import tuning_for
 from tidegauge.verdicts import Judge
 from tidegauge.windows import Header, Windows
@@ -97,6 +100,7 @@ class MonitorStage:
         self._changed_versions: set[tuple[str, str]] = set()
         self._fed: set[bytes] = set()
         self._standings_changed = False
+        self._past: dict[str, float] = {}
         self._touched: set[str] = set()
 
     # -- deltas in -----------------------------------------------------------------------------------------------
@@ -122,6 +126,8 @@ class MonitorStage:
             if held.role != role:
                 held.role = role
                 self._changed_versions.add((model, version))
+        if message.traces:
+            self.alerts.traces.keep(message.traces, max(message.watermark, clock.reached[0]))
         if message.samples:
             waiting = self._waiting.setdefault(model, Waiting())
             for samples in message.samples:
@@ -140,7 +146,10 @@ class MonitorStage:
         if not part.segment:
             self._take_whole(model, part.version, part.pane * spec.pane, outcome)
             if data is not None:
-                self.served.setdefault((model, part.version), Served()).add(data)
+                served = self.served.setdefault((model, part.version), Served())
+                served.add(data)
+                for parent in self.alerts.traces.of(data.examples.get("system.error_ratio", ())).values():
+                    served.failed = trace_id(parent)
         if data is not None:
             self._learn_from(model, part.version, spec, part.segment, data)
 
@@ -241,7 +250,7 @@ class MonitorStage:
                 for header in self.windows.unsettled(model, name, ended_by):
                     due[id(header)] = (header, "settled")
         outputs: list[Output] = []
-        published: list[Header] = []
+        published: list[tuple[Header, str]] = []
         for header, reason in sorted(due.values(), key=lambda item: (item[0].end, item[0].window, item[0].version)):
             version = self._version(model, header.version)
             if reason == "closed":
@@ -253,10 +262,10 @@ class MonitorStage:
             elif reason == "settled":
                 self._settle(header, version)
             outputs.extend(self._judge.publish(header, version.delays, version.grades, now, reason))
-            published.append(header)
+            published.append((header, reason))
             if header.settled:
                 self._changed_versions.add((version.model, version.version))
-        past = now - max(spec.retention, spec.label_horizon) - SLACK
+        past = self._past[model] = now - max(spec.retention, spec.label_horizon) - SLACK
         outputs.extend(self.rollouts.advance(model, self._seen(model), published, now, final, past))
         self.windows.forget_before(model, past)
         return outputs
@@ -375,8 +384,8 @@ class MonitorStage:
         self._standings_changed = False
 
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
-        """None: the monitor stage forgets its windows itself."""
-        return []
+        """Trace contexts that no window can be about any more; windows are forgotten as time goes on."""
+        return old_traces(pairs, second(min(self._past.values(), default=0.0)))
 
 
 def infer_task(data: DataProfile) -> Any:

@@ -14,13 +14,14 @@ _LATENCY_MS = [1000 * bound for bound in LATENCY_SECONDS]
 class Served:
     """``within`` (11): predictions no slower than each of ``LATENCY_SECONDS``; ``timed``: those that said how long they
     took, ``seconds`` in total. Counts are exact, those by latency as good as the sketch they come from: exact below 200
-    predictions a checkpoint, within 1.65 % of them beyond."""
+    predictions a checkpoint, within 1.65 % of them beyond. ``failed``: trace id of one that failed of late."""
 
-    __slots__ = ("errors", "predictions", "seconds", "timed", "within")
+    __slots__ = ("errors", "failed", "predictions", "seconds", "timed", "within")
 
     def __init__(self) -> None:
         self.predictions = self.errors = self.timed = 0
         self.seconds = 0.0
+        self.failed: str | None = None
         self.within: NDArray[np.float64] = np.zeros(len(LATENCY_SECONDS))
 
     def add(self, data: DataProfile) -> None:

@@ -1,14 +1,22 @@
 """Spans reach a collector where OpenTelemetry's variables name one."""
 
+import asyncio
 import http.server
+import json
 import random
 import threading
 import time
+import urllib.request
 
 import pytest
 from cluster import Cluster
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from test_exactly_once import RECORD, traffic
+
+from events import START, prediction
+from tidegauge.client import Client
+from tidegauge.stage import PREDICTIONS
 
 
 @pytest.fixture
@@ -38,6 +46,37 @@ def collector():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def test_a_traceparent_header_comes_out_as_an_exemplar_and_in_the_alert(broker, tmp_path):
+    cluster = Cluster(broker, f"traced-{random.randrange(10**6)}", tmp_path)
+    cluster.apply(RECORD)
+    cluster.start(0)
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+    async def send():
+        async with Client(topics=cluster.settings.topics, **cluster.settings.client()) as client:
+            for number in range(60):
+                event = prediction(number, START + number / 10, error="no memory", score=0.5)
+                await client.send(
+                    PREDICTIONS, event["request_id"].encode(), json.dumps(event).encode(), {"traceparent": parent}
+                )
+
+    asyncio.run(send())
+    deadline = time.monotonic() + 120
+    while not (alerts := cluster.alerts()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    evidence = alerts[0]["data"]["evidence"]
+    assert evidence["traces"] == [{"request_id": i, "traceparent": parent} for i in evidence["request_ids"]]
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{cluster.ports[0]}/metrics", headers={"Accept": "application/openmetrics-text"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as page:
+        families = {family.name: family for family in text_string_to_metric_families(page.read().decode())}
+    (failed,) = [s for s in families["tidegauge_prediction_errors"].samples if s.name.endswith("_total")]
+    assert failed.value == 60
+    assert failed.exemplar.labels == {"trace_id": parent[3:35]}
+    assert cluster.stop() == [0]
 
 
 def attributes(of):

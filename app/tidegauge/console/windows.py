@@ -59,12 +59,9 @@ class Comparison(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Series:
-    """The windows of one length of one version and segment, or of one comparison of versions, by start (RFC 3339).
+    """The windows of one length of one version and segment, or of one comparison of versions, by start (RFC 3339)."""
 
-    Only the whole model ``keeps_history``: segments are many, and each revision costs decoding one.
-    """
-
-    __slots__ = ("earlier", "keeps_history", "name", "raw", "segment")
+    __slots__ = ("earlier", "name", "raw", "segment")
 
     def __init__(self, name: Name | Comparison) -> None:
         self.name = name
@@ -72,7 +69,6 @@ class Series:
         self.segment = ",".join(f"{dimension}={value}" for dimension, value in segment.items())
         self.raw: dict[str, bytes] = {}
         self.earlier: dict[str, list[Revision]] = {}
-        self.keeps_history = isinstance(name, Name) and not self.segment
 
     def starts(self) -> list[str]:
         """Starts of the windows held, oldest first."""
@@ -123,9 +119,9 @@ class Windows:
             self._forget(series, [start])
             return series.name.model
         if before is not None:
-            if before != value and series.keeps_history:
+            if isinstance(series.name, Name):
                 try:
-                    _remember(series.earlier.setdefault(start, []), before)
+                    _remember(series, start, before, value)
                 except msgspec.MsgspecError:
                     self.unreadable += 1
                     return None
@@ -212,8 +208,12 @@ def between(series: Series, since: str = "", until: str = "") -> Iterator[str]:
             yield start
 
 
-def _remember(held: list[Revision], before: bytes) -> None:
-    held.append(_revision(before))
+def _remember(series: Series, start: str, before: bytes, after: bytes) -> None:
+    said = _revision(before)
+    if _revision(after).revision == said.revision:
+        return
+    held = series.earlier.setdefault(start, [])
+    held.append(said)
     if len(held) > REVISIONS_KEPT:
         del held[1]
 

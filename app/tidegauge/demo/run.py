@@ -23,7 +23,7 @@ from tidegauge import baseline
 from tidegauge.alerts import line
 from tidegauge.broker import Broker, free_port
 from tidegauge.client import Client, key_of
-from tidegauge.demo import console, dataset, report
+from tidegauge.demo import dataset, report
 from tidegauge.errors import TidegaugeError
 from tidegauge.metrics.record import iso
 from tidegauge.model_files import records_of
@@ -38,9 +38,8 @@ DEFAULT_SECONDS = 60.0
 QUIET_SECONDS = 3.0
 
 
-def demo(days: int, speed: float | None, workers: int, output: Path, keep_console: bool) -> int:
-    """Run it all; everything started here is stopped here. ``keep_console``: after the run the console stays until Ctrl-C.
-    The exit status."""
+def demo(days: int, speed: float | None, workers: int, output: Path) -> int:
+    """Run it all; everything started here is stopped here. The exit status."""
     began = time.monotonic()
     logs.set_up_for_people()
     cache = Path(os.environ.get("TIDEGAUGE_CACHE") or Path.home() / ".cache" / "tidegauge")
@@ -53,21 +52,18 @@ def demo(days: int, speed: float | None, workers: int, output: Path, keep_consol
         settings = Settings(bootstrap=broker.bootstrap)
         asyncio.run(_apply(settings, directory))
         ports = _free_ports(workers)
-        with _workers(settings, workers, ports, Path(scratch), output), console.console(settings, output) as address:
+        with _workers(settings, workers, ports, Path(scratch), output):
             _wait_ready(ports)
             print(f"{workers} workers ready after {time.monotonic() - began:.1f} s: "
                   + ", ".join(f"http://127.0.0.1:{port}/metrics" for port in ports), flush=True)  # fmt: skip
-            print(f"console at {address}", flush=True)
             events = data.stream(days)
             rate = speed or days * dataset.DAY / DEFAULT_SECONDS
             print(
                 f"{len(events)} events of {days} days from {iso(events[0][0])} at {rate / 86400:.1f} days a second", flush=True
             )
             alerts = asyncio.run(Show(settings, events, rate, ports, output).run())
-            print(report.table(alerts, events[0][0], events[-1][0]))
-            print(f"wrote {output / 'metrics.jsonl'}, {output / 'alerts.jsonl'}, {output / 'worker.log'}", flush=True)
-            if keep_console:
-                console.stay(address)
+    print(report.table(alerts, events[0][0], events[-1][0]))
+    print(f"wrote {output / 'metrics.jsonl'}, {output / 'alerts.jsonl'}, {output / 'worker.log'}")
     return 0
 
 

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
 import tidegauge
 from tidegauge.errors import StreamError
@@ -59,7 +59,7 @@ async def run(bridge: Bridge, host: str, port: int) -> int:
         loop.add_signal_handler(number, work.cancel)
     try:
         try:
-            server = await serve(host, port, lambda: generate_latest(bridge.registry), lambda: bridge.ready)
+            server = await serve(host, port, bridge.registry, lambda: bridge.ready)
         except OSError as error:
             raise StreamError(f"port {port} of {host} cannot be listened on: {error}; choose --metrics-port") from error
         try:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 
-async def serve(host: str, port: int, exposition: Callable[[], bytes], ready: Callable[[], bool]) -> web.AppRunner:
-    """Start serving; the caller calls ``cleanup`` on what it gets. ``exposition``: the text of /metrics."""
+async def serve(host: str, port: int, metrics_of: CollectorRegistry, ready: Callable[[], bool]) -> web.AppRunner:
+    """Start serving; the caller calls ``cleanup`` on what it gets."""
 
     async def metrics(request: web.Request) -> web.Response:
-        return web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        # Who asks for OpenMetrics, as Prometheus does, gets it: only there exemplars have a place.
+        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(metrics_of), headers={"Content-Type": kind})
 
     async def alive(request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

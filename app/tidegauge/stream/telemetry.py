@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 import tidegauge
 from tidegauge.events import REASONS
@@ -60,9 +60,6 @@ class Telemetry:
     def checkpoint_took(self, stage: str, seconds: float) -> None:
         self._checkpoints.labels(stage).observe(seconds)
         self._last.labels(stage).set_to_current_time()
-
-    def exposition(self) -> bytes:
-        return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
         yield from self._counted()
@@ -127,7 +124,8 @@ class Telemetry:
         for stage in stages:
             for key, served in list(stage.served.items()):
                 predictions.add_metric(list(key), served.predictions)
-                errors.add_metric(list(key), served.errors)
+                trace = Exemplar({"trace_id": served.failed}, 1.0) if served.failed else None
+                errors.add_metric(list(key), served.errors, exemplar=trace)
                 if served.timed:
                     latency.add_metric(list(key), served.buckets(), sum_value=served.seconds)
         yield predictions

@@ -66,7 +66,7 @@ async def _run(settings: Settings) -> int:
     )
     telemetry = Telemetry(app, registry, counters)
     app.on_checkpoint = telemetry.checkpoint_took
-    server = await serve(settings.metrics_host, settings.metrics_port, telemetry.exposition, lambda: app.ready)
+    server = await serve(settings.metrics_host, settings.metrics_port, telemetry.registry, lambda: app.ready)
     await app.start()
     gc.freeze()
     log.info("worker reads %s as group %s; metrics on port %d", settings.bootstrap, settings.app_id, settings.metrics_port)
