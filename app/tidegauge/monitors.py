@@ -77,13 +77,24 @@ def expand(node: Any, pattern: str) -> Iterator[tuple[str, Any]]:
     """
     if not isinstance(node, Mapping):
         return
-    for name, child in node.items():
-        if pattern in (name, "*"):
-            yield name, child
-        for head in (f"{name}.", "*."):
-            if pattern.startswith(head):
-                for path, value in expand(child, pattern[len(head) :]):
+    if pattern == "*" or pattern.startswith("*."):
+        for name, child in node.items():
+            if pattern == "*":
+                yield name, child
+            else:
+                for path, value in expand(child, pattern[2:]):
                     yield f"{name}.{path}", value
+        return
+    # Looked up, not searched for: a record of many features is asked for each of them.
+    end = pattern.find(".")
+    while end > 0:
+        name = pattern[:end]
+        if name in node:
+            for path, value in expand(node[name], pattern[end + 1 :]):
+                yield f"{name}.{path}", value
+        end = pattern.find(".", end + 1)
+    if pattern in node:
+        yield pattern, node[pattern]
 
 
 class Candidate(msgspec.Struct, frozen=True):
