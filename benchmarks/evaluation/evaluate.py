@@ -31,20 +31,19 @@ SIZES = {
     "concept": (0.15, 0.3),
     "prior": (0.05, 0.1),
 }
-EVIDENTLY_WINDOWS = {10: 150, 30: 60, 100: 40}
+EVIDENTLY_WINDOWS = {10: 100, 100: 20}
 """By features: of how many windows without drift Evidently is asked at most."""
 
 
 def null_scenarios(quick: bool) -> list[Scenario]:
     """Streams without drift: family, features, rows a window, reference windows, windows, labels."""
     plan = [
-        ("independent", 10, 500, 30, 400, True),
-        ("independent", 10, 50, 100, 400, False),
+        ("independent", 10, 500, 30, 300, True),
+        ("independent", 10, 50, 100, 300, False),
         ("independent", 10, 5000, 12, 40, False),
-        ("independent", 10, 50_000, 8, 20, False),
-        ("independent", 30, 500, 30, 100, False),
+        ("independent", 10, 50_000, 8, 10, False),
         ("independent", 100, 500, 30, 60, False),
-        ("autocorrelated", 10, 500, 30, 400, True),
+        ("autocorrelated", 10, 500, 30, 300, True),
         ("autocorrelated", 10, 5000, 12, 40, False),
         ("autocorrelated", 100, 500, 30, 60, False),
         ("weekly", 10, 500, 56, 210, True),
@@ -59,7 +58,7 @@ def null_scenarios(quick: bool) -> list[Scenario]:
 
 
 def drift_scenarios(quick: bool) -> list[Scenario]:
-    episodes = 6 if quick else 20
+    episodes = 6 if quick else 15
     return [
         Scenario(f"{kind}-{size:g}", "independent", 10, 500, 30, episodes * (CALM + EPISODE), True, kind, size, 100 + seed)
         for seed, (kind, size) in enumerate((kind, size) for kind, sizes in SIZES.items() for size in sizes[quick:])
@@ -125,13 +124,15 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     scenarios = [*null_scenarios(options.quick), *drift_scenarios(options.quick)]
+    # The longest first, so that none is left alone at the end.
+    order = sorted(scenarios, key=lambda of: -of.windows * of.rows * of.features)
     found: dict[str, tuple[Scenario, dict[str, Fired]]] = {}
     told = ""
     with (
         tempfile.TemporaryDirectory() as scratch,
         multiprocessing.Pool(options.jobs, _begin, (options.peers, Path(scratch))) as pool,
     ):
-        for scenario, fired, versions, took in pool.imap_unordered(_run, scenarios):
+        for scenario, fired, versions, took in pool.imap_unordered(_run, order):
             found[scenario.name], told = (scenario, fired), versions
             print(f"{scenario.name}: {took:.0f} s", file=sys.stderr, flush=True)
     results = summary([found[scenario.name] for scenario in scenarios])
