@@ -211,7 +211,8 @@ def test_nothing_changes_that_the_audit_could_not_write() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/app.js", "/console.css", "/api/v1/models", "/api/v1/session", "/none", "/api/v1/none", "/healthz"]
+    "path",
+    ["/", "/app.js", "/console.css", "/api/v1/models", "/api/v1/session", "/none", "/api/v1/none", "/healthz", "/readyz"],
 )
 def test_every_answer_carries_the_security_headers(guarded: Running, path: str) -> None:
     _, headers, _ = guarded.ask(path)

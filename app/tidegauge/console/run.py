@@ -65,7 +65,7 @@ async def _run(settings: Settings, options: Options, lines: IO[bytes]) -> int:
             await part.start()
             stack.push_async_callback(part.stop)
         follower = Follower(settings, FOLLOWED, view.take)
-        server = Server(view, options.access, Audit(lines, operations.write), operations.write)
+        server = Server(view, options.access, Audit(lines, operations.write), operations.write, follower.ready.is_set)
         jobs = [asyncio.create_task(job) for job in (follower.run(), _measure(view, group), _say_ready(follower))]
         for job in jobs:
             job.add_done_callback(lambda done: stop.set() if not done.cancelled() and done.exception() else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import ssl
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -18,9 +19,12 @@ from tidegauge.console.view import View
 
 
 class Server:
-    """Serves ``view``. ``write`` writes a topic's record, None where nothing can be changed."""
+    """Serves ``view``. ``write`` writes a topic's record, None where nothing can be changed; ``ready`` says whether the view
+    has all that was in the topics at the start."""
 
-    def __init__(self, view: View, access: Access, audit: Audit, write: Write | None) -> None:
+    def __init__(
+        self, view: View, access: Access, audit: Audit, write: Write | None, ready: Callable[[], bool] = lambda: True
+    ) -> None:
         self.live = Live(view)
         self.app = web.Application(
             middlewares=[guard.security_headers, guard.checks], client_max_size=guard.MAX_BODY
@@ -30,6 +34,7 @@ class Server:
         self.app.add_routes(api.routes)
         self.app.router.add_get("/api/v1/events", self.live.watch)
         self.app.router.add_get("/healthz", _alive)
+        self.app.router.add_get("/readyz", _readiness(ready))
         for path, handler in _pages().items():
             self.app.router.add_get(path, handler)
         self._runner: web.AppRunner | None = None
@@ -50,6 +55,16 @@ class Server:
 @guard.open_to_all
 async def _alive(request: web.Request) -> web.Response:
     return web.Response(text="ok\n")
+
+
+def _readiness(ready: Callable[[], bool]) -> guard.Handler:
+    @guard.open_to_all
+    async def answer(request: web.Request) -> web.Response:
+        if ready():
+            return web.Response(text="ready\n")
+        return web.Response(status=503, text="not ready: still reading the topics\n")
+
+    return answer
 
 
 def _pages() -> dict[str, Any]:
