@@ -5,9 +5,7 @@ rollouts (``rollouts.py``), and
     x<partition>                      how a join partition stands
     m<model>                          its clock
     v<model>\\0<version>               label delays, how far estimates were off, roles, what a baseline is being learned from
-    q<model>                          values that wait for the detectors
-    e<model>\\0<version>\\0<detector>\\0<segment>   a detector
-and parts of deltas that wait for their time (``held.py``).
+and detectors (``feeding.py``) and parts of deltas that wait for their time (``held.py``).
 """
 
 from __future__ import annotations
@@ -19,14 +17,13 @@ from typing import Any
 import msgspec
 
 from tidegauge import delta
-from tidegauge.alerting import AlertBook, Subject
+from tidegauge.alerting import AlertBook
 from tidegauge.arrival import Grid
 from tidegauge.baseline import MAX_PARTS, Baseline
 from tidegauge.delta import Delta, ProfileDelta, Segment
-from tidegauge.detectors import Detector, mark_of
 from tidegauge.entries import second
-from tidegauge.errors import TidegaugeError
 from tidegauge.event_time import ModelClock, PartitionClock, Standing
+from tidegauge.feeding import Feeding
 from tidegauge.held import Held
 from tidegauge.metrics.grading import Grades
 from tidegauge.playbooks import DIRECTORY
@@ -36,18 +33,15 @@ from tidegauge.profile.pairs import PairProfile
 from tidegauge.registry import Registry
 from tidegauge.rollout import Seen
 from tidegauge.rollouts import Rollouts
-from tidegauge.samples import Waiting
 from tidegauge.served import Served
 from tidegauge.settle import LabelDelays
-from tidegauge.spec import DetectorSpec, ModelSpec, duration
+from tidegauge.spec import ModelSpec
 from tidegauge.stage import MODELS, InputRecord, Output, Store
-from tidegauge.streams import OUTCOMES
 from tidegauge.traces import old_traces, trace_id
-from tidegauge.tuning import tuning_for
 from tidegauge.verdicts import Judge
 from tidegauge.windows import Header, Windows
 
-STANDING, CLOCK, VERSION, WAITING, DETECTOR = b"x", b"m", b"v", b"q", b"e"
+STANDING, CLOCK, VERSION = b"x", b"m", b"v"
 SLACK = 86400.0
 """Seconds a window outlives retention and label horizon, as the join's entries do."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -89,8 +83,7 @@ class MonitorStage:
         for _, raw in store.scan(VERSION):
             version = decode_version(raw)
             self.versions[version.model, version.version] = version
-        self._waiting = {key[1:].decode(): Waiting(raw) for key, raw in store.scan(WAITING)}
-        self._detectors: dict[bytes, Detector] = {}
+        self._feeding = Feeding(store, registry, self.alerts, counters)
         self._learning: dict[tuple[str, str], dict[Segment, DataProfile]] = {}
         for header in self.windows.newest_closed():
             clock = self.clocks.get(header.model, ModelClock())
@@ -98,7 +91,6 @@ class MonitorStage:
             self._judge.recall(header, version.delays, version.grades, clock.reached[0])
         self.served: dict[tuple[str, str], Served] = {}
         self._changed_versions: set[tuple[str, str]] = set()
-        self._fed: set[bytes] = set()
         self._standings_changed = False
         self._past: dict[str, float] = {}
         self._touched: set[str] = set()
@@ -129,9 +121,7 @@ class MonitorStage:
         if message.traces:
             self.alerts.traces.keep(message.traces, max(message.watermark, clock.reached[0]))
         if message.samples:
-            waiting = self._waiting.setdefault(model, Waiting())
-            for samples in message.samples:
-                waiting.add(samples)
+            self._feeding.add(model, message.samples)
         clock.hear(message.partition, message.watermark, message.label_watermark, message.read, message.now)
 
     def _merge(self, model: str, spec: ModelSpec, part: ProfileDelta, now: float) -> None:
@@ -192,7 +182,7 @@ class MonitorStage:
                 predictions, labels = clock.advance(self._partitions)
                 outputs.extend(self._catch_up(model, clock, clock.complete(self._partitions)))
                 outputs.extend(self._learn(model))
-                outputs.extend(self._feed(model, predictions, labels, predictions))
+                outputs.extend(self._feeding.feed(model, predictions, labels, predictions))
                 outputs.extend(self._early(model))
         self._write()
         return outputs
@@ -205,7 +195,7 @@ class MonitorStage:
             outputs.extend(self._catch_up(model, clock, float("inf")))
             # Learned baselines first, so that the last windows are compared with them.
             outputs.extend(self._learn(model))
-            outputs.extend(self._feed(model, float("inf"), float("inf"), clock.reached[0]))
+            outputs.extend(self._feeding.feed(model, float("inf"), float("inf"), clock.reached[0]))
             outputs.extend(self._windows_due(model, max(clock.reached), final=True))
         self._write()
         return outputs
@@ -227,7 +217,7 @@ class MonitorStage:
     def _judge_at(self, model: str, moment: float, reached: tuple[float, float]) -> list[Output]:
         """Everything that depends on how far event time is, at the start of a quantum."""
         outputs = self._learn(model)
-        outputs.extend(self._feed(model, min(reached[0], moment), min(reached[1], moment), moment))
+        outputs.extend(self._feeding.feed(model, min(reached[0], moment), min(reached[1], moment), moment))
         outputs.extend(self._early(model))
         outputs.extend(self._windows_due(model, moment))
         return outputs
@@ -312,49 +302,6 @@ class MonitorStage:
             del self._learning[name]
         return outputs
 
-    # -- detectors -----------------------------------------------------------------------------------------------
-
-    def _feed(self, model: str, predictions: float, labels: float, now: float) -> list[Output]:
-        spec = self._registry.spec(model)
-        outputs: list[Output] = []
-        quiet = min(duration(window) for window in spec.windows)
-        waiting = self._waiting.get(model)
-        for (version, segment, stream), rows in waiting.ready(predictions, labels) if waiting else ():
-            for detector in spec.detectors:
-                if detector.stream != stream or not _covers(detector, segment):
-                    continue
-                subject = Subject(model, version, segment)
-                feeler = self._detector(subject, detector)
-                if feeler is None:
-                    self._counters["untuned_samples", model] += len(rows)
-                    continue
-                for place in feeler.update(rows["value"], rows["hour"]):
-                    sample = {"value": feeler.estimation, "sample_size": len(rows)}
-                    outputs.extend(self.alerts.detection(subject, detector, float(rows["time"][place]), sample, quiet))
-        for detector in spec.detectors:
-            # In the stream's own time, so that what is said does not depend on how far the other events have come.
-            reached = min(now, labels if detector.stream in OUTCOMES else predictions)
-            outputs.extend(self.alerts.calm(model, detector, reached, quiet))
-        return outputs
-
-    def _detector(self, subject: Subject, spec: DetectorSpec) -> Detector | None:
-        """The subject's detector as it stands; None where it needs what the version's baseline does not know."""
-        baseline = self._registry.baseline(subject.model, subject.version) if spec.tuned else None
-        tuning = tuning_for(spec, baseline.tunings) if baseline is not None else None
-        if spec.tuned and tuning is None:
-            return None
-        key = _detector_prefix(subject.model) + _encode((subject.version, spec.name, subject.segment))
-        detector = self._detectors.get(key)
-        if detector is None or detector.mark != mark_of(spec, tuning):
-            try:
-                detector = Detector(spec, self._store.get(key), tuning)
-            except TidegaugeError:
-                # It was told to do something else under this name: what it has learned does not apply any more.
-                detector = Detector(spec, tuning=tuning)
-            self._detectors[key] = detector
-        self._fed.add(key)
-        return detector
-
     # -- state ---------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
@@ -368,18 +315,14 @@ class MonitorStage:
             if learning is not None:
                 version.learning = {segment: data.pack() for segment, data in learning.items()}
             put(VERSION + b"\0".join(part.encode() for part in name), _encode(version))
-        for key in self._fed:
-            put(key, self._detectors[key].dump())
+        self._feeding.flush(self._touched)
         if self._standings_changed:
             for partition, standing in self._partitions.standings.items():
                 put(STANDING + b"%d" % partition, _encode(standing))
         for model in self._touched:
             if model in self.clocks:
                 put(CLOCK + model.encode(), _encode(self.clocks[model]))
-            if model in self._waiting:
-                put(WAITING + model.encode(), self._waiting[model].pack())
         self._changed_versions.clear()
-        self._fed.clear()
         self._touched.clear()
         self._standings_changed = False
 
@@ -398,15 +341,3 @@ def infer_task(data: DataProfile) -> Any:
     value = data.results.index("value")
     numeric = value is not None and data.results.count[value] > 0
     return "regression" if numeric else "multiclass" if classes else None
-
-
-def _covers(detector: DetectorSpec, segment: Segment) -> bool:
-    if not segment:
-        return True
-    if isinstance(detector.segments, bool):
-        return detector.segments
-    return len(segment) == 1 and segment[0][0] in detector.segments
-
-
-def _detector_prefix(model: str) -> bytes:
-    return DETECTOR + model.encode() + b"\0"

@@ -1,0 +1,102 @@
+"""Values to detectors, in the order of event time across partitions, and what the detectors find to alerts.
+
+q<model>                                        values that wait for every partition to have come as far
+e<model>\\0<version>\\0<detector>\\0<segment>      a detector
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from tidegauge.alerting import AlertBook, Subject
+from tidegauge.delta import Samples, Segment
+from tidegauge.detectors import Detector, mark_of
+from tidegauge.errors import TidegaugeError
+from tidegauge.registry import Registry
+from tidegauge.samples import Waiting
+from tidegauge.spec import DetectorSpec, duration
+from tidegauge.stage import Output, Store
+from tidegauge.streams import OUTCOMES
+from tidegauge.tuning import tuning_for
+
+WAITING, DETECTOR = b"q", b"e"
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Feeding:
+    """The detectors of one monitor task."""
+
+    def __init__(self, store: Store, registry: Registry, alerts: AlertBook, counters: Counter[tuple[str, str]]) -> None:
+        self._store, self._registry, self._alerts, self._counters = store, registry, alerts, counters
+        self._waiting = {key[1:].decode(): Waiting(raw) for key, raw in store.scan(WAITING)}
+        self._detectors: dict[bytes, Detector] = {}
+        self._fed: set[bytes] = set()
+
+    def add(self, model: str, samples: Iterable[Samples]) -> None:
+        """Take what a delta brought."""
+        waiting = self._waiting.setdefault(model, Waiting())
+        for of in samples:
+            waiting.add(of)
+
+    def feed(self, model: str, predictions: float, labels: float, now: float) -> list[Output]:
+        """Give detectors what arrived up to event times ``predictions`` and ``labels``; the alerts of what they find, and
+        the end of those that have been calm for a shortest window at ``now``."""
+        spec = self._registry.spec(model)
+        outputs: list[Output] = []
+        quiet = min(duration(window) for window in spec.windows)
+        waiting = self._waiting.get(model)
+        for (version, segment, stream), rows in waiting.ready(predictions, labels) if waiting else ():
+            for detector in spec.detectors:
+                if detector.stream != stream or not _covers(detector, segment):
+                    continue
+                subject = Subject(model, version, segment)
+                feeler = self._detector(subject, detector)
+                if feeler is None:
+                    self._counters["untuned_samples", model] += len(rows)
+                    continue
+                for place in feeler.update(rows["value"], rows["hour"]):
+                    sample = {"value": feeler.estimation, "sample_size": len(rows)}
+                    outputs.extend(self._alerts.detection(subject, detector, float(rows["time"][place]), sample, quiet))
+        for detector in spec.detectors:
+            # In the stream's own time, so that what is said does not depend on how far the other events have come.
+            reached = min(now, labels if detector.stream in OUTCOMES else predictions)
+            outputs.extend(self._alerts.calm(model, detector, reached, quiet))
+        return outputs
+
+    def _detector(self, subject: Subject, spec: DetectorSpec) -> Detector | None:
+        """The subject's detector as it stands; None where it needs what the version's baseline does not know."""
+        baseline = self._registry.baseline(subject.model, subject.version) if spec.tuned else None
+        tuning = tuning_for(spec, baseline.tunings) if baseline is not None else None
+        if spec.tuned and tuning is None:
+            return None
+        key = DETECTOR + subject.model.encode() + b"\0" + _encode((subject.version, spec.name, subject.segment))
+        detector = self._detectors.get(key)
+        if detector is None or detector.mark != mark_of(spec, tuning):
+            try:
+                detector = Detector(spec, self._store.get(key), tuning)
+            except TidegaugeError:
+                # It was told to do something else under this name: what it has learned does not apply any more.
+                detector = Detector(spec, tuning=tuning)
+            self._detectors[key] = detector
+        self._fed.add(key)
+        return detector
+
+    def flush(self, models: Iterable[str]) -> None:
+        """Write the detectors that were fed, and what waits for those of ``models``, to the store."""
+        for key in self._fed:
+            self._store.put(key, self._detectors[key].dump())
+        for model in models:
+            if model in self._waiting:
+                self._store.put(WAITING + model.encode(), self._waiting[model].pack())
+        self._fed.clear()
+
+
+def _covers(detector: DetectorSpec, segment: Segment) -> bool:
+    if not segment:
+        return True
+    if isinstance(detector.segments, bool):
+        return detector.segments
+    return len(segment) == 1 and segment[0][0] in detector.segments
