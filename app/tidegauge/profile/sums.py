@@ -29,15 +29,21 @@ def grouped(values: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
 
 def limbs(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Values (any shape) as whole numbers in four parts (4, that shape), which may be added up; NaN counts as 0."""
-    signed = np.nan_to_num(values, nan=0.0)
-    x = np.minimum(np.abs(signed), MAX_TERM)
-    top = np.floor(x * 2.0**-40)
-    rest = x - top * 2.0**40
-    middle = np.floor(rest)
-    fraction = (rest - middle) * 2.0**30
-    upper = np.floor(fraction)
-    lower = np.rint((fraction - upper) * 2.0**30)
-    return np.asarray((np.stack((top, middle, upper, lower)) * np.sign(signed)).astype(np.int64))
+    if values.ndim > 1:
+        # One row at a time stays in the processor's cache.
+        return np.stack([limbs(row) for row in values], axis=1)
+    rest = np.minimum(np.abs(values), MAX_TERM)
+    rest[np.isnan(rest)] = 0.0
+    parts = np.empty((4, *values.shape))
+    np.floor(np.multiply(rest, 2.0**-40, out=parts[0]), out=parts[0])
+    rest -= parts[0] * 2.0**40
+    for part in parts[1:3]:
+        np.floor(rest, out=part)
+        rest -= part
+        rest *= 2.0**30
+    np.rint(rest, out=parts[3])
+    parts *= np.copysign(1.0, values)
+    return parts.astype(np.int64)
 
 
 def of_limbs(top: int, middle: int, upper: int, lower: int) -> int:
@@ -45,23 +51,30 @@ def of_limbs(top: int, middle: int, upper: int, lower: int) -> int:
     return (((top << 40) + middle) << UNIT_BITS) + (upper << 30) + lower
 
 
-SCALE_BITS = 64
+SCALE_BITS, LEAST_BIT = 100, -20
+"""A scale holds the magnitudes from 2**-20 to 2**80, in units of 2**(100 k)."""
 MAX_SCALED = 2.0**960
 
 
 def scaled(name: str, terms: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """The ``terms`` (n) of a sum whose magnitude nobody knows, as fourth powers are, split by magnitude: the sum
-    ``name@k`` is in units of 2**(64 k), so that none is clipped or rounded away. What is beyond 2**960 counts as 0.
+    ``name@k`` is in units of 2**(100 k), so that none is clipped or rounded away. What is beyond 2**960 counts as 0.
 
-    >>> {of: terms.tolist() for of, terms in scaled("x", np.array([2.0, 2.0**70])).items()}
-    {'x@0': [2.0, 0.0], 'x@1': [0.0, 64.0]}
+    >>> {of: terms.tolist() for of, terms in scaled("x", np.array([2.0, 2.0**101])).items()}
+    {'x@0': [2.0, 0.0], 'x@1': [0.0, 2.0]}
     """
-    scales = np.frexp(terms)[1] // SCALE_BITS
-    live = (np.abs(terms) < MAX_SCALED) & (terms != 0)
-    return {
-        f"{name}@{scale}": np.ldexp(np.where(live & (scales == scale), terms, 0.0), -SCALE_BITS * scale)
-        for scale in np.unique(scales[live]).tolist()
-    }
+    size = np.abs(terms)
+    beyond = (size >= MAX_TERM) | ((size < 2.0**LEAST_BIT) & (size > 0))
+    if not beyond.any():
+        return {f"{name}@0": terms}
+    found = {f"{name}@0": np.where(beyond, 0.0, terms)}
+    rows = np.flatnonzero(beyond & (size < MAX_SCALED))
+    scales = (np.frexp(terms[rows])[1] - 1 - LEAST_BIT) // SCALE_BITS
+    for scale in np.unique(scales).tolist():
+        of = rows[scales == scale]
+        found[f"{name}@{scale}"] = np.zeros(len(terms))
+        found[f"{name}@{scale}"][of] = np.ldexp(terms[of], -SCALE_BITS * scale)
+    return found
 
 
 def scaled_total(sums: dict[str, int], name: str) -> float:
