@@ -56,8 +56,8 @@ def test_numbers_are_those_of_the_rows() -> None:
 
 
 def truth(kpi: str, name: str) -> float:
-    """Of the shop, from 3 million visits; revenue's mean is known exactly."""
-    rows = shop(np.random.default_rng(9), 3_000_000)
+    """Of the shop, from a million visits; revenue's mean is known exactly."""
+    rows = shop(np.random.default_rng(9), 1_000_000)
     mean = 0.6 * float(np.exp(2.5))
     return {"converted": float(rows["converted"].mean()), "revenue mean": mean, "basket": mean / 0.6}.get(
         f"{kpi} {name}" if kpi == "revenue" else kpi, float(np.clip(rows["revenue"], 0, 50).mean())
@@ -72,12 +72,12 @@ def truth(kpi: str, name: str) -> float:
 def test_intervals_hold_the_truth(kpi: str, name: str, n: int) -> None:
     rng, exact = np.random.default_rng(n), truth(kpi, name)
     held = 0
-    for _ in range(400):
+    for _ in range(200):
         low, high = business_intervals(profile(shop(rng, n)), KPIS, None, 0.95)[kpi][name]
         held += low <= exact <= high
     # A mean of values with a heavy tail is held a little less often: what a winsorised mean is for.
     level = 0.93 if (kpi, name) == ("revenue", "mean") or kpi == "basket" else 0.95
-    assert stats.binom.ppf(1e-4, 400, level) <= held <= stats.binom.isf(1e-4, 400, 0.95)
+    assert stats.binom.ppf(1e-4, 200, level) <= held <= stats.binom.isf(1e-4, 200, 0.95)
 
 
 def test_winsorised_means_hold_where_plain_ones_do_not() -> None:
@@ -87,7 +87,7 @@ def test_winsorised_means_hold_where_plain_ones_do_not() -> None:
     def tail(n: int) -> dict[str, Any]:
         return {"revenue": rng.lognormal(0.0, 2.5, n)}
 
-    exact = {"mean": float(np.exp(2.5**2 / 2)), "winsorised_mean": float(np.clip(tail(3_000_000)["revenue"], 0, 50).mean())}
+    exact = {"mean": float(np.exp(2.5**2 / 2)), "winsorised_mean": float(np.clip(tail(1_000_000)["revenue"], 0, 50).mean())}
     held = dict.fromkeys(exact, 0)
     for _ in range(300):
         found = business_intervals(profile(tail(400)), KPIS, None, 0.95)["revenue"]
@@ -101,12 +101,12 @@ def test_winsorised_means_hold_where_plain_ones_do_not() -> None:
 def test_the_change_against_the_baseline_has_both_errors(change: float) -> None:
     rng = np.random.default_rng(4)
     held = 0
-    for _ in range(400):
+    for _ in range(200):
         before = profile({"converted": rng.random(1500) < 0.2})
         now = profile({"converted": rng.random(1000) < 0.2 * change})
         low, high = business_intervals(now, {}, before, 0.95)["converted"]["relative_to_baseline"]
         held += low <= change - 1 <= high
-    assert stats.binom.ppf(1e-4, 400, 0.95) <= held <= stats.binom.isf(1e-4, 400, 0.95)
+    assert stats.binom.ppf(1e-4, 200, 0.95) <= held <= stats.binom.isf(1e-4, 200, 0.95)
 
 
 @pytest.mark.parametrize("make", [shop, lambda rng, n: {"revenue": 1e9 * rng.normal(size=n), "orders": 1e-7 * rng.random(n)}])

@@ -100,7 +100,7 @@ def test_p_values_of_every_type_are_uniform_without_drift(tmp_path: Path) -> Non
     categories too, whose few cells make them coarse."""
     rng = np.random.default_rng(5)
     p: dict[str, list[float]] = {}
-    for _ in range(120):
+    for _ in range(80):
         baseline = baseline_of(tmp_path / "r.jsonl", rows(rng, 600))
         for name, of in numbers_of(baseline, rows(rng, 300)).items():
             p.setdefault(name, []).append(of["p_value"])

@@ -18,7 +18,7 @@ from tidegauge.metrics.performance_interval import auc_variance, f1, performance
 from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, OutcomeColumns, OutcomeGroups, OutcomeProfile
 from tidegauge.spec import Task
 
-WINDOWS = 300
+WINDOWS = 200
 
 
 def outcomes(
@@ -64,7 +64,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(
     make: Callable[[np.random.Generator, int], OutcomeProfile], task: Task, n: int
 ) -> None:
     rng = np.random.default_rng(n)
-    truth = performance(make(rng, 300_000), task, "1")
+    truth = performance(make(rng, 100_000), task, "1")
     inside: dict[str, int] = {}
     for _ in range(WINDOWS):
         for name, found in performance_intervals(make(rng, n), task, "1").items():
@@ -94,9 +94,9 @@ def test_auc_variance_is_delong_s_and_the_bootstrap_s(shift: float) -> None:
     assert found == pytest.approx(delong(positives, negatives), rel=0.02)
     drawn = [
         metrics.roc_auc_score(actual, np.concatenate((rng.choice(positives, 150), rng.choice(negatives, 350))))
-        for _ in range(400)
+        for _ in range(200)
     ]
-    assert found == pytest.approx(np.var(drawn), rel=0.3)
+    assert found == pytest.approx(np.var(drawn), rel=0.4)
 
 
 def test_regression_intervals_are_those_of_a_bootstrap() -> None:
@@ -105,7 +105,7 @@ def test_regression_intervals_are_those_of_a_bootstrap() -> None:
     predicted = actual * np.exp(0.1 * rng.normal(size=2000)) + 3
     found = performance_intervals(outcomes(predicted, actual, regression=True), "regression", "1")
     drawn: dict[str, list[float]] = {name: [] for name in found}
-    for rows in rng.integers(0, 2000, (500, 2000)):
+    for rows in rng.integers(0, 2000, (300, 2000)):
         p, a = predicted[rows], actual[rows]
         drawn["mae"].append(metrics.mean_absolute_error(a, p))
         drawn["rmse"].append(metrics.root_mean_squared_error(a, p))
@@ -113,7 +113,7 @@ def test_regression_intervals_are_those_of_a_bootstrap() -> None:
         drawn["r2"].append(metrics.r2_score(a, p))
         drawn["bias"].append(float(np.mean(p - a)))
     for name, (low, high) in found.items():
-        assert high - low == pytest.approx(2 * 1.96 * np.std(drawn[name]), rel=0.15), name
+        assert high - low == pytest.approx(2 * 1.96 * np.std(drawn[name]), rel=0.25), name
 
 
 @pytest.mark.parametrize("scale", [1e-7, 1.0, 1e12])
@@ -133,10 +133,10 @@ def test_macro_averages_are_those_of_a_bootstrap() -> None:
     predicted = np.where(rng.random(1500) < 0.75, actual, rng.integers(0, 3, 1500))
     found = performance_intervals(outcomes(predicted, actual), "multiclass", "1")
     drawn = []
-    for rows in rng.integers(0, 1500, (400, 1500)):
+    for rows in rng.integers(0, 1500, (200, 1500)):
         drawn.append(metrics.precision_recall_fscore_support(actual[rows], predicted[rows], average="macro")[:3])
     for name, spread in zip(("precision", "recall", "f1"), np.std(np.array(drawn, float), axis=0), strict=True):
-        assert found[name][1] - found[name][0] == pytest.approx(2 * 1.96 * spread, rel=0.15), name
+        assert found[name][1] - found[name][0] == pytest.approx(2 * 1.96 * spread, rel=0.25), name
 
 
 def test_wilson_and_student_are_scipy_s() -> None:

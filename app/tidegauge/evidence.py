@@ -11,6 +11,7 @@ import msgspec
 from tidegauge.baseline import Baseline
 from tidegauge.delta import Segment
 from tidegauge.metrics.distance import FLOOR
+from tidegauge.metrics.fairness import DISPARATE_IMPACT
 from tidegauge.monitors import TESTS, Verdict, expand, sample_size
 
 MAX_EVIDENCE = 5
@@ -61,6 +62,20 @@ def sentence(metric: str, beside: Beside, *, ended: bool) -> str:
         return f"; performance dropped with it: {', '.join(beside.performance.breached)} ({values})"
     word = "did not follow" if ended else "has not followed so far"
     return f"; performance {word} ({values} in the window from {beside.performance.window_start})"
+
+
+def extremes(path: str, record: Mapping[str, Any]) -> str:
+    """Between which values of a dimension a fairness gap is, for an alert's summary.
+
+    >>> extremes("fairness.age.recall_gap", {"fairness": {"age": {"extremes": {"recall": ["old", "young"]}}}})
+    '; smallest for old, largest for young'
+    """
+    group, _, number = path.rpartition(".")
+    if not group.startswith("fairness."):
+        return ""
+    measure = "selection_rate" if number == DISPARATE_IMPACT else number.removesuffix("_gap")
+    between = [names for _, names in expand(record, f"{group}.extremes.{measure}")]
+    return f"; smallest for {between[0][0]}, largest for {between[0][1]}" if between else ""
 
 
 def estimate(metric: str, record: Mapping[str, Any]) -> str:

@@ -250,7 +250,7 @@ class Judge:
                 wanted = {(): built[()] | {"fairness": self._fairness(header, spec, monitor.min_count)}}
             for segment, verdict in judge(wanted, monitor, baseline, header.window, self._intervals(header, spec, baseline)):
                 subject = Subject(header.model, header.version, segment)
-                support = self._support(header, spec, subject, built, verdict, baseline)
+                support = self._support(header, spec, subject, built | wanted, verdict, baseline)
                 severity = self._severity(header, subject, verdict)
                 outputs.extend(
                     self._alerts.verdict(subject, verdict, header.span, header.closed, header.revision, now, support, severity)
@@ -279,6 +279,7 @@ class Judge:
             if status == "resolved":
                 return evidence.NO_EVIDENCE, clause
             clause += evidence.estimate(verdict.path, built[subject.segment])
+            clause += evidence.extremes(verdict.path, built[subject.segment])
             examples = {segment: self._examples(header, segment) for segment in built}
             return evidence.gather(verdict, subject.segment, built, baseline, header.window, examples, beside), clause
 
