@@ -26,6 +26,7 @@ from tidegauge.event_time import ModelClock, PartitionClock, Standing
 from tidegauge.feeding import Feeding
 from tidegauge.held import Held
 from tidegauge.metrics.grading import Grades
+from tidegauge.metrics.record import numbers
 from tidegauge.playbooks import DIRECTORY
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
@@ -293,6 +294,11 @@ class MonitorStage:
                 continue
             task = spec.task or infer_task(whole)
             baseline = Baseline.learned(model, name[1], learning)
+            known = msgspec.structs.replace(spec, task=task)
+            for part in (baseline, *baseline.parts.values()):
+                # No labels were there to learn from: nothing is known of outcomes.
+                said = numbers(part.data, part.outcome, known, None, None, None)
+                part.metrics = {group: said[group] for group in ("system", "data", "prediction")}
             key, value = self._registry.learned(model, name[1], baseline, task=task)
             self._registry.apply(key, value)
             outputs.append(Output(MODELS, key, value))
