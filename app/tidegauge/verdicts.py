@@ -113,12 +113,9 @@ class Judge:
         record |= records.numbers(
             data, outcome, spec, baseline, header.end - header.start,
             None if whole is None else whole.calibration_for(segment),
-            self._data_part(header, segment, baseline, drift),
+            self._data_part(header, segment, spec, baseline, drift), outcomes=drift,
         )  # fmt: skip
         if drift and baseline is not None and not segment:
-            counts = prediction_bin_counts(data, baseline)
-            if counts is not None:
-                record["prediction"]["bin_counts"] = counts
             predictions = {of: self._windows.data(header, of).predictions for of in header.segments}
             mix = segment_mix(predictions, baseline, spec.segments)
             if mix:
@@ -152,21 +149,26 @@ class Judge:
             return {"source": "previous", "window_start": iso(header.start - source.previous)}
         return {"source": baseline.source}
 
-    def _data_part(self, header: Header, segment: Segment, baseline: Baseline | None, drift: bool) -> dict[str, Any]:
+    def _data_part(
+        self, header: Header, segment: Segment, spec: ModelSpec, baseline: Baseline | None, drift: bool
+    ) -> dict[str, Any]:
         """The data side of a record: it is costly and late labels do not change it, so it is kept."""
         profile = self._windows.data(header, segment)
         if not drift:
-            return records.data_members(profile, baseline, drift=False)
+            return records.data_members(profile, spec, baseline, drift=False)
         key = (header.key, segment)
         mark = (profile.predictions, None if baseline is None else baseline.schema.id)
         found = self._data.get(key)
         if found is None or found[0] != mark:
             while len(self._data) >= MAX_CACHED:
                 del self._data[next(iter(self._data))]
-            members = records.data_members(profile, baseline)
+            members = records.data_members(profile, spec, baseline)
             if baseline is not None and not segment:
                 for name, counts in feature_bin_counts(profile, baseline).items():
                     members["data"]["features"][name]["bin_counts"] = counts
+                score_counts = prediction_bin_counts(profile, baseline)
+                if score_counts is not None:
+                    members["prediction"]["bin_counts"] = score_counts
             found = self._data[key] = (mark, members)
         return found[1]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from tidegauge.baseline import Baseline
 from tidegauge.metrics.drift import number_drift
@@ -47,6 +46,9 @@ def ranking(current: dict[str, float], before: dict[str, float]) -> dict[str, An
     found: dict[str, Any] = {"entered_top": sorted(top - top_before), "left_top": sorted(top_before - top)}
     both = sorted(current.keys() & before.keys())
     if len(both) >= MIN_RANKED:
+        # Importing it takes a second, which a worker that sees no attributions need not spend.
+        from scipy.stats import rankdata
+
         ranks = [rankdata([of[name] for name in both]) for of in (current, before)]
         if all(np.ptp(of) for of in ranks):
             found["rank_correlation"] = float(np.corrcoef(*ranks)[0, 1])

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import kolmogorov
-from scipy.stats import chi2
+from scipy.special import chdtrc, kolmogorov, rel_entr
 
 FLOOR = 1e-4
 MIN_EXPECTED = 5.0
@@ -38,10 +37,7 @@ def jensen_shannon(current: NDArray[np.int64], reference: NDArray[np.int64]) -> 
     """
     q, p = current / current.sum(), reference / reference.sum()
     m = (p + q) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left = np.where(p > 0, p * np.log(p / m), 0.0).sum()
-        right = np.where(q > 0, q * np.log(q / m), 0.0).sum()
-    return float(np.sqrt(max((left + right) / 2, 0.0)))
+    return math.sqrt(max(float(rel_entr(p, m).sum() + rel_entr(q, m).sum()) / 2, 0.0))
 
 
 def chi_square_p(current: NDArray[np.int64], reference: NDArray[np.int64]) -> float | None:
@@ -55,27 +51,25 @@ def chi_square_p(current: NDArray[np.int64], reference: NDArray[np.int64]) -> fl
     both = current + reference
     expected = both * (min(n, m) / (n + m))
     order = np.argsort(expected, kind="stable")
-    pooled_current: list[int] = []
-    pooled_reference: list[int] = []
+    order = order[both[order] > 0]
+    few = int(np.searchsorted(expected[order], MIN_EXPECTED))
+    pooled: list[tuple[int, int]] = []
     a = b = 0
     size = 0.0
-    for place in order.tolist():
-        if both[place] == 0:
-            continue
+    for place in order[:few].tolist():
         a, b, size = a + int(current[place]), b + int(reference[place]), size + float(expected[place])
         if size >= MIN_EXPECTED:
-            pooled_current.append(a)
-            pooled_reference.append(b)
+            pooled.append((a, b))
             a = b = 0
             size = 0.0
-    if pooled_current and (a or b):
-        pooled_current[-1] += a
-        pooled_reference[-1] += b
-    if len(pooled_current) < 2:
+    pairs = np.array([*pooled, *np.stack((current, reference), axis=1)[order[few:]].tolist()], float).reshape(-1, 2)
+    if len(pairs) < 2:
         return None
-    x, y = np.array(pooled_current, float), np.array(pooled_reference, float)
-    statistic = float((((x * np.sqrt(m / n) - y * np.sqrt(n / m)) ** 2) / (x + y)).sum())
-    return float(chi2.sf(statistic, len(x) - 1))
+    # What is left of the small ones goes to the smallest of the others, or to the last pool.
+    pairs[len(pooled) if few < len(order) else -1] += (a, b)
+    x, y = pairs.T
+    statistic = float((((x * math.sqrt(m / n) - y * math.sqrt(n / m)) ** 2) / (x + y)).sum())
+    return float(chdtrc(len(x) - 1, statistic))
 
 
 def sketch_distances(current: Any, reference: Any) -> tuple[float, float]:

@@ -52,10 +52,11 @@ def numbers(
     seconds: float | None,
     calibration: Calibration | None,
     data_part: dict[str, Any] | None = None,
+    outcomes: bool = True,
 ) -> dict[str, Any]:
     """The members of a record that follow from the profiles alone. ``seconds``: the window's length, for rates;
     ``calibration``: what the scores mean; ``data_part``: what ``data_members`` said of the same profile, to spare saying
-    it again."""
+    it again; without ``outcomes`` what became of the predictions is left out."""
     record: dict[str, Any] = {"predictions": data.predictions, "labels": outcome.labels}
     if data.predictions:
         record["coverage"] = outcome.labels / data.predictions
@@ -63,12 +64,14 @@ def numbers(
     if delays["p50"] is not None:
         record["label_delay_seconds"] = delays
     record["system"] = system(data, seconds)
-    record |= data_members(data, baseline) if data_part is None else data_part
-    record["prediction"] = prediction(data, spec, baseline)
+    record |= data_members(data, spec, baseline) if data_part is None else data_part
+    if value := estimated(data.scores, calibration, spec.task):
+        record["estimated"] = value
+    if not outcomes:
+        return record
     for name, value in (
         ("performance", performance(outcome, spec.task, spec.positive_label)),
         ("performance_interval", performance_intervals(outcome, spec.task, spec.positive_label)),
-        ("estimated", estimated(data.scores, calibration, spec.task)),
         ("calibration", {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome)),
         ("business", business(outcome, spec.kpis, None if baseline is None else baseline.outcome)),
     ):
@@ -103,10 +106,15 @@ def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
     return numbers
 
 
-def data_members(data: DataProfile, baseline: Baseline | None, drift: bool = True) -> dict[str, Any]:
-    """The members ``data`` and, of events that carry them, ``attributions``. Without ``drift`` the distances from the
-    baseline, the costly part, are left out."""
-    return {"data": data_numbers(data, baseline, drift), **attributions(data.attributions, baseline if drift else None)}
+def data_members(data: DataProfile, spec: ModelSpec, baseline: Baseline | None, drift: bool = True) -> dict[str, Any]:
+    """The members ``data``, ``prediction`` and, of events that carry them, ``attributions``. Without ``drift`` the
+    distances from the baseline, the costly part, are left out."""
+    reference = baseline if drift else None
+    return {
+        "data": data_numbers(data, baseline, drift),
+        "prediction": prediction(data, spec, reference),
+        **attributions(data.attributions, reference),
+    }
 
 
 def data_numbers(data: DataProfile, baseline: Baseline | None, drift: bool) -> dict[str, Any]:
