@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from tidegauge.baseline import Baseline
 from tidegauge.monitors import MIN_SPREAD_WINDOWS
-from tidegauge.spec import Condition, ModelSpec, MonitorSpec, RolloutSpec, duration
+from tidegauge.spec import Condition, ModelSpec, MonitorSpec, RolloutSpec, Severity, duration
 
 KEEP_FIRING_FOR = 7
 """Windows without drift before its alert resolves: a season comes and goes for weeks, and is one alert."""
 _ABOVE_AUTO = Condition("above", auto=True)
-_BELOW_AUTO = Condition("below", auto=True)
 
 
 def default_rollout(spec: ModelSpec) -> RolloutSpec:
@@ -20,7 +21,8 @@ def default_rollout(spec: ModelSpec) -> RolloutSpec:
 def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[MonitorSpec, ...]:
     """Schema breaks, missing and unseen values, drift, error ratio, performance against the baseline and the label
     feed. What breaks at once is judged on the shortest window, what is statistical on the longest; limits come from
-    the baseline's window-to-window spread where it spans enough windows."""
+    the baseline's window-to-window spread where it spans enough windows. Where it does not, performance is held against the
+    baseline's own, and must be worse by more than its interval allows."""
     windows = sorted(spec.windows, key=duration)
     short, long = windows[0], windows[-1]
     spread = baseline.spread.get(long, {}) if baseline is not None else {}
@@ -41,7 +43,7 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         MonitorSpec("type-mismatch", "data.features.*.type_mismatch_ratio", short, above(0.02), "critical"),
         MonitorSpec(
             "missing-values", "data.features.*.missing_ratio", short,
-            Condition("above", high=0.1, relative_to_baseline=True), "critical",
+            Condition("above", high=0.05, relative_to_baseline=True, auto=True), "critical",
         ),
         MonitorSpec("unseen-values", "data.features.*.unseen_ratio", short, above(0.1), "warning"),
         MonitorSpec("out-of-range", "data.features.*.out_of_range_ratio", short, above(0.02), "warning"),
@@ -50,27 +52,35 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         drift("score-drift", "prediction.psi"),
         MonitorSpec("label-feed", "label_feed.coverage_gap", long, above(0.25), "critical"),
     ]  # fmt: skip
+
+    def performance(name: str, metric: str, condition: Condition, severity: Severity = "critical") -> MonitorSpec:
+        return MonitorSpec(name, metric, long, condition, severity, confidence=None if auto else 0.95)
+
+    def worse(kind: Literal["above", "below"], share: float) -> Condition:
+        if auto:
+            return Condition(kind, auto=True)
+        low, high = (None, share) if kind == "above" else (share, None)
+        return Condition(kind, low, high, relative_to_baseline=True, percent=True)
+
     if spec.task == "regression":
-        monitors.append(
-            MonitorSpec(
-                "rmse", "performance.rmse", long,
-                _ABOVE_AUTO if auto else Condition("above", high=0.2, relative_to_baseline=True, percent=True),
-                "critical",
-            )
-        )  # fmt: skip
-    else:
-        headline = "accuracy" if spec.task == "multiclass" else "roc_auc"
-        loss = "log_loss" if spec.task == "multiclass" else "brier"
+        monitors.append(performance("rmse", "performance.rmse", worse("above", 0.2)))
+    elif spec.task == "multiclass":
         monitors += [
-            MonitorSpec(
-                headline.replace("_", "-"), f"performance.{headline}", long,
-                _BELOW_AUTO if auto else Condition("below", low=0.1, relative_to_baseline=True, percent=True),
-                "critical",
-            ),
-            MonitorSpec(
-                loss.replace("_", "-"), f"performance.{loss}", long,
-                _ABOVE_AUTO if auto else Condition("above", high=0.25, relative_to_baseline=True, percent=True),
-                "critical",
-            ),
-        ]  # fmt: skip
+            performance("accuracy", "performance.accuracy", worse("below", 0.1)),
+            performance("log-loss", "performance.log_loss", worse("above", 0.25)),
+        ]
+    else:
+        monitors += [
+            performance("roc-auc", "performance.roc_auc", worse("below", 0.1)),
+            performance("brier", "performance.brier", worse("above", 0.25)),
+        ]
+        if auto:
+            # How large a calibration error, or how many positives, is too many only their spread can say.
+            monitors += [
+                performance("calibration", "performance.ece", _ABOVE_AUTO, "warning"),
+                MonitorSpec(
+                    "positive-ratio", "prediction.positive_ratio", long, Condition("outside", auto=True), "warning",
+                    critical_with_performance=True,
+                ),
+            ]  # fmt: skip
     return tuple(monitors)

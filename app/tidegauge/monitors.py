@@ -98,7 +98,8 @@ def expand(node: Any, pattern: str) -> Iterator[tuple[str, Any]]:
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One number a monitor's metric names, before the family it belongs to is judged."""
+    """One number a monitor's metric names, before the family it belongs to is judged. ``share``: how much
+    of its window it rests on."""
 
     segment: Segment
     path: str
@@ -110,6 +111,7 @@ class Candidate(msgspec.Struct, frozen=True):
     p_value: float | None
     interval: Interval | None = None
     baseline_interval: Interval | None = None
+    share: float = 1.0
 
 
 def judge(
@@ -137,7 +139,8 @@ def judge(
             breached = surely_beyond(candidate, monitor.condition, low, high)
             text += f" with {100 * monitor.confidence:g} % confidence"
         else:
-            breached = (low is not None and value < low) or (high is not None and value > high)
+            held = value * candidate.share
+            breached = (low is not None and held < low) or (high is not None and held > high)
         verdict = Verdict(
             monitor, candidate.path, value, breached and allowed, text, candidate.sample_size, candidate.baseline,
             candidate.p_value, candidate.names, candidate.interval,
@@ -175,7 +178,18 @@ def _candidates(
             if monitor.condition.auto and spread is not None:
                 p_value = max(p_value, spread_p_value(value, spread))
         before = next((float(v) for _, v in expand(metrics, path) if isinstance(v, int | float)), None)
-        yield Candidate(segment, path, value, size, names, before, spread, p_value)
+        share = _share_in(record, path, size, spreads) if monitor.condition.auto else 1.0
+        yield Candidate(segment, path, value, size, names, before, spread, p_value, share=share)
+
+
+def _share_in(record: Mapping[str, Any], path: str, size: int, spreads: Mapping[str, Spread]) -> float:
+    """How much of its window a ratio rests on. Limits that come from whole windows hold for whole windows: an open one is
+    held against them as if the rest of it will be fine, or an hour's gap in the morning would look like a bad day."""
+    head, _, member = path.rpartition(".")
+    usual = spreads.get(f"{head}.count")
+    if record.get("closed", True) or member not in EARLY or usual is None or not usual[0]:
+        return 1.0
+    return min(size / usual[0], 1.0)
 
 
 def _with_intervals(candidates: Iterator[Candidate], own: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Candidate]:
@@ -250,23 +264,28 @@ def limits_of(
 ) -> tuple[float | None, float | None, str] | None:
     """Lower and upper limit of a condition and its text; None where it rests on a baseline that is not there."""
     low, high = condition.low, condition.high
-    if condition.auto:
-        if spread is None or spread[2] < MIN_SPREAD_WINDOWS:
-            return None
-        mean, deviation, windows = spread
-        away = reach(windows)
-        low = mean - away * deviation if condition.kind in ("below", "outside") else None
-        high = mean + away * deviation if condition.kind in ("above", "outside") else None
-        of = f" (baseline {mean:.4g} ± {away:.2g} × {deviation:.2g} from window to window)"
-    elif condition.relative_to_baseline:
+    of = ""
+    if condition.relative_to_baseline:
         if baseline is None:
             return None
         scale = abs(baseline) if condition.percent else 1.0
         low = None if low is None else baseline - low * scale
         high = None if high is None else baseline + high * scale
         of = f" (baseline {baseline:.4g})"
-    else:
-        of = ""
+    if condition.auto:
+        known = spread is not None and spread[2] >= MIN_SPREAD_WINDOWS
+        if not known and not condition.relative_to_baseline:
+            return None
+        if spread is not None and known:
+            mean, deviation, windows = spread
+            away = reach(windows)
+            given = (low, high)
+            if condition.kind in ("below", "outside"):
+                low = min(mean - away * deviation, math.inf if low is None else low)
+            if condition.kind in ("above", "outside"):
+                high = max(mean + away * deviation, -math.inf if high is None else high)
+            if (low, high) != given:
+                of = f" (baseline {mean:.4g} ± {away:.2g} × {deviation:.2g} from window to window)"
     if condition.kind == "outside" and low is not None and high is not None:
         return low, high, f"outside {low:.4g} to {high:.4g}{of}"
     if condition.kind == "below":

@@ -61,7 +61,7 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``above``/``below``: ``low`` is the limit of below, ``high`` that of above; ``outside`` has both. With
     ``relative_to_baseline`` they are distances from the baseline's value: absolute, or with ``percent`` in hundredths of
-    it (0.02 for 2%).
+    it (0.02 for 2%). With both, the limit that is further out counts.
     """
 
     kind: Literal["above", "below", "outside"]

@@ -1,78 +1,158 @@
-"""The demo's last page: each incident, what found it and when; and the alerts that no incident explains."""
+"""The demo's last page: each incident, what found it and when; what no incident explains; how fixed rules would have done."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from tidegauge.demo import incidents
 from tidegauge.demo.incidents import Incident
 from tidegauge.metrics.record import iso
 
 DAY = 86400.0
+PSI_RULE = 0.2
+"""The rule of thumb: a population stability index above it is a change to act on."""
 
 
 def seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def explains(incident: Incident, event: dict[str, Any]) -> bool:
-    """Whether an alert is about an incident: its window overlaps it (a day's label delay allowed for), and it speaks of
-    what the incident breaks. A real storm may show in anything of the live version."""
-    data = event["data"]
-    start = seconds(data["starts_at"])
-    if not incident.start - DAY < start < incident.end + (0 if incident.injected else DAY):
-        return False
-    labels = data["labels"]
-    name = f"{labels['alertname']}/{labels.get('feature', '')} {labels['model_version']}"
-    if incident.injected:
-        return any(part in name for part in incident.sees)
-    weather = any(labels.get("feature") == f for f in ("temp", "wind_speed", "visib", "precip"))
-    weather = weather or labels["alertname"] == "missing-feature"
-    return weather if "weather feed" in incident.name else not labels["model_version"].endswith(":2") and not weather
+class Alert(msgspec.Struct):
+    """One alert from firing to resolved, whatever its severity did meanwhile."""
+
+    name: str
+    severity: str
+    window: float
+    fired: str
+    resolved: str = "still firing"
+    summary: str = ""
 
 
-def table(alerts: list[dict[str, Any]], first: float, last: float) -> str:
-    """The table, as text."""
-    ended = {(a["data"]["fingerprint"], a["data"]["starts_at"]): a for a in alerts if a["data"]["status"] == "resolved"}
-    firing = [a for a in alerts if a["data"]["status"] == "firing"]
-    lines = ["", f"{'incident':48} {'began':10}  {'alert':28} {'fired':16}  {'resolved':16}", "-" * 126]
-    explained: set[int] = set()
-    for incident in incidents.ALL:
-        if not first <= incident.start < last - DAY:
+def alerts_of(events: Iterable[Mapping[str, Any]]) -> list[Alert]:
+    """The alerts in the order they fired, of events in the order they were published."""
+    found: dict[tuple[str, str], Alert] = {}
+    for event in events:
+        data = event["data"]
+        labels, key = data["labels"], (data["fingerprint"], data["starts_at"])
+        if data["status"] == "resolved":
+            if key in found:
+                restated = " restated" if "resolution" in data["annotations"] else ""
+                found[key].resolved = event["time"][:16] + restated
+                found[key].summary = data["annotations"]["summary"]
             continue
-        found = [a for a in firing if explains(incident, a)]
+        if key not in found:
+            name = f"{labels['alertname']}/{labels.get('feature', '')} {labels['model_version']}"
+            found[key] = Alert(name, data["severity"], seconds(data["starts_at"]), event["time"][:16])
+        if data["severity"] == "critical":
+            found[key].severity = "critical"
+        found[key].summary = data["annotations"]["summary"]
+    return sorted(found.values(), key=lambda alert: alert.fired)
+
+
+def explains(incident: Incident, alert: Alert) -> bool:
+    """Whether an alert is about an incident: it speaks of what the incident breaks, and began in a window of its days or the
+    day before or after. What we broke has no aftermath."""
+    after = incident.end if incident.injected else incident.end + DAY
+    if not incident.start - DAY <= alert.window < after or not any(part in alert.name for part in incident.sees):
+        return False
+    shadow = incidents.OVERCONFIDENT
+    return incident is shadow or not any(part in alert.name for part in shadow.sees)
+
+
+def _nearness(incident: Incident, alert: Alert) -> int:
+    return next(place for place, part in enumerate(incident.sees) if part in alert.name)
+
+
+def beside(alert: Alert) -> bool:
+    """Whether an alert began within a day of any incident."""
+    return any(of.start - DAY <= alert.window < of.end + DAY for of in incidents.ALL)
+
+
+def covered(first: float, last: float) -> list[Incident]:
+    """The incidents that a stream from ``first`` to ``last`` (Unix seconds) holds."""
+    return [of for of in incidents.ALL if first <= of.start and of.end <= last + DAY]
+
+
+def table(events: Iterable[Mapping[str, Any]], first: float, last: float) -> str:
+    """The table, as text."""
+    alerts = alerts_of(events)
+    lines = ["", f"{'incident':50} {'began':10}  {'found by':27} {'in window':10}  {'fired':16}  {'resolved':16}", "-" * 140]
+    explained: set[int] = set()
+    for incident in covered(first, last):
+        about = (alert for alert in alerts if explains(incident, alert))
+        found = sorted(about, key=lambda alert: (alert.fired, _nearness(incident, alert)))
         explained.update(map(id, found))
-        mark = "injected: " if incident.injected else "real: "
-        head = f"{(mark + incident.name)[:48]:48} {_day(incident.start)}"
+        head = f"{('injected: ' if incident.injected else 'real: ') + incident.name:50.50} {_day(incident.start)}"
         if not found:
-            lines.append(f"{head}  {'not found':28}")
-        for alert in sorted(found, key=lambda a: str(a["time"])):
-            lines.append(f"{head}  {_alert(alert, ended)}")
-            head = " " * 59
-    rest = [a for a in firing if id(a) not in explained]
-    lines += ["", f"{len(rest)} of {len(firing)} alerts without an incident:"]
-    for severity in ("critical", "warning"):
-        names: dict[str, int] = {}
-        for alert in rest:
-            if alert["data"]["severity"] == severity:
-                name = _name(alert)
-                names[name] = names.get(name, 0) + 1
-        lines.append(f"  {severity}: " + (", ".join(f"{name} × {count}" for name, count in sorted(names.items())) or "none"))
+            lines.append(f"{head}  not found")
+            continue
+        more = f"  and {len(found) - 1} more" if len(found) > 1 else ""
+        one = found[0]
+        lines.append(f"{head}  {_name(one):27} {_day(one.window)}  {one.fired}  {one.resolved}{more}")
+    rest = [alert for alert in alerts if id(alert) not in explained]
+    critical = [alert for alert in rest if alert.severity == "critical" and not beside(alert)]
+    months = max(Counter(alert.fired[:7] for alert in critical).values(), default=0)
+    lines.append("")
+    lines.append(
+        f"{len(alerts)} alerts. Critical ones without an incident within a day: {len(critical)}, at most {months} a month"
+    )
+    lines += [f"  {alert.fired}  {_name(alert)}" for alert in critical]
+    lines += ["Warnings that no incident explains:"]
+    lines += [f"  {a.fired} to {a.resolved}  {_name(a):27} {_followed(a)}" for a in rest if a.severity != "critical"]
     return "\n".join(lines)
 
 
-def _name(alert: dict[str, Any]) -> str:
-    labels = alert["data"]["labels"]
-    feature = f" {labels['feature']}" if "feature" in labels else ""
-    shadow = " (v2)" if labels["model_version"].endswith(":2") else ""
-    return f"{labels['alertname']}{feature}{shadow}"
+def fixed_rules(records: Iterable[Mapping[str, Any]], baseline: Mapping[str, Any]) -> str:
+    """How two usual rules would have done on the same windows: PSI above 0.2 for any feature or the scores, and accuracy
+    below what chance allows around the baseline's (three binomial standard deviations). ``records`` in the order they were
+    published, ``baseline`` the metrics of the baseline. Days within a day of an incident are left out."""
+    newest = {
+        record["window_start"]: record
+        for record in records
+        if not record["segment"] and record["model_version"].endswith(":1") and record["closed"]
+    }
+    quiet = [
+        record
+        for start, record in newest.items()
+        if not any(of.start - DAY <= seconds(start) < of.end + DAY for of in incidents.ALL)
+    ]
+    drifts = [
+        [of["psi"] > PSI_RULE for of in (*record["data"]["features"].values(), record["prediction"]) if "psi" in of]
+        for record in quiet
+    ]
+    usual = baseline["performance"]["accuracy"]
+    low = 0
+    for record in quiet:
+        labels = record.get("labels", 0)
+        if labels and record["performance"]["accuracy"] < usual - 3 * math.sqrt(usual * (1 - usual) / labels):
+            low += 1
+    months, alarms, days = max(len(quiet) / 30.4, 1.0), sum(map(sum, drifts)), sum(map(any, drifts))
+    return (
+        f"The usual rules on the {len(quiet)} days without an incident within a day:\n"
+        f"  PSI above {PSI_RULE} in any feature or the scores: {alarms} false alarms, {alarms / months:.0f} a month, on {days}"
+        " of the days: seasons and weekdays move features every day\n"
+        f"  accuracy below {usual:.3f} by more than three standard errors: {low} false alarms, {low / months:.1f} a month:"
+        " days differ by more than chance"
+    )
 
 
-def _alert(alert: dict[str, Any], ended: dict[tuple[str, str], dict[str, Any]]) -> str:
-    end = ended.get((alert["data"]["fingerprint"], alert["data"]["starts_at"]))
-    restated = " restated" if end and "resolution" in end["data"]["annotations"] else ""
-    return f"{_name(alert)[:28]:28} {alert['time'][:16]}  {end['time'][:16] if end else 'still firing':16}{restated}"
+def _name(alert: Alert) -> str:
+    kind, _, rest = alert.name.partition("/")
+    feature, _, version = rest.partition(" ")
+    shadow = "(v2)" if version.endswith(":2") else ""
+    return " ".join(filter(None, (kind, feature, shadow)))
+
+
+def _followed(alert: Alert) -> str:
+    """What the alert's summary says of performance beside drift."""
+    _, found, rest = alert.summary.partition("; performance ")
+    return f"performance {rest}" if found else ""
 
 
 def _day(moment: float) -> str:

@@ -36,6 +36,10 @@ from tidegauge.stream.settings import Settings
 DEFAULT_SECONDS = 60.0
 """How long the replay takes where no speed is asked for."""
 QUIET_SECONDS = 3.0
+PARTITIONS = 2
+SETTLE_SECONDS = 240.0
+"""How long the demo waits for a machine that is slower than its pace."""
+BASELINE = "flight_delays-1.baseline.json"
 
 
 def demo(days: int, speed: float | None, workers: int, output: Path) -> int:
@@ -49,7 +53,7 @@ def demo(days: int, speed: float | None, workers: int, output: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="tidegauge-demo-") as scratch, Broker() as broker:
         signal.signal(signal.SIGTERM, _interrupt)
         print(f"Kafka {broker.bootstrap}, up {time.monotonic() - began:.1f} s after the start", flush=True)
-        settings = Settings(bootstrap=broker.bootstrap)
+        settings = Settings(bootstrap=broker.bootstrap, partitions=PARTITIONS)
         asyncio.run(_apply(settings, directory))
         ports = _free_ports(workers)
         with _workers(settings, workers, ports, Path(scratch), output):
@@ -63,6 +67,8 @@ def demo(days: int, speed: float | None, workers: int, output: Path) -> int:
             )
             alerts = asyncio.run(Show(settings, events, rate, ports, output).run())
     print(report.table(alerts, events[0][0], events[-1][0]))
+    with (output / "metrics.jsonl").open("rb") as published:
+        print(report.fixed_rules(map(msgspec.json.decode, published), _baseline_metrics(directory)))
     print(f"wrote {output / 'metrics.jsonl'}, {output / 'alerts.jsonl'}, {output / 'worker.log'}")
     return 0
 
@@ -77,7 +83,7 @@ def _models(data: dataset.DemoData, cache: Path) -> Path:
     directory.mkdir(exist_ok=True)
     spec = directory / "flight_delays.yaml"
     text = resources.files("tidegauge.demo").joinpath("flight_delays.yaml").read_text("utf-8")
-    file = directory / "flight_delays-1.baseline.json"
+    file = directory / BASELINE
     if not file.exists() or not spec.exists() or spec.read_text("utf-8") != text:
         from tidegauge import reference
         from tidegauge.spec_yaml import load_to_build
@@ -86,6 +92,11 @@ def _models(data: dataset.DemoData, cache: Path) -> Path:
         spec.write_text(text, "utf-8")
         file.write_bytes(reference.build(load_to_build(spec), "flight_delays:1", data.reference).to_json())
     return directory
+
+
+def _baseline_metrics(directory: Path) -> dict[str, Any]:
+    held: dict[str, Any] = msgspec.json.decode((directory / BASELINE).read_bytes())["metrics"]
+    return held
 
 
 async def _apply(settings: Settings, directory: Path) -> None:
@@ -110,6 +121,7 @@ def _workers(settings: Settings, count: int, ports: list[int], scratch: Path, ou
     command = [
         sys.executable, "-m", "tidegauge", "worker", "--bootstrap", settings.bootstrap, "--workers", str(count),
         "--metrics-port", str(ports[0]), "--state-dir", str(scratch / "state"), "--idle-timeout", "2",
+        "--partitions", str(settings.partitions),
         # A second holds days of event time here; live it holds a second.
         "--checkpoint-interval", "0.1",
     ]  # fmt: skip
@@ -179,12 +191,12 @@ class Show:
         self._time = self._events[-1][0]
 
     async def _settle(self) -> None:
-        """Until every event has been read and nothing has come out for a while."""
-        deadline = time.monotonic() + 60
+        """Until every event has been read, no stage lags, and nothing has come out for a while."""
+        deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
             await asyncio.sleep(0.5)
-            read, _ = await asyncio.to_thread(self._scrape)
-            if read >= self._sent and time.monotonic() - self._last_output > QUIET_SECONDS:
+            read, _, lag = await asyncio.to_thread(self._scrape)
+            if read >= self._sent and not lag and time.monotonic() - self._last_output > QUIET_SECONDS:
                 return
 
     async def _alerts(self, file: Any) -> None:
@@ -210,7 +222,7 @@ class Show:
         while True:
             await asyncio.sleep(1.0 if terminal else 5.0)
             now = time.monotonic()
-            read, joined = await asyncio.to_thread(self._scrape)
+            read, joined, _ = await asyncio.to_thread(self._scrape)
             text = (
                 f"{iso(self._time)[:10]}  {(self._sent - sent) / (now - at):7,.0f} events/s  lag {max(self._sent - read, 0):6,}"
                 f"  joined {joined:9,}  windows closed {self._windows['closed']:4} restated {self._windows['restated']:4}"
@@ -223,15 +235,15 @@ class Show:
         clear = "\r\x1b[K" if sys.stdout.isatty() else ""
         print(f"{clear}{text}", end="", flush=True)
 
-    def _scrape(self) -> tuple[int, int]:
-        """Events read and outcomes joined, over all workers."""
-        read = joined = 0.0
+    def _scrape(self) -> tuple[int, int, int]:
+        """Events read, outcomes joined, and records not yet processed by any stage, over all workers."""
+        sums = dict.fromkeys(("tidegauge_events_total", "tidegauge_joined_total", "tidegauge_consumer_lag"), 0.0)
         for port in self._ports:
             with contextlib.suppress(OSError):
                 page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
                 for sample in page.splitlines():
-                    if sample.startswith("tidegauge_events_total"):
-                        read += float(sample.rsplit(" ", 1)[1])
-                    elif sample.startswith("tidegauge_joined_total"):
-                        joined += float(sample.rsplit(" ", 1)[1])
-        return int(read), int(joined)
+                    name = sample.partition("{")[0].partition(" ")[0]
+                    if name in sums:
+                        sums[name] += float(sample.rsplit(" ", 1)[1])
+        read, joined, lag = map(int, sums.values())
+        return read, joined, lag

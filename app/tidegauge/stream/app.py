@@ -217,10 +217,10 @@ class StreamApp:
     def lag(self) -> dict[tuple[str, str, int], int]:
         """Records not yet processed, by (stage, topic, partition)."""
         out = {}
+        consumer = self.faust.consumer
         for (stage, partition), task in self.tasks.items():
             for topic, offset in task.offsets.items():
-                end = self.faust.monitor.tp_end_offsets.get(TP(self.settings.topic(topic), partition))
-                out[stage, topic, partition] = max(0, (end or 0) - offset)
+                out[stage, topic, partition] = consumer.lag(TP(self.settings.topic(topic), partition), offset)
         return out
 
 

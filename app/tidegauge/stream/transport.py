@@ -72,10 +72,18 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         """Whether there may be records of ``place`` from offset ``processed`` on that were there at wall clock ``since``:
         not once the broker has said after that, that there is nothing beyond what was handed over."""
         state = self._state(place)
-        if state is None or state.timestamp is None or state.timestamp / 1000.0 < since:
-            return True
+        asked = None if state is None else state.timestamp
+        return asked is None or asked / 1000.0 < since or self.lag(place, processed) > 0
+
+    def lag(self, place: TP, processed: int) -> int:
+        """How many offsets there are from ``processed`` on, as far as the broker has said."""
+        state = self._state(place)
+        if state is None or state.highwater is None:
+            return 0
         end = state.highwater if state.lso in (None, -1) else state.lso
-        return processed < self.handed.get(place, (0, 0.0))[0] or self._accounted.get(place, -1) < end
+        # Once all that was handed over is processed, only transaction markers can be between there and the position.
+        reached = processed if processed < self.handed.get(place, (0, 0.0))[0] else self._accounted.get(place, processed)
+        return max(end - max(reached, processed), 0)
 
     def _state(self, place: TP) -> Any:
         """What aiokafka knows of an assigned partition: it tells a position only to who waits for it."""
