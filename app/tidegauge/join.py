@@ -65,6 +65,11 @@ class JoinStage:
         self._beat, self._idle, self._now = 0.0, False, 0.0
         self._specs: dict[str, ModelSpec] = {}
 
+    @property
+    def unfinished(self) -> bool:
+        """A checkpoint leaves nothing behind."""
+        return False
+
     # -- records in ----------------------------------------------------------------------------------------------
 
     def process(self, topic: str, records: Sequence[InputRecord]) -> None:

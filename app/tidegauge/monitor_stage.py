@@ -43,6 +43,8 @@ from tidegauge.verdicts import Judge
 from tidegauge.windows import Header, Windows
 
 STANDING, CLOCK, VERSION = b"x", b"m", b"v"
+MAX_MERGED = 1000
+"""Parts of deltas merged in one checkpoint, a whole quantum at least: a backlog is worked off in many small checkpoints."""
 SLACK = 86400.0
 """Seconds a window outlives retention and label horizon, as the join's entries do."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -95,6 +97,12 @@ class MonitorStage:
         self._standings_changed = False
         self._past: dict[str, float] = {}
         self._touched: set[str] = set()
+        self._unfinished: set[str] = set()
+
+    @property
+    def unfinished(self) -> bool:
+        """More has come in than the last checkpoint took: the next need not wait for more."""
+        return bool(self._unfinished)
 
     # -- deltas in -----------------------------------------------------------------------------------------------
 
@@ -177,6 +185,8 @@ class MonitorStage:
 
     def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
         outputs: list[Output] = []
+        self._touched |= self._unfinished
+        self._unfinished.clear()
         for model in sorted(self._touched):
             clock = self.clocks.get(model)
             if clock is not None:
@@ -193,7 +203,10 @@ class MonitorStage:
         outputs: list[Output] = []
         for model, clock in sorted(self.clocks.items()):
             clock.reached = (max(clock.latest, clock.reached[0]), clock.reached[1])
-            outputs.extend(self._catch_up(model, clock, float("inf")))
+            self._unfinished.add(model)
+            while model in self._unfinished:
+                self._unfinished.discard(model)
+                outputs.extend(self._catch_up(model, clock, float("inf")))
             # Learned baselines first, so that the last windows are compared with them.
             outputs.extend(self._learn(model))
             outputs.extend(self._feeding.feed(model, float("inf"), float("inf"), clock.reached[0]))
@@ -206,13 +219,18 @@ class MonitorStage:
         spec = self._registry.spec(model)
         reached, grid = min(clock.reached[0], complete), Grid(spec)
         outputs: list[Output] = []
+        merged = 0
         for moment in sorted({*self._held.arrivals(model, complete), grid.start(grid.index(reached))}):
+            if merged >= MAX_MERGED:
+                self._unfinished.add(model)
+                break
             if clock.judged < moment <= reached:
                 outputs.extend(self._judge_at(model, moment, clock.reached))
                 clock.judged = moment
                 spec = self._registry.spec(model)
             for part in self._held.take(model, moment):
                 self._merge(model, spec, part, clock.judged)
+                merged += 1
         return outputs
 
     def _judge_at(self, model: str, moment: float, reached: tuple[float, float]) -> list[Output]:

@@ -90,6 +90,11 @@ class Stage(Protocol):
         together. Returns [] and changes nothing in the store when there is nothing to say."""
         ...
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether the last checkpoint left work for another one, which then need not wait for records."""
+        ...
+
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
         """The keys of those stored pairs that have outlived their use. The rolling snapshot drops them; count them."""
         ...

@@ -239,8 +239,12 @@ class Show:
         """Events read, outcomes joined, and records not yet processed by any stage, over all workers."""
         sums = dict.fromkeys(("tidegauge_events_total", "tidegauge_joined_total", "tidegauge_consumer_lag"), 0.0)
         for port in self._ports:
-            with contextlib.suppress(OSError):
+            try:
                 page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+            except OSError:
+                # Too busy to answer: it has not read everything.
+                sums["tidegauge_consumer_lag"] += 1
+            else:
                 for sample in page.splitlines():
                     name = sample.partition("{")[0].partition(" ")[0]
                     if name in sums:

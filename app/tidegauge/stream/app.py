@@ -193,7 +193,7 @@ class StreamApp:
                     self._spawn(self._checkpoint(task))
 
     def _due(self, task: Task, now: float) -> bool:
-        if task.name == "monitor" and task.dirty_events:
+        if task.name == "monitor" and (task.dirty_events or (task.stage is not None and task.stage.unfinished)):
             return now - task.last_checkpoint >= MONITOR_INTERVAL
         return now - task.last_checkpoint >= self.settings.checkpoint_interval
 

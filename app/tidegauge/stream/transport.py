@@ -80,7 +80,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         state = self._state(place)
         if state is None or state.highwater is None:
             return 0
-        end = state.highwater if state.lso in (None, -1) else state.lso
+        end: int = state.highwater if state.lso in (None, -1) else state.lso
         # Once all that was handed over is processed, only transaction markers can be between there and the position.
         reached = processed if processed < self.handed.get(place, (0, 0.0))[0] else self._accounted.get(place, processed)
         return max(end - max(reached, processed), 0)
