@@ -20,10 +20,10 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest -q --ignore=tests/kafka
+	$(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka
 
 kafka: $(VENV)/.dev .venv-prefect/.ready
-	$(BIN)/pytest -q tests/kafka
+	$(BIN)/pytest -q -n 2 --dist loadfile tests/kafka
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/throughput.py
