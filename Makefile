@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lint types unit kafka bench evaluate clean
+.PHONY: demo test lint types unit kafka bench evaluate dashboards clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tidegauge demo $(if $(DAYS),--days $(DAYS)) $(if $(SPEED),--speed $(SPEED))
@@ -24,6 +24,9 @@ unit: $(VENV)/.dev
 
 kafka: $(VENV)/.dev .venv-prefect/.ready
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/kafka
+
+dashboards: $(VENV)/.dev
+	$(BIN)/python deploy/grafana/generate.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/throughput.py

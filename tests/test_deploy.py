@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tidegauge import window_samples
+from tidegauge import rollout_samples, window_samples
 from tidegauge.cli import main
 from tidegauge.spec import duration
 from tidegauge.spec_yaml import check_directory
@@ -193,6 +193,10 @@ def test_mounts_lie_where_they_are_read():
     assert f"--config.file={prometheus['./deploy/prometheus/prometheus.yml']}" in SERVICES["prometheus"]["command"]
     assert f"--storage.tsdb.path={prometheus['prometheus-data']}" in SERVICES["prometheus"]["command"]
     assert PROMETHEUS["rule_files"] == [f"{prometheus['./deploy/prometheus/rules']}/*.yml"]
+    grafana = {volume.split(":")[0]: volume.split(":")[1] for volume in SERVICES["grafana"]["volumes"]}
+    (provider,) = yaml.safe_load((ROOT / "deploy/grafana/provisioning/dashboards/tidegauge.yml").read_text())["providers"]
+    assert provider["options"]["path"] == grafana["./deploy/grafana/dashboards"]
+    assert grafana["./deploy/grafana/provisioning"] == "/etc/grafana/provisioning"
     alertmanager = {volume.split(":")[0]: volume.split(":")[1] for volume in SERVICES["alertmanager"]["volumes"]}
     assert f"--config.file={alertmanager['./deploy/alertmanager']}/alertmanager.yml" in SERVICES["alertmanager"]["command"]
     assert f"--storage.path={alertmanager['alertmanager-data']}" in SERVICES["alertmanager"]["command"]
@@ -355,14 +359,17 @@ def test_the_security_variables_are_understood(monkeypatch):
 
 
 def test_the_document_names_every_metric_and_no_other():
-    source = Path(telemetry.__file__).read_text() + Path(window_samples.__file__).read_text()
+    source = "".join(Path(module.__file__).read_text() for module in (telemetry, window_samples, rollout_samples))
     counters = {f"{name}_total" for name, _, _ in telemetry.COUNTERS.values()}
     counters |= {f"{name}_total" for name in re.findall(r'Counter(?:MetricFamily)?\(\s*"(tidegauge_\w+)"', source)}
-    plain = set(re.findall(r'"(tidegauge_[a-z_]+)"', source)) - {name.removesuffix("_total") for name in counters}
-    families = tuple(re.findall(r'f"(tidegauge_[a-z]+_)\{', source))
+    # What follows on such a beginning is a member of the record, or the end of an interval.
+    families = set(re.findall(r'f"(tidegauge_[a-z_]+_)\{', source))
+    families |= {f"{name}_" for name in re.findall(r'_limits\("(tidegauge_[a-z]+)"', source)}
+    plain = set(re.findall(r'"(tidegauge_[a-z_]+[a-z])"', source)) - {name.removesuffix("_total") for name in counters}
+    plain -= {family.removesuffix("_") for family in families}
     told = set(re.findall(r"`(tidegauge_[a-z_]+)`", OPERATIONS))
     assert counters | plain <= told
-    assert all(name.startswith(families) for name in told - counters - plain)
+    assert all(name.startswith(tuple(families)) for name in told - counters - plain)
     assert all(any(name.startswith(family) for name in told) for family in families)
 
 

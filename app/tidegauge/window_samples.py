@@ -84,7 +84,8 @@ def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], A
             yield "tidegauge_calibration_bin_positive_ratio", labels, of["positive_ratio"]
     for kpi, of in record.get("business", {}).items():
         for member in _BUSINESS:
-            yield f"tidegauge_business_{member}", {"kpi": kpi}, of.get(member)
+            # The suffix _sum is a histogram's.
+            yield f"tidegauge_business_{'amount' if member == 'sum' else member}", {"kpi": kpi}, of.get(member)
         yield from _limits("tidegauge_business", {"kpi": kpi}, of.get("interval", {}))
     for dimension, gaps in record.get("fairness", {}).items():
         for member, value in gaps.items():

@@ -100,7 +100,7 @@ class Cluster:
         last: Any = None
         while True:
             found = self.metrics()
-            whole = [r for r in found.values() if r["window"] == windows and not r["segment"]]
+            whole = [r for r in found.values() if "kind" not in r and r["window"] == windows and not r["segment"]]
             state = sorted((r["window_start"], r["model_version"], r["revision"]) for r in whole)
             if sum(r["predictions"] for r in whole) >= count and state == last:
                 return found

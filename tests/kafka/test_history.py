@@ -105,7 +105,7 @@ def test_all_labels_in_the_past_is_what_the_topic_says(cluster, prometheus):
     for window in ("1m", "5m"):
         records = [record for record in closed if record["window"] == window]
         moments = [seconds_of(record["window_end"]) for record in records]
-        for name in ("window_labels", "performance_roc_auc", "performance_accuracy", "feature_mean", "business_sum"):
+        for name in ("window_labels", "performance_roc_auc", "performance_accuracy", "feature_mean", "business_amount"):
             found = prometheus.query_range(
                 f'last_over_time(tidegauge_history_{name}{{window="{window}"}}[{window}])', min(moments), max(moments),
                 duration(window),

@@ -17,6 +17,7 @@ from tidegauge.monitor_stage import MonitorStage, Version
 from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
 from tidegauge.registry import Registry
 from tidegauge.rollout_samples import rollout_samples
+from tidegauge.stage import LABELS
 from tidegauge.window_samples import window_samples
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Telemetry:
         for name, (metric, text, label) in COUNTERS.items():
             family = CounterMetricFamily(metric, text, labels=[label])
             # From zero on: an increase from nothing to one shows only where there was a zero before.
-            counts = dict.fromkeys(REASONS, 0) if name == "dead_lettered" else {}
+            counts = dict.fromkeys(REASONS if name == "dead_lettered" else (LABELS,) if label == "topic" else (), 0)
             counts |= {value: count for (kind, value), count in list(self._counters.items()) if kind == name}
             for value, count in counts.items():
                 family.add_metric([value], count)
@@ -157,15 +158,15 @@ class Telemetry:
         yield coverage
 
     def _windows(self, stages: list[MonitorStage]) -> Iterable[Metric]:
-        families: dict[str, GaugeMetricFamily] = {}
+        families: dict[str, Metric] = {}
         windows = (window_samples(record) for stage in stages for record in stage.newest.values())
         rollouts = (rollout_samples(record) for stage in stages for record in stage.rollouts.newest)
         for name, labels, value in chain.from_iterable(chain(windows, rollouts)):
             family = families.get(name)
             if family is None:
-                text = f"{name} of the newest closed window"
-                family = families[name] = GaugeMetricFamily(name, text, labels=list(labels))
-            family.add_metric(list(labels.values()), value)
+                kind = "summary" if "quantile" in labels else "gauge"
+                family = families[name] = Metric(name, f"{name} of the newest closed window", kind)
+            family.add_sample(name, labels, value)
         return families.values()
 
     def _alerts(self, stages: list[MonitorStage]) -> Iterator[Metric]:
