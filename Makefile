@@ -30,6 +30,7 @@ dashboards: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/alert_latency.py
 	$(BIN)/python benchmarks/memory.py
 

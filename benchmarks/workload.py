@@ -109,7 +109,7 @@ class Bulk:
 
     def __init__(self, directory: Path, name: str, count: int, partitions: int) -> None:
         predictions, labels = (file.read_bytes().splitlines() for file in write(directory, self.TEMPLATES))
-        self._ends = {
+        self.ends = {
             PREDICTIONS: [line[line.index(b',"model"') :] for line in predictions],
             LABELS: [line[line.index(b',"label"') :] for line in labels],
         }
@@ -120,7 +120,7 @@ class Bulk:
 
     async def send(self, producer: AIOKafkaProducer, topic: str, partition: int, keys: list[bytes], ts: float) -> None:
         """The events of ``keys`` at ``ts``, all of one partition."""
-        ends, now = self._ends[topic], b"%.6f" % ts
+        ends, now = self.ends[topic], b"%.6f" % ts
         batch = producer.create_batch()
         for i, key in enumerate(keys):
             value = b'{"request_id":"' + key + b'","ts":' + now + ends[i % self.TEMPLATES]

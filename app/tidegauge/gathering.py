@@ -67,15 +67,16 @@ class Gathering:
     def predicted(self, events: list[Prediction], contexts: list[int]) -> list[tuple[str, float]]:
         """Queue predictions and the number of each one's context; the largest ``ts`` of each version, with its model."""
         latest = []
-        for name, members in self._by_version(set(contexts)).items():
+        different = set(contexts)
+        for name, members in self._by_version(different).items():
             chosen, numbers = events, contexts
-            if len(members) < len(set(contexts)):
+            if len(members) < len(different):
                 chosen = [event for event, context in zip(events, contexts, strict=True) if context in members]
                 numbers = [context for context in contexts if context in members]
             version = self._version(name)
             version.events.extend(chosen)
             version.contexts.extend(numbers)
-            latest.append((name[0], float(max(event.ts for event in chosen))))
+            latest.append((name[0], float(max([event.ts for event in chosen]))))
         return latest
 
     def joined(self, table: NDArray[np.void], request_ids: list[bytes]) -> list[tuple[str, float]]:

@@ -69,11 +69,12 @@ class Matching:
         if not any([event.probabilities for event in events]):
             packed = entries.pack_values(values)
         places: Sequence[int] = range(len(events))
-        since = min(event.ts for event in events)
+        times = [event.ts for event in events]
+        since = entries.second(float(min(times)))
         if packed is not None:
             table = np.empty(len(events), LAYOUTS[OPEN])
-            table["second"], table["form"] = int.from_bytes(entries.second(float(since)), "big"), OPEN
-            table["context"], table["ts"] = contexts, [event.ts for event in events]
+            table["second"], table["form"] = int.from_bytes(since, "big"), OPEN
+            table["context"], table["ts"] = contexts, times
             table["kind"], table["value"] = packed
             table["score"] = [event.score for event in events]
             places = self._take_new(table, keys, raws, repeated)
@@ -84,7 +85,7 @@ class Matching:
                 Predicted(contexts[place], events[place].ts, values[place], events[place].score, events[place].probabilities),  # type: ignore[arg-type]
                 keys[place],
                 self._store.get(keys[place]) if place in repeated else raws[place],
-                entries.second(float(since)),
+                since,
             )
         }
         if again:
@@ -150,14 +151,15 @@ class Matching:
         if not events:
             return
         keys, raws, repeated = self._look_up(events)
-        self._progress.labels_read = max(self._progress.labels_read, float(max(event.ts for event in events)))
+        times = [event.ts for event in events]
+        self._progress.labels_read = max(self._progress.labels_read, float(max(times)))
         packed = entries.pack_values([event.label for event in events])
         places: Sequence[int] = range(len(events))
         if packed is not None:
             table = np.empty(len(events), LAYOUTS[EARLY])
             table["second"], table["form"] = 0, EARLY
             table["label_kind"], table["label"] = packed
-            table["label_ts"] = [event.ts for event in events]
+            table["label_ts"] = times
             table["offset"] = [record.offset for record in records]
             table["arrived"] = [record.timestamp for record in records]
             repeated.update(place for place, event in enumerate(events) if event.business)
