@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from driver import Pipeline
+from test_intervals import binary
+from tidegauge.baseline import Baseline, schema_of
+from tidegauge.default_monitors import default_monitors
+from tidegauge.delta import Segment
 from tidegauge.metrics import interval
-from tidegauge.monitors import Candidate, judge, surely_beyond
+from tidegauge.metrics.performance import performance
+from tidegauge.metrics.performance_interval import performance_intervals
+from tidegauge.monitors import Candidate, Intervals, judge, surely_beyond
+from tidegauge.profile.data import DataProfile
+from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 from tidegauge.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 
@@ -73,6 +83,34 @@ def test_below_baseline_allows_for_the_baseline_s_own_error() -> None:
         exact += interval.wilson(now, 500)[1] < before / 500  # type: ignore[index]
     assert 0.018 < fired / 4000 < 0.033
     assert exact / 4000 > 0.06
+
+
+def intervals_of(now: OutcomeProfile, before: OutcomeProfile) -> Intervals:
+    def intervals(segment: Segment, level: float) -> tuple[dict[str, Any], dict[str, Any]]:
+        own, other = (performance_intervals(of, "binary", "1", level) for of in (now, before))
+        return {"performance": own}, {"performance": other}
+
+    return intervals
+
+
+def test_default_monitors_are_quiet_on_small_windows_of_a_model_that_has_not_changed() -> None:
+    """200 labels against a baseline of 400: limits relative to the baseline alone are passed by chance now and then."""
+    rng = np.random.default_rng(3)
+    monitors = [m for m in default_monitors(ModelSpec("m", task="binary"), None) if m.metric.startswith("performance.")]
+    fired = dict.fromkeys((m.name for m in monitors), 0)
+    bare = dict(fired)
+    for _ in range(150):
+        before, now = binary(rng, 400), binary(rng, 200)
+        held = {"performance": performance(before, "binary", "1")}
+        baseline = Baseline("m", "m:1", DataProfile(), before, schema_of(DataProfile()), held)
+        record = {"labels": 200, "performance": performance(now, "binary", "1")}
+        for monitor in monitors:
+            for of, counts in ((monitor, fired), (msgspec.structs.replace(monitor, confidence=None), bare)):
+                ((_, verdict),) = judge({(): record}, of, baseline, "1d", intervals_of(now, before))
+                counts[of.name] += verdict.breached
+    assert set(fired) == {"roc-auc", "brier"}
+    assert max(fired.values()) <= 1
+    assert sum(bare.values()) >= 5
 
 
 def test_through_the_pipeline_only_what_is_sure_fires() -> None:

@@ -19,6 +19,9 @@ from tidegauge.metrics.performance import is_regression, roc_auc
 from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, SCORES, OutcomeProfile, confusion_counts
 from tidegauge.spec import Task
 
+_FOURTHS = SCORES**4
+"""Of each bin's distance from an outcome of 0; reversed, from one of 1."""
+
 
 def performance_intervals(outcome: OutcomeProfile, task: Task | None, positive: str, level: float = LEVEL) -> dict[str, Any]:
     """An interval for each number of ``performance`` that has one, nested alike."""
@@ -129,7 +132,7 @@ def _probabilities(outcome: OutcomeProfile, level: float) -> dict[str, Any]:
     if auc is not None and variance is not None:
         found["roc_auc"] = interval.within_unit(auc, variance, min(m, n), level)
     brier = outcome.sum("brier")
-    fourths = float((positives * (1 - SCORES) ** 4 + negatives * SCORES**4).sum())
+    fourths = float((positives * _FOURTHS[::-1] + negatives * _FOURTHS).sum())
     found["brier"] = interval.mean_loss(brier, fourths, m + n, level)
     # Log loss runs to 34 where the histogram ends at 11, so that its squares have a sum of their own.
     squares = outcome.sum("log_loss_squares")
