@@ -259,7 +259,7 @@ class MonitorStage:
                 for header in self.windows.unsettled(model, name, ended_by):
                     due[id(header)] = (header, "settled")
         outputs: list[Output] = []
-        published: list[tuple[Header, str]] = []
+        published: list[Header] = []
         for header, reason in sorted(due.values(), key=lambda item: (item[0].end, item[0].window, item[0].version)):
             version = self._version(model, header.version)
             if reason == "closed":
@@ -271,7 +271,7 @@ class MonitorStage:
             elif reason == "settled":
                 self._settle(header, version)
             outputs.extend(self._judge.publish(header, version.delays, version.grades, now, reason))
-            published.append((header, reason))
+            published.append(header)
             if header.settled:
                 self._changed_versions.add((version.model, version.version))
         past = self._past[model] = now - max(spec.retention, spec.label_horizon) - SLACK

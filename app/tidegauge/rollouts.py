@@ -8,7 +8,8 @@ kept, made anew from those that changed, and of what was left of those that are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ from tidegauge.spec import ModelSpec, RolloutSpec
 from tidegauge.stage import METRICS, Output, Store
 from tidegauge.windows import Header, Windows
 
+MAX_AT_ONCE = 50
+"""The most records that a restated window may cause without waiting for the publish interval of its length."""
 MAX_CHALLENGERS = 20
 """The most challengers compared in one window: those with the most predictions."""
 EVIDENCE = ("champion", "verdict", "since", "windows", "metrics")
@@ -43,35 +46,36 @@ class Rollouts:
         self._rollouts: dict[bytes, Rollout] = {key: decode(raw) for key, raw in store.scan(STATE)}
         self._contrasts: dict[tuple[bytes, float], Contrasts] = {}
         self._changed: set[bytes] = set()
+        self._revision = registry.revision
 
     @property
     def newest(self) -> list[dict[str, Any]]:
         return [msgspec.json.decode(of.record) for of in self._rollouts.values() if of.record and not of.ended]
 
     def advance(
-        self, model: str, versions: Mapping[str, Seen], published: Iterable[tuple[Header, str]], now: float, final: bool,
+        self, model: str, versions: Mapping[str, Seen], published: Sequence[Header], now: float, final: bool,
         past: float,
     ) -> list[Output]:  # fmt: skip
-        """After the model's windows in ``published`` (and why) have been: compare what is due at event time ``now``, and
+        """After the model's windows in ``published`` have been: compare what is due at event time ``now``, and
         let go of windows that ended before ``past``."""
         if len(versions) < 2:
             return []
         spec = self._registry.spec(model)
+        if self._revision != self._registry.revision:
+            # What was counted may mean something else under the new spec, as once the task is known.
+            self._contrasts.clear()
+            self._revision = self._registry.revision
         outputs: list[Output] = []
         for monitor in spec.rollouts or (default_rollout(spec),):
-            urgent: set[bytes] = set()
-            for start, reasons in _starts(published, monitor.window).items():
+            for start in sorted({header.start for header in published if header.window == monitor.window}):
                 for rollout in self._together(spec, monitor, versions, start):
                     self._contrasts.pop((rollout.key, start), None)
                     rollout.note(start)
                     self._changed.add(rollout.key)
-                    if reasons & {"closed", "settled"}:
-                        urgent.add(rollout.key)
-            for key, rollout in list(self._rollouts.items()):
+            for rollout in list(self._rollouts.values()):
                 if (rollout.model, rollout.monitor, rollout.window) != (model, monitor.name, monitor.window):
                     continue
-                due = now >= rollout.published + spec.published_every(rollout.length)
-                if rollout.dirty is not None and (final or due or key in urgent):
+                if final or _due(rollout, spec, now):
                     outputs.extend(self._publish(rollout, spec, monitor, versions, now))
                 if not final:
                     outputs.extend(self._end(rollout, spec, monitor, now))
@@ -110,6 +114,8 @@ class Rollouts:
     ) -> list[Output]:
         """Records of all windows from the earliest changed one on, since each holds what the ones before it say."""
         outputs: list[Output] = []
+        if rollout.dirty is None:
+            return outputs
         total = dict(rollout.carried)
         role = versions[rollout.challenger].role
         severity = monitor.severity or ("warning" if role == "shadow" else "critical")
@@ -117,7 +123,7 @@ class Rollouts:
         for number, start in enumerate(rollout.starts, rollout.carried_windows + 1):
             contrasts = self._of_window(rollout, spec, start)
             add(total, contrasts)
-            if rollout.dirty is None or start < rollout.dirty:
+            if start < rollout.dirty:
                 continue
             finding = judge(total, monitor, spec.task, rollout.champion)
             (_, champion), (_, challenger) = self._sides(rollout, start)
@@ -212,9 +218,9 @@ def _support(said: Mapping[str, Any], challenger: Side) -> Support:
     return support
 
 
-def _starts(published: Iterable[tuple[Header, str]], window: str) -> dict[float, set[str]]:
-    found: dict[float, set[str]] = {}
-    for header, reason in published:
-        if header.window == window:
-            found.setdefault(header.start, set()).add(reason)
-    return dict(sorted(found.items()))
+def _due(rollout: Rollout, spec: ModelSpec, now: float) -> bool:
+    """Whether a changed comparison is to be published now: at once where that is few records."""
+    if rollout.dirty is None:
+        return False
+    records = len(rollout.starts) - bisect_left(rollout.starts, rollout.dirty)
+    return records <= MAX_AT_ONCE or now >= rollout.published + spec.published_every(rollout.length)
