@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lint types unit kafka bench evaluate dashboards clean
+.PHONY: demo test lint types unit kafka browser bench evaluate dashboards clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tidegauge demo $(if $(DAYS),--days $(DAYS)) $(if $(SPEED),--speed $(SPEED))
 
-test: lint types unit kafka
+test: lint types unit kafka browser
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -20,7 +20,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka
+	$(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka --ignore=tests/browser
 
 kafka: $(VENV)/.dev .venv-prefect/.ready
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/kafka
@@ -28,11 +28,15 @@ kafka: $(VENV)/.dev .venv-prefect/.ready
 dashboards: $(VENV)/.dev
 	$(BIN)/python deploy/grafana/generate.py
 
+browser: $(VENV)/.dev
+	$(BIN)/pytest -q tests/browser
+
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/alert_latency.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/console_start.py
 
 # False alarms and recall beside Evidently, NannyML, River and the PSI rule: half an hour, or make evaluate QUICK=1.
 evaluate: $(VENV)/.evaluate $(PEERS)/.ready

@@ -359,9 +359,10 @@ def test_asyncapi_refers_to_what_there_is() -> None:
         else:
             files.add(reference)
             assert (DIRECTORY / reference).is_file()
-    assert len(files) == 6
+    assert len(files) == 8
     addresses = {channel["address"] for channel in document["channels"].values()}
-    assert addresses == {"predictions", "labels", "models", "alerts", "metrics", "dead-letters"}
+    own = {"tidegauge-operations", "tidegauge-audit"}
+    assert addresses == {"predictions", "labels", "models", "alerts", "metrics", "dead-letters"} | own
 
 
 def test_asyncapi_lists_the_reasons_of_dead_letters() -> None:

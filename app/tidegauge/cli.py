@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     option(demo, "--days", int, 275, "days of flights from 1 April 2013 on")
     option(demo, "--workers", int, 2, "worker processes")
     option(demo, "--output", Path, Path("demo-output"), "where metrics and alerts are written")
+    demo.add_argument("--console", action="store_true", help="keep the console up after the run; on a terminal it always is")
 
     broker = command(commands, "broker", _broker, "one real Kafka node, for laptops and tests")
     option(broker, "--port", int, 9092, "where it listens on 127.0.0.1")
@@ -132,7 +133,8 @@ def _say(text: str) -> None:
 def _demo(options: argparse.Namespace) -> int:
     from tidegauge.demo import run
 
-    return run.demo(options.days, options.speed, options.workers, options.output)
+    keep = options.console or (sys.stdin.isatty() and sys.stdout.isatty())
+    return run.demo(options.days, options.speed, options.workers, options.output, keep)
 
 
 def _broker(options: argparse.Namespace) -> int:

@@ -6,8 +6,10 @@ import json
 import time
 from http.cookies import SimpleCookie
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from serving import Running, fed, outputs, running
 
 from tidegauge.cli import main
@@ -16,6 +18,7 @@ from tidegauge.console.guard import AUDITING
 from tidegauge.console.view import View
 from tidegauge.errors import AccessError, StreamError
 
+SCHEMAS = Path(__file__).parents[2] / "schemas"
 TOKEN = "0123456789abcdef-secret"
 SAID = outputs()
 SILENCE = {"matchers": {"model": "churn"}, "duration": "1h"}
@@ -195,6 +198,14 @@ def test_every_change_has_its_line_and_no_line_has_a_secret(guarded: Running) ->
     assert b"wrong-token" not in written
     lines = [json.loads(value) for topic, _, value in guarded.kept.written if topic == "tidegauge-audit" and value]
     assert lines == guarded.audit()
+    for kind, values in (("audit-entry", lines), ("operation", operations(guarded))):
+        schema = json.loads((SCHEMAS / f"{kind}.schema.json").read_text("utf-8"))
+        assert values
+        assert [error.message for value in values for error in Draft202012Validator(schema).iter_errors(value)] == []
+
+
+def operations(console: Running) -> list[dict[str, Any]]:
+    return [json.loads(value) for topic, _, value in console.kept.written if topic == "tidegauge-operations" and value]
 
 
 def test_nothing_changes_that_the_audit_could_not_write() -> None:
@@ -229,6 +240,17 @@ def test_only_the_shipped_files_are_served(guarded: Running) -> None:
     for path in ("/../access.py", "/%2e%2e/access.py", "/pages/../../access.py", "/index.html/..", "/static/app.js"):
         assert guarded.ask(path)[0] in (401, 404), path
     assert guarded.ask(f"/?token={TOKEN}")[0] == 400
+
+
+def test_playbooks_are_pages_of_their_own(guarded: Running) -> None:
+    status, headers, said = guarded.ask("/playbooks/accuracy-drop.md")
+    assert (status, headers.get_content_type()) == (200, "text/html")
+    assert b"<h2>Confirm</h2>" in said
+    assert guarded.ask("/playbooks/none.md")[0] == guarded.ask("/playbooks/..%2Foperations.md")[0] == 404
+
+
+def test_it_is_ready_once_the_topics_are_read(guarded: Running) -> None:
+    assert guarded.ask("/readyz")[0] == 200
 
 
 def test_the_pages_name_no_other_place() -> None:

@@ -19,7 +19,7 @@ from serving import Running, fed, metrics_by_key, outputs, running
 from tidegauge.console.progress import Place
 from tidegauge.console.replayed import Line
 from tidegauge.console.view import View
-from tidegauge.stage import ALERTS, DEAD_LETTERS
+from tidegauge.stage import ALERTS, DEAD_LETTERS, METRICS
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 DOCUMENT = yaml.safe_load((SCHEMAS / "openapi.yaml").read_text("utf-8"))
@@ -141,7 +141,18 @@ def test_limits_and_distributions(console: Running) -> None:
         assert len(of["counts"]) == len(record["data"]["features"][feature]["bin_counts"])
     assert len(said["prediction"]["counts"]) == len(record["prediction"]["bin_counts"])
     assert get(console, "/api/v1/models/churn/distributions?version=other")["features"] == {}
-    assert get(console, "/api/v1/models/churn/comparisons") == {"records": []}
+
+
+def test_comparisons(console: Running) -> None:
+    compared: dict[tuple[str, str], dict[str, Any]] = {}
+    for output in SAID:
+        record = json.loads(output.value or b"{}") if output.topic == METRICS else {}
+        if record.get("kind") == "comparison":
+            compared[record["monitor"], record["window_start"]] = record
+    assert compared
+    newest = [max((of for (name, _), of in compared.items() if name == monitor), key=lambda of: of["window_start"])
+              for monitor in dict.fromkeys(name for name, _ in compared)]  # fmt: skip
+    assert get(console, "/api/v1/models/churn/comparisons")["records"] == newest
 
 
 def test_alerts(console: Running) -> None:

@@ -46,13 +46,14 @@ def test_every_window_is_answered_as_the_topic_has_it() -> None:
     assert view.windows.unreadable == view.windows.dropped == 0
 
 
-def test_every_revision_is_remembered() -> None:
+def test_every_revision_of_the_whole_model_is_remembered() -> None:
     view = fed(View(), SAID)
     moved = 0
     for revisions in REVISIONS.values():
         newest = revisions[-1]
-        segment = ",".join(f"{k}={v}" for k, v in newest["segment"].items())
-        series = view.windows.find("churn", newest["model_version"], newest["window"], segment)
+        if newest["segment"]:
+            continue
+        series = view.windows.find("churn", newest["model_version"], newest["window"])
         assert series is not None
         held = series.revisions(newest["window_start"])
         assert [(r.revision, r.labels, r.performance) for r in held] == [

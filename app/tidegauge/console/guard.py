@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -15,6 +16,7 @@ from tidegauge.errors import StreamError
 
 log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Marked = TypeVar("Marked")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -93,7 +95,7 @@ async def checks(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await handler(request)
 
 
-def open_to_all(handler: Handler) -> Handler:
+def open_to_all(handler: Marked) -> Marked:
     """Marks what may be had without signing in: the pages' files, which hold no data, and signing in itself."""
     handler.open_to_all = True  # type: ignore[attr-defined]
     return handler

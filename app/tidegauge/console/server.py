@@ -15,16 +15,17 @@ from tidegauge.console.access import Access
 from tidegauge.console.audit import Audit, Write
 from tidegauge.console.guard import problem
 from tidegauge.console.live import Live
+from tidegauge.console.playbooks import playbook
 from tidegauge.console.view import View
 
 
 class Server:
-    """Serves ``view``. ``write`` writes a topic's record, None where nothing can be changed; ``ready`` says whether the view
-    has all that was in the topics at the start."""
+    """Serves ``view``. ``write`` writes a topic's record, None where nothing can be changed; ``ready`` tells whether the view
+    holds all that the topics held at the start."""
 
     def __init__(
         self, view: View, access: Access, audit: Audit, write: Write | None, ready: Callable[[], bool] = lambda: True
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.live = Live(view)
         self.app = web.Application(
             middlewares=[guard.security_headers, guard.checks], client_max_size=guard.MAX_BODY
@@ -34,10 +35,18 @@ class Server:
         self.app.add_routes(api.routes)
         self.app.router.add_get("/api/v1/events", self.live.watch)
         self.app.router.add_get("/healthz", _alive)
-        self.app.router.add_get("/readyz", _readiness(ready))
+        self.app.router.add_get("/readyz", self._ready)
+        self.app.router.add_get("/playbooks/{page}", _playbook)
         for path, handler in _pages().items():
             self.app.router.add_get(path, handler)
+        self._is_ready = ready
         self._runner: web.AppRunner | None = None
+
+    @guard.open_to_all
+    async def _ready(self, request: web.Request) -> web.Response:
+        if self._is_ready():
+            return web.Response(text="ready\n")
+        return web.Response(status=503, text="reading the topics\n")
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; the port (the one the system chose if ``port`` is 0)."""
@@ -57,14 +66,18 @@ async def _alive(request: web.Request) -> web.Response:
     return web.Response(text="ok\n")
 
 
-def _readiness(ready: Callable[[], bool]) -> guard.Handler:
-    @guard.open_to_all
-    async def answer(request: web.Request) -> web.Response:
-        if ready():
-            return web.Response(text="ready\n")
-        return web.Response(status=503, text="not ready: still reading the topics\n")
-
-    return answer
+@guard.open_to_all
+async def _playbook(request: web.Request) -> web.Response:
+    """A playbook as a page: where alerts point with ``--playbooks https://CONSOLE/playbooks``."""
+    found = playbook(request.match_info["page"])
+    if found is None or "html" not in found:
+        return problem(404, "there is no such playbook; docs/playbooks/ has them all")
+    body = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<title>Playbook</title><link rel="stylesheet" href="../console.css"><main class="text">{found["html"]}'
+        '<p><a href="../">Console</a></p></main></html>'
+    )
+    return web.Response(text=body, content_type="text/html")
 
 
 def _pages() -> dict[str, Any]:

@@ -59,9 +59,12 @@ class Comparison(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Series:
-    """The windows of one length of one version and segment, or of one comparison of versions, by start (RFC 3339)."""
+    """The windows of one length of one version and segment, or of one comparison of versions, by start (RFC 3339).
 
-    __slots__ = ("earlier", "name", "raw", "segment")
+    Only the whole model ``keeps_history``: segments are many, and each revision costs decoding one.
+    """
+
+    __slots__ = ("earlier", "keeps_history", "name", "raw", "segment")
 
     def __init__(self, name: Name | Comparison) -> None:
         self.name = name
@@ -69,6 +72,7 @@ class Series:
         self.segment = ",".join(f"{dimension}={value}" for dimension, value in segment.items())
         self.raw: dict[str, bytes] = {}
         self.earlier: dict[str, list[Revision]] = {}
+        self.keeps_history = isinstance(name, Name) and not self.segment
 
     def starts(self) -> list[str]:
         """Starts of the windows held, oldest first."""
@@ -119,9 +123,9 @@ class Windows:
             self._forget(series, [start])
             return series.name.model
         if before is not None:
-            if isinstance(series.name, Name):
+            if before != value and series.keeps_history:
                 try:
-                    _remember(series, start, before, value)
+                    _remember(series.earlier.setdefault(start, []), before)
                 except msgspec.MsgspecError:
                     self.unreadable += 1
                     return None
@@ -208,12 +212,8 @@ def between(series: Series, since: str = "", until: str = "") -> Iterator[str]:
             yield start
 
 
-def _remember(series: Series, start: str, before: bytes, after: bytes) -> None:
-    said = _revision(before)
-    if _revision(after).revision == said.revision:
-        return
-    held = series.earlier.setdefault(start, [])
-    held.append(said)
+def _remember(held: list[Revision], before: bytes) -> None:
+    held.append(_revision(before))
     if len(held) > REVISIONS_KEPT:
         del held[1]
 

@@ -23,7 +23,7 @@ from tidegauge import baseline
 from tidegauge.alerts import line
 from tidegauge.broker import Broker, free_port
 from tidegauge.client import Client, key_of
-from tidegauge.demo import dataset, report
+from tidegauge.demo import console, dataset, report
 from tidegauge.errors import TidegaugeError
 from tidegauge.metrics.record import iso
 from tidegauge.model_files import records_of
@@ -42,8 +42,9 @@ SETTLE_SECONDS = 240.0
 BASELINE = "flight_delays-1.baseline.json"
 
 
-def demo(days: int, speed: float | None, workers: int, output: Path) -> int:
-    """Run it all; everything started here is stopped here. The exit status."""
+def demo(days: int, speed: float | None, workers: int, output: Path, keep_console: bool) -> int:
+    """Run it all; everything started here is stopped here. ``keep_console``: after the run the console stays until Ctrl-C.
+    The exit status."""
     began = time.monotonic()
     logs.set_up_for_people()
     cache = Path(os.environ.get("TIDEGAUGE_CACHE") or Path.home() / ".cache" / "tidegauge")
@@ -56,20 +57,23 @@ def demo(days: int, speed: float | None, workers: int, output: Path) -> int:
         settings = Settings(bootstrap=broker.bootstrap, partitions=PARTITIONS)
         asyncio.run(_apply(settings, directory))
         ports = _free_ports(workers)
-        with _workers(settings, workers, ports, Path(scratch), output):
+        with _workers(settings, workers, ports, Path(scratch), output), console.console(settings, output) as address:
             _wait_ready(ports)
             print(f"{workers} workers ready after {time.monotonic() - began:.1f} s: "
                   + ", ".join(f"http://127.0.0.1:{port}/metrics" for port in ports), flush=True)  # fmt: skip
+            print(f"console at {address}", flush=True)
             events = data.stream(days)
             rate = speed or days * dataset.DAY / DEFAULT_SECONDS
             print(
                 f"{len(events)} events of {days} days from {iso(events[0][0])} at {rate / 86400:.1f} days a second", flush=True
             )
             alerts = asyncio.run(Show(settings, events, rate, ports, output).run())
-    print(report.table(alerts, events[0][0], events[-1][0]))
-    with (output / "metrics.jsonl").open("rb") as published:
-        print(report.fixed_rules(map(msgspec.json.decode, published), _baseline_metrics(directory)))
-    print(f"wrote {output / 'metrics.jsonl'}, {output / 'alerts.jsonl'}, {output / 'worker.log'}")
+            print(report.table(alerts, events[0][0], events[-1][0]))
+            with (output / "metrics.jsonl").open("rb") as published:
+                print(report.fixed_rules(map(msgspec.json.decode, published), _baseline_metrics(directory)))
+            print(f"wrote {output / 'metrics.jsonl'}, {output / 'alerts.jsonl'}, {output / 'worker.log'}", flush=True)
+            if keep_console:
+                console.stay(address)
     return 0
 
 

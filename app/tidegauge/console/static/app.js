@@ -122,7 +122,7 @@ function signIn(text = "") {
       }
     },
   }, h("h1", {}, "Sign in"), text ? h("p", { role: "alert", class: "trouble" }, text) : null,
-  h("label", { for: "token" }, "Token"), field, h("button", { type: "submit" }, "Sign in"),
+  h("input", { type: "text", name: "username", autocomplete: "username", value: "tidegauge", hidden: true }), h("label", { for: "token" }, "Token"), field, h("button", { type: "submit" }, "Sign in"),
   h("p", { class: "dim" }, "The token is in the file that ", h("code", {}, "--token-file"), " names, where the console runs."));
   document.title = "Sign in · tidegauge";
   replace(main, form);

@@ -23,7 +23,7 @@ export function badge(state, word) {
 
 /** The state of one concern of a model: severity and how many alerts fire. */
 export function concern(said) {
-  const word = said.firing ? `${said.firing} ${said.state}${said.quiet ? `, ${said.quiet} quiet` : ""}` : undefined;
+  const word = said.firing ? `${said.state}, ${said.firing} firing${said.quiet ? `, ${said.quiet} of them quiet` : ""}` : undefined;
   return badge(said.state, word);
 }
 

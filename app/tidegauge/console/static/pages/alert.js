@@ -4,8 +4,10 @@ import { get, part, post, remove } from "../api.js";
 import { badge, status } from "../badges.js";
 import { timeChart } from "../charts.js";
 import { h, rendered } from "../dom.js";
-import { localTime, none, number, share, time, timeAgo } from "../format.js";
+import { none, number, share, time, timeAgo } from "../format.js";
 import { table } from "../table.js";
+
+const LATEST = 6;
 
 export const title = (mark) => `Alert ${mark.slice(0, 8)}`;
 export const concerns = (change) => change.alerts || change.operations;
@@ -24,9 +26,9 @@ export async function draw({ names: [mark], again }) {
     facts(data, alert, `${page}?${here}`),
     actions(mark, alert, session, again),
     await windows(data),
-    evidence(data, page),
-    life(alert.transitions),
+    evidence(data, alert.transitions, page),
     playbook(alert.playbook),
+    life(alert.transitions),
   ];
 }
 
@@ -120,9 +122,12 @@ export function thresholds(condition) {
   return match ? match.slice(2).filter((text) => text !== undefined).map((text) => ({ name: `Limit (${match[1]})`, value: Number(text) })) : [];
 }
 
-function evidence(data, page) {
+function evidence(now, transitions, page) {
+  // What resolves an alert needs no evidence: then that of its firing is shown.
+  const data = [now, ...transitions.map((event) => event.data).reverse()].find(has) ?? now;
   const { segments = [], features = [], request_ids: requests = [], ...rest } = data.evidence ?? {};
   const section = h("section", { id: "evidence" }, h("h2", {}, "Evidence"));
+  if (data !== now && has(data)) section.append(h("p", { class: "dim" }, "From when it fired last."));
   const more = Object.entries(rest).filter(([, of]) => of !== null);
   if (!segments.length && !features.length && !requests.length && !more.length) {
     section.append(h("p", { class: "empty" }, "The alert carries no evidence."));
@@ -141,6 +146,10 @@ function evidence(data, page) {
   return section;
 }
 
+function has({ evidence: of }) {
+  return Object.values(of ?? {}).some((part) => (Array.isArray(part) ? part.length : part));
+}
+
 const name = (segment) => Object.entries(segment ?? {}).map(([key, of]) => `${key}=${of}`).join(",");
 
 function numbers(rows, without) {
@@ -149,9 +158,10 @@ function numbers(rows, without) {
 }
 
 function life(transitions) {
-  return h("section", { id: "life" }, h("h2", {}, "Life"), h("ol", { class: "life" }, [...transitions].reverse().map(({ id, time: at, data }) =>
-    h("li", { id: `event-${id}` }, time(at), " ", status(data), h("div", {}, data.annotations.summary)))),
-    h("p", { class: "dim" }, `Times are event time of the verdict, ${localTime(transitions.at(-1).time)} the last one.`));
+  const newest = [...transitions].reverse();
+  const list = (events) => h("ol", { class: "life" }, events.map(({ id, time: at, data }) => h("li", { id: `event-${id}` }, time(at), " ", status(data), h("div", {}, data.annotations.summary))));
+  return h("section", { id: "life" }, h("h2", {}, "Life"), h("p", { class: "dim" }, "The latest change first, at event time of the verdict."), list(newest.slice(0, LATEST)),
+    newest.length > LATEST ? h("details", { id: "earlier" }, h("summary", {}, `${newest.length - LATEST} earlier ones`), list(newest.slice(LATEST))) : null);
 }
 
 function playbook(page) {

@@ -27,7 +27,7 @@ export async function drift({ model, version, records, record, place, pick, limi
   const chosen = rows.find((row) => row.name === asked) ?? ranked[0];
   const names = (record.data?.missing_features ?? []).concat(record.data?.unexpected_features ?? []);
   if (names.length) section.append(h("p", {}, broken("missing altogether", record.data.missing_features), broken("unexpected", record.data.unexpected_features)));
-  section.append(list(rows, chosen, limits, go), detail(chosen, shown, { records, record, place, pick, limits }));
+  section.append(list(rows, chosen, limits, go), attributions(record) ?? "", detail(chosen, shown, { records, record, place, pick, limits }));
   return section;
 }
 
@@ -64,6 +64,18 @@ function list(rows, chosen, limits, go) {
     { name: "Unseen or out of range", key: "odd", numeric: true, value: (row) => row.unseen_ratio ?? row.out_of_range_ratio, cell: (row) => share(row.unseen_ratio ?? row.out_of_range_ratio) },
     plain("Mean", "mean"),
   ], rows, { first: "-psi", caption: "Score and features of the chosen window, by drift", row: (row) => (row === chosen ? { class: "chosen" } : {}) });
+}
+
+/** What the model's decisions rest on, where predictions say so. */
+function attributions({ attributions: of, attribution_ranking: ranking }) {
+  const rows = Object.entries(of ?? {}).map(([name, numbers]) => ({ name, ...numbers }));
+  if (!rows.length) return null;
+  const changed = ranking && [...(ranking.entered_top ?? []).map((name) => `${name} is among the five largest now`), ...(ranking.left_top ?? []).map((name) => `${name} no longer is`)];
+  const column = (name, key) => ({ name, key, numeric: true, value: (row) => row[key], cell: (row) => number(row[key] ?? null) });
+  return h("details", { id: "attributions", open: Boolean(changed?.length) }, h("summary", {}, "Attributions: what the predictions rest on"),
+    ranking?.rank_correlation !== undefined ? h("p", {}, `Order of the features against the baseline's: rank correlation ${number(ranking.rank_correlation)}. `, changed.join(", ")) : null,
+    table("attributions-table", [{ name: "Feature", key: "feature", value: (row) => row.name }, column("Mean |attribution|", "mean_abs"), column("PSI", "psi"), column("p", "p_value")],
+      rows, { first: "-mean_abs", kind: "compact", caption: "Attributions in the chosen window" }));
 }
 
 function detail(row, shown, { records, record, place, pick, limits }) {

@@ -11,7 +11,7 @@ const ORDER = ["roc_auc", "accuracy", "brier", "f1", "log_loss", "ece", "precisi
 
 /** Names of a member's plain numbers over all records, the usual ones first. */
 export function metrics(records, member) {
-  const names = new Set(records.flatMap((record) => Object.entries(record[member] ?? {}).filter(([, of]) => typeof of === "number").map(([name]) => name)));
+  const names = new Set(records.flatMap((record) => Object.entries(record[member] ?? {}).filter(([name, of]) => typeof of === "number" && name !== "count").map(([name]) => name)));
   const rank = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
   return [...names].sort((a, b) => rank(a) - rank(b));
 }
@@ -80,13 +80,20 @@ function chosen(record, names) {
     { name: "Value", key: "value", numeric: true, value: (row) => row.of, cell: (row) => value(row.name, row.of ?? null) },
     { name: "95 % interval", key: "interval", numeric: true, value: (row) => row.interval?.[0],
       cell: (row) => (row.interval ? `${value(row.name, row.interval[0])} to ${value(row.name, row.interval[1])}` : none) },
-    ...(estimated ? [{ name: "Estimated", key: "estimated", numeric: true, value: (row) => row.estimated, cell: (row) => value(row.name, row.estimated ?? null) }] : []),
+    ...(estimated ? [{ name: "Estimated", key: "estimated", numeric: true, value: (row) => row.estimated, cell: (row) => value(row.name, row.estimated ?? null) },
+      { name: "Estimate off by", key: "off", numeric: true, hint: "In this window once it has settled, else the mean so far", value: (row) => record.estimate_error?.[row.name] ?? record.estimate_mean_absolute_error?.[row.name], cell: (row) => off(record, row.name) }] : []),
   ], rows, { kind: "compact", caption: `Performance in the window from ${record.window_start}`, empty: "No numbers." });
+}
+
+function off(record, name) {
+  const [own, usual] = [record.estimate_error?.[name], record.estimate_mean_absolute_error?.[name]];
+  return own !== undefined ? signed(own) : usual !== undefined ? `± ${number(usual)} so far` : none;
 }
 
 /** Windows that late labels moved, and how. */
 export async function restatements({ model, version, window, segment, records, place, pick, go }) {
-  const { windows } = await get(`models/${part(model.model)}/restatements`, { version, window, segment, from: records[0]?.window_start });
+  if (segment) return h("section", { id: "restatements" }, h("h2", {}, "Restatements"), h("p", { class: "empty" }, "Earlier revisions are remembered of the whole model only. ", h("button", { type: "button", class: "link", onclick: () => go({ segment: null }) }, "Show the whole model")));
+  const { windows } = await get(`models/${part(model.model)}/restatements`, { version, window, from: records[0]?.window_start });
   const names = metrics(windows.flatMap((one) => one.revisions), "performance").slice(0, 3);
   const section = h("section", { id: "restatements" }, h("h2", {}, "Restatements"),
     h("p", { class: "dim" }, "A label that comes late, or corrects an earlier one, changes the window it belongs to. Each publication of a window has a higher revision; the last one stands."));

@@ -69,7 +69,7 @@ function letters({ dead_letters: reasons }) {
     return section;
   }
   section.append(h("p", { class: "dim" }, "Events that could not be taken, as the topic dead-letters holds them now. Values are shown as text, cut after 2,000 characters; they may hold personal data."),
-    reasons.map((one) => h("details", { id: `letters-${one.reason}`, open: reasons.length === 1 }, h("summary", {}, h("strong", {}, one.reason), ` ${number(one.count)}`), table(`letters-table-${one.reason}`, [
+    ...reasons.map((one) => h("details", { id: `letters-${one.reason}`, open: reasons.length === 1 }, h("summary", {}, h("strong", {}, one.reason), ` ${number(one.count)}`), table(`letters-table-${one.reason}`, [
       { name: "At", key: "at", value: (letter) => letter.at, cell: (letter) => time(letter.at) },
       { name: "Why", key: "why", value: (letter) => letter.message },
       { name: "From", key: "from", value: (letter) => `${letter.topic} ${letter.partition} ${letter.offset}`, cell: (letter) => `${letter.topic}, partition ${letter.partition}, offset ${letter.offset}` },

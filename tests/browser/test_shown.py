@@ -1,0 +1,204 @@
+"""What the pages show equals the topics' records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from page import Browser
+from serving import Running, metrics_by_key, outputs, running
+
+from tidegauge.console.view import View
+from tidegauge.stage import ALERTS, Output
+
+MODEL = "/#/models/churn?version=churn_xgb:3&window=1m&last=5000"
+
+
+@pytest.fixture(scope="module")
+def windows(said: list[Output]) -> list[list[dict[str, Any]]]:
+    """Revisions of each minute of the whole version 3, oldest window first."""
+    found = [
+        revisions for revisions in metrics_by_key(said).values()
+        if not revisions[-1]["segment"] and (revisions[-1]["model_version"], revisions[-1]["window"]) == ("churn_xgb:3", "1m")
+    ]  # fmt: skip
+    return sorted(found, key=lambda revisions: str(revisions[-1]["window_start"]))
+
+
+def shown(value: float | None, share: bool = False) -> str:
+    """A number as pages write it: four significant digits, whole numbers in full."""
+    if value is None:
+        return "–"
+    if share:
+        percent = value * 100
+        return f"{percent:.2g} %" if percent and abs(percent) < 0.1 else f"{percent:.1f} %"
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    if value and (abs(value) < 1e-4 or abs(value) >= 1e7):
+        mantissa, _, exponent = f"{value:.2e}".partition("e")
+        return f"{mantissa}e{int(exponent):+d}"
+    return f"{float(f'{value:.4g}'):,.10g}"
+
+
+def minute(window: dict[str, Any]) -> str:
+    return str(window["window_start"])[:16].replace("T", " ")
+
+
+def test_all_models(browser: Browser, console: Running, said: list[Output]) -> None:
+    browser.open(console.address + "/")
+    (row,) = browser.rows("#models")
+    newest = console.ask("/api/v1/models")[2]["models"][0]["newest"]
+    assert row[0].splitlines() == ["churn", "binary · 2 versions"]
+    assert row[4] == "no monitor"
+    assert row[6].splitlines()[0] == shown(newest["coverage"], share=True)
+    states = {
+        json.loads(o.value or b"")["data"]["fingerprint"]: json.loads(o.value or b"")["data"] for o in said if o.topic == ALERTS
+    }
+    firing = [data["severity"] for data in states.values() if data["status"] == "firing"]
+    assert firing
+    assert [part.strip() for part in row[5].splitlines()] == [
+        f"{firing.count(s)} {s}" for s in ("critical", "warning", "info") if s in firing
+    ]
+    assert browser.one("#firing").text == str(len(firing))
+
+
+def test_performance_of_every_window(browser: Browser, console: Running, windows: list[list[dict[str, Any]]]) -> None:
+    browser.open(console.address + MODEL)
+    for name, share in (("accuracy", False), ("brier", False)):
+        browser.click(f"#chart-performance-{name}-numbers summary")
+        table = browser.rows(f"#chart-performance-{name}-numbers table")
+        expected = []
+        for revisions in windows:
+            record = revisions[-1]
+            low, high = record.get("performance_interval", {}).get(name, (None, None))
+            expected.append([minute(record), *(shown(v, share) for v in (record["performance"].get(name), low, high))])
+        assert table == expected
+    assert browser.all("#chart-performance-accuracy canvas")
+
+
+def test_restatements(browser: Browser, console: Running, windows: list[list[dict[str, Any]]]) -> None:
+    browser.open(console.address + MODEL)
+    moved = [revisions for revisions in windows if len(revisions) > 1]
+    rows = {row[0]: row for row in browser.rows("#restated")}
+    assert list(rows) == [minute(revisions[0]) for revisions in reversed(moved)]
+    for revisions in moved:
+        row, first, last = rows[minute(revisions[0])], revisions[0], revisions[-1]
+        assert row[1] == str(last["revision"])
+        assert row[3] == f"{shown(first['labels'])} → {shown(last['labels'])}"
+        place = next(
+            i for i, name in enumerate(h.text for h in browser.all("#restated thead th")) if name.startswith("Accuracy")
+        )
+        before, after = (of.get("performance", {}).get("accuracy") for of in (first, last))
+        assert row[place].splitlines()[0] == f"{shown(before)} → {shown(after)}"
+
+
+def test_features_ranked_with_their_distribution(
+    browser: Browser, console: Running, windows: list[list[dict[str, Any]]]
+) -> None:  # fmt: skip
+    record = windows[-1][-1]
+    browser.open(console.address + MODEL + "&feature=plan")
+    features = {**record["data"]["features"], "score (what the model says)": record["prediction"]}
+    rows = browser.rows("#drift-table")
+    ranked = sorted(features, key=lambda name: -features[name].get("psi", -1.0))
+    assert [row[0] for row in rows] == ranked
+    assert [row[1] for row in rows] == [shown(features[name].get("psi")) for name in ranked]
+    browser.click("#chart-distribution-numbers summary")
+    counts = record["data"]["features"]["plan"]["bin_counts"]
+    reference = console.ask("/api/v1/models/churn/distributions?version=churn_xgb:3")[2]["features"]["plan"]
+    kept = [p for p in range(5) if counts[p] + reference["counts"][p]]
+    names = ["a", "b", "c", "(unseen)", "(missing)"]
+    assert browser.rows("#chart-distribution-numbers table") == [
+        [names[p], *(f"{100 * of[p] / sum(of):.1f} %" for of in (counts, reference["counts"]))] for p in kept
+    ]
+
+
+def test_segments_versions_and_the_deep_link(browser: Browser, console: Running, windows: list[list[dict[str, Any]]]) -> None:
+    record = windows[3][-1]
+    browser.open(f"{console.address}{MODEL}&at={record['window_start']}")
+    path = f"/api/v1/models/churn/segments?version=churn_xgb:3&window=1m&window_start={record['window_start']}"
+    expected = console.ask(path)[2]["records"]
+    rows = {row[0]: row for row in browser.rows("#segments-table")}
+    for one in expected:
+        name = ",".join(f"{k}={v}" for k, v in one["segment"].items()) or "whole model"
+        assert rows[name][1:3] == [shown(one["predictions"]), shown(one["coverage"], share=True)]
+    assert len(rows) == len(expected) == 3
+    head = [cell.text.splitlines()[0] for cell in browser.all("#versions-table thead th")[1:]]
+    assert head == ["churn_xgb:3 (shown)", "churn_xgb:4"]
+    assert browser.rows("#versions-table")[0][1] == shown(record["predictions"])
+    browser.click("#segments-table tbody tr:nth-child(2) button")
+    browser.wait(lambda: "segment=region" in browser.driver.current_url)
+    assert f"at={record['window_start'].replace(':', '%3A')}" in browser.driver.current_url
+
+
+def test_one_alert(browser: Browser, console: Running, said: list[Output]) -> None:
+    events = [json.loads(o.value or b"") for o in said if o.topic == ALERTS]
+    mark = next(e["data"]["fingerprint"] for e in events if e["data"]["labels"]["alertname"] == "accuracy")
+    own = [e for e in events if e["data"]["fingerprint"] == mark]
+    browser.open(f"{console.address}/#/alerts/{mark}")
+    browser.has(own[-1]["data"]["annotations"]["summary"])
+    browser.has("A performance metric of a settled window")
+    listed = [item.text for item in browser.all("#life > ol > li")]
+    assert len(listed) == min(len(own), 6)
+    for item, event in zip(listed, reversed(own), strict=False):
+        assert event["data"]["annotations"]["summary"] in item
+        assert event["time"][:16].replace("T", " ") in item
+    assert browser.all("#chart-alert canvas")
+    browser.click("#chart-alert-numbers summary")
+    values = {row[0]: row[1] for row in browser.rows("#chart-alert-numbers table")}
+    window = own[-1]["data"]["window"]
+    records = console.ask("/api/v1/models/churn/windows?version=churn_xgb:3&window=1m")[2]["records"]
+    record = next(r for r in records if r["window_start"] == window["start"])
+    assert values[minute(record)] == shown(record["performance"]["accuracy"])
+
+
+def test_stream_health_and_dead_letters_that_would_be_markup(browser: Browser, console: Running) -> None:
+    browser.open(console.address + "/#/stream")
+    browser.has("not_json")
+    assert "<script>document.title=2</script>" in browser.text()
+    assert browser.driver.title == "Stream · tidegauge"
+    assert browser.all("#lag .facts > div")[0].text.splitlines() == ["Lag of join", "12 records"]
+    assert browser.all("#lag .facts > div")[2].text.splitlines() == ["Processed", "10 a second"]
+
+
+@pytest.fixture
+def empty() -> Iterator[Running]:
+    with running(View()) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/", "tidegauge models apply DIR"), ("/#/alerts", "No alerts"), ("/#/silences", "Nothing is silenced"),
+        ("/#/stream", "Start one: tidegauge worker"), ("/#/none", "There is no such page"),
+    ],
+)  # fmt: skip
+def test_empty_pages_say_what_to_do(browser: Browser, empty: Running, path: str, text: str) -> None:
+    browser.open(empty.address + path)
+    browser.has(text)
+
+
+def test_errors_say_what_to_do(browser: Browser, console: Running) -> None:
+    browser.open(console.address + "/#/models/none")
+    browser.has("no model 'none'")
+    browser.expected = ("404",)
+
+
+def test_updates_come_by_themselves(browser: Browser) -> None:
+    everything = outputs()
+    half = len(everything) // 2
+    view = View()
+    from serving import fed
+
+    fed(view, everything[:half])
+    with running(view) as console:
+        browser.open(console.address + "/#/stream")
+        before = next(d.text for d in browser.all("#console .facts > div") or [browser.one("#console .facts > div")])
+        browser.has("● live")
+        browser.open(console.address + "/#/alerts")
+        browser.has("● live")
+        console.do(lambda: fed(view, everything[half:]))
+        count = len(console.ask("/api/v1/alerts")[2]["alerts"])
+        browser.wait(lambda: len(browser.all("#alerts-table tbody tr")) == count)
+        assert before

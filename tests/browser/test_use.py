@@ -1,0 +1,200 @@
+"""How the pages are used: two clicks, the keyboard, a phone, light and dark, signing in, acknowledging."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from page import Browser
+from selenium.webdriver.common.keys import Keys
+from serving import Running, fed, running
+
+from tidegauge.console.access import Access
+from tidegauge.console.view import View
+from tidegauge.stage import Output
+
+TOKEN = "0123456789abcdef-secret"
+PAGES = ("/", "/#/models/churn", "/#/alerts", "/#/silences", "/#/stream")
+
+
+def alert(console: Running) -> str:
+    said = console.ask("/api/v1/alerts?status=firing")[2]["alerts"]
+    return str(said[0]["event"]["data"]["fingerprint"])
+
+
+@pytest.mark.parametrize(
+    ("clicks", "found"),
+    [
+        (["#models tbody a", "nav.sections button:nth-child(4)"], "#drift-table"),
+        (["#models tbody a", "nav.sections button:nth-child(3)"], "#restated"),
+        (["#models tbody a", "nav.sections button:nth-child(8)"], "#versions-table"),
+        (["#pages a[href='#/alerts']", "#alerts-table tbody tr:first-child a"], "#playbook h1"),
+        (["#pages a[href='#/stream']"], "#dead-letters"),
+    ],
+)
+def test_anything_is_two_clicks_away(browser: Browser, console: Running, clicks: list[str], found: str) -> None:
+    browser.open(console.address + "/")
+    for selector in clicks:
+        browser.click(selector)
+    browser.one(found)
+    if clicks[-1].startswith("nav.sections"):
+        top = browser.run("return document.querySelector(arguments[0]).closest('section').getBoundingClientRect().top", found)
+        assert 0 <= top < 900
+
+
+def test_tables_are_sorted_by_keyboard_and_stay_so(browser: Browser, console: Running) -> None:
+    browser.open(console.address + "/#/models/churn?version=churn_xgb:3&window=1m")
+    browser.one("#drift-table")
+    browser.run("document.querySelector('#drift-table-sort-psi').focus()")
+    browser.press(Keys.ENTER)
+    values = [float(row[1].replace(",", "")) for row in browser.rows("#drift-table") if row[1] != "–"]
+    assert values == sorted(values)
+    assert browser.one("#drift-table th[aria-sort=ascending]").text.startswith("PSI")
+    mark = browser.run("document.querySelector('#drift-table').dataset.old = '1'; return 1")
+    console.do(lambda: console.view.windows.take(*next(iter(_record(console)))))
+    console.do(lambda: console.view._changes.models.add("churn"))
+    browser.wait(
+        lambda: browser.run(
+            "return document.querySelector('#drift-table') && !document.querySelector('#drift-table').dataset.old"
+        )
+    )
+    assert mark
+    assert browser.one("#drift-table th[aria-sort=ascending]").text.startswith("PSI")
+    assert browser.run("return document.activeElement.id") == "drift-table-sort-psi"
+
+
+def _record(console: Running):
+    series = console.view.windows.find("churn", "churn_xgb:3", "1m")
+    assert series is not None
+    start = series.starts()[-1]
+    import msgspec
+
+    yield msgspec.json.encode(["churn", "churn_xgb:3", {}, "1m", start]), series.raw[start]
+
+
+def test_everything_is_reached_with_the_keyboard(browser: Browser, console: Running) -> None:
+    browser.open(console.address + "/")
+    browser.one("#models tbody a")
+    browser.press(Keys.TAB)
+    assert browser.run("return document.activeElement.id") == "skip"
+    browser.tab_to("#models tbody th a")
+    browser.press(Keys.ENTER)
+    browser.one("nav.sections")
+    browser.tab_to("nav.sections button:nth-child(4)")
+    browser.press(Keys.ENTER)
+    assert browser.run("return document.activeElement.id") == "drift"
+    browser.tab_to("#drift-table tbody button")
+    browser.press(Keys.ENTER)
+    browser.wait(lambda: "feature=" in browser.driver.current_url)
+    browser.tab_to("#chart-distribution-numbers summary", 200)
+    browser.press(Keys.ENTER)
+    browser.one("#chart-distribution-numbers table")
+
+
+@pytest.mark.parametrize("path", [*PAGES, "alert"])
+def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, console: Running, path: str) -> None:
+    browser.open(console.address + (f"/#/alerts/{alert(console)}" if path == "alert" else path), width=360)
+    browser.one("main h1")
+    assert browser.run("return document.documentElement.scrollWidth") <= 360
+    small = browser.run(
+        "return [...document.querySelectorAll('button, select, nav a')].filter(e => e.offsetParent && e.offsetHeight < 22)"
+        ".map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert small == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", [*PAGES, "alert"])
+def test_text_stands_out_in_light_and_dark(browser: Browser, console: Running, scheme: str, path: str) -> None:
+    browser.open(console.address + (f"/#/alerts/{alert(console)}" if path == "alert" else path), scheme=scheme)
+    browser.one("main h1")
+    back = browser.run("return getComputedStyle(document.body).backgroundColor")
+    assert (luminance(back) < 0.2) == (scheme == "dark")
+    pairs = browser.run(CONTRASTS)
+    assert len(pairs) > 3
+    assert [(text, ratio) for text, front, behind in pairs if (ratio := contrast(front, behind)) < 4.5] == []
+
+
+CONTRASTS = """
+const behind = (element) => {
+  for (let one = element; one; one = one.parentElement) {
+    const color = getComputedStyle(one).backgroundColor;
+    if (!/rgba\\(.*, 0\\)|transparent/.test(color)) return color;
+  }
+  return getComputedStyle(document.body).backgroundColor;
+};
+const speaks = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+return [...document.querySelectorAll("body *")].filter((e) => e.offsetParent && !e.disabled && speaks(e))
+  .map((e) => [e.innerText.slice(0, 40), getComputedStyle(e).color, behind(e)]);
+"""
+
+
+def luminance(color: str) -> float:
+    """WCAG 2 relative luminance of ``rgb(…)``."""
+    parts = [float(p) / 255 for p in re.findall(r"[\d.]+", color)[:3]]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_states_are_words_and_shapes_too(browser: Browser, console: Running) -> None:
+    for path in PAGES:
+        browser.open(console.address + path)
+        browser.one("main h1")
+        bare = browser.run(
+            "return [...document.querySelectorAll('.badge')].filter(b => !b.innerText.trim() || !b.querySelector('svg')).length"
+        )
+        assert bare == 0
+
+
+def test_times_are_in_the_readers_zone_with_utc_on_hover(browser: Browser, console: Running) -> None:
+    browser.open(console.address + "/", zone="Asia/Kolkata")
+    time = browser.one("#models time")
+    start = str(time.get_attribute("datetime"))
+    hour, minute = int(start[11:13]), int(start[14:16])
+    local = (hour * 60 + minute + 330) % 1440
+    assert time.text.endswith(f"{local // 60:02}:{local % 60:02}")
+    assert start[:16].replace("T", " ") + " UTC" in str(time.get_attribute("title"))
+    assert "Asia/Kolkata" in str(time.get_attribute("title")) or "Calcutta" in str(time.get_attribute("title"))
+
+
+def test_acknowledging_and_silencing(browser: Browser, said: list[Output]) -> None:
+    with running(fed(View(), said)) as console:
+        mark = alert(console)
+        browser.open(f"{console.address}/#/alerts/{mark}")
+        browser.one("#comment").send_keys("on it")
+        browser.click("#acknowledge")
+        browser.has("by local")
+        browser.has("on it")
+        browser.click("#silence")
+        browser.has("End silence")
+        assert [line["action"] for line in console.audit()] == ["acknowledge", "silence"]
+        assert console.audit()[0]["details"]["comment"] == "on it"
+        browser.click("#pages a[href='#/silences']")
+        browser.wait(lambda: len(browser.all("#silences-table tbody tr")) == 1)
+        browser.one("#matchers").send_keys("model=churn")
+        browser.click("form button[type=submit]")
+        browser.wait(lambda: len(browser.all("#silences-table tbody tr")) == 2)
+        for left in (1, 0):
+            browser.click("#silences-table tbody button")
+            browser.wait(lambda left=left: len(browser.all("#silences-table tbody tr")) == left)
+
+
+def test_signing_in_and_out(browser: Browser, said: list[Output]) -> None:
+    with running(fed(View(), said), Access("0.0.0.0", TOKEN)) as console:
+        browser.open(console.address + "/#/alerts")
+        browser.one("#token").send_keys("wrong-wrong-wrong")
+        browser.press(Keys.ENTER)
+        browser.has("this is not the token")
+        browser.expected = ("401",)
+        browser.one("#token").send_keys(TOKEN)
+        browser.press(Keys.ENTER)
+        browser.one("#alerts-table")
+        assert browser.run("return document.cookie") == ""
+        browser.click("#sign-out")
+        browser.one("#token")
+        browser.expected = ("401",)

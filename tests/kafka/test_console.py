@@ -1,0 +1,152 @@
+"""The console as a process on a real Kafka: what it answers is what the topics hold, also after it starts again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster import TOPICS, Cluster
+from msgspec.structs import replace
+
+from driver import SPEC
+from events import START, stream
+from tidegauge.broker import Broker, free_port
+from tidegauge.registry import ModelRecord
+from tidegauge.spec import BaselineSpec, Condition, MonitorSpec
+from tidegauge.stage import LABELS
+
+MONITORS = (MonitorSpec("age", "data.features.age.missing_ratio", "1m", Condition("above", high=0.01), min_count=5),)
+COUNT = 400
+
+
+class Console:
+    """One console process, and what it answers."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.port = free_port()
+        settings, log = cluster.settings, cluster.directory / "console.log"
+        command = [
+            sys.executable, "-m", "tidegauge", "console", "--bootstrap", settings.bootstrap, "--app-id", cluster.name,
+            "--port", str(self.port), "--audit-file", str(cluster.directory / "audit.jsonl"),
+        ]  # fmt: skip
+        command += [part for topic in TOPICS for part in (f"--{topic}-topic", settings.topic(topic))]
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(command, stdout=file, stderr=file)
+        self.wait(lambda: self.ask("/healthz", raw=True))
+
+    def ask(self, path: str, method: str = "GET", body: Any = None, raw: bool = False) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=20) as response:
+            said = response.read()
+        return said if raw else json.loads(said)
+
+    def wait(self, said: Callable[[], Any], seconds: float = 120.0) -> Any:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                found = said()
+                if found:
+                    return found
+            except (urllib.error.URLError, ConnectionError):
+                assert self._process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+
+    def stop(self) -> int:
+        self._process.terminate()
+        return self._process.wait(20)
+
+
+@pytest.mark.timeout(500)
+def test_a_console_on_a_running_stream(broker: Broker, tmp_path: Path) -> None:
+    cluster = Cluster(broker, "console", tmp_path)
+    spec = replace(SPEC, monitors=MONITORS, baseline=BaselineSpec(first=100), publish_interval=1.0)
+    console = Console(cluster)
+    try:
+        # Nothing is there yet, not even the topics.
+        assert console.ask("/api/v1/models") == {"models": []}
+        cluster.apply(ModelRecord("churn", spec))
+        cluster.start()
+        cluster.send([*stream(7, count=COUNT), ("predictions", b"{not json"), ("labels", b"[]")])
+        cluster.wait_for_predictions(COUNT, "1m")
+        corrected = [{"request_id": f"r{number}", "ts": START + 1200.0, "label": 2} for number in range(50)]
+        cluster.send([(LABELS, json.dumps(label).encode()) for label in corrected])
+        _restated(cluster)
+
+        def equal() -> bool:
+            records: dict[str, Any] = {}
+            for version in console.ask("/api/v1/models/churn")["versions"]:
+                for window in spec.windows:
+                    for segment in ("", "region%3Deu", "region%3Dus"):
+                        path = f"/api/v1/models/churn/windows?version={version}&window={window}&segment={segment}"
+                        for record in console.ask(path)["records"]:
+                            key = [record[m] for m in ("model", "model_version", "segment", "window", "window_start")]
+                            records[json.dumps(key, separators=(",", ":"))] = record
+            topic = {key.decode(): record for key, record in cluster.metrics().items() if "kind" not in record}
+            return records == topic
+
+        console.wait(equal)
+        moved = console.ask("/api/v1/models/churn/restatements?version=churn_xgb:3&window=1m")["windows"]
+        assert moved
+        alerts: dict[str, Any] = {}
+
+        def alike() -> bool:
+            alerts.update((event["data"]["fingerprint"], event) for event in cluster.alerts())
+            said = console.ask("/api/v1/alerts")["alerts"]
+            return {one["event"]["data"]["fingerprint"]: one["event"] for one in said} == alerts
+
+        console.wait(alike)
+        state = console.wait(lambda: (of := console.ask("/api/v1/stream"))["samples"] and of["partitions"] and of)
+        assert {p["stage"] for p in state["partitions"]} == {"join", "monitor"}
+        console.wait(lambda: console.ask("/api/v1/stream")["samples"][-1]["lag"] == {"join": 0, "monitor": 0})
+        assert {one["reason"]: one["count"] for one in state["dead_letters"]} == {"not_json": 1, "not_an_object": 1}
+        (watermark,) = state["watermarks"]
+        assert watermark["model"] == "churn"
+        assert console.ask("/api/v1/models")["models"][0]["last_event"] == watermark["prediction"]
+
+        firing = [mark for mark, event in alerts.items() if event["data"]["status"] == "firing"]
+        console.ask(f"/api/v1/alerts/{firing[0]}/acknowledge", "POST", {"comment": "seen"})
+        console.ask("/api/v1/silences", "POST", {"matchers": {"model": "churn"}, "duration": "1h"})
+        assert console.stop() == 0
+        console = Console(cluster)
+        found = console.wait(lambda: (of := console.ask(f"/api/v1/alerts/{firing[0]}")).get("acknowledged") and of)
+        assert (found["acknowledged"]["comment"], "silenced" in found) == ("seen", True)
+        lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_bytes().splitlines()]
+        assert [line["action"] for line in lines] == ["acknowledge", "silence"]
+    finally:
+        console.stop()
+        cluster.stop()
+    kept = [json.loads(record.value) for record in cluster.read("tidegauge-audit")]
+    assert kept == lines
+
+
+def _restated(cluster: Cluster) -> dict[bytes, dict[str, Any]]:
+    """The topic's newest records, once late labels have changed some and nothing changes any more."""
+    before: dict[bytes, dict[str, Any]] = {}
+    deadline = time.monotonic() + 120
+    while True:
+        found = cluster.metrics()
+        if found == before and any(record["reason"] == "labels" for record in found.values()):
+            return found
+        assert time.monotonic() < deadline
+        before = found
+        time.sleep(2.5)
+
+
+@pytest.mark.timeout(120)
+def test_no_broker_is_said_in_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tidegauge", "console", "--bootstrap", f"127.0.0.1:{free_port()}", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, timeout=100)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines()[-1].startswith("tidegauge: Kafka at 127.0.0.1:")
