@@ -42,6 +42,7 @@ class Browser:
 
     def open(self, address: str, width: int = 1280, scheme: str = "light", zone: str = "UTC") -> None:
         """Open an address in a fresh document, as on a screen so wide, in a zone, with a taste for light or dark."""
+        self.driver.get("about:blank")
         self.complaints()
         self.expected = ()
         cdp = self.driver.execute_cdp_cmd
@@ -50,7 +51,6 @@ class Browser:
         cdp("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
         cdp("Emulation.setTimezoneOverride", {"timezoneId": zone})
         self._hosts = {urlsplit(address).netloc}
-        self.driver.get("about:blank")
         self.driver.get(address)
 
     def complaints(self) -> list[str]:
