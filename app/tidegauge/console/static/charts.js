@@ -159,6 +159,30 @@ export function distributionChart({ id, label, bins, current, baseline, height =
     numbers(bins, null, [{ name: "This window", values: data[1] }, { name: "Baseline", values: data[2] }], percent));
 }
 
+/** What came true against what scores said, bin by bin; on the diagonal scores mean what they say. */
+export function reliabilityChart({ id, label, bins, height = HEIGHT + 40 }) {
+  const x = bins.map((bin) => bin.mean_score);
+  const percent = (value) => `${(value * 100).toFixed(1)} %`;
+  const edge = (end) => bins.map((bin) => bin.interval?.[end] ?? null);
+  const hidden = (name) => ({ label: name, class: "edge", stroke: "transparent", points: { show: false } });
+  const told = { low: edge(0), high: edge(1) };
+  const options = {
+    height,
+    scales: { x: { time: false, range: [0, 1] }, y: { range: [0, 1] } },
+    axes: [axis({ values: (plot, ticks) => ticks.map((tick) => `${Number((tick * 100).toFixed(1))} %`) }), axis({ size: 62, values: (plot, ticks) => ticks.map((tick) => `${Number((tick * 100).toFixed(1))} %`) })],
+    series: [
+      { label: "Mean score", value: (plot, of) => text(of, percent) }, hidden("upper"), hidden("lower"),
+      { label: "Came true", stroke: () => css("--line-1"), width: 2, points: { show: true, size: 7, fill: () => css("--line-1") }, value: (plot, of, _, at) => text(of, percent) + between(told, at, percent) },
+      { label: "If scores were true", stroke: () => css("--dim"), dash: [3, 3], points: { show: false }, value: (plot, of) => text(of, percent) },
+    ],
+    bands: [{ series: [1, 2], fill: () => `color-mix(in srgb, ${css("--line-1")} 18%, transparent)` }],
+    cursor: { drag: { x: false, y: false } },
+  };
+  const host = plotted(options, [x, told.high, told.low, bins.map((bin) => bin.positive_ratio), x], label);
+  return figure(id, host, label, () => numbers(x.map(percent), null, [
+    { name: "Came true", values: bins.map((bin) => bin.positive_ratio) }, { name: "lower", values: told.low }, { name: "upper", values: told.high }], percent));
+}
+
 /** Every n-th bin's name where all would not fit. */
 function shorten(names, plot) {
   const step = Math.ceil((names.length * 26) / Math.max(plot.bbox.width / devicePixelRatio, 1));

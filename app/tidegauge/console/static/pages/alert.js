@@ -92,7 +92,7 @@ async function windows(data) {
     series: [{ name: data.metric.split(".").at(-1), values }], limits: thresholds(data.condition), format: number,
   }));
   const now = read(records[found], data.metric);
-  if (now !== null && data.value !== null && records[found].revision !== data.window.revision) {
+  if (now !== null && data.value !== null && number(now) !== number(data.value)) {
     section.append(h("p", {}, `The window has been restated since: revision ${records[found].revision} says ${number(now)}, the alert (revision ${data.window.revision}) ${number(data.value)}.`));
   }
   return section;

@@ -3,6 +3,7 @@
 import { timeChart } from "../charts.js";
 import { h } from "../dom.js";
 import { number, share, title } from "../format.js";
+import { table } from "../table.js";
 import { limitLines } from "./performance.js";
 
 const column = (records, read) => records.map((record) => read(record) ?? null);
@@ -31,12 +32,17 @@ export function business({ records, place, pick, limits }) {
     return section;
   }
   section.append(h("div", { class: "charts" }, names.map((name) => {
-    const band = (end) => column(records, (one) => one.business?.[name]?.mean_interval?.[end]);
+    const band = (end) => column(records, (one) => one.business?.[name]?.interval?.mean?.[end]);
     const interval = some(band(0)) ? { low: band(0), high: band(1) } : {};
     return timeChart({
       id: `chart-business-${name}`, label: `${title(name)}, mean of a labelled prediction`, times, pick, chosen: place, limits: limitLines(limits, `business.${name}.mean`),
       series: [{ name: "Mean", values: column(records, (one) => one.business?.[name]?.mean), ...interval }], format: number,
     });
   })));
+  const now = records[place].business ?? {};
+  const keys = [...new Set(Object.values(now).flatMap((of) => Object.keys(of)))].filter((key) => key !== "interval");
+  section.append(table("business-now", [{ name: "Figure", key: "name", value: ([name]) => title(name) },
+    ...keys.map((key) => ({ name: title(key), key, numeric: true, value: ([, of]) => of[key], cell: ([, of]) => [number(of[key] ?? null), of.interval?.[key] ? h("div", { class: "dim nowrap" }, `${number(of.interval[key][0])} to ${number(of.interval[key][1])}`) : null] }))],
+    Object.entries(now), { kind: "compact", caption: "In the chosen window, with 95 % intervals", empty: "No labels with business figures in the chosen window." }));
   return section;
 }

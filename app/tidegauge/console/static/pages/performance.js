@@ -2,7 +2,7 @@
 
 import { get, part } from "../api.js";
 import { badge } from "../badges.js";
-import { timeChart } from "../charts.js";
+import { reliabilityChart, timeChart } from "../charts.js";
 import { h } from "../dom.js";
 import { none, number, share, span, time, title, value } from "../format.js";
 import { table } from "../table.js";
@@ -53,7 +53,7 @@ export function performance({ records, record, place, pick, limits, segment }) {
         });
       }),
       coverage(records, times, place, pick)),
-    h("h3", {}, "The chosen window"), chosen(record, names));
+    h("h3", {}, "The chosen window"), h("div", { class: "beside" }, chosen(record, names), calibration(record)));
 }
 
 /** What has to be known of a window's labels before its performance is believed. */
@@ -83,6 +83,12 @@ function chosen(record, names) {
     ...(estimated ? [{ name: "Estimated", key: "estimated", numeric: true, value: (row) => row.estimated, cell: (row) => value(row.name, row.estimated ?? null) },
       { name: "Estimate off by", key: "off", numeric: true, hint: "In this window once it has settled, else the mean so far", value: (row) => record.estimate_error?.[row.name] ?? record.estimate_mean_absolute_error?.[row.name], cell: (row) => off(record, row.name) }] : []),
   ], rows, { kind: "compact", caption: `Performance in the window from ${record.window_start}`, empty: "No numbers." });
+}
+
+function calibration({ calibration: of }) {
+  if (!of?.bins?.length) return null;
+  const parts = Object.entries(of).filter(([, part]) => typeof part === "number").map(([name, part]) => `${title(name)} ${number(part)}`);
+  return h("div", {}, reliabilityChart({ id: "chart-reliability", label: "Reliability: do scores mean what they say?", bins: of.bins }), h("p", { class: "dim" }, parts.join(" · ")));
 }
 
 function off(record, name) {

@@ -38,6 +38,8 @@ function interval(record, name) {
   return of ? h("div", { class: "dim nowrap" }, `${value(name, of[0])} to ${value(name, of[1])}`) : null;
 }
 
+const ends = (of) => (Array.isArray(of) ? of.join(", ") : of ? Object.values(of).join(", ") : none);
+
 function fairness(records, record, place, pick, limits) {
   const whole = records.filter((one) => !Object.keys(one.segment).length);
   const dimensions = [...new Set(whole.flatMap((one) => Object.keys(one.fairness ?? {})))];
@@ -47,13 +49,18 @@ function fairness(records, record, place, pick, limits) {
     const of = (one) => one.fairness?.[dimension];
     const names = [...new Set(records.flatMap((one) => Object.keys(of(one) ?? {})))].filter((name) => GAP.test(name));
     const now = of(record) ?? {};
-    const rest = Object.entries(now).filter(([name]) => !GAP.test(name));
+    const rows = Object.entries(now).filter(([name, value]) => typeof value === "number" && !name.endsWith("_p_value")).map(([name, value]) => ({ name, value, p: now[`${name}_p_value`], ends: now.extremes?.[name.replace(GAP, "")] }));
     return [h("h3", {}, `Gaps between values of ${dimension}`),
       h("div", { class: "charts" }, names.map((name) => timeChart({
         id: `chart-fairness-${dimension}-${name}`, label: `${title(name)} by ${dimension}`, times, pick, chosen: place, includeZero: true,
         series: [{ name: title(name), values: records.map((one) => (typeof of(one)?.[name] === "number" ? of(one)[name] : null)) }],
         limits: limitLines(limits, `fairness.${dimension}.${name}`), format: number,
       }))),
-      rest.length ? h("details", { id: `fairness-${dimension}-more` }, h("summary", {}, "More of the chosen window"), h("pre", {}, JSON.stringify(Object.fromEntries(rest), null, 1))) : null];
+      table(`fairness-${dimension}`, [
+        { name: "Measure", key: "measure", value: (row) => title(row.name) },
+        { name: "Value", key: "value", numeric: true, value: (row) => row.value, cell: (row) => number(row.value) },
+        { name: "p", key: "p", numeric: true, hint: "How likely such a gap is where all values are alike", value: (row) => row.p, cell: (row) => number(row.p ?? null) },
+        { name: "Smallest and largest", key: "ends", value: (row) => ends(row.ends) },
+      ], rows, { kind: "compact", caption: `By ${dimension}, in the chosen window`, empty: "Too few labels in the chosen window." })];
   }));
 }
