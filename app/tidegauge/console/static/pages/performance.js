@@ -59,9 +59,9 @@ export function performance({ records, record, place, pick, limits, segment }) {
 /** What has to be known of a window's labels before its performance is believed. */
 function state(record) {
   const mark = record.settled === false ? badge("warning", "not settled yet") : badge("ok", "settled");
-  return h("p", {}, "Chosen window, from ", time(record.window_start), ": ", mark, " ", `${number(record.labels)} labels of ${number(record.predictions)} predictions`,
-    record.coverage !== undefined ? ` (${share(record.coverage)}` : "", record.expected_coverage !== undefined ? `, ${share(record.expected_coverage)} expected by now` : "",
-    record.coverage !== undefined ? ")." : ".", record.performance_note ? h("span", { class: "note" }, ` ${record.performance_note}.`) : null);
+  const counted = [`${number(record.labels)} labels of ${number(record.predictions)} predictions`, record.coverage !== undefined ? ` (${share(record.coverage)}` : "",
+    record.expected_coverage !== undefined ? `, ${share(record.expected_coverage)} expected by now` : "", record.coverage !== undefined ? ")." : "."];
+  return h("p", {}, "Chosen window, from ", time(record.window_start), ": ", mark, " ", record.performance_note ? h("span", { class: "note" }, `${record.performance_note}.`) : counted);
 }
 
 function coverage(records, times, place, pick) {
