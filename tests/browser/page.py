@@ -21,7 +21,7 @@ FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage --disable-extensions --window-size=1280,900"
 )
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Browser:

@@ -65,14 +65,16 @@ def test_all_models(browser: Browser, console: Running, said: list[Output]) -> N
 
 def test_performance_of_every_window(browser: Browser, console: Running, windows: list[list[dict[str, Any]]]) -> None:
     browser.open(console.address + MODEL)
-    for name, share in (("accuracy", False), ("brier", False)):
+    for name in ("accuracy", "brier"):
         browser.click(f"#chart-performance-{name}-numbers summary")
         table = browser.rows(f"#chart-performance-{name}-numbers table")
+        estimated = any(name in revisions[-1].get("estimated", {}) for revisions in windows)
         expected = []
         for revisions in windows:
             record = revisions[-1]
-            low, high = record.get("performance_interval", {}).get(name, (None, None))
-            expected.append([minute(record), *(shown(v, share) for v in (record["performance"].get(name), low, high))])
+            values = [record["performance"].get(name), *record.get("performance_interval", {}).get(name, (None, None))]
+            values += [record.get("estimated", {}).get(name)] if estimated else []
+            expected.append([minute(record), *(shown(value) for value in values)])
         assert table == expected
     assert browser.all("#chart-performance-accuracy canvas")
 

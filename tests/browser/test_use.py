@@ -50,6 +50,7 @@ def test_tables_are_sorted_by_keyboard_and_stay_so(browser: Browser, console: Ru
     values = [float(row[1].replace(",", "")) for row in browser.rows("#drift-table") if row[1] != "–"]
     assert values == sorted(values)
     assert browser.one("#drift-table th[aria-sort=ascending]").text.startswith("PSI")
+    browser.has("● live")
     mark = browser.run("document.querySelector('#drift-table').dataset.old = '1'; return 1")
     console.do(lambda: console.view.windows.take(*next(iter(_record(console)))))
     console.do(lambda: console.view._changes.models.add("churn"))

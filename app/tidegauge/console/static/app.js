@@ -153,19 +153,30 @@ async function start() {
   if (session && !session.signed_in) return signIn(session.login ? "" : "Your reverse proxy did not say who you are.");
   const out = document.getElementById("sign-out");
   out.hidden = session?.method !== "session";
+  follow();
   await draw();
   await countFiring().catch(() => {});
+}
+
+/** Listens before the first page is drawn, so that nothing is missed in between; what a lost connection missed is asked for anew. */
+function follow() {
   if (listening) return;
   listening = true;
   const live = document.getElementById("live");
+  let lost = false;
   listen((change) => {
-    const page = found()?.page;
-    if (page?.concerns?.(change, found().names) ?? true) soon();
+    const route = found();
+    if (route?.page.concerns(change, route.names)) soon();
     if (change.alerts) countFiring().catch(() => {});
   }, (state) => {
     live.textContent = state === "live" ? "● live" : "○ not live";
     live.className = `live ${state}`;
     live.title = state === "live" ? "Updates come as they happen" : "The connection is lost; trying again";
+    if (state === "live" && lost) {
+      soon();
+      countFiring().catch(() => {});
+    }
+    lost = state !== "live";
   });
 }
 
