@@ -51,11 +51,11 @@ const axis = (more = {}) => ({
  * Values over time. `times`: RFC 3339, ascending. `series`: {name, values, dashed, hollow, bars, low, high}: `hollow` draws only rings,
  * `low` and `high` a band around the line. `limits`: {name, value} as level lines. `pick(index)` is called with a clicked window.
  */
-export function timeChart({ id, label, times, series, limits = [], format = number, pick, chosen = -1, height = HEIGHT, includeZero = false }) {
+export function timeChart({ id, label, times, series, limits = [], format = number, pick, chosen = -1, height = HEIGHT, includeZero = false, moment = "Window from" }) {
   if (!times.length) return h("p", { class: "empty" }, "No windows in this range.");
   const x = times.map((time) => Date.parse(time) / 1000);
   const data = [x];
-  const shown = [{ label: "Window from", value: (plot, at) => (at === null ? none : `${localTime(at * 1000)} (${utcTime(at * 1000)})`) }];
+  const shown = [{ label: moment, value: (plot, at) => (at === null ? none : `${localTime(at * 1000)} (${utcTime(at * 1000)})`) }];
   const bands = [];
   let line = 0;
   for (const one of series) {

@@ -33,8 +33,8 @@ function lag({ reachable, partitions, samples }) {
       ["Measured", timeAgo(now.at)],
     ].map(([name, of]) => h("div", {}, h("dt", {}, name), h("dd", {}, of)))),
     h("div", { class: "charts" },
-      timeChart({ id: "chart-lag", label: "Records not yet processed", times, series: stages.map((stage) => ({ name: stage, values: samples.map((one) => one.lag[stage] ?? null) })), includeZero: true }),
-      timeChart({ id: "chart-throughput", label: "Events a second", times, includeZero: true, series: [
+      timeChart({ id: "chart-lag", label: "Records not yet processed", moment: "At", times, series: stages.map((stage) => ({ name: stage, values: samples.map((one) => one.lag[stage] ?? null) })), includeZero: true }),
+      timeChart({ id: "chart-throughput", label: "Events a second", moment: "At", times, includeZero: true, series: [
         { name: "written", values: samples.map((one) => one.written_per_second) }, { name: "processed", values: samples.map((one) => one.processed_per_second) }] })),
     h("details", { id: "partitions" }, h("summary", {}, "By partition"), table("partitions-table", [
       { name: "Topic", key: "topic", value: (one) => one.topic },
