@@ -220,7 +220,9 @@ class StreamApp:
         consumer = self.faust.consumer
         for (stage, partition), task in self.tasks.items():
             for topic, offset in task.offsets.items():
-                out[stage, topic, partition] = consumer.lag(TP(self.settings.topic(topic), partition), offset)
+                behind = consumer.lag(TP(self.settings.topic(topic), partition), offset)
+                # What was read but waits in the stage for the next checkpoint has not been processed either.
+                out[stage, topic, partition] = max(behind, int(task.stage is not None and task.stage.unfinished))
         return out
 
 
