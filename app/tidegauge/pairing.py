@@ -29,14 +29,13 @@ PairKey = tuple[str, str, str]
 
 
 class PairRow(msgspec.Struct, gc=False):
-    """One pair met (``fresh``), or one outcome of it to be added (``sign`` 1) or taken back (-1); ``known``: event time at
-    which that became known."""
+    """One pair met, or one outcome of it to be added (``sign`` 1) or taken back (-1); ``known``: event time at which that
+    became known."""
 
     first: Predicted
     second: Predicted
     label: int | float | str | bool | None
     sign: int
-    fresh: bool
     known: float
 
 
@@ -45,12 +44,13 @@ class Pairs:
 
     def __init__(self, context: Callable[[int], Context], spec: Callable[[str], ModelSpec]) -> None:
         self._context, self._spec = context, spec
-        self._rows: dict[PairKey, list[PairRow]] = {}
+        self._met: dict[PairKey, list[PairRow]] = {}
+        self._outcomes: dict[PairKey, list[PairRow]] = {}
 
     def predicted(self, made: Predicted, others: Sequence[Predicted], known: Known | None) -> None:
         """``made`` answers a request that ``others`` have answered already."""
         for other in others:
-            self._add(made, other, None, 0, True, 0.0)
+            self._add(self._met, made, other, None, 1, 0.0)
             if known is not None:
                 self._outcome(made, other, known, 1, known.ts)
 
@@ -69,70 +69,83 @@ class Pairs:
             return
         horizon = self._spec(self._context(made.context).model).label_horizon
         if known.ts - made.ts <= horizon and known.ts - other.ts <= horizon:
-            self._add(made, other, known.label, sign, False, since)
+            self._add(self._outcomes, made, other, known.label, sign, since)
 
-    def _add(self, made: Predicted, other: Predicted, label: Any, sign: int, fresh: bool, since: float) -> None:
+    def _add(
+        self, to: dict[PairKey, list[PairRow]], made: Predicted, other: Predicted, label: Any, sign: int, since: float
+    ) -> None:
         a, b = self._context(made.context), self._context(other.context)
         if a.model != b.model:
             return
         if b.version < a.version:
             a, b, made, other = b, a, other, made
-        self._rows.setdefault((a.model, a.version, b.version), []).append(
-            PairRow(made, other, label, sign, fresh, max(made.ts, other.ts, since))
+        to.setdefault((a.model, a.version, b.version), []).append(
+            PairRow(made, other, label, sign, max(made.ts, other.ts, since))
         )
 
     def flush(self) -> Iterator[tuple[PairKey, tuple[int, float], PairProfile]]:
         """The pairs gathered, and which pane of the first version each profile belongs to, and when it arrived."""
-        for key, rows in self._rows.items():
-            spec = self._spec(key[0])
-            places = Places(spec, np.array([row.first.ts for row in rows]), np.array([row.known for row in rows]))
-            order = np.argsort(places.codes, kind="stable")
-            starts = np.flatnonzero(np.append(True, np.diff(places.codes[order]) != 0))
-            profiles = pair_columns(rows, spec).group(order, starts)
-            codes = places.codes[order][starts].tolist()
-            yield from ((key, places.of(code), of) for code, of in zip(codes, profiles, strict=True))
-        self._rows.clear()
+        for gathered, columns in ((self._met, met_columns), (self._outcomes, outcome_columns)):
+            for key, rows in gathered.items():
+                spec = self._spec(key[0])
+                places = Places(spec, np.array([row.first.ts for row in rows]), np.array([row.known for row in rows]))
+                order = np.argsort(places.codes, kind="stable")
+                starts = np.flatnonzero(np.append(True, np.diff(places.codes[order]) != 0))
+                profiles = columns(rows, spec).group(order, starts)
+                codes = places.codes[order][starts].tolist()
+                yield from ((key, places.of(code), of) for code, of in zip(codes, profiles, strict=True))
+            gathered.clear()
 
 
-def pair_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
-    """The pairs of the same two versions, column-wise."""
-    n = len(rows)
-    fresh = np.fromiter((row.fresh for row in rows), bool, n)
-    sign = np.fromiter((row.sign for row in rows), np.int64, n)
-    sides = [[row.first for row in rows], [row.second for row in rows]]
-    labels = [row.label for row in rows]
-    said: dict[str, NDArray[np.float64]] = {}
-    outcomes: dict[str, NDArray[np.float64]] = {}
-    same_class = np.full(n, np.nan)
+def met_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
+    """What two versions said of the same requests, whatever came of them."""
+    ones = np.ones(len(rows))
+    counts, said = {"requests": ones}, {}
     if spec.task != "regression":
-        codes, names = class_codes(
-            value for column in (*([made.value for made in side] for side in sides), labels) for value in column
-        )
-        classes, actual = codes[: 2 * n].reshape(2, n), codes[2 * n :]
+        codes, _ = class_codes([row.first.value for row in rows] + [row.second.value for row in rows])
+        classes = codes.reshape(2, -1)
         answered = (classes != MISSING_CODE).all(axis=0)
-        same_class[answered] = classes[0, answered] == classes[1, answered]
-        outcomes["right"] = np.where((classes != MISSING_CODE) & (actual != MISSING_CODE), classes == actual, np.nan)
-        score = np.array([[made.score for made in side] for side in sides], np.float64)
-        said["score"] = score
+        counts |= {"classes": answered * ones, "same_class": (answered & (classes[0] == classes[1])) * ones}
+        said["score"] = _both(rows, lambda made: made.score)
+    if spec.task in (None, "regression"):
+        said["value"] = _both(rows, lambda made: as_number(made.value))
+    return PairColumns(ones, counts, said)
+
+
+def outcome_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
+    """How right two versions were on the same requests."""
+    n = len(rows)
+    labels = [row.label for row in rows]
+    found: dict[str, NDArray[np.float64]] = {}
+    if spec.task != "regression":
+        codes, names = class_codes([*(row.first.value for row in rows), *(row.second.value for row in rows), *labels])
+        classes, actual = codes[: 2 * n].reshape(2, n), codes[2 * n :]
+        found["right"] = np.where((classes != MISSING_CODE) & (actual != MISSING_CODE), classes == actual, np.nan)
         if spec.task != "multiclass":
-            positive = names.index(spec.positive_label) if spec.positive_label in names else MISSING_CODE - 1
-            outcomes |= _score_losses(score, np.where(actual == MISSING_CODE, np.nan, actual == positive))
-        if spec.task != "binary" and any(made.probabilities for side in sides for made in side):
-            truth = [None if code == MISSING_CODE else names[code] for code in actual.tolist()]
-            outcomes["class_log_loss"] = np.array(
-                [[class_log_loss(made.probabilities, of) for made, of in zip(side, truth, strict=True)] for side in sides]
+            # A code that is no class's where no label is positive.
+            positive = names.index(spec.positive_label) if spec.positive_label in names else len(names)
+            truth = np.where(actual == MISSING_CODE, np.nan, actual == positive)
+            found |= _score_losses(_both(rows, lambda made: made.score), truth)
+        if spec.task != "binary" and any(row.first.probabilities or row.second.probabilities for row in rows):
+            known = [None if code == MISSING_CODE else names[code] for code in actual.tolist()]
+            sides = ([row.first for row in rows], [row.second for row in rows])
+            found["class_log_loss"] = np.array(
+                [[class_log_loss(made.probabilities, of) for made, of in zip(side, known, strict=True)] for side in sides]
             )
     if spec.task in (None, "regression"):
-        said["value"] = np.array([[as_number(made.value) for made in side] for side in sides])
-        outcomes["absolute"] = np.abs(said["value"] - np.array([as_number(label) for label in labels]))
-    return PairColumns(fresh, sign, same_class, said, outcomes)
+        numbers = np.array([as_number(label) for label in labels])
+        found["absolute"] = np.abs(_both(rows, lambda made: as_number(made.value)) - numbers)
+    return PairColumns(np.fromiter((row.sign for row in rows), np.float64, n), {}, found)
+
+
+def _both(rows: Sequence[PairRow], of: Callable[[Predicted], float | None]) -> NDArray[np.float64]:
+    """One number of both predictions (2, n), NaN where it is None."""
+    return np.array([[of(row.first) for row in rows], [of(row.second) for row in rows]], np.float64)
 
 
 def _score_losses(score: NDArray[np.float64], positive: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Brier score and log loss (2, n) of two scores and an outcome (n) of 1.0, 0.0 or NaN."""
     sound = np.where((score >= 0.0) & (score <= 1.0), score, np.nan)
     clipped = np.clip(sound, LOG_CLIP, 1 - LOG_CLIP)
-    return {
-        "brier": (sound - positive) ** 2,
-        "log_loss": -np.log(np.where(positive == 1, clipped, 1 - clipped)) + 0.0 * positive,
-    }
+    loss = -np.log(np.where(positive == 1, clipped, 1 - clipped))
+    return {"brier": (sound - positive) ** 2, "log_loss": np.where(np.isnan(positive), np.nan, loss)}

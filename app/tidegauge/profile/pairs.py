@@ -78,31 +78,24 @@ class PairProfile:
 
 
 class PairColumns(msgspec.Struct, frozen=True):
-    """A chunk of pairs of the same two versions (n rows): those that answered the same request for the first time
-    (``fresh``), and those whose outcome is to be added (``sign`` 1) or taken back (-1).
+    """A chunk of pairs of the same two versions (n rows), each to be added (``weight`` 1) or taken back (-1). ``counts``: name
+    → what each row counts (n); ``quantities``: name → values (2, n) of both versions. NaN where unknown."""
 
-    ``same_class`` (n): 1.0 or 0.0, NaN where one of them has no class. ``said`` and ``outcomes``: quantity → values (2, n)
-    of both versions, NaN where unknown; the latter are counted by ``sign``.
-    """
-
-    fresh: NDArray[np.bool_]
-    sign: NDArray[np.int64]
-    same_class: NDArray[np.float64]
-    said: dict[str, NDArray[np.float64]]
-    outcomes: dict[str, NDArray[np.float64]]
+    weight: NDArray[np.float64]
+    counts: dict[str, NDArray[np.float64]]
+    quantities: dict[str, NDArray[np.float64]]
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp]) -> list[PairProfile]:
         """One profile for each run of rows (as in ``NumericColumns.group``)."""
-        fresh = self.fresh.astype(np.float64)
-        terms = {"requests": fresh, "same_class": fresh * self.same_class, "classes": fresh * ~np.isnan(self.same_class)}
-        for weight, quantities in ((fresh, self.said), (self.sign.astype(np.float64), self.outcomes)):
-            for name, (first, second) in quantities.items():
-                both = np.where(np.isnan(first + second), np.nan, 1.0)
-                values = (both, first * both, second * both, first * first * both, second * second * both, first * second)
-                terms |= {f"{name}:{member}": weight * of for member, of in zip(MEMBERS, values, strict=True)}
+        terms = dict(self.counts)
+        for name, (first, second) in self.quantities.items():
+            products = first * second
+            both = np.where(np.isnan(products), np.nan, 1.0)
+            values = (both, first * both, second * both, first * first * both, second * second * both, products)
+            terms |= {f"{name}:{member}": of for member, of in zip(MEMBERS, values, strict=True)}
         profiles = [PairProfile() for _ in starts]
         for name, column in terms.items():
-            for profile, units in zip(profiles, sums.grouped(column[order], starts), strict=True):
+            for profile, units in zip(profiles, sums.grouped((self.weight * column)[order], starts), strict=True):
                 if units:
                     profile.sums[name] = units
         return profiles
