@@ -75,7 +75,7 @@ def test_means_are_told_apart_at_the_level() -> None:
     assert stats.kstest(p, "uniform").statistic < 0.05
 
 
-def run(rng: np.random.Generator, biased: bool, monitors: tuple[MonitorSpec, ...]) -> Pipeline:
+def run(rng: np.random.Generator, biased: bool, monitors: tuple[MonitorSpec, ...], count: int = 4000) -> Pipeline:
     """An hour of traffic. A biased model is unfair to old users of phones only, and makes up for it with old users of desks and
     young ones of phones, so that neither dimension shows it alone."""
     spec = ModelSpec(
@@ -84,7 +84,7 @@ def run(rng: np.random.Generator, biased: bool, monitors: tuple[MonitorSpec, ...
     )  # fmt: skip
     pipeline = Pipeline(spec)
     predictions, labels = [], []
-    for i in range(4000):
+    for i in range(count):
         age, device = ("old", "young")[i % 2], ("desk", "phone")[i // 2 % 2]
         lift = (0.15 if (age == "old") == (device == "phone") else -0.15) if biased else 0.0
         score = rng.random()
@@ -151,3 +151,6 @@ def test_a_monitor_s_min_count_decides_which_values_it_compares() -> None:
     pipeline = run(np.random.default_rng(3), True, (many, few))
     assert {alert["data"]["labels"]["alertname"] for alert in pipeline.of(ALERTS)} == {"m"}
     assert [r for r in pipeline.of(METRICS) if "fairness" in r]
+    small = MonitorSpec("s", many.metric, "1h", many.condition, min_count=50)
+    pipeline = run(np.random.default_rng(3), True, (many, small), count=320)
+    assert {alert["data"]["labels"]["alertname"] for alert in pipeline.of(ALERTS)} == {"s"}, "80 labels a value"

@@ -247,7 +247,7 @@ class Judge:
             if needs_settled(monitor.metric) and not self._settled(monitor, header, now):
                 continue
             wanted = {segment: record for segment, record in built.items() if _wanted(monitor, segment)}
-            if "fairness" in built.get((), {}) and monitor.metric.startswith("fairness."):
+            if () in built and monitor.metric.startswith("fairness."):
                 # Which values of a dimension are large enough to be compared is for each monitor to say.
                 wanted = {(): built[()] | {"fairness": self._fairness(header, spec, monitor.min_count)}}
             for segment, verdict in judge(wanted, monitor, baseline, header.window, self._intervals(header, spec, baseline)):
