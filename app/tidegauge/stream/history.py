@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import cramjam
@@ -73,9 +74,9 @@ class HistoryWriter:
                 await self._feed.stop()
 
     async def _hand_over(self, records: Sequence[Any]) -> None:
-        samples = list(self._due(records))
-        for start in range(0, len(samples), MAX_SAMPLES):
-            await self._write(samples[start : start + MAX_SAMPLES])
+        due = self._due(records)
+        while samples := list(islice(due, MAX_SAMPLES)):
+            await self._write(samples)
         await self._feed.commit()
 
     def _due(self, records: Sequence[Any]) -> Iterator[PastSample]:
@@ -96,8 +97,6 @@ class HistoryWriter:
 
     async def _write(self, samples: Sequence[PastSample]) -> None:
         """Until they are written. What Prometheus refuses is narrowed down by halves, so that one sample costs itself only."""
-        if not samples:
-            return
         body = bytes(cramjam.snappy.compress_raw(write_request(samples)))
         while True:
             try:
