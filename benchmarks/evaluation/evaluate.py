@@ -41,7 +41,7 @@ def null_scenarios(quick: bool) -> list[Scenario]:
         ("independent", 10, 500, 30, 300, True),
         ("independent", 10, 50, 100, 300, False),
         ("independent", 10, 5000, 12, 40, False),
-        ("independent", 10, 50_000, 8, 10, False),
+        ("independent", 10, 50_000, 8, 8, False),
         ("independent", 100, 500, 30, 60, False),
         ("autocorrelated", 10, 500, 30, 300, True),
         ("autocorrelated", 10, 5000, 12, 40, False),

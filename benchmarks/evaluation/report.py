@@ -59,7 +59,11 @@ def share(pair: list[int] | None, interval: bool = True) -> str:
     count, of = pair
     low, high = wilson(count, of)
     text = f"{100 * count / of:.3g}"
-    return f"{text} ({100 * low:.2g}–{100 * high:.2g})" if interval else text
+    return f"{text} ({_percent(low)}–{_percent(high)})" if interval else text
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}" if share > 0.095 else f"{round(100 * share, 2):.2g}"
 
 
 def name_of(method: str) -> str:
