@@ -1,6 +1,7 @@
 """`tidegauge notify` between a real Kafka and a real Alertmanager that pages a webhook: each page once, whoever dies."""
 
 import asyncio
+import json
 import os
 import random
 import subprocess
@@ -13,6 +14,7 @@ from bridges import Bridge
 from cluster import Cluster
 
 from alert_events import alert_event
+from debian import program
 from servers import Alertmanager, Receiver, wait_for
 from tidegauge.broker import free_port
 from tidegauge.stream import models
@@ -178,23 +180,38 @@ def test_the_first_start_pages_what_fires_not_what_is_past_and_one_alertmanager_
 
 
 class LockedAlertmanager(Alertmanager):
-    """Its readiness cannot be asked for without a password."""
+    """HTTPS, and a password: its readiness cannot be asked for without."""
+
+    def __init__(self, directory, config, web_config):
+        super().__init__(directory, config, web_config)
+        self.url = self.url.replace("http:", "https:")
 
     def _is_ready(self):
         return "Listening on" in self.log_path.read_text()
 
 
-def test_credentials(cluster, receiver, tmp_path):
-    # "secret", by bcrypt.
-    web = 'basic_auth_users: {tidegauge: "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"}'
-    user = {"TIDEGAUGE_ALERTMANAGER_USERNAME": "tidegauge"}
+def test_tls_and_credentials(cluster, receiver, tmp_path):
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = [program("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, *names, "-out", certificate, "-keyout", key], check=True, capture_output=True)
+    web = json.dumps({
+        "tls_server_config": {"cert_file": str(certificate), "key_file": str(key)},
+        # "secret", by bcrypt.
+        "basic_auth_users": {"tidegauge": "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"},
+    })  # fmt: skip
+    given = {"USERNAME": "tidegauge", "PASSWORD": "secret", "CAFILE": str(certificate)}
+    given = {f"TIDEGAUGE_ALERTMANAGER_{name}": value for name, value in given.items()}
     with LockedAlertmanager(tmp_path / "locked", CONFIG.format(url=receiver.url), web) as alertmanager:
-        with notifier(cluster, alertmanager.url, **user, TIDEGAUGE_ALERTMANAGER_PASSWORD="wrong") as wrong:
-            wait_for(lambda: "answers 401" in wrong.log.read_text(), 60)
-            assert "are address and credentials right?" in wrong.log.read_text()
-            assert wrong.stop() == 0
-        with notifier(cluster, alertmanager.url, **user, TIDEGAUGE_ALERTMANAGER_PASSWORD="secret") as right:
+        for name, wrong, said in (("PASSWORD", "wrong", "answers 401"), ("CAFILE", "", "CERTIFICATE_VERIFY_FAILED")):
+            changed = given | {f"TIDEGAUGE_ALERTMANAGER_{name}": wrong}
+            with notifier(cluster, alertmanager.url, **changed) as refused:
+                wait_for(lambda refused=refused, said=said: said in refused.log.read_text(), 60)
+                assert refused.stop() == 0
+        with notifier(cluster, alertmanager.url, **given) as right:
             right.wait_ready()
+            send(cluster, alert_event("auc", "firing", 1))
+            wait_for(receiver.pages)
 
 
 def test_clear_errors(cluster):
