@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 import time
@@ -269,6 +270,8 @@ def _replay(options: argparse.Namespace) -> int:
     if options.models is not None:
         for record in model_files.records_of(options.models):
             known.apply(record.model.encode(), registry.encode(record))
+    # As in a worker: events die young and hold no cycles.
+    gc.set_threshold(100_000, 50, 50)
     files = Files(options.output)
     began = time.monotonic()
     predictions, labels = Lines(options.predictions), Lines(options.labels)
