@@ -87,6 +87,9 @@ def test_everything_is_reached_with_the_keyboard(browser: Browser, console: Runn
     browser.tab_to("#drift-table tbody button")
     browser.press(Keys.ENTER)
     browser.wait(lambda: "feature=" in browser.driver.current_url)
+    browser.wait(
+        lambda: browser.run("return document.querySelector('#drift-table tr.chosen button') === document.activeElement")
+    )
     browser.tab_to("#chart-distribution-numbers summary", 200)
     browser.press(Keys.ENTER)
     browser.one("#chart-distribution-numbers table")

@@ -36,7 +36,7 @@ export function rendered(html) {
 /** Replace what is in `host`; what was open, focused and scrolled to stays so. */
 export function replace(host, nodes) {
   const opened = new Map([...host.querySelectorAll("details[id]")].map((one) => [one.id, one.open]));
-  const focused = host.contains(document.activeElement) ? document.activeElement.id : "";
+  const focused = host !== document.activeElement && host.contains(document.activeElement) ? wayTo(document.activeElement) : null;
   const scrolled = new Map([...host.querySelectorAll("[data-scroll]")].map((one) => [one.dataset.scroll, one.scrollLeft]));
   const top = window.scrollY;
   host.replaceChildren(...[nodes].flat(Infinity).filter(Boolean));
@@ -44,6 +44,15 @@ export function replace(host, nodes) {
     if (opened.has(details.id)) details.open = opened.get(details.id);
   }
   for (const one of host.querySelectorAll("[data-scroll]")) one.scrollLeft = scrolled.get(one.dataset.scroll) ?? 0;
-  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  focused?.()?.focus({ preventScroll: true });
   window.scrollTo(window.scrollX, top);
+}
+
+/** Finds the element in the same place after a redraw: from the nearest one with an id, child by child. */
+function wayTo(element) {
+  const steps = [];
+  let one = element;
+  for (; !one.id; one = one.parentElement) steps.unshift([...one.parentElement.children].indexOf(one));
+  const { id } = one;
+  return () => steps.reduce((found, step) => found?.children[step], document.getElementById(id));
 }
