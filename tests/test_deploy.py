@@ -395,3 +395,12 @@ def test_the_document_names_the_metrics_of_the_bridges():
     names.remove("tidegauge_build_info")
     told = set(re.findall(r"^\| `(tidegauge_[a-z_]+)`", MONITORING, flags=re.MULTILINE))
     assert told == names
+
+
+def test_the_image_is_built_from_every_file_the_wheel_takes_in() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    copied = (ROOT / "deploy/Dockerfile").read_text()
+    allowed = (ROOT / "deploy/Dockerfile.dockerignore").read_text().splitlines()
+    for path in wheel["force-include"]:
+        assert f"COPY {path} ./{path}\n" in copied
+        assert f"!{path}" in allowed
