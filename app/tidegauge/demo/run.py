@@ -226,9 +226,10 @@ class Show:
         while True:
             await asyncio.sleep(1.0 if terminal else 5.0)
             now = time.monotonic()
-            read, joined, _ = await asyncio.to_thread(self._scrape)
+            read, joined, waiting = await asyncio.to_thread(self._scrape)
             text = (
-                f"{iso(self._time)[:10]}  {(self._sent - sent) / (now - at):7,.0f} events/s  lag {max(self._sent - read, 0):6,}"
+                f"{iso(self._time)[:10]}  {(self._sent - sent) / (now - at):7,.0f} events/s"
+                f"  lag {max(self._sent - read, waiting):6,}"
                 f"  joined {joined:9,}  windows closed {self._windows['closed']:4} restated {self._windows['restated']:4}"
                 f"  firing {len(self._firing):2}"
             )
