@@ -84,10 +84,13 @@ def test_a_restart_goes_on_from_its_disk(cluster):
     assert cluster.stop() == [0]
     cluster.start(0)
     wait_until(lambda: get(cluster.ports[1], "/readyz")[0] == 200)
+
     # The second start finds its disk up to date: nothing is read from the changelogs again.
-    starts = re.findall(r"(join|monitor)-\d: restored (\d+) changelog records", cluster.log())
-    assert len(starts) >= 16
-    assert all(count == "0" for _, count in starts[8:])
+    def starts():
+        return re.findall(r"(join|monitor)-\d: restored (\d+) changelog records", cluster.log())
+
+    wait_until(lambda: len(starts()) >= 16)
+    assert all(count == "0" for _, count in starts()[8:])
 
 
 def test_the_changelog_stays_short(cluster):
