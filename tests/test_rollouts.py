@@ -158,7 +158,9 @@ def test_a_canary_is_compared_as_two_samples_window_by_window():
     assert [accuracy["champion"], accuracy["challenger"]] == pytest.approx(expected, abs=1e-12)
     assert not accuracy["paired"]
     assert record["shared_requests"] == 0
-    assert record["metrics"]["business.converted.mean"]["judgement"] in ("open", "not worse")
+    converted = record["metrics"]["business.converted.mean"]
+    assert converted["judgement"] in ("open", "not worse")
+    assert converted["interval"][0] < converted["difference"] < converted["interval"][1]
 
 
 def rollout_alerts(pipeline):

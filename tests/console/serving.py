@@ -122,6 +122,8 @@ class Running:
             self._live.cancel()
             await asyncio.gather(self._live, return_exceptions=True)
             await self._server.stop()
+            # Connections that are still open close in one of the loop's next turns.
+            await asyncio.sleep(0.05)
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(20)
         self._loop.call_soon_threadsafe(self._loop.stop)

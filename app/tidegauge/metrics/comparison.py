@@ -14,6 +14,7 @@ from tidegauge.metrics.performance import roc_auc
 from tidegauge.metrics.performance_interval import auc_variance
 from tidegauge.metrics.sequential import Contrast, Sample, paired, two_sample
 from tidegauge.profile.data import DataProfile
+from tidegauge.profile.kpi import is_derived
 from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, SCORES, OutcomeProfile, confusion_counts
 from tidegauge.profile.pairs import Moments, PairProfile
 from tidegauge.spec import Task
@@ -132,7 +133,7 @@ def _performance(sides: tuple[OutcomeProfile, ...], task: Task | None) -> Iterab
     if task in (None, "regression"):
         yield (
             "performance.mae",
-            [_summed(of.sum("errors"), of.sum("absolute"), of.sum("squares")) for of in sides],
+            [_summed(of.sum("errors"), of.sum("absolute"), of.scaled_sum("squares")) for of in sides],
         )
     if task == "regression":
         return
@@ -166,10 +167,13 @@ def _scored(outcome: OutcomeProfile) -> tuple[int, float]:
 
 def _business(sides: tuple[OutcomeProfile, ...]) -> Iterable[tuple[str, list[Sample]]]:
     kpis = {name.removeprefix("kpi_count:") for name in sides[0].sums if name.startswith("kpi_count:")}
-    for kpi in sorted(kpis):
+    for kpi in sorted(kpi for kpi in kpis if not is_derived(kpi)):
         yield (
             f"business.{kpi}.mean",
-            [_summed(of.sum(f"kpi_count:{kpi}"), of.sum(f"kpi_sum:{kpi}"), of.sum(f"kpi_squares:{kpi}")) for of in sides],
+            [
+                _summed(of.sum(f"kpi_count:{kpi}"), of.sum(f"kpi_sum:{kpi}"), of.scaled_sum(f"kpi_squares:{kpi}"))
+                for of in sides
+            ],
         )
 
 
