@@ -37,12 +37,21 @@ def hash_texts(values: Iterable[str]) -> NDArray[np.uint64]:
 
 def smallest(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The sketch of some hashes: the K smallest distinct ones, ascending."""
-    if len(hashes) > 16 * K:
+    if len(hashes) > 8 * K:
         # Were all distinct, 4 K of them would lie below this bound; if K distinct ones do, no other can be among the K.
         few = np.unique(hashes[hashes < np.uint64(4 * K * (2**64 // len(hashes)))])
         if len(few) >= K:
             return few[:K]
     return np.unique(hashes)[:K]
+
+
+def smallest_of_rows(hashes: NDArray[np.uint64], valid: NDArray[np.bool_] | None) -> list[NDArray[np.uint64]]:
+    """The sketch of each row (F, n), of its ``valid`` hashes or of all. Rows without a hash twice need but be sorted."""
+    if valid is not None or hashes.shape[1] > 4 * K:
+        return [smallest(row if valid is None else row[valid[f]]) for f, row in enumerate(hashes)]
+    ordered = np.sort(hashes, axis=1)
+    repeated = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1).tolist()
+    return [smallest(row) if repeated[f] else row[:K].copy() for f, row in enumerate(ordered)]
 
 
 def merge(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:

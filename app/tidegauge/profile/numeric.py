@@ -89,18 +89,19 @@ class NumericColumns:
             block.out_of_range, block.mean, block.m2 = outside[:, g], mean[:, g], m2[:, g]
             block.low, block.high = low[:, g], high[:, g]
             block.edges_id, block.bins = self.edges_id, None if bins is None else bins[g]
-            filled = (count[:, g] > 0).tolist()
-            for f in range(features):
+            # Missing values are NaN and come last. Sorted values cost a sketch less than half, sorting included; its error
+            # does not depend on their order.
+            ordered = np.sort(x[:, a:b], axis=1)
+            if hashes is not None:
+                block.distinct = distinct.smallest_of_rows(hashes[:, a:b], None if full else valid[:, a:b])
+            else:
+                block.distinct = [distinct.EMPTY] * features
+            for f, n in enumerate(count[:, g].tolist()):
                 sketch = None
-                if filled[f]:
+                if n:
                     sketch = kll_doubles_sketch(k)
-                    # Sorted values cost a sketch less than half, sorting included; its error does not depend on their order.
-                    sketch.update(np.sort(x[f, a:b]))
+                    sketch.update(ordered[f, :n])
                 block.kll.append(sketch)
-                if hashes is not None and filled[f]:
-                    block.distinct.append(distinct.smallest(hashes[f, a:b][valid[f, a:b]]))
-                else:
-                    block.distinct.append(distinct.EMPTY)
             blocks.append(block)
         return blocks
 

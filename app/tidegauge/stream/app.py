@@ -81,6 +81,9 @@ class StreamApp:
         return app
 
     async def start(self) -> None:
+        for topics in INPUTS.values():
+            names = [self.settings.topic(topic) for topic in topics]
+            self.faust.consumer.in_step.beside.update({name: [other for other in names if other != name] for name in names})
         await self.faust.start()
         self._ticker = asyncio.create_task(self._tick())
 

@@ -16,6 +16,8 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 
+from tidegauge.stream.in_step import InStep
+
 NAME = "tidegauge"
 
 
@@ -65,6 +67,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.handed = {}
+        self.in_step = InStep()
         # Positions of the client at a moment when all it had returned was handed over.
         self._accounted: dict[TP, int] = {}
 
@@ -92,6 +95,20 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         assignment = None if subscription is None else subscription.assignment
         return None if assignment is None else assignment.state_value(place)
 
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        if active_partitions:
+            now = time.time()
+            due = {place for place in active_partitions if not self.in_step.ahead(place, now, self._more)}
+            if not due:
+                # No partition at all would mean every one.
+                await self.sleep(0.01)
+                return {}
+            active_partitions = due
+        return await super()._getmany(active_partitions, timeout)
+
+    def _more(self, place: TP) -> bool:
+        return self.lag(place, self.handed.get(place, (0, 0.0))[0]) > 0
+
     def _account(self) -> None:
         for place in self.assignment():
             state = self._state(place)
@@ -112,7 +129,9 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
                 return
             if chunk and (active is None or place in active or place in self._buffered_partitions):
                 last = chunk[-1]
-                self.handed[place] = (last.offset + 1, time.time())
+                now = time.time()
+                self.handed[place] = (last.offset + 1, now)
+                self.in_step.read(place, last.timestamp, now)
                 yield place, ConsumerMessage(
                     place.topic, place.partition, last.offset, last.timestamp / 1000.0, 0, (), None,
                     chunk, None, 0, 0, place, generation_id=generation,
