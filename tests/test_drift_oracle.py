@@ -14,7 +14,7 @@ from scipy.spatial.distance import jensenshannon
 from tidegauge.baseline import Baseline
 from tidegauge.columns import data_columns
 from tidegauge.events import Decoder, Prediction
-from tidegauge.metrics.record import data_numbers, prediction
+from tidegauge.metrics.record import data_members
 from tidegauge.reference import build
 from tidegauge.spec import ModelSpec
 from tidegauge.stage import Record
@@ -52,7 +52,8 @@ def numbers_of(baseline: Baseline, of: Rows) -> dict[str, dict[str, Any]]:
     decoded = Decoder(Prediction).chunk([Record(i, -1, None, raw) for i, raw in enumerate(events(of))])[0]
     columns = data_columns(decoded, SPEC, baseline.schema)
     profile = columns.group(np.arange(len(decoded)), np.array([0]), True)[0]
-    return data_numbers(profile, baseline, drift=True)["features"] | {"score": prediction(profile, SPEC, baseline)}
+    found = data_members(profile, SPEC, baseline)
+    return found["data"]["features"] | {"score": found["prediction"]}
 
 
 def binned(reference: list[Any], values: list[Any]) -> np.ndarray:  # type: ignore[type-arg]

@@ -73,5 +73,5 @@ def test_verdicts_are_noted_window_by_window(tmp_path: Path) -> None:
     found = said.fired(("feature-drift",), plan.windows)
     assert found[plan.drifting].all()
     assert found[~plan.drifting].sum() <= 1
-    assert all(f"data.features.x{VICTIM}.psi" in said.breached["feature-drift"][w] for w in np.flatnonzero(plan.drifting))
+    assert all(f"data.features.x{VICTIM}.shift" in said.breached["feature-drift"][w] for w in np.flatnonzero(plan.drifting))
     assert set(said.psi) == set(range(plan.windows))

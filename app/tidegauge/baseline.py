@@ -17,7 +17,9 @@ import numpy as np
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.delta import Segment
 from tidegauge.errors import BaselineError
+from tidegauge.metrics.dispersion import Dispersions
 from tidegauge.metrics.isotonic import Calibration, calibration_of
+from tidegauge.metrics.shift import Contrasts
 from tidegauge.profile.category import MAX_VALUES, OTHER, CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
@@ -29,7 +31,7 @@ RESULT_BINS = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
 """The schema's number for each of the event's own numbers that is binned."""
 MAX_PARTS = 100
 """Segments of which a baseline keeps counts of their own."""
-FORMAT = "tidegauge-baseline/3"
+FORMAT = "tidegauge-baseline/4"
 Spread = tuple[float, float, int]
 """Mean, standard deviation and number of windows of one metric over a baseline's windows of one length."""
 
@@ -39,6 +41,7 @@ class Baseline:
 
     ``metrics`` nests as a metrics record does; ``spread`` is window length → metric path → Spread. ``parts`` are the
     segments' own baselines, which share the schema and keep no quantile sketches; ``tunings`` what detectors need of it.
+    ``contrasts`` are made of its bin counts when a number is first compared.
     """
 
     def __init__(
@@ -61,6 +64,14 @@ class Baseline:
         self.source = source
         self.parts = dict(parts or {})
         self.tunings = tunings
+        self.contrasts: dict[str, Contrasts] = {}
+        self._dispersions: dict[str, Dispersions] = {}
+
+    def dispersions(self, window: str) -> Dispersions:
+        """What the baseline's windows of this length say of its directed differences."""
+        if window not in self._dispersions:
+            self._dispersions[window] = Dispersions(self.spread.get(window, {}))
+        return self._dispersions[window]
 
     def part(self, segment: Segment) -> Baseline | None:
         """What a segment is compared with; the whole for the empty one, None for one that was not in the reference."""

@@ -78,6 +78,17 @@ def extremes(path: str, record: Mapping[str, Any]) -> str:
     return f"; smallest for {between[0][0]}, largest for {between[0][1]}" if between else ""
 
 
+def direction(path: str, record: Mapping[str, Any]) -> str:
+    """In which direction a number has moved most, for an alert's summary.
+
+    >>> direction("prediction.shift", {"prediction": {"shift_in": "upper_tail"}})
+    '; most in its upper tail'
+    """
+    group, _, number = path.rpartition(".")
+    found = next((name for _, name in expand(record, f"{group}.shift_in")), None) if number == "shift" else None
+    return "" if found is None else f"; most in its {found.replace('_', ' ')}"
+
+
 def estimate(metric: str, record: Mapping[str, Any]) -> str:
     """What performance is estimated to be where something has drifted, and how far such estimates have been off; for an
     alert's summary.

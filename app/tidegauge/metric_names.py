@@ -20,7 +20,9 @@ def _leaves(names: str) -> dict[str, None]:
     return dict.fromkeys(names.split())
 
 
-_DISTANCES = "psi ks js wasserstein p_value ks_p_value tail_psi tail_p_value above_p99_ratio below_p01_ratio"
+_DISTANCES = (
+    "psi ks js wasserstein p_value ks_p_value tail_psi tail_p_value above_p99_ratio below_p01_ratio shift shift_p_value"
+)
 _GAPS = [f"{measure}_gap" for measure in MEASURES]
 _CLASSES = {FREE: _leaves("precision recall f1")}
 _PERFORMANCE: dict[Task, dict[str, Any]] = {
@@ -44,7 +46,7 @@ TREE: Tree = {
         "features": {
             FREE: _leaves(
                 "count missing_ratio type_mismatch_ratio out_of_range_ratio unseen_ratio distinct mean std min max p50 "
-                + _DISTANCES
+                "missing_shift missing_p_value " + _DISTANCES
             )
         },
     },
@@ -57,6 +59,7 @@ TREE: Tree = {
     "estimate_error": _leaves("accuracy precision recall f1 roc_auc"),
     "estimate_mean_absolute_error": _leaves("windows accuracy precision recall f1 roc_auc"),
     "calibration": _leaves("reliability resolution uncertainty within_bin_variance within_bin_covariance p_value"),
+    "label_mix": _leaves("positive_ratio psi js p_value shift shift_p_value"),
     "attributions": {FREE: _leaves("count mean_abs " + _DISTANCES)},
     "attribution_ranking": _leaves("rank_correlation entered_top left_top"),
     "business": {FREE: _leaves("sum mean count ratio relative_to_baseline winsorised_mean winsorised_ratio")},

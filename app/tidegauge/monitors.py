@@ -12,17 +12,21 @@ from tidegauge.baseline import Baseline, Spread
 from tidegauge.delta import Segment
 from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES
 from tidegauge.metrics.interval import Interval
+from tidegauge.metrics.label_mix import LABEL_MIX
 from tidegauge.metrics.spread import reach, spread_p_value
 from tidegauge.spec import Condition, MonitorSpec
 
 TESTS = {
     "psi": "p_value", "js": "p_value", "ks": "ks_p_value", "wasserstein": "ks_p_value", "tail_psi": "tail_p_value",
     "above_p99_ratio": "tail_p_value", "below_p01_ratio": "tail_p_value",
+    "shift": "shift_p_value", "missing_shift": "missing_p_value",
     **{f"{measure}_gap": f"{measure}_gap_p_value" for measure in MEASURES}, DISPARATE_IMPACT: "selection_rate_gap_p_value",
 }  # fmt: skip
 """Which p-value says whether a distance, or a gap between segment values, is more than chance."""
 EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
-SETTLED = frozenset(("performance", "calibration", "fairness", "business"))
+WITH_SPREAD = frozenset(("shift_p_value", "missing_p_value"))
+"""P-values that allow for the baseline's spread from window to window already."""
+SETTLED = frozenset(("performance", "calibration", LABEL_MIX, "fairness", "business"))
 EXACT = frozenset(("sum", "count", "winsorised_ratio"))
 Intervals = Callable[[Segment, float], tuple[Mapping[str, Any], Mapping[str, Any]]]
 """Intervals at a level of a segment's numbers, and of its baseline's, both nested as a record is."""
@@ -175,7 +179,7 @@ def _candidates(
             p_value = next(iter(v for _, v in expand(view, f"{path.rpartition('.')[0]}.{test}")), None)
             if p_value is None:
                 continue
-            if monitor.condition.auto and spread is not None:
+            if monitor.condition.auto and spread is not None and test not in WITH_SPREAD:
                 p_value = max(p_value, spread_p_value(value, spread))
         before = next((float(v) for _, v in expand(metrics, path) if isinstance(v, int | float)), None)
         share = _share_in(record, path, size, spreads) if monitor.condition.auto else 1.0
@@ -227,7 +231,7 @@ def label_feed(record: Mapping[str, Any]) -> dict[str, float]:
 def sample_size(record: Mapping[str, Any], path: str) -> int:
     """The denominator a metric rests on: values of the feature or KPI, labels, or predictions."""
     parts = path.split(".")
-    if parts[0] in ("performance", "calibration", "fairness", "estimate_error"):
+    if parts[0] in ("performance", "calibration", LABEL_MIX, "fairness", "estimate_error"):
         return int(record.get("labels", 0))
     if parts[0] == "estimated":
         return int(record["estimated"]["count"])

@@ -19,6 +19,7 @@ from tidegauge.contexts import segment_values
 from tidegauge.delta import Segment
 from tidegauge.errors import BaselineError
 from tidegauge.events import Decoder, Prediction, model_of
+from tidegauge.metrics.dispersion import SCORES
 from tidegauge.metrics.record import numbers
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.metrics.spread import as_new
@@ -191,7 +192,9 @@ def _spread(events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, w
                 mix = segment_mix({(): len(group), **counts}, baseline, spec.segments)
                 found["data"] = found["data"] | {"segments": mix}
             for path, value in _leaves(found):
-                values.setdefault(path, []).append(as_new(path.rpartition(".")[2], value, len(group), len(events)))
+                head, _, name = path.rpartition(".")
+                name = SCORES if head.endswith(SCORES) else name
+                values.setdefault(path, []).append(as_new(name, value, len(group), len(events)))
     return {path: (float(np.mean(of)), float(np.std(of, ddof=1)), len(of)) for path, of in values.items() if len(of) >= 2}
 
 

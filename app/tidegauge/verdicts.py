@@ -113,7 +113,7 @@ class Judge:
         record |= records.numbers(
             data, outcome, spec, baseline, header.end - header.start,
             None if whole is None else whole.calibration_for(segment),
-            self._data_part(header, segment, spec, baseline, drift), outcomes=drift,
+            self._data_part(header, segment, spec, baseline, drift), outcomes=drift, window=header.window,
         )  # fmt: skip
         if drift and baseline is not None and not segment:
             predictions = {of: self._windows.data(header, of).predictions for of in header.segments}
@@ -162,7 +162,7 @@ class Judge:
         if found is None or found[0] != mark:
             while len(self._data) >= MAX_CACHED:
                 del self._data[next(iter(self._data))]
-            members = records.data_members(profile, spec, baseline)
+            members = records.data_members(profile, spec, baseline, header.window)
             if baseline is not None and not segment:
                 for name, counts in feature_bin_counts(profile, baseline).items():
                     members["data"]["features"][name]["bin_counts"] = counts
@@ -280,6 +280,7 @@ class Judge:
             clause = evidence.sentence(verdict.path, beside, ended=status == "resolved")
             if status == "resolved":
                 return evidence.NO_EVIDENCE, clause
+            clause = evidence.direction(verdict.path, built[subject.segment]) + clause
             clause += evidence.estimate(verdict.path, built[subject.segment])
             clause += evidence.extremes(verdict.path, built[subject.segment])
             examples = {segment: self._examples(header, segment) for segment in built}

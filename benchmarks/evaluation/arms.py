@@ -15,7 +15,8 @@ from streams import Rows, Scenario, draw
 from tidegauge.detectors import Detector
 from tidegauge.spec import DetectorSpec
 
-DRIFT = ("feature-drift", "score-drift", "missing-values")
+DRIFT = ("feature-drift", "score-drift", "missing-values", "missing-drift")
+QUALITY = ("roc-auc", "brier", "calibration", "label-drift")
 ERROR_DETECTORS = ("adwin", "page_hinkley", "ddm", "eddm", "hddm_a", "hddm_w")
 FEATURE_DETECTORS = ("adwin", "page_hinkley")
 PSI_RULE = 0.2
@@ -133,7 +134,7 @@ def _tidegauge(scenario: Scenario, reference: Rows, watched: Rows, directory: Pa
         ),
     }
     if scenario.labels:
-        out["tidegauge_quality"] = Fired(said.fired(("roc-auc", "brier"), windows))
+        out["tidegauge_quality"] = Fired(said.fired(QUALITY, windows))
         out["tidegauge_budget"] = _detections(np.array(said.detections.get("budget", [])), scenario, watched)
     if scenario.family == "weekly":
         seasonal = tidegauge_arm.run(scenario, tidegauge_arm.spec_of(scenario, seasonal=True), None, watched)

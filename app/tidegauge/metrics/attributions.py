@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegauge.baseline import Baseline
-from tidegauge.metrics.drift import number_drift
+from tidegauge.metrics.drift import Against, number_drift
 from tidegauge.profile.attribution import AttributionBlock
 from tidegauge.profile.schema import ATTRIBUTION
 
@@ -17,21 +16,21 @@ MIN_RANKED = 3
 """The ranking of fewer features has no correlation worth the name."""
 
 
-def attributions(block: AttributionBlock, baseline: Baseline | None) -> dict[str, Any]:
+def attributions(block: AttributionBlock, against: Against | None) -> dict[str, Any]:
     """The members ``attributions`` and ``attribution_ranking`` of a record; {} where no prediction carried any."""
     means = block.mean_abs()
     members: dict[str, dict[str, Any]] = {}
     for row, name in enumerate(block.values.names):
         if name in means:
             members[name] = {"count": int(block.values.count[row]), "mean_abs": means[name]}
-            if baseline is not None and ATTRIBUTION + name in baseline.schema.bins:
-                reference = baseline.data.attributions.values
-                members[name] |= number_drift(block.values, row, reference, name, baseline, ATTRIBUTION + name)
+            if against is not None and ATTRIBUTION + name in against.baseline.schema.bins:
+                reference, path = against.baseline.data.attributions.values, f"attributions.{name}"
+                members[name] |= number_drift(block.values, row, reference, name, against, ATTRIBUTION + name, path)
     if not members:
         return {}
     found: dict[str, Any] = {"attributions": dict(sorted(members.items()))}
-    if baseline is not None and baseline.data.attributions.explained:
-        found["attribution_ranking"] = ranking(means, baseline.data.attributions.mean_abs())
+    if against is not None and against.baseline.data.attributions.explained:
+        found["attribution_ranking"] = ranking(means, against.baseline.data.attributions.mean_abs())
     return found
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, kolmogorov, rel_entr
 
 FLOOR = 1e-4
+MIN_TESTED = 20
+"""No p-value is computed of fewer values than this."""
 MIN_EXPECTED = 5.0
 """A chi-square cell must be expected to hold at least this many (Cochran 1954); smaller ones are pooled."""
 
@@ -41,7 +43,13 @@ def jensen_shannon(current: NDArray[np.int64], reference: NDArray[np.int64]) -> 
 
 
 def chi_square_p(current: NDArray[np.int64], reference: NDArray[np.int64]) -> float | None:
-    """P-value of the two-sample chi-square test of homogeneity on two bin counts (B).
+    """P-value of the two-sample chi-square test of homogeneity on two bin counts (B); None where there is no test."""
+    found = chi_square(current, reference)
+    return None if found is None else float(chdtrc(found[1], found[0]))
+
+
+def chi_square(current: NDArray[np.int64], reference: NDArray[np.int64]) -> tuple[float, int] | None:
+    """The two-sample chi-square statistic of homogeneity on two bin counts (B), and its degrees of freedom.
 
     Bins too small to test are pooled; None where fewer than two remain or a sample is too small for any.
     """
@@ -68,8 +76,7 @@ def chi_square_p(current: NDArray[np.int64], reference: NDArray[np.int64]) -> fl
     # What is left of the small ones goes to the smallest of the others, or to the last pool.
     pairs[len(pooled) if few < len(order) else -1] += (a, b)
     x, y = pairs.T
-    statistic = float((((x * math.sqrt(m / n) - y * math.sqrt(n / m)) ** 2) / (x + y)).sum())
-    return float(chdtrc(len(x) - 1, statistic))
+    return float((((x * math.sqrt(m / n) - y * math.sqrt(n / m)) ** 2) / (x + y)).sum()), len(x) - 1
 
 
 def sketch_distances(current: Any, reference: Any) -> tuple[float, float]:

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtrc
 
 from tidegauge.baseline import Baseline, sketch_bins
 from tidegauge.metrics import distance
+from tidegauge.metrics.dispersion import RATIO, Dispersions
+from tidegauge.metrics.shift import Contrasts, number_shift
+from tidegauge.metrics.spread import spread_p_value
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.schema import MISSING, Bins
 
-MIN_TESTED = 20
-"""No p-value is computed of fewer values than this."""
+
+class Against(msgspec.Struct, frozen=True):
+    """What a window is held against: a baseline, and what is known of its windows of that length, if the ``window`` has one
+    (``None``: the reference itself). ``rows``: predictions of the window."""
+
+    baseline: Baseline
+    window: str | None
+    rows: int
+
+    @property
+    def dispersions(self) -> Dispersions | None:
+        return None if self.window is None else self.baseline.dispersions(self.window)
 
 
 def number_drift(
-    block: NumericBlock, row: int, reference: NumericBlock, reference_name: str, baseline: Baseline, name: str
+    block: NumericBlock, row: int, reference: NumericBlock, reference_name: str, against: Against, name: str, path: str
 ) -> dict[str, Any]:
-    """Every distance of one number from its baseline, in the bins the baseline gives the feature ``name``.
+    """Every distance of one number from its baseline, in the bins the baseline gives the feature ``name``. ``path``: where
+    a record holds them.
 
     ``bins`` says "sketch" where the bins had to come from a quantile sketch: then the p-value is that of KS, which
     allows for the sketch's error, and the tails are left out. A reference without sketches has no KS and Wasserstein.
     """
-    place = reference.index(reference_name)
+    baseline, place = against.baseline, reference.index(reference_name)
     if place is None or not reference.count[place] or not block.count[row]:
         return {}
     bins = baseline.schema.bins[name]
@@ -35,11 +52,16 @@ def number_drift(
     ours, theirs = block.kll[row], reference.kll[place]
     if ours is not None and theirs is not None:
         numbers["ks"], numbers["wasserstein"] = distance.sketch_distances(ours, theirs)
-        if min(ours.n, theirs.n) >= MIN_TESTED:
+        if min(ours.n, theirs.n) >= distance.MIN_TESTED:
             numbers["ks_p_value"] = distance.ks_p_value(numbers["ks"], ours, theirs)
     if exact and reference_exact:
         numbers |= binned_drift(_gather(current, bins.deciles), _gather(before, bins.deciles))
         numbers |= _tails(current, before, bins)
+        assert current is not None
+        assert before is not None
+        if name not in baseline.contrasts:
+            baseline.contrasts[name] = Contrasts(before, bins)
+        numbers |= number_shift(current, baseline.contrasts[name], path, against.dispersions, against.rows)
     elif current is not None and before is not None:
         numbers |= binned_drift(_gather(current, bins.deciles), _gather(before, bins.deciles))
         numbers["bins"] = "sketch"
@@ -82,18 +104,39 @@ def binned_drift(current: NDArray[np.int64], before: NDArray[np.int64]) -> dict[
     if not current.sum() or not before.sum():
         return {}
     numbers = {"psi": distance.psi(current, before), "js": distance.jensen_shannon(current, before)}
-    if min(current.sum(), before.sum()) >= MIN_TESTED:
+    if min(current.sum(), before.sum()) >= distance.MIN_TESTED:
         p_value = distance.chi_square_p(current, before)
         if p_value is not None:
             numbers["p_value"] = p_value
     return numbers
 
 
-def category_drift(summary: CategorySummary, missing: int, reference: CategorySummary, values: list[str]) -> dict[str, Any]:
-    """PSI, JS and p-value over each of the baseline's values, the unseen and the missing."""
+def category_drift(
+    summary: CategorySummary, missing: int, reference: CategorySummary, values: list[str], path: str,
+    dispersions: Dispersions | None,
+) -> dict[str, Any]:  # fmt: skip
+    """PSI, JS and p-value over each of the baseline's values, the unseen and the missing; their shift without the missing,
+    which have a test of their own."""
     known = [summary.counts.get(value, 0) for value in values]
     before = [reference.counts.get(value, 0) for value in values]
-    return binned_drift(
-        np.array([*known, summary.count - sum(known), missing]),
-        np.array([*before, reference.count - sum(before), reference.missing]),
-    )
+    current = np.array([*known, summary.count - sum(known), missing])
+    earlier = np.array([*before, reference.count - sum(before), reference.missing])
+    return binned_drift(current, earlier) | mix_shift(current[:-1], earlier[:-1], path, dispersions)
+
+
+def mix_shift(
+    current: NDArray[np.int64], before: NDArray[np.int64], path: str, dispersions: Dispersions | None
+) -> dict[str, Any]:
+    """``shift`` of the shares of two counts (B): Cohen's w (1988), the root of the sum of squared differences over the
+    expected shares; ``chi_square_ratio``, the statistic over its degrees of freedom; ``shift_p_value``, of the
+    chi-square test, or where the baseline's windows say more of the numbers below ``path`` of the spread of that ratio."""
+    n, total = int(current.sum()), int(before.sum())
+    found = distance.chi_square(current, before) if min(n, total) >= distance.MIN_TESTED else None
+    if found is None:
+        return {}
+    statistic, freedom = found
+    ratio, p_value = statistic / freedom, float(chdtrc(freedom, statistic))
+    spread = None if dispersions is None else dispersions.ratio(f"{path}.{RATIO}")
+    if spread is not None:
+        p_value = max(p_value, spread_p_value(ratio, spread))
+    return {"shift": math.sqrt(statistic * (1 / n + 1 / total)), RATIO: ratio, "shift_p_value": p_value}

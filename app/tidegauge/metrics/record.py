@@ -13,11 +13,14 @@ from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.metrics.attributions import attributions
 from tidegauge.metrics.business import business, business_intervals
 from tidegauge.metrics.calibration import calibration_numbers
-from tidegauge.metrics.drift import category_drift, number_drift
+from tidegauge.metrics.dispersion import SCORES
+from tidegauge.metrics.drift import Against, category_drift, number_drift
 from tidegauge.metrics.estimated import estimated
 from tidegauge.metrics.isotonic import Calibration
+from tidegauge.metrics.label_mix import LABEL_MIX, label_mix
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import performance_intervals
+from tidegauge.metrics.shift import missing_shift
 from tidegauge.profile import distinct
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.data import DataProfile
@@ -53,10 +56,12 @@ def numbers(
     calibration: Calibration | None,
     data_part: dict[str, Any] | None = None,
     outcomes: bool = True,
+    window: str | None = None,
 ) -> dict[str, Any]:
     """The members of a record that follow from the profiles alone. ``seconds``: the window's length, for rates;
     ``calibration``: what the scores mean; ``data_part``: what ``data_members`` said of the same profile, to spare saying
-    it again; without ``outcomes`` what became of the predictions is left out."""
+    it again; without ``outcomes`` what became of the predictions is left out; ``window``: the name of the window's length, None
+    for windows of the baseline itself."""
     record: dict[str, Any] = {"predictions": data.predictions, "labels": outcome.labels}
     if data.predictions:
         record["coverage"] = outcome.labels / data.predictions
@@ -64,7 +69,7 @@ def numbers(
     if delays["p50"] is not None:
         record["label_delay_seconds"] = delays
     record["system"] = system(data, seconds)
-    record |= data_members(data, spec, baseline) if data_part is None else data_part
+    record |= data_members(data, spec, baseline, window) if data_part is None else data_part
     if value := estimated(data.scores, calibration, spec.task):
         record["estimated"] = value
     if not outcomes:
@@ -73,11 +78,20 @@ def numbers(
         ("performance", performance(outcome, spec.task, spec.positive_label)),
         ("performance_interval", performance_intervals(outcome, spec.task, spec.positive_label)),
         ("calibration", {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome)),
+        (LABEL_MIX, _label_mix(outcome, spec, baseline, window)),
         ("business", business(outcome, spec.kpis, None if baseline is None else baseline.outcome)),
     ):
         if value:
             record[name] = value
     return record
+
+
+def _label_mix(outcome: OutcomeProfile, spec: ModelSpec, baseline: Baseline | None, window: str | None) -> dict[str, Any]:
+    if spec.task == "regression":
+        return {}
+    dispersions = None if baseline is None or window is None else baseline.dispersions(window)
+    positive = None if spec.task == "multiclass" else spec.positive_label
+    return label_mix(outcome, OutcomeProfile() if baseline is None else baseline.outcome, positive, dispersions)
 
 
 def intervals(outcome: OutcomeProfile, spec: ModelSpec, baseline: OutcomeProfile | None, level: float) -> dict[str, Any]:
@@ -106,20 +120,21 @@ def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
     return numbers
 
 
-def data_members(data: DataProfile, spec: ModelSpec, baseline: Baseline | None, drift: bool = True) -> dict[str, Any]:
+def data_members(
+    data: DataProfile, spec: ModelSpec, baseline: Baseline | None, window: str | None = None, drift: bool = True
+) -> dict[str, Any]:
     """The members ``data``, ``prediction`` and, of events that carry them, ``attributions``. Without ``drift`` the
     distances from the baseline, the costly part, are left out."""
-    reference = baseline if drift else None
+    against = Against(baseline, window, data.predictions) if baseline is not None and drift else None
     return {
-        "data": data_numbers(data, baseline, drift),
-        "prediction": prediction(data, spec, reference),
-        **attributions(data.attributions, reference),
+        "data": data_numbers(data, baseline, against),
+        "prediction": prediction(data, spec, against),
+        **attributions(data.attributions, against),
     }
 
 
-def data_numbers(data: DataProfile, baseline: Baseline | None, drift: bool) -> dict[str, Any]:
+def data_numbers(data: DataProfile, baseline: Baseline | None, reference: Against | None) -> dict[str, Any]:
     """Every feature's numbers, and the features that are missing altogether or that nobody expected."""
-    reference = baseline if drift else None
     features: dict[str, Any] = {}
     for name in sorted({*data.features.names, *data.categories}):
         row = data.features.index(name)
@@ -144,7 +159,7 @@ def _was_present(name: str, data: DataProfile) -> bool:
     return (row is not None and data.features.count[row] > 0) or data.categories.get(name, CategorySummary()).count > 0
 
 
-def number_feature(block: NumericBlock, row: int, name: str, baseline: Baseline | None, mistyped: int = 0) -> dict[str, Any]:
+def number_feature(block: NumericBlock, row: int, name: str, against: Against | None, mistyped: int = 0) -> dict[str, Any]:
     """One number's summary. Ratios are of all events, ``out_of_range_ratio`` of the values."""
     count = int(block.count[row])
     missing, mismatch = int(block.missing[row]) - mistyped, int(block.mismatch[row]) + mistyped
@@ -153,6 +168,8 @@ def number_feature(block: NumericBlock, row: int, name: str, baseline: Baseline 
     if not total:
         return numbers
     numbers["missing_ratio"], numbers["type_mismatch_ratio"] = missing / total, mismatch / total
+    if against is not None:
+        numbers |= _missing(name, missing, total, against)
     if not count:
         return numbers
     numbers["out_of_range_ratio"] = int(block.out_of_range[row]) / count
@@ -163,12 +180,13 @@ def number_feature(block: NumericBlock, row: int, name: str, baseline: Baseline 
     numbers["min"], numbers["max"] = float(block.low[row]), float(block.high[row])
     if block.kll[row] is not None:
         numbers["p50"] = block.kll[row].get_quantiles([0.5], True)[0]
-    if baseline is not None and name in baseline.schema.edges:
-        numbers |= number_drift(block, row, baseline.data.features, name, baseline, name)
+    if against is not None and name in against.baseline.schema.edges:
+        reference = against.baseline.data.features
+        numbers = _merged(numbers, number_drift(block, row, reference, name, against, name, f"data.features.{name}"))
     return {name: value for name, value in numbers.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
-def category_feature(summary: CategorySummary, name: str, baseline: Baseline | None, mistyped: int = 0) -> dict[str, Any]:
+def category_feature(summary: CategorySummary, name: str, against: Against | None, mistyped: int = 0) -> dict[str, Any]:
     """One category's summary. Ratios are of all events, ``unseen_ratio`` of the values."""
     count = summary.count
     missing, mismatch = summary.missing - mistyped, summary.mismatch + mistyped
@@ -177,19 +195,40 @@ def category_feature(summary: CategorySummary, name: str, baseline: Baseline | N
     if not total:
         return numbers
     numbers["missing_ratio"], numbers["type_mismatch_ratio"] = missing / total, mismatch / total
+    if against is not None:
+        numbers |= _missing(name, missing, total, against)
     if not count:
         return numbers
     numbers["unseen_ratio"] = summary.unseen / count
     if len(summary.distinct):
         numbers["distinct"] = distinct.estimate(summary.distinct)
-    if baseline is not None and name in baseline.schema.values:
-        reference = baseline.data.categories.get(name)
+    if against is not None and name in against.baseline.schema.values:
+        reference = against.baseline.data.categories.get(name)
         if reference is not None:
-            numbers |= category_drift(summary, missing, reference, sorted(baseline.schema.values[name]))
+            values = sorted(against.baseline.schema.values[name])
+            path = f"data.features.{name}"
+            numbers |= category_drift(summary, missing, reference, values, path, against.dispersions)
     return numbers
 
 
-def prediction(data: DataProfile, spec: ModelSpec, baseline: Baseline | None) -> dict[str, Any]:
+def _missing(name: str, missing: int, total: int, against: Against) -> dict[str, Any]:
+    """How the share of a feature's missing values compares with the baseline's."""
+    data = against.baseline.data
+    row, category = data.features.index(name), data.categories.get(name)
+    values, before = (0, 0) if row is None else (int(data.features.count[row]), int(data.features.missing[row]))
+    if category is not None and category.count > values:
+        values, before = category.count, category.missing
+    dispersions, path = against.dispersions, f"data.features.{name}"
+    return missing_shift(missing, total, before, values + before, path, dispersions, against.rows)
+
+
+def _merged(numbers: dict[str, Any], drift: dict[str, Any]) -> dict[str, Any]:
+    """Both, with the standard scores of both."""
+    scores = numbers.get(SCORES, {}) | drift.get(SCORES, {})
+    return numbers | drift | ({SCORES: scores} if scores else {})
+
+
+def prediction(data: DataProfile, spec: ModelSpec, against: Against | None) -> dict[str, Any]:
     """What the model says: scores, classes, abstentions, and their drift against the baseline."""
     numbers: dict[str, Any] = {}
     answered = data.predictions - data.errors
@@ -204,14 +243,15 @@ def prediction(data: DataProfile, spec: ModelSpec, baseline: Baseline | None) ->
         numbers["positive_ratio"] = classes.counts.get(spec.positive_label, 0) / classes.count
     if classes.count and spec.task == "multiclass":
         numbers["class_ratio"] = {name: count / classes.count for name, count in sorted(classes.counts.items())}
-    if baseline is None:
+    if against is None:
         return numbers
+    baseline = against.baseline
     for source, name in (("score", SCORE_FEATURE), ("value", VALUE_FEATURE)):
         row = data.results.index(source)
         if row is not None and name in baseline.schema.edges and data.results.count[row]:
-            drift = number_drift(data.results, row, baseline.data.results, source, baseline, name)
+            drift = number_drift(data.results, row, baseline.data.results, source, against, name, "prediction")
             return numbers | drift
     if CLASS_FEATURE in baseline.schema.values and classes.count:
         values = sorted(baseline.schema.values[CLASS_FEATURE])
-        numbers |= category_drift(classes, 0, baseline.data.result_class, values)
+        numbers |= category_drift(classes, 0, baseline.data.result_class, values, "prediction", against.dispersions)
     return numbers

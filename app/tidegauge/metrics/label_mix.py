@@ -1,0 +1,40 @@
+"""Whether the outcomes themselves have changed: the shares of the label's classes against the baseline's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from tidegauge.metrics.dispersion import Dispersions
+from tidegauge.metrics.drift import binned_drift, mix_shift
+from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
+
+LABEL_MIX = "label_mix"
+
+
+def label_mix(
+    outcome: OutcomeProfile, reference: OutcomeProfile, positive: str | None, dispersions: Dispersions | None
+) -> dict[str, Any]:
+    """The member ``label_mix`` of a record: ``positive_ratio``, the share of labels of the ``positive`` class, None for no
+    such class, and PSI, JS, shift and p-values over the baseline's classes and the new ones; {} without classes."""
+    current, before = _classes(outcome), _classes(reference)
+    total = current.total()
+    if not total:
+        return {}
+    numbers: dict[str, Any] = {} if positive is None else {"positive_ratio": current[positive] / total}
+    if before.total():
+        known = sorted(before)
+        now = [current[name] for name in known]
+        counts = np.array([*now, total - sum(now)])
+        earlier = np.array([*(before[name] for name in known), 0])
+        numbers |= binned_drift(counts, earlier) | mix_shift(counts, earlier, LABEL_MIX, dispersions)
+    return numbers
+
+
+def _classes(outcome: OutcomeProfile) -> Counter[str]:
+    classes: Counter[str] = Counter()
+    for _, actual, count in confusion_counts(outcome.confusion):
+        classes[actual] += count
+    return classes

@@ -1,0 +1,224 @@
+"""In which direction a number has moved, by how much, and how surely.
+
+A distance over ten bins sums up every way in which two distributions can differ, and so is blunt for each of them. Here a
+difference is looked for in six directions, each a test of its own with all of its power: where the values lie, how widely,
+how skewed and peaked they are (the components of a smooth test, Neyman 1937, on normal scores: van der Waerden 1952, Klotz
+1962), and how many lie beyond the baseline's 1st and 99th percentile. All are read off bin counts.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betainc, gammainc, gammaincc, ndtr, ndtri, stdtr
+
+from tidegauge.metrics.dispersion import SCORES, Dispersions
+from tidegauge.metrics.distance import FLOOR, MIN_TESTED
+from tidegauge.profile.schema import ABOVE, BELOW, BIN_COUNT, FIRST, MISSING, Bins
+
+COMPONENTS = ("location", "scale", "skewness", "peakedness")
+WEIGHTS = {"location": 0.4, "scale": 0.2, "skewness": 0.05, "peakedness": 0.05, "upper_tail": 0.15, "lower_tail": 0.15}
+"""Share of a number's error that each direction may spend. What is met most often gets most."""
+MAX_TAIL = 0.05
+"""Where ties put more of the reference than this beyond a percentile, only what lies outside its range is the tail."""
+CLUSTERED = 1.5
+"""How much more skewed a sum of dependent values is than one of as many independent ones as give it its variance: so much
+where they come in clusters of geometric size, or forget each other exponentially."""
+_TINY = 1e-300
+_NONE = 1e-9
+
+
+class Contrasts:
+    """What to compare windows with: from a reference's bin ``counts`` (BIN_COUNT) in ``bins``.
+
+    ``scores`` (4, BIN_COUNT): what a value in each bin adds to each of COMPONENTS, with mean 0 and variance 1 over the
+    reference, uncorrelated; all 0 where ties leave nothing of it. ``skews`` (4): third moments. ``tails``: for the upper and
+    the lower one its bins (BIN_COUNT, boolean) and how many reference values lie there, of ``total``.
+    """
+
+    __slots__ = ("scores", "shares", "skews", "tails", "total")
+
+    def __init__(self, counts: NDArray[np.int64], bins: Bins) -> None:
+        values = counts.copy()
+        values[MISSING] = 0
+        self.total = int(values.sum())
+        self.tails = tuple(
+            (beyond, int(values[beyond].sum()))
+            for beyond in (_tail(bins.upper, ABOVE, values), _tail(bins.lower, BELOW, values))
+        )
+        last = FIRST + len(bins.edges) - 2
+        self.shares = _within(values, last) / self.total
+        self.scores = _components(self.shares)
+        self.scores[:, BELOW], self.scores[:, ABOVE] = self.scores[:, FIRST], self.scores[:, last]
+        self.skews = (self.scores**3) @ self.shares
+
+
+def _tail(beyond: NDArray[np.bool_], outside: int, values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if values[beyond].sum() <= MAX_TAIL * values.sum():
+        return beyond
+    return np.asarray(np.arange(BIN_COUNT) == outside)
+
+
+def _within(values: NDArray[np.int64], last: int) -> NDArray[np.int64]:
+    """Counts with what lies outside the range in the outermost bins."""
+    held = values.copy()
+    held[FIRST] += held[BELOW]
+    held[last] += held[ABOVE]
+    held[[BELOW, ABOVE]] = 0
+    return held
+
+
+def _components(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores (4, B) of bins with these shares (B): normal scores, their squares, and the third and fourth power of ranks,
+    each made uncorrelated with those before it."""
+    upper = np.minimum(np.cumsum(shares), 1.0)
+    lower = np.concatenate(([0.0], upper[:-1]))
+    held = np.maximum(shares, _NONE)
+    cuts = [ndtri(np.clip(of, _NONE, 1 - _NONE)) for of in (lower, upper)]
+    density = [np.exp(-(of**2) / 2) / math.sqrt(2 * math.pi) for of in cuts]
+    normal = (density[0] - density[1]) / held
+    square = 1 + (cuts[0] * density[0] - cuts[1] * density[1]) / held
+    # A bin that holds nothing of the reference lies at one point.
+    empty = shares <= _NONE
+    normal[empty], square[empty] = cuts[1][empty], cuts[1][empty] ** 2
+    rank = lower + upper - 1
+    basis = [np.ones(len(shares))]
+    scores = np.zeros((len(COMPONENTS), len(shares)))
+    for place, direction in enumerate((normal, square, rank**3, rank**4)):
+        rest = direction.copy()
+        # Twice, since rounding leaves something the first time.
+        for known in (*basis, *basis):
+            rest -= known * float(shares @ (rest * known))
+        variance = float(shares @ rest**2)
+        if variance > 1e-6:
+            scores[place] = rest / math.sqrt(variance)
+            basis.append(scores[place])
+    return scores
+
+
+def number_shift(
+    counts: NDArray[np.int64], contrasts: Contrasts, path: str, dispersions: Dispersions | None, rows: int
+) -> dict[str, Any]:
+    """``shift``, the largest standardised difference of a window's ``counts`` (BIN_COUNT) from the reference over all
+    directions: 0.2 in its location is a mean that moved by 0.2 standard deviations of normal scores (Cohen's d);
+    ``shift_in``, its direction; ``shift_z``, each direction's standard score; ``shift_p_value``, all directions' tests
+    together, with what ``dispersions`` say of the numbers below ``path`` allowed for. ``rows``: predictions of the window."""
+    values = counts.copy()
+    values[MISSING] = 0
+    n, total = int(values.sum()), contrasts.total
+    if not n or not total:
+        return {}
+    error = math.sqrt(1 / n + 1 / total)
+    effects = dict(zip(COMPONENTS, (contrasts.scores @ (values / n - contrasts.shares)).tolist(), strict=True))
+    p_values: dict[str, float] = {}
+    for name, skew in zip(COMPONENTS, contrasts.skews.tolist(), strict=True):
+        z = effects[name] / error
+        alone = normal_score(z, skew * error)
+        p_values[name] = _p_value(alone, z, skew * error, _factor(dispersions, path, name, rows), both=True)
+    scored = {name: effect / error for name, effect in effects.items()}
+    for name, (beyond, before) in zip(("upper_tail", "lower_tail"), contrasts.tails, strict=True):
+        count = int(values[beyond].sum())
+        effects[name] = share_shift(count, n, before, total)
+        if before * n >= total:
+            scored[name] = effects[name] / error
+        p_values[name] = _count_p_value(count, n, before, total, _factor(dispersions, path, name, rows), both=True)
+    largest = max(effects, key=lambda name: abs(effects[name]))
+    found = {"shift": abs(effects[largest]), "shift_in": largest, SCORES: scored}
+    return found | ({"shift_p_value": combined(p_values)} if min(n, total) >= MIN_TESTED else {})
+
+
+def missing_shift(
+    missing: int, n: int, before: int, total: int, path: str, dispersions: Dispersions | None, rows: int
+) -> dict[str, Any]:
+    """``missing_shift``, how far the share of missing values (``missing`` of ``n``, ``before`` of ``total`` in the reference)
+    has risen, in standard deviations of one value; ``missing_z``, its standard score; ``missing_p_value``, of a rise. {}
+    where none is or was missing, or too little is known: that is no test."""
+    if min(n, total) < MIN_TESTED or not missing + before:
+        return {}
+    effect = share_shift(missing, n, before, total)
+    found: dict[str, Any] = {"missing_shift": effect}
+    if before * n >= total:
+        found[SCORES] = {"missing": effect / math.sqrt(1 / n + 1 / total)}
+    found["missing_p_value"] = _count_p_value(
+        missing, n, before, total, _factor(dispersions, path, "missing", rows), both=False
+    )
+    return found
+
+
+def share_shift(count: int, n: int, before: int, total: int) -> float:
+    """Difference of two shares in standard deviations of one value; the reference's share is floored at 1e-4.
+
+    >>> round(share_shift(15, 500, 150, 15000), 3)
+    0.201
+    """
+    share = min(max(before / total, FLOOR), 1 - FLOOR)
+    return (count / n - before / total) / math.sqrt(share * (1 - share))
+
+
+def combined(p_values: dict[str, float]) -> float:
+    """One p-value of a number's directions: their weighted harmonic mean (Wilson 2019), which holds its level in the far
+    tail however they depend on each other.
+
+    >>> round(combined({name: 0.001 if name == "location" else 1.0 for name in WEIGHTS}), 6)
+    0.002496
+    """
+    return min(1 / sum(weight / max(p_values[name], _TINY) for name, weight in WEIGHTS.items()), 1.0)
+
+
+def _factor(dispersions: Dispersions | None, path: str, name: str, rows: int) -> tuple[float, float]:
+    return (1.0, math.inf) if dispersions is None else dispersions.factor(f"{path}.{SCORES}.{name}", rows)
+
+
+def normal_score(z: float, skewness: float) -> float:
+    """The normal quantile of a standardised value of a skewed distribution (Pearson III).
+
+    >>> round(normal_score(3.0, 0.3), 3), round(normal_score(-3.0, 0.3), 3), normal_score(3.0, 0.0)
+    (2.689, -3.573, 3.0)
+    """
+    if abs(skewness) < 1e-3:
+        return z
+    shape = 4 / skewness**2
+    sign = math.copysign(1.0, skewness)
+    place = max(shape + sign * z * math.sqrt(shape), 0.0)
+    above = max(float(gammaincc(shape, place)), _TINY)
+    return sign * float(-ndtri(above) if above < 0.5 else ndtri(max(float(gammainc(shape, place)), _TINY)))
+
+
+def _p_value(alone: float, z: float, skewness: float, factor: tuple[float, float], *, both: bool) -> float:
+    """P-value of a difference, ``both`` ways or of a rise: of ``alone``, its normal score if rows are independent, or where
+    they are not of ``z``, its standard score, by its variance from window to window, as Student's t."""
+    variance, freedom = factor
+    p_value = float(ndtr(-abs(alone) if both else -alone))
+    if variance > 1 or freedom < math.inf:
+        root = math.sqrt(variance)
+        score = normal_score(z / root, CLUSTERED * skewness * root)
+        p_value = max(p_value, float(stdtr(freedom, -abs(score) if both else -score)))
+    return min(2 * p_value, 1.0) if both else p_value
+
+
+def _count_p_value(count: int, n: int, before: int, total: int, factor: tuple[float, float], *, both: bool) -> float:
+    share, error = min(max(before / total, FLOOR), 1 - FLOOR), math.sqrt(1 / n + 1 / total)
+    skewness = (1 - 2 * share) / math.sqrt(share * (1 - share)) * error
+    z = share_shift(count, n, before, total) / error
+    return _p_value(count_score(count, n, before, total), z, skewness, factor, both=both)
+
+
+def count_score(count: int, n: int, before: int, total: int) -> float:
+    """The normal score of ``count`` of ``n`` where ``before`` of ``total`` are the reference: of the binomial distribution it
+    has given both together, its mid-p (Lancaster 1961). Where the share is not small, both are taken at the size that gives
+    this the variance it has there.
+
+    >>> round(count_score(15, 500, 150, 15000), 2)
+    3.54
+    """
+    if not count + before:
+        return 0.0
+    scale = 1 / max(1 - (count + before) / (n + total), FLOOR)
+    here, there, chance = count * scale, before * scale, n / (n + total)
+    reached = float(betainc(here, there + 1, chance)) if here > 0 else 1.0
+    beyond = float(betainc(here + 1, there, chance)) if there > 0 else 0.0
+    above = (reached + beyond) / 2
+    return float(-ndtri(max(above, _TINY)) if above < 0.5 else ndtri(max(1 - above, _TINY)))
