@@ -150,7 +150,7 @@ def test_a_rise_of_missing_values_is_a_test_of_its_own() -> None:
     assert (rises(rng, 0.01, 6000) < 0.01).mean() <= 0.014
     assert (rises(rng, 0.03, 2000) < 0.01 / 6).mean() > 0.6
     assert missing_shift(0, 500, 150, 15_000, "x", None, 500)["missing_p_value"] > 0.9, "a fall is none"
-    assert missing_shift(0, 500, 0, 15_000, "x", None, 500) == {}
+    assert missing_shift(0, 500, 0, 15_000, "x", None, 500) == {"missing_shift": 0.0}
     assert missing_shift(5, 500, 0, 15_000, "x", None, 500)["missing_p_value"] < 1e-6
 
 

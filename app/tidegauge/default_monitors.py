@@ -13,8 +13,9 @@ KEEP_FIRING_FOR = 7
 LEVEL = 0.01
 """Of the windows without drift, those in which drift monitors may fire: each of several where limits are fixed, all of them
 together where they come from the baseline."""
-FEATURES, MISSING, SCORE = 0.5 * LEVEL, 0.4 * LEVEL, 0.1 * LEVEL
-"""Their shares of it. A rise of missing values is looked for in few features, but comes in whole counts."""
+NUMBERS, CATEGORIES, MISSING, SCORE = 0.3 * LEVEL, 0.15 * LEVEL, 0.5 * LEVEL, 0.05 * LEVEL
+"""Their shares of it. A rise of missing values is looked for in few features, but comes in whole counts; what moves the score
+shows in the features and in the labels too."""
 LABEL = 0.1 * LEVEL
 _ABOVE_AUTO = Condition("above", auto=True)
 
@@ -37,12 +38,24 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
     def above(limit: float) -> Condition:
         return Condition("above", high=limit)
 
-    def drift(name: str, group: str, share: float) -> MonitorSpec:
-        metric, condition, level = ("shift", _ABOVE_AUTO, share) if auto else ("psi", above(0.2), LEVEL)
+    def drift(name: str, metric: str, level: float, hurts: bool = True) -> MonitorSpec:
         return MonitorSpec(
-            name, f"{group}.{metric}", long, condition, "warning", keep_firing_for=KEEP_FIRING_FOR, significance=level,
-            critical_with_performance=True,
+            name, metric, long, _ABOVE_AUTO if auto else above(0.2), "warning", keep_firing_for=KEEP_FIRING_FOR,
+            significance=level, critical_with_performance=hurts,
         )  # fmt: skip
+
+    if auto:
+        said = "shift" if "prediction.shift" in spread else "mix_shift"
+        drifts = [
+            drift("feature-drift", "data.features.*.shift", NUMBERS),
+            drift("category-drift", "data.features.*.mix_shift", CATEGORIES),
+            drift("missing-drift", "data.features.*.missing_shift", MISSING, hurts=False),
+            drift("score-drift", f"prediction.{said}", SCORE),
+        ]
+        if spec.task != "regression":
+            drifts.append(drift("label-drift", "label_mix.mix_shift", LABEL, hurts=False))
+    else:
+        drifts = [drift("feature-drift", "data.features.*.psi", LEVEL), drift("score-drift", "prediction.psi", LEVEL)]
 
     monitors = [
         MonitorSpec("missing-feature", "data.missing_features", short, above(0), "critical"),
@@ -55,25 +68,9 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         MonitorSpec("unseen-values", "data.features.*.unseen_ratio", short, above(0.1), "warning"),
         MonitorSpec("out-of-range", "data.features.*.out_of_range_ratio", short, above(0.02), "warning"),
         MonitorSpec("error-ratio", "system.error_ratio", short, above(0.05), "critical"),
-        drift("feature-drift", "data.features.*", FEATURES),
-        drift("score-drift", "prediction", SCORE),
+        *drifts,
         MonitorSpec("label-feed", "label_feed.coverage_gap", long, above(0.25), "critical"),
     ]  # fmt: skip
-
-    if auto:
-        monitors.append(
-            MonitorSpec(
-                "missing-drift", "data.features.*.missing_shift", long, _ABOVE_AUTO, "warning",
-                keep_firing_for=KEEP_FIRING_FOR, significance=MISSING,
-            )
-        )  # fmt: skip
-        if spec.task != "regression":
-            monitors.append(
-                MonitorSpec(
-                    "label-drift", "label_mix.shift", long, _ABOVE_AUTO, "warning",
-                    keep_firing_for=KEEP_FIRING_FOR, significance=LABEL,
-                )
-            )  # fmt: skip
 
     def performance(name: str, metric: str, condition: Condition, severity: Severity = "critical") -> MonitorSpec:
         return MonitorSpec(name, metric, long, condition, severity, confidence=None if auto else 0.95)

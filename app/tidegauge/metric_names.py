@@ -21,7 +21,8 @@ def _leaves(names: str) -> dict[str, None]:
 
 
 _DISTANCES = (
-    "psi ks js wasserstein p_value ks_p_value tail_psi tail_p_value above_p99_ratio below_p01_ratio shift shift_p_value"
+    "psi ks js wasserstein p_value ks_p_value tail_psi tail_p_value above_p99_ratio below_p01_ratio shift shift_p_value "
+    "mix_shift mix_p_value"
 )
 _GAPS = [f"{measure}_gap" for measure in MEASURES]
 _CLASSES = {FREE: _leaves("precision recall f1")}
@@ -59,7 +60,7 @@ TREE: Tree = {
     "estimate_error": _leaves("accuracy precision recall f1 roc_auc"),
     "estimate_mean_absolute_error": _leaves("windows accuracy precision recall f1 roc_auc"),
     "calibration": _leaves("reliability resolution uncertainty within_bin_variance within_bin_covariance p_value"),
-    "label_mix": _leaves("positive_ratio psi js p_value shift shift_p_value"),
+    "label_mix": _leaves("positive_ratio psi js p_value mix_shift mix_p_value"),
     "attributions": {FREE: _leaves("count mean_abs " + _DISTANCES)},
     "attribution_ranking": _leaves("rank_correlation entered_top left_top"),
     "business": {FREE: _leaves("sum mean count ratio relative_to_baseline winsorised_mean winsorised_ratio")},

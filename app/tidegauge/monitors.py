@@ -19,12 +19,12 @@ from tidegauge.spec import Condition, MonitorSpec
 TESTS = {
     "psi": "p_value", "js": "p_value", "ks": "ks_p_value", "wasserstein": "ks_p_value", "tail_psi": "tail_p_value",
     "above_p99_ratio": "tail_p_value", "below_p01_ratio": "tail_p_value",
-    "shift": "shift_p_value", "missing_shift": "missing_p_value",
+    "shift": "shift_p_value", "mix_shift": "mix_p_value", "missing_shift": "missing_p_value",
     **{f"{measure}_gap": f"{measure}_gap_p_value" for measure in MEASURES}, DISPARATE_IMPACT: "selection_rate_gap_p_value",
 }  # fmt: skip
 """Which p-value says whether a distance, or a gap between segment values, is more than chance."""
 EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
-WITH_SPREAD = frozenset(("shift_p_value", "missing_p_value"))
+WITH_SPREAD = frozenset(("shift_p_value", "mix_p_value", "missing_p_value"))
 """P-values that allow for the baseline's spread from window to window already."""
 SETTLED = frozenset(("performance", "calibration", LABEL_MIX, "fairness", "business"))
 EXACT = frozenset(("sum", "count", "winsorised_ratio"))

@@ -15,12 +15,11 @@ from streams import Rows, Scenario, draw
 from tidegauge.detectors import Detector
 from tidegauge.spec import DetectorSpec
 
-DRIFT = ("feature-drift", "score-drift", "missing-values", "missing-drift")
+DRIFT = ("feature-drift", "category-drift", "score-drift", "missing-values", "missing-drift")
 QUALITY = ("roc-auc", "brier", "calibration", "label-drift")
 ERROR_DETECTORS = ("adwin", "page_hinkley", "ddm", "eddm", "hddm_a", "hddm_w")
 FEATURE_DETECTORS = ("adwin", "page_hinkley")
 PSI_RULE = 0.2
-FAMILIES = ("drift", "missing", "quality")
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,17 @@ class Fired:
     windows: NDArray[np.bool_]
     features: tuple[int, int] | None = None
     scores: dict[str, NDArray[np.float64]] | None = None
+
+    @classmethod
+    def together(cls, parts: list[Fired]) -> Fired:
+        """The same method on several streams, one after the other."""
+        features = [of.features for of in parts if of.features is not None]
+        scores = [of.scores for of in parts if of.scores is not None]
+        return cls(
+            np.concatenate([of.windows for of in parts]),
+            (sum(of[0] for of in features), sum(of[1] for of in features)) if features else None,
+            {name: np.concatenate([of[name] for of in scores]) for name in scores[0]} if scores else None,
+        )
 
 
 class Peers:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import FAMILIES, Fired, Peers, evaluate
+from arms import Fired, Peers, evaluate
+from numpy.typing import NDArray
 from report import write
 from streams import CALM, EPISODE, Scenario
 
@@ -31,38 +32,50 @@ SIZES = {
     "concept": (0.15, 0.3),
     "prior": (0.05, 0.1),
 }
-EVIDENTLY_WINDOWS = {10: 100, 100: 20}
+REFERENCES = 4
+EVIDENTLY_WINDOWS = {10: 300, 100: 20}
 """By features: of how many windows without drift Evidently is asked at most."""
 
 
 def null_scenarios(quick: bool) -> list[Scenario]:
-    """Streams without drift: family, features, rows a window, reference windows, windows, labels."""
+    """Streams without drift: family, features, rows a window, reference windows, windows, labels, and how many of them."""
     plan = [
-        ("independent", 10, 500, 30, 300, True),
-        ("independent", 10, 50, 100, 300, False),
-        ("independent", 10, 5000, 12, 40, False),
-        ("independent", 10, 50_000, 8, 8, False),
-        ("independent", 100, 500, 30, 60, False),
-        ("autocorrelated", 10, 500, 30, 300, True),
-        ("autocorrelated", 10, 5000, 12, 40, False),
-        ("autocorrelated", 100, 500, 30, 60, False),
-        ("weekly", 10, 500, 56, 210, True),
-        ("weekly", 10, 5000, 28, 42, False),
+        ("independent", 10, 500, 30, 300, True, 4),
+        ("independent", 10, 50, 100, 300, False, 1),
+        ("independent", 10, 5000, 12, 40, False, 2),
+        ("independent", 10, 50_000, 8, 8, False, 1),
+        ("independent", 100, 500, 30, 60, False, 2),
+        ("autocorrelated", 10, 500, 30, 300, True, 2),
+        ("autocorrelated", 10, 5000, 12, 40, False, 2),
+        ("autocorrelated", 100, 500, 30, 60, False, 2),
+        ("weekly", 10, 500, 56, 210, True, 2),
+        ("weekly", 10, 5000, 28, 42, False, 1),
     ]
     if quick:
-        plan = [(*of[:3], min(of[3], 28), 40, of[5]) for of in plan if of[1:3] == (10, 500)]
+        plan = [(*of[:3], min(of[3], 28), 40, of[5], 1) for of in plan if of[1:3] == (10, 500)]
     return [
-        Scenario(f"{family}-{features}-{rows}", family, features, rows, reference, windows, labels, seed=seed)
-        for seed, (family, features, rows, reference, windows, labels) in enumerate(plan)
+        Scenario(f"{family}-{features}-{rows}", family, features, rows, reference, windows, labels, seed=seed + 1000 * again)
+        for seed, (family, features, rows, reference, windows, labels, times) in enumerate(plan)
+        for again in range(times)
     ]
 
 
 def drift_scenarios(quick: bool) -> list[Scenario]:
-    episodes = 6 if quick else 15
+    """Each kind and size of drift, against REFERENCES references: how well a method knows one decides what it finds."""
+    episodes = 6
     return [
-        Scenario(f"{kind}-{size:g}", "independent", 10, 500, 30, episodes * (CALM + EPISODE), True, kind, size, 100 + seed)
+        Scenario(
+            f"{kind}-{size:g}", "independent", 10, 500, 30, episodes * (CALM + EPISODE), True, kind, size,
+            100 + seed + 1000 * again,
+        )
         for seed, (kind, size) in enumerate((kind, size) for kind, sizes in SIZES.items() for size in sizes[quick:])
-    ]
+        for again in range(1 if quick else REFERENCES)
+    ]  # fmt: skip
+
+
+def merged(found: list[dict[str, Fired]]) -> dict[str, Fired]:
+    """The same methods on several streams of a kind, as if they were one."""
+    return {name: Fired.together([of[name] for of in found]) for name in found[0]}
 
 
 def rates(fired: dict[str, Fired]) -> dict[str, Any]:
@@ -70,24 +83,46 @@ def rates(fired: dict[str, Fired]) -> dict[str, Any]:
 
 
 def level_factors(fired: dict[str, Fired]) -> dict[str, dict[str, float]]:
-    """What each threshold of a method must be multiplied by for its family to fire in LEVEL of the windows without drift."""
-    return {
-        name: {family: float(np.quantile(scores, 1 - LEVEL)) for family, scores in of.scores.items()}
-        for name, of in fired.items()
-        if of.scores is not None
-    }
+    """What the thresholds of each method that has scores must be multiplied by, by family, so that without drift it fires as
+    often as tidegauge does, LEVEL at least (``_levelled``: each family as often as the others), or LEVEL in each family
+    (``_families``)."""
+    level = max(LEVEL, float(fired["tidegauge"].windows.mean()))
+    factors = {}
+    for name, of in fired.items():
+        if of.scores is not None:
+            factors[f"{name}_levelled"] = together(of.scores, level)
+            if len(of.scores) > 1:
+                factors[f"{name}_families"] = {f: float(np.quantile(scores, 1 - LEVEL)) for f, scores in of.scores.items()}
+    return factors
+
+
+def together(scores: dict[str, NDArray[np.float64]], level: float) -> dict[str, float]:
+    """The lowest factors, as many windows above each, with which no more than ``level`` of the windows fire in any family."""
+    ordered = {family: np.sort(of)[::-1] for family, of in scores.items()}
+    factors = {family: float(of[0]) for family, of in ordered.items()}
+    for rank in range(1, len(next(iter(ordered.values())))):
+        lower = {family: float(of[rank]) for family, of in ordered.items()}
+        if np.any([of > lower[family] for family, of in scores.items()], axis=0).mean() > level:
+            break
+        factors = lower
+    return factors
+
+
+def levelled(fired: dict[str, Fired], factors: dict[str, dict[str, float]]) -> dict[str, Fired]:
+    """The methods with their thresholds moved."""
+    out = {}
+    for name, by_family in factors.items():
+        scores = fired[name.rpartition("_")[0]].scores
+        assert scores is not None
+        out[name] = Fired(np.any([scores[f] > factor for f, factor in by_family.items()], axis=0))
+    return out
 
 
 def recalls(fired: dict[str, Fired], factors: dict[str, dict[str, float]]) -> dict[str, Any]:
     """Windows, first windows and whole episodes: how many of how many; delay: mean number of windows until found, where it
     was."""
-    levelled = {
-        f"{name}_levelled": Fired(np.any([of.scores[f] > factors[name][f] for f in FAMILIES if f in factors[name]], axis=0))
-        for name, of in fired.items()
-        if of.scores is not None
-    }
     out = {}
-    for name, of in (fired | levelled).items():
+    for name, of in (fired | levelled(fired, factors)).items():
         episodes = of.windows.reshape(-1, EPISODE)
         found = episodes.any(axis=1)
         out[name] = {
@@ -126,26 +161,31 @@ def main() -> None:
     scenarios = [*null_scenarios(options.quick), *drift_scenarios(options.quick)]
     # The longest first, so that none is left alone at the end.
     order = sorted(scenarios, key=lambda of: -of.windows * of.rows * of.features)
-    found: dict[str, tuple[Scenario, dict[str, Fired]]] = {}
+    found: dict[tuple[str, int], tuple[Scenario, dict[str, Fired]]] = {}
     told = ""
     with (
         tempfile.TemporaryDirectory() as scratch,
         multiprocessing.Pool(options.jobs, _begin, (options.peers, Path(scratch))) as pool,
     ):
         for scenario, fired, versions, took in pool.imap_unordered(_run, order):
-            found[scenario.name], told = (scenario, fired), versions
+            found[scenario.name, scenario.seed], told = (scenario, fired), versions
             print(f"{scenario.name}: {took:.0f} s", file=sys.stderr, flush=True)
-    results = summary([found[scenario.name] for scenario in scenarios])
+    results = summary([found[scenario.name, scenario.seed] for scenario in scenarios])
     results |= {"peers": told, "seconds": round(time.monotonic() - began), "quick": options.quick}
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     write(results, out)
 
 
 def summary(found: list[tuple[Scenario, dict[str, Fired]]]) -> dict[str, Any]:
-    """All counts; the first scenario's windows, without drift, are what thresholds are levelled on."""
-    factors = level_factors(found[0][1])
-    results: dict[str, Any] = {"level": LEVEL, "factors": factors, "null": [], "drift": []}
+    """All counts; the windows of the first kind of stream, without drift, are what thresholds are levelled on."""
+    kinds: dict[str, list[tuple[Scenario, dict[str, Fired]]]] = {}
     for scenario, fired in found:
+        kinds.setdefault(scenario.name, []).append((scenario, fired))
+    together = [(same[0][0], merged([fired for _, fired in same])) for same in kinds.values()]
+    factors = level_factors(together[0][1])
+    levels = rates(levelled(together[0][1], factors))
+    results: dict[str, Any] = {"level": LEVEL, "factors": factors, "levels": levels, "null": [], "drift": []}
+    for scenario, fired in together:
         told = {name: getattr(scenario, name) for name in ("name", "family", "features", "rows", "windows", "reference")}
         if scenario.drift:
             told |= {"kind": scenario.drift, "size": scenario.size, "methods": recalls(fired, factors)}

@@ -34,6 +34,7 @@ METHODS = {
     "always": "always fires",
     "never": "never fires",
 }
+EACH_FAMILY = ("evidently_families", "nannyml_families")
 LEVELLED = ("tidegauge", "evidently_levelled", "nannyml_levelled", "psi_levelled")
 FAMILIES = ("independent", "autocorrelated", "weekly")
 PLOTTED = ("tidegauge", "evidently", "nannyml", "psi", "river_adwin_features")
@@ -67,8 +68,9 @@ def _percent(share: float) -> str:
 
 
 def name_of(method: str) -> str:
-    base = method.removesuffix("_levelled")
-    return METHODS[base].partition(",")[0] + ", levelled" if base != method else METHODS[method]
+    base, _, how = method.rpartition("_")
+    words = {"levelled": ", levelled", "families": ", 1 % in each family"}.get(how)
+    return METHODS[method] if words is None else METHODS[base].partition(",")[0].partition(" above")[0] + words
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -97,7 +99,7 @@ def recall(results: dict[str, Any], methods: tuple[str, ...], level: dict[str, s
         held = [of["methods"].get(method) for of in results["drift"]]
         if any(held):
             shares = [share(of and of["windows"], interval=False) for of in held]
-            rows.append([name_of(method), level.get(method, "1"), *shares])
+            rows.append([name_of(method), level[method], *shares])
     return table(["", "false alarms", *columns(results)], rows)
 
 
@@ -135,11 +137,11 @@ def behind(results: dict[str, Any]) -> str:
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
     first = results["null"][0]["methods"]
-    level = {method: share(of["windows"], interval=False) for method, of in first.items()}
+    level = {method: share(of["windows"], interval=False) for method, of in (first | results["levels"]).items()}
     out = {f"windows-{family}": false_alarms(results, family, "windows") for family in FAMILIES}
     out |= {f"features-{family}": false_alarms(results, family, "features") for family in FAMILIES}
     out["recall"] = recall(results, tuple(METHODS), level)
-    out["levelled"] = recall(results, LEVELLED, {"tidegauge": level["tidegauge"]})
+    out["levelled"] = recall(results, (*LEVELLED, *EACH_FAMILY), level)
     out["delay"] = delay(results, (*LEVELLED, "tidegauge_budget", "river_adwin_error", "river_adwin_features"))
     out["behind"] = behind(results)
     minutes = results["seconds"] / 60

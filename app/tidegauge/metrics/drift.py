@@ -127,8 +127,8 @@ def category_drift(
 def mix_shift(
     current: NDArray[np.int64], before: NDArray[np.int64], path: str, dispersions: Dispersions | None
 ) -> dict[str, Any]:
-    """``shift`` of the shares of two counts (B): Cohen's w (1988), the root of the sum of squared differences over the
-    expected shares; ``chi_square_ratio``, the statistic over its degrees of freedom; ``shift_p_value``, of the
+    """``mix_shift`` of the shares of two counts (B): Cohen's w (1988), the root of the sum of squared differences over the
+    expected shares; ``chi_square_ratio``, the statistic over its degrees of freedom; ``mix_p_value``, of the
     chi-square test, or where the baseline's windows say more of the numbers below ``path`` of the spread of that ratio."""
     n, total = int(current.sum()), int(before.sum())
     found = distance.chi_square(current, before) if min(n, total) >= distance.MIN_TESTED else None
@@ -139,4 +139,4 @@ def mix_shift(
     spread = None if dispersions is None else dispersions.ratio(f"{path}.{RATIO}")
     if spread is not None:
         p_value = max(p_value, spread_p_value(ratio, spread))
-    return {"shift": math.sqrt(statistic * (1 / n + 1 / total)), RATIO: ratio, "shift_p_value": p_value}
+    return {"mix_shift": math.sqrt(statistic * (1 / n + 1 / total)), RATIO: ratio, "mix_p_value": p_value}

@@ -18,7 +18,7 @@ def label_mix(
     outcome: OutcomeProfile, reference: OutcomeProfile, positive: str | None, dispersions: Dispersions | None
 ) -> dict[str, Any]:
     """The member ``label_mix`` of a record: ``positive_ratio``, the share of labels of the ``positive`` class, None for no
-    such class, and PSI, JS, shift and p-values over the baseline's classes and the new ones; {} without classes."""
+    such class, and PSI, JS, ``mix_shift`` and p-values over the baseline's classes and the new ones; {} without classes."""
     current, before = _classes(outcome), _classes(reference)
     total = current.total()
     if not total:

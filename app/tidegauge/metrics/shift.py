@@ -134,17 +134,16 @@ def missing_shift(
     missing: int, n: int, before: int, total: int, path: str, dispersions: Dispersions | None, rows: int
 ) -> dict[str, Any]:
     """``missing_shift``, how far the share of missing values (``missing`` of ``n``, ``before`` of ``total`` in the reference)
-    has risen, in standard deviations of one value; ``missing_z``, its standard score; ``missing_p_value``, of a rise. {}
-    where none is or was missing, or too little is known: that is no test."""
-    if min(n, total) < MIN_TESTED or not missing + before:
+    has risen, in standard deviations of one value; its standard score; ``missing_p_value``, of a rise. There is no test where
+    none is or was missing, or too little is known."""
+    if not n or not total:
         return {}
-    effect = share_shift(missing, n, before, total)
-    found: dict[str, Any] = {"missing_shift": effect}
+    found: dict[str, Any] = {"missing_shift": share_shift(missing, n, before, total)}
     if before * n >= total:
-        found[SCORES] = {"missing": effect / math.sqrt(1 / n + 1 / total)}
-    found["missing_p_value"] = _count_p_value(
-        missing, n, before, total, _factor(dispersions, path, "missing", rows), both=False
-    )
+        found[SCORES] = {"missing": found["missing_shift"] / math.sqrt(1 / n + 1 / total)}
+    if min(n, total) >= MIN_TESTED and missing + before:
+        factor = _factor(dispersions, path, "missing", rows)
+        found["missing_p_value"] = _count_p_value(missing, n, before, total, factor, both=False)
     return found
 
 

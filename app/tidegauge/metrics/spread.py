@@ -13,7 +13,7 @@ from tidegauge.metrics.dispersion import RATIO, SCORES
 STANDARD_DEVIATIONS = 3.0
 DISTANCES = {
     "psi": 1.0, "tail_psi": 1.0, RATIO: 1.0, "js": 0.5, "ks": 0.5, "wasserstein": 0.5, "shift": 0.5,
-    "missing_shift": 0.5, SCORES: 0.5,
+    "mix_shift": 0.5, "missing_shift": 0.5, SCORES: 0.5,
 }  # fmt: skip
 """Distances from the baseline, and the power of 1 over the sample size with which they grow where nothing has changed."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
