@@ -34,6 +34,7 @@ class Browser:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(driver))
+        self.driver.set_page_load_timeout(PATIENCE / 2)
         self._hosts: set[str] = set()
         self.expected: tuple[str, ...] = ()
 

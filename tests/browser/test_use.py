@@ -202,3 +202,18 @@ def test_signing_in_and_out(browser: Browser, said: list[Output]) -> None:
         browser.click("#sign-out")
         browser.one("#token")
         browser.expected = ("401",)
+
+
+def test_more_tabs_than_a_browser_has_connections(browser: Browser, console: Running) -> None:
+    driver, first = browser.driver, browser.driver.current_window_handle
+    try:
+        for _ in range(8):
+            browser.open(console.address + "/#/stream")
+            browser.has("● live")
+            driver.switch_to.new_window("tab")
+    finally:
+        for tab in driver.window_handles:
+            if tab != first:
+                driver.switch_to.window(tab)
+                driver.close()
+        driver.switch_to.window(first)

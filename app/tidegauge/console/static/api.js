@@ -31,13 +31,29 @@ export const remove = (path) => ask(path, { method: "DELETE" });
 
 export const part = encodeURIComponent;
 
-/** Calls `changed` with what has changed, and `state` with "live" or "lost". */
+/** Calls `changed` with what has changed, and `state` with "live" or "lost". A page that nobody looks at lets its connection
+ *  go and takes it up again when it is looked at: a browser has six to one server, for all tabs together. */
 export function listen(changed, state) {
-  const source = new EventSource("api/v1/events");
-  source.addEventListener("hello", () => state("live"));
-  source.addEventListener("change", (event) => changed(JSON.parse(event.data)));
-  source.addEventListener("error", () => {
-    state("lost");
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => listen(changed, state), 5000);
-  });
+  let source = null;
+  const open = () => {
+    if (source || document.hidden) return;
+    const own = source = new EventSource("api/v1/events");
+    own.addEventListener("hello", () => state("live"));
+    own.addEventListener("change", (event) => changed(JSON.parse(event.data)));
+    own.addEventListener("error", () => {
+      state("lost");
+      if (own.readyState !== EventSource.CLOSED || source !== own) return;
+      source = null;
+      setTimeout(open, 5000);
+    });
+  };
+  const close = () => {
+    if (source) state("lost");
+    source?.close();
+    source = null;
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  window.addEventListener("pagehide", close);
+  window.addEventListener("pageshow", open);
+  open();
 }
