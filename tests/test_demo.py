@@ -116,7 +116,8 @@ def test_critical_alerts_without_an_incident_are_at_most_one_a_month(run: Any) -
 
 def test_the_seasons_are_lasting_warnings_that_say_performance_did_not_follow(run: Any) -> None:
     summer = [a for a in report.alerts_of(run[0]) if a.name == "feature-drift/temp flight_delays:1"]
-    assert 1 <= len(summer) <= 4
+    # Summer itself, warm days before it, and after it the warmest of November and of December.
+    assert 1 <= len(summer) <= 5
     assert max(report.seconds(a.resolved[:16] + "Z") - a.window for a in summer) > 120 * DAY
     assert all(a.severity == "warning" and "; performance did not follow" in a.summary for a in summer)
 
