@@ -66,7 +66,8 @@ class StreamApp:
             broker_heartbeat_interval=settings.session_timeout / 5,
             # The transactions commit the offsets; Faust never does.
             broker_commit_interval=1e9,
-            stream_buffer_maxsize=16,
+            # Chunks, of up to 2 MiB each.
+            stream_buffer_maxsize=4,
             stream_wait_empty=False,
             topic_disable_leader=True,
             topic_allow_declare=False,

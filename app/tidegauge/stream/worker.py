@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import gc
 import logging
 import signal
@@ -22,17 +24,31 @@ from tidegauge.stream.settings import Settings
 from tidegauge.stream.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Of glibc's malloc.h."""
 
 
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT (0) or a failure (1)."""
     # Events die young and hold no cycles: the collector's usual thresholds would have it run all the time.
     gc.set_threshold(100_000, 50, 50)
+    _frugal_heap()
     flush_spans = tracing.set_up(settings.state_dir.name)
     try:
         return asyncio.run(_run(settings))
     finally:
         flush_spans()
+
+
+def _frugal_heap() -> None:
+    """Let threads share one heap, and large blocks go back to the system when they are freed. glibc would give the stores' and
+    the consumer's threads heaps of their own, which free what others allocate, and come to keep blocks of up to 32 MB: with a
+    million and a half requests pending that was a fifth of resident memory."""
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 4 << 20)
 
 
 async def _run(settings: Settings) -> int:
