@@ -1,9 +1,11 @@
 """How long the console takes to start over a topic of many metrics records, and the memory it then has.
 
-    python benchmarks/console_start.py --records 1000000
+    python benchmarks/console_start.py --records 300000
+    python benchmarks/console_start.py --records 2000000 --bytes 1000
 
 Fills the topic `metrics` of a real Kafka with records as the stages write them (those of a small stream, under many model
-names), starts `tidegauge console` and waits until /readyz says that all have been read.
+names; with `--bytes` only short ones, some members left out), starts `tidegauge console`, and measures how long it takes until
+the newest windows can be looked at (/readyz), and until all records have been read.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -29,17 +32,30 @@ from tidegauge.stream.settings import Settings
 sys.path[:0] = [str(Path(__file__).parents[1] / part) for part in ("tests", "tests/console")]
 
 
-def samples() -> list[tuple[list[object], bytes]]:
-    """Keys and values of the records of a small stream, every revision."""
+def samples(most: int | None) -> list[tuple[list[object], bytes]]:
+    """Keys and values of the records of a small stream, every revision; none of more than ``most`` bytes."""
     from serving import outputs
 
-    return [(msgspec.json.decode(o.key), o.value) for o in outputs() if o.topic == METRICS and o.key and o.value]
+    found = [(msgspec.json.decode(o.key), o.value) for o in outputs() if o.topic == METRICS and o.key and o.value]
+    return (
+        found if most is None else [(key, value) for key, value in ((k, _cut(v, most)) for k, v in found) if len(value) <= most]
+    )
 
 
-async def fill(settings: Settings, count: int) -> int:
+def _cut(value: bytes, most: int) -> bytes:
+    record = msgspec.json.decode(value)
+    for member in ("calibration", "performance_interval", "estimated", "prediction", "fairness"):
+        if len(value) <= most:
+            break
+        record.pop(member, None)
+        value = msgspec.json.encode(record)
+    return value
+
+
+async def fill(settings: Settings, count: int, most: int | None) -> int:
     """Write the records; their bytes."""
     await models.ensure_topics(settings)
-    taken = samples()
+    taken = samples(most)
     size = 0
     producer = AIOKafkaProducer(linger_ms=20, max_batch_size=1 << 20, acks=1, **settings.client())
     async with producer:
@@ -52,40 +68,55 @@ async def fill(settings: Settings, count: int) -> int:
     return size
 
 
-def start(settings: Settings) -> tuple[float, float, float]:
-    """Seconds until it is ready, CPU seconds until then, and its memory in MiB."""
-    port = free_port()
-    command = [sys.executable, "-m", "tidegauge", "console", "--bootstrap", settings.bootstrap, "--port", str(port)]
-    began = time.monotonic()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
+class Console:
+    """A console process that has just been started."""
+
+    def __init__(self, settings: Settings) -> None:
+        port = free_port()
+        self._address = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "tidegauge", "console", "--bootstrap", settings.bootstrap, "--port", str(port)]
+        self._began = time.monotonic()
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        self._used = psutil.Process(self._process.pid)
+
+    def wait(self, path: str, said: Callable[[bytes], bool], pause: float) -> tuple[float, float]:
+        """Seconds since the start until the answer is as wanted, and CPU seconds until then."""
         while True:
-            time.sleep(0.1)
+            time.sleep(pause)
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=30).read()
-                break
+                with urllib.request.urlopen(self._address + path, timeout=60) as answer:
+                    if said(answer.read()):
+                        return time.monotonic() - self._began, sum(self._used.cpu_times()[:2])
             except (urllib.error.URLError, ConnectionError):
-                if process.poll() is not None:
+                if self._process.poll() is not None:
                     raise
-        seconds = time.monotonic() - began
-        used = psutil.Process(process.pid)
-        return seconds, sum(used.cpu_times()[:2]), used.memory_info().rss / 2**20
-    finally:
-        process.terminate()
-        process.wait(20)
+
+    def memory(self) -> float:
+        return self._used.memory_info().rss / 2**20
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=1_000_000)
-    count = parser.parse_args().records
+    parser.add_argument("--records", type=int, default=300_000)
+    parser.add_argument("--bytes", type=int, help="the most a record may have")
+    given = parser.parse_args()
     with Broker() as broker:
         settings = Settings(bootstrap=broker.bootstrap)
-        size = asyncio.run(fill(settings, count))
-        seconds, cpu, memory = start(settings)
+        size = asyncio.run(fill(settings, given.records, given.bytes))
+        console = Console(settings)
+        try:
+            first, _ = console.wait("/readyz", lambda _: True, 0.05)
+            whole, cpu = console.wait("/api/v1/stream", lambda said: msgspec.json.decode(said)["console"]["read"] == 1, 0.2)
+            memory = console.memory()
+        finally:
+            console.stop()
     print(
-        f"{count:,} records ({size / 2**20:,.0f} MiB) read in {seconds:.1f} s ({count / seconds:,.0f}/s, {cpu:.1f} s of CPU), "
-        f"{memory:,.0f} MiB"
+        f"{given.records:,} records ({size / 2**20:,.0f} MiB): the newest after {first:.1f} s, all after {whole:.1f} s "
+        f"({given.records / whole:,.0f}/s; {cpu:.1f} s of CPU), {memory:,.0f} MiB"
     )
 
 

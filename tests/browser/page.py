@@ -43,7 +43,7 @@ class Browser:
 
     def open(self, address: str, width: int = 1280, scheme: str = "light", zone: str = "UTC") -> None:
         """Open an address in a fresh document, as on a screen so wide, in a zone, with a taste for light or dark."""
-        self.driver.get("about:blank")
+        self.leave()
         self.complaints()
         self.expected = ()
         cdp = self.driver.execute_cdp_cmd
@@ -53,6 +53,10 @@ class Browser:
         cdp("Emulation.setTimezoneOverride", {"timezoneId": zone})
         self._hosts = {urlsplit(address).netloc}
         self.driver.get(address)
+
+    def leave(self) -> None:
+        """Leave the page, before its console stops and it complains of that."""
+        self.driver.get("about:blank")
 
     def complaints(self) -> list[str]:
         """Since last asked: errors on a page (but those ``expected``), violations of the policy, requests to other hosts."""

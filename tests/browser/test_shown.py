@@ -196,3 +196,28 @@ def test_updates_come_by_themselves(browser: Browser, said: list[Output]) -> Non
         console.do(lambda: fed(view, said[half:]))
         count = len(console.ask("/api/v1/alerts")[2]["alerts"])
         browser.wait(lambda: len(browser.all("#alerts-table tbody tr")) == count)
+        browser.leave()
+
+
+def test_what_is_not_read_yet_and_what_there_is_no_room_for(
+    browser: Browser, said: list[Output], windows: list[list[dict[str, Any]]]
+) -> None:  # fmt: skip
+    view = View(budget=100_000)
+    for minute in range(200):
+        start = f"2025-09-26T{minute // 60:02}:{minute % 60:02}:00Z"
+        key = ["churn", "churn_xgb:3", {}, "1m", start]
+        view.windows.take(
+            json.dumps(key, separators=(",", ":")).encode(), json.dumps({**windows[0][0], "window_start": start}).encode()
+        )
+    fed(view, said)
+    view.has_read(0.417)
+    with running(view) as console:
+        browser.open(console.address + MODEL)
+        browser.has("Reading older windows: 41 %")
+        series = view.windows.find("churn", "churn_xgb:3", "1m")
+        assert series is not None
+        assert series.dropped > 50
+        browser.has(f"There was no room for {series.dropped} older ones")
+        console.do(lambda: view.has_read(1.0))
+        browser.wait(lambda: "Reading older windows" not in browser.text())
+        browser.leave()

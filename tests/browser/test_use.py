@@ -186,6 +186,7 @@ def test_acknowledging_and_silencing(browser: Browser, said: list[Output]) -> No
         for left in (1, 0):
             browser.click("#silences-table tbody button")
             browser.wait(lambda left=left: len(browser.all("#silences-table tbody tr")) == left)
+        browser.leave()
 
 
 def test_signing_in_and_out(browser: Browser, said: list[Output]) -> None:
@@ -201,6 +202,7 @@ def test_signing_in_and_out(browser: Browser, said: list[Output]) -> None:
         assert browser.run("return document.cookie") == ""
         browser.click("#sign-out")
         browser.one("#token")
+        browser.leave()
         browser.expected = ("401",)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import islice, pairwise
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from serving import fed, metrics_by_key, outputs
 
 from tidegauge.console import answers
@@ -134,3 +137,84 @@ def test_memory_is_bounded_and_the_newest_windows_stay(shuffled: bool) -> None:
     if not shuffled:
         assert whole.starts() == [minute(n) for n in range(3000 - len(whole.raw), 3000)]
     assert windows.size == sum(len(raw) + 250 for series in (whole, part) for raw in series.raw.values())
+
+
+def _state(windows: Windows) -> dict[Any, Any]:
+    return {
+        (series.segment, start): [raw, [(r.revision, r.predictions) for r in series.revisions(start)]]
+        for series in windows.series("m")
+        for start, raw in series.raw.items()
+    }
+
+
+WRITTEN = st.lists(
+    st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 9)).map(
+        lambda of: (of[0], {"region": "eu"} if of[1] else {}, of[2])
+    ),
+    max_size=40,
+)
+
+
+@given(WRITTEN, st.lists(st.integers(0, 40), max_size=4), st.randoms(use_true_random=False))
+def test_the_newest_first_ends_as_all_in_order_does(
+    written: list[tuple[int, dict[str, str], int]], cuts: list[int], chance: random.Random
+) -> None:
+    """Blocks backwards, each in its order, while what is newest comes in between; a window deleted (0) now and then."""
+    records = []
+    for number, (start, segment, value) in enumerate(written, 1):
+        key, raw = record(minute(start), number, segment, predictions=number)
+        records.append((key, raw if value else None))
+    plain = Windows()
+    for one in records:
+        plain.take(*one)
+    ends = sorted({min(cut, len(records)) for cut in cuts} | {0, len(records)})
+    blocks = [records[a:b] for a, b in pairwise(ends)]
+    newest, older = (blocks[-1], blocks[:-1]) if blocks else ([], [])
+    first = chance.randint(0, len(newest))
+    windows = Windows()
+    for one in newest[:first]:
+        windows.take(*one)
+    late = iter(newest[first:])
+    for place, block in reversed(list(enumerate(older))):
+        for one in block:
+            windows.take_older(*one)
+            if chance.random() < 0.3:
+                for new in islice(late, 1):
+                    windows.take(*new)
+        windows.end_of_block(place == 0)
+    for new in late:
+        windows.take(*new)
+    assert _state(windows) == _state(plain)
+    assert windows.size == plain.size
+
+
+def test_revisions_beyond_what_is_kept() -> None:
+    plain, newest_first = Windows(), Windows()
+    records = [record(minute(0), number, predictions=number) for number in range(1, 161)]
+    for one in records:
+        plain.take(*one)
+    for one in records[100:]:
+        newest_first.take(*one)
+    for block in (records[40:100], records[:40]):
+        for one in block:
+            newest_first.take_older(*one)
+        newest_first.end_of_block(block[0] is records[0])
+    assert _state(plain) == _state(newest_first)
+    assert plain.size == newest_first.size
+    (told,) = _state(plain).values()
+    assert [revision for revision, _ in told[1]] == [1, *range(111, 161)]
+
+
+def test_older_records_of_windows_that_were_given_up_do_not_bring_them_back() -> None:
+    windows = Windows(budget=200_000)
+    records = [record(minute(n), pad="x" * 500) for n in range(3000)]
+    for key, value in records[1500:]:
+        windows.take(key, value)
+    (series,) = windows.series("m")
+    kept = series.starts()
+    for key, value in records[:1700]:
+        windows.take_older(key, value)
+    windows.end_of_block(True)
+    assert windows.size <= windows.budget
+    assert set(series.starts()) <= set(kept)
+    assert series.dropped >= 3000 - len(kept)

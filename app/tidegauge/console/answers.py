@@ -34,6 +34,7 @@ def model(view: View, name: str, now: float) -> dict[str, Any] | None:
     for series in health.whole(view, name):
         starts = series.starts()
         held = {"window": series.name.window, "windows": len(starts), "first": starts[0], "last": starts[-1]}
+        held |= {"dropped": series.dropped} if series.dropped else {}
         versions.setdefault(series.name.version, {"model_version": series.name.version, "windows": []})["windows"].append(held)
     segments = {
         s.segment: s.name.segment for s in view.windows.series(name) if isinstance(s.name, Name) and s.segment and s.raw
@@ -206,7 +207,7 @@ def stream(view: View) -> dict[str, Any]:
             "records": windows.records, "windows": windows.windows, "bytes": windows.size, "budget_bytes": windows.budget,
             "dropped": windows.dropped + view.alerts.dropped,
             "unreadable": windows.unreadable + view.alerts.unreadable + view.operations.unreadable,
-            "problems": view.problems,
+            "read": round(view.read, 3), "problems": view.problems,
         },
     }  # fmt: skip
 

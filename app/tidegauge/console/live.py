@@ -38,6 +38,7 @@ class Live:
                 said.setdefault("models", set()).update(changes.models)
                 for part in ("alerts", "operations", "stream"):
                     said[part] = said.get(part, False) or getattr(changes, part)
+                said["read"] = round(self._view.read, 3)
                 wake.set()
 
     def close(self) -> None:
@@ -57,7 +58,8 @@ class Live:
         wake = asyncio.Event()
         self._waiting[wake] = {}
         try:
-            await response.write(b"retry: 2000\nevent: hello\ndata: {}\n\n")
+            hello = msgspec.json.encode({"read": round(self._view.read, 3)})
+            await response.write(b"retry: 2000\nevent: hello\ndata: " + hello + b"\n\n")
             while not self._closing:
                 try:
                     await asyncio.wait_for(wake.wait(), HEARTBEAT)

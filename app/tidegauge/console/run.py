@@ -21,13 +21,17 @@ from tidegauge.console.server import Server
 from tidegauge.console.view import View
 from tidegauge.operations import OPERATIONS
 from tidegauge.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
-from tidegauge.stream.following import Follower, Group, OperationsLog
+from tidegauge.stream.following import Follower, Group, OperationsLog, Start
 from tidegauge.stream.settings import Settings
 
 log = logging.getLogger(__name__)
 MEASURE_EVERY = 5.0
-FOLLOWED = {MODELS: None, METRICS: None, ALERTS: None, DEAD_LETTERS: None, OPERATIONS: None, PROFILES: 200}
-"""Topics, and how much of their end is enough: the join tasks' standing is in their last words."""
+FOLLOWED = {
+    **dict.fromkeys((MODELS, ALERTS, DEAD_LETTERS, OPERATIONS), Start()),
+    METRICS: Start(2_000, older=True),
+    PROFILES: Start(200),
+}
+"""The join tasks' standing is in their last words; of the windows the newest come first, so that there is something to see."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -64,9 +68,9 @@ async def _run(settings: Settings, options: Options, lines: IO[bytes]) -> int:
         for part in (operations, group):
             await part.start()
             stack.push_async_callback(part.stop)
-        follower = Follower(settings, FOLLOWED, view.take)
+        follower = Follower(settings, FOLLOWED, view)
         server = Server(view, options.access, Audit(lines, operations.write), operations.write, follower.ready.is_set)
-        jobs = [asyncio.create_task(job) for job in (follower.run(), _measure(view, group), _say_ready(follower))]
+        jobs = [asyncio.create_task(job) for job in (follower.run(), _measure(view, group), _say_ready(follower, view))]
         for job in jobs:
             job.add_done_callback(lambda done: stop.set() if not done.cancelled() and done.exception() else None)
         try:
@@ -92,10 +96,13 @@ async def _serve(options: Options, server: Server, stop: asyncio.Event) -> int:
     return 0
 
 
-async def _say_ready(follower: Follower) -> None:
+async def _say_ready(follower: Follower, view: View) -> None:
     began = time.monotonic()
     await follower.ready.wait()
-    log.info("read %d records in %.1f s", follower.read, time.monotonic() - began)
+    log.info("read %d records in %.1f s; older windows follow", follower.read, time.monotonic() - began)
+    while view.read < 1:
+        await asyncio.sleep(0.2)
+    log.info("read %d metrics records in %.1f s", view.windows.records, time.monotonic() - began)
 
 
 async def _measure(view: View, group: Group) -> None:

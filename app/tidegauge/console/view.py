@@ -37,13 +37,18 @@ class Changes(msgspec.Struct):
     alerts: bool = False
     operations: bool = False
     stream: bool = False
+    reading: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.models) or self.alerts or self.operations or self.stream
+        return bool(self.models) or self.alerts or self.operations or self.stream or self.reading
 
 
 class View:
-    """``take`` feeds it; the members answer. ``problems``: why a model's spec or baseline cannot be shown, by model."""
+    """``take`` and ``take_older`` feed it; the members answer.
+
+    ``problems``: why a model's spec or baseline cannot be shown, by model. ``read``: the share of the older records of windows
+    that has been taken in, 1 once there is no more.
+    """
 
     def __init__(self, budget: int = BUDGET) -> None:
         self.windows = Windows(budget)
@@ -54,6 +59,7 @@ class View:
         self.registry = Registry()
         self.problems: dict[str, str] = {}
         self.newest_record = 0.0
+        self.read = 1.0
         self._changes = Changes()
 
     def take(self, topic: str, records: Iterable[TopicRecord]) -> None:
@@ -90,6 +96,23 @@ class View:
                 model = self.progress.take(record.value)
                 if model is not None:
                     changes.models.add(model)
+
+    def take_older(self, records: Iterable[TopicRecord]) -> None:
+        """Take in metrics records that are older than those of ``take``: block by block backwards, each in offset order."""
+        take, models = self.windows.take_older, self._changes.models
+        for record in records:
+            model = take(record.key, record.value)
+            if model is not None:
+                models.add(model)
+
+    def end_of_block(self, last: bool) -> None:
+        """What comes next is older than all so far, or there is nothing older."""
+        self.windows.end_of_block(last)
+
+    def has_read(self, share: float) -> None:
+        """Told how much of what is older has been taken in."""
+        self._changes.reading |= share != self.read
+        self.read = share
 
     def measured(self) -> None:
         """Told that ``progress`` has a new measurement."""

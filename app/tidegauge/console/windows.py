@@ -3,6 +3,9 @@
 Millions of records have to be taken in within seconds, so a record is kept as the bytes it came as and decoded when somebody
 looks; its key says whose window it is. Memory is bounded by a budget: once it is spent the oldest windows go, those of segments
 first.
+
+The newest records are taken in first, so that there is something to look at; then come older ones, block by block backwards.
+Within a block they come in their order, and whatever has been taken before is newer than all of a block.
 """
 
 from __future__ import annotations
@@ -12,30 +15,19 @@ from typing import Any, Literal
 
 import msgspec
 
+from tidegauge.console import revisions
+from tidegauge.console.revisions import Revision
+
 WHOLE_KEPT, SEGMENT_KEPT = 2000, 500
 """Windows kept of one version and window length, of the whole model and of each segment, while memory allows."""
 WHOLE_LEAST, SEGMENT_LEAST = 50, 5
-REVISIONS_KEPT = 50
-"""Revisions remembered of one window: the first, and the latest others."""
 SERIES_KEPT = 200_000
 """Combinations of version, segment and window length; more are counted, not kept."""
 BUDGET = 512 << 20
 _OVERHEAD = 250
 """Bytes a window costs beside its record."""
-
-
-class Revision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one revision of a window said, in short."""
-
-    revision: int
-    reason: str
-    predictions: int
-    labels: int
-    closed: bool
-    settled: bool = False
-    coverage: float | None = None
-    performance: dict[str, Any] = {}
-    business: dict[str, Any] = {}
+_REVISION_OVERHEAD = 60
+"""Bytes a remembered revision costs beside what it says."""
 
 
 class Name(msgspec.Struct, frozen=True, array_like=True):
@@ -61,18 +53,20 @@ class Comparison(msgspec.Struct, frozen=True, array_like=True):
 class Series:
     """The windows of one length of one version and segment, or of one comparison of versions, by start (RFC 3339).
 
-    Only the whole model ``keeps_history``: segments are many, and each revision costs decoding one.
+    Only the whole model ``keeps_history``: segments are many, and each revision costs decoding one. ``dropped``: windows given
+    up for memory, all at or before ``floor``, and records that came for such windows later.
     """
 
-    __slots__ = ("earlier", "keeps_history", "name", "raw", "segment")
+    __slots__ = ("dropped", "earlier", "floor", "keeps_history", "name", "raw", "segment")
 
     def __init__(self, name: Name | Comparison) -> None:
         self.name = name
         segment = name.segment if isinstance(name, Name) else {}
         self.segment = ",".join(f"{dimension}={value}" for dimension, value in segment.items())
         self.raw: dict[str, bytes] = {}
-        self.earlier: dict[str, list[Revision]] = {}
+        self.earlier: dict[str, list[bytes]] = {}
         self.keeps_history = isinstance(name, Name) and not self.segment
+        self.dropped, self.floor = 0, ""
 
     def starts(self) -> list[str]:
         """Starts of the windows held, oldest first."""
@@ -85,13 +79,12 @@ class Series:
     def revisions(self, start: str) -> list[Revision]:
         """Every revision of a window that is remembered, oldest first; the last is the one that stands."""
         raw = self.raw.get(start)
-        return [] if raw is None else [*self.earlier.get(start, ()), _revision(raw)]
+        return [] if raw is None else [revisions.read(one) for one in (*self.earlier.get(start, ()), raw)]
 
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _name = msgspec.json.Decoder(Name).decode
 _comparison = msgspec.json.Decoder(Comparison).decode
-_revision = msgspec.json.Decoder(Revision).decode
 
 
 class Windows:
@@ -105,41 +98,77 @@ class Windows:
         self._by_key: dict[bytes, Series] = {}
         self._models: dict[str, list[Series]] = {}
         self._comparisons: dict[str, list[Series]] = {}
+        # Of the block of older records that is being taken in: windows that stand by one of its records, what those of its
+        # records said that do not stand, and windows deleted in it. And windows that were deleted after it.
+        self._standing: set[bytes] = set()
+        self._superseded: dict[Series, dict[str, list[bytes]]] = {}
+        self._deleted: set[bytes] = set()
+        self._gone: set[bytes] | None = set()
 
     def take(self, key: bytes | None, value: bytes | None) -> str | None:
-        """Take in one record; the model it is about, None if it cannot be read."""
+        """Take in one record, newer than all before; the model it is about, None if it changes nothing."""
         self.records += 1
-        place = key.rfind(b',"') if key else -1
-        if key is None or place < 0:
-            self.unreadable += 1
+        found = self._place(key)
+        if key is None or found is None:
             return None
-        prefix = key[:place]
-        series = self._by_key.get(prefix) or self._new(prefix)
-        if series is None:
-            return None
-        start = key[place + 2 : -2].decode()
-        before = series.raw.get(start)
+        series, start = found
         if value is None:
-            self._forget(series, [start])
+            if self._gone is not None:
+                self._gone.add(key)
+            self._delete(series, start, key)
+            self._forget(series, (start,))
             return series.name.model
+        before = series.raw.get(start)
         if before is not None:
-            if before != value and series.keeps_history:
-                try:
-                    _remember(series.earlier.setdefault(start, []), before)
-                except msgspec.MsgspecError:
-                    self.unreadable += 1
-                    return None
-            self.size -= len(before)
-        else:
-            self.size += _OVERHEAD
-        series.raw[start] = value
-        self.size += len(value)
-        kept = self._kept[not series.segment]
-        if len(series.raw) > kept + (kept >> 2):
-            self._trim(series, kept)
-        if self.size > self.budget:
-            self._shrink()
+            told = series.earlier
+            if key in self._standing:
+                self._standing.discard(key)
+                told = self._superseded.setdefault(series, {})
+            if series.keeps_history and before != value:
+                self._remember(told.setdefault(start, []), before)
+        self._put(series, start, value)
         return series.name.model
+
+    def take_older(self, key: bytes | None, value: bytes | None) -> str | None:
+        """Take in one record of a block that is older than all but the block's own; the model it is about, None if it changes
+        nothing."""
+        self.records += 1
+        found = self._place(key)
+        if key is None or found is None or (self._gone is not None and key in self._gone):
+            return None
+        series, start = found
+        before = series.raw.get(start)
+        newest = before is None or key in self._standing
+        if value is None:
+            self._deleted.add(key)
+            self._delete(series, start, key)
+            if newest:
+                self._forget(series, (start,))
+            return None
+        if before is not None:
+            if before == value or not (newest or series.keeps_history):
+                return None
+            if series.keeps_history:
+                self._remember(self._superseded.setdefault(series, {}).setdefault(start, []), before if newest else value)
+        if newest:
+            self._standing.add(key)
+            self._put(series, start, value)
+        return series.name.model
+
+    def end_of_block(self, last: bool = False) -> None:
+        """What is taken from now on with ``take_older`` is older than all so far; with ``last`` there is nothing older."""
+        for series, superseded in self._superseded.items():
+            for start, told in superseded.items():
+                if start in series.raw:
+                    both = told + series.earlier.get(start, [])
+                    series.earlier[start] = revisions.limited(both)
+                    self.size -= _size(both) - _size(series.earlier[start])
+                else:
+                    self.size -= _size(told)
+        self._superseded.clear()
+        self._standing.clear()
+        self._gone = None if last or self._gone is None else self._gone | self._deleted
+        self._deleted.clear()
 
     def models(self) -> list[str]:
         return sorted(self._models)
@@ -163,6 +192,23 @@ class Windows:
     def windows(self) -> int:
         return sum(len(series.raw) for series in self._by_key.values())
 
+    def _place(self, key: bytes | None) -> tuple[Series, str] | None:
+        """Whose window a record's key names and when it starts; None if it cannot be read, or there is no room for it."""
+        place = key.rfind(b',"') if key else -1
+        if key is None or place < 0:
+            self.unreadable += 1
+            return None
+        prefix = key[:place]
+        series = self._by_key.get(prefix) or self._new(prefix)
+        if series is None:
+            return None
+        start = key[place + 2 : -2].decode()
+        if series.floor and _order(start) <= series.floor:
+            self.dropped += 1
+            series.dropped += 1
+            return None
+        return series, start
+
     def _new(self, prefix: bytes) -> Series | None:
         if len(self._by_key) >= SERIES_KEPT:
             self.dropped += 1
@@ -180,15 +226,44 @@ class Windows:
         (self._models if isinstance(name, Name) else self._comparisons).setdefault(name.model, []).append(series)
         return series
 
+    def _put(self, series: Series, start: str, value: bytes) -> None:
+        before = series.raw.get(start)
+        self.size += len(value) + (_OVERHEAD if before is None else -len(before))
+        series.raw[start] = value
+        kept = self._kept[not series.segment]
+        if len(series.raw) > kept + (kept >> 2):
+            self._trim(series, kept)
+        if self.size > self.budget:
+            self._shrink()
+
+    def _delete(self, series: Series, start: str, key: bytes) -> None:
+        """What the block's records have said of a window so far is gone."""
+        self._standing.discard(key)
+        self.size -= _size(self._superseded.get(series, {}).pop(start, ()))
+
+    def _remember(self, told: list[bytes], record: bytes) -> None:
+        """Add what a record said to what is remembered of its window."""
+        try:
+            told.append(revisions.shortened(record))
+        except msgspec.MsgspecError:
+            self.unreadable += 1
+            return
+        self.size += len(told[-1]) + _REVISION_OVERHEAD
+        if len(told) > revisions.KEPT:
+            self.size -= _size((told.pop(1),))
+
     def _trim(self, series: Series, kept: int) -> None:
         gone = series.starts()[: max(len(series.raw) - kept, 0)]
-        self.dropped += len(gone)
-        self._forget(series, gone)
+        if gone:
+            self.dropped += len(gone)
+            series.dropped += len(gone)
+            series.floor = _order(gone[-1])
+            self._forget(series, gone)
 
     def _forget(self, series: Series, starts: Iterable[str]) -> None:
         for start in starts:
             raw = series.raw.pop(start, None)
-            series.earlier.pop(start, None)
+            self.size -= _size(series.earlier.pop(start, ()))
             if raw is not None:
                 self.size -= len(raw) + _OVERHEAD
 
@@ -212,10 +287,8 @@ def between(series: Series, since: str = "", until: str = "") -> Iterator[str]:
             yield start
 
 
-def _remember(held: list[Revision], before: bytes) -> None:
-    held.append(_revision(before))
-    if len(held) > REVISIONS_KEPT:
-        del held[1]
+def _size(told: Iterable[bytes]) -> int:
+    return sum(len(one) + _REVISION_OVERHEAD for one in told)
 
 
 def _order(start: str) -> str:

@@ -6,11 +6,12 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from tidegauge.stream.consumer import consumer
 from tidegauge.stream.reading import partitions
-from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
+from tidegauge.stream.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +30,7 @@ class Feed:
     async def start(self) -> None:
         """Raises StreamError where there is no such topic."""
         self._places = await partitions(self._settings, self._name)
-        self._consumer = AIOKafkaConsumer(
-            group_id=self._group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
-            **self._settings.client(),
-        )
+        self._consumer = consumer(self._settings, group_id=self._group)
         await self._consumer.start()
         self._consumer.assign(self._places)
         committed = {place: await self._consumer.committed(place) for place in self._places}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+import msgspec
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
@@ -15,7 +16,9 @@ from tidegauge.console.progress import Place
 from tidegauge.errors import StreamError
 from tidegauge.operations import AUDIT, OPERATIONS
 from tidegauge.stage import PROFILES
-from tidegauge.stream.settings import INPUTS, MAX_MESSAGE_BYTES, Settings
+from tidegauge.stream import older
+from tidegauge.stream.consumer import consumer
+from tidegauge.stream.settings import INPUTS, Settings
 from tidegauge.stream.topics import create
 
 log = logging.getLogger(__name__)
@@ -24,56 +27,77 @@ NEW_TOPICS_AFTER = 5.0
 _CONFIGS = {OPERATIONS: {"cleanup.policy": "compact"}, AUDIT: {"cleanup.policy": "delete", "retention.ms": "-1"}}
 
 
-class Follower:
-    """Hands every committed record of ``topics`` to ``take``, from the beginning and then as they come.
+class Start(msgspec.Struct, frozen=True):
+    """From where a topic is followed: ``last`` records of each partition, None for all. ``older``: those before are read too,
+    once those are in, the newest first."""
 
-    ``topics``: logical name → how many records from the end of each partition to start with, None for all.
+    last: int | None = None
+    older: bool = False
+
+
+class Reader(older.Reader, Protocol):
+    """Who takes the records in."""
+
+    def take(self, topic: str, records: list[Any]) -> None:
+        """Records of one partition of a logical topic, in offset order, newer than all before."""
+        ...
+
+
+class Follower:
+    """Hands every committed record of ``topics`` (by logical name) to ``reader``, and then what comes.
+
     ``missing`` names those that do not exist yet; they are followed once they do. ``ready`` is set when all that was there
-    at the start has been handed over.
+    at the start has been handed over, but for what is older.
     """
 
-    def __init__(
-        self, settings: Settings, topics: Mapping[str, int | None], take: Callable[[str, list[Any]], None]
-    ) -> None:  # fmt: skip
-        self._settings, self._wanted, self._take = settings, topics, take
+    def __init__(self, settings: Settings, topics: Mapping[str, Start], reader: Reader) -> None:
+        self._settings, self._topics, self._reader = settings, topics, reader
         self._logical = {settings.topic(topic): topic for topic in topics}
         self._ends: dict[TopicPartition, int] = {}
+        self._older: dict[TopicPartition, tuple[int, int]] = {}
         self._consumer: Any = None
         self.ready = asyncio.Event()
         self.missing: list[str] = []
-        self.read = self.waiting = 0
+        self.read = 0
 
     async def run(self) -> None:
         """Until cancelled. Raises KafkaError only if Kafka cannot be reached at the start."""
-        self._consumer = AIOKafkaConsumer(
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=4 << 20,
-            fetch_max_bytes=MAX_MESSAGE_BYTES,
-            **self._settings.client(),
-        )
+        self._consumer = consumer(self._settings, max_partition_fetch_bytes=1 << 20)
         await self._consumer.start()
         try:
-            loop = asyncio.get_running_loop()
-            looked = -NEW_TOPICS_AFTER
-            while True:
-                if loop.time() - looked >= NEW_TOPICS_AFTER:
-                    looked = loop.time()
-                    await self._look()
-                if not self._consumer.assignment():
-                    self.ready.set()
-                    await asyncio.sleep(0.5)
-                    continue
-                batches = await self._consumer.getmany(timeout_ms=500, max_records=20_000)
-                for place, records in batches.items():
-                    self.read += len(records)
-                    self._take(self._logical[place.topic], records)
-                    await asyncio.sleep(0)
-                if not self.ready.is_set():
-                    await self._check_ready()
+            jobs = [asyncio.create_task(job) for job in (self._follow(), self._read_older())]
+            try:
+                await asyncio.gather(*jobs)
+            finally:
+                for job in jobs:
+                    job.cancel()
+                await asyncio.gather(*jobs, return_exceptions=True)
         finally:
             await self._consumer.stop()
+
+    async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
+        looked = -NEW_TOPICS_AFTER
+        while True:
+            if loop.time() - looked >= NEW_TOPICS_AFTER:
+                looked = loop.time()
+                await self._look()
+            if not self._consumer.assignment():
+                self.ready.set()
+                await asyncio.sleep(0.5)
+                continue
+            batches = await self._consumer.getmany(timeout_ms=500, max_records=older.RECORDS_AT_ONCE)
+            for place, records in batches.items():
+                self.read += len(records)
+                self._reader.take(self._logical[place.topic], records)
+                await asyncio.sleep(0)
+            if not self.ready.is_set():
+                await self._check_ready()
+
+    async def _read_older(self) -> None:
+        await self.ready.wait()
+        if self._older:
+            await older.Older(self._settings, self._older, self._reader).run()
 
     async def _look(self) -> None:
         """Assign partitions that are new."""
@@ -95,16 +119,20 @@ class Follower:
         begins = await self._consumer.beginning_offsets(list(new))
         ends = await self._consumer.end_offsets(list(new))
         for place in new:
-            tail = self._wanted[self._logical[place.topic]]
-            positions[place] = begins[place] if tail is None else max(begins[place], ends[place] - tail)
+            start = self._topics[self._logical[place.topic]]
+            # What comes after the start has no older part: a topic made since is short.
+            last = None if start.older and self.ready.is_set() else start.last
+            positions[place] = begins[place] if last is None else max(begins[place], ends[place] - last)
+            if start.older and begins[place] < positions[place]:
+                self._older[place] = (begins[place], positions[place])
         for place, offset in positions.items():
             self._consumer.seek(place, offset)
         if not self.ready.is_set():
             self._ends.update(ends)
-            self.waiting = sum(max(end - positions[place], 0) for place, end in self._ends.items())
 
     async def _check_ready(self) -> None:
         if all([await self._consumer.position(place) >= end for place, end in self._ends.items()]):
+            self._reader.has_read(0.0 if self._older else 1.0)
             self.ready.set()
 
 
@@ -119,7 +147,7 @@ class Group:
 
     async def start(self) -> None:
         self._admin = AIOKafkaAdminClient(**self._settings.client())
-        self._consumer = AIOKafkaConsumer(isolation_level="read_committed", **self._settings.client())
+        self._consumer = consumer(self._settings)
         await self._admin.start()
         await self._consumer.start()
 

@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.errors import SpecError
 from tidegauge.registry import ModelRecord, Registry, carry_over, encode
 from tidegauge.stage import MODELS
 from tidegauge.stream import topics
+from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 
 log = logging.getLogger(__name__)
@@ -26,13 +27,7 @@ class ModelsTail:
         self._place = TopicPartition(settings.topic(MODELS), 0)
 
     async def start(self) -> None:
-        self._consumer = AIOKafkaConsumer(
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
-            **self._settings.client(),
-        )
+        self._consumer = consumer(self._settings)
         await self._consumer.start()
         self._consumer.assign([self._place])
         await self._consumer.seek_to_beginning(self._place)

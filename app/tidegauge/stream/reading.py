@@ -6,36 +6,32 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.alerts import line
 from tidegauge.errors import StreamError
 from tidegauge.report.archive import Archive
 from tidegauge.stage import ALERTS, METRICS
-from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
+from tidegauge.stream.consumer import consumer
+from tidegauge.stream.settings import Settings
 
 
 async def records(settings: Settings, topic: str, *, follow: bool = False) -> AsyncIterator[Any]:
-    """Every committed record of the logical ``topic``: those there now, or with ``follow`` without end."""
-    consumer = AIOKafkaConsumer(
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
-        **settings.client(),
-    )
-    await consumer.start()
+    """Every committed record of the logical ``topic``, as parsed: those there now, or with ``follow`` without end."""
+    reader = consumer(settings)
+    await reader.start()
     try:
         places = await partitions(settings, settings.topic(topic))
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
-        ends = await consumer.end_offsets(places)
-        while follow or any([await consumer.position(place) < end for place, end in ends.items()]):
-            for batch in (await consumer.getmany(timeout_ms=200)).values():
+        reader.assign(places)
+        await reader.seek_to_beginning(*places)
+        ends = await reader.end_offsets(places)
+        while follow or any([await reader.position(place) < end for place, end in ends.items()]):
+            for batch in (await reader.getmany(timeout_ms=200)).values():
                 for record in batch:
                     yield record
     finally:
-        await consumer.stop()
+        await reader.stop()
 
 
 async def partitions(settings: Settings, name: str) -> list[TopicPartition]:

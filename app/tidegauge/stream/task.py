@@ -18,10 +18,11 @@ import time
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from tidegauge.stage import Output, Stage
 from tidegauge.stream import changelog
+from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import CHANGELOGS, MAX_MESSAGE_BYTES, Settings
 from tidegauge.stream.store import RocksStore, weight
 from tidegauge.stream.tracing import tracer
@@ -70,23 +71,17 @@ class Task:
         )
         await self._producer.start()
         self.store = RocksStore(settings.state_dir / str(self))
-        consumer = AIOKafkaConsumer(
-            group_id=settings.app_id,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
-            **settings.client(),
-        )
-        await consumer.start()
+        reader = consumer(settings, group_id=settings.app_id)
+        await reader.start()
         try:
             with tracer.start_as_current_span("restore", attributes=self._attributes) as span:
-                await self._restore(consumer, self.store)
+                await self._restore(reader, self.store)
                 span.set_attribute("tidegauge.changelog_records", self.restored_records)
             for topic in self.topics:
-                committed = await consumer.committed(TopicPartition(settings.topic(topic), self.partition))
+                committed = await reader.committed(TopicPartition(settings.topic(topic), self.partition))
                 self.offsets[topic] = committed or 0
         finally:
-            await consumer.stop()
+            await reader.stop()
         self.stage = self._factory(self.partition, self.store)
         self._sweep = changelog.Sweep(self.store, self.stage)
         self.last_record = self.last_checkpoint = time.time()
@@ -95,25 +90,25 @@ class Task:
             self, self.restored_records, time.monotonic() - began, self.offsets,
         )  # fmt: skip
 
-    async def _restore(self, consumer: Any, store: RocksStore) -> None:
+    async def _restore(self, reader: Any, store: RocksStore) -> None:
         place = self._changelog
-        consumer.assign([place])
-        begin = (await consumer.beginning_offsets([place]))[place]
-        end = (await consumer.end_offsets([place]))[place]
+        reader.assign([place])
+        begin = (await reader.beginning_offsets([place]))[place]
+        end = (await reader.end_offsets([place]))[place]
         position = store.position
         if position is not None and not begin <= position <= end:
             # Deletes between the local position and the log's start are lost, or the log is another one.
             store.wipe()
             position = None
         start = begin if position is None else position
-        consumer.seek(place, start)
+        reader.seek(place, start)
         while start < end:
-            for records in (await consumer.getmany(place, timeout_ms=500)).values():
+            for records in (await reader.getmany(place, timeout_ms=500)).values():
                 for record in records:
                     _crash_at("mid-restore")
                     store.restore(changelog.decode(record.value), record.offset + 1)
                     self.restored_records += 1
-            start = await consumer.position(place)
+            start = await reader.position(place)
 
     def process(self, topic: str, records: Sequence[Any]) -> int:
         """Take a chunk of ``topic`` (logical), less what was committed before; returns how many records that left."""

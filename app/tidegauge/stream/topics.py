@@ -17,7 +17,7 @@ _LARGE = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
 _LOG = {"cleanup.policy": "delete", "retention.ms": "-1", **_LARGE}
 _CONFIGS = {
     MODELS: {"cleanup.policy": "compact", **_LARGE},
-    METRICS: {"cleanup.policy": "compact", **_LARGE},
+    METRICS: {"cleanup.policy": "compact", "compression.type": "zstd", **_LARGE},
     # Every transition for 90 days, and after that how each alert stands: one that fires for longer is not forgotten.
     ALERTS: {"cleanup.policy": "compact", "min.compaction.lag.ms": str(90 * 86_400_000)},
     PROFILES: {"retention.ms": "86400000", **_LARGE},

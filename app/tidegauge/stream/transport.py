@@ -8,37 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from itertools import islice
 from typing import Any
 
-from aiokafka.consumer import fetcher
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 
+import tidegauge.stream.consumer  # noqa: F401  (takes aiokafka's cost per record away)
 from tidegauge.stream.in_step import InStep
 
 NAME = "tidegauge"
-
-
-def _as_it_is(self: fetcher.PartitionRecords, place: Any, record: Any) -> Any:
-    return record
-
-
-def _at_once(self: fetcher.FetchResult, max_records: int | None = None) -> list[Any]:
-    if not self.check_assignment(self._topic_partition) or not self.has_more():
-        return []
-    records = list(islice(self._partition_records._records_iterator, max_records))
-    self._update_position()
-    if max_records is None or len(records) < max_records:
-        self._partition_records = None
-    return records
-
-
-# aiokafka makes a frozen dataclass of eleven members of every record and hands them over one by one, 3 µs each. Nothing in a
-# worker reads more than the record as it was parsed has (offset, timestamp, key, value, headers). It has no setting for it.
-fetcher.PartitionRecords._consumer_record = _as_it_is
-fetcher.FetchResult.getall = _at_once
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]

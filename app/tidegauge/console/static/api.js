@@ -31,14 +31,14 @@ export const remove = (path) => ask(path, { method: "DELETE" });
 
 export const part = encodeURIComponent;
 
-/** Calls `changed` with what has changed, and `state` with "live" or "lost". A page that nobody looks at lets its connection
- *  go and takes it up again when it is looked at: a browser has six to one server, for all tabs together. */
+/** Calls `changed` with what has changed, and `state` with "live" (and the server's greeting) or "lost". A page that nobody looks
+ *  at lets its connection go and takes it up again when it is looked at: a browser has six to one server, for all tabs together. */
 export function listen(changed, state) {
   let source = null;
   const open = () => {
     if (source || document.hidden) return;
     const own = source = new EventSource("api/v1/events");
-    own.addEventListener("hello", () => state("live"));
+    own.addEventListener("hello", (event) => state("live", JSON.parse(event.data)));
     own.addEventListener("change", (event) => changed(JSON.parse(event.data)));
     own.addEventListener("error", () => {
       state("lost");

@@ -166,9 +166,11 @@ function follow() {
   let lost = false;
   listen((change) => {
     const route = found();
+    reading(change);
     if (route?.page.concerns(change, route.names)) soon();
     if (change.alerts) countFiring().catch(() => {});
-  }, (state) => {
+  }, (state, greeting) => {
+    if (greeting) reading(greeting);
     live.textContent = state === "live" ? "● live" : "○ not live";
     live.className = `live ${state}`;
     live.title = state === "live" ? "Updates come as they happen" : "The connection is lost; trying again";
@@ -178,6 +180,13 @@ function follow() {
     }
     lost = state !== "live";
   });
+}
+
+/** How much of the older windows has been read since the console started. */
+function reading({ read }) {
+  const said = document.getElementById("reading");
+  said.hidden = read >= 1;
+  said.textContent = `Reading older windows: ${Math.floor(read * 100)} %`;
 }
 
 document.getElementById("sign-out").addEventListener("click", async () => {

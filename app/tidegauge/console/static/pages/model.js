@@ -36,12 +36,13 @@ export async function draw({ names: [name], query, go }) {
   const found = records.findIndex((record) => record.window_start === query.get("at"));
   const place = found < 0 ? records.length - 1 : found;
   const record = records[place];
+  const dropped = segment ? 0 : (details.windows.find((one) => one.window === window)?.dropped ?? 0);
   const seen = { model, version, window, segment, records, limits, place, record, at: record.window_start, query, go, pick: (index) => go({ at: records[index].window_start }) };
   const firing = alerts.filter((one) => one.event.data.status === "firing");
   return [
     head(model),
     h("nav", { class: "sections", "aria-label": "Sections" }, Object.entries(SECTIONS).map(([id, text]) => jump(id, id === "alerts" && firing.length ? `${text} (${firing.length})` : text))),
-    controls(seen, lengths, last, older),
+    controls(seen, lengths, last, older, dropped),
     alertsOf(firing, alerts.filter((one) => one.event.data.status !== "firing")),
     performance(seen), labels(seen),
     await restatements(seen),
@@ -75,7 +76,7 @@ function head(model) {
     model.last_event ? h("p", { class: "dim" }, "Last prediction ", timeAgo(model.last_event), model.last_label ? [", last label ", timeAgo(model.last_label)] : null) : null);
 }
 
-function controls({ model, version, window, segment, record, go }, lengths, last, older) {
+function controls({ model, version, window, segment, record, go }, lengths, last, older, dropped) {
   const choose = (id, label, options, chosen) => h("label", { for: `choose-${id}` }, label,
     h("select", { id: `choose-${id}`, onchange: (event) => {
       event.target.blur();
@@ -87,5 +88,6 @@ function controls({ model, version, window, segment, record, go }, lengths, last
     choose("segment", "Segment", [["", "whole model"], ...model.segments.map((one) => [one.name, one.name])], segment),
     choose("last", "Show", Object.entries(RANGES), last),
     h("p", { class: "dim" }, "Chosen window: from ", time(record.window_start), " to ", time(record.window_end), `, revision ${record.revision}, ${number(record.predictions)} predictions. `,
-      "Click a plot to choose another.", older ? ` ${number(older)} older windows are not shown.` : ""));
+      "Click a plot to choose another.", older ? ` ${number(older)} older windows are not shown.` : "",
+      dropped ? ` There was no room for ${number(dropped)} older ones: --memory, or 2,000 of one length.` : ""));
 }

@@ -82,6 +82,6 @@ function itself({ console: of }) {
   const problems = Object.entries(of.problems);
   return h("section", { id: "console" }, h("h2", {}, "This console"), h("dl", { class: "facts" }, [
     ["Records read", number(of.records)], ["Windows held", number(of.windows)], ["Memory for them", `${bytes(of.bytes)} of ${bytes(of.budget_bytes)}`],
-    ["Older windows dropped", number(of.dropped)], ["Records not readable", number(of.unreadable)],
+    ["Older windows not kept", number(of.dropped)], ["Older records read", `${Math.floor(of.read * 100)} %`], ["Records not readable", number(of.unreadable)],
   ].map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text)))), problems.map(([model, text]) => h("p", { class: "trouble" }, `${model}: ${text}`)));
 }

@@ -1,0 +1,86 @@
+"""Reading backwards what stood in a topic before the offsets where following it began: the newest block first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from aiokafka import TopicPartition
+
+from tidegauge.stream.consumer import consumer
+from tidegauge.stream.settings import Settings
+
+FIRST_BLOCK = 8_000
+"""Records of a partition in the first block; each further one is four times as large: turning back costs a fetch or two."""
+RECORDS_AT_ONCE = 5_000
+"""Handed over before somebody else gets a turn: some 30 ms."""
+
+
+class Reader(Protocol):
+    """Who takes the records in."""
+
+    def take_older(self, records: Sequence[Any]) -> None:
+        """Records of one partition, in offset order, of a block that is older than all before."""
+        ...
+
+    def end_of_block(self, last: bool) -> None: ...
+    def has_read(self, share: float) -> None:
+        """``share`` of the offsets are behind us."""
+        ...
+
+
+class Older:
+    """Hands the committed records between two offsets of each partition to a reader. ``spans``: first offset, and the one after
+    the last."""
+
+    def __init__(self, settings: Settings, spans: Mapping[TopicPartition, tuple[int, int]], reader: Reader) -> None:
+        self._settings, self._reader = settings, reader
+        self._spans = {place: (begin, end) for place, (begin, end) in spans.items() if begin < end}
+        self._total = sum(end - begin for begin, end in self._spans.values())
+        self._left = self._total
+
+    async def run(self) -> None:
+        """Returns once all is read."""
+        self._tell()
+        # Checking the checksums would cost as much as all the rest; TCP has its own, and nothing is counted here.
+        self._consumer = consumer(
+            self._settings, max_partition_fetch_bytes=1 << 20, fetch_max_bytes=8 << 20, check_crcs=False
+        )  # fmt: skip
+        await self._consumer.start()
+        try:
+            size = FIRST_BLOCK
+            while self._spans:
+                block = {place: (max(begin, end - size), end) for place, (begin, end) in self._spans.items()}
+                await self._read(block)
+                self._spans = {p: (begin, block[p][0]) for p, (begin, _) in self._spans.items() if begin < block[p][0]}
+                self._reader.end_of_block(not self._spans)
+                size *= 4
+        finally:
+            await self._consumer.stop()
+
+    async def _read(self, block: Mapping[TopicPartition, tuple[int, int]]) -> None:
+        self._consumer.assign(list(block))
+        at = {place: begin for place, (begin, _) in block.items()}
+        for place, begin in at.items():
+            self._consumer.seek(place, begin)
+        while at:
+            batches = await self._consumer.getmany(*at, timeout_ms=500, max_records=RECORDS_AT_ONCE)
+            for place, records in batches.items():
+                end = block[place][1]
+                self._reader.take_older(
+                    records if records[-1].offset < end else [record for record in records if record.offset < end]
+                )
+                await asyncio.sleep(0)
+            for place in list(at):
+                end = block[place][1]
+                reached = min(await self._consumer.position(place), end)
+                self._left -= max(reached - at[place], 0)
+                at[place] = reached
+                if reached >= end:
+                    del at[place]
+                    self._consumer.pause(place)
+            self._tell()
+
+    def _tell(self) -> None:
+        self._reader.has_read(1.0 - self._left / self._total if self._left else 1.0)
