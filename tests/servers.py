@@ -116,6 +116,10 @@ class Alertmanager(Server):
         found: list[dict[str, Any]] = ask(self.url + "/api/v2/alerts")
         return found
 
+    def silences(self) -> list[dict[str, Any]]:
+        """Those that hold."""
+        return [one for one in ask(self.url + "/api/v2/silences") if one["status"]["state"] == "active"]
+
 
 class Prometheus(Server):
     """``config``: of Prometheus, as a structure. It takes remote write."""

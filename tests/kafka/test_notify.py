@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,9 @@ from alert_events import alert_event
 from debian import program
 from servers import Alertmanager, Receiver, wait_for
 from tidegauge.broker import free_port
+from tidegauge.operations import OPERATIONS, Silence, encode
 from tidegauge.stream import models
+from tidegauge.stream.following import OperationsLog
 
 CONFIG = """
 route: {{receiver: webhook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 24h}}
@@ -177,6 +180,48 @@ def test_the_first_start_pages_what_fires_not_what_is_past_and_one_alertmanager_
         assert notify.number("tidegauge_notify_unreadable_total") == 1
         assert notify.number('tidegauge_notify_requests_total{outcome="unavailable"}') > 0
         assert notify.number('tidegauge_notify_requests_total{outcome="taken"}') > 0
+
+
+def decide(cluster, key, value):
+    """As the console does."""
+
+    async def run():
+        operations = OperationsLog(cluster.settings)
+        await operations.start()
+        try:
+            await operations.write(OPERATIONS, key, value)
+        finally:
+            await operations.stop()
+
+    asyncio.run(run())
+
+
+def silenced(name, seconds):
+    now = time.time()
+    return Silence(f"s-{name}", {"alertname": name, "model": "churn"}, now, now + seconds, "anna", now, "known")
+
+
+def test_what_is_silenced_in_the_console_pages_nobody_until_that_ends(cluster, receiver, alertmanager):
+    notify = notifier(cluster, alertmanager.url).start().wait_ready()
+    night, brief = silenced("night", 3600), silenced("brief", 8)
+    for silence in (night, brief):
+        decide(cluster, silence.key, encode(silence))
+    wait_for(lambda: len(alertmanager.silences()) == 2, what="two silences")
+    send(cluster, *(alert_event(name, "firing", 1) for name in ("night", "brief", "loud")))
+    assert settled(receiver, [1]) == [("firing", "loud")]
+    # Nor does it page while the bridge is killed, or after Alertmanager has lost all it knew.
+    notify.kill()
+    alertmanager.kill()
+    shutil.rmtree(alertmanager.directory / "data")
+    alertmanager.start()
+    with notify.start().wait_ready():
+        expected = [("firing", "brief"), ("firing", "loud"), ("firing", "loud")]
+        assert settled(receiver, expected) == expected
+        assert notify.number("tidegauge_notify_silences") == 1
+        # Ended by hand in the console.
+        decide(cluster, night.key, None)
+        assert settled(receiver, [*expected, 1]) == sorted([*expected, ("firing", "night")])
+        assert notify.stop() == 0
 
 
 class LockedAlertmanager(Alertmanager):

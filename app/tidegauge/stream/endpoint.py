@@ -74,12 +74,20 @@ async def post(
     session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str],
     permanent: Callable[[int, str], bool] = lambda status, text: status in _PERMANENT,
 ) -> None:  # fmt: skip
-    """Send ``body`` once. Raises UnavailableError where trying again may help, RejectedError where it will not, as
+    """Send ``body`` once. Raises as ``ask`` does."""
+    await ask(session, "POST", url, body, headers, permanent)
+
+
+async def ask(
+    session: aiohttp.ClientSession, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None,
+    permanent: Callable[[int, str], bool] = lambda status, text: status in _PERMANENT,
+) -> bytes:  # fmt: skip
+    """The answer to one request. Raises UnavailableError where trying again may help, RejectedError where it will not, as
     ``permanent`` says of status and text."""
     try:
-        async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+        async with session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer:
             if answer.status < 300:
-                return
+                return await answer.read()
             text = (await answer.text(errors="replace"))[:MAX_TEXT].strip()
             status = answer.status
     except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -4,6 +4,7 @@ start      the book is rebuilt from the events that were handed over before; tho
 event      posted at once, and committed once an Alertmanager has taken it
 interval   everything that fires is posted again, good for four intervals: Alertmanager forgets when it restarts, and
            resolves an alert itself when nobody speaks of it any more
+silences   those made in the console are made in Alertmanager (``silencing.py``), which then pages nobody
 kill -9    costs nothing: events not yet committed are posted again, which pages nobody twice
 """
 
@@ -26,6 +27,7 @@ from tidegauge.stream import bridge
 from tidegauge.stream.endpoint import Endpoint, Patience, post
 from tidegauge.stream.feed import Feed
 from tidegauge.stream.settings import Settings
+from tidegauge.stream.silences import Silencer
 
 log = logging.getLogger(__name__)
 LASTING_INTERVALS = 4
@@ -45,6 +47,7 @@ class Notifier:
         self._alertmanagers, self._interval, self._console = alertmanagers, interval, console
         self._sessions: list[aiohttp.ClientSession] = []
         self._book = Book()
+        self._silencer = Silencer(settings, alertmanagers)
         self._patience = Patience("Alertmanager")
         self._caught_up = False
         self._meters = bridge.Meters("tidegauge_notify", lambda: self._feed.lag)
@@ -52,6 +55,8 @@ class Notifier:
         self._events = Counter("tidegauge_notify_events", "Alert events handed over", ["status"], registry=made)
         firing = Gauge("tidegauge_notify_firing_alerts", "Alerts that fire", registry=made)
         firing.set_function(lambda: len(self._book.firing))
+        silences = Gauge("tidegauge_notify_silences", "Silences of the console that stand", registry=made)
+        silences.set_function(lambda: self._silencer.standing)
 
     @property
     def ready(self) -> bool:
@@ -62,7 +67,11 @@ class Notifier:
             self._sessions = [alertmanager.session() for alertmanager in self._alertmanagers]
             await self._feed.start()
             try:
-                await self._run()
+                await self._silencer.start(self._sessions)
+                try:
+                    await asyncio.gather(self._run(), self._silencer.run())
+                finally:
+                    await self._silencer.stop()
             finally:
                 await self._feed.stop()
         finally:
@@ -80,6 +89,7 @@ class Notifier:
         due = time.monotonic()
         while True:
             if time.monotonic() >= due:
+                await self._silencer.tell()
                 await self._say(list(requests(self._book.refresh(time.time()))) or [[]])
                 await self._feed.commit()
                 due = time.monotonic() + self._interval
@@ -110,11 +120,16 @@ class Notifier:
         """Every request, one after the other, until it is taken or refused. An empty one tells whether anybody listens."""
         for request in said:
             while True:
+                if self._silencer.behind:
+                    # Nobody is paged for what is silenced.
+                    await self._silencer.tell()
                 try:
                     await self._send(request)
                     break
                 except UnavailableError as error:
                     await self._patience.failed(error)
+                    # It may come back without the silences it had.
+                    self._silencer.behind = True
                 except RejectedError as error:
                     log.error("%s; given up: %s", error, ", ".join(sorted(notice.fingerprint for notice in request)))
                     break

@@ -1,0 +1,97 @@
+"""Silences made in the console, as silences of Alertmanager.
+
+Alertmanager keeps them, shows them, and pages when one ends while its alert still fires; so a bridge that dies meanwhile costs
+nothing. Each carries the console's id at the end of its comment, by which it is known again.
+
+    console                     Alertmanager                     what is done
+    stands                      has none                         make it
+    stands                      has it, with other values        change it
+    stands                      has it twice                     end all but one
+    stands                      somebody ended it there          nothing: people decide
+    ended or unknown            has it                           end it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from tidegauge.metrics.record import iso
+from tidegauge.operations import Silence
+
+_MARK = re.compile(r" \[tidegauge (\S+)\]$")
+_TOLERANCE = 1.0
+"""Seconds two times may differ and be the same: Alertmanager keeps milliseconds."""
+
+
+class _Matcher(msgspec.Struct, frozen=True, rename="camel"):
+    name: str
+    value: str
+    is_regex: bool
+    is_equal: bool = True
+
+
+class _Status(msgspec.Struct, frozen=True):
+    state: Literal["active", "pending", "expired"]
+
+
+class Held(msgspec.Struct, frozen=True, rename="camel"):
+    """A silence as Alertmanager's API v2 lists it."""
+
+    id: str
+    status: _Status
+    matchers: list[_Matcher]
+    ends_at: datetime
+    comment: str = ""
+
+    @property
+    def mark(self) -> str | None:
+        """The console's id of it; None for one that somebody made in Alertmanager."""
+        found = _MARK.search(self.comment)
+        return None if found is None else found[1]
+
+    def is_as(self, silence: Silence) -> bool:
+        said = {(m.name, m.value, m.is_regex, m.is_equal) for m in self.matchers}
+        meant = {(name, value, False, True) for name, value in silence.matchers.items()}
+        return said == meant and abs(self.ends_at.timestamp() - silence.ends_at) <= _TOLERANCE
+
+
+decode = msgspec.json.Decoder(list[Held]).decode
+"""Bytes of ``GET /api/v2/silences`` → silences; raises ``msgspec.MsgspecError``."""
+
+
+def changes(standing: Iterable[Silence], held: Sequence[Held], now: float) -> tuple[list[dict[str, Any]], list[str]]:
+    """What to post, and the ids of what to end, so that Alertmanager has what stands at ``now`` (Unix seconds)."""
+    wanted = {silence.id: silence for silence in standing if silence.ends_at > now}
+    met: set[str] = set()
+    posts, ended = [], []
+    for one in held:
+        mark = one.mark
+        if mark is None or one.status.state == "expired":
+            continue
+        silence = wanted.get(mark)
+        if silence is None or mark in met:
+            ended.append(one.id)
+            continue
+        met.add(mark)
+        if not one.is_as(silence):
+            posts.append(posted(silence) | {"id": one.id})
+    met.update(one.mark or "" for one in held)
+    posts += [posted(silence) for silence in wanted.values() if silence.id not in met]
+    return posts, ended
+
+
+def posted(silence: Silence) -> dict[str, Any]:
+    """A silence as Alertmanager's API v2 takes it."""
+    matchers = [{"name": n, "value": v, "isRegex": False, "isEqual": True} for n, v in silence.matchers.items()]
+    return {
+        "matchers": matchers,
+        "startsAt": iso(silence.starts_at),
+        "endsAt": iso(silence.ends_at),
+        "createdBy": silence.by,
+        "comment": f"{silence.comment or 'made in the console'} [tidegauge {silence.id}]",
+    }
