@@ -46,8 +46,8 @@ SECURITY = {
     "TIDEGAUGE_SSL_KEYFILE": None,
 }
 MEMBERS = {
-    "build", "cap_drop", "command", "depends_on", "environment", "healthcheck", "image", "init", "ports", "read_only",
-    "restart", "security_opt", "stop_grace_period", "tmpfs", "volumes",
+    "build", "cap_drop", "command", "depends_on", "environment", "healthcheck", "image", "init", "ports", "profiles",
+    "read_only", "restart", "security_opt", "stop_grace_period", "tmpfs", "volumes",
 }  # fmt: skip
 """Members of a service in the Compose Specification, as far as the file needs them: a misspelt one is refused."""
 
@@ -152,6 +152,28 @@ def test_the_bridges_know_their_flags_and_variables(capsys, name):
     # What the container's file system does not allow, the process does not try: it writes nothing.
     assert service["read_only"]
     assert "volumes" not in service
+
+
+def test_the_console_is_behind_a_token_that_is_nobodys_default(capsys):
+    service = SERVICES["console"]
+    with pytest.raises(SystemExit):
+        main(["console", "--help"])
+    flags = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
+    own, checked = variables(flags), {"TIDEGAUGE_METRICS_PORT"}
+    assert service["environment"].keys() - checked <= own
+    command = service["command"]
+    assert {part for part in command if part.startswith("--")} <= flags
+    (volume,) = service["volumes"]
+    source, target, _ = volume.split(":")
+    assert command[command.index("--token-file") + 1] == f"{target}/token"
+    assert (ROOT / source / ".gitignore").read_text().splitlines()[-1] == "token"
+    port = service["environment"]["TIDEGAUGE_PORT"]
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert service["environment"]["TIDEGAUGE_METRICS_PORT"] == port
+    assert SERVICES["notify"]["environment"]["TIDEGAUGE_CONSOLE"] == f"http://127.0.0.1:{port}"
+    # A profile of its own: without a token the others start all the same.
+    assert service["profiles"] == ["console"]
+    assert not any("console" in other.get("depends_on", {}) for other in SERVICES.values())
 
 
 def test_ports_agree():
