@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tidegauge.errors import BrokerError
-from tidegauge.processes import die_with_parent
+from tidegauge.processes import die_with_parent, end
 
 KAFKA_VERSION = "4.1.1"
 START_SECONDS = 60.0
@@ -143,13 +143,8 @@ class Broker:
 
     def stop(self) -> None:
         """Stop in order; kill what does not stop."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        if self._process is not None:
+            end(self._process, STOP_SECONDS)
         self._process = None
 
     def kill(self) -> None:

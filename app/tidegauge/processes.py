@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -18,3 +19,14 @@ def die_with_parent(number: signal.Signals) -> Callable[[], None]:
             prctl(1, number)
 
     return set_signal
+
+
+def end(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Stop a process in order; kill it if it has not ended after ``seconds``."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

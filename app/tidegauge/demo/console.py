@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tidegauge.broker import free_port
 from tidegauge.errors import TidegaugeError
-from tidegauge.processes import die_with_parent
+from tidegauge.processes import die_with_parent, end
 from tidegauge.stream.settings import Settings
 
 PORT = 8088
@@ -36,11 +36,7 @@ def console(settings: Settings, output: Path) -> Iterator[str]:
         _wait(address, process)
         yield address
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        end(process, 10)
 
 
 def stay(address: str) -> None:

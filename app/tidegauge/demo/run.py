@@ -27,7 +27,7 @@ from tidegauge.demo import console, dataset, report
 from tidegauge.errors import TidegaugeError
 from tidegauge.metrics.record import iso
 from tidegauge.model_files import records_of
-from tidegauge.processes import die_with_parent
+from tidegauge.processes import die_with_parent, end
 from tidegauge.stage import ALERTS, METRICS
 from tidegauge.stream import logs, models
 from tidegauge.stream.reading import records
@@ -136,11 +136,7 @@ def _workers(settings: Settings, count: int, ports: list[int], scratch: Path, ou
     try:
         yield
     finally:
-        supervisor.terminate()
-        try:
-            supervisor.wait(20)
-        except subprocess.TimeoutExpired:
-            supervisor.kill()
+        end(supervisor, 20)
 
 
 def _wait_ready(ports: list[int]) -> None:
