@@ -32,6 +32,8 @@ CHURN = ModelSpec(
     monitors=(MonitorSpec("errors", "system.error_ratio", "5m", Condition("above", high=0.02), min_count=20),),
 )  # fmt: skip
 PRICE = ModelSpec("price", task="regression", windows=("5m",), grace=1.0, baseline=BaselineSpec(first=200))
+SIZES = {"age": 3.0, "plan": 1.0, "visits": 2.0, "income": 0.5}
+"""Of the attributions."""
 CHOSEN = {"$model_version": ".*", "$model": ".*", "$window": "5m", "$__rate_interval": "15s", "$__range": "1h"}
 CONFIG = """
 route: {{receiver: webhook, group_by: ['...'], group_wait: 0s}}
@@ -48,7 +50,8 @@ def traffic():
         event = json.loads(value)
         event["ts"] += shift
         if topic == PREDICTIONS:
-            event |= {"cost": 0.01} | ({"error": "no memory"} if rng.random() < 0.05 else {})
+            event |= {"cost": 0.01, "attributions": {name: rng.gauss(0, size) for name, size in SIZES.items()}}
+            event |= {"error": "no memory"} if rng.random() < 0.05 else {}
         events.append((topic, event))
         if rng.random() < 0.01:
             events.append((topic, event))
@@ -106,13 +109,7 @@ def run(broker, tmp_path_factory):
 
 
 def answered(expression):
-    for name, chosen in (
-        ("$model_version", ".*"),
-        ("$model", ".*"),
-        ("$window", "5m"),
-        ("$__rate_interval", "15s"),
-        ("$__range", "1h"),
-    ):
+    for name, chosen in CHOSEN.items():
         expression = expression.replace(name, chosen)
     assert "$" not in expression
     return expression
