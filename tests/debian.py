@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
+_LOCK = Path(tempfile.gettempdir()) / "tidegauge-tests-apt.lock"
 
 
 def program(name: str, package: str) -> str:
     """Path of the program ``name``; its Debian ``package`` is installed if it is missing and we are root on Debian."""
     found = shutil.which(name)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        _install(package)
+        # apt's lists have a lock that nobody waits for, and tests run side by side.
+        with _LOCK.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if shutil.which(name) is None:
+                _install(package)
         found = shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is missing: apt-get install {package} (done here when run as root on Debian)")
