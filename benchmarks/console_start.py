@@ -44,7 +44,7 @@ def samples(most: int | None) -> list[tuple[list[object], bytes]]:
 
 def _cut(value: bytes, most: int) -> bytes:
     record = msgspec.json.decode(value)
-    for member in ("calibration", "performance_interval", "estimated", "prediction", "fairness"):
+    for member in ("calibration", "performance_interval", "estimated", "prediction", "fairness", "data", "estimate_error"):
         if len(value) <= most:
             break
         record.pop(member, None)

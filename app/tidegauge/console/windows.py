@@ -20,12 +20,14 @@ from tidegauge.console.revisions import Revision
 
 WHOLE_KEPT, SEGMENT_KEPT = 2000, 500
 """Windows kept of one version and window length, of the whole model and of each segment, while memory allows."""
-WHOLE_LEAST, SEGMENT_LEAST = 50, 5
+LEAST = ((50, 5), (1, 1))
+"""The fewest windows kept of the whole and of each segment: as long as that is enough, and at worst."""
 SERIES_KEPT = 200_000
-"""Combinations of version, segment and window length; more are counted, not kept."""
+"""Combinations of version, segment and window length, while memory allows; more are counted, not kept."""
 BUDGET = 512 << 20
 _OVERHEAD = 250
 """Bytes a window costs beside its record."""
+_SERIES_OVERHEAD = 1500
 _REVISION_OVERHEAD = 60
 """Bytes a remembered revision costs beside what it says."""
 
@@ -210,7 +212,7 @@ class Windows:
         return series, start
 
     def _new(self, prefix: bytes) -> Series | None:
-        if len(self._by_key) >= SERIES_KEPT:
+        if len(self._by_key) >= SERIES_KEPT or self.size > self.budget:
             self.dropped += 1
             return None
         name: Name | Comparison
@@ -223,6 +225,7 @@ class Windows:
                 self.unreadable += 1
                 return None
         series = self._by_key[prefix] = Series(name)
+        self.size += _SERIES_OVERHEAD
         (self._models if isinstance(name, Name) else self._comparisons).setdefault(name.model, []).append(series)
         return series
 
@@ -269,15 +272,13 @@ class Windows:
 
     def _shrink(self) -> None:
         """Keep fewer windows of everything, segments first, until a fifth of the budget is free."""
-        while self.size > self.budget * 0.8:
-            whole = self._kept[False] <= SEGMENT_LEAST
-            least = WHOLE_LEAST if whole else SEGMENT_LEAST
-            if self._kept[whole] <= least:
-                return
-            self._kept[whole] = max(self._kept[whole] // 2, least)
-            for series in self._by_key.values():
-                if whole == (not series.segment):
-                    self._trim(series, self._kept[whole])
+        for least in LEAST:
+            for whole in (False, True):
+                while self.size > self.budget * 0.8 and self._kept[whole] > least[not whole]:
+                    self._kept[whole] = max(self._kept[whole] // 2, least[not whole])
+                    for series in self._by_key.values():
+                        if whole == (not series.segment):
+                            self._trim(series, self._kept[whole])
 
 
 def between(series: Series, since: str = "", until: str = "") -> Iterator[str]:

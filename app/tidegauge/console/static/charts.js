@@ -47,6 +47,17 @@ const axis = (more = {}) => ({
   font: "12px system-ui, sans-serif", ...more,
 });
 
+/** Ticks of a time axis in the reader's zone: the time of day, and the date where it changes; dates only where ticks are days apart. */
+function clock(plot, ticks, axisIndex, space, step) {
+  let day = "";
+  return ticks.map((tick) => {
+    const [date, hour] = localTime(tick * 1000).split(" ");
+    const same = date === day;
+    day = date;
+    return step >= 86400 ? date : same ? hour : `${hour}\n${date}`;
+  });
+}
+
 /**
  * Values over time. `times`: RFC 3339, ascending. `series`: {name, values, dashed, hollow, bars, low, high}: `hollow` draws only rings,
  * `low` and `high` a band around the line. `limits`: {name, value} as level lines. `pick(index)` is called with a clicked window.
@@ -85,7 +96,7 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
   }
   const options = {
     height, series: shown, bands,
-    axes: [axis(), axis({ size: 62, values: (plot, ticks) => ticks.map((tick) => format(tick).replace(".0 %", " %")) })],
+    axes: [axis({ values: clock, space: 60, size: 44 }), axis({ size: 62, values: (plot, ticks) => ticks.map((tick) => format(tick).replace(".0 %", " %")) })],
     scales: { y: { range: (plot, low, high) => range(low, high, includeZero) } },
     cursor: { points: { size: 7 }, drag: { x: false, y: false } },
     legend: { live: true },

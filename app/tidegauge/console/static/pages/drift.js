@@ -27,7 +27,7 @@ export async function drift({ model, version, records, record, place, pick, limi
   const chosen = rows.find((row) => row.name === asked) ?? ranked[0];
   const names = (record.data?.missing_features ?? []).concat(record.data?.unexpected_features ?? []);
   if (names.length) section.append(h("p", {}, broken("missing altogether", record.data.missing_features), broken("unexpected", record.data.unexpected_features)));
-  section.append(list(rows, chosen, limits, go), attributions(record) ?? "", detail(chosen, shown, { records, record, place, pick, limits }));
+  section.append(list(rows, chosen, limits, go), attributions(record, limits) ?? "", detail(chosen, shown, { records, record, place, pick, limits }));
   return section;
 }
 
@@ -39,8 +39,7 @@ function broken(what, features = []) {
   return features.length ? [badge("critical", what), " ", features.map((name) => [h("code", {}, name), " "])] : null;
 }
 
-function over(row, limits) {
-  const prefix = row.name === SCORE ? "prediction" : `data.features.${row.name}`;
+function over(row, limits, prefix = row.name === SCORE ? "prediction" : `data.features.${row.name}`) {
   return limits.filter((limit) => limit.metric.startsWith(`${prefix}.`) && !limit.metric.slice(prefix.length + 1).includes(".")).filter((limit) => {
     const of = row[limit.metric.slice(prefix.length + 1)];
     return of !== undefined && (of > (limit.high ?? Infinity) || of < (limit.low ?? -Infinity));
@@ -52,10 +51,7 @@ function list(rows, chosen, limits, go) {
   return table("drift-table", [
     { name: "Feature", key: "feature", value: (row) => label(row.name), cell: (row) => h("button", { type: "button", class: "link", id: `feature-${row.name.trim()}`, "aria-pressed": String(row === chosen), onclick: () => go({ feature: row.name }) }, label(row.name)) },
     plain("PSI", "psi", "Population stability index against the baseline's bins"),
-    { name: "Over a limit", key: "over", value: (row) => over(row, limits).length, cell: (row) => {
-      const found = over(row, limits);
-      return found.length ? found.map((limit) => [badge(limit.severity, limit.monitor), " "]) : badge("ok", "within");
-    }, hint: "Monitors whose limit this window's value is beyond; an alert also needs significance and enough data" },
+    { name: "Over a limit", key: "over", value: (row) => over(row, limits).length, cell: (row) => exceeded(over(row, limits)), hint: "Monitors whose limit this window's value is beyond; an alert also needs significance and enough data" },
     plain("p", "p_value", "How likely such a distance is where nothing has changed"),
     plain("KS", "ks", "Largest distance of the two cumulative distributions"),
     plain("JS", "js", "Jensen-Shannon distance"),
@@ -66,16 +62,19 @@ function list(rows, chosen, limits, go) {
   ], rows, { first: "-psi", caption: "Score and features of the chosen window, by drift", row: (row) => (row === chosen ? { class: "chosen" } : {}) });
 }
 
+const exceeded = (found) => (found.length ? found.map((limit) => [badge(limit.severity, limit.monitor), " "]) : badge("ok", "within"));
+
 /** What the model's decisions rest on, where predictions say so. */
-function attributions({ attributions: of, attribution_ranking: ranking }) {
+function attributions({ attributions: of, attribution_ranking: ranking }, limits) {
   const rows = Object.entries(of ?? {}).map(([name, numbers]) => ({ name, ...numbers }));
   if (!rows.length) return null;
   const changed = ranking && [...(ranking.entered_top ?? []).map((name) => `${name} is among the five largest now`), ...(ranking.left_top ?? []).map((name) => `${name} no longer is`)];
+  const beyond = (row) => over(row, limits, `attributions.${row.name}`);
   const column = (name, key) => ({ name, key, numeric: true, value: (row) => row[key], cell: (row) => number(row[key] ?? null) });
   return h("details", { id: "attributions", open: Boolean(changed?.length) }, h("summary", {}, "Attributions: what the predictions rest on"),
     ranking?.rank_correlation !== undefined ? h("p", {}, `Order of the features against the baseline's: rank correlation ${number(ranking.rank_correlation)}. `, changed.join(", ")) : null,
-    table("attributions-table", [{ name: "Feature", key: "feature", value: (row) => row.name }, column("Mean |attribution|", "mean_abs"), column("PSI", "psi"), column("p", "p_value")],
-      rows, { first: "-mean_abs", kind: "compact", caption: "Attributions in the chosen window" }));
+    table("attributions-table", [{ name: "Feature", key: "feature", value: (row) => row.name }, column("Mean |attribution|", "mean_abs"), column("PSI", "psi"), { name: "Over a limit", key: "over", value: (row) => beyond(row).length, cell: (row) => exceeded(beyond(row)) }, column("p", "p_value")],
+      rows, { first: "-mean_abs", kind: "compact cards", caption: "Attributions in the chosen window" }));
 }
 
 function detail(row, shown, { records, record, place, pick, limits }) {
@@ -94,7 +93,11 @@ function detail(row, shown, { records, record, place, pick, limits }) {
 }
 
 function distribution(row, reference, record) {
-  if (!reference) return h("p", { class: "empty" }, "No baseline has bins for this feature: it is not in the reference data, or none has been learned yet.");
+  if (!reference) {
+    return h("p", { class: "empty" }, record.compared_with?.source === "learned"
+      ? "The learned baseline is not at hand, so that there are no bins to draw. It is in the topic `models`; what `tidegauge replay` writes does not hold it."
+      : "No baseline has bins for this feature: it is not in the reference data, or none has been learned yet.");
+  }
   const names = binNames(reference);
   const counts = row.bin_counts ?? null;
   const used = names.map((_, place) => place).filter((place) => (reference.counts[place] ?? 0) + (counts?.[place] ?? 0) > 0);

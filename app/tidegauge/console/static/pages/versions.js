@@ -44,15 +44,25 @@ function verdict(record) {
   const rows = Object.entries(record.metrics ?? {}).map(([name, of]) => ({ name, of }));
   const side = (of) => (typeof of === "number" ? number(of) : none);
   return h("div", { class: "verdict" },
-    h("h3", {}, `${record.model_version} against ${record.champion}: `, badge(VERDICTS[record.verdict] ?? "info", record.verdict)),
-    h("p", {}, record.reason, h("span", { class: "dim" }, ` ${record.windows ?? ""} windows since `, time(record.since), record.role ? `, role ${record.role}` : "")),
+    h("h3", {}, `${record.monitor}: ${record.model_version} against ${record.champion}: `, badge(VERDICTS[record.verdict] ?? "info", record.verdict)),
+    h("p", {}, `${record.reason}.`, h("span", { class: "dim" }, ` ${record.windows ?? ""} windows since `, time(record.since), record.role ? `, role ${record.role}` : "", ".")),
     rows.length ? table(`comparison-${record.model_version}-${record.champion}-${record.monitor}`, [
-      { name: "Metric", key: "metric", value: (row) => row.name },
+      { name: "Metric", key: "metric", value: (row) => row.name, cell: (row) => h("span", { title: row.name }, spelled(row.name)) },
+      { name: "Says", key: "judgement", value: (row) => row.of.judgement, cell: (row) => judged(row.of.judgement), hint: "By more than the margin, at the comparison's level however often it is looked at" },
       { name: "Champion", key: "champion", numeric: true, value: (row) => row.of.champion, cell: (row) => side(row.of.champion) },
       { name: "Challenger", key: "challenger", numeric: true, value: (row) => row.of.challenger, cell: (row) => side(row.of.challenger) },
       { name: "Difference", key: "difference", numeric: true, value: (row) => row.of.difference, cell: (row) => [side(row.of.difference), Array.isArray(row.of.interval) ? h("div", { class: "dim nowrap" }, `${number(row.of.interval[0])} to ${number(row.of.interval[1])}`) : null] },
       { name: "Margin", key: "margin", numeric: true, value: (row) => row.of.margin, cell: (row) => side(row.of.margin) },
-    ], rows, { kind: "compact", caption: `Compared over ${record.windows ?? "its"} windows` }) : null);
+    ], rows, { kind: "compact cards", caption: `Compared over ${record.windows ?? "its"} windows; the interval may be looked at any time` }) : null);
+}
+
+const JUDGED = { worse: "critical", better: "ok", "not worse": "ok" };
+const judged = (said) => (said ? badge(JUDGED[said] ?? "unwatched", said === "open" ? "not known yet" : said) : none);
+
+/** "system.latency_ms.mean" → "Latency ms, mean"; "performance.roc_auc" → "ROC AUC". */
+function spelled(path) {
+  const [first, ...rest] = path.split(".").slice(1);
+  return first === undefined ? path : [title(first), ...rest].join(", ");
 }
 
 export function lineage({ model }) {
