@@ -221,3 +221,38 @@ def test_what_is_not_read_yet_and_what_there_is_no_room_for(
         console.do(lambda: view.has_read(1.0))
         browser.wait(lambda: "Reading older windows" not in browser.text())
         browser.leave()
+
+
+def test_a_comparison_of_versions(browser: Browser, console: Running, said: list[Output]) -> None:
+    found = [json.loads(o.value) for o in said if o.value and b'"kind":"comparison"' in o.value]
+    record = max(found, key=lambda one: (one["window_start"], one["revision"]))
+    browser.open(console.address + MODEL)
+    table = f"[id='comparison-{record['model_version']}-{record['champion']}-{record['monitor']}']"
+    rows = {row[0]: row for row in browser.rows(table)}
+    heading = " ".join(browser.one(".verdict h3").text.split())
+    assert heading == f"{record['monitor']}: {record['model_version']} against {record['champion']}: {record['verdict']}"
+    browser.has(record["reason"])
+    names = {"performance.accuracy": "Accuracy", "performance.brier": "Brier", "system.latency_ms.mean": "Latency ms, mean"}
+    assert set(names) <= set(record["metrics"])
+    for path, name in names.items():
+        of = record["metrics"][path]
+        assert rows[name][1] == ("not known yet" if of["judgement"] == "open" else of["judgement"])
+        assert rows[name][2:4] == [shown(of["champion"]), shown(of["challenger"])]
+        assert rows[name][4].splitlines() == [shown(of["difference"]), " to ".join(shown(end) for end in of["interval"])]
+        assert rows[name][5] == shown(of["margin"])
+
+
+def test_attributions(browser: Browser, said: list[Output], windows: list[list[dict[str, Any]]]) -> None:
+    attributions = {"age": {"mean_abs": 0.31, "psi": 0.25, "p_value": 0.001}, "plan": {"mean_abs": 0.52, "psi": 0.01}}
+    ranking = {"rank_correlation": 0.4, "entered_top": ["plan"], "left_top": []}
+    record = {**windows[-1][-1], "attributions": attributions, "attribution_ranking": ranking}
+    key = ["churn", "churn_xgb:3", {}, "1m", record["window_start"]]
+    view = fed(View(), said)
+    view.windows.take(json.dumps(key, separators=(",", ":")).encode(), json.dumps(record).encode())
+    with running(view) as console:
+        browser.open(console.address + MODEL)
+        assert browser.rows("#attributions-table") == [
+            ["plan", "0.52", "0.01", "within", "–"], ["age", "0.31", "0.25", "within", "0.001"],
+        ]  # fmt: skip
+        browser.has("rank correlation 0.4. plan is among the five largest now")
+        browser.leave()
