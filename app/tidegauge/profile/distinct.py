@@ -37,25 +37,25 @@ def hash_texts(values: Iterable[str]) -> NDArray[np.uint64]:
 
 def smallest(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The sketch of some hashes: the K smallest distinct ones, ascending."""
-    if len(hashes) > 8 * K:
-        # Were all distinct, 4 K of them would lie below this bound; if K distinct ones do, no other can be among the K.
-        few = np.unique(hashes[hashes < np.uint64(4 * K * (2**64 // len(hashes)))])
-        if len(few) >= K:
-            return few[:K]
-    return np.unique(hashes)[:K]
+    # numpy.unique takes twenty times as long: it hashes what has been hashed.
+    return _distinct(np.sort(hashes))
 
 
 def smallest_of_rows(hashes: NDArray[np.uint64], valid: NDArray[np.bool_] | None) -> list[NDArray[np.uint64]]:
-    """The sketch of each row (F, n), of its ``valid`` hashes or of all. Rows without a hash twice need but be sorted."""
-    if valid is not None or hashes.shape[1] > 4 * K:
-        return [smallest(row if valid is None else row[valid[f]]) for f, row in enumerate(hashes)]
-    ordered = np.sort(hashes, axis=1)
-    repeated = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1).tolist()
-    return [smallest(row) if repeated[f] else row[:K].copy() for f, row in enumerate(ordered)]
+    """The sketch of each row (F, n), of its ``valid`` hashes or of all."""
+    if valid is not None:
+        return [smallest(row[valid[f]]) for f, row in enumerate(hashes)]
+    return list(map(_distinct, np.sort(hashes, axis=1)))
+
+
+def _distinct(ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    first = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first][:K].copy()
 
 
 def merge(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    return np.union1d(a, b)[:K]
+    return smallest(np.concatenate((a, b)))
 
 
 def estimate(sketch: NDArray[np.uint64]) -> int:
