@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegauge.profile.distinct import K, estimate, hash_numbers, merge, smallest, smallest_of_rows
@@ -12,6 +12,7 @@ def plain(hashes):
     return np.unique(hashes)[:K].tolist()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([1, 7, K, 4 * K, 4 * K + 1, 8 * K + 1, 20 * K]), st.sampled_from([3, 400, 10**9]))
 def test_sketches_of_rows_are_those_of_the_plain_definition(seed, n, values):
     rng = np.random.default_rng(seed)

@@ -42,7 +42,7 @@ def test_nobody_waits_for_a_partition_of_which_nothing_was_read():
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=40), st.lists(st.integers(1, 5000), min_size=1, max_size=40))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_two_backlogs_are_read_to_their_ends_and_never_far_apart(predictions, labels):
     """Chunks of any lengths (ms): one of the two may always be read, so both end."""
     made, reached, chunks = in_step(), {P: 0, L: 0}, {P: predictions[::-1], L: labels[::-1]}

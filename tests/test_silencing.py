@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegauge.operations import Silence
@@ -38,6 +38,7 @@ def silence(name, matchers, ends=3600.0):
     return Silence(name, matchers, NOW - 10, NOW + ends, "me", NOW - 10, "because")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), MATCHERS, st.sampled_from([-5.0, 60.0, 3600.0])), max_size=12))
 def test_after_each_round_alertmanager_has_what_stands_and_nothing_more_changes(steps):
     alertmanager, standing = Alertmanager(), {}
