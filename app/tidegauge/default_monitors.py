@@ -17,6 +17,8 @@ NUMBERS, CATEGORIES, MISSING, SCORE = 0.3 * LEVEL, 0.15 * LEVEL, 0.5 * LEVEL, 0.
 """Their shares of it. A rise of missing values is looked for in few features, but comes in whole counts; what moves the score
 shows in the features and in the labels too."""
 LABEL = 0.1 * LEVEL
+THREE_SIGMA = 0.00135
+"""How often a normal number lies three standard deviations above its mean."""
 _ABOVE_AUTO = Condition("above", auto=True)
 
 
@@ -72,8 +74,12 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         MonitorSpec("label-feed", "label_feed.coverage_gap", long, above(0.25), "critical"),
     ]  # fmt: skip
 
-    def performance(name: str, metric: str, condition: Condition, severity: Severity = "critical") -> MonitorSpec:
-        return MonitorSpec(name, metric, long, condition, severity, confidence=None if auto else 0.95)
+    def performance(
+        name: str, metric: str, condition: Condition, severity: Severity = "critical", significance: float | None = None
+    ) -> MonitorSpec:
+        return MonitorSpec(
+            name, metric, long, condition, severity, confidence=None if auto else 0.95, significance=significance
+        )  # fmt: skip
 
     def worse(kind: Literal["above", "below"], share: float) -> Condition:
         if auto:
@@ -96,7 +102,7 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         if auto:
             # How large a calibration error, or how many positives, is too many only their spread can say.
             monitors += [
-                performance("calibration", "performance.ece", _ABOVE_AUTO, "warning"),
+                performance("calibration", "performance.ece", _ABOVE_AUTO, "warning", significance=THREE_SIGMA),
                 MonitorSpec(
                     "positive-ratio", "prediction.positive_ratio", long, Condition("outside", auto=True), "warning",
                     critical_with_performance=True,

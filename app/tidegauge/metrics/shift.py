@@ -104,9 +104,9 @@ def number_shift(
 ) -> dict[str, Any]:
     """``shift``, the largest standardised difference of a window's ``counts`` (BIN_COUNT) from the reference over all
     directions: 0.2 in its location is a mean that moved by 0.2 standard deviations of normal scores (Cohen's d), tails differ
-    by Cohen's h; ``shift_in``, its direction; ``shift_z``, each direction's standard score; ``shift_p_value``, all directions'
-    tests together, with what ``dispersions`` say of the numbers below ``path`` allowed for. ``rows``: predictions of the
-    window."""
+    in standard deviations of one value; ``shift_in``, its direction; ``shift_z``, each direction's standard score;
+    ``shift_p_value``, all directions' tests together, with what ``dispersions`` say of the numbers below ``path`` allowed for.
+    ``rows``: predictions of the window."""
     values = counts.copy()
     values[MISSING] = 0
     n, total = int(values.sum()), contrasts.total
@@ -122,9 +122,10 @@ def number_shift(
     scored = {name: effect / error for name, effect in effects.items()}
     for name, (beyond, before) in zip(("upper_tail", "lower_tail"), contrasts.tails, strict=True):
         count = int(values[beyond].sum())
-        effects[name] = share_shift(count / n, before / total)
+        z = _share_score(count, n, before, total)
+        effects[name] = z * error
         if before * n >= total:
-            scored[name] = _share_score(count, n, before, total)
+            scored[name] = z
         p_values[name] = _count_p_value(count, n, before, total, _factor(dispersions, path, name, rows), both=True)
     largest = max(effects, key=lambda name: abs(effects[name]))
     found = {"shift": abs(effects[largest]), "shift_in": largest, SCORES: scored}
@@ -135,27 +136,18 @@ def missing_shift(
     missing: int, n: int, before: int, total: int, path: str, dispersions: Dispersions | None, rows: int
 ) -> dict[str, Any]:
     """``missing_shift``, how far the share of missing values (``missing`` of ``n``, ``before`` of ``total`` in the reference)
-    has risen (Cohen's h); its standard score; ``missing_p_value``, of a rise. There is no test where
+    has risen, in standard deviations of one value; its standard score; ``missing_p_value``, of a rise. There is no test where
     none is or was missing, or too little is known."""
     if not n or not total:
         return {}
-    found: dict[str, Any] = {"missing_shift": share_shift(missing / n, before / total)}
+    score = _share_score(missing, n, before, total)
+    found: dict[str, Any] = {"missing_shift": score * math.sqrt(1 / n + 1 / total)}
     if before * n >= total:
-        found[SCORES] = {"missing": _share_score(missing, n, before, total)}
+        found[SCORES] = {"missing": score}
     if min(n, total) >= MIN_TESTED and missing + before:
         factor = _factor(dispersions, path, "missing", rows)
         found["missing_p_value"] = _count_p_value(missing, n, before, total, factor, both=False)
     return found
-
-
-def share_shift(share: float, before: float) -> float:
-    """Difference of two shares as Cohen's h (1988), whose error is the same for rare and for common ones: from 1 % to 3 % is
-    as far as from 43 % to 50 %.
-
-    >>> round(share_shift(0.03, 0.01), 3), round(share_shift(0.5, 0.4265), 3), share_shift(0.0, 0.0)
-    (0.148, 0.148, 0.0)
-    """
-    return 2 * (math.asin(math.sqrt(share)) - math.asin(math.sqrt(before)))
 
 
 def _share_score(count: int, n: int, before: int, total: int) -> float:
