@@ -26,9 +26,9 @@ TESTS = {
 EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
 WITH_SPREAD = frozenset(("shift_p_value", "mix_p_value", "missing_p_value"))
 """P-values that allow for the baseline's spread from window to window already."""
-SKEWED = frozenset(("ece",))
-"""Numbers that cannot be below nought and reach far above their mean by chance: limits that come from their spread are passed
-too often, unless it says that so large a value is rare too."""
+SKEWED = {"ece": "calibration.p_value"}
+"""Numbers that cannot be below nought and reach far above their mean by chance, so that limits from their spread are passed too
+often where rows are independent; and the p-value that must say it is more than that."""
 SETTLED = frozenset(("performance", "calibration", LABEL_MIX, "fairness", "business"))
 EXACT = frozenset(("sum", "count", "winsorised_ratio"))
 Intervals = Callable[[Segment, float], tuple[Mapping[str, Any], Mapping[str, Any]]]
@@ -185,8 +185,8 @@ def _candidates(
                 continue
             if monitor.condition.auto and spread is not None and test not in WITH_SPREAD:
                 p_value = max(p_value, spread_p_value(value, spread))
-        elif name in SKEWED and monitor.condition.auto and spread is not None and monitor.significance is not None:
-            p_value = spread_p_value(value, spread)
+        elif name in SKEWED and monitor.condition.auto:
+            p_value = next((v for _, v in expand(view, SKEWED[name])), None)
         before = next((float(v) for _, v in expand(metrics, path) if isinstance(v, int | float)), None)
         share = _share_in(record, path, size, spreads) if monitor.condition.auto else 1.0
         yield Candidate(segment, path, value, size, names, before, spread, p_value, share=share)
