@@ -161,3 +161,15 @@ def test_a_record_says_while_labels_are_few_or_early() -> None:
     assert pipeline.of(METRICS)[-1]["settled"]
     last = [r for r in pipeline.of(METRICS) if r["window_start"] == "1970-01-01T00:00:00Z"][-1]
     assert last["performance_note"].startswith("few: 30 labels of 400 predictions")
+
+
+@pytest.mark.parametrize(("p_value", "breached"), [(0.02, False), (1e-4, True), (None, True)])
+def test_a_calibration_error_beyond_its_spread_must_be_more_than_chance(p_value: float | None, breached: bool) -> None:
+    """Where its test could not be made, the limit alone decides."""
+    baseline = Baseline("m", "m:1", DataProfile(), OutcomeProfile(), schema_of(DataProfile()))
+    baseline.spread = {"1h": {"performance.ece": (0.03, 0.01, 30)}}
+    record = {"labels": 500, "performance": {"ece": 0.08}, "calibration": {} if p_value is None else {"p_value": p_value}}
+    monitor = MonitorSpec("c", "performance.ece", "1h", Condition("above", auto=True), significance=0.00135)
+    ((_, verdict),) = judge({(): record}, monitor, baseline, "1h")
+    assert verdict.breached == breached
+    assert verdict.p_value == p_value
