@@ -16,6 +16,7 @@ from alert_events import alert_event
 from debian import program
 from servers import Alertmanager, Receiver, ask, wait_for
 from tidegauge.broker import free_port
+from tidegauge.operations import Operations
 from tidegauge.paging import Book, decode, posted
 
 DIRECTORY = Path(__file__).parent.parent / "deploy/alertmanager"
@@ -96,7 +97,7 @@ def test_the_file_is_sound():
 
 
 def test_critical_goes_to_slack_mail_and_pagerduty_with_its_evidence(alertmanager, receiver, mailbox):
-    book = Book()
+    book = Book(Operations().silenced_since)
     say(alertmanager, book, alert_event("auc", "firing", 1))
     wait_for(lambda: to(receiver, "/slack") and to(receiver, "/v2/enqueue") and mailbox.messages)
     (attachment,) = to(receiver, "/slack")[0]["attachments"]
@@ -123,7 +124,7 @@ def test_critical_goes_to_slack_mail_and_pagerduty_with_its_evidence(alertmanage
 
 
 def test_a_warning_pages_nobody_and_turning_critical_does(alertmanager, receiver, mailbox):
-    book = Book()
+    book = Book(Operations().silenced_since)
     say(alertmanager, book, alert_event("drift", "firing", 1, severity="warning"))
     wait_for(lambda: to(receiver, "/slack") and mailbox.messages)
     assert to(receiver, "/slack")[0]["attachments"][0]["color"] == "warning"

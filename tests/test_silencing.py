@@ -79,3 +79,10 @@ def test_what_is_posted():
         "createdBy": "me",
         "comment": "because [tidegauge 7]",
     }  # fmt: skip
+
+
+def test_two_of_a_cluster_that_see_the_same_two_end_the_same_one():
+    one = posted(silence("s", {"alertname": "auc"}))
+    listed = [{**one, "id": name, "status": {"state": "active"}} for name in ("b", "a")]
+    for seen in (listed, listed[::-1]):
+        assert changes([silence("s", {"alertname": "auc"})], decode(json.dumps(seen).encode()), NOW) == ([], ["b"])

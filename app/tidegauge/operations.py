@@ -46,6 +46,15 @@ class Silence(msgspec.Struct, frozen=True, tag_field="kind", tag="silence"):
     def key(self) -> bytes:
         return f"silence/{self.id}".encode()
 
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether it is about an alert with these labels. One that is missing is an empty one, as for Alertmanager.
+
+        >>> silence = Silence("1", {"alertname": "auc", "segment": ""}, 0.0, 60.0, "me", 0.0)
+        >>> silence.matches({"alertname": "auc", "model": "m"}), silence.matches({"alertname": "auc", "segment": "a=b"})
+        (True, False)
+        """
+        return all(labels.get(name, "") == value for name, value in self.matchers.items())
+
     def covers(self, labels: Mapping[str, str], now: float) -> bool:
         """Whether an alert with these labels is silenced at ``now``.
 
@@ -53,7 +62,7 @@ class Silence(msgspec.Struct, frozen=True, tag_field="kind", tag="silence"):
         >>> silence.covers({"alertname": "auc", "model": "m"}, 59.0), silence.covers({"alertname": "auc"}, 60.0)
         (True, False)
         """
-        return self.starts_at <= now < self.ends_at and all(labels.get(name) == value for name, value in self.matchers.items())
+        return self.starts_at <= now < self.ends_at and self.matches(labels)
 
 
 Operation = Acknowledgement | Silence
@@ -94,6 +103,22 @@ class Operations:
         """The silence that covers these labels at ``now`` and lasts longest."""
         covering = (silence for silence in self.silences.values() if silence.covers(labels, now))
         return max(covering, key=lambda silence: silence.ends_at, default=None)
+
+    def silenced_since(self, labels: Mapping[str, str], since: float, now: float, gap: float) -> float:
+        """Until when these labels have been silenced from ``since`` on, ``now`` at the most; ``since`` if they have not been.
+        Pauses of up to ``gap`` seconds between silences, and before the first, do not count.
+
+        >>> held = Operations()
+        >>> for number, (starts, ends) in enumerate([(5.0, 20.0), (25.0, 40.0), (90.0, 99.0)]):
+        ...     silence = Silence(str(number), {"model": "m"}, starts, ends, "me", starts)
+        ...     held.apply(silence.key, encode(silence))
+        >>> [held.silenced_since({"model": "m"}, 0.0, now, 10.0) for now in (15.0, 60.0)]
+        [15.0, 40.0]
+        """
+        for silence in sorted(self.silences.values(), key=lambda silence: silence.starts_at):
+            if silence.starts_at <= since + gap and silence.matches(labels):
+                since = max(since, min(silence.ends_at, now))
+        return since
 
 
 def _hold(held: dict[str, Any], name: str, operation: Operation) -> None:

@@ -9,11 +9,13 @@ The book is rebuilt from the topic ``alerts`` at any time: events in, notices ou
     (time passes)                    ``refresh``: firing again, and what resolved within ``RESOLVED_SECONDS`` resolved again
 
 Nothing of this pages twice: Alertmanager tells people of a label set when it begins to fire, not when it hears of it.
+What resolves under a silence Alertmanager keeps to itself and forgets: it is said on until the silence has ended, so that
+whoever was paged before learns that it is over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -70,12 +72,18 @@ class Notice(msgspec.Struct, frozen=True):
         return tuple(sorted(self.labels.items()))
 
 
-class Book:
-    """Which alerts fire, and which have lately resolved."""
+SilencedSince = Callable[[Mapping[str, str], float, float, float], float]
+"""As ``Operations.silenced_since``."""
 
-    def __init__(self) -> None:
+
+class Book:
+    """Which alerts fire, and which have lately resolved, or under a silence that has not ended for long."""
+
+    def __init__(self, silenced_since: SilencedSince) -> None:
         self.firing: dict[str, Notice] = {}
-        self._resolved: dict[tuple[tuple[str, str], ...], Notice] = {}
+        self._silenced_since = silenced_since
+        self._resolved: dict[tuple[tuple[str, str], ...], tuple[Notice, float]] = {}
+        """And since when Alertmanager may pass that on."""
 
     def take(self, event: AlertEvent, now: float, *, again: bool = True) -> list[Notice]:
         """What an event says, in order. ``now``: when it was said, in Unix seconds; ``again`` False leaves out the
@@ -97,12 +105,16 @@ class Book:
 
     def refresh(self, now: float) -> list[Notice]:
         """All there is to say at ``now``: said regularly, it makes good whatever Alertmanager has forgotten."""
-        self._resolved = {k: n for k, n in self._resolved.items() if now - (n.ends_at or 0.0) <= RESOLVED_SECONDS}
-        return [*self.firing.values(), *self._resolved.values()]
+        held, self._resolved = self._resolved, {}
+        for key, (notice, since) in held.items():
+            since = self._silenced_since(notice.labels, since, now, RESOLVED_SECONDS)
+            if now - since <= RESOLVED_SECONDS:
+                self._resolved[key] = notice, since
+        return [*self.firing.values(), *(notice for notice, _ in self._resolved.values())]
 
     def _resolve(self, notice: Notice, now: float) -> Notice:
         notice = msgspec.structs.replace(notice, ends_at=now)
-        self._resolved[notice.key] = notice
+        self._resolved[notice.key] = notice, now
         return notice
 
 

@@ -6,9 +6,11 @@ nothing. Each carries the console's id at the end of its comment, by which it is
     console                     Alertmanager                     what is done
     stands                      has none                         make it
     stands                      has it, with other values        change it
-    stands                      has it twice                     end all but one
+    stands                      has it twice                     end all but the one of the least id
     stands                      somebody ended it there          nothing: people decide
     ended or unknown            has it                           end it
+
+Two members of a cluster that are told at once have it twice, and each must end the same one of the two.
 """
 
 from __future__ import annotations
@@ -69,20 +71,18 @@ def changes(standing: Iterable[Silence], held: Sequence[Held], now: float) -> tu
     wanted = {silence.id: silence for silence in standing if silence.ends_at > now}
     met: set[str] = set()
     posts, ended = [], []
-    for one in held:
+    for one in sorted(held, key=lambda one: (one.status.state == "expired", one.id)):
         mark = one.mark
-        if mark is None or one.status.state == "expired":
+        if mark is None:
             continue
         silence = wanted.get(mark)
-        if silence is None or mark in met:
-            ended.append(one.id)
-            continue
+        if one.status.state != "expired":
+            if silence is None or mark in met:
+                ended.append(one.id)
+            elif not one.is_as(silence):
+                posts.append(posted(silence) | {"id": one.id})
         met.add(mark)
-        if not one.is_as(silence):
-            posts.append(posted(silence) | {"id": one.id})
-    met.update(one.mark or "" for one in held)
-    posts += [posted(silence) for silence in wanted.values() if silence.id not in met]
-    return posts, ended
+    return [*posts, *(posted(silence) for silence in wanted.values() if silence.id not in met)], ended
 
 
 def posted(silence: Silence) -> dict[str, Any]:

@@ -228,6 +228,8 @@ def test_silences(console: Running) -> None:
         ("GET", "/api/v1/alerts/none", None, 404),
         ("POST", "/api/v1/alerts/none/acknowledge", {}, 404),
         ("POST", "/api/v1/silences", {"matchers": {}, "duration": "1h"}, 400),
+        ("POST", "/api/v1/silences", {"matchers": {"segment": ""}, "duration": "1h"}, 400),
+        ("POST", "/api/v1/silences", {"matchers": {"no label": "b"}, "duration": "1h"}, 400),
         ("POST", "/api/v1/silences", {"matchers": {"a": "b"}, "duration": "for ever"}, 400),
         ("POST", "/api/v1/silences", {"matchers": {"a": "b"}, "duration": "9999d"}, 400),
         ("POST", "/api/v1/silences", {"matchers": {"a": 1}, "duration": "1h"}, 400),

@@ -224,6 +224,23 @@ def test_what_is_silenced_in_the_console_pages_nobody_until_that_ends(cluster, r
         assert notify.stop() == 0
 
 
+def test_who_was_paged_before_a_silence_learns_after_it_that_all_is_well(cluster, receiver, alertmanager):
+    with notifier(cluster, alertmanager.url) as notify:
+        notify.wait_ready()
+        send(cluster, alert_event("auc", "firing", 1))
+        wait_for(receiver.pages)
+        silence = silenced("auc", 3600)
+        decide(cluster, silence.key, encode(silence))
+        wait_for(alertmanager.silences, what="a silence")
+        send(cluster, alert_event("auc", "resolved", 2))
+        assert settled(receiver, [1]) == [("firing", "auc")]
+        notify.kill()
+        notify.start().wait_ready()
+        assert settled(receiver, [1]) == [("firing", "auc")]
+        decide(cluster, silence.key, None)
+        assert settled(receiver, [1, 2]) == [("firing", "auc"), ("resolved", "auc")]
+
+
 class LockedAlertmanager(Alertmanager):
     """HTTPS, and a password: its readiness cannot be asked for without."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from typing import Any
@@ -25,6 +26,7 @@ WRITE = web.AppKey[Write | None]("write")
 routes = web.RouteTableDef()
 LONGEST_SILENCE = 366 * 86400.0
 MAX_MATCHERS = 20
+_LABEL = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class Comment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -285,8 +287,9 @@ async def _silence(request: web.Request, matchers: dict[str, str], length: str, 
         return await _refuse(request, "bad duration", problem(400, str(error)))
     if not 0 < seconds <= LONGEST_SILENCE:
         return await _refuse(request, "bad duration", problem(400, "a silence lasts longer than nothing and at most 366 days"))
-    if not 0 < len(matchers) <= MAX_MATCHERS:
-        said = f"a silence needs 1 to {MAX_MATCHERS} matchers: label → value"
+    # What Alertmanager would refuse would be shown as silenced, and page.
+    if not 0 < len(matchers) <= MAX_MATCHERS or not any(matchers.values()) or not all(map(_LABEL.fullmatch, matchers)):
+        said = f"a silence needs 1 to {MAX_MATCHERS} matchers: label → value, and a value that is not empty"
         return await _refuse(request, "bad matchers", problem(400, said))
     now = time.time()
     name = secrets.token_hex(8)

@@ -64,7 +64,8 @@ def attention(view: View, data: dict[str, Any], now: float) -> dict[str, Any]:
     acknowledged = view.operations.acknowledged(data["fingerprint"], data["starts_at"])
     if acknowledged is not None:
         said["acknowledged"] = {"by": acknowledged.by, "at": iso(acknowledged.at), "comment": acknowledged.comment}
-    silence = view.operations.silenced(data["labels"], now)
+    # Alertmanager knows the severity as a label.
+    silence = view.operations.silenced(data["labels"] | {"severity": data["severity"]}, now)
     if silence is not None:
         said["silenced"] = {"id": silence.id, "by": silence.by, "until": iso(silence.ends_at), "comment": silence.comment}
     return said

@@ -46,8 +46,8 @@ class Notifier:
         self._feed = Feed(settings, ALERTS, f"{settings.app_id}-notify")
         self._alertmanagers, self._interval, self._console = alertmanagers, interval, console
         self._sessions: list[aiohttp.ClientSession] = []
-        self._book = Book()
         self._silencer = Silencer(settings, alertmanagers)
+        self._book = Book(self._silencer.operations.silenced_since)
         self._patience = Patience("Alertmanager")
         self._caught_up = False
         self._meters = bridge.Meters("tidegauge_notify", lambda: self._feed.lag)
@@ -89,7 +89,6 @@ class Notifier:
         due = time.monotonic()
         while True:
             if time.monotonic() >= due:
-                await self._silencer.tell()
                 await self._say(list(requests(self._book.refresh(time.time()))) or [[]])
                 await self._feed.commit()
                 due = time.monotonic() + self._interval
@@ -120,16 +119,13 @@ class Notifier:
         """Every request, one after the other, until it is taken or refused. An empty one tells whether anybody listens."""
         for request in said:
             while True:
-                if self._silencer.behind:
-                    # Nobody is paged for what is silenced.
-                    await self._silencer.tell()
+                # Nobody is paged for what is silenced, by an Alertmanager that has lost its silences either.
+                await self._silencer.tell()
                 try:
                     await self._send(request)
                     break
                 except UnavailableError as error:
                     await self._patience.failed(error)
-                    # It may come back without the silences it had.
-                    self._silencer.behind = True
                 except RejectedError as error:
                     log.error("%s; given up: %s", error, ", ".join(sorted(notice.fingerprint for notice in request)))
                     break

@@ -1,5 +1,5 @@
-"""The console's silences to Alertmanager, beside the alerts: at once when one is made or ended, and before alerts are said
-again, for an Alertmanager that has forgotten."""
+"""The console's silences to Alertmanager, beside the alerts: at once when one is made or ended, and before anything is said of
+alerts, for an Alertmanager that has forgotten."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from collections.abc import Sequence
 
 import aiohttp
 import msgspec
+from aiokafka.errors import KafkaError
 
-from tidegauge.errors import RejectedError, UnavailableError
+from tidegauge.errors import RejectedError, StreamError, UnavailableError
 from tidegauge.operations import OPERATIONS, Operations
 from tidegauge.silencing import changes, decode
 from tidegauge.stream.endpoint import Endpoint, ask
 from tidegauge.stream.feed import Feed
-from tidegauge.stream.following import OperationsLog
 from tidegauge.stream.settings import Settings
 
 log = logging.getLogger(__name__)
 MAX_RECORDS = 1000
+LOOK_SECONDS = 5.0
+"""Between two looks for the topic, as long as no console has made it."""
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -31,38 +33,50 @@ class Silencer:
         self._settings, self._alertmanagers = settings, alertmanagers
         # Nothing is ever committed: what stands is read anew from the compacted topic.
         self._feed = Feed(settings, OPERATIONS, f"{settings.app_id}-silences")
-        self._operations = Operations()
+        self._found = False
+        self.operations = Operations()
         self._sessions: Sequence[aiohttp.ClientSession] = ()
         self._one_at_a_time = asyncio.Lock()
         self._failures: dict[str, str] = {}
-        self.behind = True
-        """Whether an Alertmanager may lack what it should have."""
 
     @property
     def standing(self) -> int:
         now = time.time()
-        return sum(now < silence.ends_at for silence in self._operations.silences.values())
+        return sum(now < silence.ends_at for silence in self.operations.silences.values())
 
     async def start(self, sessions: Sequence[aiohttp.ClientSession]) -> None:
         """Read what stands. ``sessions``: one for each Alertmanager."""
         self._sessions = sessions
-        # The console makes the topic too, whoever is first.
-        operations = OperationsLog(self._settings)
-        await operations.start()
-        await operations.stop()
-        await self._feed.start()
+        await self._find()
+
+    async def _find(self) -> None:
+        """The topic is the console's to make, with the replication it was told: without a console nothing is silenced."""
+        try:
+            await self._feed.start()
+        except StreamError:
+            log.debug("no console has made the topic of silences yet")
+            return
+        self._found = True
         async for record in self._feed.before():
-            self._operations.apply(record.key, record.value)
+            self.operations.apply(record.key, record.value)
 
     async def stop(self) -> None:
-        await self._feed.stop()
+        if self._found:
+            await self._feed.stop()
 
     async def run(self) -> None:
         """Pass on what is made and ended, until cancelled."""
+        while not self._found:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self._find()
+            except KafkaError as error:
+                log.warning("silences cannot be looked for: %s", error)
+        await self.tell()
         while True:
             records = await self._feed.take(60.0, MAX_RECORDS)
             for record in records:
-                self._operations.apply(record.key, record.value)
+                self.operations.apply(record.key, record.value)
             if records:
                 await self.tell()
 
@@ -70,13 +84,12 @@ class Silencer:
         """Make right what each Alertmanager has. One that cannot be reached is told the next time."""
         async with self._one_at_a_time:
             await asyncio.gather(*map(self._tell, self._alertmanagers, self._sessions))
-            self.behind = bool(self._failures)
 
     async def _tell(self, alertmanager: Endpoint, session: aiohttp.ClientSession) -> None:
         url = f"{alertmanager.url}/api/v2/silence"
         try:
             held = decode(await ask(session, "GET", f"{url}s"))
-            posts, ended = changes(self._operations.silences.values(), held, time.time())
+            posts, ended = changes(self.operations.silences.values(), held, time.time())
             for body in posts:
                 try:
                     await ask(session, "POST", f"{url}s", msgspec.json.encode(body), _JSON)
