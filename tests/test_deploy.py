@@ -176,6 +176,13 @@ def test_the_console_is_behind_a_token_that_is_nobodys_default(capsys):
     assert not any("console" in other.get("depends_on", {}) for other in SERVICES.values())
 
 
+def test_every_alert_finds_its_playbook_in_the_console():
+    address = f"{SERVICES['notify']['environment']['TIDEGAUGE_CONSOLE']}/playbooks"
+    assert WORKER["environment"]["TIDEGAUGE_PLAYBOOKS"] == address
+    assert PROMETHEUS["global"]["external_labels"] == {"tidegauge_playbooks": address}
+    assert PROMETHEUS["alerting"]["alert_relabel_configs"] == [{"action": "labeldrop", "regex": "tidegauge_playbooks"}]
+
+
 def test_ports_agree():
     ports = worker_ports()
     targets = {
