@@ -45,14 +45,12 @@ class Samples(msgspec.Struct, array_like=True, frozen=True):
     hours: bytes
 
 
-class Delta(msgspec.Struct, array_like=True, frozen=True):
-    """One message. ``model`` "" is a heartbeat: it only says how the join task stands.
+class DeltaHead(msgspec.Struct, array_like=True, frozen=True):
+    """How the join task stands: the first members of a delta, for whom the rest need not be decoded.
 
     ``watermark`` and ``label_watermark``: the largest prediction and label ``ts`` this join task has seen for the
     model. ``now``: wall clock of the join task's checkpoint. ``idle``: its input is exhausted and has been for a
-    while, so that it must not hold event time back. ``read``: the event time up to which it has read both its inputs,
-    infinite while it lags behind neither.
-    ``traces``: trace contexts of the profiles' examples, by request id.
+    while, so that it must not hold event time back.
     """
 
     partition: int
@@ -61,6 +59,15 @@ class Delta(msgspec.Struct, array_like=True, frozen=True):
     idle: bool
     watermark: float = 0.0
     label_watermark: float = 0.0
+
+
+class Delta(DeltaHead, array_like=True, frozen=True):
+    """One message. ``model`` "" is a heartbeat: it only says how the join task stands.
+
+    ``read``: the event time up to which it has read both its inputs, infinite while it lags behind neither. ``traces``: trace
+    contexts of the profiles' examples, by request id.
+    """
+
     profiles: tuple[ProfileDelta, ...] = ()
     samples: tuple[Samples, ...] = ()
     roles: dict[str, str] = {}

@@ -12,12 +12,12 @@ from collections.abc import Iterable
 import msgspec
 
 from tidegauge.alerting import AlertBook, Subject
-from tidegauge.delta import Samples, Segment
+from tidegauge.delta import Samples
 from tidegauge.detectors import Detector, mark_of
 from tidegauge.errors import TidegaugeError
 from tidegauge.registry import Registry
 from tidegauge.samples import Waiting
-from tidegauge.spec import DetectorSpec, duration
+from tidegauge.spec import DetectorSpec, duration, watches
 from tidegauge.stage import Output, Store
 from tidegauge.streams import OUTCOMES
 from tidegauge.tuning import tuning_for
@@ -50,7 +50,7 @@ class Feeding:
         waiting = self._waiting.get(model)
         for (version, segment, stream), rows in waiting.ready(predictions, labels) if waiting else ():
             for detector in spec.detectors:
-                if detector.stream != stream or not _covers(detector, segment):
+                if detector.stream != stream or not watches(detector.segments, segment):
                     continue
                 subject = Subject(model, version, segment)
                 feeler = self._detector(subject, detector)
@@ -92,11 +92,3 @@ class Feeding:
             if model in self._waiting:
                 self._store.put(WAITING + model.encode(), self._waiting[model].pack())
         self._fed.clear()
-
-
-def _covers(detector: DetectorSpec, segment: Segment) -> bool:
-    if not segment:
-        return True
-    if isinstance(detector.segments, bool):
-        return detector.segments
-    return len(segment) == 1 and segment[0][0] in detector.segments

@@ -101,16 +101,7 @@ class Matching:
             self._store.put_many(dict(zip(keys, entries.raws(OPEN, table), strict=True)))
             self.pending += len(keys)
             return []
-        new: list[int] = []
-        early: list[int] = []
-        others: list[int] = []
-        for place, raw in enumerate(raws):
-            if place in repeated:
-                others.append(place)
-            elif raw is None:
-                new.append(place)
-            else:
-                (early if raw[4] == EARLY else others).append(place)
+        new, early, others = _by_entry(raws, repeated, EARLY)
         opened = entries.raws(OPEN, table[new])
         self._store.put_many({keys[place]: raw for place, raw in zip(new, opened, strict=True)})
         self.pending += len(new)
@@ -171,16 +162,7 @@ class Matching:
     def _take_first(self, table: NDArray[np.void], keys: list[bytes], raws: list[bytes | None], apart: set[int]) -> list[int]:
         """Take the labels that are the first of their request, known or not, but those ``apart``; the places of the
         others."""
-        new: list[int] = []
-        opened: list[int] = []
-        others: list[int] = []
-        for place, raw in enumerate(raws):
-            if place in apart:
-                others.append(place)
-            elif raw is None:
-                new.append(place)
-            else:
-                (opened if raw[4] == OPEN else others).append(place)
+        new, opened, others = _by_entry(raws, apart, OPEN)
         early = entries.raws(EARLY, table[new])
         self._store.put_many({keys[place]: raw for place, raw in zip(new, early, strict=True)})
         self.pending += len(new)
@@ -250,3 +232,18 @@ class Matching:
             )
         )  # fmt: skip
         self._progress.labelled(context.model, ts)
+
+
+def _by_entry(raws: list[bytes | None], apart: set[int], form: int) -> tuple[list[int], list[int], list[int]]:
+    """Places of what is met for the first time, of what has an entry of ``form``, and of the rest, with those ``apart``."""
+    new: list[int] = []
+    known: list[int] = []
+    others: list[int] = []
+    for place, raw in enumerate(raws):
+        if place in apart:
+            others.append(place)
+        elif raw is None:
+            new.append(place)
+        else:
+            (known if raw[4] == form else others).append(place)
+    return new, known, others

@@ -229,6 +229,19 @@ def class_name(value: bool | int | float | str) -> str:
     return str(int(value))
 
 
+def watches(segments: bool | tuple[str, ...], segment: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a monitor or detector with these ``segments`` judges a segment; the whole model it always does.
+
+    >>> [watches(segments, (("region", "eu"),)) for segments in (False, True, ("region",), ("device",))]
+    [False, True, True, False]
+    """
+    if not segment:
+        return True
+    if isinstance(segments, bool):
+        return segments
+    return len(segment) == 1 and segment[0][0] in segments
+
+
 def segment_name(segment: dict[str, str] | tuple[tuple[str, str], ...]) -> str:
     """``region=eu,device=ios``: a segment as alert and Prometheus labels show it; the whole model is the empty string."""
     pairs = segment.items() if isinstance(segment, dict) else segment

@@ -24,7 +24,7 @@ from tidegauge.monitors import Intervals, Verdict, expand, is_early, judge, need
 from tidegauge.profile.outcome import OutcomeProfile, most_wrong
 from tidegauge.registry import Registry
 from tidegauge.settle import LabelDelays, label_members, performance_note
-from tidegauge.spec import ModelSpec, MonitorSpec, span_name
+from tidegauge.spec import ModelSpec, MonitorSpec, span_name, watches
 from tidegauge.stage import METRICS, Output
 from tidegauge.windows import Header, Windows
 
@@ -246,7 +246,7 @@ class Judge:
                 continue
             if needs_settled(monitor.metric) and not self._settled(monitor, header, now):
                 continue
-            wanted = {segment: record for segment, record in built.items() if _wanted(monitor, segment)}
+            wanted = {segment: record for segment, record in built.items() if watches(monitor.segments, segment)}
             if () in built and monitor.metric.startswith("fairness."):
                 # Which values of a dimension are large enough to be compared is for each monitor to say.
                 wanted = {(): built[()] | {"fairness": self._fairness(header, spec, monitor.min_count)}}
@@ -335,11 +335,3 @@ class Judge:
 def record_key(header: Header, segment: Segment) -> bytes:
     """Key of a metrics record: the newest revision of a window stands in the compacted topic."""
     return msgspec.json.encode([header.model, header.version, dict(segment), header.window, iso(header.start)])
-
-
-def _wanted(monitor: MonitorSpec, segment: Segment) -> bool:
-    if not segment:
-        return True
-    if isinstance(monitor.segments, bool):
-        return monitor.segments
-    return len(segment) == 1 and segment[0][0] in monitor.segments

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from tidegauge.delta import DeltaHead
+
 SAMPLES_KEPT = 720
 """Measurements of lag and throughput kept: an hour at one every five seconds."""
 MODELS_KEPT = 10_000
@@ -36,18 +38,7 @@ class Sample(msgspec.Struct, frozen=True):
     processed_per_second: float | None
 
 
-class _DeltaHead(msgspec.Struct, array_like=True, frozen=True):
-    """The first members of a ``delta.Delta``: the rest, profiles and samples, is not decoded."""
-
-    partition: int
-    model: str
-    now: float
-    idle: bool
-    watermark: float = 0.0
-    label_watermark: float = 0.0
-
-
-_head = msgspec.msgpack.Decoder(_DeltaHead).decode
+_head = msgspec.msgpack.Decoder(DeltaHead).decode
 
 
 class Standing(msgspec.Struct):

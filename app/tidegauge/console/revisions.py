@@ -11,9 +11,7 @@ KEPT = 50
 _NOTHING = msgspec.Raw(b"{}")
 
 
-class Revision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one revision of a window said, in short."""
-
+class _Head(msgspec.Struct, frozen=True, omit_defaults=True):
     revision: int
     reason: str
     predictions: int
@@ -21,20 +19,18 @@ class Revision(msgspec.Struct, frozen=True, omit_defaults=True):
     closed: bool
     settled: bool = False
     coverage: float | None = None
+
+
+class Revision(_Head, frozen=True, omit_defaults=True):
+    """What one revision of a window said, in short."""
+
     performance: dict[str, Any] = {}
     business: dict[str, Any] = {}
 
 
-class _Short(msgspec.Struct, frozen=True, omit_defaults=True):
+class _Short(_Head, frozen=True, omit_defaults=True):
     """The same, with the larger members left as they are written."""
 
-    revision: int
-    reason: str
-    predictions: int
-    labels: int
-    closed: bool
-    settled: bool = False
-    coverage: float | None = None
     performance: msgspec.Raw = _NOTHING
     business: msgspec.Raw = _NOTHING
 
