@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lint types unit kafka browser bench evaluate dashboards clean
+.PHONY: demo test lint types unit live kafka browser bench evaluate dashboards clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tidegauge demo $(if $(DAYS),--days $(DAYS)) $(if $(SPEED),--speed $(SPEED))
 
-test: lint types unit kafka browser
+test: lint types unit live
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -21,6 +21,10 @@ types: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka --ignore=tests/browser
+
+# What needs a real Kafka or a real browser waits a lot: side by side, the longest file first.
+live: $(VENV)/.dev .venv-prefect/.ready
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/kafka/test_exactly_once.py tests/kafka tests/browser
 
 kafka: $(VENV)/.dev .venv-prefect/.ready
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/kafka

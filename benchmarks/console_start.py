@@ -110,7 +110,7 @@ def main() -> None:
         console = Console(settings)
         try:
             first, _ = console.wait("/readyz", lambda _: True, 0.05)
-            whole, cpu = console.wait("/api/v1/stream", lambda said: msgspec.json.decode(said)["console"]["read"] == 1, 0.2)
+            whole, cpu = console.wait("/api/v1/stream", lambda said: msgspec.json.decode(said)["console"]["read"] == 1, 0.5)
             memory = console.memory()
         finally:
             console.stop()

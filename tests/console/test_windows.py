@@ -204,7 +204,8 @@ def test_the_newest_first_ends_as_all_in_order_does(
     for new in late:
         windows.take(*new)
     assert _state(windows) == _state(plain)
-    assert windows.size == plain.size
+    assert (windows.size, windows.windows) == (plain.size, plain.windows)
+    assert windows.windows == sum(len(series.raw) for series in windows.series("m"))
 
 
 def test_revisions_beyond_what_is_kept() -> None:

@@ -60,7 +60,7 @@ class Cluster:
         for worker in alive:
             worker.send_signal(signal.SIGTERM)
         try:
-            return [worker.wait(15) for worker in alive]
+            return [worker.wait(60) for worker in alive]
         finally:
             for worker in alive:
                 worker.kill()
@@ -98,16 +98,18 @@ class Cluster:
         """Wait until the closed windows of length ``windows`` hold ``count`` predictions and nothing changes any more."""
         deadline = time.monotonic() + seconds
         last: Any = None
+        since = time.monotonic()
         while True:
             found = self.metrics()
             whole = [r for r in found.values() if "kind" not in r and r["window"] == windows and not r["segment"]]
             state = sorted((r["window_start"], r["model_version"], r["revision"]) for r in whole)
-            if sum(r["predictions"] for r in whole) >= count and state == last:
+            if state != last:
+                last, since = state, time.monotonic()
+            # Longer than the idle timeout and a session's: a partition that changed hands holds event time up until then.
+            if sum(r["predictions"] for r in whole) >= count and time.monotonic() - since > 6:
                 return found
             if time.monotonic() > deadline:
                 raise AssertionError(
                     f"{sum(r['predictions'] for r in whole)} of {count} predictions after {seconds} s\n{self.log()[-5000:]}"
                 )
-            last = state
-            # Longer than the idle timeout and a session's: a partition that changed hands holds event time up until then.
-            time.sleep(6.0)
+            time.sleep(1.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import ssl
@@ -49,6 +50,8 @@ class Options(msgspec.Struct, frozen=True):
 
 def run(settings: Settings, options: Options) -> int:
     """Until SIGTERM or SIGINT. The exit status."""
+    # A million records held are nothing to look through for cycles again and again.
+    gc.set_threshold(100_000, 50, 50)
     if options.audit_file is None:
         return asyncio.run(_run(settings, options, sys.stdout.buffer))
     with options.audit_file.open("ab") as lines:

@@ -94,7 +94,7 @@ class Windows:
 
     def __init__(self, budget: int = BUDGET) -> None:
         self.budget = budget
-        self.records = self.unreadable = self.dropped = 0
+        self.records = self.unreadable = self.dropped = self.windows = 0
         self.size = 0
         self._kept = {True: WHOLE_KEPT, False: SEGMENT_KEPT}
         self._by_key: dict[bytes, Series] = {}
@@ -128,7 +128,7 @@ class Windows:
                 told = self._superseded.setdefault(series, {})
             if series.keeps_history and before != value:
                 self._remember(told.setdefault(start, []), before)
-        self._put(series, start, value)
+        self._put(series, start, before, value)
         return series.name.model
 
     def take_older(self, key: bytes | None, value: bytes | None) -> str | None:
@@ -154,7 +154,7 @@ class Windows:
                 self._remember(self._superseded.setdefault(series, {}).setdefault(start, []), before if newest else value)
         if newest:
             self._standing.add(key)
-            self._put(series, start, value)
+            self._put(series, start, before, value)
         return series.name.model
 
     def end_of_block(self, last: bool = False) -> None:
@@ -189,10 +189,6 @@ class Windows:
             if (series.name.version, series.name.window, series.segment) == (version, window, segment):
                 return series
         return None
-
-    @property
-    def windows(self) -> int:
-        return sum(len(series.raw) for series in self._by_key.values())
 
     def _place(self, key: bytes | None) -> tuple[Series, str] | None:
         """Whose window a record's key names and when it starts; None if it cannot be read, or there is no room for it."""
@@ -229,9 +225,12 @@ class Windows:
         (self._models if isinstance(name, Name) else self._comparisons).setdefault(name.model, []).append(series)
         return series
 
-    def _put(self, series: Series, start: str, value: bytes) -> None:
-        before = series.raw.get(start)
-        self.size += len(value) + (_OVERHEAD if before is None else -len(before))
+    def _put(self, series: Series, start: str, before: bytes | None, value: bytes) -> None:
+        if before is None:
+            self.windows += 1
+            self.size += len(value) + _OVERHEAD
+        else:
+            self.size += len(value) - len(before)
         series.raw[start] = value
         kept = self._kept[not series.segment]
         if len(series.raw) > kept + (kept >> 2):
@@ -268,6 +267,7 @@ class Windows:
             raw = series.raw.pop(start, None)
             self.size -= _size(series.earlier.pop(start, ()))
             if raw is not None:
+                self.windows -= 1
                 self.size -= len(raw) + _OVERHEAD
 
     def _shrink(self) -> None:
