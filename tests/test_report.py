@@ -145,6 +145,21 @@ def test_one_window_is_exact(full):
     assert change["now"] == performance["brier"]["value"]
 
 
+def test_a_day_that_is_not_over_for_the_stream_is_told_by_shorter_windows(full):
+    """Nothing has come after it, so that event time has not passed its end: its own window has not been published."""
+    outputs, rows = full
+    day = Period(START + 3 * DAY, START + 4 * DAY)
+
+    def known(output):
+        record = json.loads(output.value)
+        return output.topic != METRICS or record.get("window") != "1d" or moment(record["window_start"]) < day.start
+
+    report = build(archive([output for output in outputs if known(output)]), "churn", day, None)
+    assert report["window"] == "6h"
+    (version,) = report["versions"]
+    assert version["traffic"]["predictions"] == sum(row[1] >= day.start for row in rows)
+
+
 def test_what_late_labels_changed_is_told_by_the_next_report(full, tmp_path):
     early, _ = history(labels_until=START + 2 * DAY)
     outputs, _ = full

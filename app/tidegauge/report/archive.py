@@ -70,11 +70,13 @@ class Archive:
                 ) from error
 
     def window(self, period: Period) -> str | None:
-        """The longest window length of which whole ones fill the period; None where there is none."""
+        """The longest window length of which whole ones fill the period and at least one is there: a day's window is not yet
+        if nothing came after the day. None where there is none."""
+        there = {window for (_, window, _, start) in self._raw if period.start <= moment(start) < period.end}
         fitting = [
             (length, name)
             for name, length in self._lengths.items()
-            if (period.end - period.start) % length == 0 and period.start % length == 0
+            if name in there and (period.end - period.start) % length == 0 and period.start % length == 0
         ]
         return max(fitting)[1] if fitting else None
 
