@@ -46,7 +46,9 @@ class Cluster:
         ]  # fmt: skip
         command += [part for topic in TOPICS for part in (f"--{topic}-topic", self.settings.topic(topic))]
         with (self.directory / f"worker-{index}.log").open("ab") as log:
-            worker = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
+            worker = subprocess.Popen(
+                command, env=os.environ | {"PYTHONFAULTHANDLER": "1"} | environment, stdout=log, stderr=log
+            )
         self._workers.append(worker)
         self.ports.append(port)
         return worker
@@ -61,6 +63,12 @@ class Cluster:
             worker.send_signal(signal.SIGTERM)
         try:
             return [worker.wait(60) for worker in alive]
+        except subprocess.TimeoutExpired as error:
+            for worker in alive:
+                # Each says in its log where it hangs.
+                worker.send_signal(signal.SIGABRT)
+                worker.wait()
+            raise AssertionError(f"a worker does not stop\n{self.log()[-8000:]}") from error
         finally:
             for worker in alive:
                 worker.kill()

@@ -94,7 +94,24 @@ async def _run(settings: Settings) -> int:
         log.error("the worker did not stop in order: %r", error)
         status = 1
     await asyncio.gather(tail.stop(), server.cleanup(), admin.close(), return_exceptions=True)
+    await end_tasks()
     # Frozen objects would be reported as leaked by the sketches' bindings when the interpreter ends.
     gc.unfreeze()
     log.info("worker stopped with status %d", status)
     return status
+
+
+async def end_tasks() -> None:
+    """Cancel the tasks that are left until they have ended.
+
+    A task may take a cancellation for that of what it waits for and go on, as aiokafka's fetcher does while it ends its own
+    requests: asked only once, which is what ``asyncio.run`` does, it would keep the process for ever.
+    """
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for _ in range(20):
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.25)
+    log.error("tasks do not end: %s", left)
