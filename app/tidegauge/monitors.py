@@ -181,9 +181,10 @@ def _candidates(
         test = TESTS.get(name)
         if test is not None and monitor.significance is not None:
             p_value = next(iter(v for _, v in expand(view, f"{path.rpartition('.')[0]}.{test}")), None)
-            if p_value is None:
+            if p_value is None and (value or test not in WITH_SPREAD):
+                # Of no difference at all there may be no test, but what it fired for before is over.
                 continue
-            if monitor.condition.auto and spread is not None and test not in WITH_SPREAD:
+            if p_value is not None and monitor.condition.auto and spread is not None and test not in WITH_SPREAD:
                 p_value = max(p_value, spread_p_value(value, spread))
         elif name in SKEWED and monitor.condition.auto:
             p_value = next((v for _, v in expand(view, SKEWED[name])), None)
