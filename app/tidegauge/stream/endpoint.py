@@ -70,14 +70,6 @@ def endpoint(url: str, prefix: str, environment: Mapping[str, str] = os.environ)
     return Endpoint(url.rstrip("/"), **given)
 
 
-async def post(
-    session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str],
-    permanent: Callable[[int, str], bool] = lambda status, text: status in _PERMANENT,
-) -> None:  # fmt: skip
-    """Send ``body`` once. Raises as ``ask`` does."""
-    await ask(session, "POST", url, body, headers, permanent)
-
-
 async def ask(
     session: aiohttp.ClientSession, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None,
     permanent: Callable[[int, str], bool] = lambda status, text: status in _PERMANENT,

@@ -21,7 +21,7 @@ from tidegauge.errors import RejectedError, UnavailableError
 from tidegauge.history import PastSample, past_samples, write_request
 from tidegauge.stage import METRICS
 from tidegauge.stream import bridge
-from tidegauge.stream.endpoint import Endpoint, Patience, post
+from tidegauge.stream.endpoint import Endpoint, Patience, ask
 from tidegauge.stream.feed import Feed
 from tidegauge.stream.settings import Settings
 
@@ -100,7 +100,7 @@ class HistoryWriter:
         body = bytes(cramjam.snappy.compress_raw(write_request(samples)))
         while True:
             try:
-                await post(self._session, self._target.url, body, _HEADERS, _permanent)
+                await ask(self._session, "POST", self._target.url, body, _HEADERS, _permanent)
                 break
             except UnavailableError as error:
                 self._meters.requests.labels("unavailable").inc()

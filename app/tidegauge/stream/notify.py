@@ -24,7 +24,7 @@ from tidegauge.errors import RejectedError, UnavailableError
 from tidegauge.paging import AlertEvent, Book, Notice, decode, posted, requests
 from tidegauge.stage import ALERTS
 from tidegauge.stream import bridge
-from tidegauge.stream.endpoint import Endpoint, Patience, post
+from tidegauge.stream.endpoint import Endpoint, Patience, ask
 from tidegauge.stream.feed import Feed
 from tidegauge.stream.settings import Settings
 from tidegauge.stream.silences import Silencer
@@ -137,14 +137,14 @@ class Notifier:
         body = msgspec.json.encode([posted(notice, now, lasting, self._console) for notice in request])
         answers = await asyncio.gather(
             *(
-                post(session, alertmanager.url + PATH, body, _HEADERS)
+                ask(session, "POST", alertmanager.url + PATH, body, _HEADERS)
                 for session, alertmanager in zip(self._sessions, self._alertmanagers, strict=True)
             ),
             return_exceptions=True,
         )
         failures: list[RejectedError | UnavailableError] = []
         for answer in answers:
-            if answer is None:
+            if isinstance(answer, bytes):
                 self._meters.taken()
             elif isinstance(answer, RejectedError | UnavailableError):
                 self._meters.requests.labels("rejected" if isinstance(answer, RejectedError) else "unavailable").inc()
