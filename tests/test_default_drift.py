@@ -20,7 +20,7 @@ from streams import VICTIM, Scenario, draw
         ("mean", 0.4, "feature-drift", f"data.features.x{VICTIM}.shift"),
         ("tail", 1.5, "feature-drift", f"data.features.x{VICTIM}.shift"),
         ("category", 0.15, "category-drift", "data.features.c0.mix_shift"),
-        ("missing", 0.05, "missing-drift", f"data.features.x{VICTIM}.missing_shift"),
+        ("missing", 0.03, "missing-drift", f"data.features.x{VICTIM}.missing_shift"),
         ("prior", 0.15, "label-drift", "label_mix.mix_shift"),
     ],
 )

@@ -249,7 +249,8 @@ class MonitorStage:
         return outputs
 
     def _windows_due(self, model: str, now: float, final: bool = False) -> list[Output]:
-        """Publish and judge what is due at event time ``now``, oldest window first; forget what is past."""
+        """Publish and judge what is due at event time ``now``, oldest window first, of those that end together the shortest,
+        whose verdicts the longer ones heed; forget what is past."""
         spec = self._registry.spec(model)
         due = {id(h): (h, reason) for h in self.windows.pending(model) if (reason := self._due(h, spec, now, final))}
         for (owner, name), version in self.versions.items():
@@ -260,7 +261,7 @@ class MonitorStage:
                     due[id(header)] = (header, "settled")
         outputs: list[Output] = []
         published: list[Header] = []
-        for header, reason in sorted(due.values(), key=lambda item: (item[0].end, item[0].window, item[0].version)):
+        for header, reason in sorted(due.values(), key=lambda item: (item[0].end, -item[0].start, item[0].version)):
             version = self._version(model, header.version)
             if reason == "closed":
                 header.closed = True

@@ -11,6 +11,7 @@ used. Data and outcomes are stored apart, since late labels touch only the small
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
@@ -202,6 +203,16 @@ class Windows:
 
     def find(self, model: str, version: str, window: str, start: float) -> Header | None:
         return self.headers.get(window_key(model, version, window, start))
+
+    def within(self, header: Header, window: str) -> Iterator[Header]:
+        """The windows of that length, of the header's model and version, that begin in it, oldest first."""
+        length = duration(window)
+        start = math.ceil(header.start / length) * length
+        while start < header.end:
+            found = self.find(header.model, header.version, window, start)
+            if found is not None:
+                yield found
+            start += length
 
     def newest_settled(self, header: Header, reach: int = 60) -> Header | None:
         """The newest window of the header's version and length, it or one of ``reach`` before it, whose labels are in."""
