@@ -1,11 +1,12 @@
 """How long the console takes to start over a topic of many metrics records, and the memory it then has.
 
     python benchmarks/console_start.py --records 300000
-    python benchmarks/console_start.py --records 2000000 --bytes 1000
+    python benchmarks/console_start.py --records 2000000 --bytes 1000 --dead-letters 1000000
 
 Fills the topic `metrics` of a real Kafka with records as the stages write them (those of a small stream, under many model
-names; with `--bytes` only short ones, some members left out), starts `tidegauge console`, and measures how long it takes until
-the newest windows can be looked at (/readyz), and until all records have been read.
+names; with `--bytes` only short ones, some members left out) and the topic `dead-letters`, starts `tidegauge console`, and
+measures how long it takes until the newest windows can be looked at (/readyz), and until all records have been read. The peer,
+in a process of its own, is an aiokafka consumer as it comes, that reads the topic `metrics` and does nothing with it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import psutil
 from aiokafka import AIOKafkaProducer
 
 from tidegauge.broker import Broker, free_port
-from tidegauge.stage import METRICS
+from tidegauge.stage import DEAD_LETTERS, METRICS
 from tidegauge.stream import models
 from tidegauge.stream.settings import Settings
 
@@ -68,6 +69,41 @@ async def fill(settings: Settings, count: int, most: int | None) -> int:
     return size
 
 
+async def fill_dead_letters(settings: Settings, count: int) -> None:
+    producer = AIOKafkaProducer(linger_ms=20, max_batch_size=1 << 20, acks=1, **settings.client())
+    value = b'{"ts": 1758931200.25, "model_version": "churn_xgb:3", "features": {"age": 41, "plan": "b", "income": null}'
+    async with producer:
+        for number in range(count):
+            headers = [("reason", b"invalid_json"), ("topic", b"predictions"), ("partition", b"0"), ("offset", b"%d" % number)]
+            await producer.send(settings.topic(DEAD_LETTERS), value=value, key=b"%d" % number, headers=headers)
+        await producer.flush()
+
+
+PEER = """
+import asyncio, sys, time
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+async def main(bootstrap, topic):
+    began, used = time.monotonic(), time.process_time()
+    async with AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
+        read = 0
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for records in (await consumer.getmany(timeout_ms=500, max_records=5000)).values():
+                read += len(records)
+    print(read, time.monotonic() - began, time.process_time() - used)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def peer(settings: Settings) -> tuple[int, float, float]:
+    """Records, seconds and CPU seconds of a consumer that only reads."""
+    command = [sys.executable, "-c", PEER, settings.bootstrap, settings.topic(METRICS)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return int(said[0]), float(said[1]), float(said[2])
+
+
 class Console:
     """A console process that has just been started."""
 
@@ -103,10 +139,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=300_000)
     parser.add_argument("--bytes", type=int, help="the most a record may have")
+    parser.add_argument("--dead-letters", type=int, default=100_000)
     given = parser.parse_args()
     with Broker() as broker:
         settings = Settings(bootstrap=broker.bootstrap)
         size = asyncio.run(fill(settings, given.records, given.bytes))
+        asyncio.run(fill_dead_letters(settings, given.dead_letters))
+        read, clock, used = peer(settings)
+        assert read == given.records
         console = Console(settings)
         try:
             first, _ = console.wait("/readyz", lambda _: True, 0.05)
@@ -116,7 +156,9 @@ def main() -> None:
             console.stop()
     print(
         f"{given.records:,} records ({size / 2**20:,.0f} MiB): the newest after {first:.1f} s, all after {whole:.1f} s "
-        f"({given.records / whole:,.0f}/s; {cpu:.1f} s of CPU), {memory:,.0f} MiB"
+        f"({given.records / whole:,.0f}/s; {cpu:.1f} s of CPU), {memory:,.0f} MiB; with {given.dead_letters:,} dead letters\n"
+        f"a consumer that only reads the records: {clock:.1f} s ({used:.1f} s of CPU); the console takes {cpu / used:.2f} times"
+        " its CPU"
     )
 
 

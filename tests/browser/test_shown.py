@@ -213,13 +213,13 @@ def test_what_is_not_read_yet_and_what_there_is_no_room_for(
     view.has_read(0.417)
     with running(view) as console:
         browser.open(console.address + MODEL)
-        browser.has("Reading older windows: 41 %")
+        browser.has("Reading older records: 41 %")
         series = view.windows.find("churn", "churn_xgb:3", "1m")
         assert series is not None
         assert series.dropped > 50
         browser.has(f"There was no room for {series.dropped} older ones")
         console.do(lambda: view.has_read(1.0))
-        browser.wait(lambda: "Reading older windows" not in browser.text())
+        browser.wait(lambda: "Reading older records" not in browser.text())
         browser.leave()
 
 

@@ -32,7 +32,7 @@ class Taken:
     def take(self, topic: str, records: Sequence[Any]) -> None:
         self.followed += [int(record.value) for record in records]
 
-    def take_older(self, records: Sequence[Any]) -> None:
+    def take_older(self, topic: str, records: Sequence[Any]) -> None:
         self.blocks[-1] += [int(record.value) for record in records]
 
     def end_of_block(self, last: bool) -> None:

@@ -1,7 +1,9 @@
-"""The life of each alert as the topic ``alerts`` tells it."""
+"""The life of each alert as the topic ``alerts`` tells it: the newest records first, then older ones, block by block."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -10,46 +12,114 @@ ALERTS_KEPT = 10_000
 """Alerts held at once; beyond it those that have not changed for longest go, resolved ones first."""
 TRANSITIONS_KEPT = 100
 """Transitions remembered of one alert."""
+BUDGET = 128 << 20
+"""Bytes of transitions held at once."""
+_OVERHEAD = 200
+"""Bytes a transition costs beside its record."""
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class _Alert(msgspec.Struct):
+    """``transitions``: id and record of each, oldest first; ``newest``: what the last says; ``changed``: grows with each change
+    of any alert."""
+
+    newest: dict[str, Any] = {}
+    transitions: list[tuple[str, bytes]] = []
+    changed: int = 0
 
 
 class Alerts:
     """Every alert by fingerprint, with its transitions as CloudEvents, oldest first."""
 
     def __init__(self) -> None:
-        self._held: dict[str, list[dict[str, Any]]] = {}
-        self.unreadable = self.dropped = 0
+        # Each in the order of its last change.
+        self._firing: dict[str, _Alert] = {}
+        self._resolved: dict[str, _Alert] = {}
+        self._older: Alerts | None = None
+        self._first = self._last = 0
+        self.unreadable = self.dropped = self.size = 0
 
     def take(self, value: bytes | None) -> str | None:
-        """Take in one record; the model it is about. A repeat (by ``id``) changes nothing."""
+        """Take in one record, newer than all before; the model it is about. A repeat (by ``id``) changes nothing."""
+        raw = value or b""
         try:
-            event = _decode(value or b"")
+            event = _decode(raw)
             data = event["data"]
-            mark, model = data["fingerprint"], data["labels"]["model"]
+            name, mark, model, _ = str(event["id"]), data["fingerprint"], data["labels"]["model"], data["status"]
         except (msgspec.MsgspecError, LookupError, TypeError, RecursionError):
             self.unreadable += 1
             return None
-        held = self._held.pop(mark, [])
-        if all(event["id"] != known["id"] for known in held):
-            held.append(event)
-        del held[:-TRANSITIONS_KEPT]
-        self._held[mark] = held
-        if len(self._held) > ALERTS_KEPT:
-            self._drop()
+        alert = self._firing.pop(mark, None) or self._resolved.pop(mark, None) or _Alert()
+        if all(name != known for known, _ in alert.transitions):
+            alert.newest = event
+            alert.transitions.append((name, raw))
+            self.size += len(raw) + _OVERHEAD
+            self._forget_first(alert)
+        self._last += 1
+        alert.changed = self._last
+        firing = alert.newest["data"]["status"] == "firing"
+        (self._firing if firing else self._resolved)[mark] = alert
+        self._drop()
         return str(model)
+
+    def take_older(self, value: bytes | None) -> str | None:
+        """Take in one record of a block that is older than all but the block's own; the model it is about."""
+        if self._older is None:
+            self._older = Alerts()
+        return self._older.take(value)
+
+    def end_of_block(self) -> None:
+        """What is taken from now on with ``take_older`` is older than all so far. Until now the block was not shown."""
+        older, self._older = self._older, None
+        if older is None:
+            return
+        new: dict[str, _Alert] = {}
+        for mark, alert in sorted((*older._firing.items(), *older._resolved.items()), key=lambda item: -item[1].changed):
+            known = self._firing.get(mark) or self._resolved.get(mark)
+            if known is None:
+                self._first -= 1
+                alert.changed = self._first
+                new[mark] = alert
+                self.size += sum(len(raw) + _OVERHEAD for _, raw in alert.transitions)
+            else:
+                names = {name for name, _ in known.transitions}
+                before = [told for told in alert.transitions if told[0] not in names]
+                known.transitions[:0] = before
+                self.size += sum(len(raw) + _OVERHEAD for _, raw in before)
+                self._forget_first(known)
+        oldest_first = dict(reversed(new.items()))
+        fires = {mark for mark in oldest_first if mark in older._firing}
+        self._firing = {mark: of for mark, of in oldest_first.items() if mark in fires} | self._firing
+        self._resolved = {mark: of for mark, of in oldest_first.items() if mark not in fires} | self._resolved
+        self.unreadable += older.unreadable
+        self.dropped += older.dropped
+        self._drop()
 
     def all(self) -> list[dict[str, Any]]:
         """The newest event of each alert, the latest change first."""
-        return [held[-1] for held in reversed(self._held.values())]
+        return [alert.newest for alert in sorted(self._alerts(), key=lambda alert: -alert.changed)]
 
     def firing(self) -> list[dict[str, Any]]:
-        return [event for event in self.all() if event["data"]["status"] == "firing"]
+        return [alert.newest for alert in reversed(self._firing.values())]
 
     def transitions(self, fingerprint: str) -> list[dict[str, Any]]:
         """All that is remembered of an alert, oldest first; empty for one that is not known."""
-        return self._held.get(fingerprint, [])
+        alert = self._firing.get(fingerprint) or self._resolved.get(fingerprint)
+        return [] if alert is None else [_decode(raw) for _, raw in alert.transitions]
+
+    def _alerts(self) -> Iterator[_Alert]:
+        return chain(self._firing.values(), self._resolved.values())
+
+    def _forget_first(self, alert: _Alert) -> None:
+        gone = alert.transitions[:-TRANSITIONS_KEPT]
+        del alert.transitions[:-TRANSITIONS_KEPT]
+        self.size -= sum(len(raw) + _OVERHEAD for _, raw in gone)
 
     def _drop(self) -> None:
-        resolved = (mark for mark, held in self._held.items() if held[-1]["data"]["status"] == "resolved")
-        del self._held[next(resolved, next(iter(self._held)))]
-        self.dropped += 1
+        while len(self._firing) + len(self._resolved) > ALERTS_KEPT or self.size > BUDGET:
+            held = self._resolved or self._firing
+            if not held:
+                return
+            alert = held.pop(next(iter(held)))
+            self.size -= sum(len(raw) + _OVERHEAD for _, raw in alert.transitions)
+            self.dropped += 1

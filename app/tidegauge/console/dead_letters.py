@@ -1,8 +1,9 @@
-"""Dead letters: how many for which reason, and the newest of each, made safe to look at."""
+"""Dead letters: how many for which reason, and the newest of each, made safe to look at; whatever the order."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from bisect import insort
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -33,31 +34,41 @@ class DeadLetters:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self._samples: dict[str, deque[DeadLetter]] = {}
+        # Of each reason, oldest first: record time and block, by which they are ordered, and the letter.
+        self._samples: dict[str, list[tuple[tuple[int, int], DeadLetter]]] = {}
+        self._blocks = 0
 
     def take(
-        self, headers: Iterable[tuple[str, bytes]], key: bytes | None, value: bytes | None, timestamp: int
+        self, headers: Iterable[tuple[str, bytes]], key: bytes | None, value: bytes | None, timestamp: int, older: bool = False
     ) -> None:  # fmt: skip
-        """Take in one record of the topic; ``timestamp`` is its own, in milliseconds."""
-        said = {name: text.decode("utf-8", "replace") for name, text in headers}
-        reason = said.get("reason", "unknown")
+        """Take in one record of the topic; ``timestamp`` is its own, in milliseconds. ``older``: of a block that is older than
+        all but the block's own."""
+        said = dict(headers)
+        reason = said.get("reason", b"unknown").decode("utf-8", "replace")
         if reason not in self.counts and len(self.counts) >= REASONS_KEPT:
             reason = "__other__"
         self.counts[reason] += 1
+        held = self._samples.setdefault(reason, [])
+        place = (timestamp, -1 - self._blocks if older else 0)
+        if len(held) == SAMPLES_KEPT and place < held[0][0]:
+            return
         raw = value or b""
+        said_of = {name: said.get(name, b"").decode("utf-8", "replace") for name in ("message", "topic", "partition", "offset")}
         letter = DeadLetter(
             reason,
-            said.get("message", ""),
-            said.get("topic", ""),
-            said.get("partition", ""),
-            said.get("offset", ""),
-            max(timestamp, 0) / 1000,
-            (key or b"")[:256].decode("utf-8", "backslashreplace"),
-            raw[:SHOWN].decode("utf-8", "backslashreplace"),
-            len(raw) > SHOWN,
+            **said_of,
+            at=max(timestamp, 0) / 1000,
+            key=(key or b"")[:256].decode("utf-8", "backslashreplace"),
+            value=raw[:SHOWN].decode("utf-8", "backslashreplace"),
+            cut=len(raw) > SHOWN,
         )
-        self._samples.setdefault(reason, deque(maxlen=SAMPLES_KEPT)).append(letter)
+        insort(held, (place, letter), key=lambda one: one[0])
+        del held[:-SAMPLES_KEPT]
+
+    def end_of_block(self) -> None:
+        """What is taken from now on as ``older`` is older than all so far."""
+        self._blocks += 1
 
     def samples(self, reason: str) -> list[DeadLetter]:
         """The newest first."""
-        return list(reversed(self._samples.get(reason, ())))
+        return [letter for _, letter in reversed(self._samples.get(reason, []))]

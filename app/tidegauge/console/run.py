@@ -28,11 +28,12 @@ from tidegauge.stream.settings import Settings
 log = logging.getLogger(__name__)
 MEASURE_EVERY = 5.0
 FOLLOWED = {
-    **dict.fromkeys((MODELS, ALERTS, DEAD_LETTERS, OPERATIONS), Start()),
-    METRICS: Start(2_000, older=True),
+    **dict.fromkeys((MODELS, OPERATIONS), Start()),
+    **dict.fromkeys((METRICS, ALERTS, DEAD_LETTERS), Start(2_000, older=True)),
     PROFILES: Start(200),
 }
-"""The join tasks' standing is in their last words; of the windows the newest come first, so that there is something to see."""
+"""The join tasks' standing is in their last words; of what there can be millions of the newest come first, so that there is
+something to see."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -102,10 +103,10 @@ async def _serve(options: Options, server: Server, stop: asyncio.Event) -> int:
 async def _say_ready(follower: Follower, view: View) -> None:
     began = time.monotonic()
     await follower.ready.wait()
-    log.info("read %d records in %.1f s; older windows follow", follower.read, time.monotonic() - began)
+    log.info("read %d records in %.1f s; older ones follow", follower.read, time.monotonic() - began)
     while view.read < 1:
         await asyncio.sleep(0.2)
-    log.info("read %d metrics records in %.1f s", view.windows.records, time.monotonic() - began)
+    log.info("read all %d metrics records in %.1f s", view.windows.records, time.monotonic() - began)
 
 
 async def _measure(view: View, group: Group) -> None:

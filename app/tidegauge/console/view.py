@@ -46,8 +46,8 @@ class Changes(msgspec.Struct):
 class View:
     """``take`` and ``take_older`` feed it; the members answer.
 
-    ``problems``: why a model's spec or baseline cannot be shown, by model. ``read``: the share of the older records of windows
-    that has been taken in, 1 once there is no more.
+    ``problems``: why a model's spec or baseline cannot be shown, by model. ``read``: the share of the older records that has
+    been taken in, 1 once there is no more.
     """
 
     def __init__(self, budget: int = BUDGET) -> None:
@@ -61,6 +61,8 @@ class View:
         self.newest_record = 0.0
         self.read = 1.0
         self._changes = Changes()
+        # Models of the alerts in the block that is being taken in, which are shown once it is.
+        self._older_alerts: set[str] = set()
 
     def take(self, topic: str, records: Iterable[TopicRecord]) -> None:
         """Take in records of the logical ``topic``, in offset order. Never raises for what they hold."""
@@ -97,17 +99,34 @@ class View:
                 if model is not None:
                     changes.models.add(model)
 
-    def take_older(self, records: Iterable[TopicRecord]) -> None:
-        """Take in metrics records that are older than those of ``take``: block by block backwards, each in offset order."""
-        take, models = self.windows.take_older, self._changes.models
-        for record in records:
-            model = take(record.key, record.value)
-            if model is not None:
-                models.add(model)
+    def take_older(self, topic: str, records: Iterable[TopicRecord]) -> None:
+        """Take in records of metrics, alerts or dead letters that are older than those of ``take``: block by block backwards,
+        each in offset order."""
+        changes = self._changes
+        if topic == METRICS:
+            take, models = self.windows.take_older, changes.models
+            for record in records:
+                model = take(record.key, record.value)
+                if model is not None:
+                    models.add(model)
+        elif topic == ALERTS:
+            for record in records:
+                model = self.alerts.take_older(record.value)
+                if model is not None:
+                    self._older_alerts.add(model)
+        elif topic == DEAD_LETTERS:
+            for record in records:
+                self.letters.take(record.headers, record.key, record.value, record.timestamp, older=True)
+                changes.stream = True
 
     def end_of_block(self, last: bool) -> None:
         """What comes next is older than all so far, or there is nothing older."""
         self.windows.end_of_block(last)
+        self.alerts.end_of_block()
+        self.letters.end_of_block()
+        self._changes.alerts |= bool(self._older_alerts)
+        self._changes.models |= self._older_alerts
+        self._older_alerts.clear()
 
     def has_read(self, share: float) -> None:
         """Told how much of what is older has been taken in."""

@@ -97,7 +97,7 @@ class Follower:
     async def _read_older(self) -> None:
         await self.ready.wait()
         if self._older:
-            await older.Older(self._settings, self._older, self._reader).run()
+            await older.Older(self._settings, self._older, self._logical, self._reader).run()
 
     async def _look(self) -> None:
         """Assign partitions that are new."""

@@ -20,8 +20,8 @@ RECORDS_AT_ONCE = 5_000
 class Reader(Protocol):
     """Who takes the records in."""
 
-    def take_older(self, records: Sequence[Any]) -> None:
-        """Records of one partition, in offset order, of a block that is older than all before."""
+    def take_older(self, topic: str, records: Sequence[Any]) -> None:
+        """Records of one partition of a logical topic, in offset order, of a block that is older than all before."""
         ...
 
     def end_of_block(self, last: bool) -> None: ...
@@ -32,10 +32,12 @@ class Reader(Protocol):
 
 class Older:
     """Hands the committed records between two offsets of each partition to a reader. ``spans``: first offset, and the one after
-    the last."""
+    the last; ``logical``: the topics' logical names by their own."""
 
-    def __init__(self, settings: Settings, spans: Mapping[TopicPartition, tuple[int, int]], reader: Reader) -> None:
-        self._settings, self._reader = settings, reader
+    def __init__(
+        self, settings: Settings, spans: Mapping[TopicPartition, tuple[int, int]], logical: Mapping[str, str], reader: Reader
+    ) -> None:
+        self._settings, self._logical, self._reader = settings, logical, reader
         self._spans = {place: (begin, end) for place, (begin, end) in spans.items() if begin < end}
         self._total = sum(end - begin for begin, end in self._spans.values())
         self._left = self._total
@@ -68,9 +70,8 @@ class Older:
             batches = await self._consumer.getmany(*at, timeout_ms=500, max_records=RECORDS_AT_ONCE)
             for place, records in batches.items():
                 end = block[place][1]
-                self._reader.take_older(
-                    records if records[-1].offset < end else [record for record in records if record.offset < end]
-                )
+                within = records if records[-1].offset < end else [record for record in records if record.offset < end]
+                self._reader.take_older(self._logical[place.topic], within)
                 await asyncio.sleep(0)
             for place in list(at):
                 end = block[place][1]

@@ -182,11 +182,11 @@ function follow() {
   });
 }
 
-/** How much of the older windows has been read since the console started. */
+/** How much of what is older has been read since the console started. */
 function reading({ read }) {
   const said = document.getElementById("reading");
   said.hidden = read >= 1;
-  said.textContent = `Reading older windows: ${Math.floor(read * 100)} %`;
+  said.textContent = `Reading older records: ${Math.floor(read * 100)} %`;
 }
 
 document.getElementById("sign-out").addEventListener("click", async () => {
