@@ -67,12 +67,12 @@ async def _run(settings: Settings, options: Options, lines: IO[bytes]) -> int:
     if options.replay is not None:
         replayed.read(view, options.replay, options.models)
         return await _serve(options, Server(view, options.access, Audit(lines, None), None), stop)
-    operations, group = OperationsLog(settings), Group(settings)
+    follower = Follower(settings, FOLLOWED, view)
+    operations, group = OperationsLog(settings), Group(settings, follower.after_last)
     async with contextlib.AsyncExitStack() as stack:
         for part in (operations, group):
             await part.start()
             stack.push_async_callback(part.stop)
-        follower = Follower(settings, FOLLOWED, view)
         server = Server(view, options.access, Audit(lines, operations.write), operations.write, follower.ready.is_set)
         jobs = [asyncio.create_task(job) for job in (follower.run(), _measure(view, group), _say_ready(follower, view))]
         for job in jobs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -15,7 +15,6 @@ from aiokafka.errors import KafkaError
 from tidegauge.console.progress import Place
 from tidegauge.errors import StreamError
 from tidegauge.operations import AUDIT, OPERATIONS
-from tidegauge.stage import PROFILES
 from tidegauge.stream import older
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import INPUTS, Settings
@@ -55,6 +54,7 @@ class Follower:
         self._logical = {settings.topic(topic): topic for topic in topics}
         self._ends: dict[TopicPartition, int] = {}
         self._older: dict[TopicPartition, tuple[int, int]] = {}
+        self._after: dict[TopicPartition, int] = {}
         self._consumer: Any = None
         self.ready = asyncio.Event()
         self.missing: list[str] = []
@@ -89,10 +89,18 @@ class Follower:
             batches = await self._consumer.getmany(timeout_ms=500, max_records=older.RECORDS_AT_ONCE)
             for place, records in batches.items():
                 self.read += len(records)
+                self._after[place] = records[-1].offset + 1
                 self._reader.take(self._logical[place.topic], records)
                 await asyncio.sleep(0)
             if not self.ready.is_set():
                 await self._check_ready()
+
+    async def after_last(self, place: TopicPartition, end: int) -> int:
+        """The offset after the last record before ``end``, if the partition is followed and has been read so far; else ``end``.
+        Between the two are the markers of transactions, which nobody processes."""
+        if self._consumer is None or place not in self._consumer.assignment() or await self._consumer.position(place) < end:
+            return end
+        return min(self._after[place], end)
 
     async def _read_older(self) -> None:
         await self.ready.wait()
@@ -127,6 +135,7 @@ class Follower:
                 self._older[place] = (begins[place], positions[place])
         for place, offset in positions.items():
             self._consumer.seek(place, offset)
+        self._after |= {place: positions[place] for place in new}
         if not self.ready.is_set():
             self._ends.update(ends)
 
@@ -137,10 +146,10 @@ class Follower:
 
 
 class Group:
-    """How the workers' group stands in its input topics."""
+    """How the workers' group stands in its input topics. ``after_last``: a follower's."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, after_last: Callable[[TopicPartition, int], Awaitable[int]]) -> None:
+        self._settings, self._after_last = settings, after_last
         self._stage_of = {settings.topic(topic): stage for stage, topics in INPUTS.items() for topic in topics}
         self._admin: Any = None
         self._consumer: Any = None
@@ -163,14 +172,10 @@ class Group:
             return []
         ends = await self._consumer.end_offsets(places)
         return [
-            Place(self._stage_of[p.topic], p.topic, p.partition, committed[p].offset, ends[p] - self._marker(p.topic))
+            Place(self._stage_of[p.topic], p.topic, p.partition, committed[p].offset, await self._after_last(p, ends[p]))
             for p in places
             if committed[p].offset >= 0
         ]
-
-    def _marker(self, topic: str) -> int:
-        """The last record of a topic that only transactions write to is the transaction's end, which nobody processes."""
-        return 1 if topic == self._settings.topic(PROFILES) else 0
 
 
 class OperationsLog:
