@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from page import Browser
 from serving import Running, fed, metrics_by_key, running
 
+from driver import SPEC, Pipeline
+from events import stream
 from tidegauge.console.view import View
-from tidegauge.stage import ALERTS, Output
+from tidegauge.registry import ModelRecord, encode
+from tidegauge.spec import Condition, MonitorSpec
+from tidegauge.stage import ALERTS, LABELS, MODELS, PREDICTIONS, Output
 
+GAP = MonitorSpec("gap", "fairness.region.accuracy_gap", "5m", Condition("above", high=0.1), min_count=100)
 MODEL = "/#/models/churn?version=churn_xgb:3&window=1m&last=5000"
 
 
@@ -252,7 +258,50 @@ def test_attributions(browser: Browser, said: list[Output], windows: list[list[d
     with running(view) as console:
         browser.open(console.address + MODEL)
         assert browser.rows("#attributions-table") == [
-            ["plan", "0.52", "0.01", "within", "–"], ["age", "0.31", "0.25", "within", "0.001"],
+            ["plan", "0.52", "0.01", "no monitor", "–"], ["age", "0.31", "0.25", "no monitor", "0.001"],
         ]  # fmt: skip
         browser.has("rank correlation 0.4. plan is among the five largest now")
+        browser.leave()
+
+
+def test_fairness(browser: Browser) -> None:
+    """Two regions, one of which is served worse."""
+    driven = Pipeline(replace(SPEC, windows=("5m",), monitors=(GAP,)))
+    for topic, raw in stream(3, count=1200):
+        event = json.loads(raw)
+        if topic == LABELS and int(event["request_id"][1:]) % 3 == 0:
+            event["label"] = 1 - event["label"]
+        if topic == PREDICTIONS:
+            event["segments"] = {"region": "eu" if int(event["request_id"][1:]) % 3 else "us"}
+        driven.send(topic, [json.dumps(event).encode()])
+    driven.finish()
+    view = fed(View(), [Output(MODELS, b"churn", encode(ModelRecord("churn", driven.registry.spec("churn")))), *driven.outputs])
+    record = next(of for of in driven.records().values() if not of["segment"] and of["model_version"].endswith(":3"))
+    said = record["fairness"]["region"]
+    least, most = said["extremes"]["accuracy"]
+    assert (least, most) == ("us", "eu")
+    own = {
+        of["segment"]["region"]: of["performance"] for of in driven.records().values()
+        if of["segment"] and (of["model_version"], of["window_start"]) == (record["model_version"], record["window_start"])
+    }  # fmt: skip
+    with running(view) as console:
+        address = f"{console.address}/#/models/churn?version=churn_xgb:3&window=5m&at={record['window_start']}"
+        browser.open(address)
+        rows = {row[0]: row[1:] for row in browser.rows("#fairness-region")}
+        assert len(rows) == 7
+        assert rows["Accuracy gap"] == [
+            shown(said["accuracy_gap"]), shown(said["accuracy_gap_p_value"]), f"us {shown(own['us']['accuracy'])}",
+            f"eu {shown(own['eu']['accuracy'])}", "gap",
+        ]  # fmt: skip
+        assert rows["Disparate impact ratio"][:2] == [shown(said["disparate_impact_ratio"]), "–"]
+        # What is over a limit is shown first; a choice is part of the address.
+        browser.one("#chart-fairness-region[id] figcaption")
+        assert browser.one("#chart-fairness-region figcaption").text == "Accuracy gap between values of region"
+        assert browser.one("#chart-between-region figcaption").text == "Accuracy of us and eu"
+        browser.click("#chart-between-region-numbers summary")
+        between = {row[0]: row[1:] for row in browser.rows("#chart-between-region-numbers table")}
+        assert between[minute(record)] == [shown(own["us"]["accuracy"], share=False), shown(own["eu"]["accuracy"], share=False)]
+        browser.click("#gap-region-selection_rate_gap")
+        browser.wait(lambda: "gap=region.selection_rate_gap" in browser.driver.current_url)
+        browser.wait(lambda: browser.one("#chart-fairness-region figcaption").text.startswith("Selection rate gap"))
         browser.leave()

@@ -22,22 +22,50 @@ def alert(console: Running) -> str:
     return str(said[0]["event"]["data"]["fingerprint"])
 
 
+def section(place: int) -> list[str]:
+    """From the page of all models to a section of a model's page."""
+    return ["#models tbody a", f"nav.sections button:nth-child({place})"]
+
+
+ALERT = ["#pages a[href='#/alerts']", "#alerts-table tbody tr:first-child a"]
+STREAM = ["#pages a[href='#/stream']"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize(
     ("clicks", "found"),
     [
-        (["#models tbody a", "nav.sections button:nth-child(4)"], "#drift-table"),
-        (["#models tbody a", "nav.sections button:nth-child(3)"], "#restated"),
-        (["#models tbody a", "nav.sections button:nth-child(8)"], "#versions-table"),
-        (["#pages a[href='#/alerts']", "#alerts-table tbody tr:first-child a"], "#playbook h1"),
-        (["#pages a[href='#/stream']"], "#dead-letters"),
+        ([], "#models .badge"),
+        (section(1), "#model-alerts"),
+        (section(2), "#chart-performance-accuracy"),
+        (section(2), "#chart-coverage"),
+        (section(3), "#restated"),
+        (section(4), "#drift-table"),
+        (section(4), "#chart-distribution"),
+        (section(5), "#segments-table"),
+        (section(6), "#chart-system-latency"),
+        (section(7), "#chart-business-revenue"),
+        (section(8), "#versions-table"),
+        (section(9), "#lineage"),
+        (ALERT, "#chart-alert"),
+        (ALERT, "#evidence"),
+        (ALERT, "#playbook h1"),
+        (ALERT, "#life"),
+        (STREAM, "#chart-lag"),
+        (STREAM, "#chart-throughput"),
+        (STREAM, "#watermarks"),
+        (STREAM, "#dead-letters pre.value"),
     ],
 )
-def test_anything_is_two_clicks_away(browser: Browser, console: Running, clicks: list[str], found: str) -> None:
-    browser.open(console.address + "/")
+def test_anything_is_two_clicks_away(
+    browser: Browser, console: Running, clicks: list[str], found: str, width: int
+) -> None:  # fmt: skip
+    browser.open(console.address + "/", width=width)
     for selector in clicks:
         browser.click(selector)
     browser.one(found)
-    if clicks[-1].startswith("nav.sections"):
+    assert browser.run("return document.querySelector(arguments[0]).checkVisibility()", found)
+    if clicks and clicks[-1].startswith("nav.sections"):
         top = browser.run("return document.querySelector(arguments[0]).closest('section').getBoundingClientRect().top", found)
         assert 0 <= top < 900
 
@@ -95,16 +123,38 @@ def test_everything_is_reached_with_the_keyboard(browser: Browser, console: Runn
     browser.one("#chart-distribution-numbers table")
 
 
+@pytest.mark.parametrize("width", [390, 360])
 @pytest.mark.parametrize("path", [*PAGES, "alert"])
-def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, console: Running, path: str) -> None:
-    browser.open(console.address + (f"/#/alerts/{alert(console)}" if path == "alert" else path), width=360)
+def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, console: Running, path: str, width: int) -> None:
+    """Neither the page nor a table in it, with all that can be opened open."""
+    browser.open(console.address + (f"/#/alerts/{alert(console)}" if path == "alert" else path), width=width)
     browser.one("main h1")
-    assert browser.run("return document.documentElement.scrollWidth") <= 360
+    browser.run("document.querySelectorAll('main details').forEach(one => { one.open = true; })")
+    browser.wait(lambda: browser.run("return [...document.querySelectorAll('details > summary')].every(e => e.nextSibling)"))
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    assert browser.run(SIDEWAYS) == []
     small = browser.run(
         "return [...document.querySelectorAll('button, select, nav a')].filter(e => e.offsetParent && e.offsetHeight < 22)"
         ".map(e => e.outerHTML.slice(0, 80))"
     )
     assert small == []
+
+
+SIDEWAYS = """
+return [...document.querySelectorAll("main *")].filter((e) => e.offsetParent && e.scrollWidth > e.clientWidth + 1
+  && ["auto", "scroll"].includes(getComputedStyle(e).overflowX)).map((e) => e.outerHTML.slice(0, 80));
+"""
+
+
+def test_a_phone_sorts_cards(browser: Browser, console: Running) -> None:
+    browser.open(console.address + "/#/models/churn?version=churn_xgb:3&window=1m", width=390)
+    browser.one("#segments-table-by option[value=predictions]")
+    for value, down in (("predictions", False), ("-predictions", True)):
+        browser.run("arguments[0].scrollIntoView({block: 'center'})", browser.one("#segments-table-by"))
+        browser.click(f"#segments-table-by option[value='{value}']")
+        counts = [int(row[1].replace(",", "")) for row in browser.rows("#segments-table")]
+        assert counts == sorted(counts, reverse=down)
+        assert len(set(counts)) > 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

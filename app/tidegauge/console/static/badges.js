@@ -35,3 +35,9 @@ export function status(data, attention = {}) {
   if (attention.silenced) marks.push(badge("silenced"));
   return h("span", { class: "marks" }, marks.map((mark) => [mark, " "]));
 }
+
+/** The monitors whose limit is passed, as badges; whether there is any limit at all. */
+export function exceeded(limits, watched = true) {
+  if (limits.length) return limits.map((limit) => [badge(limit.severity, limit.monitor), " "]);
+  return watched ? badge("ok", "within") : badge("unwatched");
+}

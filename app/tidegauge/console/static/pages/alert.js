@@ -136,11 +136,11 @@ function evidence(now, transitions, page) {
   if (segments.length) section.append(table("evidence-segments", [
     { name: "Segment", key: "segment", value: (one) => name(one.segment), cell: (one) => h("a", { href: `${page}?${new URLSearchParams({ version: data.labels.model_version, segment: name(one.segment), ...(data.window ? { window: data.window.length, at: data.window.start } : {}) })}` }, name(one.segment)) },
     ...numbers(segments, ["segment"]),
-  ], segments, { caption: "Segments that carry it" }));
+  ], segments, { kind: "compact cards", caption: "Segments that carry it" }));
   if (features.length) section.append(table("evidence-features", [
     { name: "Feature", key: "feature", value: (one) => one.feature, cell: (one) => h("a", { href: `${page}?${new URLSearchParams({ version: data.labels.model_version, feature: one.feature, ...(data.window ? { window: data.window.length, at: data.window.start } : {}) })}` }, one.feature) },
     ...numbers(features, ["feature"]),
-  ], features, { caption: "Features, those that matter most first" }));
+  ], features, { kind: "compact cards", caption: "Features, those that matter most first" }));
   if (requests.length) section.append(h("h3", {}, "Requests to look at"), h("p", {}, requests.map((id) => [h("code", {}, id), " "])));
   if (more.length) section.append(h("details", { id: "more-evidence", open: true }, h("summary", {}, "More"), h("dl", {}, more.map(([key, of]) => [h("dt", {}, key), h("dd", {}, typeof of === "object" ? h("pre", {}, JSON.stringify(of, null, 1)) : String(of))]))));
   return section;

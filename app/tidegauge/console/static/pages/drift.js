@@ -1,10 +1,10 @@
 // What the inputs and the score do: ranked by drift, each with its distribution against the baseline.
 
 import { get, part } from "../api.js";
-import { badge } from "../badges.js";
+import { badge, exceeded } from "../badges.js";
 import { distributionChart, timeChart } from "../charts.js";
 import { h } from "../dom.js";
-import { none, number, share, title, value } from "../format.js";
+import { localTime, none, number, share, title, value } from "../format.js";
 import { table } from "../table.js";
 import { limitLines } from "./performance.js";
 
@@ -31,7 +31,7 @@ export async function drift({ model, version, records, record, place, pick, limi
   return section;
 }
 
-const words = (compared) => (compared?.source === "previous" ? `the window of ${compared.window_start}` : compared?.source === "learned" ? "a baseline learned from the first predictions" : "the reference data");
+const words = (compared) => (compared?.source === "previous" ? `the window from ${localTime(compared.window_start)}` : compared?.source === "learned" ? "a baseline learned from the first predictions" : "the reference data");
 
 const label = (name) => (name === SCORE ? "score (what the model says)" : name);
 
@@ -39,41 +39,44 @@ function broken(what, features = []) {
   return features.length ? [badge("critical", what), " ", features.map((name) => [h("code", {}, name), " "])] : null;
 }
 
-function over(row, limits, prefix = row.name === SCORE ? "prediction" : `data.features.${row.name}`) {
-  return limits.filter((limit) => limit.metric.startsWith(`${prefix}.`) && !limit.metric.slice(prefix.length + 1).includes(".")).filter((limit) => {
-    const of = row[limit.metric.slice(prefix.length + 1)];
-    return of !== undefined && (of > (limit.high ?? Infinity) || of < (limit.low ?? -Infinity));
-  });
+/** The limits that hold a row's numbers, and those of them that are passed. */
+function held(row, limits, prefix = row.name === SCORE ? "prediction" : `data.features.${row.name}`) {
+  return limits.filter((limit) => limit.metric.startsWith(`${prefix}.`) && !limit.metric.slice(prefix.length + 1).includes(".")).map((limit) => ({ ...limit, value: row[limit.metric.slice(prefix.length + 1)] }));
 }
+const over = (limits) => limits.filter(({ value, high = Infinity, low = -Infinity }) => value > high || value < low);
+const passed = (limits) => ({ name: "Over a limit", key: "over", value: (row) => over(limits(row)).length, cell: (row) => exceeded(over(limits(row)), limits(row).length > 0) });
+
+const plain = (name, key, hint, format = number) => ({ name, key, hint, numeric: true, secondary: key !== "psi", value: (row) => row[key], cell: (row) => (row[key] === undefined ? none : format(row[key])) });
+const MEASURES = [
+  plain("PSI", "psi", "Population stability index against the baseline's bins"),
+  plain("p", "p_value", "How likely such a distance is where nothing has changed"),
+  plain("KS", "ks", "Largest distance of the two cumulative distributions"),
+  plain("JS", "js", "Jensen-Shannon distance"),
+  plain("Missing", "missing_ratio", "Share of missing values", share),
+  plain("Wrong type", "type_mismatch_ratio", "Share of values of a wrong type", share),
+  { name: "Unseen or out of range", key: "odd", numeric: true, secondary: true, value: (row) => row.unseen_ratio ?? row.out_of_range_ratio, cell: (row) => share(row.unseen_ratio ?? row.out_of_range_ratio) },
+  plain("Mean", "mean"),
+];
 
 function list(rows, chosen, limits, go) {
-  const plain = (name, key, hint, format = number) => ({ name, key, hint, numeric: true, value: (row) => row[key], cell: (row) => (row[key] === undefined ? none : format(row[key])) });
+  const [psi, ...others] = MEASURES;
   return table("drift-table", [
     { name: "Feature", key: "feature", value: (row) => label(row.name), cell: (row) => h("button", { type: "button", class: "link", id: `feature-${row.name.trim()}`, "aria-pressed": String(row === chosen), onclick: () => go({ feature: row.name }) }, label(row.name)) },
-    plain("PSI", "psi", "Population stability index against the baseline's bins"),
-    { name: "Over a limit", key: "over", value: (row) => over(row, limits).length, cell: (row) => exceeded(over(row, limits)), hint: "Monitors whose limit this window's value is beyond; an alert also needs significance and enough data" },
-    plain("p", "p_value", "How likely such a distance is where nothing has changed"),
-    plain("KS", "ks", "Largest distance of the two cumulative distributions"),
-    plain("JS", "js", "Jensen-Shannon distance"),
-    plain("Missing", "missing_ratio", "Share of missing values", share),
-    plain("Wrong type", "type_mismatch_ratio", "Share of values of a wrong type", share),
-    { name: "Unseen or out of range", key: "odd", numeric: true, value: (row) => row.unseen_ratio ?? row.out_of_range_ratio, cell: (row) => share(row.unseen_ratio ?? row.out_of_range_ratio) },
-    plain("Mean", "mean"),
+    psi,
+    { ...passed((row) => held(row, limits)), hint: "Monitors whose limit this window's value is beyond; an alert also needs significance and enough data" },
+    ...others,
   ], rows, { first: "-psi", caption: "Score and features of the chosen window, by drift", row: (row) => (row === chosen ? { class: "chosen" } : {}) });
 }
-
-const exceeded = (found) => (found.length ? found.map((limit) => [badge(limit.severity, limit.monitor), " "]) : badge("ok", "within"));
 
 /** What the model's decisions rest on, where predictions say so. */
 function attributions({ attributions: of, attribution_ranking: ranking }, limits) {
   const rows = Object.entries(of ?? {}).map(([name, numbers]) => ({ name, ...numbers }));
   if (!rows.length) return null;
   const changed = ranking && [...(ranking.entered_top ?? []).map((name) => `${name} is among the five largest now`), ...(ranking.left_top ?? []).map((name) => `${name} no longer is`)];
-  const beyond = (row) => over(row, limits, `attributions.${row.name}`);
   const column = (name, key) => ({ name, key, numeric: true, value: (row) => row[key], cell: (row) => number(row[key] ?? null) });
   return h("details", { id: "attributions", open: Boolean(changed?.length) }, h("summary", {}, "Attributions: what the predictions rest on"),
     ranking?.rank_correlation !== undefined ? h("p", {}, `Order of the features against the baseline's: rank correlation ${number(ranking.rank_correlation)}. `, changed.join(", ")) : null,
-    table("attributions-table", [{ name: "Feature", key: "feature", value: (row) => row.name }, column("Mean |attribution|", "mean_abs"), column("PSI", "psi"), { name: "Over a limit", key: "over", value: (row) => beyond(row).length, cell: (row) => exceeded(beyond(row)) }, column("p", "p_value")],
+    table("attributions-table", [{ name: "Feature", key: "feature", value: (row) => row.name }, column("Mean |attribution|", "mean_abs"), column("PSI", "psi"), passed((row) => held(row, limits, `attributions.${row.name}`)), column("p", "p_value")],
       rows, { first: "-mean_abs", kind: "compact cards", caption: "Attributions in the chosen window" }));
 }
 
@@ -84,6 +87,7 @@ function detail(row, shown, { records, record, place, pick, limits }) {
   const times = records.map((one) => one.window_start);
   const over = ["psi", "missing_ratio", "mean", "mean_score"].filter((key) => records.some((one) => read(one)?.[key] !== undefined));
   return h("div", { class: "detail" }, h("h3", {}, label(row.name)),
+    h("dl", { class: "facts narrow" }, MEASURES.map((one) => h("div", {}, h("dt", {}, one.name), h("dd", {}, one.cell(row))))),
     h("div", { class: "charts" },
       distribution(row, reference, record),
       over.map((key) => timeChart({

@@ -4,7 +4,7 @@ import { get, part } from "../api.js";
 import { badge } from "../badges.js";
 import { reliabilityChart, timeChart } from "../charts.js";
 import { h } from "../dom.js";
-import { none, number, share, span, time, title, value } from "../format.js";
+import { localTime, none, number, share, span, time, title, value } from "../format.js";
 import { table } from "../table.js";
 
 const ORDER = ["roc_auc", "accuracy", "brier", "f1", "log_loss", "ece", "precision", "recall", "rmse", "mae", "r2", "bias", "mape"];
@@ -82,7 +82,7 @@ function chosen(record, names) {
       cell: (row) => (row.interval ? `${value(row.name, row.interval[0])} to ${value(row.name, row.interval[1])}` : none) },
     ...(estimated ? [{ name: "Estimated", key: "estimated", numeric: true, value: (row) => row.estimated, cell: (row) => value(row.name, row.estimated ?? null) },
       { name: "Estimate off by", key: "off", numeric: true, hint: "In this window once it has settled, else the mean so far", value: (row) => record.estimate_error?.[row.name] ?? record.estimate_mean_absolute_error?.[row.name], cell: (row) => off(record, row.name) }] : []),
-  ], rows, { kind: "compact", caption: `Performance in the window from ${record.window_start}`, empty: "No numbers." });
+  ], rows, { kind: "compact cards", caption: `Performance in the window from ${localTime(record.window_start)}`, empty: "No numbers." });
 }
 
 function calibration({ calibration: of }) {
@@ -127,13 +127,15 @@ export async function restatements({ model, version, window, segment, records, p
       cell: (one) => [`${value(name, first(one).performance?.[name] ?? null)} → ${value(name, last(one).performance?.[name] ?? null)}`, h("div", { class: "dim" }, signed(moved(name)(one)))],
     })),
     { name: "All revisions", key: "all", value: (one) => one.revisions.length, cell: (one) => h("details", { id: `revisions-${one.window_start}` }, h("summary", {}, `${one.revisions.length} remembered`), revisions(one.revisions, names)) },
-  ], windows, { first: "-window", caption: `${windows.length} restated windows` })));
+  ], windows, { first: "-window", kind: "cards", caption: `${windows.length} restated windows` })));
   return section;
 }
 
 function revisions(all, names) {
-  return h("table", { class: "numbers" }, h("thead", {}, h("tr", {}, ["Revision", "Why", "Labels", "Coverage", ...names.map(title)].map((name) => h("th", {}, name)))),
-    h("tbody", {}, all.map((one) => h("tr", {}, [one.revision, one.reason, number(one.labels), share(one.coverage), ...names.map((name) => value(name, one.performance?.[name] ?? null))].map((cell) => h("td", {}, String(cell)))))));
+  const heads = ["Revision", "Why", "Labels", "Coverage", ...names.map(title)];
+  return h("table", { class: "numbers cards" }, h("thead", {}, h("tr", {}, heads.map((name) => h("th", {}, name)))),
+    h("tbody", {}, all.map((one) => h("tr", {}, [one.revision, one.reason, number(one.labels), share(one.coverage), ...names.map((name) => value(name, one.performance?.[name] ?? null))]
+      .map((cell, place) => h("td", { "data-label": heads[place] }, String(cell)))))));
 }
 
 function signed(of) {

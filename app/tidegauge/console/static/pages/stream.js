@@ -43,7 +43,7 @@ function lag({ reachable, partitions, samples }) {
       { name: "Processed up to", key: "committed", numeric: true, value: (one) => one.committed, cell: (one) => number(one.committed) },
       { name: "Written up to", key: "end", numeric: true, value: (one) => one.end, cell: (one) => number(one.end) },
       { name: "Lag", key: "lag", numeric: true, value: (one) => one.lag, cell: (one) => number(one.lag) },
-    ], partitions, { first: "-lag", caption: "Partitions" })));
+    ], partitions, { first: "-lag", kind: "cards", caption: "Partitions" })));
   return section;
 }
 
@@ -73,8 +73,8 @@ function letters({ dead_letters: reasons }) {
       { name: "At", key: "at", value: (letter) => letter.at, cell: (letter) => time(letter.at) },
       { name: "Why", key: "why", value: (letter) => letter.message },
       { name: "From", key: "from", value: (letter) => `${letter.topic} ${letter.partition} ${letter.offset}`, cell: (letter) => `${letter.topic}, partition ${letter.partition}, offset ${letter.offset}` },
-      { name: "Value", key: "value", value: (letter) => letter.value, cell: (letter) => h("pre", { class: "value" }, letter.value, letter.cut ? " …" : "") },
-    ], one.samples, { first: "-at", caption: `The newest ${one.samples.length} of ${number(one.count)}` }))));
+      { name: "Value", key: "value", wide: true, value: (letter) => letter.value, cell: (letter) => h("pre", { class: "value" }, letter.value, letter.cut ? " …" : "") },
+    ], one.samples, { first: "-at", kind: "cards", caption: `The newest ${one.samples.length} of ${number(one.count)}` }))));
   return section;
 }
 

@@ -76,7 +76,7 @@ export function lineage({ model }) {
       { name: "From", key: "source", value: (one) => one.source ?? none },
       { name: "Predictions", key: "predictions", numeric: true, value: (one) => one.predictions, cell: (one) => number(one.predictions ?? null) },
       { name: "Labels", key: "labels", numeric: true, value: (one) => one.labels, cell: (one) => number(one.labels ?? null) },
-    ], baselines, { kind: "compact", caption: "Baselines", empty: "No baseline yet: it is learned from the first predictions, or built with `tidegauge baseline build`." }),
+    ], baselines, { kind: "compact cards", caption: "Baselines", empty: "No baseline yet: it is learned from the first predictions, or built with `tidegauge baseline build`." }),
     h("details", { id: "spec" }, h("summary", {}, "The spec, and the monitors that watch"), h("pre", {}, JSON.stringify(spec, null, 2)),
       h("p", {}, model.default_monitors ? "The spec names no monitors: these are the defaults." : "Monitors of the spec:"),
       h("pre", {}, JSON.stringify(model.monitors, null, 2))));
