@@ -31,7 +31,9 @@ RESULT_BINS = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
 """The schema's number for each of the event's own numbers that is binned."""
 MAX_PARTS = 100
 """Segments of which a baseline keeps counts of their own."""
-FORMAT = "tidegauge-baseline/4"
+RECENT_PREFIX = "recent "
+"""Before the length of windows each taken together with the one before, where spreads are kept."""
+FORMAT = "tidegauge-baseline/5"
 Spread = tuple[float, float, int]
 """Mean, standard deviation and number of windows of one metric over a baseline's windows of one length."""
 
@@ -41,7 +43,8 @@ class Baseline:
 
     ``metrics`` nests as a metrics record does; ``spread`` is window length → metric path → Spread. ``parts`` are the
     segments' own baselines, which share the schema and keep no quantile sketches; ``tunings`` what detectors need of it.
-    ``contrasts`` are made of its bin counts when a number is first compared.
+    ``contrasts`` are made of its bin counts when a number is first compared, ``performance_errors`` (number → value and
+    standard error) of its outcomes.
     """
 
     def __init__(
@@ -65,13 +68,22 @@ class Baseline:
         self.parts = dict(parts or {})
         self.tunings = tunings
         self.contrasts: dict[str, Contrasts] = {}
-        self._dispersions: dict[str, Dispersions] = {}
+        self.performance_errors: dict[str, tuple[float, float]] | None = None
+        self._dispersions: dict[tuple[str, bool], Dispersions] = {}
 
-    def dispersions(self, window: str) -> Dispersions:
-        """What the baseline's windows of this length say of its directed differences."""
-        if window not in self._dispersions:
-            self._dispersions[window] = Dispersions(self.spread.get(window, {}))
-        return self._dispersions[window]
+    def dispersions(self, window: str, recent: bool = False) -> Dispersions:
+        """What the baseline's windows of this length say of its directed differences; ``recent``: its windows each taken
+        together with the one before."""
+        key = (window, recent)
+        if key not in self._dispersions:
+            single = self.dispersions(window) if recent else None
+            self._dispersions[key] = Dispersions(self.spreads(window, recent), single)
+        return self._dispersions[key]
+
+    def spreads(self, window: str, recent: bool = False) -> Mapping[str, Spread]:
+        """The spread over the baseline's windows of this length by metric path; ``recent``: each taken together with the one
+        before."""
+        return self.spread.get(RECENT_PREFIX + window if recent else window, {})
 
     def part(self, segment: Segment) -> Baseline | None:
         """What a segment is compared with; the whole for the empty one, None for one that was not in the reference."""

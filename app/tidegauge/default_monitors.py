@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 from tidegauge.baseline import Baseline
-from tidegauge.monitors import MIN_SPREAD_WINDOWS
+from tidegauge.limits import MIN_SPREAD_WINDOWS
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec, RolloutSpec, Severity, duration
 
 KEEP_FIRING_FOR = 7
 """Windows without drift before its alert resolves: a season comes and goes for weeks, and is one alert."""
 LEVEL = 0.01
-"""Of the windows without drift, those in which drift monitors may fire: each of several where limits are fixed, all of them
-together where they come from the baseline."""
-NUMBERS, CATEGORIES, MISSING, SCORE = 0.3 * LEVEL, 0.15 * LEVEL, 0.5 * LEVEL, 0.05 * LEVEL
+"""Of the windows without change, those in which any statistical monitor may fire, all of them together."""
+NUMBERS, CATEGORIES, MISSING, SCORE = 0.2 * LEVEL, 0.08 * LEVEL, 0.22 * LEVEL, 0.02 * LEVEL
+LABEL, PERFORMANCE, CALIBRATION, POSITIVES = 0.1 * LEVEL, 0.3 * LEVEL, 0.06 * LEVEL, 0.02 * LEVEL
 """Their shares of it. A rise of missing values is looked for in few features, but comes in whole counts; what moves the score
-shows in the features and in the labels too."""
-LABEL = 0.1 * LEVEL
-THREE_SIGMA = 0.00135
-"""How often a normal number lies three standard deviations above its mean."""
+shows in the features and in the labels too. PERFORMANCE is shared by the numbers of a task."""
 _ABOVE_AUTO = Condition("above", auto=True)
 
 
@@ -57,7 +54,9 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         if spec.task != "regression":
             drifts.append(drift("label-drift", "label_mix.mix_shift", LABEL, hurts=False))
     else:
-        drifts = [drift("feature-drift", "data.features.*.psi", LEVEL), drift("score-drift", "prediction.psi", LEVEL)]
+        drifts = [
+            drift("feature-drift", "data.features.*.psi", LEVEL / 2), drift("score-drift", "prediction.psi", LEVEL / 2)
+        ]  # fmt: skip
 
     monitors = [
         MonitorSpec("missing-feature", "data.missing_features", short, above(0), "critical"),
@@ -83,7 +82,7 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
 
     def worse(kind: Literal["above", "below"], share: float) -> Condition:
         if auto:
-            return Condition(kind, auto=True)
+            return Condition(kind, auto=True, level=PERFORMANCE / (1 if spec.task == "regression" else 2))
         low, high = (None, share) if kind == "above" else (share, None)
         return Condition(kind, low, high, relative_to_baseline=True, percent=True)
 
@@ -102,10 +101,10 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         if auto:
             # How large a calibration error, or how many positives, is too many only their spread can say.
             monitors += [
-                performance("calibration", "performance.ece", _ABOVE_AUTO, "warning", significance=THREE_SIGMA),
+                performance("calibration", "performance.ece", _ABOVE_AUTO, "warning", significance=CALIBRATION),
                 MonitorSpec(
-                    "positive-ratio", "prediction.positive_ratio", long, Condition("outside", auto=True), "warning",
-                    critical_with_performance=True,
+                    "positive-ratio", "prediction.positive_ratio", long,
+                    Condition("outside", auto=True, level=POSITIVES), "warning", critical_with_performance=True,
                 ),
             ]  # fmt: skip
     return tuple(monitors)

@@ -11,7 +11,8 @@ and detectors (``feeding.py``) and parts of deltas that wait for their time (``h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -261,7 +262,8 @@ class MonitorStage:
                     due[id(header)] = (header, "settled")
         outputs: list[Output] = []
         published: list[Header] = []
-        for header, reason in sorted(due.values(), key=lambda item: (item[0].end, -item[0].start, item[0].version)):
+        ordered = sorted(due.values(), key=lambda item: (item[0].end, -item[0].start, item[0].version))
+        for header, reason in chain(ordered, self._made_stale(model, final)):
             version = self._version(model, header.version)
             if reason == "closed":
                 header.closed = True
@@ -280,6 +282,11 @@ class MonitorStage:
         self.windows.forget_before(model, past)
         return outputs
 
+    def _made_stale(self, model: str, final: bool) -> Iterator[tuple[Header, str]]:
+        """At the end of input, the windows that publishing the ones before them has made stale; they make no others so."""
+        if final:
+            yield from ((header, "end") for header in self.windows.pending(model) if header.stale)
+
     def _seen(self, model: str) -> dict[str, Seen]:
         """The model's versions, as a comparison of them needs to know them."""
         return {name: Seen(of.role, of.delays.first) for (owner, name), of in self.versions.items() if owner == model}
@@ -295,10 +302,10 @@ class MonitorStage:
             if now >= header.end + spec.grace or final:
                 return "closed"
             return None
-        if final and header.dirty:
+        if final and (header.dirty or header.stale):
             return "end"
-        if header.dirty and now >= header.published + spec.published_every(header.end - header.start):
-            return "data" if header.data_dirty else "labels"
+        if (header.dirty or header.stale) and now >= header.published + spec.published_every(header.end - header.start):
+            return "data" if header.data_dirty else "labels" if header.dirty else "before"
         return None
 
     # -- baselines -----------------------------------------------------------------------------------------------

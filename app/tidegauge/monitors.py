@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from tidegauge.baseline import Baseline, Spread
 from tidegauge.delta import Segment
+from tidegauge.limits import Error, allowed_error, limits_of
 from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES
 from tidegauge.metrics.interval import Interval
 from tidegauge.metrics.label_mix import LABEL_MIX
-from tidegauge.metrics.spread import reach, spread_p_value
+from tidegauge.metrics.recent import RECENT, leaning
+from tidegauge.metrics.spread import spread_p_value
 from tidegauge.spec import Condition, MonitorSpec
 
 TESTS = {
@@ -28,18 +31,18 @@ WITH_SPREAD = frozenset(("shift_p_value", "mix_p_value", "missing_p_value"))
 """P-values that allow for the baseline's spread from window to window already."""
 SKEWED = {"ece": "calibration.p_value"}
 """Numbers that cannot be below nought and reach far above their mean by chance, so that limits from their spread are passed too
-often where rows are independent; and the p-value that must say it is more than that."""
+often where rows are independent; and the p-value that must say it is more than that. Two windows together would pass them more
+often still."""
 SETTLED = frozenset(("performance", "calibration", LABEL_MIX, "fairness", "business"))
 EXACT = frozenset(("sum", "count", "winsorised_ratio"))
 Intervals = Callable[[Segment, float], tuple[Mapping[str, Any], Mapping[str, Any]]]
 """Intervals at a level of a segment's numbers, and of its baseline's, both nested as a record is."""
-MIN_SPREAD_WINDOWS = 8
-"""A baseline must span this many windows before their spread can set a limit."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
     """What one monitor says of one number. ``path`` is the metric with every ``*`` filled in; ``names`` the features a
     list metric names; ``baseline``, ``p_value`` and ``interval`` (at the monitor's ``confidence``) None where there is none.
+    ``recent``: it is of the window together with the one before.
     ``kind``: of the alert; ``words``: its summary where that is not to be made from the rest."""
 
     monitor: MonitorSpec
@@ -54,6 +57,7 @@ class Verdict(msgspec.Struct, frozen=True):
     interval: Interval | None = None
     kind: str = "monitor"
     words: str | None = None
+    recent: bool = False
 
 
 def is_early(monitor: MonitorSpec) -> bool:
@@ -106,7 +110,9 @@ def expand(node: Any, pattern: str) -> Iterator[tuple[str, Any]]:
 
 class Candidate(msgspec.Struct, frozen=True):
     """One number a monitor's metric names, before the family it belongs to is judged. ``share``: how much
-    of its window it rests on."""
+    of its window it rests on; ``level``: how often it may pass each of its limits by chance, None three standard deviations;
+    ``recent``: it is of the window together with the one before; ``leans``: whether the window itself is low, and whether it
+    is high, as it must be then."""
 
     segment: Segment
     path: str
@@ -119,6 +125,10 @@ class Candidate(msgspec.Struct, frozen=True):
     interval: Interval | None = None
     baseline_interval: Interval | None = None
     share: float = 1.0
+    error: Error | None = None
+    level: float | None = None
+    recent: bool = False
+    leans: tuple[bool, bool] = (True, True)
 
 
 def judge(
@@ -126,18 +136,21 @@ def judge(
     intervals: Intervals | None = None,
 ) -> list[tuple[Segment, Verdict]]:  # fmt: skip
     """A verdict for each number the monitor's metric names in the records of one window (by segment), where it could be
-    computed and rests on at least ``min_count``. All of them are one family of tests. ``window``: the records' window
+    computed and rests on at least ``min_count``. All of them are one family of tests, those of the window together with the
+    one before among them, which need the window itself to lean the same way. ``window``: the records' window
     length, whose spread ``auto`` limits come from. A monitor with ``confidence`` needs ``intervals``."""
     candidates: list[Candidate] = []
     for segment, record in records.items():
-        found = _candidates(segment, record, monitor, baseline, window)
+        found = _candidates(segment, record, record, monitor, baseline, window)
+        if RECENT in record and monitor.condition.auto and monitor.confidence is None:
+            found = chain(found, _candidates(segment, record[RECENT], record, monitor, baseline, window))
         if monitor.confidence is not None and intervals is not None:
             found = _with_intervals(found, *intervals(segment, monitor.confidence))
         candidates.extend(found)
     significant = holm([c.p_value for c in candidates], monitor.significance)
-    verdicts = []
+    verdicts: dict[tuple[Segment, str], Verdict] = {}
     for candidate, allowed in zip(candidates, significant, strict=True):
-        limits = limits_of(monitor.condition, candidate.baseline, candidate.spread)
+        limits = limits_of(monitor.condition, candidate.baseline, candidate.spread, candidate.error, candidate.level)
         if limits is None:
             continue
         low, high, text = limits
@@ -147,23 +160,31 @@ def judge(
             text += f" with {100 * monitor.confidence:g} % confidence"
         else:
             held = value * candidate.share
-            breached = (low is not None and held < low) or (high is not None and held > high)
+            below, above = candidate.leans
+            breached = (low is not None and held < low and below) or (high is not None and held > high and above)
+        text += " over it and the window before" * candidate.recent
         verdict = Verdict(
             monitor, candidate.path, value, breached and allowed, text, candidate.sample_size, candidate.baseline,
-            candidate.p_value, candidate.names, candidate.interval,
+            candidate.p_value, candidate.names, candidate.interval, recent=candidate.recent,
         )  # fmt: skip
-        verdicts.append((candidate.segment, verdict))
-    return verdicts
+        key = (candidate.segment, candidate.path)
+        if not candidate.recent or (key in verdicts and verdict.breached and not verdicts[key].breached):
+            verdicts[key] = verdict
+    return [(segment, verdict) for (segment, _), verdict in verdicts.items()]
 
 
 def _candidates(
-    segment: Segment, record: Mapping[str, Any], monitor: MonitorSpec, baseline: Baseline | None, window: str
-) -> Iterator[Candidate]:
+    segment: Segment, numbers: Mapping[str, Any], record: Mapping[str, Any], monitor: MonitorSpec, baseline: Baseline | None,
+    window: str,
+) -> Iterator[Candidate]:  # fmt: skip
+    """Candidates among ``numbers``: the ``record`` itself, or its member RECENT."""
+    recent = numbers is not record
     part = None if baseline is None else baseline.part(segment)
-    spreads = part.spread.get(window, {}) if part is not None else {}
+    spreads = part.spreads(window, recent) if part is not None else {}
+    single = part.spreads(window) if part is not None else {}
     # A segment that was not in the reference data is held against the whole, but for distances: those it has none.
     metrics = (part or baseline).metrics if baseline is not None else {}
-    view = {**record, "label_feed": label_feed(record)}
+    view = {**numbers, "label_feed": label_feed(record)}
     for path, found in expand(view, monitor.metric):
         names: tuple[str, ...] = ()
         if isinstance(found, list):
@@ -188,9 +209,18 @@ def _candidates(
                 p_value = max(p_value, spread_p_value(value, spread))
         elif name in SKEWED and monitor.condition.auto:
             p_value = next((v for _, v in expand(view, SKEWED[name])), None)
+        error = level = None
+        if part is not None and monitor.condition.level is not None:
+            error, level = allowed_error(monitor.condition, value, path, numbers, part, window, recent)
+        if recent and (name in SKEWED or (p_value is None and level is None)):
+            continue
         before = next((float(v) for _, v in expand(metrics, path) if isinstance(v, int | float)), None)
         share = _share_in(record, path, size, spreads) if monitor.condition.auto else 1.0
-        yield Candidate(segment, path, value, size, names, before, spread, p_value, share=share)
+        lean = leaning(path, numbers, record, single, test) if recent else (True, True)
+        yield Candidate(
+            segment, path, value, size, names, before, spread, p_value, share=share, error=error, level=level, recent=recent,
+            leans=lean,
+        )  # fmt: skip
 
 
 def _share_in(record: Mapping[str, Any], path: str, size: int, spreads: Mapping[str, Spread]) -> float:
@@ -268,37 +298,3 @@ def holm(p_values: Sequence[float | None], level: float | None) -> list[bool]:
             break
         passed[place] = True
     return passed
-
-
-def limits_of(
-    condition: Condition, baseline: float | None, spread: Spread | None
-) -> tuple[float | None, float | None, str] | None:
-    """Lower and upper limit of a condition and its text; None where it rests on a baseline that is not there."""
-    low, high = condition.low, condition.high
-    of = ""
-    if condition.relative_to_baseline:
-        if baseline is None:
-            return None
-        scale = abs(baseline) if condition.percent else 1.0
-        low = None if low is None else baseline - low * scale
-        high = None if high is None else baseline + high * scale
-        of = f" (baseline {baseline:.4g})"
-    if condition.auto:
-        known = spread is not None and spread[2] >= MIN_SPREAD_WINDOWS
-        if not known and not condition.relative_to_baseline:
-            return None
-        if spread is not None and known:
-            mean, deviation, windows = spread
-            away = reach(windows)
-            given = (low, high)
-            if condition.kind in ("below", "outside"):
-                low = min(mean - away * deviation, math.inf if low is None else low)
-            if condition.kind in ("above", "outside"):
-                high = max(mean + away * deviation, -math.inf if high is None else high)
-            if (low, high) != given:
-                of = f" (baseline {mean:.4g} ± {away:.2g} × {deviation:.2g} from window to window)"
-    if condition.kind == "outside" and low is not None and high is not None:
-        return low, high, f"outside {low:.4g} to {high:.4g}{of}"
-    if condition.kind == "below":
-        return low, None, f"below {low:.4g}{of}"
-    return None, high, f"above {high:.4g}{of}"

@@ -13,13 +13,15 @@ import msgspec
 import numpy as np
 
 from tidegauge import calibration, streams
-from tidegauge.baseline import MAX_PARTS, RESULT_BINS, Baseline, Spread, schema_of
+from tidegauge.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, Spread, schema_of
 from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
 from tidegauge.contexts import segment_values
 from tidegauge.delta import Segment
 from tidegauge.errors import BaselineError
 from tidegauge.events import Decoder, Prediction, model_of
-from tidegauge.metrics.dispersion import SCORES
+from tidegauge.metrics.bin_counts import add_bin_counts
+from tidegauge.metrics.dispersion import PERFORMANCE, SCORES
+from tidegauge.metrics.recent import recent_data, recent_outcome
 from tidegauge.metrics.record import numbers
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.metrics.spread import as_new
@@ -33,6 +35,9 @@ from tidegauge.tuning import Tuning, tuning_for
 MIN_ROWS = 50
 MIN_WINDOW_ROWS = 20
 """A reference window with fewer predictions says nothing of the spread."""
+OVERLAP = 1.5
+"""Pairs of windows in a row share one: so many of them say as much of a variance as one that stands alone (the sum of the
+squared correlations of their sums, 1 + 2 / 4)."""
 _MEMBERS = ("request_id", "ts", "model_version", "prediction", "score", "confidence", "latency_ms", "error", "cost", "label")
 
 
@@ -72,11 +77,11 @@ def build(spec: ModelSpec, version: str, path: Path, progress: Callable[[str], N
         part = Baseline(spec.model, version, *_profiles(members, spec, schema), schema)
         part.metrics = numbers(part.data, part.outcome, spec, None, None, part.calibration or baseline.calibration)
         if auto:
-            part.spread = _spreads(members, spec, part, lambda text: None)
+            part.spread = _spreads(members, spec, part, lambda text: None, whole=False)
         part.data.drop_sketches()
         baseline.parts[segment] = part
     # After the parts, since the mix of segments has a spread too.
-    baseline.spread = _spreads(events, spec, baseline, progress)
+    baseline.spread = _spreads(events, spec, baseline, progress, whole=True)
     return baseline
 
 
@@ -165,25 +170,31 @@ def _outcome(event: ReferenceEvent, spec: ModelSpec) -> OutcomeRow:
 
 
 def _spreads(
-    events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, progress: Callable[[str], None]
+    events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, progress: Callable[[str], None], *, whole: bool
 ) -> dict[str, dict[str, Spread]]:
     spreads = {}
     for window in spec.windows:
         progress(f"spread over windows of {window}")
-        found = _spread(events, spec, baseline, window)
-        if found:
-            spreads[window] = found
+        single, pairs = _windows(events, spec, baseline, window, whole)
+        for key, windows, overlap in ((window, single, 1.0), (RECENT_PREFIX + window, pairs, OVERLAP)):
+            found = _spread(windows, len(events), overlap)
+            if found:
+                spreads[key] = found
     return spreads
 
 
-def _spread(events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, window: str) -> dict[str, Spread]:
-    """Mean, standard deviation and number over the reference windows of every number a record has."""
+def _windows(
+    events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, window: str, whole: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The numbers of every reference window, and of the ``whole`` model of each together with the one before it."""
     length = duration(window)
     groups: dict[float, list[ReferenceEvent]] = {}
     for event in events:
         groups.setdefault(float(event.ts) // length, []).append(event)
-    values: dict[str, list[float]] = {}
-    for group in groups.values():
+    single: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
+    before: tuple[float, dict[str, Any], OutcomeProfile] | None = None
+    for start, group in sorted(groups.items()):
         if len(group) >= MIN_WINDOW_ROWS:
             data, outcome = _profiles(group, spec, baseline.schema)
             found = numbers(data, outcome, spec, baseline, length, baseline.calibration)
@@ -191,11 +202,31 @@ def _spread(events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, w
                 counts = Counter(segment for event in group for segment in _segments_of(event, spec))
                 mix = segment_mix({(): len(group), **counts}, baseline, spec.segments)
                 found["data"] = found["data"] | {"segments": mix}
-            for path, value in _leaves(found):
-                head, _, name = path.rpartition(".")
-                name = SCORES if head.endswith(SCORES) else name
-                values.setdefault(path, []).append(as_new(name, value, len(group), len(events)))
-    return {path: (float(np.mean(of)), float(np.std(of, ddof=1)), len(of)) for path, of in values.items() if len(of) >= 2}
+            add_bin_counts(found, data, baseline)
+            single.append(found)
+            if whole and before is not None and before[0] == start - 1:
+                both = recent_data(found, before[1], baseline, None)
+                if outcome.labels and before[2].labels:
+                    both |= recent_outcome(outcome, before[2], spec, baseline, None)
+                pairs.append(both)
+            before = start, found, outcome
+    return single, pairs
+
+
+def _spread(windows: list[dict[str, Any]], whole: int, overlap: float) -> dict[str, Spread]:
+    """Mean, standard deviation and number of every number over ``windows``, of ``whole`` predictions in all. Of windows that
+    ``overlap``, so many say as much as one."""
+    values: dict[str, list[float]] = {}
+    for found in windows:
+        for path, value in _leaves(found):
+            head, _, name = path.rpartition(".")
+            name = SCORES if head.endswith((SCORES, PERFORMANCE)) else name
+            values.setdefault(path, []).append(as_new(name, value, found["predictions"], whole))
+    return {
+        path: (float(np.mean(of)), float(np.std(of, ddof=1)), int(len(of) / overlap))
+        for path, of in values.items()
+        if len(of) >= 2 * overlap
+    }
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

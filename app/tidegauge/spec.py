@@ -60,6 +60,7 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
     """When a number is bad. ``auto`` takes the limits from the baseline's window-to-window spread.
 
     ``above``/``below``: ``low`` is the limit of below, ``high`` that of above; ``outside`` has both. With
+    ``level``: how often a window without change may pass them, None three standard deviations. With
     ``relative_to_baseline`` they are distances from the baseline's value: absolute, or with ``percent`` in hundredths of
     it (0.02 for 2%). With both, the limit that is further out counts.
     """
@@ -68,6 +69,7 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
     low: float | None = None
     high: float | None = None
     auto: bool = False
+    level: float | None = None
     relative_to_baseline: bool = False
     percent: bool = False
 

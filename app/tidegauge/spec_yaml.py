@@ -9,9 +9,9 @@ from typing import Any, get_args
 from tidegauge import monitor_yaml, rollout_yaml
 from tidegauge.baseline import Baseline
 from tidegauge.errors import BaselineError, SpecError
+from tidegauge.limits import MIN_SPREAD_WINDOWS
 from tidegauge.metric_names import names, suggestion
 from tidegauge.monitor_yaml import Surroundings
-from tidegauge.monitors import MIN_SPREAD_WINDOWS
 from tidegauge.spec import DEFAULT_WINDOWS, BaselineSpec, FeatureSpec, KpiSpec, Lineage, ModelSpec, Task, duration
 from tidegauge.tuning import untuned
 from tidegauge.yaml_reader import Item, Problem, parse, required

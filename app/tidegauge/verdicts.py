@@ -14,14 +14,16 @@ from tidegauge.default_monitors import default_monitors
 from tidegauge.delta import Segment
 from tidegauge.evidence import Beside, Performance
 from tidegauge.metrics import record as records
-from tidegauge.metrics.bin_counts import feature_bin_counts, prediction_bin_counts
+from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.fairness import fairness
 from tidegauge.metrics.grading import Grades, estimate_error
 from tidegauge.metrics.performance import performance
+from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.monitors import Intervals, Verdict, expand, is_early, judge, needs_settled
 from tidegauge.profile.outcome import OutcomeProfile, most_wrong
+from tidegauge.recents import Recents
 from tidegauge.registry import Registry
 from tidegauge.settle import LabelDelays, label_members, performance_note
 from tidegauge.spec import ModelSpec, MonitorSpec, span_name, watches
@@ -43,6 +45,7 @@ class Judge:
         self._monitors: dict[tuple[str, str], tuple[MonitorSpec, ...]] = {}
         self._previous: dict[tuple[bytes, int], Baseline] = {}
         self._data: dict[tuple[bytes, Segment], tuple[tuple[int, str | None], dict[str, Any]]] = {}
+        self._recents = Recents(windows)
         self.newest: dict[tuple[str, str, str, Segment], dict[str, Any]] = {}
 
     def publish(self, header: Header, delays: LabelDelays, grades: Grades, now: float, reason: str) -> list[Output]:
@@ -56,6 +59,9 @@ class Judge:
             gaps = self._fairness(header, spec, FAIRNESS_MIN_COUNT)
             if gaps:
                 built[()]["fairness"] = gaps
+            recent = self._recent(header, spec, built[()])
+            if recent:
+                built[()][RECENT] = recent
         whole = estimate_error(built[()]) if () in built else {}
         grades.replace(header.window, header.graded, whole)
         header.graded = whole
@@ -64,11 +70,34 @@ class Judge:
             Output(METRICS, record_key(header, segment), msgspec.json.encode(record)) for segment, record in built.items()
         ]
         outputs.extend(self._verdicts(header, spec, built, now, early=False))
-        header.published, header.dirty, header.data_dirty = now, False, False
+        self._outdate_next(header, spec)
+        header.published, header.dirty, header.data_dirty, header.stale = now, False, False, False
         self._windows.published(header)
         if header.closed:
             self._note_newest(header, built)
         return outputs
+
+    def _recent(self, header: Header, spec: ModelSpec, record: dict[str, Any]) -> dict[str, Any]:
+        """The numbers of a closed window together with the one before, where the baseline says how much these vary."""
+        baseline = self._baseline(header, spec) if header.closed and self._remembers(header, spec) else None
+        before = self._windows.find(header.model, header.version, header.window, 2 * header.start - header.end)
+        if baseline is None or before is None or not before.closed or not baseline.spreads(header.window, recent=True):
+            return {}
+        return self._recents.numbers(
+            header, before, record, lambda: self._data_part(before, (), spec, baseline, True), spec, baseline
+        )
+
+    def _remembers(self, header: Header, spec: ModelSpec) -> bool:
+        """Whether a monitor judges windows of this length together with the one before."""
+        return any(m.condition.auto and m.window == header.window for m in self._monitors_of(header, spec))
+
+    def _outdate_next(self, header: Header, spec: ModelSpec) -> None:
+        """A window that was judged together with this one must be so anew, if this one has changed."""
+        later = self._windows.find(header.model, header.version, header.window, header.end)
+        if later is None or not later.closed or not self._remembers(header, spec):
+            return
+        if header.data_dirty or (header.dirty and later.settled):
+            self._windows.outdate(later)
 
     def recall(self, header: Header, delays: LabelDelays, grades: Grades, now: float) -> None:
         """Hold a closed window as the newest one again, after a restart, without publishing it."""
@@ -164,11 +193,7 @@ class Judge:
                 del self._data[next(iter(self._data))]
             members = records.data_members(profile, spec, baseline, header.window)
             if baseline is not None and not segment:
-                for name, counts in feature_bin_counts(profile, baseline).items():
-                    members["data"]["features"][name]["bin_counts"] = counts
-                score_counts = prediction_bin_counts(profile, baseline)
-                if score_counts is not None:
-                    members["prediction"]["bin_counts"] = score_counts
+                add_bin_counts(members, profile, baseline)
             found = self._data[key] = (mark, members)
         return found[1]
 
@@ -316,7 +341,8 @@ class Judge:
             clause = evidence.sentence(verdict.path, beside, ended=status == "resolved")
             if status == "resolved":
                 return evidence.NO_EVIDENCE, clause
-            clause = evidence.direction(verdict.path, built[subject.segment]) + clause
+            own = built[subject.segment]
+            clause = evidence.direction(verdict.path, own[RECENT] if verdict.recent else own) + clause
             clause += evidence.estimate(verdict.path, built[subject.segment])
             clause += evidence.extremes(verdict.path, built[subject.segment])
             examples = {segment: self._examples(header, segment) for segment in built}

@@ -38,7 +38,7 @@ class Header(msgspec.Struct, array_like=True):
     ``data_dirty``: by predictions too;
     ``segments``: those seen, the whole model first; ``pairs``: versions it shares requests with, of those sorting after it;
     ``graded``: how far the estimated performance of the whole model was off; ``latest``: the largest ``ts`` of its
-    predictions."""
+    predictions; ``stale``: the window before it has changed since it was last published."""
 
     model: str
     version: str
@@ -55,6 +55,7 @@ class Header(msgspec.Struct, array_like=True):
     pairs: list[str] = msgspec.field(default_factory=list)
     graded: Errors = msgspec.field(default_factory=dict)
     latest: float = 0.0
+    stale: bool = False
 
     @property
     def key(self) -> bytes:
@@ -77,7 +78,7 @@ class Windows:
         decode = msgspec.msgpack.Decoder(Header).decode
         self.headers: dict[bytes, Header] = {}
         # What needs a look at a checkpoint, so that its cost does not grow with the windows kept: those open or changed
-        # by model, those closed but not settled by version, and all by model, the latter two by their end.
+        # by model, those closed but not settled by version by their end, and all by model by the end of the one after.
         self._pending: dict[str, set[bytes]] = {}
         self._unsettled: dict[tuple[str, str], list[tuple[float, bytes]]] = {}
         self._by_end: dict[str, list[tuple[float, bytes]]] = {}
@@ -92,8 +93,9 @@ class Windows:
     def _admit(self, header: Header) -> None:
         key = header.key
         self.headers[key] = header
-        heappush(self._by_end.setdefault(header.model, []), (header.end, key))
-        if header.dirty or not header.closed:
+        # Kept for as long as the window after it, which is judged together with it.
+        heappush(self._by_end.setdefault(header.model, []), (2 * header.end - header.start, key))
+        if header.dirty or header.stale or not header.closed:
             self._pending.setdefault(header.model, set()).add(key)
         if header.closed and not header.settled:
             heappush(self._unsettled.setdefault((header.model, header.version), []), (header.end, key))
@@ -153,8 +155,14 @@ class Windows:
         """The header was changed by its publication: store it, and look at it again only when there is cause."""
         key = header.key
         self._changed.add(key)
-        if header.closed and not header.dirty:
+        if header.closed and not (header.dirty or header.stale):
             self._pending.get(header.model, set()).discard(key)
+
+    def outdate(self, header: Header) -> None:
+        """The window before a closed one has changed: it is to be published anew."""
+        header.stale = True
+        self._changed.add(header.key)
+        self._pending.setdefault(header.model, set()).add(header.key)
 
     def closed(self, header: Header) -> None:
         """The window has just been closed and awaits its labels."""
@@ -169,7 +177,7 @@ class Windows:
                 yield header
 
     def forget_before(self, model: str, moment: float) -> None:
-        """Delete the model's windows that ended before then."""
+        """Delete the model's windows whose successors ended before then."""
         heap = self._by_end.get(model, [])
         while heap and heap[0][0] < moment:
             header = self.headers.get(heappop(heap)[1])

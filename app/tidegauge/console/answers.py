@@ -13,9 +13,10 @@ from tidegauge.console import health
 from tidegauge.console.playbooks import playbook
 from tidegauge.console.view import View
 from tidegauge.console.windows import Name, Series, between
+from tidegauge.limits import allowed_error, limits_of
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.record import iso
-from tidegauge.monitors import expand, label_feed, limits_of
+from tidegauge.monitors import expand, label_feed
 from tidegauge.profile.category import CategorySummary
 
 WINDOWS_AT_ONCE = 5000
@@ -112,7 +113,10 @@ def limits(view: View, name: str, version: str, window: str) -> dict[str, Any]:
         for path, value in expand({**record, "label_feed": label_feed(record)}, monitor.metric):
             before = None if baseline is None else next(iter(of for _, of in expand(baseline.metrics, path)), None)
             spread = None if baseline is None else baseline.spread.get(window, {}).get(path)
-            found = limits_of(monitor.condition, before if isinstance(before, int | float) else None, spread)
+            error = level = None
+            if baseline is not None and isinstance(value, int | float):
+                error, level = allowed_error(monitor.condition, value, path, record, baseline, window)
+            found = limits_of(monitor.condition, before if isinstance(before, int | float) else None, spread, error, level)
             if found is not None and not isinstance(value, dict):
                 low, high, condition = found
                 of = {"monitor": monitor.name, "metric": path, "severity": monitor.severity, "condition": condition}

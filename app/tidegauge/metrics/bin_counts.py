@@ -14,6 +14,15 @@ MAX_VALUES = 200
 """A category with more values in its baseline has no counts in the record."""
 
 
+def add_bin_counts(members: dict[str, Any], data: DataProfile, baseline: Baseline) -> None:
+    """Put the counts into the members ``data`` and ``prediction`` of a record."""
+    for name, counts in feature_bin_counts(data, baseline).items():
+        members["data"]["features"][name]["bin_counts"] = counts
+    score_counts = prediction_bin_counts(data, baseline)
+    if score_counts is not None:
+        members["prediction"]["bin_counts"] = score_counts
+
+
 def feature_bin_counts(data: DataProfile, baseline: Baseline) -> dict[str, list[int]]:
     """Counts of each feature that the baseline has bins for.
 

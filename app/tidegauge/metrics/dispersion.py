@@ -28,6 +28,10 @@ MIN_FREEDOM = 100
 """Degrees of freedom without which no baseline is said to have independent rows."""
 MIN_POOLED = 5
 """Of fewer numbers than this it cannot be said what they have in common."""
+PERFORMANCE = "performance_z"
+"""The member that holds standard scores of performance."""
+BOUNDED = frozenset(("accuracy", "precision", "recall", "f1", "roc_auc", "brier"))
+"""Performance whose scores are normal in the far tail where rows are independent; a few errors decide the others."""
 ORTHOGONAL = ("location", "scale", "skewness", "peakedness", "missing")
 """Directions whose scores are uncorrelated, so that their squares can be added."""
 
@@ -35,26 +39,34 @@ ORTHOGONAL = ("location", "scale", "skewness", "peakedness", "missing")
 class Dispersions:
     """What one baseline's ``spreads`` (metric path → Spread, over its windows of one length) say of the scores in them.
 
-    ``independent``: they are those of independent rows. ``rows``: predictions of a usual window.
+    ``independent``: they are those of independent rows; ``outcomes_independent``: those of performance too. ``rows``:
+    predictions of a usual window. ``single``: what is known of single windows, where these are of several at a time: rows
+    that are dependent there are so here.
     """
 
-    __slots__ = ("_factors", "_ratios", "independent", "rows")
+    __slots__ = ("_factors", "_ratios", "independent", "outcomes_independent", "rows")
 
-    def __init__(self, spreads: Mapping[str, Spread]) -> None:
+    def __init__(self, spreads: Mapping[str, Spread], single: Dispersions | None = None) -> None:
         scores: dict[str, dict[str, Spread]] = {}
+        performance: dict[str, Spread] = {}
         self._ratios: dict[str, Spread] = {}
         for path, spread in spreads.items():
             head, _, name = path.rpartition(".")
             # Scores that are always nought are those of a number that never varies.
             if head.endswith(SCORES) and spread[1] > 0:
                 scores.setdefault(name, {})[path] = spread
+            elif head == PERFORMANCE:
+                performance[path] = spread
             elif name == RATIO and spread[1] > 0:
                 self._ratios[path] = spread
         self.rows = spreads["predictions"][0] if "predictions" in spreads else math.inf
         squares = {name: np.array([mean_square(of) for of in held.values()]) for name, held in scores.items()}
         freedoms = {name: np.array([float(of[2] - 1) for of in held.values()]) for name, held in scores.items()}
-        self.independent = _independent(squares, freedoms, self._ratios)
-        self._factors: dict[str, tuple[float, float]] = {}
+        self.independent: bool = _independent(squares, freedoms, self._ratios) and (single is None or single.independent)
+        self._factors = {path: (mean_square(of), float(of[2] - 1)) for path, of in performance.items()}
+        least = min((float(chdtrc(of, square * of)) for square, of in self._factors.values()), default=1.0)
+        steady = least * len(performance) > DEPENDENT_LEVEL and (single is None or single.outcomes_independent)
+        self.outcomes_independent: bool = self.independent and steady
         for name, held in scores.items():
             moderated = zip(*moderate(squares[name], freedoms[name]), strict=True)
             self._factors |= {path: (float(s), float(d)) for path, (s, d) in zip(held, moderated, strict=True)}
@@ -64,7 +76,9 @@ class Dispersions:
 
         What makes windows differ does not average out in a larger one: there the excess grows with the rows.
         """
-        if self.independent or path not in self._factors:
+        of_performance = path.startswith(PERFORMANCE)
+        known = self.outcomes_independent and path.rpartition(".")[2] in BOUNDED if of_performance else self.independent
+        if known or path not in self._factors:
             return 1.0, math.inf
         variance, freedom = self._factors[path]
         return 1.0 + max(variance - 1.0, 0.0) * max(rows / self.rows, 1.0), freedom

@@ -10,27 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
-from tidegauge.baseline import Baseline, sketch_bins
+from tidegauge.baseline import RESULT_BINS, Baseline, sketch_bins
 from tidegauge.metrics import distance
 from tidegauge.metrics.dispersion import RATIO, Dispersions
 from tidegauge.metrics.shift import Contrasts, number_shift
 from tidegauge.metrics.spread import spread_p_value
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.numeric import NumericBlock
-from tidegauge.profile.schema import MISSING, Bins
+from tidegauge.profile.schema import ATTRIBUTION, MISSING, Bins
 
 
 class Against(msgspec.Struct, frozen=True):
     """What a window is held against: a baseline, and what is known of its windows of that length, if the ``window`` has one
-    (``None``: the reference itself). ``rows``: predictions of the window."""
+    (``None``: the reference itself). ``rows``: predictions of the window; ``recent``: it is taken together with the one
+    before."""
 
     baseline: Baseline
     window: str | None
     rows: int
+    recent: bool = False
 
     @property
     def dispersions(self) -> Dispersions | None:
-        return None if self.window is None else self.baseline.dispersions(self.window)
+        return None if self.window is None else self.baseline.dispersions(self.window, self.recent)
 
 
 def number_drift(
@@ -58,10 +60,9 @@ def number_drift(
         numbers |= binned_drift(_gather(current, bins.deciles), _gather(before, bins.deciles))
         numbers |= _tails(current, before, bins)
         assert current is not None
-        assert before is not None
-        if name not in baseline.contrasts:
-            baseline.contrasts[name] = Contrasts(before, bins)
-        numbers |= number_shift(current, baseline.contrasts[name], path, against.dispersions, against.rows)
+        held = contrasts(baseline, name)
+        if held is not None:
+            numbers |= number_shift(current, held, path, against.dispersions, against.rows)
     elif current is not None and before is not None:
         numbers |= binned_drift(_gather(current, bins.deciles), _gather(before, bins.deciles))
         numbers["bins"] = "sketch"
@@ -69,6 +70,31 @@ def number_drift(
         if "ks_p_value" in numbers:
             numbers["p_value"] = numbers["ks_p_value"]
     return numbers
+
+
+def contrasts(baseline: Baseline, name: str) -> Contrasts | None:
+    """What to compare the number ``name`` of the baseline's schema with; None where its counts are not exact."""
+    if name not in baseline.contrasts:
+        block, source = baseline.data.features, name
+        if name in RESULT_BINS:
+            block, source = baseline.data.results, RESULT_BINS[name]
+        elif name.startswith(ATTRIBUTION):
+            block, source = baseline.data.attributions.values, name.removeprefix(ATTRIBUTION)
+        row = block.index(source)
+        if row is None or block.bins is None or block.edges_id != baseline.schema.id:
+            return None
+        baseline.contrasts[name] = Contrasts(block.bins[row], baseline.schema.bins[name])
+    return baseline.contrasts[name]
+
+
+def missing_before(name: str, baseline: Baseline) -> tuple[int, int]:
+    """How many of a feature's values were missing in the reference, of how many."""
+    data = baseline.data
+    row, category = data.features.index(name), data.categories.get(name)
+    values, missing = (0, 0) if row is None else (int(data.features.count[row]), int(data.features.missing[row]))
+    if category is not None and category.count > values:
+        values, missing = category.count, category.missing
+    return missing, values + missing
 
 
 def _counts(block: NumericBlock, row: int, bins: Bins, edges_id: str) -> tuple[NDArray[np.int64] | None, bool]:

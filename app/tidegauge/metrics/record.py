@@ -13,13 +13,14 @@ from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.metrics.attributions import attributions
 from tidegauge.metrics.business import business, business_intervals
 from tidegauge.metrics.calibration import calibration_numbers
-from tidegauge.metrics.dispersion import SCORES
-from tidegauge.metrics.drift import Against, category_drift, number_drift
+from tidegauge.metrics.dispersion import PERFORMANCE, SCORES
+from tidegauge.metrics.drift import Against, category_drift, missing_before, number_drift
 from tidegauge.metrics.estimated import estimated
 from tidegauge.metrics.isotonic import Calibration
 from tidegauge.metrics.label_mix import LABEL_MIX, label_mix
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import performance_intervals
+from tidegauge.metrics.performance_z import performance_z
 from tidegauge.metrics.shift import missing_shift
 from tidegauge.profile import distinct
 from tidegauge.profile.category import CategorySummary
@@ -74,8 +75,10 @@ def numbers(
         record["estimated"] = value
     if not outcomes:
         return record
+    performed = performance(outcome, spec.task, spec.positive_label)
     for name, value in (
-        ("performance", performance(outcome, spec.task, spec.positive_label)),
+        ("performance", performed),
+        (PERFORMANCE, performance_z(performed, outcome.labels, baseline, spec)),
         ("performance_interval", performance_intervals(outcome, spec.task, spec.positive_label)),
         ("calibration", {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome)),
         (LABEL_MIX, _label_mix(outcome, spec, baseline, window)),
@@ -213,13 +216,8 @@ def category_feature(summary: CategorySummary, name: str, against: Against | Non
 
 def _missing(name: str, missing: int, total: int, against: Against) -> dict[str, Any]:
     """How the share of a feature's missing values compares with the baseline's."""
-    data = against.baseline.data
-    row, category = data.features.index(name), data.categories.get(name)
-    values, before = (0, 0) if row is None else (int(data.features.count[row]), int(data.features.missing[row]))
-    if category is not None and category.count > values:
-        values, before = category.count, category.missing
-    dispersions, path = against.dispersions, f"data.features.{name}"
-    return missing_shift(missing, total, before, values + before, path, dispersions, against.rows)
+    before, whole = missing_before(name, against.baseline)
+    return missing_shift(missing, total, before, whole, f"data.features.{name}", against.dispersions, against.rows)
 
 
 def _merged(numbers: dict[str, Any], drift: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, gammainc, gammaincc, ndtr, ndtri, stdtr
+from scipy.special import betainc, gammainc, gammaincc, gammainccinv, gammaincinv, ndtr, ndtri, stdtr
 
 from tidegauge.metrics.dispersion import SCORES, Dispersions
 from tidegauge.metrics.distance import FLOOR, MIN_TESTED
@@ -183,6 +183,19 @@ def normal_score(z: float, skewness: float) -> float:
     place = max(shape + sign * z * math.sqrt(shape), 0.0)
     above = max(float(gammaincc(shape, place)), _TINY)
     return sign * float(-ndtri(above) if above < 0.5 else ndtri(max(float(gammainc(shape, place)), _TINY)))
+
+
+def upper_quantile(score: float, skewness: float) -> float:
+    """Where a standardised value of a skewed distribution has this normal ``score`` (above 0): ``normal_score`` backwards.
+
+    >>> round(upper_quantile(3.0, 0.3), 3), round(normal_score(upper_quantile(3.0, -0.3), -0.3), 3)
+    (3.403, 3.0)
+    """
+    if abs(skewness) < 1e-3:
+        return score
+    shape, level = 4 / skewness**2, float(ndtr(-score))
+    place = gammainccinv(shape, level) if skewness > 0 else gammaincinv(shape, level)
+    return math.copysign(1.0, skewness) * float(place - shape) / math.sqrt(shape)
 
 
 def _p_value(alone: float, z: float, skewness: float, factor: tuple[float, float], *, both: bool) -> float:

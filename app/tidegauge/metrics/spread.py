@@ -11,6 +11,8 @@ from tidegauge.baseline import Spread
 from tidegauge.metrics.dispersion import RATIO, SCORES
 
 STANDARD_DEVIATIONS = 3.0
+THREE_SIGMA = float(ndtr(-STANDARD_DEVIATIONS))
+"""How often a normal number lies three standard deviations above its mean."""
 DISTANCES = {
     "psi": 1.0, "tail_psi": 1.0, RATIO: 1.0, "js": 0.5, "ks": 0.5, "wasserstein": 0.5, "shift": 0.5,
     "mix_shift": 0.5, "missing_shift": 0.5, SCORES: 0.5,
@@ -20,14 +22,14 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 
-def reach(windows: int) -> float:
-    """Standard deviations within which a new window's number lies as often as within three of a known normal distribution,
-    when mean and deviation were estimated from so many windows: Student's t prediction interval.
+def reach(windows: int, level: float = THREE_SIGMA) -> float:
+    """Standard deviations within which a new window's number lies but for a share ``level`` of windows, when mean and
+    deviation were estimated from so many of them: Student's t prediction interval.
 
     >>> [round(reach(windows), 2) for windows in (8, 30, 1000)]
     [4.8, 3.33, 3.01]
     """
-    quantile = stdtrit(windows - 1, ndtr(STANDARD_DEVIATIONS))
+    quantile = stdtrit(windows - 1, 1 - level)
     return float(quantile * math.sqrt(1 + 1 / windows))
 
 

@@ -1,0 +1,102 @@
+"""Where the limits of a monitor lie: given, relative to the baseline, or from how much its windows differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from scipy.special import ndtri, stdtrit
+
+from tidegauge.baseline import Baseline, Spread
+from tidegauge.metrics.dispersion import PERFORMANCE
+from tidegauge.metrics.performance_z import RATIOS, skewness
+from tidegauge.metrics.shift import upper_quantile
+from tidegauge.metrics.spread import reach
+from tidegauge.spec import Condition
+
+MIN_SPREAD_WINDOWS = 8
+"""A baseline must span this many windows before their spread can set a limit."""
+Error = tuple[float, float, float]
+"""Standard error of a number, the degrees of freedom of that, and the number's skewness."""
+_SAID = ("", " from window to window")
+
+
+def limits_of(
+    condition: Condition, baseline: float | None, spread: Spread | None, error: Error | None = None,
+    level: float | None = None,
+) -> tuple[float | None, float | None, str] | None:  # fmt: skip
+    """Lower and upper limit of a condition and its text; None where it rests on a baseline that is not there. ``error``: of
+    the number, in place of its spread; ``level``: how often it may pass each limit by chance."""
+    low, high = condition.low, condition.high
+    of = ""
+    if condition.relative_to_baseline:
+        if baseline is None:
+            return None
+        scale = abs(baseline) if condition.percent else 1.0
+        low = None if low is None else baseline - low * scale
+        high = None if high is None else baseline + high * scale
+        of = f" (baseline {baseline:.4g})"
+    if condition.auto:
+        usual = _usual(baseline, spread, error, level)
+        if usual is None and not condition.relative_to_baseline:
+            return None
+        if usual is not None:
+            mean, deviation, down, up = usual
+            away = down if condition.kind == "below" else up
+            given = (low, high)
+            if condition.kind in ("below", "outside"):
+                low = min(mean - down * deviation, math.inf if low is None else low)
+            if condition.kind in ("above", "outside"):
+                high = max(mean + up * deviation, -math.inf if high is None else high)
+            if (low, high) != given:
+                of = f" (baseline {mean:.4g} ± {away:.2g} × {deviation:.2g}{_SAID[error is None]})"
+    if condition.kind == "outside" and low is not None and high is not None:
+        return low, high, f"outside {low:.4g} to {high:.4g}{of}"
+    if condition.kind == "below":
+        return low, None, f"below {low:.4g}{of}"
+    return None, high, f"above {high:.4g}{of}"
+
+
+def _usual(
+    baseline: float | None, spread: Spread | None, error: Error | None, level: float | None
+) -> tuple[float, float, float, float] | None:
+    """What a number usually is, its deviation, and how many of these below and above it ``auto`` limits lie."""
+    known = spread is not None and spread[2] >= MIN_SPREAD_WINDOWS
+    if error is not None and baseline is not None and level is not None and (known or math.isinf(error[1])):
+        deviation, freedom, skew = error
+        score = float(-ndtri(level) if math.isinf(freedom) else -stdtrit(freedom, level))
+        return baseline, deviation, upper_quantile(score, -skew), upper_quantile(score, skew)
+    if spread is None or not known:
+        return None
+    mean, deviation, windows = spread
+    away = reach(windows) if level is None else reach(windows, level)
+    return mean, deviation, away, away
+
+
+def allowed_error(
+    condition: Condition, value: float, path: str, numbers: Mapping[str, Any], baseline: Baseline, window: str,
+    recent: bool = False,
+) -> tuple[Error | None, float | None]:  # fmt: skip
+    """What is known of the error of a number that a condition with a ``level`` holds, and how often it may pass each limit:
+    the level is shared by both limits, and by the looks at the window alone and together with the one before."""
+    if condition.level is None:
+        return None, None
+    ways = 2 if condition.kind == "outside" else 1
+    level = condition.level / ways / (2 if path in baseline.spreads(window, recent=True) else 1)
+    return _error(value, path, numbers, baseline, window, recent), level
+
+
+def _error(value: float, path: str, numbers: Mapping[str, Any], baseline: Baseline, window: str, recent: bool) -> Error | None:
+    """Standard error of a number of performance, with what the baseline's windows say of it, its degrees of freedom, and the
+    skewness of the number."""
+    name = path.rpartition(".")[2]
+    z = numbers.get(PERFORMANCE, {}).get(name) if path == f"performance.{name}" else None
+    before = baseline.metrics.get("performance", {}).get(name)
+    if z is None or before is None:
+        return None
+    variance, freedom = baseline.dispersions(window, recent).factor(f"{PERFORMANCE}.{name}", numbers["predictions"])
+    error = (abs((value - before) / z) if z else 0.0) * math.sqrt(variance)
+    # Of losses that come in clusters, the spread is as wide as its own worst windows have made it.
+    skewed = name in RATIOS or math.isinf(freedom)
+    return error, freedom, skewness(name, before, error) if skewed else 0.0

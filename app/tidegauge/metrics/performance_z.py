@@ -1,0 +1,62 @@
+"""How far performance lies from the baseline's, in standard errors.
+
+The error is what the baseline's own labels say of it, at the size of the window: a window's own would be smallest where chance
+has made performance look its best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from scipy.special import ndtri
+
+from tidegauge.baseline import Baseline
+from tidegauge.metrics.interval import LEVEL
+from tidegauge.metrics.performance import performance
+from tidegauge.metrics.performance_interval import performance_intervals
+from tidegauge.spec import ModelSpec
+
+RATIOS = frozenset(("accuracy", "precision", "recall", "f1", "roc_auc"))
+LOSSES = frozenset(("brier", "log_loss", "mae", "rmse", "mape"))
+BIASED = "ece"
+"""Larger the fewer labels it rests on, so that a window's does not vary around the baseline's."""
+
+
+def performance_z(numbers: Mapping[str, Any], labels: int, baseline: Baseline | None, spec: ModelSpec) -> dict[str, float]:
+    """Standard scores of the ``performance`` of so many ``labels``, of each number that has an interval."""
+    if baseline is None or not numbers or not baseline.outcome.labels:
+        return {}
+    if baseline.performance_errors is None:
+        baseline.performance_errors = _errors(baseline, spec)
+    scale = math.sqrt(baseline.outcome.labels / labels + 1)
+    known = baseline.performance_errors
+    return {
+        name: (value - known[name][0]) / (known[name][1] * scale) for name, value in sorted(numbers.items()) if name in known
+    }
+
+
+def skewness(name: str, value: float, error: float) -> float:
+    """Skewness of a performance number around ``value`` with this standard error: of a ratio the binomial distribution's, of
+    an AUC as if its logit were normal, of a loss as if its logarithm were.
+
+    >>> skewness("accuracy", 0.5, 0.1), round(skewness("roc_auc", 0.8, 0.02), 3), round(skewness("brier", 0.15, 0.01), 3)
+    (0.0, -0.225, 0.2)
+    """
+    if name in RATIOS and 0 < value < 1:
+        return (3 if name == "roc_auc" else 1) * (1 - 2 * value) * error / (value * (1 - value))
+    return 3 * error / value if name in LOSSES and value > 0 else 0.0
+
+
+def _errors(baseline: Baseline, spec: ModelSpec) -> dict[str, tuple[float, float]]:
+    """Value and standard error of each of the baseline's performance numbers."""
+    values = performance(baseline.outcome, spec.task, spec.positive_label)
+    intervals = performance_intervals(baseline.outcome, spec.task, spec.positive_label)
+    reach = 2 * float(ndtri(0.5 + LEVEL / 2))
+    found = {}
+    for name, value in values.items():
+        held = intervals.get(name)
+        if isinstance(held, tuple) and name != BIASED and held[1] > held[0]:
+            found[name] = (value, (held[1] - held[0]) / reach)
+    return found

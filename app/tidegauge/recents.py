@@ -1,0 +1,41 @@
+"""Closed windows taken together with the one before, as the monitor stage publishes and judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tidegauge.baseline import Baseline
+from tidegauge.metrics.recent import recent_data, recent_outcome
+from tidegauge.spec import ModelSpec
+from tidegauge.windows import Header, Windows
+
+MAX_CACHED = 2000
+
+
+class Recents:
+    """The member ``recent`` of the records of one task's ``windows``. Its data side is costly and late labels do not change it,
+    so it is kept."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+        self._data: dict[bytes, tuple[tuple[int, int, str], dict[str, Any]]] = {}
+
+    def numbers(
+        self, header: Header, before: Header, record: dict[str, Any], earlier: Callable[[], dict[str, Any]], spec: ModelSpec,
+        baseline: Baseline,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Of a window with this ``record`` and the one ``before``, whose members ``data`` and ``prediction`` are asked of
+        ``earlier`` where they are needed."""
+        predictions = self._windows.data(before, ()).predictions
+        mark = (record["predictions"], predictions, baseline.schema.id)
+        held = self._data.get(header.key)
+        if held is None or held[0] != mark:
+            while len(self._data) >= MAX_CACHED:
+                del self._data[next(iter(self._data))]
+            both = recent_data(record, {"predictions": predictions, **earlier()}, baseline, header.window)
+            held = self._data[header.key] = (mark, both)
+        if not (header.settled and before.settled):
+            return held[1]
+        outcomes = self._windows.outcome(header, ()), self._windows.outcome(before, ())
+        return held[1] | recent_outcome(*outcomes, spec, baseline, header.window)
