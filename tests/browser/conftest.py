@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from page import Browser
@@ -51,6 +50,3 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     if "browser" in request.fixturenames:
         browser: Browser = request.getfixturevalue("browser")
         assert browser.complaints() == []
-
-
-SCREENSHOTS = Path(__file__).parents[2] / "docs" / "images"

@@ -108,9 +108,12 @@ def test_features_ranked_with_their_distribution(
     browser.open(console.address + MODEL + "&feature=plan")
     features = {**record["data"]["features"], "score (what the model says)": record["prediction"]}
     rows = browser.rows("#drift-table")
-    ranked = sorted(features, key=lambda name: -features[name].get("psi", -1.0))
+    moved = {name: of.get("shift", of.get("mix_shift", -1.0)) for name, of in features.items()}
+    ranked = sorted(features, key=lambda name: -moved[name])
+    assert moved[ranked[0]] > moved[ranked[-1]] > 0
     assert [row[0] for row in rows] == ranked
-    assert [row[1] for row in rows] == [shown(features[name].get("psi")) for name in ranked]
+    assert [row[1].splitlines()[0] for row in rows] == [shown(moved[name]) for name in ranked]
+    assert [row[3] for row in rows] == [shown(features[name].get("psi")) for name in ranked]
     browser.click("#chart-distribution-numbers summary")
     counts = record["data"]["features"]["plan"]["bin_counts"]
     reference = console.ask("/api/v1/models/churn/distributions?version=churn_xgb:3")[2]["features"]["plan"]

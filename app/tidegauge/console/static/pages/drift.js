@@ -22,7 +22,7 @@ export async function drift({ model, version, records, record, place, pick, limi
     section.append(h("p", { class: "empty" }, "The predictions of this window carry no features. Services send them in the member features."));
     return section;
   }
-  const ranked = [...rows].sort((a, b) => (b.psi ?? -1) - (a.psi ?? -1));
+  const ranked = [...rows].sort((a, b) => (moved(b) ?? -1) - (moved(a) ?? -1) || (b.psi ?? -1) - (a.psi ?? -1));
   const asked = query.get("feature");
   const chosen = rows.find((row) => row.name === asked) ?? ranked[0];
   const names = (record.data?.missing_features ?? []).concat(record.data?.unexpected_features ?? []);
@@ -46,8 +46,12 @@ function held(row, limits, prefix = row.name === SCORE ? "prediction" : `data.fe
 const over = (limits) => limits.filter(({ value, high = Infinity, low = -Infinity }) => value > high || value < low);
 const passed = (limits) => ({ name: "Over a limit", key: "over", value: (row) => over(limits(row)).length, cell: (row) => exceeded(over(limits(row)), limits(row).length > 0) });
 
-const plain = (name, key, hint, format = number) => ({ name, key, hint, numeric: true, secondary: key !== "psi", value: (row) => row[key], cell: (row) => (row[key] === undefined ? none : format(row[key])) });
+/** What the default monitors hold to a limit: of numbers and categories, in standard deviations. */
+const moved = (row) => row.shift ?? row.mix_shift;
+const plain = (name, key, hint, format = number) => ({ name, key, hint, numeric: true, secondary: true, value: (row) => row[key], cell: (row) => (row[key] === undefined ? none : format(row[key])) });
 const MEASURES = [
+  { name: "Shift", key: "shift", numeric: true, hint: "The largest standardised difference from the baseline over six directions (numbers), or of the mix (categories)", value: moved,
+    cell: (row) => [number(moved(row) ?? null), row.shift_in ? h("div", { class: "dim nowrap" }, row.shift_in.replaceAll("_", " ")) : null] },
   plain("PSI", "psi", "Population stability index against the baseline's bins"),
   plain("p", "p_value", "How likely such a distance is where nothing has changed"),
   plain("KS", "ks", "Largest distance of the two cumulative distributions"),
@@ -59,13 +63,13 @@ const MEASURES = [
 ];
 
 function list(rows, chosen, limits, go) {
-  const [psi, ...others] = MEASURES;
+  const [shift, ...others] = MEASURES;
   return table("drift-table", [
     { name: "Feature", key: "feature", value: (row) => label(row.name), cell: (row) => h("button", { type: "button", class: "link", id: `feature-${row.name.trim()}`, "aria-pressed": String(row === chosen), onclick: () => go({ feature: row.name }) }, label(row.name)) },
-    psi,
+    shift,
     { ...passed((row) => held(row, limits)), hint: "Monitors whose limit this window's value is beyond; an alert also needs significance and enough data" },
     ...others,
-  ], rows, { first: "-psi", caption: "Score and features of the chosen window, by drift", row: (row) => (row === chosen ? { class: "chosen" } : {}) });
+  ], rows, { first: rows.some((row) => moved(row) !== undefined) ? "-shift" : "-psi", caption: "Score and features of the chosen window, by drift", row: (row) => (row === chosen ? { class: "chosen" } : {}) });
 }
 
 /** What the model's decisions rest on, where predictions say so. */
@@ -85,12 +89,12 @@ function detail(row, shown, { records, record, place, pick, limits }) {
   const path = row.name === SCORE ? "prediction" : `data.features.${row.name}`;
   const read = (one) => (row.name === SCORE ? one.prediction : one.data?.features?.[row.name]);
   const times = records.map((one) => one.window_start);
-  const over = ["psi", "missing_ratio", "mean", "mean_score"].filter((key) => records.some((one) => read(one)?.[key] !== undefined));
+  const charted = ["shift", "mix_shift", "psi", "missing_ratio", "mean", "mean_score"].filter((key) => records.some((one) => read(one)?.[key] !== undefined));
   return h("div", { class: "detail" }, h("h3", {}, label(row.name)),
     h("dl", { class: "facts narrow" }, MEASURES.map((one) => h("div", {}, h("dt", {}, one.name), h("dd", {}, one.cell(row))))),
     h("div", { class: "charts" },
       distribution(row, reference, record),
-      over.map((key) => timeChart({
+      charted.map((key) => timeChart({
         id: `chart-drift-${key}`, label: `${title(key)} of ${label(row.name)}`, times, pick, chosen: place, includeZero: key !== "mean",
         series: [{ name: title(key), values: records.map((one) => read(one)?.[key] ?? null) }], limits: limitLines(limits, `${path}.${key}`), format: (of) => value(key, of),
       }))));
