@@ -96,7 +96,7 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
   }
   const options = {
     height, series: shown, bands,
-    axes: [axis({ values: clock, space: 60, size: 44 }), axis({ size: 62, values: (plot, ticks) => ticks.map((tick) => format(tick).replace(".0 %", " %")) })],
+    axes: [axis({ values: clock, space: (plot, place, low, high) => (high - low > 6 * 86400 ? 84 : 60), size: 44 }), axis({ size: 62, values: (plot, ticks) => ticks.map((tick) => format(tick).replace(".0 %", " %")) })],
     scales: { y: { range: (plot, low, high) => range(low, high, includeZero) } },
     cursor: { points: { size: 7 }, drag: { x: false, y: false } },
     legend: { live: true },
