@@ -11,6 +11,7 @@ from driver import SPEC, Pipeline
 from events import START, prediction
 from tidegauge.default_monitors import default_monitors
 from tidegauge.metric_names import TREE, _candidates, metric_mistake
+from tidegauge.metrics.fairness import MEASURES
 from tidegauge.playbooks import DIRECTORY, PAGES, STREAM_HEALTH, STREAMS, page_of
 from tidegauge.spec import Condition, DetectorSpec, ModelSpec, MonitorSpec
 from tidegauge.stage import ALERTS, PREDICTIONS
@@ -62,3 +63,17 @@ def test_an_alert_points_to_its_playbook_or_the_spec_s_own(runbook, expected):
     pipeline.finish()
     (alert,) = pipeline.of(ALERTS)
     assert alert["data"]["annotations"]["runbook_url"] == expected
+
+
+@pytest.mark.parametrize("page", FILES, ids=lambda path: path.stem)
+def test_a_playbook_asks_for_metrics_that_are(page):
+    """Each query of a playbook names a metric of the document, or a member of one of its families."""
+    operations = (ROOT / "docs/operations.md").read_text()
+    told = set(re.findall(r"tidegauge_[a-z_]+", operations + (ROOT / "docs/monitoring.md").read_text()))
+    for line in operations.splitlines():
+        first, *ends = re.findall(r"`(tidegauge_[a-z_]+|_[a-z_]+)`", line) or [""]
+        told |= {f"{first.rpartition('_')[0]}{end}" for end in ends if end.startswith("_")}
+    members = {f"tidegauge_performance_{m}" for m in ("recall", "precision", "accuracy")}
+    members |= {f"tidegauge_fairness_{measure}_gap" for measure in MEASURES}
+    for name in re.findall(r"tidegauge_[a-z_]+", page.read_text()):
+        assert name in told | members or re.sub("_(bucket|sum|count)$", "", name) in told, name

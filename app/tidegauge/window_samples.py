@@ -19,13 +19,19 @@ _SIMPLE = (
     ("prediction", "mean_score", "tidegauge_prediction_mean_score"),
     ("prediction", "mean_confidence", "tidegauge_prediction_mean_confidence"),
     ("prediction", "psi", "tidegauge_prediction_psi"),
+    ("prediction", "shift", "tidegauge_prediction_shift"),
+    ("prediction", "mix_shift", "tidegauge_prediction_mix_shift"),
+    ("label_mix", "mix_shift", "tidegauge_label_mix_shift"),
     ("prediction", "positive_ratio", "tidegauge_prediction_positive_ratio"),
     ("prediction", "abstain_ratio", "tidegauge_prediction_abstain_ratio"),
     ("attribution_ranking", "rank_correlation", "tidegauge_attribution_rank_correlation"),
 )
 _ESTIMATED = ("accuracy", "precision", "recall", "f1", "roc_auc")
 _BUSINESS = ("mean", "sum", "ratio", "relative_to_baseline", "winsorised_mean")
-_FEATURE = ("psi", "ks", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio", "mean")
+_FEATURE = (
+    "psi", "ks", "shift", "mix_shift", "missing_shift", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio",
+    "unseen_ratio", "mean",
+)  # fmt: skip
 
 
 class WindowSample(NamedTuple):
