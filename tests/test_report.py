@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
 from driver import Pipeline
 from events import START, prediction
 from tidegauge.errors import ReportError
+from tidegauge.report import summary
 from tidegauge.report.archive import Archive, lives
 from tidegauge.report.build import build
 from tidegauge.report.page import render
@@ -128,6 +129,25 @@ def test_numbers_of_a_period_are_those_of_a_batch_computation(full):
     )
     (age,) = version["features"]
     assert age["mean"] == pytest.approx(np.mean(scores) * 50)
+
+
+def test_what_drifted_most_and_the_largest_gaps():
+    def record(start, gap, between, **features):
+        told = {"accuracy_gap": gap, "accuracy_gap_p_value": 0.5, "extremes": {"accuracy": between}}
+        of = {name: {"count": 10, **numbers} for name, numbers in features.items()}
+        return {"window_start": start, "data": {"features": of}, "fairness": {"region": told}}
+
+    records = [
+        record("2025-09-27", 0.1, ["eu", "us"], age={"shift": 0.2, "psi": 0.3}, plan={"mix_shift": 0.9, "psi": 0.1}),
+        record("2025-09-28", 0.2, ["us", "eu"], age={"shift": 0.4, "psi": 0.1}, plan={"mix_shift": 0.5, "psi": 0.0}),
+    ]
+    found = summary.features(records)
+    moved = [(row["feature"], row["shift"], row["shift_window"], row["psi"], row["psi_window"]) for row in found]
+    assert moved == [("plan", 0.9, "2025-09-27", 0.1, "2025-09-27"), ("age", 0.4, "2025-09-28", 0.3, "2025-09-27")]
+    assert summary.gaps(records) == [
+        {"dimension": "region", "measure": "accuracy_gap", "value": 0.2, "p_value": 0.5, "between": ["us", "eu"],
+         "window": "2025-09-28"}
+    ]  # fmt: skip
 
 
 def test_one_window_is_exact(full):

@@ -84,6 +84,7 @@ def _version(version: str, records: list[Record], before: list[Record], parts: l
         "missing_features": sorted({name for r in records for name in r["data"].get("missing_features", ())}),
         "unexpected_features": sorted({name for r in records for name in r["data"].get("unexpected_features", ())}),
         "segments": summary.segments(parts),
+        "gaps": summary.gaps(records),
         "fairness": {r["window_start"]: r["fairness"] for r in records if "fairness" in r},
         "windows": [summary.line(record) for record in records],
     }

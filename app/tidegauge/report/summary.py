@@ -88,13 +88,15 @@ def prediction(records: Sequence[Record]) -> dict[str, float]:
 
 def features(records: Sequence[Record]) -> list[dict[str, Any]]:
     """The profile of each feature, the one that drifted most first: count, ratios and mean pooled over the windows, extremes,
-    and the window in which its PSI was largest."""
+    and the windows in which its shift and its PSI were largest."""
     found: dict[str, dict[str, Any]] = {}
     for record in records:
         for name, of in record["data"]["features"].items():
             _add_feature(found.setdefault(name, {"feature": name, "count": 0}), of, record["window_start"])
     rows = [_feature(row) for row in found.values()]
-    return sorted(rows, key=lambda row: (-row.get("psi", -1.0), row["feature"]))
+    # Where bins came from a sketch there is a PSI and no shift.
+    by = "shift" if all("shift" in row or "psi" not in row for row in rows) else "psi"
+    return sorted(rows, key=lambda row: (-row.get(by, -1.0), row["feature"]))
 
 
 def _add_feature(row: dict[str, Any], of: Mapping[str, Any], start: str) -> None:
@@ -111,6 +113,25 @@ def _add_feature(row: dict[str, Any], of: Mapping[str, Any], start: str) -> None
     if of.get("psi", -1.0) > row.get("psi", -1.0):
         row["psi"], row["psi_window"] = of["psi"], start
         row["p_value"] = of.get("p_value")
+    shift = of.get("shift", of.get("mix_shift", -1.0))
+    if shift > row.get("shift", -1.0):
+        row["shift"], row["shift_window"] = shift, start
+
+
+def gaps(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The largest gap of each dimension and measure, the value where the measure was smallest and where it was largest, and the
+    window it was in."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in records:
+        for dimension, of in record.get("fairness", {}).items():
+            for measure, between in of.get("extremes", {}).items():
+                name = f"{measure}_gap"
+                if of[name] > found.get((dimension, name), {"value": -1.0})["value"]:
+                    found[dimension, name] = {
+                        "dimension": dimension, "measure": name, "value": of[name], "p_value": of.get(f"{name}_p_value"),
+                        "between": between, "window": record["window_start"],
+                    }  # fmt: skip
+    return list(found.values())
 
 
 def _feature(row: dict[str, Any]) -> dict[str, Any]:

@@ -22,12 +22,15 @@ export async function drift({ model, version, records, record, place, pick, limi
     section.append(h("p", { class: "empty" }, "The predictions of this window carry no features. Services send them in the member features."));
     return section;
   }
-  const ranked = [...rows].sort((a, b) => (moved(b) ?? -1) - (moved(a) ?? -1) || (b.psi ?? -1) - (a.psi ?? -1));
+  // Where bins came from a sketch there is a PSI and no shift.
+  const key = rows.every((row) => row.psi === undefined || moved(row) !== undefined) ? "shift" : "psi";
+  const by = MEASURES.find((one) => one.key === key);
+  const ranked = [...rows].sort((a, b) => (by.value(b) ?? -1) - (by.value(a) ?? -1));
   const asked = query.get("feature");
   const chosen = rows.find((row) => row.name === asked) ?? ranked[0];
   const names = (record.data?.missing_features ?? []).concat(record.data?.unexpected_features ?? []);
   if (names.length) section.append(h("p", {}, broken("missing altogether", record.data.missing_features), broken("unexpected", record.data.unexpected_features)));
-  section.append(list(rows, chosen, limits, go), attributions(record, limits) ?? "", detail(chosen, shown, { records, record, place, pick, limits }));
+  section.append(list(rows, by, chosen, limits, go), attributions(record, limits) ?? "", detail(chosen, shown, { records, record, place, pick, limits }));
   return section;
 }
 
@@ -62,14 +65,14 @@ const MEASURES = [
   plain("Mean", "mean"),
 ];
 
-function list(rows, chosen, limits, go) {
+function list(rows, by, chosen, limits, go) {
   const [shift, ...others] = MEASURES;
   return table("drift-table", [
     { name: "Feature", key: "feature", value: (row) => label(row.name), cell: (row) => h("button", { type: "button", class: "link", id: `feature-${row.name.trim()}`, "aria-pressed": String(row === chosen), onclick: () => go({ feature: row.name }) }, label(row.name)) },
     shift,
     { ...passed((row) => held(row, limits)), hint: "Monitors whose limit this window's value is beyond; an alert also needs significance and enough data" },
     ...others,
-  ], rows, { first: rows.some((row) => moved(row) !== undefined) ? "-shift" : "-psi", caption: "Score and features of the chosen window, by drift", row: (row) => (row === chosen ? { class: "chosen" } : {}) });
+  ], rows, { first: `-${by.key}`, caption: "Score and features of the chosen window, by drift", row: (row) => (row === chosen ? { class: "chosen" } : {}) });
 }
 
 /** What the model's decisions rest on, where predictions say so. */
