@@ -16,6 +16,7 @@ from scipy.signal import lfilter
 
 from driver import Pipeline
 from tidegauge.baseline import Baseline
+from tidegauge.blocks import block_length
 from tidegauge.calibration import Stream, cycle_of, resample, tune
 from tidegauge.detectors import Detector
 from tidegauge.errors import BaselineError, SpecError, TidegaugeError
@@ -50,6 +51,37 @@ def test_a_budget_holds_on_a_stream_that_depends_on_itself(algorithm: str, again
     assert tuning.alarms <= 10
     assert plain > 150, "without a budget the stream's own ups and downs are taken for drift"
     assert found <= 80, "the budget is 40"
+
+
+def dependent(rng: np.random.Generator, phi: float, count: int) -> Stream:
+    """Errors of one rate, ten thousand an hour, each alike to the one before as far as ``phi`` says (an AR(1) behind them)."""
+    noise = rng.normal(size=count)
+    noise[1:] *= np.sqrt(1 - phi**2)
+    times = np.arange(count) * 0.36
+    return Stream((lfilter([1.0], [1.0, -phi], noise) > 0.8).astype(float), times, hour_of_week(times))
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.9])
+def test_budgets_hold_over_many_short_baselines(phi: float) -> None:
+    """Data of hours, not days: 12 baselines of 15,000 errors, one alarm in 20,000 allowed: 120 in all, known to a fifth."""
+    rng = np.random.default_rng(11)
+    spec = DetectorSpec("shift", "error", "adwin", false_alarms=1 / 20_000)
+    found = 0
+    for _ in range(12):
+        tuning = tune(spec, dependent(rng, phi, 15_000))
+        found += len(Detector(spec, tuning=tuning).update(dependent(rng, phi, 200_000).values))
+    assert 40 <= found <= 150
+
+
+@pytest.mark.parametrize(("phi", "low", "high"), [(0.0, 1, 4), (0.5, 25, 50), (0.9, 95, 180)])
+def test_blocks_are_as_long_as_dependence_asks_for(phi: float, low: float, high: float) -> None:
+    """Of an AR(1), Politis and White's rule is the root of 6 (phi / (1 - phi^2))^2 n to the third: 0, 38 and 139 here."""
+    rng = np.random.default_rng(12)
+    noise = rng.normal(size=20_000)
+    lengths = [block_length(lfilter([1.0], [1.0, -phi], np.roll(noise, k)), 1000.0) for k in range(5)]
+    assert low <= np.median(lengths) <= high
+    assert block_length(np.zeros(100), 10.0) == 1.0
+    assert block_length(np.arange(1000.0), 50.0) == 50.0
 
 
 def test_with_a_budget_a_change_is_still_found() -> None:

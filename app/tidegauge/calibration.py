@@ -2,8 +2,10 @@
 
 Values that follow each other are alike (a storm, a night), and detectors built for independent values take that for change.
 So the values are drawn anew in blocks of days, each beginning at the phase of the week (with less data, of the day) at which
-the one before ended: a seasonal block bootstrap (Künsch 1989; Dudek et al. 2014). Then the most sensitive parameter is sought
-that raises no more alarms in the simulated stream than the budget allows.
+the one before ended: a seasonal block bootstrap (Künsch 1989; Dudek et al. 2014). Data that do not span enough days are
+drawn in blocks as long as their dependence asks for: in longer ones a rare pattern is there or not, and is never seen to
+come about. Then the most sensitive parameter is sought that raises no more alarms in the simulated stream than the budget
+allows, and made stronger by one standard error of what so few values say of their variance.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.blocks import block_length
 from tidegauge.detectors import Detector
 from tidegauge.errors import BaselineError
 from tidegauge.spec import Against, DetectorSpec
@@ -29,7 +32,9 @@ VALUES_A_FALSE_ALARM = 20
 MIN_PERIODS = 8
 """So many weeks (or days) must there be before blocks keep to the phase of the week (or day)."""
 BLOCKS = 20
-"""Blocks are a twentieth of the data long: long enough to carry dependence, enough of them to differ."""
+"""Blocks of days are a twentieth of the data long: long enough to carry dependence, enough to differ; none is longer."""
+WHOLE = 2.0
+"""Blocks of values are so many times as long as is best for the variance of a mean: an alarm takes dependence unbroken."""
 SHRINKAGE = 20.0
 """An hour's mean counts as if it had this many more values, of the mean of its hour of the day, or of all."""
 FOLDS = 5
@@ -88,7 +93,7 @@ def tune(detector: DetectorSpec, stream: Stream) -> Tuning:
             f"{name}: {count} values of {detector.stream} are too few, at least {wanted} are needed; "
             "take more reference data, or a looser budget"
         )
-    cuts, period = _units(stream)
+    cuts, period, by_days = _units(stream)
     cycle: tuple[float, ...] = ()
     values = stream.values
     if detector.against is not None:
@@ -99,7 +104,7 @@ def tune(detector: DetectorSpec, stream: Stream) -> Tuning:
     tuning = Tuning(
         detector.stream, detector.algorithm, count, detector.parameters, detector.false_alarms, detector.against, cycle
     )
-    return tuning if detector.false_alarms is None else _calibrate(detector, tuning, values, cuts, period)
+    return tuning if detector.false_alarms is None else _calibrate(detector, tuning, values, cuts, period, by_days)
 
 
 def cycle_of(values: NDArray[np.float64], hours: NDArray[np.uint8], against: Against) -> NDArray[np.float64]:
@@ -127,15 +132,15 @@ def _out_of_fold(stream: Stream, cuts: NDArray[np.intp], against: Against) -> ND
     return residuals
 
 
-def _units(stream: Stream) -> tuple[NDArray[np.intp], int]:
-    """Where each unit (a day, or a small part of data that do not span enough days) begins, and after how many the phase of
-    the cycle comes round again."""
+def _units(stream: Stream) -> tuple[NDArray[np.intp], int, bool]:
+    """Where each unit (a day, or a small part of data that do not span enough days) begins, after how many the phase of
+    the cycle comes round again, and whether units are days."""
     days = np.floor(stream.times / 86400.0)
     count = int(days[-1] - days[0]) + 1
     if count >= MIN_PERIODS:
-        return np.searchsorted(days, days[0] + np.arange(count)), 7 if count >= 7 * MIN_PERIODS else 1
+        return np.searchsorted(days, days[0] + np.arange(count)), 7 if count >= 7 * MIN_PERIODS else 1, True
     size = max(len(days) // (BLOCKS * 10), 1)
-    return np.arange(0, len(days), size), 1
+    return np.arange(0, len(days), size), 1, False
 
 
 def resample(
@@ -157,13 +162,23 @@ def resample(
     return np.concatenate(parts)
 
 
+def resample_values(values: NDArray[np.float64], block: int, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """``length`` values, drawn from ``values`` in blocks of so many that follow each other."""
+    starts = rng.integers(0, len(values) - block + 1, -(-length // block))
+    return np.asarray(values[(starts[:, None] + np.arange(block)).ravel()[:length]])
+
+
 def _calibrate(
-    detector: DetectorSpec, tuning: Tuning, values: NDArray[np.float64], cuts: NDArray[np.intp], period: int
+    detector: DetectorSpec, tuning: Tuning, values: NDArray[np.float64], cuts: NDArray[np.intp], period: int, by_days: bool
 ) -> Tuning:
     assert detector.false_alarms is not None
     knob = KNOBS[detector.algorithm]
     length = math.ceil(ALLOWED_ALARMS / detector.false_alarms)
-    simulated = resample(values, cuts, period, length, np.random.default_rng(1))[:length]
+    best, rng = block_length(values, len(values) / BLOCKS), np.random.default_rng(1)
+    if by_days:
+        simulated = resample(values, cuts, period, length, rng)[:length]
+    else:
+        simulated = resample_values(values, min(round(WHOLE * best), len(values) // BLOCKS), length, rng)
 
     def with_strength(strength: float) -> Tuning:
         return msgspec.structs.replace(tuning, calibrated={knob.parameter: knob.at(strength)})
@@ -193,4 +208,7 @@ def _calibrate(
             low = middle
         else:
             high, found = middle, count
-    return msgspec.structs.replace(with_strength(high), simulated=length, alarms=found)
+    # Of n values in blocks of b that do not know each other, the variance is known to a share of the root of 2 b / n.
+    margin = 1 + math.sqrt(2 * best / len(values))
+    tuned = with_strength(min(high * margin, knob.strongest))
+    return msgspec.structs.replace(tuned, simulated=length, alarms=found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -83,9 +84,8 @@ class Judge:
         before = self._windows.find(header.model, header.version, header.window, 2 * header.start - header.end)
         if baseline is None or before is None or not before.closed or not baseline.spreads(header.window, recent=True):
             return {}
-        return self._recents.numbers(
-            header, before, record, lambda: self._data_part(before, (), spec, baseline, True), spec, baseline
-        )
+        earlier = partial(self._data_part, before, (), spec, baseline, True)
+        return self._recents.numbers(header, before, record, earlier, spec, baseline)
 
     def _remembers(self, header: Header, spec: ModelSpec) -> bool:
         """Whether a monitor judges windows of this length together with the one before."""

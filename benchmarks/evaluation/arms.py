@@ -15,7 +15,7 @@ from streams import Rows, Scenario, draw
 from tidegauge.detectors import Detector
 from tidegauge.spec import DetectorSpec
 
-DRIFT = ("feature-drift", "category-drift", "score-drift", "missing-values", "missing-drift")
+DRIFT = ("feature-drift", "category-drift", "score-drift", "missing-values", "missing-drift", "positive-ratio")
 QUALITY = ("roc-auc", "brier", "calibration", "label-drift")
 ERROR_DETECTORS = ("adwin", "page_hinkley", "ddm", "eddm", "hddm_a", "hddm_w")
 FEATURE_DETECTORS = ("adwin", "page_hinkley")

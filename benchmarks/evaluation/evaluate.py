@@ -40,16 +40,16 @@ EVIDENTLY_WINDOWS = {10: 300, 100: 20}
 def null_scenarios(quick: bool) -> list[Scenario]:
     """Streams without drift: family, features, rows a window, reference windows, windows, labels, and how many of them."""
     plan = [
-        ("independent", 10, 500, 30, 300, True, 4),
+        ("independent", 10, 500, 30, 300, True, 6),
         ("independent", 10, 50, 100, 300, False, 1),
-        ("independent", 10, 5000, 12, 40, False, 2),
+        ("independent", 10, 5000, 12, 40, False, 5),
         ("independent", 10, 50_000, 8, 8, False, 1),
-        ("independent", 100, 500, 30, 60, False, 2),
-        ("autocorrelated", 10, 500, 30, 300, True, 2),
-        ("autocorrelated", 10, 5000, 12, 40, False, 2),
-        ("autocorrelated", 100, 500, 30, 60, False, 2),
-        ("weekly", 10, 500, 56, 210, True, 2),
-        ("weekly", 10, 5000, 28, 42, False, 1),
+        ("independent", 100, 500, 30, 60, False, 4),
+        ("autocorrelated", 10, 500, 30, 300, True, 4),
+        ("autocorrelated", 10, 5000, 12, 40, False, 5),
+        ("autocorrelated", 100, 500, 30, 60, False, 4),
+        ("weekly", 10, 500, 56, 210, True, 4),
+        ("weekly", 10, 5000, 28, 42, False, 3),
     ]
     if quick:
         plan = [(*of[:3], min(of[3], 28), 40, of[5], 1) for of in plan if of[1:3] == (10, 500)]
