@@ -170,11 +170,17 @@ class Worker:
         return False
 
     def wait_for(self, name: str, value: float, every: float = 0.1, seconds: float = 900.0) -> None:
-        deadline = time.monotonic() + seconds
-        while self.metric(name) < value:
-            if time.monotonic() > deadline or self.process.poll() is not None:
+        """Until the metric has reached ``value``. It is asked for every so many seconds at most, since that costs the worker
+        time, and sooner as it comes near."""
+        began = time.monotonic()
+        first = reached = self.metric(name)
+        while reached < value:
+            took = time.monotonic() - began
+            if took > seconds or self.process.poll() is not None:
                 raise TimeoutError(f"{name} did not reach {value}")
-            time.sleep(every)
+            left = (value - reached) / max(reached - first, 1.0) * took
+            time.sleep(min(max(left / 2, 0.05), every))
+            reached = self.metric(name)
 
 
 def run_fill(settings: Settings, predictions: Path, labels: Path) -> None:

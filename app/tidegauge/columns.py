@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import attrgetter, itemgetter
@@ -121,15 +122,17 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
 
 def _all_floats(names: tuple[str, ...], features: Sequence[Any]) -> NDArray[np.float64] | None:
     """The values (F, n) of features that every row has as a number; None unless all are."""
-    if len(names) < 2:
+    if len(names) < 2 or not features:
         return None
     try:
         flat = list(chain.from_iterable(map(itemgetter(*names), features)))
-    except KeyError:
+        x = np.frombuffer(array("d", flat))
+    except (KeyError, TypeError):
         return None
-    if set(map(type, flat)) != {float}:
+    # Of what is no float, an array takes whole numbers and truth values; the events hold no whole numbers.
+    if ((x == 0.0) | (x == 1.0)).any() and bool in set(map(type, flat)):
         return None
-    return np.ascontiguousarray(np.array(flat).reshape(len(features), len(names)).T)
+    return np.ascontiguousarray(x.reshape(len(features), len(names)).T)
 
 
 def _column(name: str, features: Sequence[Any]) -> tuple[list[Scalar], int]:

@@ -24,6 +24,8 @@ from tidegauge.spec import ModelSpec
 from tidegauge.stage import LABELS, PREDICTIONS, InputRecord, Store
 
 REQUEST, PENDING = b"r", b"n"
+NOTHING = 255
+"""Stands for the form of an entry where there is none."""
 
 
 class Matching:
@@ -236,14 +238,9 @@ class Matching:
 
 def _by_entry(raws: list[bytes | None], apart: set[int], form: int) -> tuple[list[int], list[int], list[int]]:
     """Places of what is met for the first time, of what has an entry of ``form``, and of the rest, with those ``apart``."""
-    new: list[int] = []
-    known: list[int] = []
-    others: list[int] = []
-    for place, raw in enumerate(raws):
-        if place in apart:
-            others.append(place)
-        elif raw is None:
-            new.append(place)
-        else:
-            (known if raw[4] == form else others).append(place)
-    return new, known, others
+    forms = np.frombuffer(bytes([NOTHING if raw is None else raw[4] for raw in raws]), np.uint8)
+    alone = np.ones(len(raws), bool)
+    alone[list(apart)] = False
+    new, known = alone & (forms == NOTHING), alone & (forms == form)
+    others = ~(new | known)
+    return np.flatnonzero(new).tolist(), np.flatnonzero(known).tolist(), np.flatnonzero(others).tolist()

@@ -17,7 +17,10 @@ from tidegauge.stream.store import OVERHEAD, Changes, RocksStore
 
 MAX_RECORD_BYTES = 4 << 20
 MIN_SLICE_BYTES = 32 << 10
-SLICE_PAIRS = 256
+SLICE_PAIRS = 256, 4096
+"""How many pairs are read at once, at least and at most: finding the place costs as much as reading some hundred."""
+PAIR_BYTES = 128
+"""About what a pair takes."""
 MIN_DELETED = 50
 """A sweep deletes only once this many records would go: a request each checkpoint would be a waste."""
 
@@ -62,11 +65,13 @@ class Sweep:
             self._store.flush()
         budget = max(MIN_SLICE_BYTES, dirty_bytes // 2)
         out: Changes = {}
+        least, most = SLICE_PAIRS
         while budget > 0:
-            pairs, self._cursor = self._store.slice(self._cursor, SLICE_PAIRS)
+            count = min(max(budget // PAIR_BYTES, least), most)
+            pairs, self._cursor = self._store.slice(self._cursor, count)
             out.update(pairs)
             out.update(dict.fromkeys(self._stage.expired(pairs)))
-            budget -= sum(map(len, pairs)) + sum(map(len, pairs.values())) + SLICE_PAIRS
+            budget -= sum(map(len, pairs)) + sum(map(len, pairs.values())) + count
             if not self._cursor:
                 return out, True
         return out, False

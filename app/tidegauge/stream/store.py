@@ -14,7 +14,7 @@ from heapq import merge
 from itertools import islice
 from pathlib import Path
 
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 POSITION = b"\0position"
 FIRST_KEY = b"\1"
@@ -61,6 +61,8 @@ class RocksStore:
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         options.set_block_based_table_factory(table)
+        # Request ids and floats hardly shrink.
+        options.set_compression_type(DBCompressionType.none())
         options.set_write_buffer_size(4 << 20)
         options.set_max_write_buffer_number(2)
         # Most lookups are of request ids never seen before.
