@@ -1,6 +1,6 @@
 """Values to detectors, in the order of event time across partitions, and what the detectors find to alerts.
 
-q<model>                                        values that wait for every partition to have come as far
+q<model>\\0<version, segment, stream>           values that wait for every partition to have come as far
 e<model>\\0<version>\\0<detector>\\0<segment>      a detector
 """
 
@@ -16,7 +16,7 @@ from tidegauge.delta import Samples
 from tidegauge.detectors import Detector, mark_of
 from tidegauge.errors import TidegaugeError
 from tidegauge.registry import Registry
-from tidegauge.samples import Waiting
+from tidegauge.samples import StreamKey, Waiting
 from tidegauge.spec import DetectorSpec, duration, watches
 from tidegauge.stage import Output, Store
 from tidegauge.streams import OUTCOMES
@@ -24,6 +24,7 @@ from tidegauge.tuning import tuning_for
 
 WAITING, DETECTOR = b"q", b"e"
 _encode = msgspec.msgpack.Encoder().encode
+_decode_stream = msgspec.msgpack.Decoder(StreamKey).decode
 
 
 class Feeding:
@@ -31,7 +32,10 @@ class Feeding:
 
     def __init__(self, store: Store, registry: Registry, alerts: AlertBook, counters: Counter[tuple[str, str]]) -> None:
         self._store, self._registry, self._alerts, self._counters = store, registry, alerts, counters
-        self._waiting = {key[1:].decode(): Waiting(raw) for key, raw in store.scan(WAITING)}
+        self._waiting: dict[str, Waiting] = {}
+        for key, raw in store.scan(WAITING):
+            model, _, stream = key[1:].partition(b"\0")
+            self._waiting.setdefault(model.decode(), Waiting()).load(_decode_stream(stream), raw)
         self._detectors: dict[bytes, Detector] = {}
         self._fed: set[bytes] = set()
 
@@ -84,11 +88,15 @@ class Feeding:
         self._fed.add(key)
         return detector
 
-    def flush(self, models: Iterable[str]) -> None:
-        """Write the detectors that were fed, and what waits for those of ``models``, to the store."""
+    def flush(self) -> None:
+        """Write the detectors that were fed, and what waits for them, to the store."""
         for key in self._fed:
             self._store.put(key, self._detectors[key].dump())
-        for model in models:
-            if model in self._waiting:
-                self._store.put(WAITING + model.encode(), self._waiting[model].pack())
+        for model, waiting in self._waiting.items():
+            for stream, raw in waiting.changes():
+                key = b"%s%s\0%s" % (WAITING, model.encode(), _encode(stream))
+                if raw:
+                    self._store.put(key, raw)
+                else:
+                    self._store.delete(key)
         self._fed.clear()

@@ -1,6 +1,8 @@
 """Parts of deltas that lie ahead of event time, until the slowest join partition has come as far.
 
-u<model>\\0<arrival>        the parts that arrive in the quantum that starts then
+u<model>\\0<arrival>\\0<number>        one part that arrives in the quantum that starts then
+
+Each has a key of its own: what one partition is ahead of another may be more than a single record can carry.
 """
 
 from __future__ import annotations
@@ -12,7 +14,17 @@ from tidegauge.stage import Store
 
 HELD = b"u"
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[ProfileDelta]).decode
+_decode = msgspec.msgpack.Decoder(ProfileDelta).decode
+
+
+class _Quantum:
+    """What waits for one quantum: all of it, how much of that is in the store, and under which keys."""
+
+    __slots__ = ("keys", "parts")
+
+    def __init__(self) -> None:
+        self.parts: list[ProfileDelta] = []
+        self.keys: list[bytes] = []
 
 
 class Held:
@@ -20,37 +32,48 @@ class Held:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._parts: dict[str, dict[float, list[ProfileDelta]]] = {}
-        self._stored: set[bytes] = set()
-        self._changed: set[tuple[str, float]] = set()
+        self._waiting: dict[str, dict[float, _Quantum]] = {}
+        self._grown: set[tuple[str, float]] = set()
+        self._gone: list[bytes] = []
+        self._number = 0
         for key, raw in store.scan(HELD):
-            model = key[1:].rpartition(b"\0")[0].decode()
-            parts = _decode(raw)
-            self._parts.setdefault(model, {})[parts[0].arrival] = parts
-            self._stored.add(key)
+            model, _, number = key[1:].rsplit(b"\0", 2)
+            part = _decode(raw)
+            quantum = self._quantum(model.decode(), part.arrival)
+            quantum.parts.append(part)
+            quantum.keys.append(key)
+            self._number = max(self._number, int(number) + 1)
+
+    def _quantum(self, model: str, arrival: float) -> _Quantum:
+        return self._waiting.setdefault(model, {}).setdefault(arrival, _Quantum())
 
     def add(self, model: str, part: ProfileDelta) -> None:
-        self._parts.setdefault(model, {}).setdefault(part.arrival, []).append(part)
-        self._changed.add((model, part.arrival))
+        self._quantum(model, part.arrival).parts.append(part)
+        self._grown.add((model, part.arrival))
 
     def arrivals(self, model: str, until: float) -> list[float]:
         """Starts of the quanta, up to ``until``, in which something waits."""
-        return [arrival for arrival in self._parts.get(model, ()) if arrival <= until]
+        return [arrival for arrival in self._waiting.get(model, ()) if arrival <= until]
 
     def take(self, model: str, arrival: float) -> list[ProfileDelta]:
         """Take out what arrives in the quantum that starts at ``arrival``."""
-        self._changed.add((model, arrival))
-        return self._parts.get(model, {}).pop(arrival, [])
+        quantum = self._waiting.get(model, {}).pop(arrival, None)
+        if quantum is None:
+            return []
+        self._gone.extend(quantum.keys)
+        self._grown.discard((model, arrival))
+        return quantum.parts
 
     def flush(self) -> None:
         """Write what changed to the store."""
-        for model, arrival in self._changed:
-            key = b"%s%s\0%020d" % (HELD, model.encode(), round(arrival * 1000))
-            parts = self._parts.get(model, {}).get(arrival)
-            if parts:
-                self._store.put(key, _encode(parts))
-                self._stored.add(key)
-            elif key in self._stored:
-                self._store.delete(key)
-                self._stored.discard(key)
-        self._changed.clear()
+        for model, arrival in self._grown:
+            quantum = self._waiting[model][arrival]
+            for part in quantum.parts[len(quantum.keys) :]:
+                key = b"%s%s\0%020d\0%012d" % (HELD, model.encode(), round(arrival * 1000), self._number)
+                self._store.put(key, _encode(part))
+                quantum.keys.append(key)
+                self._number += 1
+        for key in self._gone:
+            self._store.delete(key)
+        self._grown.clear()
+        self._gone.clear()

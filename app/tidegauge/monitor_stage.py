@@ -4,7 +4,8 @@ State of one task, all in its store: windows (``windows.py``), alerts (``alertin
 rollouts (``rollouts.py``), and
     x<partition>                      how a join partition stands
     m<model>                          its clock
-    v<model>\\0<version>               label delays, how far estimates were off, roles, what a baseline is being learned from
+    v<model>\\0<version>               label delays, how far estimates were off, roles
+    l<model>\\0<version>\\0<segment>    packed DataProfile of the first predictions, while a baseline is being learned from them
 and detectors (``feeding.py``) and parts of deltas that wait for their time (``held.py``).
 """
 
@@ -43,24 +44,23 @@ from tidegauge.traces import old_traces, trace_id
 from tidegauge.verdicts import Judge
 from tidegauge.windows import Header, Windows
 
-STANDING, CLOCK, VERSION = b"x", b"m", b"v"
+STANDING, CLOCK, VERSION, LEARNING = b"x", b"m", b"v", b"l"
 MAX_MERGED = 1000
 """Parts of deltas merged in one checkpoint, a whole quantum at least: a backlog is worked off in many small checkpoints."""
 SLACK = 86400.0
 """Seconds a window outlives retention and label horizon, as the join's entries do."""
 _encode = msgspec.msgpack.Encoder().encode
+_decode_segment = msgspec.msgpack.Decoder(Segment).decode
 
 
 class Version(msgspec.Struct):
-    """What is known of one model version beside its windows. ``learning``: packed profiles of the first predictions,
-    by segment, while a baseline is being learned from them."""
+    """What is known of one model version beside its windows."""
 
     model: str
     version: str
     delays: LabelDelays = msgspec.field(default_factory=LabelDelays)
     grades: Grades = msgspec.field(default_factory=Grades)
     role: str = "live"
-    learning: dict[Segment, bytes] | None = None
     learned: bool = False
     last: float = 0.0
 
@@ -89,6 +89,7 @@ class MonitorStage:
             self.versions[version.model, version.version] = version
         self._feeding = Feeding(store, registry, self.alerts, counters)
         self._learning: dict[tuple[str, str], dict[Segment, DataProfile]] = {}
+        self._learnt: set[tuple[str, str, Segment]] = set()
         for header in self.windows.newest_closed():
             clock = self.clocks.get(header.model, ModelClock())
             version = self._version(header.model, header.version)
@@ -177,10 +178,11 @@ class MonitorStage:
             return
         learning = self._learning.get((model, name))
         if learning is None:
-            learning = {of: DataProfile.unpack(raw) for of, raw in (version.learning or {}).items()}
+            learning = {_segment_of(key): DataProfile.unpack(raw) for key, raw in self._store.scan(_learning_key(model, name))}
             self._learning[model, name] = learning
         if segment in learning or len(learning) <= MAX_PARTS:
             learning.setdefault(segment, DataProfile()).merge(data)
+            self._learnt.add((model, name, segment))
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
 
@@ -325,13 +327,17 @@ class MonitorStage:
                 # No labels were there to learn from: nothing is known of outcomes.
                 said = numbers(part.data, part.outcome, known, None, None, None)
                 part.metrics = {group: said[group] for group in ("system", "data", "prediction")}
-            key, value = self._registry.learned(model, name[1], baseline, task=task)
+            # Those unseen for longest go first where there is no room for all.
+            versions = sorted((v for m, v in self.versions if m == model), key=lambda v: self.versions[model, v].last)
+            key, value = self._registry.learned(model, name[1], baseline, versions, task=task)
             self._registry.apply(key, value)
             outputs.append(Output(MODELS, key, value))
             version = self._version(*name)
-            version.learned, version.learning = True, None
+            version.learned = True
             self._changed_versions.add(name)
-            del self._learning[name]
+            for segment in self._learning.pop(name):
+                self._learnt.discard((*name, segment))
+                self._store.delete(_learning_key(*name, segment))
         return outputs
 
     # -- state ---------------------------------------------------------------------------------------------------
@@ -342,12 +348,10 @@ class MonitorStage:
         self.rollouts.flush()
         self._held.flush()
         for name in self._changed_versions:
-            version = self.versions[name]
-            learning = self._learning.get(name)
-            if learning is not None:
-                version.learning = {segment: data.pack() for segment, data in learning.items()}
-            put(VERSION + b"\0".join(part.encode() for part in name), _encode(version))
-        self._feeding.flush(self._touched)
+            put(VERSION + b"\0".join(part.encode() for part in name), _encode(self.versions[name]))
+        for model, version, segment in self._learnt:
+            put(_learning_key(model, version, segment), self._learning[model, version][segment].pack())
+        self._feeding.flush()
         if self._standings_changed:
             for partition, standing in self._partitions.standings.items():
                 put(STANDING + b"%d" % partition, _encode(standing))
@@ -355,12 +359,22 @@ class MonitorStage:
             if model in self.clocks:
                 put(CLOCK + model.encode(), _encode(self.clocks[model]))
         self._changed_versions.clear()
+        self._learnt.clear()
         self._touched.clear()
         self._standings_changed = False
 
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
         """Trace contexts that no window can be about any more; windows are forgotten as time goes on."""
         return old_traces(pairs, second(min(self._past.values(), default=0.0)))
+
+
+def _learning_key(model: str, version: str, segment: Segment | None = None) -> bytes:
+    """The key of one segment's profile; without a segment what the keys of all begin with."""
+    return b"%s%s\0%s\0%s" % (LEARNING, model.encode(), version.encode(), b"" if segment is None else _encode(segment))
+
+
+def _segment_of(key: bytes) -> Segment:
+    return _decode_segment(key.split(b"\0", 2)[2])
 
 
 def infer_task(data: DataProfile) -> Any:

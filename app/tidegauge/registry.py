@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +12,9 @@ from tidegauge.detectors import Detector
 from tidegauge.errors import BaselineError, SpecError
 from tidegauge.spec import ModelSpec
 from tidegauge.tuning import untuned
+
+MAX_RECORD_BYTES = 28 << 20
+"""How large a record may become by baselines that are learned, so that it can be published."""
 
 
 class ModelRecord(msgspec.Struct, omit_defaults=True):
@@ -82,12 +85,30 @@ class Registry:
         record = self._records.get(model)
         return sorted(record.baselines) if record else []
 
-    def learned(self, model: str, version: str, baseline: Baseline, **changes: Any) -> tuple[bytes, bytes]:
-        """Key and value of the model's record with a learned baseline added (and members of its spec changed)."""
+    def learned(
+        self, model: str, version: str, baseline: Baseline, versions: Sequence[str] = (), **changes: Any
+    ) -> tuple[bytes, bytes]:
+        """Key and value of the model's record with a learned baseline added (and members of its spec changed).
+
+        While the record is larger than MAX_RECORD_BYTES it loses the learned baselines of ``versions``, the first one first,
+        and then half of the new baseline's segments after half, the rarest first.
+        """
         record = self._records.get(model) or ModelRecord(model, self.spec(model))
         spec = msgspec.structs.replace(record.spec, **changes)
         baselines = {**record.baselines, version: msgspec.Raw(baseline.to_json())}
-        return model.encode(), encode(ModelRecord(model, spec, baselines))
+        droppable = [
+            other for other in versions if other in baselines and other != version and spec.baseline_for(other).learned_from
+        ]
+        value = encode(ModelRecord(model, spec, baselines))
+        while len(value) > MAX_RECORD_BYTES and (droppable or baseline.parts):
+            if droppable:
+                del baselines[droppable.pop(0)]
+            else:
+                kept = sorted(baseline.parts.items(), key=lambda part: -part[1].data.predictions)[: len(baseline.parts) // 2]
+                baseline.parts = dict(kept)
+                baselines[version] = msgspec.Raw(baseline.to_json())
+            value = encode(ModelRecord(model, spec, baselines))
+        return model.encode(), value
 
     def encoded(self, model: str) -> bytes | None:
         record = self._records.get(model)

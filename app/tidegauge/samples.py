@@ -7,7 +7,8 @@ that follows from the request id: the order does not depend on the partitioning.
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,21 +20,28 @@ MAX_WAITING = 200_000
 
 StreamKey = tuple[str, Segment, str]
 _ROW = np.dtype([("time", np.float64), ("tie", np.uint32), ("value", np.float64), ("hour", np.uint8)])
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[str, Segment, str, bytes]]).decode
 
 
 class Waiting:
     """The values of one model that wait, by (version, segment, stream)."""
 
-    def __init__(self, packed: bytes | None = None) -> None:
+    def __init__(self) -> None:
         self._rows: dict[StreamKey, NDArray[np.void]] = {}
-        if packed:
-            for version, segment, stream, raw in _decode(packed):
-                self._rows[version, segment, stream] = np.frombuffer(raw, _ROW)
+        self._unsorted: set[StreamKey] = set()
+        self._changed: set[StreamKey] = set()
 
-    def pack(self) -> bytes:
-        return _encode([(*key, rows.tobytes()) for key, rows in self._rows.items() if len(rows)])
+    def load(self, key: StreamKey, raw: bytes) -> None:
+        """Take in what ``changes`` gave out before."""
+        self._rows[key] = np.frombuffer(raw, _ROW)
+        self._unsorted.add(key)
+
+    def changes(self) -> Iterator[tuple[StreamKey, bytes]]:
+        """What waits in the streams that changed since this was last asked, packed; nothing where none waits any more."""
+        for key in self._changed:
+            yield key, self._rows[key].tobytes()
+            if not len(self._rows[key]):
+                del self._rows[key]
+        self._changed.clear()
 
     def add(self, samples: Samples) -> None:
         times = np.frombuffer(samples.times, np.float64)
@@ -43,17 +51,23 @@ class Waiting:
         key = (samples.version, samples.segment, samples.stream)
         held = self._rows.get(key)
         self._rows[key] = rows if held is None else np.concatenate((held, rows))
+        self._unsorted.add(key)
+        self._changed.add(key)
 
     def ready(self, predictions: float, labels: float) -> list[tuple[StreamKey, NDArray[np.void]]]:
         """Take out the values that event time has passed, in the order to feed them."""
         out = []
-        for key, rows in self._rows.items():
+        for key in self._unsorted:
+            rows = self._rows[key]
+            self._rows[key] = rows[np.lexsort((rows["tie"], rows["time"]))]
+        self._unsorted.clear()
+        for key, rows in sorted(self._rows.items(), key=lambda item: item[0]):
             reached = labels if key[2] in OUTCOMES else predictions
-            rows = rows[np.lexsort((rows["tie"], rows["time"]))]
             cut = int(np.searchsorted(rows["time"], reached, side="right"))
             if len(rows) - cut > MAX_WAITING:
                 cut = len(rows) - MAX_WAITING // 2
             if cut:
                 out.append((key, rows[:cut]))
                 self._rows[key] = rows[cut:]
+                self._changed.add(key)
         return out

@@ -20,6 +20,8 @@ from tidegauge.profile.schema import BIN_COUNT
 KLL_K = 200
 LEARNING_K = 4096
 """The sketches' k while no edges are known: a learned baseline is made of them, so they must be all but exact."""
+LEARNING_FEATURES = 64
+"""How many features may have it: of more, the sketches together take as much room as these."""
 _MOMENTS = ("count", "missing", "mismatch", "out_of_range", "mean", "m2", "low", "high")
 
 
@@ -82,7 +84,7 @@ class NumericColumns:
         blocks = []
         bounds = list(zip(starts.tolist(), ends.tolist(), strict=True))
         hashes = distinct.hash_numbers(x) if distincts else None
-        k = LEARNING_K if self.edges_id is None else KLL_K
+        k = KLL_K if self.edges_id is not None else _learning_k(features)
         for g, (a, b) in enumerate(bounds):
             block = NumericBlock(self.names)
             block.count, block.missing, block.mismatch = count[:, g], missing[:, g], mismatch[:, g]
@@ -104,6 +106,10 @@ class NumericColumns:
                 block.kll.append(sketch)
             blocks.append(block)
         return blocks
+
+
+def _learning_k(features: int) -> int:
+    return max(KLL_K, LEARNING_K * LEARNING_FEATURES // max(features, LEARNING_FEATURES))
 
 
 class NumericBlock:

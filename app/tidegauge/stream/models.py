@@ -17,6 +17,8 @@ from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 
 log = logging.getLogger(__name__)
+ENVELOPE_BYTES = 1024
+"""What a message has beside its value, at most."""
 
 
 class ModelsTail:
@@ -96,6 +98,11 @@ async def publish(settings: Settings, records: Iterable[tuple[bytes, bytes]]) ->
     await producer.start()
     try:
         for key, value in records:
+            if len(value) > MAX_MESSAGE_BYTES - ENVELOPE_BYTES:
+                raise SpecError(
+                    f"the spec and baselines of {key.decode()!r} take {len(value) / 2**20:.0f} MiB, a record can have "
+                    f"{MAX_MESSAGE_BYTES >> 20}: build the baselines with fewer segments, or name fewer versions"
+                )
             await producer.send_and_wait(settings.topic(MODELS), value=value, key=key)
     finally:
         await producer.stop()
