@@ -18,10 +18,11 @@ from driver import Pipeline
 from events import START
 from tidegauge import reference
 from tidegauge.metrics.record import iso
+from tidegauge.progress import TaskProgress
 from tidegauge.registry import ModelRecord, Registry, encode
 from tidegauge.replay import Files, Lines, Replay
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, PREDICTIONS
+from tidegauge.stage import ALERTS, LABELS, PREDICTIONS, MemoryStore
 
 MINUTE = 60.0
 MONITORS = (
@@ -133,3 +134,19 @@ def test_the_label_feed_is_missed_when_it_stops_and_not_before(record: ModelReco
     assert fired
     assert all(a["data"]["window"]["start"] >= iso(START + 20 * MINUTE) for a in fired)
     assert all(a["time"] >= iso(START + 22 * MINUTE) for a in fired)
+
+
+def test_where_no_label_has_come_yet_event_time_goes_on_to_where_all_was_last_read() -> None:
+    store = MemoryStore()
+    progress = TaskProgress(store)
+    both = {PREDICTIONS, LABELS}
+    progress.predicted("m", 100.0)
+    assert progress.to_tell(both) == [("m", (100.0, 0.0, 0.0))]
+    assert progress.to_tell({PREDICTIONS}) == [("m", (100.0, 0.0, 100.0))]
+    progress.predicted("m", 200.0)
+    assert progress.to_tell(both) == [("m", (200.0, 0.0, 100.0))]
+    # What is known survives a restart.
+    progress = TaskProgress(store)
+    progress.predicted("m", 300.0)
+    assert progress.to_tell(both) == [("m", (300.0, 0.0, 100.0))]
+    assert progress.to_tell(()) == [("m", (300.0, 0.0, float("inf")))]

@@ -63,8 +63,7 @@ def test_one_partition_may_be_far_ahead_of_another() -> None:
     for pipeline in (ahead, even):
         pipeline.finish()
     of = [
-        {key: (r["predictions"], r["data"]["features"]["f0"]["mean"]) for key, r in p.records().items()}
-        for p in (ahead, even)
+        {key: (r["predictions"], r["data"]["features"]["f0"]["mean"]) for key, r in p.records().items()} for p in (ahead, even)
     ]
     assert len(of[0]) == 1
     assert of[0].keys() == of[1].keys()

@@ -14,12 +14,14 @@ PREFIX = b"w"
 
 class Progress(msgspec.Struct, array_like=True, gc=False):
     """How far one model has come: the largest prediction and (joined) label ``ts``; by how much the labels' time is behind
-    the predictions' when all are read; and the largest label ``ts`` of the partition, whosever it is."""
+    the predictions' when all are read; the largest label ``ts`` of the partition, whosever it is; and how far the predictions
+    had come when all labels were last read."""
 
     predictions: float = 0.0
     labels: float = 0.0
     label_lag: float = 0.0
     labels_read: float = 0.0
+    complete: float = 0.0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -65,9 +67,12 @@ class TaskProgress:
         progress = self.by_model[model]
         read = progress.predictions if PREDICTIONS in behind else math.inf
         if LABELS in behind:
-            read = min(read, self.labels_read + progress.label_lag)
-        elif self.labels_read:
-            progress.label_lag = max(progress.predictions - self.labels_read, 0.0)
+            # Where labels are weeks away there is but the last time that all were read.
+            read = min(read, max(self.labels_read + progress.label_lag, progress.complete))
+        else:
+            progress.complete = progress.predictions
+            if self.labels_read:
+                progress.label_lag = max(progress.predictions - self.labels_read, 0.0)
         progress.labels_read = self.labels_read
         (self._told_behind.add if read < math.inf else self._told_behind.discard)(model)
         return read
