@@ -63,7 +63,7 @@ function clock(plot, ticks, axisIndex, space, step) {
  * `low` and `high` a band around the line. `limits`: {name, value} as level lines. `pick(index)` is called with a clicked window.
  */
 export function timeChart({ id, label, times, series, limits = [], format = number, pick, chosen = -1, height = HEIGHT, includeZero = false, moment = "Window from" }) {
-  if (!times.length) return h("p", { class: "empty" }, "No windows in this range.");
+  if (!times.length) return h("p", { class: "empty" }, "No windows in this range: choose a longer one above.");
   const x = times.map((time) => Date.parse(time) / 1000);
   const data = [x];
   const shown = [{ label: moment, value: (plot, at) => (at === null ? none : `${localTime(at * 1000)} (${utcTime(at * 1000)})`) }];

@@ -83,7 +83,7 @@ async function windows(data) {
   const { records } = await get(`models/${part(labels.model)}/windows`, { version: labels.model_version, window: data.window.length, segment: labels.segment, limit: 5000 }).catch(() => ({ records: [] }));
   const found = records.findIndex((record) => record.window_start === data.window.start);
   if (found < 0) {
-    section.append(h("p", { class: "empty" }, "The window's record is not here: it has not closed yet (its value above is that of the last checkpoint), or it is older than what the console keeps."));
+    section.append(h("p", { class: "empty" }, "The window's record is not here: it has not closed yet (its value above is that of the last checkpoint), or it is older than what the console keeps. The evidence below is that of the verdict; `tidegauge alerts --json` prints the same."));
     return section;
   }
   const near = records.slice(Math.max(found - 30, 0), found + 31);
@@ -131,7 +131,7 @@ function evidence(now, transitions, page) {
   if (data !== now && has(data)) section.append(h("p", { class: "dim" }, "From when it fired last."));
   const more = Object.entries(rest).filter(([, of]) => of !== null);
   if (!segments.length && !features.length && !requests.length && !more.length) {
-    section.append(h("p", { class: "empty" }, "The alert carries no evidence."));
+    section.append(h("p", { class: "empty" }, "The alert carries no evidence: none is gathered for what resolves one, nor where no segment, feature or request stands out. The model's page shows the window."));
     return section;
   }
   if (segments.length) section.append(table("evidence-segments", [

@@ -43,6 +43,6 @@ export function business({ records, place, pick, limits }) {
   const keys = [...new Set(Object.values(now).flatMap((of) => Object.keys(of)))].filter((key) => key !== "interval");
   section.append(table("business-now", [{ name: "Figure", key: "name", value: ([name]) => title(name) },
     ...keys.map((key) => ({ name: title(key), key, numeric: true, value: ([, of]) => of[key], cell: ([, of]) => [number(of[key] ?? null), of.interval?.[key] ? h("div", { class: "dim nowrap" }, `${number(of.interval[key][0])} to ${number(of.interval[key][1])}`) : null] }))],
-    Object.entries(now), { kind: "compact cards", caption: "In the chosen window, with 95 % intervals", empty: "No labels with business figures in the chosen window." }));
+    Object.entries(now), { kind: "compact cards", caption: "In the chosen window, with 95 % intervals", empty: "No labels with business figures in the chosen window: click a plot to choose an earlier one, whose labels are in." }));
   return section;
 }

@@ -82,7 +82,7 @@ function chosen(record, names) {
       cell: (row) => (row.interval ? `${value(row.name, row.interval[0])} to ${value(row.name, row.interval[1])}` : none) },
     ...(estimated ? [{ name: "Estimated", key: "estimated", numeric: true, value: (row) => row.estimated, cell: (row) => value(row.name, row.estimated ?? null) },
       { name: "Estimate off by", key: "off", numeric: true, hint: "In this window once it has settled, else the mean so far", value: (row) => record.estimate_error?.[row.name] ?? record.estimate_mean_absolute_error?.[row.name], cell: (row) => off(record, row.name) }] : []),
-  ], rows, { kind: "compact cards", caption: `Performance in the window from ${localTime(record.window_start)}`, empty: "No numbers." });
+  ], rows, { kind: "compact cards", caption: `Performance in the window from ${localTime(record.window_start)}`, empty: "Nothing is known of this window's performance yet: click a plot to choose an earlier one, whose labels are in." });
 }
 
 function calibration({ calibration: of }) {
@@ -104,7 +104,7 @@ export async function restatements({ model, version, window, segment, records, p
   const section = h("section", { id: "restatements" }, h("h2", {}, "Restatements"),
     h("p", { class: "dim" }, "A label that comes late, or corrects an earlier one, changes the window it belongs to. Each publication of a window has a higher revision; the last one stands."));
   if (!windows.length) {
-    section.append(h("p", { class: "empty" }, "No window shown here has been published more than once, as far as the topic remembers."));
+    section.append(h("p", { class: "empty" }, "No window shown here has been published more than once, as far as the topic remembers. Show more windows above; or nothing has come late."));
     return section;
   }
   const first = (one) => one.revisions[0];

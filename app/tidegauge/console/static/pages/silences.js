@@ -29,7 +29,7 @@ export async function draw({ again }) {
   return [
     h("h1", {}, "Silences"),
     h("p", { class: "dim" }, "A silenced alert goes on being judged and shown; it pages nobody. The topic tidegauge-operations keeps silences and acknowledgements, so they outlive the console."),
-    session.can_change ? form : h("p", { class: "empty" }, "This console reads files: nothing can be silenced here."), said,
+    session.can_change ? form : h("p", { class: "empty" }, "This console reads files: nothing can be silenced here. A console on Kafka can: tidegauge console --bootstrap …"), said,
     table("silences-table", [
       { name: "Labels", key: "labels", value: (one) => JSON.stringify(one.matchers), cell: (one) => Object.entries(one.matchers).filter(([, of]) => of).map(([name, of]) => [h("code", {}, `${name}=${of}`), " "]) },
       { name: "Until", key: "until", value: (one) => one.ends_at, cell: (one) => time(one.ends_at) },

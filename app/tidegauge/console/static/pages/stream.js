@@ -54,7 +54,7 @@ function watermarks({ watermarks: models, tasks }) {
       { name: "Watermark", key: "watermark", value: (one) => one.watermark, cell: (one) => timeAgo(one.watermark), hint: "Up to where every busy partition has been read: windows that ended before it, and their grace, are closed" },
       { name: "Newest prediction", key: "prediction", value: (one) => one.prediction, cell: (one) => timeAgo(one.prediction) },
       { name: "Newest label", key: "label", value: (one) => one.label, cell: (one) => timeAgo(one.label) },
-    ], models, { first: "watermark", caption: "How far each model's events have come", empty: "No worker has said anything since this console started, nor shortly before." }),
+    ], models, { first: "watermark", caption: "How far each model's events have come", empty: "No worker has said anything since this console started, nor shortly before. Is one running? Its log says what it waits for; its --app-id has to be the console's." }),
     tasks.length ? h("details", { id: "tasks" }, h("summary", {}, "Join tasks"), table("tasks-table", [
       { name: "Partition", key: "partition", numeric: true, value: (one) => one.partition },
       { name: "Heard of", key: "heard", value: (one) => one.heard, cell: (one) => timeAgo(one.heard) },
