@@ -216,6 +216,29 @@ def test_times_are_in_the_readers_zone_with_utc_on_hover(browser: Browser, conso
     assert "Asia/Kolkata" in str(time.get_attribute("title")) or "Calcutta" in str(time.get_attribute("title"))
 
 
+@pytest.mark.parametrize("path", [*PAGES, "alert"])
+def test_every_time_has_utc_on_hover(browser: Browser, console: Running, path: str) -> None:
+    """But for axes, and what alerts say themselves, which names UTC by its Z."""
+    browser.open(console.address + (f"/#/alerts/{alert(console)}" if path == "alert" else path), zone="Asia/Kolkata")
+    browser.one("main h1")
+    browser.run("document.querySelectorAll('main details').forEach(one => { one.open = true; })")
+    browser.wait(lambda: browser.run("return [...document.querySelectorAll('details > summary')].every(e => e.nextSibling)"))
+    told, bare = browser.run(TIMES)
+    assert bare == []
+    assert told > 0 or path in ("/#/silences",)
+
+
+TIMES = """
+const walk = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+const found = [];
+while (walk.nextNode()) {
+  if (/\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d/.test(walk.currentNode.data)) found.push(walk.currentNode);
+}
+const bare = found.filter((node) => !/UTC/.test(node.parentElement.closest("[title]")?.title ?? ""));
+return [found.length, bare.map((node) => node.data)];
+"""
+
+
 def test_acknowledging_and_silencing(browser: Browser, said: list[Output]) -> None:
     with running(fed(View(), said)) as console:
         mark = alert(console)

@@ -99,8 +99,12 @@ class Alerts:
         """The newest event of each alert, the latest change first."""
         return [alert.newest for alert in sorted(self._alerts(), key=lambda alert: -alert.changed)]
 
-    def firing(self) -> list[dict[str, Any]]:
-        return [alert.newest for alert in reversed(self._firing.values())]
+    def firing(self) -> dict[str, list[dict[str, Any]]]:
+        """The newest event of each alert that fires, by model, the latest change first."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for alert in reversed(self._firing.values()):
+            found.setdefault(str(alert.newest["data"]["labels"]["model"]), []).append(alert.newest)
+        return found
 
     def transitions(self, fingerprint: str) -> list[dict[str, Any]]:
         """All that is remembered of an alert, oldest first; empty for one that is not known."""

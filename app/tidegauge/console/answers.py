@@ -23,7 +23,8 @@ WINDOWS_AT_ONCE = 5000
 
 
 def models(view: View, now: float) -> dict[str, Any]:
-    return {"models": [health.summary(view, model, now) for model in view.models()]}
+    firing = view.alerts.firing()
+    return {"models": [health.summary(view, model, firing.get(model, ()), now) for model in view.models()]}
 
 
 def model(view: View, name: str, now: float) -> dict[str, Any] | None:
@@ -40,7 +41,7 @@ def model(view: View, name: str, now: float) -> dict[str, Any] | None:
     segments = {
         s.segment: s.name.segment for s in view.windows.series(name) if isinstance(s.name, Name) and s.segment and s.raw
     }
-    return health.summary(view, name, now) | {
+    return health.summary(view, name, view.alerts.firing().get(name, ()), now) | {
         "spec": msgspec.to_builtins(spec),
         "monitors": [msgspec.to_builtins(monitor) for monitor in health.monitors_of(view, name)],
         "default_monitors": spec.monitors is None,

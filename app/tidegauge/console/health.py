@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from tidegauge.console.view import View
@@ -37,7 +38,7 @@ def monitors_of(view: View, model: str, version: str = "") -> tuple[MonitorSpec,
     return spec.monitors if spec.monitors is not None else default_monitors(spec, view.registry.baseline(model, version))
 
 
-def health(view: View, model: str, now: float) -> dict[str, dict[str, Any]]:
+def health(view: View, model: str, firing: Iterable[dict[str, Any]], now: float) -> dict[str, dict[str, Any]]:
     """Of each concern a ``state``: the severest firing alert's severity; ``ok`` where something watches and nothing fires;
     ``unwatched`` where no monitor looks. ``firing`` counts alerts, ``quiet`` those of them acknowledged or silenced."""
     spec = view.registry.spec(model)
@@ -46,10 +47,7 @@ def health(view: View, model: str, now: float) -> dict[str, dict[str, Any]]:
     said: dict[str, dict[str, Any]] = {
         concern: {"state": "ok" if concern in watched else "unwatched", "firing": 0, "quiet": 0} for concern in CONCERNS
     }
-    for event in view.alerts.firing():
-        data = event["data"]
-        if data["labels"]["model"] != model:
-            continue
+    for data in firing:
         of = said[concern_of(data["metric"])]
         of["firing"] += 1
         of["quiet"] += bool(attention(view, data, now))
@@ -78,16 +76,16 @@ def whole(view: View, model: str) -> list[Series]:
     return sorted(series, key=lambda s: (newest[id(s)], -duration(s.name.window), len(s.raw)), reverse=True)
 
 
-def summary(view: View, model: str, now: float) -> dict[str, Any]:
-    """What the page of all models says of one."""
+def summary(view: View, model: str, events: Iterable[dict[str, Any]], now: float) -> dict[str, Any]:
+    """What the page of all models says of one, whose firing alerts the ``events`` are."""
+    firing = [event["data"] for event in events]
     spec = view.registry.spec(model)
     said: dict[str, Any] = {"model": model, "task": spec.task, "specified": view.registry.known(model)}
     if model in view.problems:
         said["problem"] = view.problems[model]
     series = whole(view, model)
     said["versions"] = list(dict.fromkeys(s.name.version for s in series))
-    said["health"] = health(view, model, now)
-    firing = [event["data"] for event in view.alerts.firing() if event["data"]["labels"]["model"] == model]
+    said["health"] = health(view, model, firing, now)
     said["firing"] = {severity: sum(d["severity"] == severity for d in firing) for severity in ("critical", "warning", "info")}
     prediction, label = view.progress.last_event(model)
     if prediction is not None:

@@ -42,9 +42,9 @@ export function table(id, columns, rows, { first = "", empty = "Nothing here.", 
     return cell;
   }));
   draw();
-  return h("div", { class: "scroll", "data-scroll": id, tabindex: 0, role: "region", "aria-label": caption ?? id },
+  return h("div", { class: "scroll", "data-scroll": id, tabindex: 0, role: "region", ...(caption ? { "aria-labelledby": `${id}-caption` } : { "aria-label": id }) },
     kind.includes("cards") && rows.length > 1 ? choice(id, columns, state, sort) : null,
-    h("table", { id, class: kind || null }, caption ? h("caption", {}, caption) : null, h("thead", {}, head), body));
+    h("table", { id, class: kind || null }, caption ? h("caption", { id: `${id}-caption` }, caption) : null, h("thead", {}, head), body));
 }
 
 const dressed = (column, more = null) => [column.numeric && "number", column.secondary && "secondary", more].filter(Boolean).join(" ") || null;

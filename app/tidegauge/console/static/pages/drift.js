@@ -4,7 +4,7 @@ import { get, part } from "../api.js";
 import { badge, exceeded } from "../badges.js";
 import { distributionChart, timeChart } from "../charts.js";
 import { h } from "../dom.js";
-import { localTime, none, number, share, title, value } from "../format.js";
+import { none, number, share, time, title, value } from "../format.js";
 import { table } from "../table.js";
 import { limitLines } from "./performance.js";
 
@@ -17,7 +17,7 @@ export async function drift({ model, version, records, record, place, pick, limi
   const rows = [...score, ...features];
   const compared = record.compared_with;
   const section = h("section", { id: "drift" }, h("h2", {}, "Score and feature drift"),
-    h("p", { class: "dim" }, compared?.source === "none" ? `Not compared with a baseline: ${compared.reason}.` : `Compared with ${words(compared)}. Choose a feature to see its distribution.`));
+    h("p", { class: "dim" }, compared?.source === "none" ? `Not compared with a baseline: ${compared.reason}.` : ["Compared with ", words(compared), ". Choose a feature to see its distribution."]));
   if (!rows.length) {
     section.append(h("p", { class: "empty" }, "The predictions of this window carry no features. Services send them in the member features."));
     return section;
@@ -34,7 +34,7 @@ export async function drift({ model, version, records, record, place, pick, limi
   return section;
 }
 
-const words = (compared) => (compared?.source === "previous" ? `the window from ${localTime(compared.window_start)}` : compared?.source === "learned" ? "a baseline learned from the first predictions" : "the reference data");
+const words = (compared) => (compared?.source === "previous" ? ["the window from ", time(compared.window_start)] : compared?.source === "learned" ? "a baseline learned from the first predictions" : "the reference data");
 
 const label = (name) => (name === SCORE ? "score (what the model says)" : name);
 

@@ -4,7 +4,7 @@ import { get, part } from "../api.js";
 import { exceeded } from "../badges.js";
 import { timeChart } from "../charts.js";
 import { h } from "../dom.js";
-import { localTime, number, title, value } from "../format.js";
+import { number, time, title, value } from "../format.js";
 import { table } from "../table.js";
 import { limitLines } from "./performance.js";
 
@@ -33,7 +33,7 @@ async function gaps({ model, version, window, records, record, place, pick, limi
       { name: "Smallest", key: "least", value: (row) => row.least?.name, cell: (row) => side(row.least), hint: "The value of the dimension where the measure is smallest" },
       { name: "Largest", key: "most", value: (row) => row.most?.name, cell: (row) => side(row.most), hint: "The value of the dimension where the measure is largest" },
       { name: "Over a limit", key: "over", value: (row) => row.over.length, cell: (row) => exceeded(row.over, limits.some((limit) => limit.metric === path(row))), hint: "Monitors whose limit this window's value is beyond; an alert also needs significance and enough labels" },
-    ], rows, { first: "p", kind: "compact cards", caption: `By ${dimension}, in the window from ${localTime(record.window_start)}. Choose a measure to see it over time.`, empty: "Too few labels in the chosen window: click a plot to choose an earlier one, whose labels are in.", row: (row) => (row === chosen ? { class: "chosen" } : {}) }),
+    ], rows, { first: "p", kind: "compact cards", caption: [`By ${dimension}, in the window from `, time(record.window_start), ". Choose a measure to see it over time."], empty: "Too few labels in the chosen window: click a plot to choose an earlier one, whose labels are in.", row: (row) => (row === chosen ? { class: "chosen" } : {}) }),
     chosen ? h("div", { class: "charts" }, timeChart({
       id: `chart-fairness-${dimension}`, label: `${title(chosen.name)} between values of ${dimension}`, times: records.map((one) => one.window_start), pick, chosen: place, includeZero: true,
       series: [{ name: title(chosen.name), values: records.map((one) => one.fairness?.[dimension]?.[chosen.name] ?? null) }],

@@ -4,7 +4,7 @@ import { get, part } from "../api.js";
 import { badge } from "../badges.js";
 import { reliabilityChart, timeChart } from "../charts.js";
 import { h } from "../dom.js";
-import { localTime, none, number, share, span, time, title, value } from "../format.js";
+import { none, number, share, span, time, title, value } from "../format.js";
 import { table } from "../table.js";
 
 const ORDER = ["roc_auc", "accuracy", "brier", "f1", "log_loss", "ece", "precision", "recall", "rmse", "mae", "r2", "bias", "mape"];
@@ -82,7 +82,7 @@ function chosen(record, names) {
       cell: (row) => (row.interval ? `${value(row.name, row.interval[0])} to ${value(row.name, row.interval[1])}` : none) },
     ...(estimated ? [{ name: "Estimated", key: "estimated", numeric: true, value: (row) => row.estimated, cell: (row) => value(row.name, row.estimated ?? null) },
       { name: "Estimate off by", key: "off", numeric: true, hint: "In this window once it has settled, else the mean so far", value: (row) => record.estimate_error?.[row.name] ?? record.estimate_mean_absolute_error?.[row.name], cell: (row) => off(record, row.name) }] : []),
-  ], rows, { kind: "compact cards", caption: `Performance in the window from ${localTime(record.window_start)}`, empty: "Nothing is known of this window's performance yet: click a plot to choose an earlier one, whose labels are in." });
+  ], rows, { kind: "compact cards", caption: ["Performance in the window from ", time(record.window_start)], empty: "Nothing is known of this window's performance yet: click a plot to choose an earlier one, whose labels are in." });
 }
 
 function calibration({ calibration: of }) {

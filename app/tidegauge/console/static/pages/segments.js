@@ -2,7 +2,7 @@
 
 import { get, part } from "../api.js";
 import { h } from "../dom.js";
-import { localTime, none, number, share, title, value } from "../format.js";
+import { none, number, share, time, title, value } from "../format.js";
 import { table } from "../table.js";
 import { fairness } from "./fairness.js";
 import { metrics } from "./performance.js";
@@ -24,7 +24,7 @@ export async function segments(seen) {
     ...names.map((name) => ({ name: title(name), key: name, numeric: true, value: (one) => one.performance?.[name], cell: (one) => [value(name, one.performance?.[name] ?? null), interval(one, name)] })),
     { name: "Score PSI", key: "score-psi", numeric: true, value: (one) => one.prediction?.psi, cell: (one) => number(one.prediction?.psi ?? null) },
     { name: "Largest feature PSI", key: "feature-psi", numeric: true, value: (one) => (Number.isFinite(drifted(one)) ? drifted(one) : undefined), cell: (one) => (Number.isFinite(drifted(one)) ? number(drifted(one)) : none) },
-  ], all, { first: "-predictions", kind: "cards", caption: `All segments in the window from ${localTime(at)}`, empty: "No segment has a record of this window: click a plot to choose another.", row: (one) => (key(one) === key(record) ? { class: "chosen" } : {}) }));
+  ], all, { first: "-predictions", kind: "cards", caption: ["All segments in the window from ", time(at)], empty: "No segment has a record of this window: click a plot to choose another.", row: (one) => (key(one) === key(record) ? { class: "chosen" } : {}) }));
   section.append(...[await fairness(seen, all)].flat());
   return section;
 }
