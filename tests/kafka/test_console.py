@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from cluster import TOPICS, Cluster
 from msgspec.structs import replace
 
@@ -21,7 +23,8 @@ from events import START, stream
 from tidegauge.broker import Broker, free_port
 from tidegauge.registry import ModelRecord
 from tidegauge.spec import BaselineSpec, Condition, MonitorSpec
-from tidegauge.stage import LABELS
+from tidegauge.stage import ALERTS, DEAD_LETTERS, LABELS
+from tidegauge.stream import models
 
 MONITORS = (MonitorSpec("age", "data.features.age.missing_ratio", "1m", Condition("above", high=0.01), min_count=5),)
 COUNT = 400
@@ -129,6 +132,52 @@ def test_a_console_on_a_running_stream(broker: Broker, tmp_path: Path) -> None:
         cluster.stop()
     kept = [json.loads(record.value) for record in cluster.read("tidegauge-audit")]
     assert kept == lines
+
+
+@pytest.mark.timeout(300)
+def test_of_many_dead_letters_and_alerts_the_newest_come_first_and_none_is_missed(broker: Broker, tmp_path: Path) -> None:
+    """More than are read before the first page."""
+    cluster = Cluster(broker, "letters", tmp_path)
+    letters, alerts, partitions = 30_000, 12_000, cluster.settings.partitions
+    began = int(1000 * time.time()) - letters
+
+    async def fill() -> None:
+        await models.ensure_topics(cluster.settings)
+        topics = [cluster.settings.topic(topic) for topic in (DEAD_LETTERS, ALERTS)]
+        async with AIOKafkaProducer(linger_ms=20, **cluster.settings.client()) as producer:
+            for number in range(letters):
+                headers = [("reason", b"not_json"), ("offset", b"%d" % number)]
+                place: Any = {"partition": number % partitions, "timestamp_ms": began + number}
+                await producer.send(topics[0], b"{", headers=headers, **place)
+            for number in range(alerts):
+                mark, sequence = f"f{number % 3}", number // 3
+                data = {
+                    "status": ("firing", "resolved")[sequence % 2], "fingerprint": mark, "severity": "critical",
+                    "metric": "system.error_ratio", "labels": {"model": "m", "alertname": "a"},
+                    "starts_at": "2025-09-27T00:00:00Z", "annotations": {"summary": ""},
+                }  # fmt: skip
+                event = {"id": f"{mark}-{sequence}", "data": data}
+                await producer.send(topics[1], json.dumps(event).encode(), key=mark.encode(), partition=number % 3)
+
+    asyncio.run(fill())
+    console = Console(cluster)
+    try:
+        console.wait(lambda: console.ask("/readyz", raw=True))
+        # Whatever has been read of what is older: this is there.
+        (said,) = console.ask("/api/v1/stream")["dead_letters"]
+        assert said["count"] >= 2000 * partitions
+        assert [letter["offset"] for letter in said["samples"]] == [str(letters - 1 - place) for place in range(20)]
+        newest = {f"f{mark}-{alerts // 3 - 1}" for mark in range(3)}
+        assert {one["event"]["id"] for one in console.ask("/api/v1/alerts")["alerts"]} == newest
+        console.wait(lambda: console.ask("/api/v1/stream")["console"]["read"] == 1)
+        (said,) = console.ask("/api/v1/stream")["dead_letters"]
+        assert said["count"] == letters
+        assert [letter["offset"] for letter in said["samples"]] == [str(letters - 1 - place) for place in range(20)]
+        assert {one["event"]["id"] for one in console.ask("/api/v1/alerts")["alerts"]} == newest
+        kept = [event["id"] for event in console.ask("/api/v1/alerts/f1")["transitions"]]
+        assert kept == [f"f1-{number}" for number in range(alerts // 3 - 100, alerts // 3)]
+    finally:
+        console.stop()
 
 
 def _restated(cluster: Cluster) -> dict[bytes, dict[str, Any]]:

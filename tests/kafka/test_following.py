@@ -27,12 +27,15 @@ class Taken:
         self.followed: list[int] = []
         self.blocks: list[list[int]] = [[]]
         self.shares: list[float] = []
+        self.topics: set[str] = set()
         self.all_read = asyncio.Event()
 
     def take(self, topic: str, records: Sequence[Any]) -> None:
+        self.topics.add(topic)
         self.followed += [int(record.value) for record in records]
 
     def take_older(self, topic: str, records: Sequence[Any]) -> None:
+        self.topics.add(topic)
         self.blocks[-1] += [int(record.value) for record in records]
 
     def end_of_block(self, last: bool) -> None:
@@ -85,5 +88,6 @@ def test_the_newest_first(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> No
         own = [[n for n in block if n % PARTITIONS == partition and n != COUNT] for block in [taken.followed, *taken.blocks]]
         assert list(chain(*reversed(own))) == [n for n in wanted if n % PARTITIONS == partition]
         assert len(own[0]) <= LAST
+    assert taken.topics == {METRICS}
     assert taken.shares == sorted(taken.shares)
     assert (taken.shares[0], taken.shares[-1]) == (0.0, 1.0)
