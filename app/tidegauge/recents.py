@@ -10,7 +10,7 @@ from tidegauge.metrics.recent import recent_data, recent_outcome
 from tidegauge.spec import ModelSpec
 from tidegauge.windows import Header, Windows
 
-MAX_CACHED = 2000
+MAX_CACHED = 200
 
 
 class Recents:
