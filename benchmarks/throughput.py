@@ -41,7 +41,7 @@ def live(settings: Settings, scratch: Path, count: int) -> Result:
         while not worker.metric("tidegauge_events_total"):
             time.sleep(0.02)
         began, cpu, first = time.monotonic(), worker.cpu(), worker.metric("tidegauge_events_total")
-        worker.wait_for("tidegauge_joined_total", count, 1.0)
+        worker.wait_for("tidegauge_joined_total", count, 3.0)
         return int(2 * count - first), time.monotonic() - began, worker.cpu() - cpu
     finally:
         worker.stop()
