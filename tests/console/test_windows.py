@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from serving import fed, metrics_by_key, outputs
 
 from tidegauge.console import answers
+from tidegauge.console.replayed import Line
 from tidegauge.console.view import View
 from tidegauge.console.windows import Windows
 
@@ -206,6 +207,26 @@ def test_the_newest_first_ends_as_all_in_order_does(
     assert _state(windows) == _state(plain)
     assert (windows.size, windows.windows) == (plain.size, plain.windows)
     assert windows.windows == sum(len(series.raw) for series in windows.series("m"))
+
+
+@given(WRITTEN, st.sets(st.integers(1, 39)), st.integers(1, 7))
+def test_several_records_at_once_are_as_one_by_one(
+    written: list[tuple[int, dict[str, str], int]], cuts: set[int], size: int
+) -> None:
+    records = []
+    for number, (start, segment, value) in enumerate(written, 1):
+        key, raw = record(minute(start), number, segment, predictions=number)
+        records.append(Line(key, raw if value else None))
+    ends = sorted({min(cut, len(records)) for cut in cuts} | {0, len(records)})
+    one_by_one, at_once = Windows(), Windows()
+    for place, (a, b) in reversed(list(enumerate(pairwise(ends)))):
+        models = {one_by_one.take_older(of.key, of.value) for of in records[a:b]} - {None}
+        told = set().union(*(at_once.take_older_all(records[part : min(part + size, b)]) for part in range(a, b, size)))
+        assert told <= models
+        for windows in (one_by_one, at_once):
+            windows.end_of_block(place == 0)
+    assert _state(at_once) == _state(one_by_one)
+    assert (at_once.size, at_once.windows, at_once.records) == (one_by_one.size, one_by_one.windows, one_by_one.records)
 
 
 def test_revisions_beyond_what_is_kept() -> None:

@@ -10,20 +10,16 @@ import msgspec
 from tidegauge.console.alerts import Alerts
 from tidegauge.console.dead_letters import DeadLetters
 from tidegauge.console.progress import Progress
-from tidegauge.console.windows import BUDGET, Windows
+from tidegauge.console.windows import BUDGET, Keyed, Windows
 from tidegauge.errors import SpecError
 from tidegauge.operations import OPERATIONS, Operations
 from tidegauge.registry import Registry
 from tidegauge.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
 
 
-class TopicRecord(Protocol):
-    """What the view reads of a record; ``aiokafka.ConsumerRecord`` is taken as it is."""
+class TopicRecord(Keyed, Protocol):
+    """What the view reads of a record."""
 
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
     @property
@@ -104,11 +100,7 @@ class View:
         each in offset order."""
         changes = self._changes
         if topic == METRICS:
-            take, models = self.windows.take_older, changes.models
-            for record in records:
-                model = take(record.key, record.value)
-                if model is not None:
-                    models.add(model)
+            changes.models |= self.windows.take_older_all(records)
         elif topic == ALERTS:
             for record in records:
                 model = self.alerts.take_older(record.value)

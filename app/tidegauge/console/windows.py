@@ -11,7 +11,7 @@ Within a block they come in their order, and whatever has been taken before is n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -25,6 +25,8 @@ LEAST = ((50, 5), (1, 1))
 SERIES_KEPT = 200_000
 """Combinations of version, segment and window length, while memory allows; more are counted, not kept."""
 BUDGET = 512 << 20
+_WHOLE = b",{},"
+"""Part of the keys of records of whole models."""
 _OVERHEAD = 250
 """Bytes a window costs beside its record."""
 _SERIES_OVERHEAD = 1500
@@ -50,6 +52,15 @@ class Comparison(msgspec.Struct, frozen=True, array_like=True):
     champion: str
     monitor: str
     window: str
+
+
+class Keyed(Protocol):
+    """What is read of a metrics record; ``aiokafka.ConsumerRecord`` is taken as it is."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
 
 
 class Series:
@@ -156,6 +167,23 @@ class Windows:
             self._standing.add(key)
             self._put(series, start, before, value)
         return series.name.model
+
+    def take_older_all(self, records: Iterable[Keyed]) -> set[str]:
+        """The same for several records of one partition, in their order; the models they are about. Of segments only what
+        stands is remembered, so what another of the records supersedes is not looked at."""
+        models, last, spared = set(), dict[bytes, bytes | None](), 0
+        for record in records:
+            key = record.key
+            if key is not None and _WHOLE not in key:
+                spared += key in last
+                last[key] = record.value
+            elif (model := self.take_older(key, record.value)) is not None:
+                models.add(model)
+        for key, value in last.items():
+            if (model := self.take_older(key, value)) is not None:
+                models.add(model)
+        self.records += spared
+        return models
 
     def end_of_block(self, last: bool = False) -> None:
         """What is taken from now on with ``take_older`` is older than all so far; with ``last`` there is nothing older."""
