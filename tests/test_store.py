@@ -11,14 +11,17 @@ keys = st.sampled_from([b"r%d" % number for number in range(12)] + [b"w1"])
 steps = st.lists(
     st.tuples(st.just("put"), keys, st.binary(min_size=1, max_size=9))
     | st.tuples(st.just("delete"), keys)
+    | st.just(("checkpoint",))
     | st.tuples(st.sampled_from(["freeze", "commit", "flush", "reopen", "crash"])),
-    max_size=40,
+    min_size=15,
+    max_size=60,
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=steps)
-def test_reads_like_a_dictionary(tmp_path_factory, steps):
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(steps=steps, behind=st.sampled_from([0, 30, 60, 120, 1 << 20]))
+def test_reads_like_a_dictionary(tmp_path_factory, monkeypatch, steps, behind):
+    monkeypatch.setattr("tidegauge.stream.store.BEHIND_BYTES", behind)
     path = tmp_path_factory.mktemp("store") / "state"
     store = RocksStore(path)
     now, frozen, committed, log = {}, {}, {}, []
@@ -36,6 +39,10 @@ def test_reads_like_a_dictionary(tmp_path_factory, steps):
             log.append(frozen)
             store.commit(len(log))
             frozen, committed = {}, snapshot
+        elif name == "checkpoint" and not frozen:
+            log.append(dict(store.freeze()))
+            store.commit(len(log))
+            committed = dict(now)
         elif name == "flush":
             store.flush()
         elif name in ("reopen", "crash"):

@@ -1,14 +1,16 @@
 """A task's state in RocksDB: what is on disk, under what was committed of late, what is being committed, what is not yet.
 
 Reads look through the layers. Nothing reaches the disk before Kafka has it: ``freeze`` hands out the changes for a
-transaction, ``commit`` takes them for committed. They are written behind, some commits in one batch together with the
-changelog position they stand for, so that a label soon after its prediction costs one write and no read. There is no
-write-ahead log: the changelog is one, and what a crash takes from the memtable is read from there again.
+transaction, ``commit`` takes them for committed. They are written behind, the oldest commits in one batch together with the
+changelog position they stand for, and the newest kept, so that a label soon after its prediction costs one write and no read.
+There is no write-ahead log: the changelog is one, and what a crash takes from the memtable is read from there again. A batch
+may hold values newer than its position; reading on from there gives the same again.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import islice
@@ -18,8 +20,8 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 
 POSITION = b"\0position"
 FIRST_KEY = b"\1"
-BEHIND_BYTES = 2 << 20
-"""Committed bytes a store keeps in memory before it writes them; as Python objects they take five times as much."""
+BEHIND_BYTES = 3 << 20
+"""Committed bytes a store keeps in memory before it writes the older half; as Python objects they take three times as much."""
 OVERHEAD = 10
 Pairs = dict[bytes, bytes]
 Changes = dict[bytes, bytes | None]
@@ -46,6 +48,8 @@ class RocksStore:
         self._frozen: Changes = {}
         self._behind: Changes = {}
         self._behind_bytes = 0
+        # Of each commit behind: the position it stands for, and how many keys it added; the keys stand in this order.
+        self._commits: deque[tuple[int, int]] = deque()
         # All three layers in one, for reading; a delete is DELETED there, so that it is told from a key without changes.
         self._recent: dict[bytes, bytes] = {}
         self._unlogged = WriteOptions()
@@ -140,29 +144,40 @@ class RocksStore:
         self._commit(changes, position)
 
     def _commit(self, changes: Changes, position: int) -> None:
+        held = len(self._behind)
         self._behind.update(changes)
         self._behind_bytes += weight(changes)
+        self._commits.append((position, len(self._behind) - held))
         self._position = position
         if self._behind_bytes >= BEHIND_BYTES:
-            self.flush()
+            self._write((len(self._behind) + 1) // 2)
 
     def flush(self) -> None:
         """Write all that is committed, and the position it stands for."""
-        if self._position is None:
+        self._write(len(self._behind))
+
+    def _write(self, least: int) -> None:
+        """Write the oldest commits, of ``least`` keys at least."""
+        if not self._commits:
             return
+        count = 0
+        while self._commits and (count < least or not self._commits[0][1]):
+            position, added = self._commits.popleft()
+            count += added
         batch = WriteBatch(raw_mode=True)
         put, behind = batch.put, self._behind
         # In order, since that halves the memtable's work.
-        for key in sorted(behind):
+        for key in sorted(islice(behind, count)):
             value = behind[key]
             if value is None:
                 batch.delete(key)
             else:
                 put(key, value)
-        put(POSITION, b"%d" % self._position)
+        put(POSITION, b"%d" % position)
         self._db.write(batch, self._unlogged)
-        self._behind, self._behind_bytes = {}, 0
-        self._recent = {key: value or DELETED for key, value in {**self._frozen, **self._active}.items()}
+        self._behind = dict(islice(behind.items(), count, None))
+        self._behind_bytes = weight(self._behind)
+        self._recent = {key: value or DELETED for key, value in {**self._behind, **self._frozen, **self._active}.items()}
 
     @property
     def position(self) -> int | None:
@@ -188,6 +203,7 @@ class RocksStore:
         shutil.rmtree(self._path)
         self._open()
         self._behind, self._behind_bytes, self._recent, self._position = {}, 0, {}, None
+        self._commits.clear()
 
     def bytes_on_disk(self) -> int:
         return sum(entry.stat().st_size for entry in self._path.iterdir() if entry.is_file())
