@@ -94,9 +94,8 @@ class Judge:
     def _outdate_next(self, header: Header, spec: ModelSpec) -> None:
         """A window that was judged together with this one must be so anew, if this one has changed."""
         later = self._windows.find(header.model, header.version, header.window, header.end)
-        if later is None or not later.closed or not self._remembers(header, spec):
-            return
-        if header.data_dirty or (header.dirty and later.settled):
+        changed = header.data_dirty or (header.dirty and later is not None and later.settled)
+        if later is not None and later.closed and changed and self._remembers(header, spec):
             self._windows.outdate(later)
 
     def recall(self, header: Header, delays: LabelDelays, grades: Grades, now: float) -> None:
