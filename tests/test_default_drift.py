@@ -44,3 +44,19 @@ def test_a_feature_that_never_lacked_values_is_watched_too(tmp_path: Path) -> No
     baseline = tidegauge_arm.build_baseline(spec, reference, False, tmp_path / "reference.jsonl")
     said = tidegauge_arm.run(plan, spec, baseline, watched)
     assert all("data.features.x0.missing_shift" in said.breached["missing-drift"][w] for w in range(plan.windows))
+
+
+def test_a_gap_is_not_told_again_by_the_window_after_it(tmp_path: Path) -> None:
+    """The window after a gap lacks a few more values than usual: too few by itself, and the gap is known."""
+    plan = Scenario("s", "independent", 6, 500, 20, 8, False, seed=4)
+    reference, watched = draw(plan)
+    column = watched.numbers[:, 1]
+    column[1500:1650] = np.nan
+    after = column[2000:2500]
+    after[np.isnan(after)] = 0.0
+    after[:9] = np.nan
+    spec = tidegauge_arm.spec_of(plan)
+    baseline = tidegauge_arm.build_baseline(spec, reference, False, tmp_path / "reference.jsonl")
+    said = tidegauge_arm.run(plan, spec, baseline, watched)
+    assert "data.features.x1.missing_ratio" in said.breached["missing-values"][3]
+    assert [w for w, paths in said.breached["missing-drift"].items() if "data.features.x1.missing_shift" in paths] == []

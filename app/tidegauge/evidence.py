@@ -41,16 +41,6 @@ def is_drift(metric: str) -> bool:
     return metric.partition(".")[0] in ("data", "prediction", "attributions") and metric.rpartition(".")[2] in TESTS
 
 
-def is_missing(metric: str) -> bool:
-    """Whether a monitor's metric is the share of a feature's missing values."""
-    return metric.startswith("data.features.") and metric.endswith(".missing_ratio")
-
-
-def is_rise_of_missing(metric: str) -> bool:
-    """Whether a monitor's metric is how much that share has risen."""
-    return metric.startswith("data.features.") and metric.endswith(".missing_shift")
-
-
 def is_performance(metric: str) -> bool:
     return metric.startswith("performance.")
 

@@ -22,6 +22,7 @@ from tidegauge.metrics.performance import performance
 from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
 from tidegauge.metrics.segment_mix import segment_mix
+from tidegauge.missing_values import ToldOnce, is_rise, is_share
 from tidegauge.monitors import Intervals, Verdict, expand, is_early, judge, needs_settled
 from tidegauge.profile.outcome import OutcomeProfile, most_wrong
 from tidegauge.recents import Recents
@@ -47,6 +48,7 @@ class Judge:
         self._previous: dict[tuple[bytes, int], Baseline] = {}
         self._data: dict[tuple[bytes, Segment], tuple[tuple[int, str | None], dict[str, Any]]] = {}
         self._recents = Recents(windows)
+        self._told = ToldOnce(windows, alerts, self._baseline)
         self.newest: dict[tuple[str, str, str, Segment], dict[str, Any]] = {}
 
     def publish(self, header: Header, delays: LabelDelays, grades: Grades, now: float, reason: str) -> list[Output]:
@@ -267,7 +269,7 @@ class Judge:
         # Performance first: what the drift monitors say depends on it. A rise of missing values last: it may be told already.
         for monitor in sorted(
             self._monitors_of(header, spec),
-            key=lambda m: (not evidence.is_performance(m.metric), evidence.is_rise_of_missing(m.metric)),
+            key=lambda m: (not evidence.is_performance(m.metric), is_rise(m.metric)),
         ):
             if monitor.window != header.window or (early and not is_early(monitor)):
                 continue
@@ -279,8 +281,8 @@ class Judge:
                 wanted = {(): built[()] | {"fairness": self._fairness(header, spec, monitor.min_count)}}
             for segment, verdict in judge(wanted, monitor, baseline, header.window, self._intervals(header, spec, baseline)):
                 subject = Subject(header.model, header.version, segment)
-                if verdict.breached and evidence.is_rise_of_missing(verdict.path):
-                    verdict = self._unless_told(header, spec, subject, verdict)
+                if verdict.breached and is_rise(verdict.path):
+                    verdict = self._told.unless_told(header, spec, subject, verdict, self._monitors_of(header, spec))
                 support = self._support(header, spec, subject, built | wanted, verdict, baseline)
                 severity = self._severity(header, subject, verdict)
                 outputs.extend(
@@ -296,37 +298,6 @@ class Judge:
             return now, {} if part is None else records.intervals(part.outcome, spec, None, level)
 
         return intervals
-
-    def _unless_told(self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict) -> Verdict:
-        """A verdict that more values of a feature are missing, no longer breached where a monitor on their share is breached
-        in the same window or one that begins in it: one fault is one alert. What the windows hold decides, not when they
-        were judged."""
-        path = verdict.path.removesuffix("missing_shift") + "missing_ratio"
-        for monitor in self._monitors_of(header, spec):
-            if (
-                not evidence.is_missing(monitor.metric)
-                or monitor.for_windows > 1
-                or not watches(monitor.segments, subject.segment)
-            ):
-                continue
-            # One that never fired cannot have told of it; looking into the windows costs.
-            if self._alerts.state(subject, msgspec.structs.replace(verdict, monitor=monitor, path=path)) is None:
-                continue
-            if any(
-                self._is_missing(inner, spec, subject, monitor, path) for inner in self._windows.within(header, monitor.window)
-            ):
-                feature = path.removeprefix("data.features.").removesuffix(".missing_ratio")
-                words = f"{subject.version}: that values of {feature} are missing is told by the alert {monitor.name}"
-                return msgspec.structs.replace(verdict, breached=False, words=words)
-        return verdict
-
-    def _is_missing(self, header: Header, spec: ModelSpec, subject: Subject, monitor: MonitorSpec, path: str) -> bool:
-        """Whether a monitor on the share of missing values is breached by the window, as it stands, at ``path``."""
-        baseline = self._baseline(header, spec)
-        part = None if baseline is None else baseline.part(subject.segment)
-        members = records.data_members(self._windows.data(header, subject.segment), spec, part, drift=False)
-        found = judge({subject.segment: {"closed": header.closed, **members}}, monitor, baseline, header.window)
-        return any(verdict.breached and verdict.path == path for _, verdict in found)
 
     def _settled(self, monitor: MonitorSpec, header: Header, now: float) -> bool:
         return header.settled if monitor.settle == "auto" else header.closed and now >= header.end + monitor.settle
@@ -355,9 +326,7 @@ class Judge:
 
     def _beside(self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict) -> Beside:
         if evidence.is_performance(verdict.path):
-            drifts = {
-                m.name for m in self._monitors_of(header, spec) if evidence.is_drift(m.metric) or evidence.is_missing(m.metric)
-            }
+            drifts = {m.name for m in self._monitors_of(header, spec) if evidence.is_drift(m.metric) or is_share(m.metric)}
             return Beside(drifted=tuple(self._alerts.breached_features(subject, drifts, header.start)))
         if not evidence.is_drift(verdict.path):
             return Beside()

@@ -1,0 +1,69 @@
+"""Values that go missing are one alert: a monitor on their share tells of them first, and one on its rise leaves them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from tidegauge.alerting import AlertBook, Subject
+from tidegauge.baseline import Baseline
+from tidegauge.metrics import record as records
+from tidegauge.monitors import Verdict, judge
+from tidegauge.spec import ModelSpec, MonitorSpec, watches
+from tidegauge.windows import Header, Windows
+
+FEATURES, SHARE, RISE = "data.features.", ".missing_ratio", ".missing_shift"
+
+
+def is_share(metric: str) -> bool:
+    """Whether a monitor's metric is the share of a feature's missing values."""
+    return metric.startswith(FEATURES) and metric.endswith(SHARE)
+
+
+def is_rise(metric: str) -> bool:
+    """Whether a monitor's metric is how much that share has risen."""
+    return metric.startswith(FEATURES) and metric.endswith(RISE)
+
+
+class ToldOnce:
+    """What the monitors on the share of missing values say of one task's ``windows``, as they stand: their contents decide, not
+    when they were judged. ``baseline_of``: what a window is compared with."""
+
+    def __init__(
+        self, windows: Windows, alerts: AlertBook, baseline_of: Callable[[Header, ModelSpec], Baseline | None]
+    ) -> None:
+        self._windows, self._alerts, self._baseline_of = windows, alerts, baseline_of
+
+    def unless_told(
+        self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict, monitors: Iterable[MonitorSpec]
+    ) -> Verdict:
+        """A verdict that more values of a feature are missing, no longer breached where one of the ``monitors`` on their share
+        is breached in the same window or one that begins in it; or if it is of two windows together, in the one before."""
+        path = verdict.path.removesuffix(RISE) + SHARE
+        for monitor in monitors:
+            if not is_share(monitor.metric) or monitor.for_windows > 1 or not watches(monitor.segments, subject.segment):
+                continue
+            # One that never fired cannot have told of it; looking into the windows costs.
+            if self._alerts.state(subject, msgspec.structs.replace(verdict, monitor=monitor, path=path)) is None:
+                continue
+            within = (inner for of in self._spoken_of(header, verdict) for inner in self._windows.within(of, monitor.window))
+            if any(self._breached(inner, spec, subject, monitor, path) for inner in within):
+                feature = path.removeprefix(FEATURES).removesuffix(SHARE)
+                words = f"{subject.version}: that values of {feature} are missing is told by the alert {monitor.name}"
+                return msgspec.structs.replace(verdict, breached=False, words=words)
+        return verdict
+
+    def _spoken_of(self, header: Header, verdict: Verdict) -> Iterator[Header]:
+        yield header
+        if verdict.recent:
+            before = self._windows.find(header.model, header.version, header.window, 2 * header.start - header.end)
+            if before is not None:
+                yield before
+
+    def _breached(self, header: Header, spec: ModelSpec, subject: Subject, monitor: MonitorSpec, path: str) -> bool:
+        baseline = self._baseline_of(header, spec)
+        part = None if baseline is None else baseline.part(subject.segment)
+        members = records.data_members(self._windows.data(header, subject.segment), spec, part, drift=False)
+        found = judge({subject.segment: {"closed": header.closed, **members}}, monitor, baseline, header.window)
+        return any(verdict.breached and verdict.path == path for _, verdict in found)
