@@ -9,7 +9,7 @@ from typing import Any
 from scipy.special import ndtri, stdtrit
 
 from tidegauge.baseline import Baseline, Spread
-from tidegauge.metrics.dispersion import PERFORMANCE
+from tidegauge.metrics.dispersion import BOUNDED, PERFORMANCE
 from tidegauge.metrics.performance_z import RATIOS, skewness
 from tidegauge.metrics.shift import upper_quantile
 from tidegauge.metrics.spread import reach
@@ -97,6 +97,6 @@ def _error(value: float, path: str, numbers: Mapping[str, Any], baseline: Baseli
         return None
     variance, freedom = baseline.dispersions(window, recent).factor(f"{PERFORMANCE}.{name}", numbers["predictions"])
     error = (abs((value - before) / z) if z else 0.0) * math.sqrt(variance)
-    # Of losses that come in clusters, the spread is as wide as its own worst windows have made it.
-    skewed = name in RATIOS or math.isinf(freedom)
-    return error, freedom, skewness(name, before, error) if skewed else 0.0
+    # Of a bounded loss that comes in clusters, the spread is as wide as its own worst windows have made it.
+    symmetric = name in BOUNDED and name not in RATIOS and math.isfinite(freedom)
+    return error, freedom, 0.0 if symmetric else skewness(name, before, error)
