@@ -36,7 +36,6 @@ MAX_TS = 253402300799.0
 MAX_INTEGER = 2**63 - 1
 """Larger whole numbers are taken as floats, and missing where no float holds them."""
 MAX_AHEAD_SECONDS = 86400.0
-MAX_KNOWN_SEGMENTS = 10_000
 
 Scalar = float | str | bool | None
 ABSENT = msgspec.Raw()
@@ -48,7 +47,7 @@ class Nested:
 
 class Prediction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """One prediction event as sent. ``ts`` is a float once decoded; ``latency_ms`` in milliseconds. ``segments`` stay JSON,
-    since few are different: see ``segments_of``."""
+    since few are different, and may be refused yet: see ``segments_of``."""
 
     request_id: str
     ts: float | str
@@ -101,7 +100,6 @@ class Decoder(Generic[Event]):
         self._predicts = issubclass(kind, Prediction)
         self._strict: Callable[[bytes], Event] = msgspec.json.Decoder(kind).decode
         self._members = frozenset(kind.__struct_fields__)
-        self._sound_segments: set[bytes] = set()
         self.unknown = 0
 
     def chunk(self, records: Sequence[InputRecord]) -> tuple[list[Event], list[InputRecord], list[DeadLetter]]:
@@ -174,16 +172,7 @@ class Decoder(Generic[Event]):
             return False
         if "" in {event.model_version for event in events} or any([len(event.segment) for event in events]):
             return False
-        return _small([event.prediction for event in events]) and self._known_segments(events)
-
-    def _known_segments(self, events: Sequence[Any]) -> bool:
-        """Whether all segments are sound. Few are different, so they are remembered."""
-        new = {bytes(event.segments) for event in events} - self._sound_segments
-        for raw in new:
-            segments_of(msgspec.Raw(raw))
-        if len(self._sound_segments) < MAX_KNOWN_SEGMENTS:
-            self._sound_segments |= new
-        return True
+        return _small([event.prediction for event in events])
 
     def _check(self, event: Any) -> None:
         if self._predicts:
@@ -191,7 +180,6 @@ class Decoder(Generic[Event]):
                 event.features = event.features_summary or {}
             if len(event.segment) and bytes(event.segments) in (b"", b"null"):
                 event.segments = event.segment
-            segments_of(event.segments)
             if len(event.features) > MAX_FEATURES:
                 raise EventError("too_many_features", f"{len(event.features)} features, at most {MAX_FEATURES}")
             if not event.model_version:

@@ -121,14 +121,15 @@ class JoinStage:
         return spec
 
     def _take_predictions(self, events: list[Prediction], records: list[InputRecord]) -> None:
-        contexts = self._contexts_of(events, records)
-        if None in contexts:
-            events = [event for event, context in zip(events, contexts, strict=True) if context is not None]
-        known = [context for context in contexts if context is not None]
-        for event, context in zip(events, known, strict=True):
-            if event.score is None and (event.confidence is not None or event.probabilities):
-                event.score = self._score(event, context)
-        self._matching.predictions(events, known)
+        found = self._contexts_of(events, records)
+        contexts = [context for context in found if context is not None]
+        if len(contexts) < len(found):
+            events = [event for event, context in zip(events, found, strict=True) if context is not None]
+        if None in [event.score for event in events]:
+            for event, context in zip(events, contexts, strict=True):
+                if event.score is None and (event.confidence is not None or event.probabilities):
+                    event.score = self._score(event, context)
+        self._matching.predictions(events, contexts)
 
     def _contexts_of(self, events: list[Prediction], records: list[InputRecord]) -> list[int | None]:
         """The number of each event's context; None for those that had to be refused."""

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 TICK = 0.05
 MONITOR_INTERVAL = 0.1
 """Seconds between two checkpoints of a monitor task: alerts are its output, so it does not wait for a full interval."""
+MONITOR_SHARE = 0.2
+"""Of the time, what a monitor task's checkpoints may take before they become rarer, as in catching up they do."""
 RESTORING_AT_ONCE = 2
 
 
@@ -198,7 +200,8 @@ class StreamApp:
 
     def _due(self, task: Task, now: float) -> bool:
         if task.name == "monitor" and (task.dirty_events or (task.stage is not None and task.stage.unfinished)):
-            return now - task.last_checkpoint >= MONITOR_INTERVAL
+            interval = max(MONITOR_INTERVAL, task.took / MONITOR_SHARE)
+            return now - task.last_checkpoint >= min(interval, self.settings.checkpoint_interval)
         return now - task.last_checkpoint >= self.settings.checkpoint_interval
 
     async def _checkpoint(self, task: Task) -> None:

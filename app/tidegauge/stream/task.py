@@ -50,6 +50,8 @@ class Task:
         self.dirty_events = 0
         self.first_dirty = 0.0
         self.last_record = self.last_checkpoint = time.time()
+        self.took = 0.0
+        """Seconds the last checkpoint took, all in all."""
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
         self.behind: Callable[[], Container[str]] = tuple
         self.restored_records = 0
@@ -160,6 +162,7 @@ class Task:
                 span.set_attribute("tidegauge.events", events)
                 span.set_attribute("tidegauge.outputs", len(outputs))
                 await self._commit(changelog.encode({**swept, **changes}), outputs, offsets, complete)
+            self.took = time.time() - now
             self.on_checkpoint(self.name, time.monotonic() - began)
 
     async def _commit(self, state: list[bytes], outputs: list[Output], offsets: dict[Any, int], complete: bool) -> None:
