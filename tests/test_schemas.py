@@ -14,15 +14,16 @@ import yaml
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from driver import Pipeline
 from tidegauge.alerts import SCHEMA, SOURCE
 from tidegauge.errors import SpecError
-from tidegauge.events import REASONS, Decoder, Label, Prediction
+from tidegauge.events import REASONS, Label, Prediction
 from tidegauge.registry import ModelRecord, encode
 from tidegauge.registry import Registry as Models
 from tidegauge.replay import Lines, Replay
 from tidegauge.spec import BaselineSpec, Condition, DetectorSpec, ModelSpec, MonitorSpec
 from tidegauge.spec_yaml import load_file
-from tidegauge.stage import ALERTS, METRICS, MODELS, Output, Record
+from tidegauge.stage import ALERTS, DEAD_LETTERS, LABELS, METRICS, MODELS, PREDICTIONS, Output
 
 DIRECTORY = Path(__file__).parent.parent / "schemas"
 FILES = sorted(DIRECTORY.glob("*.schema.json"))
@@ -181,19 +182,28 @@ TAKEN_EVENTS = [
     (Label, without(LABEL, "label")),
     (Label, with_(LABEL, "ts", "2025-09-27T00:00:00.5+02:00")),
 ]
-KINDS = {Prediction: "prediction", Label: "label"}
+KINDS = {Prediction: ("prediction", PREDICTIONS), Label: ("label", LABELS)}
+
+
+def dead_letters(topic: str, event: Any) -> list[Output]:
+    pipeline = Pipeline()
+    pipeline.send(topic, [json.dumps(event).encode()])
+    pipeline.checkpoint()
+    return [output for output in pipeline.outputs if output.topic == DEAD_LETTERS]
 
 
 @pytest.mark.parametrize(("kind", "event"), REFUSED_EVENTS)
-def test_schema_and_decoder_refuse_the_same(kind: Any, event: Any) -> None:
-    assert mistakes(KINDS[kind], event)
-    assert not Decoder(kind).chunk([Record(0, -1, None, json.dumps(event).encode())])[0]
+def test_schema_and_program_refuse_the_same(kind: Any, event: Any) -> None:
+    schema, topic = KINDS[kind]
+    assert mistakes(schema, event)
+    assert len(dead_letters(topic, event)) == 1
 
 
 @pytest.mark.parametrize(("kind", "event"), TAKEN_EVENTS)
-def test_schema_and_decoder_take_the_same(kind: Any, event: Any) -> None:
-    assert mistakes(KINDS[kind], event) == []
-    assert Decoder(kind).chunk([Record(0, -1, None, json.dumps(event).encode())])[0]
+def test_schema_and_program_take_the_same(kind: Any, event: Any) -> None:
+    schema, topic = KINDS[kind]
+    assert mistakes(schema, event) == []
+    assert dead_letters(topic, event) == []
 
 
 REFUSED_OUTPUT = [
