@@ -20,8 +20,8 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 
 POSITION = b"\0position"
 FIRST_KEY = b"\1"
-BEHIND_BYTES = 3 << 20
-"""Committed bytes a store keeps in memory before it writes the older half; as Python objects they take three times as much."""
+BEHIND_BYTES = 2 << 20
+"""Committed bytes a store keeps in memory before it writes the older half; as Python objects they take four times as much."""
 OVERHEAD = 10
 Pairs = dict[bytes, bytes]
 Changes = dict[bytes, bytes | None]
@@ -67,6 +67,8 @@ class RocksStore:
         options.set_block_based_table_factory(table)
         # Request ids and floats hardly shrink.
         options.set_compression_type(DBCompressionType.none())
+        # A file has one filter: a large one would not stay in its shard of the cache.
+        options.set_target_file_size_base(8 << 20)
         options.set_write_buffer_size(4 << 20)
         options.set_max_write_buffer_number(2)
         # Most lookups are of request ids never seen before.
