@@ -31,7 +31,7 @@ from tidegauge.traces import Traces, old_traces
 KEPT_BEYOND_HORIZON = 86400.0
 """Seconds an entry outlives the label horizon, for labels that travel slowly."""
 HEARTBEAT_SECONDS = 2.0
-MAX_ROWS = 12_000
+MAX_ROWS = 20_000
 """Events of one task that may wait for becoming columns. More would save a little time and take 2 kB each."""
 
 

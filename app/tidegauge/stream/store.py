@@ -20,7 +20,7 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 
 POSITION = b"\0position"
 FIRST_KEY = b"\1"
-BEHIND_BYTES = 2 << 20
+BEHIND_BYTES = 3 << 20
 """Committed bytes a store keeps in memory before it writes the older half; as Python objects they take four times as much."""
 OVERHEAD = 10
 Pairs = dict[bytes, bytes]
@@ -68,7 +68,7 @@ class RocksStore:
         # Request ids and floats hardly shrink.
         options.set_compression_type(DBCompressionType.none())
         # A file has one filter: a large one would not stay in its shard of the cache.
-        options.set_target_file_size_base(8 << 20)
+        options.set_target_file_size_base(16 << 20)
         options.set_write_buffer_size(4 << 20)
         options.set_max_write_buffer_number(2)
         # Most lookups are of request ids never seen before.
