@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import zlib
 from collections import Counter
 from collections.abc import Container, Sequence
@@ -12,7 +13,7 @@ from tidegauge.join import JoinStage
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.registry import ModelRecord, Registry, encode
 from tidegauge.spec import ModelSpec
-from tidegauge.stage import METRICS, MODELS, PROFILES, MemoryStore, Output, Record
+from tidegauge.stage import LABELS, METRICS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 
 SPEC = ModelSpec("churn", task="binary", segments=(("region",),), windows=("1m", "5m"), grace=0.0)
 
@@ -55,6 +56,17 @@ class Pipeline:
                 else:
                     self.outputs.append(output)
         self._take(self.monitor.checkpoint(now))
+
+    def play(self, events: Sequence[tuple[str, bytes]], chunk: int, rng: random.Random) -> None:
+        """All of ``events`` (topic, value) in chunks, with a checkpoint of one partition after every other chunk, by chance."""
+        for start in range(0, len(events), chunk):
+            for topic in (PREDICTIONS, LABELS):
+                values = [value for kind, value in events[start : start + chunk] if kind == topic]
+                if values:
+                    self.send(topic, values)
+            if rng.random() < 0.5:
+                self.checkpoint(rng.randrange(len(self.joins)))
+        self.finish()
 
     def finish(self) -> None:
         self.checkpoint()

@@ -19,14 +19,7 @@ def run(events, partitions=1, seed=None, chunk=10_000, duplicates=0.0):
         events = [event for event in events for _ in range(1 + (rng.random() < duplicates))]
         rng.shuffle(events)
     pipeline = Pipeline(partitions=partitions)
-    for start in range(0, len(events), chunk):
-        for topic in (PREDICTIONS, LABELS):
-            values = [value for kind, value in events[start : start + chunk] if kind == topic]
-            if values:
-                pipeline.send(topic, values)
-        if rng.random() < 0.5:
-            pipeline.checkpoint(rng.randrange(partitions))
-    pipeline.finish()
+    pipeline.play(events, chunk, rng)
     return {key: flatten(numbers(record)) for key, record in pipeline.records().items()}
 
 

@@ -127,14 +127,7 @@ def test_any_interleaving_ends_in_the_same_numbers(directory: Path, seed: int, p
     rng = random.Random(seed)
     rng.shuffle(events)
     pipeline = pipeline_of(directory, partitions)
-    for start in range(0, len(events), chunk):
-        for topic in (PREDICTIONS, LABELS):
-            values = [value for kind, value in events[start : start + chunk] if kind == topic]
-            if values:
-                pipeline.send(topic, values)
-        if rng.random() < 0.5:
-            pipeline.checkpoint(rng.randrange(partitions))
-    pipeline.finish()
+    pipeline.play(events, chunk, rng)
     same(final(pipeline), expected)
 
 
