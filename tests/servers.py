@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +40,7 @@ def ask(url: str, body: Any = None) -> Any:
     return json.loads(text) if text.strip() else None
 
 
-class Server:
+class Server(ABC):
     """A program of Debian's, on a free port of 127.0.0.1, its data in ``directory``. Use as a context manager."""
 
     name, package, ready = "", "", "/-/ready"
@@ -50,8 +51,9 @@ class Server:
         directory.mkdir(parents=True, exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def arguments(self) -> list[str]:
-        raise NotImplementedError
+        """Of its command line."""
 
     def __enter__(self) -> Self:
         self.start()

@@ -57,7 +57,7 @@ class ToldOnce:
     def _spoken_of(self, header: Header, verdict: Verdict) -> Iterator[Header]:
         yield header
         if verdict.recent:
-            before = self._windows.find(header.model, header.version, header.window, 2 * header.start - header.end)
+            before = self._windows.before(header)
             if before is not None:
                 yield before
 

@@ -83,7 +83,7 @@ class Judge:
     def _recent(self, header: Header, spec: ModelSpec, record: dict[str, Any]) -> dict[str, Any]:
         """The numbers of a closed window together with the one before, where the baseline says how much these vary."""
         baseline = self._baseline(header, spec) if header.closed and self._remembers(header, spec) else None
-        before = self._windows.find(header.model, header.version, header.window, 2 * header.start - header.end)
+        before = self._windows.before(header)
         if baseline is None or before is None or not before.closed or not baseline.spreads(header.window, recent=True):
             return {}
         earlier = partial(self._data_part, before, (), spec, baseline, True)

@@ -212,6 +212,10 @@ class Windows:
     def find(self, model: str, version: str, window: str, start: float) -> Header | None:
         return self.headers.get(window_key(model, version, window, start))
 
+    def before(self, header: Header) -> Header | None:
+        """The window of the header's version and length that ends where it begins."""
+        return self.find(header.model, header.version, header.window, 2 * header.start - header.end)
+
     def within(self, header: Header, window: str) -> Iterator[Header]:
         """The windows of that length, of the header's model and version, that begin in it, oldest first."""
         length = duration(window)
