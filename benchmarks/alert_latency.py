@@ -24,9 +24,9 @@ from aiokafka import AIOKafkaProducer
 
 from tidegauge.broker import Broker
 from tidegauge.client import Client
+from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.registry import ModelRecord
 from tidegauge.spec import Condition, DetectorSpec, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.stream import models
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings

@@ -26,7 +26,7 @@ import psutil
 from aiokafka import AIOKafkaProducer
 
 from tidegauge.broker import Broker, free_port
-from tidegauge.stage import DEAD_LETTERS, METRICS
+from tidegauge.engine.stage import DEAD_LETTERS, METRICS
 from tidegauge.stream import models
 from tidegauge.stream.settings import Settings
 

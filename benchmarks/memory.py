@@ -14,7 +14,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 
 from tidegauge.broker import Broker
-from tidegauge.stage import PREDICTIONS
+from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.stream import models
 from tidegauge.stream.settings import Settings
 from workload import RECORD, START, Bulk, Worker

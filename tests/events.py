@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from tidegauge.stage import LABELS, PREDICTIONS
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 
 START = 1_758_931_200.0
 

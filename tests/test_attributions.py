@@ -17,12 +17,12 @@ from scipy.stats import spearmanr
 from driver import Pipeline, flatten, numbers
 from test_schemas import mistakes
 from tidegauge.baseline import Baseline
+from tidegauge.engine.stage import ALERTS, PREDICTIONS
 from tidegauge.metrics.attributions import ranking
 from tidegauge.metrics.distance import psi
 from tidegauge.reference import build
 from tidegauge.registry import ModelRecord, encode
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, PREDICTIONS
 
 MONITORS = (
     MonitorSpec("reasons", "attributions.*.psi", "1m", Condition("above", high=0.2)),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from driver import Pipeline
 from events import START, prediction
-from tidegauge.stage import DEAD_LETTERS, LABELS, PREDICTIONS
+from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS
 
 GOOD = json.dumps(prediction(1, START, prediction=1, score=0.5, features={"a": 1.0, "b": "x"})).encode()
 json_values = st.recursive(

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from driver import SPEC, Pipeline
 from events import stream
+from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.profile.schema import bin_codes
 from tidegauge.spec import BaselineSpec
-from tidegauge.stage import PREDICTIONS
 
 
 @pytest.fixture(scope="module")

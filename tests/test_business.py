@@ -11,11 +11,11 @@ import pytest
 from scipy import stats
 
 from driver import Pipeline
+from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.metrics.business import business, business_intervals
 from tidegauge.profile.kpi import derived
 from tidegauge.profile.outcome import OutcomeColumns, OutcomeGroups, OutcomeProfile
 from tidegauge.spec import Condition, KpiSpec, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, PREDICTIONS
 
 KPIS = {"revenue": KpiSpec(winsorise=(0.0, 50.0)), "basket": KpiSpec(ratio=("revenue", "orders"))}
 

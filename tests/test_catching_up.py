@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from driver import Pipeline
 from events import START
 from tidegauge import reference
+from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS, MemoryStore
 from tidegauge.metrics.record import iso
 from tidegauge.progress import TaskProgress
 from tidegauge.registry import ModelRecord, Registry, encode
 from tidegauge.replay import Files, Lines, Replay
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, PREDICTIONS, MemoryStore
 
 MINUTE = 60.0
 MONITORS = (

@@ -16,7 +16,8 @@ from driver import Pipeline
 from test_intervals import binary
 from tidegauge.baseline import Baseline, schema_of
 from tidegauge.default_monitors import default_monitors
-from tidegauge.delta import Segment
+from tidegauge.engine.delta import Segment
+from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.metrics import interval
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import performance_intervals
@@ -24,7 +25,6 @@ from tidegauge.monitors import Candidate, Intervals, judge, surely_beyond
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 
 
 def accuracy(rng: np.random.Generator, truth: float, n: int, level: float, condition: Condition) -> bool:

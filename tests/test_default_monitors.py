@@ -5,7 +5,7 @@ import random
 
 from driver import Pipeline
 from events import START, prediction
-from tidegauge.stage import ALERTS, PREDICTIONS
+from tidegauge.engine.stage import ALERTS, PREDICTIONS
 
 
 def test_values_that_go_missing_are_found_without_a_spec():

@@ -19,12 +19,12 @@ from tidegauge.baseline import Baseline
 from tidegauge.blocks import block_length
 from tidegauge.calibration import Stream, cycle_of, resample, tune
 from tidegauge.detectors import Detector
+from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.errors import BaselineError, SpecError, TidegaugeError
 from tidegauge.reference import build
 from tidegauge.registry import ModelRecord, Registry, encode
 from tidegauge.spec import BaselineSpec, DetectorSpec, ModelSpec
 from tidegauge.spec_yaml import load_file, load_to_build
-from tidegauge.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.streams import hour_of_week
 
 DAY = 86400.0

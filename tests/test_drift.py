@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from driver import Pipeline
+from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.metrics import distance
 from tidegauge.metrics.spread import spread_p_value
 from tidegauge.monitors import holm, judge
 from tidegauge.profile.schema import ABOVE, BELOW, BIN_COUNT, SHARES, Bins, bin_codes
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import PREDICTIONS
 
 numbers = st.lists(st.floats(-1e6, 1e6) | st.integers(0, 3).map(float), min_size=15, max_size=200)
 

@@ -13,11 +13,11 @@ from scipy.spatial.distance import jensenshannon
 
 from tidegauge.baseline import Baseline
 from tidegauge.columns import data_columns
-from tidegauge.events import Decoder, Prediction
+from tidegauge.engine.events import Decoder, Prediction
+from tidegauge.engine.stage import Record
 from tidegauge.metrics.record import data_members
 from tidegauge.reference import build
 from tidegauge.spec import ModelSpec
-from tidegauge.stage import Record
 
 SPEC = ModelSpec("m", task="binary")
 Rows = dict[str, list[Any]]

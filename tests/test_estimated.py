@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from driver import Pipeline
 from tidegauge.baseline import Baseline
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.metrics.estimated import estimated
 from tidegauge.metrics.isotonic import calibration_of
 from tidegauge.profile.counts import SparseCounts
@@ -26,7 +27,6 @@ from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORES, OutcomeProfile
 from tidegauge.reference import build
 from tidegauge.registry import ModelRecord, encode
 from tidegauge.spec import BaselineSpec, ModelSpec
-from tidegauge.stage import LABELS, PREDICTIONS
 
 ROOT = Path(__file__).parent.parent
 FIXTURE = ROOT / "tests/fixtures/nannyml_cbpe.json"

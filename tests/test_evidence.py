@@ -13,13 +13,13 @@ from driver import Pipeline
 from events import START
 from tidegauge import evidence, reference
 from tidegauge.baseline import Baseline
+from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.monitors import Verdict
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.schema import Schema
 from tidegauge.registry import ModelRecord, encode
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, PREDICTIONS
 
 MONITORS = (
     MonitorSpec("accuracy", "performance.accuracy", "1m", Condition("below", low=0.8), "critical", min_count=50),

@@ -14,9 +14,9 @@ from scipy import stats
 
 from driver import Pipeline
 from test_intervals import outcomes
+from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.metrics.fairness import fairness, means_p_value, rates_p_value
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 
 
 def group(rng: np.random.Generator, n: int, lift: float = 0.0) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from driver import Pipeline
 from test_estimated import METRICS, NANNYML, SPEC, baseline_of, event, pipeline_with, rows
 from test_schemas import mistakes
+from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
+from tidegauge.engine.stage import METRICS as METRICS_TOPIC
 from tidegauge.metrics.grading import UNITS, Grades
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.spec import Condition, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, PREDICTIONS
-from tidegauge.stage import METRICS as METRICS_TOPIC
 from tidegauge.stream.telemetry import estimate_errors
 from tidegauge.window_samples import window_samples
 

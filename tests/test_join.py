@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from driver import SPEC, Pipeline, flatten, numbers
 from events import START, prediction, stream
-from tidegauge.stage import DEAD_LETTERS, LABELS, PREDICTIONS
+from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS
 
 
 def run(events, partitions=1, seed=None, chunk=10_000, duplicates=0.0):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from driver import Pipeline
 from events import START, prediction
+from tidegauge.engine.stage import ALERTS, PREDICTIONS
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, PREDICTIONS
 
 LEARNED = 3000
 """Predictions of the baseline: the first five minutes."""

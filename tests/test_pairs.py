@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from driver import Pipeline
 from events import START, prediction, stream
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec
-from tidegauge.stage import LABELS, PREDICTIONS
 
 
 def pairs_of(events, spec=None, partitions=1, seed=None, chunk=10_000):

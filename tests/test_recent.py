@@ -24,13 +24,13 @@ from streams import VICTIM, Scenario, draw
 from driver import Pipeline, flatten, numbers
 from events import START, prediction, stream
 from tidegauge.baseline import Baseline
+from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.metrics.performance_z import performance_z, skewness
 from tidegauge.metrics.shift import upper_quantile
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.reference import build
 from tidegauge.registry import ModelRecord, encode
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, PREDICTIONS
 
 AUTO = Condition("above", auto=True)
 SPEC = ModelSpec(

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
 
 from driver import Pipeline
 from events import START, prediction
+from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.errors import ReportError
 from tidegauge.report import summary
 from tidegauge.report.archive import Archive, lives
@@ -18,7 +19,6 @@ from tidegauge.report.page import render
 from tidegauge.report.period import DAY, Period, moment, periods
 from tidegauge.report.write import write
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 
 SPEC = ModelSpec(
     "churn", task="binary", segments=(("region",),), windows=("6h", "1d"), grace=0.0,

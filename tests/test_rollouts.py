@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from driver import Pipeline, flatten
 from events import START, prediction
 from test_schemas import mistakes
+from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.spec import ModelSpec, RolloutSpec
-from tidegauge.stage import ALERTS, LABELS, PREDICTIONS
 
 DEFAULT = ModelSpec("churn", task="binary", windows=("1m", "5m"), grace=0.0)
 SPEC = ModelSpec("churn", task="binary", windows=("5m",), grace=0.0, monitors=(), rollouts=(RolloutSpec("rollout", "5m"),))

@@ -13,11 +13,11 @@ from scipy.stats import chi2_contingency, kstest
 
 from driver import Pipeline
 from test_schemas import mistakes
+from tidegauge.engine.stage import ALERTS, PREDICTIONS
 from tidegauge.metrics.distance import psi
 from tidegauge.reference import build
 from tidegauge.registry import ModelRecord, encode
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, PREDICTIONS
 
 MIX = MonitorSpec("mix", "data.segments.*.psi", "1m", Condition("above", high=0.1))
 SPEC = ModelSpec("m", task="binary", segments=(("region",), ("region", "device")), windows=("1m",), grace=0.0,

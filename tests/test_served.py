@@ -8,8 +8,8 @@ import pytest
 
 from driver import Pipeline
 from events import START, prediction
+from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.served import LATENCY_SECONDS
-from tidegauge.stage import PREDICTIONS
 
 
 @pytest.mark.parametrize("partitions", [1, 3])

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import yaml
 
+from tidegauge.engine.stage import ALERTS, METRICS, Output
 from tidegauge.model_files import records_of
 from tidegauge.monitor_yaml import Surroundings, monitors
 from tidegauge.registry import Registry, encode
 from tidegauge.replay import Lines, Replay
 from tidegauge.spec_yaml import check_directory
-from tidegauge.stage import ALERTS, METRICS, Output
 from tidegauge.yaml_reader import Problem, parse
 
 PAGE = (Path(__file__).parent.parent / "docs" / "slo.md").read_text("utf-8")

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from driver import Pipeline
 from events import START, prediction
+from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS, Record
+from tidegauge.engine.traces import traceparent
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, PREDICTIONS, Record
-from tidegauge.traces import traceparent
 
 PARENT = "00-{:032x}-00f067aa0ba902b7-01"
 SPEC = ModelSpec(

@@ -8,8 +8,8 @@ import re
 import numpy as np
 
 from driver import Pipeline
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.spec import BaselineSpec, KpiSpec, ModelSpec
-from tidegauge.stage import LABELS, PREDICTIONS
 from tidegauge.window_samples import BASE, window_samples
 
 NAME = re.compile(r"tidegauge_[a-z0-9_]+")

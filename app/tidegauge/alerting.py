@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from tidegauge.alerts import CONTENT_TYPE, AlertState, Transition, advance, cloud_event, fingerprint
-from tidegauge.delta import Segment
+from tidegauge.engine.delta import Segment
+from tidegauge.engine.stage import ALERTS, Output, Store
+from tidegauge.engine.traces import Traces
 from tidegauge.evidence import NO_EVIDENCE
 from tidegauge.metrics.record import Window, iso
 from tidegauge.monitors import Verdict
 from tidegauge.playbooks import DIRECTORY, ROLLOUT, runbook_url
 from tidegauge.spec import DetectorSpec, MonitorSpec, segment_name
-from tidegauge.stage import ALERTS, Output, Store
-from tidegauge.traces import Traces
 from tidegauge.tuning import budget_text
 
 ALERT = b"a"

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
-from tidegauge.delta import Segment
+from tidegauge.engine.delta import Segment
 from tidegauge.errors import BaselineError
 from tidegauge.metrics.dispersion import Dispersions
 from tidegauge.metrics.isotonic import Calibration, calibration_of

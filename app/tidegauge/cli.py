@@ -243,7 +243,7 @@ def _produce(options: argparse.Namespace) -> int:
     from itertools import chain
 
     from tidegauge.client import Client, produce
-    from tidegauge.stage import LABELS, PREDICTIONS
+    from tidegauge.engine.stage import LABELS, PREDICTIONS
     from tidegauge.stream import models
 
     settings = stream_settings(options)
@@ -263,8 +263,8 @@ def _produce(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     from tidegauge import model_files, registry
+    from tidegauge.engine.stage import DEAD_LETTERS
     from tidegauge.replay import Files, Lines, Replay
-    from tidegauge.stage import DEAD_LETTERS
 
     known = registry.Registry()
     if options.models is not None:

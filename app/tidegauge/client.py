@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from tidegauge.stage import LABELS, PREDICTIONS
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 
 
 class Client:

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.engine.events import MAX_FEATURES, Nested, Prediction, Scalar
 from tidegauge.entries import unpack_values
-from tidegauge.events import MAX_FEATURES, Nested, Prediction, Scalar
 from tidegauge.profile.attribution import AttributionColumns
 from tidegauge.profile.category import MISMATCH_CODE, MISSING_CODE, CategoryColumn
 from tidegauge.profile.data import (

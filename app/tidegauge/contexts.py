@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from tidegauge.delta import Segment
+from tidegauge.engine.delta import Segment
+from tidegauge.engine.events import Prediction, model_of, segments_of
+from tidegauge.engine.stage import Store
 from tidegauge.errors import EventError
-from tidegauge.events import Prediction, model_of, segments_of
 from tidegauge.profile.category import OTHER
 from tidegauge.spec import ModelSpec, class_name
-from tidegauge.stage import Store
 
 MAX_SEGMENT_VALUES = 200
 MAX_CONTEXTS = 100_000

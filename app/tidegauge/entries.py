@@ -20,8 +20,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.events import Label
-from tidegauge.stage import InputRecord
+from tidegauge.engine.events import Label
+from tidegauge.engine.stage import InputRecord
 
 OTHER, OPEN, EARLY, JOINED = range(4)
 NONE, NUMBER, TRUTH = range(3)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tidegauge.baseline import Baseline
-from tidegauge.delta import Segment
+from tidegauge.engine.delta import Segment
 from tidegauge.metrics.distance import FLOOR
 from tidegauge.metrics.fairness import DISPARATE_IMPACT
 from tidegauge.monitors import TESTS, Verdict, expand, sample_size

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 import msgspec
 
 from tidegauge.alerting import AlertBook, Subject
-from tidegauge.delta import Samples
 from tidegauge.detectors import Detector, mark_of
+from tidegauge.engine.delta import Samples
+from tidegauge.engine.stage import Output, Store
 from tidegauge.errors import TidegaugeError
 from tidegauge.registry import Registry
 from tidegauge.samples import StreamKey, Waiting
 from tidegauge.spec import DetectorSpec, duration, watches
-from tidegauge.stage import Output, Store
 from tidegauge.streams import OUTCOMES
 from tidegauge.tuning import tuning_for
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge import delta, streams
-from tidegauge.arrival import Places
+from tidegauge import streams
 from tidegauge.columns import OutcomeRow, data_columns, joined_columns, outcome_columns
 from tidegauge.contexts import Context
-from tidegauge.delta import Delta, ProfileDelta, Samples, Segment
-from tidegauge.events import Prediction
+from tidegauge.engine import delta
+from tidegauge.engine.arrival_quanta import Places
+from tidegauge.engine.delta import Delta, ProfileDelta, Samples, Segment
+from tidegauge.engine.events import Prediction
+from tidegauge.engine.stage import PROFILES, Output
 from tidegauge.grouping import runs, segment_code
 from tidegauge.pairing import Pairs
 from tidegauge.profile.data import DataProfile
@@ -24,7 +26,6 @@ from tidegauge.profile.pairs import PairProfile
 from tidegauge.progress import Progress
 from tidegauge.registry import Registry
 from tidegauge.spec import ModelSpec
-from tidegauge.stage import PROFILES, Output
 
 MAX_DELTA_BYTES = 4 << 20
 _TIMES = np.dtype(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.contexts import Context
-from tidegauge.delta import Segment
+from tidegauge.engine.delta import Segment
 
 
 def runs(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from tidegauge.delta import ProfileDelta
-from tidegauge.stage import Store
+from tidegauge.engine.delta import ProfileDelta
+from tidegauge.engine.stage import Store
 
 HELD = b"u"
 _encode = msgspec.msgpack.Encoder().encode

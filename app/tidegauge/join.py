@@ -2,8 +2,8 @@
 
 Its only lasting state is the join: under ``r<request id>`` the predictions of that request and its label, kept until
 the label horizon (and a day) has passed, so that duplicates are known and corrections can be taken back; the interned
-contexts (``contexts.py``) and trace contexts (``traces.py``). Everything else is buffered between checkpoints and lost with
-impunity.
+contexts (``contexts.py``) and trace contexts (``engine/traces.py``). Everything else is buffered between checkpoints and lost
+with impunity.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 
 import msgspec
 
-from tidegauge import delta
 from tidegauge.contexts import Contexts, model_of_event
-from tidegauge.delta import Delta
+from tidegauge.engine import delta
+from tidegauge.engine.delta import Delta
+from tidegauge.engine.events import DeadLetter, Decoder, Label, Prediction
+from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS, PROFILES, InputRecord, Output, Store
+from tidegauge.engine.traces import Traces, old_traces
 from tidegauge.entries import UNDATED, Entry, Predicted, decode, second
 from tidegauge.errors import EventError
-from tidegauge.events import DeadLetter, Decoder, Label, Prediction
 from tidegauge.gathering import Gathering
 from tidegauge.matching import PENDING, REQUEST, Matching
 from tidegauge.progress import Progress, TaskProgress
 from tidegauge.registry import Registry
 from tidegauge.spec import ModelSpec, class_name
-from tidegauge.stage import DEAD_LETTERS, LABELS, PREDICTIONS, PROFILES, InputRecord, Output, Store
-from tidegauge.traces import Traces, old_traces
 
 KEPT_BEYOND_HORIZON = 86400.0
 """Seconds an entry outlives the label horizon, for labels that travel slowly."""

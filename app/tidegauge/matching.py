@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from tidegauge import entries
 from tidegauge.columns import OutcomeRow
 from tidegauge.contexts import Context
+from tidegauge.engine.events import Label, Prediction
+from tidegauge.engine.stage import LABELS, PREDICTIONS, InputRecord, Store
 from tidegauge.entries import EARLY, JOINED, LAYOUTS, OPEN, UNDATED, Entry, Known, Predicted
-from tidegauge.events import Label, Prediction
 from tidegauge.gathering import Gathering
 from tidegauge.progress import TaskProgress
 from tidegauge.spec import ModelSpec
-from tidegauge.stage import LABELS, PREDICTIONS, InputRecord, Store
 
 REQUEST, PENDING = b"r", b"n"
 NOTHING = 255

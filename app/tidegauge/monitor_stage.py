@@ -1,6 +1,6 @@
 """The monitor stage: merges profile deltas into windows, closes, settles and restates them, judges, and alerts.
 
-State of one task, all in its store: windows (``windows.py``), alerts (``alerting.py``), trace contexts (``traces.py``),
+State of one task, all in its store: windows (``windows.py``), alerts (``alerting.py``), trace contexts (``engine/traces.py``),
 rollouts (``rollouts.py``), and
     x<partition>                      how a join partition stands
     m<model>                          its clock
@@ -18,13 +18,15 @@ from typing import Any
 
 import msgspec
 
-from tidegauge import delta
 from tidegauge.alerting import AlertBook
-from tidegauge.arrival import Grid
 from tidegauge.baseline import MAX_PARTS, Baseline
-from tidegauge.delta import Delta, ProfileDelta, Segment
+from tidegauge.engine import delta
+from tidegauge.engine.arrival_quanta import Grid
+from tidegauge.engine.delta import Delta, ProfileDelta, Segment
+from tidegauge.engine.event_time import ModelClock, PartitionClock, Standing
+from tidegauge.engine.stage import MODELS, InputRecord, Output, Store
+from tidegauge.engine.traces import old_traces, trace_id
 from tidegauge.entries import second
-from tidegauge.event_time import ModelClock, PartitionClock, Standing
 from tidegauge.feeding import Feeding
 from tidegauge.held import Held
 from tidegauge.metrics.grading import Grades
@@ -39,8 +41,6 @@ from tidegauge.rollouts import Rollouts
 from tidegauge.served import Served
 from tidegauge.settle import LabelDelays
 from tidegauge.spec import ModelSpec
-from tidegauge.stage import MODELS, InputRecord, Output, Store
-from tidegauge.traces import old_traces, trace_id
 from tidegauge.verdicts import Judge
 from tidegauge.windows import Header, Windows
 

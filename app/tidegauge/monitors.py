@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tidegauge.baseline import Baseline, Spread
-from tidegauge.delta import Segment
+from tidegauge.engine.delta import Segment
 from tidegauge.limits import Error, allowed_error, limits_of
 from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES
 from tidegauge.metrics.interval import Interval

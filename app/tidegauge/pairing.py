@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.arrival import Places
 from tidegauge.columns import as_number, class_codes, class_log_loss
+from tidegauge.engine.arrival_quanta import Places
 from tidegauge.profile.category import MISSING_CODE
 from tidegauge.profile.outcome import LOG_CLIP
 from tidegauge.profile.pairs import PairColumns, PairProfile

@@ -7,7 +7,7 @@ from collections.abc import Container
 
 import msgspec
 
-from tidegauge.stage import LABELS, PREDICTIONS, Store
+from tidegauge.engine.stage import LABELS, PREDICTIONS, Store
 
 PREFIX = b"w"
 

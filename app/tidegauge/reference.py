@@ -16,9 +16,10 @@ from tidegauge import calibration, streams
 from tidegauge.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, Spread, schema_of
 from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
 from tidegauge.contexts import segment_values
-from tidegauge.delta import Segment
+from tidegauge.engine.delta import Segment
+from tidegauge.engine.events import Decoder, Prediction, model_of
+from tidegauge.engine.stage import Record
 from tidegauge.errors import BaselineError
-from tidegauge.events import Decoder, Prediction, model_of
 from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.dispersion import PERFORMANCE, SCORES
 from tidegauge.metrics.recent import recent_data, recent_outcome
@@ -29,7 +30,6 @@ from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.profile.schema import ATTRIBUTION, SHARES, Schema
 from tidegauge.spec import ModelSpec, class_name, duration
-from tidegauge.stage import Record
 from tidegauge.tuning import Tuning, tuning_for
 
 MIN_ROWS = 50

@@ -17,12 +17,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.engine.events import timestamp
+from tidegauge.engine.stage import DEAD_LETTERS, LABELS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.errors import EventError, TidegaugeError
-from tidegauge.events import timestamp
 from tidegauge.join import JoinStage
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.registry import Registry
-from tidegauge.stage import DEAD_LETTERS, LABELS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 
 CHUNK = 10_000
 

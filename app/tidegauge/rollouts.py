@@ -16,6 +16,7 @@ import msgspec
 
 from tidegauge.alerting import AlertBook, Subject, Support
 from tidegauge.default_monitors import default_rollout
+from tidegauge.engine.stage import METRICS, Output, Store
 from tidegauge.evidence import MAX_EVIDENCE, NO_EVIDENCE
 from tidegauge.metrics.comparison import Side, of_outcomes, of_system
 from tidegauge.profile.outcome import most_wrong
@@ -25,7 +26,6 @@ from tidegauge.rollout import STATE, Contrasts, Rollout, Seen, add, champion_of
 from tidegauge.rollout_record import ended, record, record_key, verdict
 from tidegauge.rollout_verdict import judge
 from tidegauge.spec import ModelSpec, RolloutSpec
-from tidegauge.stage import METRICS, Output, Store
 from tidegauge.windows import Header, Windows
 
 MAX_AT_ONCE = 50

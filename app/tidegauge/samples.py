@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.delta import Samples, Segment
+from tidegauge.engine.delta import Samples, Segment
 from tidegauge.streams import OUTCOMES
 
 MAX_WAITING = 200_000

@@ -12,7 +12,8 @@ from tidegauge import evidence
 from tidegauge.alerting import AlertBook, Subject, Support
 from tidegauge.baseline import Baseline, schema_of
 from tidegauge.default_monitors import default_monitors
-from tidegauge.delta import Segment
+from tidegauge.engine.delta import Segment
+from tidegauge.engine.stage import METRICS, Output
 from tidegauge.evidence import Beside, Performance
 from tidegauge.metrics import record as records
 from tidegauge.metrics.bin_counts import add_bin_counts
@@ -29,7 +30,6 @@ from tidegauge.recents import Recents
 from tidegauge.registry import Registry
 from tidegauge.settle import LabelDelays, label_members, performance_note
 from tidegauge.spec import ModelSpec, MonitorSpec, span_name, watches
-from tidegauge.stage import METRICS, Output
 from tidegauge.windows import Header, Windows
 
 FAIRNESS_MIN_COUNT = 100

@@ -18,14 +18,14 @@ from heapq import heappop, heappush
 
 import msgspec
 
-from tidegauge.delta import Segment
+from tidegauge.engine.delta import Segment
+from tidegauge.engine.stage import Store
 from tidegauge.metrics.grading import Errors
 from tidegauge.metrics.record import Window
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec, duration
-from tidegauge.stage import Store
 
 MAX_CACHED = 4000
 HEADER, DATA, OUTCOME, PAIRS = b"h", b"d", b"o", b"p"

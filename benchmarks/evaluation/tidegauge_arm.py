@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from streams import Rows, Scenario
 
 from tidegauge.alerting import Subject
+from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.join import JoinStage
 from tidegauge.metrics.record import Window
 from tidegauge.monitor_stage import MonitorStage
@@ -21,7 +22,6 @@ from tidegauge.monitors import Verdict
 from tidegauge.reference import build
 from tidegauge.registry import ModelRecord, Registry, encode
 from tidegauge.spec import BaselineSpec, DetectorSpec, ModelSpec
-from tidegauge.stage import LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 
 MODEL, VERSION = "m", "m:1"
 _encode = msgspec.json.encode

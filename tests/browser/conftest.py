@@ -12,7 +12,7 @@ from debian import program
 from tidegauge.console.progress import Place
 from tidegauge.console.replayed import Line
 from tidegauge.console.view import View
-from tidegauge.stage import DEAD_LETTERS, Output
+from tidegauge.engine.stage import DEAD_LETTERS, Output
 
 EVIL = b'<img src=x onerror="document.title=1"><script>document.title=2</script>'
 

@@ -14,9 +14,9 @@ from serving import Running, fed, metrics_by_key, running
 from driver import SPEC, Pipeline
 from events import stream
 from tidegauge.console.view import View
+from tidegauge.engine.stage import ALERTS, LABELS, MODELS, PREDICTIONS, Output
 from tidegauge.registry import ModelRecord, encode
 from tidegauge.spec import Condition, MonitorSpec
-from tidegauge.stage import ALERTS, LABELS, MODELS, PREDICTIONS, Output
 
 GAP = MonitorSpec("gap", "fairness.region.accuracy_gap", "5m", Condition("above", high=0.1), min_count=100)
 MODEL = "/#/models/churn?version=churn_xgb:3&window=1m&last=5000"

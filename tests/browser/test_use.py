@@ -11,7 +11,7 @@ from serving import Running, fed, running
 
 from tidegauge.console.access import Access
 from tidegauge.console.view import View
-from tidegauge.stage import Output
+from tidegauge.engine.stage import Output
 
 TOKEN = "0123456789abcdef-secret"
 PAGES = ("/", "/#/models/churn", "/#/alerts", "/#/silences", "/#/stream")

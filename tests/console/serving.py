@@ -21,9 +21,9 @@ from tidegauge.console.audit import Audit
 from tidegauge.console.replayed import Line
 from tidegauge.console.server import Server
 from tidegauge.console.view import View
+from tidegauge.engine.stage import METRICS, MODELS, Output
 from tidegauge.registry import ModelRecord, encode
 from tidegauge.spec import BaselineSpec, Condition, MonitorSpec
-from tidegauge.stage import METRICS, MODELS, Output
 
 MONITORS = (
     MonitorSpec("accuracy", "performance.accuracy", "1m", Condition("below", low=0.75), "critical",

@@ -19,7 +19,7 @@ from serving import Running, fed, metrics_by_key, outputs, running
 from tidegauge.console.progress import Place
 from tidegauge.console.replayed import Line
 from tidegauge.console.view import View
-from tidegauge.stage import ALERTS, DEAD_LETTERS, METRICS
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 DOCUMENT = yaml.safe_load((SCHEMAS / "openapi.yaml").read_text("utf-8"))

@@ -12,7 +12,7 @@ from tidegauge.console.alerts import Alerts
 from tidegauge.console.dead_letters import DeadLetters
 from tidegauge.console.replayed import Line
 from tidegauge.console.view import View
-from tidegauge.stage import ALERTS, DEAD_LETTERS
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS
 
 
 def event(mark: str, sequence: int, status: str) -> bytes:

@@ -15,10 +15,10 @@ from tidegauge.console.dead_letters import DeadLetters
 from tidegauge.console.progress import Progress
 from tidegauge.console.replayed import Line, read
 from tidegauge.console.view import View
-from tidegauge.delta import Delta, encode
+from tidegauge.engine.delta import Delta, encode
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
 from tidegauge.errors import TidegaugeError
 from tidegauge.operations import Acknowledgement, Operations, Silence
-from tidegauge.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
 
 
 def event(mark: str, sequence: int = 1, status: str = "firing") -> bytes:

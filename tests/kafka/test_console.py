@@ -21,9 +21,9 @@ from msgspec.structs import replace
 from driver import SPEC
 from events import START, stream
 from tidegauge.broker import Broker, free_port
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, LABELS
 from tidegauge.registry import ModelRecord
 from tidegauge.spec import BaselineSpec, Condition, MonitorSpec
-from tidegauge.stage import ALERTS, DEAD_LETTERS, LABELS
 from tidegauge.stream import models
 
 MONITORS = (MonitorSpec("age", "data.features.age.missing_ratio", "1m", Condition("above", high=0.01), min_count=5),)

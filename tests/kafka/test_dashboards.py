@@ -20,9 +20,9 @@ from debian import program
 from events import START, prediction, stream
 from servers import Alertmanager, Prometheus, Receiver, ask, wait_for
 from test_prometheus_rules import RULES, rules
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.registry import ModelRecord
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
-from tidegauge.stage import LABELS, PREDICTIONS
 
 WINDOW = 300
 MINUTES = 30

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tidegauge.broker import Broker
-from tidegauge.stage import METRICS
+from tidegauge.engine.stage import METRICS
 from tidegauge.stream import older
 from tidegauge.stream.following import Follower, Start
 from tidegauge.stream.settings import Settings

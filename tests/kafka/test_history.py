@@ -14,9 +14,9 @@ from test_exactly_once import RECORD
 
 from events import START, prediction, stream
 from servers import Prometheus, wait_for
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.metrics.record import iso
 from tidegauge.spec import duration
-from tidegauge.stage import LABELS, PREDICTIONS
 from tidegauge.stream import models
 from tidegauge.window_samples import window_samples
 

@@ -18,8 +18,8 @@ from test_exactly_once import RECORD, assert_same, replayed, traffic
 
 from events import START, prediction, stream
 from tidegauge.broker import Broker
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.errors import TopicError
-from tidegauge.stage import LABELS, PREDICTIONS
 from tidegauge.stream import models
 
 

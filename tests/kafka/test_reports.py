@@ -11,7 +11,7 @@ import pytest
 from cluster import Cluster
 from test_exactly_once import RECORD, replayed, traffic
 
-from tidegauge.stage import PREDICTIONS
+from tidegauge.engine.stage import PREDICTIONS
 
 ROOT = Path(__file__).parents[2]
 DATES = ["--from", "2025-09-27T00:00:00Z", "--to", "2025-09-27T00:10:00Z"]

@@ -16,7 +16,7 @@ from test_exactly_once import RECORD, traffic
 
 from events import START, prediction
 from tidegauge.client import Client
-from tidegauge.stage import PREDICTIONS
+from tidegauge.engine.stage import PREDICTIONS
 
 
 @pytest.fixture

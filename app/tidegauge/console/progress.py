@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.delta import DeltaHead
+from tidegauge.engine.delta import DeltaHead
 
 SAMPLES_KEPT = 720
 """Measurements of lag and throughput kept: an hour at one every five seconds."""

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from tidegauge.console.view import View
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS
 from tidegauge.errors import TidegaugeError
 from tidegauge.model_files import records_of
 from tidegauge.registry import encode
-from tidegauge.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS
 
 _decode = msgspec.json.Decoder().decode
 

@@ -20,8 +20,8 @@ from tidegauge.console.access import Access
 from tidegauge.console.audit import Audit
 from tidegauge.console.server import Server
 from tidegauge.console.view import View
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
 from tidegauge.operations import OPERATIONS
-from tidegauge.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
 from tidegauge.stream.following import Follower, Group, OperationsLog, Start
 from tidegauge.stream.settings import Settings
 

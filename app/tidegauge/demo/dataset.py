@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from tidegauge.demo import incidents
-from tidegauge.stage import LABELS, PREDICTIONS
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 
 FORMAT = 3
 """Raise it when what is written changes, so that an older cache is not taken for it."""

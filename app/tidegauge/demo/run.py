@@ -24,11 +24,11 @@ from tidegauge.alerts import line
 from tidegauge.broker import Broker, free_port
 from tidegauge.client import Client, key_of
 from tidegauge.demo import console, dataset, report
+from tidegauge.engine.stage import ALERTS, METRICS
 from tidegauge.errors import TidegaugeError
 from tidegauge.metrics.record import iso
 from tidegauge.model_files import records_of
 from tidegauge.processes import die_with_parent, end
-from tidegauge.stage import ALERTS, METRICS
 from tidegauge.stream import logs, models
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from tidegauge.baseline import Baseline
-from tidegauge.delta import Segment
+from tidegauge.engine.delta import Segment
 from tidegauge.metrics.drift import binned_drift
 
 

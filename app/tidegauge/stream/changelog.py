@@ -12,7 +12,7 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from tidegauge.stage import Stage
+from tidegauge.engine.stage import Stage
 from tidegauge.stream.store import OVERHEAD, Changes, RocksStore
 
 MAX_RECORD_BYTES = 4 << 20

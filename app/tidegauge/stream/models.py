@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from tidegauge.engine.stage import MODELS
 from tidegauge.errors import SpecError
 from tidegauge.registry import ModelRecord, Registry, carry_over, encode
-from tidegauge.stage import MODELS
 from tidegauge.stream import topics
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings

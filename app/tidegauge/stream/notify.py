@@ -20,9 +20,9 @@ import aiohttp
 import msgspec
 from prometheus_client import Counter, Gauge
 
+from tidegauge.engine.stage import ALERTS
 from tidegauge.errors import RejectedError, UnavailableError
 from tidegauge.paging import AlertEvent, Book, Notice, decode, posted, requests
-from tidegauge.stage import ALERTS
 from tidegauge.stream import bridge
 from tidegauge.stream.endpoint import Endpoint, Patience, ask
 from tidegauge.stream.feed import Feed

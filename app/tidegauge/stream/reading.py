@@ -10,9 +10,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.alerts import line
+from tidegauge.engine.stage import ALERTS, METRICS
 from tidegauge.errors import StreamError
 from tidegauge.report.archive import Archive
-from tidegauge.stage import ALERTS, METRICS
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import Settings
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from tidegauge.stage import Output, Stage
+from tidegauge.engine.stage import Output, Stage
 from tidegauge.stream import changelog
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import CHANGELOGS, MAX_MESSAGE_BYTES, Settings

@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 import tidegauge
-from tidegauge.events import REASONS
+from tidegauge.engine.events import REASONS
+from tidegauge.engine.stage import LABELS
 from tidegauge.join import JoinStage
 from tidegauge.monitor_stage import MonitorStage, Version
 from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
 from tidegauge.registry import Registry
 from tidegauge.rollout_samples import rollout_samples
-from tidegauge.stage import LABELS
 from tidegauge.window_samples import window_samples
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
 
+from tidegauge.engine.stage import ALERTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 from tidegauge.errors import TopicError
-from tidegauge.stage import ALERTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, TOPICS, Settings
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from collections import Counter
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from tidegauge.engine.stage import PREDICTIONS, PROFILES
 from tidegauge.join import JoinStage
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.registry import Registry
-from tidegauge.stage import PREDICTIONS, PROFILES
 from tidegauge.stream import topics, tracing
 from tidegauge.stream.app import StreamApp
 from tidegauge.stream.http import serve

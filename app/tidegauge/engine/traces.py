@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from tidegauge.engine.events import Prediction
+from tidegauge.engine.stage import InputRecord, Store
 from tidegauge.entries import second
-from tidegauge.events import Prediction
-from tidegauge.stage import InputRecord, Store
 
 TRACE = b"t"
 HEADER = "traceparent"

@@ -13,8 +13,8 @@ Segment = tuple[tuple[str, str], ...]
 class ProfileDelta(msgspec.Struct, array_like=True, frozen=True):
     """What one checkpoint adds to one pane of one version and segment: packed profiles, each None where untouched.
 
-    ``arrival``: start of the quantum of event time in which it arrived (``arrival.py``); ``latest``: the largest ``ts`` of
-    its predictions, 0 where there are none or it is of a segment.
+    ``arrival``: start of the quantum of event time in which it arrived (``engine/arrival_quanta.py``); ``latest``: the largest
+    ``ts`` of its predictions, 0 where there are none or it is of a segment.
     ``pairs``: packed profiles of the requests it shares with versions whose names sort after its own, by version.
     """
 

@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from tidegauge.engine.stage import InputRecord
 from tidegauge.errors import EventError
-from tidegauge.stage import InputRecord
 
 REASONS = {
     "not_json": "the value is not UTF-8 JSON, or is nested too deeply to be an event",
