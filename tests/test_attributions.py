@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 
 from driver import Pipeline, flatten, numbers
 from test_schemas import mistakes
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.stage import ALERTS, PREDICTIONS
 from tidegauge.metrics.attributions import ranking
 from tidegauge.metrics.distance import psi

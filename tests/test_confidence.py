@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from driver import Pipeline
 from test_intervals import binary
-from tidegauge.baseline import Baseline, schema_of
+from tidegauge.baseline.baseline import Baseline, schema_of
 from tidegauge.default_monitors import default_monitors
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS

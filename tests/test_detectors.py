@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from scipy.signal import lfilter
 
 from driver import Pipeline
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.blocks import block_length
 from tidegauge.calibration import Stream, cycle_of, resample, tune
 from tidegauge.detectors import Detector

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.columns import data_columns
 from tidegauge.engine.events import Decoder, Prediction
 from tidegauge.engine.stage import Record

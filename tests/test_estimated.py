@@ -17,10 +17,10 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 
 from driver import Pipeline
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
+from tidegauge.baseline.isotonic import calibration_of
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.metrics.estimated import estimated
-from tidegauge.metrics.isotonic import calibration_of
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.data import PREDICTED_NEGATIVE, PREDICTED_POSITIVE
 from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORES, OutcomeProfile, score_bins

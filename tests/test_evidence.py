@@ -12,7 +12,7 @@ import pytest
 from driver import Pipeline
 from events import START
 from tidegauge import evidence, reference
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.monitors import Verdict
 from tidegauge.profile.data import DataProfile

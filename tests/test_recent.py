@@ -23,7 +23,7 @@ from streams import VICTIM, Scenario, draw
 
 from driver import Pipeline, flatten, numbers
 from events import START, prediction, stream
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.metrics.performance_z import performance_z, skewness
 from tidegauge.metrics.shift import upper_quantile

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.errors import SpecError
 from tidegauge.model_files import records_of
 from tidegauge.profile.data import DataProfile

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tidegauge.baseline import Baseline, Spread
+from tidegauge.baseline.baseline import Baseline, Spread
 from tidegauge.errors import SpecError
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tidegauge.alerts import CONTENT_TYPE, AlertState, Transition, advance, cloud_event, fingerprint
+from tidegauge.baseline.tuning import budget_text
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import ALERTS, Output, Store
 from tidegauge.engine.traces import Traces
@@ -16,7 +17,6 @@ from tidegauge.metrics.record import Window, iso
 from tidegauge.monitors import Verdict
 from tidegauge.playbooks import DIRECTORY, ROLLOUT, runbook_url
 from tidegauge.spec import DetectorSpec, MonitorSpec, segment_name
-from tidegauge.tuning import budget_text
 
 ALERT = b"a"
 _encode = msgspec.msgpack.Encoder().encode

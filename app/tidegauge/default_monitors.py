@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.limits import MIN_SPREAD_WINDOWS
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec, RolloutSpec, Severity, duration
 

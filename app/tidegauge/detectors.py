@@ -24,9 +24,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.baseline.tuning import Tuning
 from tidegauge.errors import SpecError, TidegaugeError
 from tidegauge.spec import DetectorSpec
-from tidegauge.tuning import Tuning
 
 ALGORITHMS = ("adwin", "page_hinkley", "kswin", "ddm", "eddm", "hddm_a", "hddm_w")
 BINARY = frozenset(("ddm", "eddm", "hddm_a", "hddm_w"))

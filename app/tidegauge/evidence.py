@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.delta import Segment
 from tidegauge.metrics.distance import FLOOR
 from tidegauge.metrics.fairness import DISPARATE_IMPACT

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from tidegauge.alerting import AlertBook, Subject
+from tidegauge.baseline.tuning import tuning_for
 from tidegauge.detectors import Detector, mark_of
 from tidegauge.engine.delta import Samples
 from tidegauge.engine.stage import Output, Store
@@ -20,7 +21,6 @@ from tidegauge.registry import Registry
 from tidegauge.samples import StreamKey, Waiting
 from tidegauge.spec import DetectorSpec, duration, watches
 from tidegauge.streams import OUTCOMES
-from tidegauge.tuning import tuning_for
 
 WAITING, DETECTOR = b"q", b"e"
 _encode = msgspec.msgpack.Encoder().encode

@@ -8,8 +8,8 @@ from typing import Any
 
 from scipy.special import ndtri, stdtrit
 
-from tidegauge.baseline import Baseline, Spread
-from tidegauge.metrics.dispersion import BOUNDED, PERFORMANCE
+from tidegauge.baseline.baseline import Baseline, Spread
+from tidegauge.baseline.dispersion import BOUNDED, PERFORMANCE
 from tidegauge.metrics.performance_z import RATIOS, skewness
 from tidegauge.metrics.shift import upper_quantile
 from tidegauge.metrics.spread import reach

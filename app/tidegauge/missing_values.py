@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from tidegauge.alerting import AlertBook, Subject
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.metrics import record as records
 from tidegauge.monitors import Verdict, judge
 from tidegauge.spec import ModelSpec, MonitorSpec, watches

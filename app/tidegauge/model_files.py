@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.errors import BaselineError, SpecError
 from tidegauge.registry import ModelRecord
 from tidegauge.spec import ModelSpec

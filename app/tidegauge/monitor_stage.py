@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from tidegauge.alerting import AlertBook
-from tidegauge.baseline import MAX_PARTS, Baseline
+from tidegauge.baseline.baseline import MAX_PARTS, Baseline
 from tidegauge.engine import delta
 from tidegauge.engine.arrival_quanta import Grid
 from tidegauge.engine.delta import Delta, ProfileDelta, Segment

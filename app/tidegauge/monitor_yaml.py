@@ -11,6 +11,7 @@ from typing import Any, get_args
 import msgspec
 
 from tidegauge.alerts import MAX_REMEMBERED
+from tidegauge.baseline.tuning import budget_text
 from tidegauge.calibration import KNOBS
 from tidegauge.detectors import ALGORITHMS, BINARY, Detector
 from tidegauge.detectors import algorithm as river_class
@@ -20,7 +21,6 @@ from tidegauge.monitors import TESTS, has_interval, needs_settled
 from tidegauge.playbooks import ROLLOUT
 from tidegauge.spec import Against, Condition, DetectorSpec, KpiSpec, MonitorSpec, Severity, Task, duration
 from tidegauge.streams import OUTCOMES, PREDICTIONS
-from tidegauge.tuning import budget_text
 from tidegauge.yaml_reader import Item, required
 
 CONDITIONS = ("above", "below", "outside", "above_baseline", "below_baseline")

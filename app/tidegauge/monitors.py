@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.baseline import Baseline, Spread
+from tidegauge.baseline.baseline import Baseline, Spread
 from tidegauge.engine.delta import Segment
 from tidegauge.limits import Error, allowed_error, limits_of
 from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES

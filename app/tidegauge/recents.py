@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.metrics.recent import recent_data, recent_outcome
 from tidegauge.spec import ModelSpec
 from tidegauge.windows import Header, Windows

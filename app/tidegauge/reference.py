@@ -13,7 +13,9 @@ import msgspec
 import numpy as np
 
 from tidegauge import calibration, streams
-from tidegauge.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, Spread, schema_of
+from tidegauge.baseline.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, Spread, schema_of
+from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
+from tidegauge.baseline.tuning import Tuning, tuning_for
 from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
 from tidegauge.contexts import segment_values
 from tidegauge.engine.delta import Segment
@@ -21,7 +23,6 @@ from tidegauge.engine.events import Decoder, Prediction, model_of
 from tidegauge.engine.stage import Record
 from tidegauge.errors import BaselineError
 from tidegauge.metrics.bin_counts import add_bin_counts
-from tidegauge.metrics.dispersion import PERFORMANCE, SCORES
 from tidegauge.metrics.recent import recent_data, recent_outcome
 from tidegauge.metrics.record import numbers
 from tidegauge.metrics.segment_mix import segment_mix
@@ -30,7 +31,6 @@ from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.profile.schema import ATTRIBUTION, SHARES, Schema
 from tidegauge.spec import ModelSpec, class_name, duration
-from tidegauge.tuning import Tuning, tuning_for
 
 MIN_ROWS = 50
 MIN_WINDOW_ROWS = 20

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
+from tidegauge.baseline.tuning import untuned
 from tidegauge.detectors import Detector
 from tidegauge.errors import BaselineError, SpecError
 from tidegauge.spec import ModelSpec
-from tidegauge.tuning import untuned
 
 MAX_RECORD_BYTES = 28 << 20
 """How large a record may become by baselines that are learned, so that it can be published."""

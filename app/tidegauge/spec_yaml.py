@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tidegauge import monitor_yaml, rollout_yaml
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
+from tidegauge.baseline.tuning import untuned
 from tidegauge.errors import BaselineError, SpecError
 from tidegauge.limits import MIN_SPREAD_WINDOWS
 from tidegauge.metric_names import names, suggestion
 from tidegauge.monitor_yaml import Surroundings
 from tidegauge.spec import DEFAULT_WINDOWS, BaselineSpec, FeatureSpec, KpiSpec, Lineage, ModelSpec, Task, duration
-from tidegauge.tuning import untuned
 from tidegauge.yaml_reader import Item, Problem, parse, required
 
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",

@@ -10,7 +10,7 @@ import msgspec
 
 from tidegauge import evidence
 from tidegauge.alerting import AlertBook, Subject, Support
-from tidegauge.baseline import Baseline, schema_of
+from tidegauge.baseline.baseline import Baseline, schema_of
 from tidegauge.default_monitors import default_monitors
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import METRICS, Output

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.baseline import RESULT_BINS, Baseline
+from tidegauge.baseline.baseline import RESULT_BINS, Baseline
 from tidegauge.columns import CLASS_FEATURE
 from tidegauge.console import health
 from tidegauge.console.playbooks import playbook

@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
-from tidegauge import baseline
 from tidegauge.alerts import line
+from tidegauge.baseline import baseline
 from tidegauge.broker import Broker, free_port
 from tidegauge.client import Client, key_of
 from tidegauge.demo import console, dataset, report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegauge.baseline import RESULT_BINS, Baseline, sketch_bins
+from tidegauge.baseline.baseline import RESULT_BINS, Baseline, sketch_bins
 from tidegauge.columns import CLASS_FEATURE
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.data import DataProfile

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
-from tidegauge.baseline import RESULT_BINS, Baseline, sketch_bins
+from tidegauge.baseline.baseline import RESULT_BINS, Baseline, sketch_bins
+from tidegauge.baseline.dispersion import RATIO, Dispersions
 from tidegauge.metrics import distance
-from tidegauge.metrics.dispersion import RATIO, Dispersions
 from tidegauge.metrics.shift import Contrasts, number_shift
 from tidegauge.metrics.spread import spread_p_value
 from tidegauge.profile.category import CategorySummary

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.metrics.isotonic import Calibration
+from tidegauge.baseline.isotonic import Calibration
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.data import PREDICTED_NEGATIVE, PREDICTED_NONE, PREDICTED_POSITIVE
 from tidegauge.profile.outcome import SCORE_BINS, SCORES

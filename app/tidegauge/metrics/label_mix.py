@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegauge.metrics.dispersion import Dispersions
+from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.metrics.drift import binned_drift, mix_shift
 from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy.special import ndtri
 
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.metrics.interval import LEVEL
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import performance_intervals

@@ -8,15 +8,15 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline
+from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
+from tidegauge.baseline.isotonic import Calibration
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.metrics.attributions import attributions
 from tidegauge.metrics.business import business, business_intervals
 from tidegauge.metrics.calibration import calibration_numbers
-from tidegauge.metrics.dispersion import PERFORMANCE, SCORES
 from tidegauge.metrics.drift import Against, category_drift, missing_before, number_drift
 from tidegauge.metrics.estimated import estimated
-from tidegauge.metrics.isotonic import Calibration
 from tidegauge.metrics.label_mix import LABEL_MIX, label_mix
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import performance_intervals

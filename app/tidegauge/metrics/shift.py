@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, gammainc, gammaincc, gammainccinv, gammaincinv, ndtr, ndtri, stdtr
 
-from tidegauge.metrics.dispersion import SCORES, Dispersions
+from tidegauge.baseline.dispersion import SCORES, Dispersions
 from tidegauge.metrics.distance import FLOOR, MIN_TESTED
 from tidegauge.profile.schema import ABOVE, BELOW, BIN_COUNT, FIRST, MISSING, Bins
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, digamma, ndtr, polygamma
 
 if TYPE_CHECKING:
-    from tidegauge.baseline import Spread
+    from tidegauge.baseline.baseline import Spread
 
 SCORES = "shift_z"
 """The member of a record that holds standard scores, by direction."""

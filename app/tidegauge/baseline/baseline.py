@@ -14,18 +14,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tidegauge.baseline.dispersion import Dispersions
+from tidegauge.baseline.isotonic import Calibration, calibration_of
+from tidegauge.baseline.tuning import Tuning
 from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.engine.delta import Segment
 from tidegauge.errors import BaselineError
-from tidegauge.metrics.dispersion import Dispersions
-from tidegauge.metrics.isotonic import Calibration, calibration_of
 from tidegauge.metrics.shift import Contrasts
 from tidegauge.profile.category import MAX_VALUES, OTHER, CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.schema import ABOVE, ATTRIBUTION, BELOW, BIN_COUNT, FIRST, MISSING, SHARES, Schema
-from tidegauge.tuning import Tuning
 
 RESULT_BINS = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
 """The schema's number for each of the event's own numbers that is binned."""
