@@ -16,16 +16,16 @@ from scipy.signal import lfilter
 
 from driver import Pipeline
 from tidegauge.baseline.baseline import Baseline
-from tidegauge.blocks import block_length
-from tidegauge.calibration import Stream, cycle_of, resample, tune
-from tidegauge.detectors import Detector
+from tidegauge.detect.block_length import block_length
+from tidegauge.detect.budget import Stream, cycle_of, resample, tune
+from tidegauge.detect.detectors import Detector
+from tidegauge.detect.value_streams import hour_of_week
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.errors import BaselineError, SpecError, TidegaugeError
 from tidegauge.reference import build
 from tidegauge.registry import ModelRecord, Registry, encode
 from tidegauge.spec import BaselineSpec, DetectorSpec, ModelSpec
 from tidegauge.spec_yaml import load_file, load_to_build
-from tidegauge.streams import hour_of_week
 
 DAY = 86400.0
 BUDGET = DetectorSpec("shift", "error", "adwin", false_alarms=1 / 5000, against="hour_of_day")

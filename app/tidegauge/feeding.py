@@ -13,14 +13,14 @@ import msgspec
 
 from tidegauge.alerting import AlertBook, Subject
 from tidegauge.baseline.tuning import tuning_for
-from tidegauge.detectors import Detector, mark_of
+from tidegauge.detect.detectors import Detector, mark_of
+from tidegauge.detect.value_streams import OUTCOMES
+from tidegauge.detect.waiting import StreamKey, Waiting
 from tidegauge.engine.delta import Samples
 from tidegauge.engine.stage import Output, Store
 from tidegauge.errors import TidegaugeError
 from tidegauge.registry import Registry
-from tidegauge.samples import StreamKey, Waiting
 from tidegauge.spec import DetectorSpec, duration, watches
-from tidegauge.streams import OUTCOMES
 
 WAITING, DETECTOR = b"q", b"e"
 _encode = msgspec.msgpack.Encoder().encode

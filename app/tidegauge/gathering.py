@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge import streams
 from tidegauge.columns import OutcomeRow, data_columns, joined_columns, outcome_columns
 from tidegauge.contexts import Context
+from tidegauge.detect import value_streams
 from tidegauge.engine import delta
 from tidegauge.engine.arrival_quanta import Places
 from tidegauge.engine.delta import Delta, ProfileDelta, Samples, Segment
@@ -154,13 +154,13 @@ class Gathering:
                 for (_, code), latest in zip(names, np.maximum.reduceat(ts[order], starts).tolist(), strict=True):
                     place = (model, version, (), *places.of(code))
                     self._latest[place] = max(self._latest.get(place, 0.0), latest)
-        wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.PREDICTIONS]
+        wanted = [s for s in {d.stream for d in spec.detectors} if s in value_streams.PREDICTIONS]
         if wanted:
             ties = np.array([zlib.crc32(event.request_id.encode()) for event in gathered.events], np.uint32)
             for stream in wanted:
                 row = columns.results.names.index(stream)
                 values = columns.results.x[row]
-                self._sample(model, version, spec, stream, contexts, ts, ties, streams.hour_of_week(ts), values)
+                self._sample(model, version, spec, stream, contexts, ts, ties, value_streams.hour_of_week(ts), values)
 
     def _flush_outcomes(
         self, model: str, version: str, spec: ModelSpec, columns: OutcomeColumns, table: NDArray[np.void],
@@ -174,12 +174,12 @@ class Gathering:
             if len(starts):
                 for (segment, code), profile in zip(names, groups.group(order, starts), strict=True):
                     _merge_into(self._outcomes, (model, version, segment, *places.of(code)), profile)
-        wanted = [s for s in {d.stream for d in spec.detectors} if s in streams.OUTCOMES]
+        wanted = [s for s in {d.stream for d in spec.detectors} if s in value_streams.OUTCOMES]
         if wanted:
-            times, hours = table["label_ts"][first], streams.hour_of_week(table["ts"])[first]
+            times, hours = table["label_ts"][first], value_streams.hour_of_week(table["ts"])[first]
             ties = np.fromiter(map(zlib.crc32, columns.ids), np.uint32, len(first))[first]
             for stream in wanted:
-                values = streams.outcome_values(columns, stream)[first]
+                values = value_streams.outcome_values(columns, stream)[first]
                 self._sample(model, version, spec, stream, contexts[first], times, ties, hours, values)
 
     def _sample(

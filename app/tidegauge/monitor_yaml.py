@@ -12,15 +12,15 @@ import msgspec
 
 from tidegauge.alerts import MAX_REMEMBERED
 from tidegauge.baseline.tuning import budget_text
-from tidegauge.calibration import KNOBS
-from tidegauge.detectors import ALGORITHMS, BINARY, Detector
-from tidegauge.detectors import algorithm as river_class
+from tidegauge.detect.budget import KNOBS
+from tidegauge.detect.detectors import ALGORITHMS, BINARY, Detector
+from tidegauge.detect.detectors import algorithm as river_class
+from tidegauge.detect.value_streams import OUTCOMES, PREDICTIONS
 from tidegauge.errors import SpecError
 from tidegauge.metric_names import metric_mistake, suggestion
 from tidegauge.monitors import TESTS, has_interval, needs_settled
 from tidegauge.playbooks import ROLLOUT
 from tidegauge.spec import Against, Condition, DetectorSpec, KpiSpec, MonitorSpec, Severity, Task, duration
-from tidegauge.streams import OUTCOMES, PREDICTIONS
 from tidegauge.yaml_reader import Item, required
 
 CONDITIONS = ("above", "below", "outside", "above_baseline", "below_baseline")

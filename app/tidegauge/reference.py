@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tidegauge import calibration, streams
 from tidegauge.baseline.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, Spread, schema_of
 from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
 from tidegauge.baseline.tuning import Tuning, tuning_for
 from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
 from tidegauge.contexts import segment_values
+from tidegauge.detect import budget, value_streams
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.events import Decoder, Prediction, model_of
 from tidegauge.engine.stage import Record
@@ -91,24 +91,24 @@ def _tunings(events: list[ReferenceEvent], spec: ModelSpec, progress: Callable[[
     for detector in spec.detectors:
         if detector.tuned and tuning_for(detector, tunings) is None:
             progress(f"calibrating detector {detector.name}")
-            tunings.append(calibration.tune(detector, _stream(events, spec, detector.stream)))
+            tunings.append(budget.tune(detector, _stream(events, spec, detector.stream)))
     return tuple(tunings)
 
 
-def _stream(events: list[ReferenceEvent], spec: ModelSpec, name: str) -> calibration.Stream:
+def _stream(events: list[ReferenceEvent], spec: ModelSpec, name: str) -> budget.Stream:
     """The values of one stream in the order of time."""
     values = np.zeros(0)
-    if name in streams.PREDICTIONS:
+    if name in value_streams.PREDICTIONS:
         columns = data_columns(events, spec, None).results
         values = columns.x[columns.names.index(name)]
     else:
         events = [event for event in events if event.label is not None]
         if events:
-            values = streams.outcome_values(outcome_columns([_outcome(event, spec) for event in events], spec), name)
+            values = value_streams.outcome_values(outcome_columns([_outcome(event, spec) for event in events], spec), name)
     times = np.array([float(event.ts) for event in events])
     fed = np.flatnonzero(~np.isnan(values))
     order = fed[np.argsort(times[fed], kind="stable")]
-    return calibration.Stream(values[order], times[order], streams.hour_of_week(times[order]))
+    return budget.Stream(values[order], times[order], value_streams.hour_of_week(times[order]))
 
 
 def _by_segment(events: list[ReferenceEvent], spec: ModelSpec) -> dict[Segment, list[ReferenceEvent]]:

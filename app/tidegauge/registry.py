@@ -9,7 +9,7 @@ import msgspec
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.tuning import untuned
-from tidegauge.detectors import Detector
+from tidegauge.detect.detectors import Detector
 from tidegauge.errors import BaselineError, SpecError
 from tidegauge.spec import ModelSpec
 

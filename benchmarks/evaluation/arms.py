@@ -12,7 +12,7 @@ import tidegauge_arm
 from numpy.typing import NDArray
 from streams import Rows, Scenario, draw
 
-from tidegauge.detectors import Detector
+from tidegauge.detect.detectors import Detector
 from tidegauge.spec import DetectorSpec
 
 DRIFT = ("feature-drift", "category-drift", "score-drift", "missing-values", "missing-drift", "positive-ratio")

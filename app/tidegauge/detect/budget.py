@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.baseline.tuning import Tuning, budget_text
-from tidegauge.blocks import block_length
-from tidegauge.detectors import Detector
+from tidegauge.detect.block_length import block_length
+from tidegauge.detect.detectors import Detector
+from tidegauge.detect.value_streams import HOURS
 from tidegauge.errors import BaselineError
 from tidegauge.spec import Against, DetectorSpec
-from tidegauge.streams import HOURS
 
 ALLOWED_ALARMS = 10
 """The simulated stream is so long that the budget allows this many alarms in it: the rate is met within a third."""

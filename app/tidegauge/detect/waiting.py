@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.detect.value_streams import OUTCOMES
 from tidegauge.engine.delta import Samples, Segment
-from tidegauge.streams import OUTCOMES
 
 MAX_WAITING = 200_000
 """Values of one stream that may wait; beyond it the earliest half is fed without waiting longer."""
