@@ -13,9 +13,9 @@ from scipy import stats
 
 from driver import Pipeline
 from tidegauge.engine.stage import PREDICTIONS
+from tidegauge.judge.conditions import holm, judge
 from tidegauge.metrics import distance
 from tidegauge.metrics.spread import spread_p_value
-from tidegauge.monitors import holm, judge
 from tidegauge.profile.schema import ABOVE, BELOW, BIN_COUNT, SHARES, Bins, bin_codes
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 

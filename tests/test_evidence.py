@@ -11,10 +11,11 @@ import pytest
 
 from driver import Pipeline
 from events import START
-from tidegauge import evidence, reference
+from tidegauge import reference
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
-from tidegauge.monitors import Verdict
+from tidegauge.judge import evidence
+from tidegauge.judge.conditions import Verdict
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.schema import Schema

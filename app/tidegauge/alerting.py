@@ -12,9 +12,9 @@ from tidegauge.baseline.tuning import budget_text
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import ALERTS, Output, Store
 from tidegauge.engine.traces import Traces
-from tidegauge.evidence import NO_EVIDENCE
+from tidegauge.judge.conditions import Verdict
+from tidegauge.judge.evidence import NO_EVIDENCE
 from tidegauge.metrics.record import Window, iso
-from tidegauge.monitors import Verdict
 from tidegauge.playbooks import DIRECTORY, ROLLOUT, runbook_url
 from tidegauge.spec import DetectorSpec, MonitorSpec, segment_name
 

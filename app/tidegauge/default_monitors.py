@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from tidegauge.baseline.baseline import Baseline
-from tidegauge.limits import MIN_SPREAD_WINDOWS
+from tidegauge.judge.limits import MIN_SPREAD_WINDOWS
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec, RolloutSpec, Severity, duration
 
 KEEP_FIRING_FOR = 7

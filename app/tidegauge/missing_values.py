@@ -8,8 +8,8 @@ import msgspec
 
 from tidegauge.alerting import AlertBook, Subject
 from tidegauge.baseline.baseline import Baseline
+from tidegauge.judge.conditions import Verdict, judge
 from tidegauge.metrics import record as records
-from tidegauge.monitors import Verdict, judge
 from tidegauge.spec import ModelSpec, MonitorSpec, watches
 from tidegauge.windows import Header, Windows
 

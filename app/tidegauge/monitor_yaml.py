@@ -17,8 +17,8 @@ from tidegauge.detect.detectors import ALGORITHMS, BINARY, Detector
 from tidegauge.detect.detectors import algorithm as river_class
 from tidegauge.detect.value_streams import OUTCOMES, PREDICTIONS
 from tidegauge.errors import SpecError
-from tidegauge.metric_names import metric_mistake, suggestion
-from tidegauge.monitors import TESTS, has_interval, needs_settled
+from tidegauge.judge.conditions import TESTS, has_interval, needs_settled
+from tidegauge.judge.metric_names import metric_mistake, suggestion
 from tidegauge.playbooks import ROLLOUT
 from tidegauge.spec import Against, Condition, DetectorSpec, KpiSpec, MonitorSpec, Severity, Task, duration
 from tidegauge.yaml_reader import Item, required

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidegauge.metric_names import names
+from tidegauge.judge.metric_names import names
 
 DIRECTORY = "docs/playbooks"
 ROLLOUT = "rollout"

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.comparison import Side
 from tidegauge.metrics.record import iso
-from tidegauge.monitors import Verdict
 from tidegauge.playbooks import ROLLOUT
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.rollout import Contrasts, Rollout

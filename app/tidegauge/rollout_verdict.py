@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from tidegauge.metric_names import names
+from tidegauge.judge.metric_names import names
 from tidegauge.metrics.comparison import PERFORMANCE, QUANTITIES, SYSTEM, quantity
 from tidegauge.metrics.sequential import Contrast, half_width, mcnemar_p_value, p_value
 from tidegauge.spec import RolloutSpec, Task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegauge.metric_names import metric_mistake, suggestion
+from tidegauge.judge.metric_names import metric_mistake, suggestion
 from tidegauge.metrics.comparison import QUANTITIES, quantity
 from tidegauge.monitor_yaml import SEVERITIES, Surroundings, is_rollout, percentage, significance, window_name
 from tidegauge.spec import RolloutSpec, duration

@@ -17,7 +17,7 @@ import msgspec
 from tidegauge.alerting import AlertBook, Subject, Support
 from tidegauge.default_monitors import default_rollout
 from tidegauge.engine.stage import METRICS, Output, Store
-from tidegauge.evidence import MAX_EVIDENCE, NO_EVIDENCE
+from tidegauge.judge.evidence import MAX_EVIDENCE, NO_EVIDENCE
 from tidegauge.metrics.comparison import Side, of_outcomes, of_system
 from tidegauge.profile.outcome import most_wrong
 from tidegauge.profile.pairs import PairProfile

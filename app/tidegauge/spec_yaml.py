@@ -10,8 +10,8 @@ from tidegauge import monitor_yaml, rollout_yaml
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.tuning import untuned
 from tidegauge.errors import BaselineError, SpecError
-from tidegauge.limits import MIN_SPREAD_WINDOWS
-from tidegauge.metric_names import names, suggestion
+from tidegauge.judge.limits import MIN_SPREAD_WINDOWS
+from tidegauge.judge.metric_names import names, suggestion
 from tidegauge.monitor_yaml import Surroundings
 from tidegauge.spec import DEFAULT_WINDOWS, BaselineSpec, FeatureSpec, KpiSpec, Lineage, ModelSpec, Task, duration
 from tidegauge.yaml_reader import Item, Problem, parse, required

@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from tidegauge import evidence
 from tidegauge.alerting import AlertBook, Subject, Support
 from tidegauge.baseline.baseline import Baseline, schema_of
 from tidegauge.default_monitors import default_monitors
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import METRICS, Output
-from tidegauge.evidence import Beside, Performance
+from tidegauge.judge import evidence
+from tidegauge.judge.conditions import Intervals, Verdict, expand, is_early, judge, needs_settled
+from tidegauge.judge.evidence import Beside, Performance
 from tidegauge.metrics import record as records
 from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.fairness import fairness
@@ -24,7 +25,6 @@ from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.missing_values import ToldOnce, is_rise, is_share
-from tidegauge.monitors import Intervals, Verdict, expand, is_early, judge, needs_settled
 from tidegauge.profile.outcome import OutcomeProfile, most_wrong
 from tidegauge.recents import Recents
 from tidegauge.registry import Registry

@@ -12,7 +12,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from tidegauge.errors import SpecError
-from tidegauge.metric_names import suggestion
+from tidegauge.judge.metric_names import suggestion
 from tidegauge.spec import SECONDS, class_name, duration
 
 MAX_LENGTH = 100 * 365 * SECONDS["d"]

@@ -16,9 +16,9 @@ from streams import Rows, Scenario
 from tidegauge.alerting import Subject
 from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.join import JoinStage
+from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.record import Window
 from tidegauge.monitor_stage import MonitorStage
-from tidegauge.monitors import Verdict
 from tidegauge.reference import build
 from tidegauge.registry import ModelRecord, Registry, encode
 from tidegauge.spec import BaselineSpec, DetectorSpec, ModelSpec

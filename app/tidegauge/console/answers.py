@@ -13,10 +13,10 @@ from tidegauge.console import health
 from tidegauge.console.playbooks import playbook
 from tidegauge.console.view import View
 from tidegauge.console.windows import Name, Series, between
-from tidegauge.limits import allowed_error, limits_of
+from tidegauge.judge.conditions import expand, label_feed
+from tidegauge.judge.limits import allowed_error, limits_of
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.record import iso
-from tidegauge.monitors import expand, label_feed
 from tidegauge.profile.category import CategorySummary
 
 WINDOWS_AT_ONCE = 5000

@@ -10,9 +10,9 @@ import msgspec
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.delta import Segment
+from tidegauge.judge.conditions import TESTS, Verdict, expand, sample_size
 from tidegauge.metrics.distance import FLOOR
 from tidegauge.metrics.fairness import DISPARATE_IMPACT
-from tidegauge.monitors import TESTS, Verdict, expand, sample_size
 
 MAX_EVIDENCE = 5
 MIX = "data.segments."

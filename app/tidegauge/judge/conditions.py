@@ -11,7 +11,7 @@ import msgspec
 
 from tidegauge.baseline.baseline import Baseline, Spread
 from tidegauge.engine.delta import Segment
-from tidegauge.limits import Error, allowed_error, limits_of
+from tidegauge.judge.limits import Error, allowed_error, limits_of
 from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES
 from tidegauge.metrics.interval import Interval
 from tidegauge.metrics.label_mix import LABEL_MIX
