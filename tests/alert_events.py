@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegauge.alerts import Transition, cloud_event, fingerprint
+from tidegauge.alert.life_cycle import Transition, cloud_event, fingerprint
 
 EVIDENCE = {
     "segments": [{"segment": {"region": "eu"}, "value": 0.7, "share": 0.4}],

@@ -15,9 +15,9 @@ from aiosmtpd.controller import Controller
 from alert_events import alert_event
 from debian import program
 from servers import Alertmanager, Receiver, ask, wait_for
+from tidegauge.alert.operations import Operations
+from tidegauge.alert.paging import Book, decode, posted
 from tidegauge.broker import free_port
-from tidegauge.operations import Operations
-from tidegauge.paging import Book, decode, posted
 
 DIRECTORY = Path(__file__).parent.parent / "deploy/alertmanager"
 SHIPPED = (DIRECTORY / "alertmanager.yml").read_text()

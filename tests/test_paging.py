@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alert_events import alert_event
-from tidegauge.operations import Operations, Silence, encode
-from tidegauge.paging import RESOLVED_SECONDS, Book, decode, posted, requests
+from tidegauge.alert.operations import Operations, Silence, encode
+from tidegauge.alert.paging import RESOLVED_SECONDS, Book, decode, posted, requests
 
 NOW = 1_759_100_000.0
 

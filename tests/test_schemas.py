@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from driver import Pipeline
-from tidegauge.alerts import SCHEMA, SOURCE
+from tidegauge.alert.life_cycle import SCHEMA, SOURCE
 from tidegauge.engine.events import REASONS, Label, Prediction
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, LABELS, METRICS, MODELS, PREDICTIONS, Output
 from tidegauge.errors import SpecError

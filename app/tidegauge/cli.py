@@ -13,9 +13,9 @@ from pathlib import Path
 
 import tidegauge
 from tidegauge import cli_bridges, cli_console, cli_report
+from tidegauge.alert.playbooks import DIRECTORY
 from tidegauge.cli_options import Help, command, kafka, option, stream_settings
 from tidegauge.errors import AccessError, TidegaugeError, TopicError
-from tidegauge.playbooks import DIRECTORY
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

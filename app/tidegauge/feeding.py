@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tidegauge.alerting import AlertBook, Subject
+from tidegauge.alert.book import AlertBook, Subject
 from tidegauge.baseline.tuning import tuning_for
 from tidegauge.detect.detectors import Detector, mark_of
 from tidegauge.detect.value_streams import OUTCOMES

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from tidegauge.alerting import AlertBook, Subject
+from tidegauge.alert.book import AlertBook, Subject
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.judge.conditions import Verdict, judge
 from tidegauge.metrics import record as records

@@ -1,7 +1,7 @@
 """The monitor stage: merges profile deltas into windows, closes, settles and restates them, judges, and alerts.
 
-State of one task, all in its store: windows (``windows.py``), alerts (``alerting.py``), trace contexts (``engine/traces.py``),
-rollouts (``rollouts.py``), and
+State of one task, all in its store: windows (``windows.py``), alerts (``alert/book.py``), trace contexts
+(``engine/traces.py``), rollouts (``rollouts.py``), and
     x<partition>                      how a join partition stands
     m<model>                          its clock
     v<model>\\0<version>               label delays, how far estimates were off, roles
@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.alerting import AlertBook
+from tidegauge.alert.book import AlertBook
+from tidegauge.alert.playbooks import DIRECTORY
 from tidegauge.baseline.baseline import MAX_PARTS, Baseline
 from tidegauge.engine import delta
 from tidegauge.engine.arrival_quanta import Grid
@@ -31,7 +32,6 @@ from tidegauge.feeding import Feeding
 from tidegauge.held import Held
 from tidegauge.metrics.grading import Grades
 from tidegauge.metrics.record import numbers
-from tidegauge.playbooks import DIRECTORY
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile

@@ -10,7 +10,8 @@ from typing import Any, get_args
 
 import msgspec
 
-from tidegauge.alerts import MAX_REMEMBERED
+from tidegauge.alert.life_cycle import MAX_REMEMBERED
+from tidegauge.alert.playbooks import ROLLOUT
 from tidegauge.baseline.tuning import budget_text
 from tidegauge.detect.budget import KNOBS
 from tidegauge.detect.detectors import ALGORITHMS, BINARY, Detector
@@ -19,7 +20,6 @@ from tidegauge.detect.value_streams import OUTCOMES, PREDICTIONS
 from tidegauge.errors import SpecError
 from tidegauge.judge.conditions import TESTS, has_interval, needs_settled
 from tidegauge.judge.metric_names import metric_mistake, suggestion
-from tidegauge.playbooks import ROLLOUT
 from tidegauge.spec import Against, Condition, DetectorSpec, KpiSpec, MonitorSpec, Severity, Task, duration
 from tidegauge.yaml_reader import Item, required
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from tidegauge.alert.playbooks import ROLLOUT
 from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.comparison import Side
 from tidegauge.metrics.record import iso
-from tidegauge.playbooks import ROLLOUT
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.rollout import Contrasts, Rollout
 from tidegauge.rollout_verdict import Compared, Finding

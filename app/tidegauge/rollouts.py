@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.alerting import AlertBook, Subject, Support
+from tidegauge.alert.book import AlertBook, Subject, Support
 from tidegauge.default_monitors import default_rollout
 from tidegauge.engine.stage import METRICS, Output, Store
 from tidegauge.judge.evidence import MAX_EVIDENCE, NO_EVIDENCE

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.alerting import AlertBook, Subject, Support
+from tidegauge.alert.book import AlertBook, Subject, Support
 from tidegauge.baseline.baseline import Baseline, schema_of
 from tidegauge.default_monitors import default_monitors
 from tidegauge.engine.delta import Segment

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from streams import Rows, Scenario
 
-from tidegauge.alerting import Subject
+from tidegauge.alert.book import Subject
 from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.join import JoinStage
 from tidegauge.judge.conditions import Verdict

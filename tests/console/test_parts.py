@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tidegauge import operations
+from tidegauge.alert import operations
+from tidegauge.alert.operations import Acknowledgement, Operations, Silence
 from tidegauge.console import alerts, dead_letters
 from tidegauge.console.alerts import Alerts
 from tidegauge.console.dead_letters import DeadLetters
@@ -18,7 +19,6 @@ from tidegauge.console.view import View
 from tidegauge.engine.delta import Delta, encode
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
 from tidegauge.errors import TidegaugeError
-from tidegauge.operations import Acknowledgement, Operations, Silence
 
 
 def event(mark: str, sequence: int = 1, status: str = "firing") -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from tidegauge.alert.operations import OPERATIONS, Acknowledgement, Silence, encode
 from tidegauge.console import answers, guard, openapi
 from tidegauge.console.access import COOKIE, Actor
 from tidegauge.console.audit import Write
@@ -18,7 +19,6 @@ from tidegauge.console.guard import answer, problem
 from tidegauge.console.view import View
 from tidegauge.console.windows import Series
 from tidegauge.errors import SpecError
-from tidegauge.operations import OPERATIONS, Acknowledgement, Silence, encode
 from tidegauge.spec import duration
 
 VIEW = web.AppKey("view", View)

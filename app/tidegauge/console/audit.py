@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import msgspec
 
-from tidegauge.operations import AUDIT
+from tidegauge.alert.operations import AUDIT
 
 Write = Callable[[str, bytes | None, bytes | None], Awaitable[None]]
 """Writes a record (logical topic, key, value); returns once it is durable."""

@@ -8,7 +8,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from tidegauge import shipped
-from tidegauge.playbooks import DIRECTORY
+from tidegauge.alert.playbooks import DIRECTORY
 
 _NAME = re.compile(r"(?:^|/)([a-z0-9-]+\.md)(?:#.*)?$")
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table")

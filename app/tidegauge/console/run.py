@@ -15,13 +15,13 @@ from typing import IO
 
 import msgspec
 
+from tidegauge.alert.operations import OPERATIONS
 from tidegauge.console import replayed
 from tidegauge.console.access import Access
 from tidegauge.console.audit import Audit
 from tidegauge.console.server import Server
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
-from tidegauge.operations import OPERATIONS
 from tidegauge.stream.following import Follower, Group, OperationsLog, Start
 from tidegauge.stream.settings import Settings
 

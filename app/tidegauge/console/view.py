@@ -7,13 +7,13 @@ from typing import Protocol
 
 import msgspec
 
+from tidegauge.alert.operations import OPERATIONS, Operations
 from tidegauge.console.alerts import Alerts
 from tidegauge.console.dead_letters import DeadLetters
 from tidegauge.console.progress import Progress
 from tidegauge.console.windows import BUDGET, Keyed, Windows
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
 from tidegauge.errors import SpecError
-from tidegauge.operations import OPERATIONS, Operations
 from tidegauge.registry import Registry
 
 

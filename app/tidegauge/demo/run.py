@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.alerts import line
+from tidegauge.alert.life_cycle import line
 from tidegauge.baseline import baseline
 from tidegauge.broker import Broker, free_port
 from tidegauge.client import Client, key_of

@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
+from tidegauge.alert.operations import AUDIT, OPERATIONS
 from tidegauge.console.progress import Place
 from tidegauge.errors import StreamError
-from tidegauge.operations import AUDIT, OPERATIONS
 from tidegauge.stream import older
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import INPUTS, Settings

@@ -4,7 +4,7 @@ start      the book is rebuilt from the events that were handed over before; tho
 event      posted at once, and committed once an Alertmanager has taken it
 interval   everything that fires is posted again, good for four intervals: Alertmanager forgets when it restarts, and
            resolves an alert itself when nobody speaks of it any more
-silences   those made in the console are made in Alertmanager (``silencing.py``), which then pages nobody
+silences   those made in the console are made in Alertmanager (``alert/silencing.py``), which then pages nobody
 kill -9    costs nothing: events not yet committed are posted again, which pages nobody twice
 """
 
@@ -20,9 +20,9 @@ import aiohttp
 import msgspec
 from prometheus_client import Counter, Gauge
 
+from tidegauge.alert.paging import AlertEvent, Book, Notice, decode, posted, requests
 from tidegauge.engine.stage import ALERTS
 from tidegauge.errors import RejectedError, UnavailableError
-from tidegauge.paging import AlertEvent, Book, Notice, decode, posted, requests
 from tidegauge.stream import bridge
 from tidegauge.stream.endpoint import Endpoint, Patience, ask
 from tidegauge.stream.feed import Feed

@@ -9,7 +9,7 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from tidegauge.alerts import line
+from tidegauge.alert.life_cycle import line
 from tidegauge.engine.stage import ALERTS, METRICS
 from tidegauge.errors import StreamError
 from tidegauge.report.archive import Archive

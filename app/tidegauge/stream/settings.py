@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from tidegauge.alert.operations import AUDIT, OPERATIONS
+from tidegauge.alert.playbooks import DIRECTORY
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 from tidegauge.errors import StreamError
-from tidegauge.operations import AUDIT, OPERATIONS
-from tidegauge.playbooks import DIRECTORY
 
 JOIN_CHANGELOG, MONITOR_CHANGELOG = "tidegauge-join-changelog", "tidegauge-monitor-changelog"
 CHANGELOGS = {"join": JOIN_CHANGELOG, "monitor": MONITOR_CHANGELOG}

@@ -12,9 +12,9 @@ import aiohttp
 import msgspec
 from aiokafka.errors import KafkaError
 
+from tidegauge.alert.operations import OPERATIONS, Operations
+from tidegauge.alert.silencing import changes, decode
 from tidegauge.errors import RejectedError, StreamError, UnavailableError
-from tidegauge.operations import OPERATIONS, Operations
-from tidegauge.silencing import changes, decode
 from tidegauge.stream.endpoint import Endpoint, ask
 from tidegauge.stream.feed import Feed
 from tidegauge.stream.settings import Settings

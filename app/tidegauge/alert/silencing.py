@@ -22,8 +22,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from tidegauge.alert.operations import Silence
 from tidegauge.metrics.record import iso
-from tidegauge.operations import Silence
 
 _MARK = re.compile(r" \[tidegauge (\S+)\]$")
 _TOLERANCE = 1.0
