@@ -6,7 +6,7 @@ from scipy.stats import binom
 
 from tidegauge.metrics.sequential import Contrast, Sample, half_width, mcnemar_p_value, p_value, paired, two_sample
 from tidegauge.profile.pairs import Moments
-from tidegauge.rollout_verdict import judge
+from tidegauge.rollout.verdict import judge
 from tidegauge.spec import RolloutSpec
 
 ALPHA, RUNS, LOOKS, REQUESTS, MIN_COUNT = 0.05, 400, 40, 100, 200

@@ -36,7 +36,7 @@ from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.registry import Registry
-from tidegauge.rollout import Seen
+from tidegauge.rollout.pair import Seen
 from tidegauge.rollouts import Rollouts
 from tidegauge.served import Served
 from tidegauge.settle import LabelDelays

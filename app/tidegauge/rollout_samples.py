@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from tidegauge.rollout_verdict import Decision
+from tidegauge.rollout.verdict import Decision
 from tidegauge.window_samples import WindowSample
 
 BASE = ("model", "model_version", "champion", "monitor", "window")

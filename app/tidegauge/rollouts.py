@@ -22,9 +22,9 @@ from tidegauge.metrics.comparison import Side, of_outcomes, of_system
 from tidegauge.profile.outcome import most_wrong
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.registry import Registry
-from tidegauge.rollout import STATE, Contrasts, Rollout, Seen, add, champion_of
-from tidegauge.rollout_record import ended, record, record_key, verdict
-from tidegauge.rollout_verdict import judge
+from tidegauge.rollout.pair import STATE, Contrasts, Rollout, Seen, add, champion_of
+from tidegauge.rollout.record import ended, record, record_key, verdict
+from tidegauge.rollout.verdict import judge
 from tidegauge.spec import ModelSpec, RolloutSpec
 from tidegauge.windows import Header, Windows
 

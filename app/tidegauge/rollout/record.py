@@ -12,8 +12,8 @@ from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.comparison import Side
 from tidegauge.metrics.record import iso
 from tidegauge.profile.pairs import PairProfile
-from tidegauge.rollout import Contrasts, Rollout
-from tidegauge.rollout_verdict import Compared, Finding
+from tidegauge.rollout.pair import Contrasts, Rollout
+from tidegauge.rollout.verdict import Compared, Finding
 from tidegauge.spec import Condition, MonitorSpec, RolloutSpec, Task
 
 
