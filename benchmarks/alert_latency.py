@@ -25,7 +25,7 @@ from aiokafka import AIOKafkaProducer
 from tidegauge.broker import Broker
 from tidegauge.client import Client
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
-from tidegauge.registry import ModelRecord
+from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import Condition, DetectorSpec, ModelSpec, MonitorSpec
 from tidegauge.stream import models
 from tidegauge.stream.reading import records

@@ -22,7 +22,7 @@ from aiokafka.partitioner import murmur2
 from tidegauge.broker import free_port
 from tidegauge.client import Client, produce
 from tidegauge.engine.stage import LABELS, PREDICTIONS
-from tidegauge.registry import ModelRecord
+from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import DetectorSpec, ModelSpec
 from tidegauge.stream import models
 from tidegauge.stream.settings import Settings

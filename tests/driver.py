@@ -11,8 +11,8 @@ from typing import Any
 
 from tidegauge.engine.stage import LABELS, METRICS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.join import JoinStage
+from tidegauge.models.registry import ModelRecord, Registry, encode
 from tidegauge.monitor_stage import MonitorStage
-from tidegauge.registry import ModelRecord, Registry, encode
 from tidegauge.spec import ModelSpec
 
 SPEC = ModelSpec("churn", task="binary", segments=(("region",),), windows=("1m", "5m"), grace=0.0)

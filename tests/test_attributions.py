@@ -20,8 +20,8 @@ from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.stage import ALERTS, PREDICTIONS
 from tidegauge.metrics.attributions import ranking
 from tidegauge.metrics.distance import psi
+from tidegauge.models.registry import ModelRecord, encode
 from tidegauge.reference import build
-from tidegauge.registry import ModelRecord, encode
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 
 MONITORS = (

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from driver import Pipeline
 from test_intervals import binary
 from tidegauge.baseline.baseline import Baseline, schema_of
-from tidegauge.default_monitors import default_monitors
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.judge.conditions import Candidate, Intervals, judge, surely_beyond
 from tidegauge.metrics import interval
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import performance_intervals
+from tidegauge.models.default_monitors import default_monitors
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec

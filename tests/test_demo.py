@@ -13,10 +13,10 @@ import pytest
 from tidegauge import reference
 from tidegauge.demo import dataset, incidents, report
 from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
-from tidegauge.model_files import records_of
-from tidegauge.registry import Registry, encode
+from tidegauge.models.directory import records_of
+from tidegauge.models.read import load_to_build
+from tidegauge.models.registry import Registry, encode
 from tidegauge.replay import Lines, Replay
-from tidegauge.spec_yaml import load_to_build
 
 # Making the data and the baseline takes a minute on a quiet machine.
 pytestmark = pytest.mark.timeout(1200)

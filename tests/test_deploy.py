@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from tidegauge.cli import main
+from tidegauge.models.read import check_directory
 from tidegauge.spec import duration
-from tidegauge.spec_yaml import check_directory
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES
 
 ROOT = Path(__file__).parents[1]

@@ -22,10 +22,10 @@ from tidegauge.detect.detectors import Detector
 from tidegauge.detect.value_streams import hour_of_week
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.errors import BaselineError, SpecError, TidegaugeError
+from tidegauge.models.read import load_file, load_to_build
+from tidegauge.models.registry import ModelRecord, Registry, encode
 from tidegauge.reference import build
-from tidegauge.registry import ModelRecord, Registry, encode
 from tidegauge.spec import BaselineSpec, DetectorSpec, ModelSpec
-from tidegauge.spec_yaml import load_file, load_to_build
 
 DAY = 86400.0
 BUDGET = DetectorSpec("shift", "error", "adwin", false_alarms=1 / 5000, against="hour_of_day")

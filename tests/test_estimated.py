@@ -21,11 +21,11 @@ from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.isotonic import calibration_of
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.metrics.estimated import estimated
+from tidegauge.models.registry import ModelRecord, encode
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.data import PREDICTED_NEGATIVE, PREDICTED_POSITIVE
 from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORES, OutcomeProfile, score_bins
 from tidegauge.reference import build
-from tidegauge.registry import ModelRecord, encode
 from tidegauge.spec import BaselineSpec, ModelSpec
 
 ROOT = Path(__file__).parent.parent

@@ -16,10 +16,10 @@ from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.judge import evidence
 from tidegauge.judge.conditions import Verdict
+from tidegauge.models.registry import ModelRecord, encode
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.schema import Schema
-from tidegauge.registry import ModelRecord, encode
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec
 
 MONITORS = (

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tidegauge.cli import _parser
-from tidegauge.spec_yaml import check_directory
+from tidegauge.models.read import check_directory
 
 DIRECTORY = Path(__file__).parents[1] / "deploy/kubernetes"
 KUSTOMIZATION = yaml.safe_load((DIRECTORY / "kustomization.yaml").read_text())

@@ -10,10 +10,10 @@ import pytest
 from driver import SPEC, Pipeline
 from events import START, prediction
 from tidegauge.alert.playbooks import DIRECTORY, PAGES, STREAM_HEALTH, STREAMS, page_of
-from tidegauge.default_monitors import default_monitors
 from tidegauge.engine.stage import ALERTS, PREDICTIONS
 from tidegauge.judge.metric_names import TREE, _candidates, metric_mistake
 from tidegauge.metrics.fairness import MEASURES
+from tidegauge.models.default_monitors import default_monitors
 from tidegauge.spec import Condition, DetectorSpec, ModelSpec, MonitorSpec
 
 ROOT = Path(__file__).parent.parent

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.errors import SpecError
-from tidegauge.model_files import records_of
+from tidegauge.models.directory import records_of
+from tidegauge.models.registry import ModelRecord, Registry, carry_over, encode
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.schema import Schema
-from tidegauge.registry import ModelRecord, Registry, carry_over, encode
 from tidegauge.spec import BaselineSpec, ModelSpec
 
 

@@ -8,8 +8,8 @@ import yaml
 
 from test_schemas import mistakes
 from tidegauge.errors import SpecError
+from tidegauge.models.read import load_file
 from tidegauge.spec import ModelSpec, RolloutSpec
-from tidegauge.spec_yaml import load_file
 
 WHOLE = """\
 model: churn

@@ -19,11 +19,11 @@ from tidegauge.alert.life_cycle import SCHEMA, SOURCE
 from tidegauge.engine.events import REASONS, Label, Prediction
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, LABELS, METRICS, MODELS, PREDICTIONS, Output
 from tidegauge.errors import SpecError
-from tidegauge.registry import ModelRecord, encode
-from tidegauge.registry import Registry as Models
+from tidegauge.models.read import load_file
+from tidegauge.models.registry import ModelRecord, encode
+from tidegauge.models.registry import Registry as Models
 from tidegauge.replay import Lines, Replay
 from tidegauge.spec import BaselineSpec, Condition, DetectorSpec, ModelSpec, MonitorSpec
-from tidegauge.spec_yaml import load_file
 
 DIRECTORY = Path(__file__).parent.parent / "schemas"
 FILES = sorted(DIRECTORY.glob("*.schema.json"))

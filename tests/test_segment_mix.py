@@ -15,8 +15,8 @@ from driver import Pipeline
 from test_schemas import mistakes
 from tidegauge.engine.stage import ALERTS, PREDICTIONS
 from tidegauge.metrics.distance import psi
+from tidegauge.models.registry import ModelRecord, encode
 from tidegauge.reference import build
-from tidegauge.registry import ModelRecord, encode
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 
 MIX = MonitorSpec("mix", "data.segments.*.psi", "1m", Condition("above", high=0.1))

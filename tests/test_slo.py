@@ -14,12 +14,12 @@ import pytest
 import yaml
 
 from tidegauge.engine.stage import ALERTS, METRICS, Output
-from tidegauge.model_files import records_of
-from tidegauge.monitor_yaml import Surroundings, monitors
-from tidegauge.registry import Registry, encode
+from tidegauge.models.directory import records_of
+from tidegauge.models.read import check_directory
+from tidegauge.models.read_monitors import Surroundings, monitors
+from tidegauge.models.registry import Registry, encode
+from tidegauge.models.yaml_reader import Problem, parse
 from tidegauge.replay import Lines, Replay
-from tidegauge.spec_yaml import check_directory
-from tidegauge.yaml_reader import Problem, parse
 
 PAGE = (Path(__file__).parent.parent / "docs" / "slo.md").read_text("utf-8")
 FIXED, PREVIOUS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from tidegauge.baseline.baseline import Baseline, Spread
 from tidegauge.errors import SpecError
+from tidegauge.models.read import check_directory, load_directory, load_file, load_to_build
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.schema import Schema
 from tidegauge.spec import BaselineSpec, Condition, DetectorSpec, FeatureSpec, KpiSpec, Lineage, ModelSpec
-from tidegauge.spec_yaml import check_directory, load_directory, load_file, load_to_build
 
 CONTRACT = """\
 model: churn

@@ -12,8 +12,8 @@ import orjson
 from driver import Pipeline
 from events import START
 from tidegauge.engine.stage import MODELS, PREDICTIONS, PROFILES, MemoryStore, Record
+from tidegauge.models.registry import MAX_RECORD_BYTES
 from tidegauge.monitor_stage import MonitorStage
-from tidegauge.registry import MAX_RECORD_BYTES
 from tidegauge.spec import DetectorSpec, ModelSpec
 
 MIB = 1 << 20

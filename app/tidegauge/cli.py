@@ -171,18 +171,18 @@ def _worker(options: argparse.Namespace) -> int:
     )
 
 
-def _publish(options: argparse.Namespace, directory: Path) -> list[str]:
-    from tidegauge import model_files
+def _publish(options: argparse.Namespace, path: Path) -> list[str]:
+    from tidegauge.models import directory
     from tidegauge.stream import models
 
-    records = model_files.records_of(directory)
+    records = directory.records_of(path)
     sizes = {name: getattr(options, name) for name in ("partitions", "replication") if hasattr(options, name)}
     return asyncio.run(models.apply(stream_settings(options, **sizes), records))
 
 
 def _build(options: argparse.Namespace) -> int:
     from tidegauge import reference
-    from tidegauge.spec_yaml import load_to_build
+    from tidegauge.models.read import load_to_build
 
     baseline = reference.build(load_to_build(options.spec), options.version, options.input, _say)
     options.output.write_bytes(baseline.to_json())
@@ -195,15 +195,15 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from tidegauge import model_files
-    from tidegauge.spec_yaml import check_directory
+    from tidegauge.models import directory
+    from tidegauge.models.read import check_directory
 
     problems = check_directory(options.directory)
     for problem in problems:
         print(problem)
     if problems:
         return 1
-    for record in model_files.records_of(options.directory):
+    for record in directory.records_of(options.directory):
         print(f"{record.model}: sound")
     return 0
 
@@ -262,13 +262,13 @@ def _produce(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from tidegauge import model_files, registry
     from tidegauge.engine.stage import DEAD_LETTERS
+    from tidegauge.models import directory, registry
     from tidegauge.replay import Files, Lines, Replay
 
     known = registry.Registry()
     if options.models is not None:
-        for record in model_files.records_of(options.models):
+        for record in directory.records_of(options.models):
             known.apply(record.model.encode(), registry.encode(record))
     # As in a worker: events die young and hold no cycles.
     gc.set_threshold(100_000, 50, 50)

@@ -19,7 +19,7 @@ from tidegauge.detect.waiting import StreamKey, Waiting
 from tidegauge.engine.delta import Samples
 from tidegauge.engine.stage import Output, Store
 from tidegauge.errors import TidegaugeError
-from tidegauge.registry import Registry
+from tidegauge.models.registry import Registry
 from tidegauge.spec import DetectorSpec, duration, watches
 
 WAITING, DETECTOR = b"q", b"e"

@@ -19,12 +19,12 @@ from tidegauge.engine.delta import Delta, ProfileDelta, Samples, Segment
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.stage import PROFILES, Output
 from tidegauge.grouping import runs, segment_code
+from tidegauge.models.registry import Registry
 from tidegauge.pairing import Pairs
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeColumns, OutcomeGroups, OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.progress import Progress
-from tidegauge.registry import Registry
 from tidegauge.spec import ModelSpec
 
 MAX_DELTA_BYTES = 4 << 20

@@ -24,8 +24,8 @@ from tidegauge.entries import UNDATED, Entry, Predicted, decode, second
 from tidegauge.errors import EventError
 from tidegauge.gathering import Gathering
 from tidegauge.matching import PENDING, REQUEST, Matching
+from tidegauge.models.registry import Registry
 from tidegauge.progress import Progress, TaskProgress
-from tidegauge.registry import Registry
 from tidegauge.spec import ModelSpec, class_name
 
 KEPT_BEYOND_HORIZON = 86400.0

@@ -32,10 +32,10 @@ from tidegauge.feeding import Feeding
 from tidegauge.held import Held
 from tidegauge.metrics.grading import Grades
 from tidegauge.metrics.record import numbers
+from tidegauge.models.registry import Registry
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
-from tidegauge.registry import Registry
 from tidegauge.rollout.pair import Seen
 from tidegauge.rollouts import Rollouts
 from tidegauge.served import Served

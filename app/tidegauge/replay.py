@@ -21,8 +21,8 @@ from tidegauge.engine.events import timestamp
 from tidegauge.engine.stage import DEAD_LETTERS, LABELS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.errors import EventError, TidegaugeError
 from tidegauge.join import JoinStage
+from tidegauge.models.registry import Registry
 from tidegauge.monitor_stage import MonitorStage
-from tidegauge.registry import Registry
 
 CHUNK = 10_000
 

@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 
 from tidegauge.alert.book import AlertBook, Subject, Support
-from tidegauge.default_monitors import default_rollout
 from tidegauge.engine.stage import METRICS, Output, Store
 from tidegauge.judge.evidence import MAX_EVIDENCE, NO_EVIDENCE
 from tidegauge.metrics.comparison import Side, of_outcomes, of_system
+from tidegauge.models.default_monitors import default_rollout
+from tidegauge.models.registry import Registry
 from tidegauge.profile.outcome import most_wrong
 from tidegauge.profile.pairs import PairProfile
-from tidegauge.registry import Registry
 from tidegauge.rollout.pair import STATE, Contrasts, Rollout, Seen, add, champion_of
 from tidegauge.rollout.record import ended, record, record_key, verdict
 from tidegauge.rollout.verdict import judge

@@ -10,7 +10,6 @@ import msgspec
 
 from tidegauge.alert.book import AlertBook, Subject, Support
 from tidegauge.baseline.baseline import Baseline, schema_of
-from tidegauge.default_monitors import default_monitors
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import METRICS, Output
 from tidegauge.judge import evidence
@@ -25,9 +24,10 @@ from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.missing_values import ToldOnce, is_rise, is_share
+from tidegauge.models.default_monitors import default_monitors
+from tidegauge.models.registry import Registry
 from tidegauge.profile.outcome import OutcomeProfile, most_wrong
 from tidegauge.recents import Recents
-from tidegauge.registry import Registry
 from tidegauge.settle import LabelDelays, label_members, performance_note
 from tidegauge.spec import ModelSpec, MonitorSpec, span_name, watches
 from tidegauge.windows import Header, Windows

@@ -18,9 +18,9 @@ from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS, PROFILES, Memor
 from tidegauge.join import JoinStage
 from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.record import Window
+from tidegauge.models.registry import ModelRecord, Registry, encode
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.reference import build
-from tidegauge.registry import ModelRecord, Registry, encode
 from tidegauge.spec import BaselineSpec, DetectorSpec, ModelSpec
 
 MODEL, VERSION = "m", "m:1"

@@ -15,7 +15,7 @@ from driver import SPEC, Pipeline
 from events import stream
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, LABELS, MODELS, PREDICTIONS, Output
-from tidegauge.registry import ModelRecord, encode
+from tidegauge.models.registry import ModelRecord, encode
 from tidegauge.spec import Condition, MonitorSpec
 
 GAP = MonitorSpec("gap", "fairness.region.accuracy_gap", "5m", Condition("above", high=0.1), min_count=100)

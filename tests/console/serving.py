@@ -22,7 +22,7 @@ from tidegauge.console.replayed import Line
 from tidegauge.console.server import Server
 from tidegauge.console.view import View
 from tidegauge.engine.stage import METRICS, MODELS, Output
-from tidegauge.registry import ModelRecord, encode
+from tidegauge.models.registry import ModelRecord, encode
 from tidegauge.spec import BaselineSpec, Condition, MonitorSpec
 
 MONITORS = (

@@ -16,7 +16,7 @@ from typing import Any
 
 from tidegauge.broker import Broker, free_port
 from tidegauge.client import Client, key_of
-from tidegauge.registry import ModelRecord
+from tidegauge.models.registry import ModelRecord
 from tidegauge.stream import models
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings

@@ -22,7 +22,7 @@ from driver import SPEC
 from events import START, stream
 from tidegauge.broker import Broker, free_port
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, LABELS
-from tidegauge.registry import ModelRecord
+from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import BaselineSpec, Condition, MonitorSpec
 from tidegauge.stream import models
 

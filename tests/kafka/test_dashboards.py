@@ -21,7 +21,7 @@ from events import START, prediction, stream
 from servers import Alertmanager, Prometheus, Receiver, ask, wait_for
 from test_prometheus_rules import RULES, rules
 from tidegauge.engine.stage import LABELS, PREDICTIONS
-from tidegauge.registry import ModelRecord
+from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 
 WINDOW = 300

@@ -13,7 +13,7 @@ from cluster import Cluster
 from driver import flatten, numbers
 from events import START, prediction, stream
 from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS
-from tidegauge.registry import ModelRecord, Registry, encode
+from tidegauge.models.registry import ModelRecord, Registry, encode
 from tidegauge.replay import Lines, Replay
 from tidegauge.spec import Condition, DetectorSpec, ModelSpec, MonitorSpec
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tidegauge.console.view import View
 from tidegauge.console.windows import Series
-from tidegauge.default_monitors import default_monitors
 from tidegauge.metrics.record import iso
+from tidegauge.models.default_monitors import default_monitors
 from tidegauge.spec import MonitorSpec, duration
 
 CONCERNS = ("data", "model", "system", "business")

@@ -11,8 +11,8 @@ import msgspec
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS
 from tidegauge.errors import TidegaugeError
-from tidegauge.model_files import records_of
-from tidegauge.registry import encode
+from tidegauge.models.directory import records_of
+from tidegauge.models.registry import encode
 
 _decode = msgspec.json.Decoder().decode
 

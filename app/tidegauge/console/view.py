@@ -14,7 +14,7 @@ from tidegauge.console.progress import Progress
 from tidegauge.console.windows import BUDGET, Keyed, Windows
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
 from tidegauge.errors import SpecError
-from tidegauge.registry import Registry
+from tidegauge.models.registry import Registry
 
 
 class TopicRecord(Keyed, Protocol):

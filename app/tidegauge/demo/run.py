@@ -27,7 +27,7 @@ from tidegauge.demo import console, dataset, report
 from tidegauge.engine.stage import ALERTS, METRICS
 from tidegauge.errors import TidegaugeError
 from tidegauge.metrics.record import iso
-from tidegauge.model_files import records_of
+from tidegauge.models.directory import records_of
 from tidegauge.processes import die_with_parent, end
 from tidegauge.stream import logs, models
 from tidegauge.stream.reading import records
@@ -90,7 +90,7 @@ def _models(data: dataset.DemoData, cache: Path) -> Path:
     file = directory / BASELINE
     if not file.exists() or not spec.exists() or spec.read_text("utf-8") != text:
         from tidegauge import reference
-        from tidegauge.spec_yaml import load_to_build
+        from tidegauge.models.read import load_to_build
 
         print("  building the baseline from January to March", flush=True)
         spec.write_text(text, "utf-8")

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.engine.stage import MODELS
 from tidegauge.errors import SpecError
-from tidegauge.registry import ModelRecord, Registry, carry_over, encode
+from tidegauge.models.registry import ModelRecord, Registry, carry_over, encode
 from tidegauge.stream import topics
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings

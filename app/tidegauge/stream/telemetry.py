@@ -14,9 +14,9 @@ import tidegauge
 from tidegauge.engine.events import REASONS
 from tidegauge.engine.stage import LABELS
 from tidegauge.join import JoinStage
+from tidegauge.models.registry import Registry
 from tidegauge.monitor_stage import MonitorStage, Version
 from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
-from tidegauge.registry import Registry
 from tidegauge.rollout_samples import rollout_samples
 from tidegauge.window_samples import window_samples
 

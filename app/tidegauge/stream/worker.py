@@ -14,8 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.engine.stage import PREDICTIONS, PROFILES
 from tidegauge.join import JoinStage
+from tidegauge.models.registry import Registry
 from tidegauge.monitor_stage import MonitorStage
-from tidegauge.registry import Registry
 from tidegauge.stream import topics, tracing
 from tidegauge.stream.app import StreamApp
 from tidegauge.stream.http import serve

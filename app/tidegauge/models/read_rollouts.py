@@ -6,9 +6,9 @@ from typing import Any
 
 from tidegauge.judge.metric_names import metric_mistake, suggestion
 from tidegauge.metrics.comparison import QUANTITIES, quantity
-from tidegauge.monitor_yaml import SEVERITIES, Surroundings, is_rollout, percentage, significance, window_name
+from tidegauge.models.read_monitors import SEVERITIES, Surroundings, is_rollout, percentage, significance, window_name
+from tidegauge.models.yaml_reader import Item, required
 from tidegauge.spec import RolloutSpec, duration
-from tidegauge.yaml_reader import Item, required
 
 MEMBERS = ("name", "kind", "metric", "window", "margin", "significance", "min_count", "lower_is_better", "severity", "runbook")
 KPI = "business.<KPI>.mean"

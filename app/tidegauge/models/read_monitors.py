@@ -20,8 +20,8 @@ from tidegauge.detect.value_streams import OUTCOMES, PREDICTIONS
 from tidegauge.errors import SpecError
 from tidegauge.judge.conditions import TESTS, has_interval, needs_settled
 from tidegauge.judge.metric_names import metric_mistake, suggestion
+from tidegauge.models.yaml_reader import Item, required
 from tidegauge.spec import Against, Condition, DetectorSpec, KpiSpec, MonitorSpec, Severity, Task, duration
-from tidegauge.yaml_reader import Item, required
 
 CONDITIONS = ("above", "below", "outside", "above_baseline", "below_baseline")
 MONITOR = ("name", "kind", "metric", "window", *CONDITIONS, "severity", "runbook", "min_count", "for", "keep_firing_for",

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from tidegauge import monitor_yaml, rollout_yaml
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.tuning import untuned
 from tidegauge.errors import BaselineError, SpecError
 from tidegauge.judge.limits import MIN_SPREAD_WINDOWS
 from tidegauge.judge.metric_names import names, suggestion
-from tidegauge.monitor_yaml import Surroundings
+from tidegauge.models import read_monitors, read_rollouts
+from tidegauge.models.read_monitors import Surroundings
+from tidegauge.models.yaml_reader import Item, Problem, parse, required
 from tidegauge.spec import DEFAULT_WINDOWS, BaselineSpec, FeatureSpec, KpiSpec, Lineage, ModelSpec, Task, duration
-from tidegauge.yaml_reader import Item, Problem, parse, required
 
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
          "publish_interval", "baseline", "features", "champion", "kpis", "monitors", "detectors", "lineage")  # fmt: skip
@@ -136,11 +136,11 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
         found.get("task"), found.get("windows") or DEFAULT_WINDOWS, found.get("segments") or (), found.get("kpis") or {}
     )  # fmt: skip
     if "monitors" in given:
-        found["monitors"] = monitor_yaml.monitors(given["monitors"], around)
-        found["rollouts"] = rollout_yaml.rollouts(given["monitors"], around)
+        found["monitors"] = read_monitors.monitors(given["monitors"], around)
+        found["rollouts"] = read_rollouts.rollouts(given["monitors"], around)
     if "detectors" in given:
-        found["detectors"] = monitor_yaml.detectors(given["detectors"], around)
-    monitor_yaml.unique_names(given[member] for member in ("monitors", "detectors") if member in given)
+        found["detectors"] = read_monitors.detectors(given["detectors"], around)
+    read_monitors.unique_names(given[member] for member in ("monitors", "detectors") if member in given)
     if "baseline" in given:
         found |= _baseline(given["baseline"])
     if model is None or "model" not in found:

@@ -8,9 +8,9 @@ import msgspec
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.errors import BaselineError, SpecError
-from tidegauge.registry import ModelRecord
+from tidegauge.models.read import baseline_file, load_with_files
+from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import ModelSpec
-from tidegauge.spec_yaml import baseline_file, load_with_files
 
 ALL_VERSIONS = ""
 """Under this version a record holds the baseline of every version the spec does not name."""
