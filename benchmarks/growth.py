@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from tidegauge.engine.stage import LABELS, MODELS, PREDICTIONS, PROFILES, Record
-from tidegauge.join import JoinStage
+from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import ModelRecord, Registry, encode
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.stream import changelog

@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from tidegauge.engine.stage import LABELS, METRICS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
-from tidegauge.join import JoinStage
+from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import ModelRecord, Registry, encode
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.spec import ModelSpec

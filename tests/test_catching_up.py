@@ -18,9 +18,9 @@ from driver import Pipeline
 from events import START
 from tidegauge import reference
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS, MemoryStore
+from tidegauge.join.progress import TaskProgress
 from tidegauge.metrics.record import iso
 from tidegauge.models.registry import ModelRecord, Registry, encode
-from tidegauge.progress import TaskProgress
 from tidegauge.replay import Files, Lines, Replay
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec
 

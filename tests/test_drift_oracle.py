@@ -12,9 +12,9 @@ from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
 from tidegauge.baseline.baseline import Baseline
-from tidegauge.columns import data_columns
 from tidegauge.engine.events import Decoder, Prediction
 from tidegauge.engine.stage import Record
+from tidegauge.join.columns import data_columns
 from tidegauge.metrics.record import data_members
 from tidegauge.reference import build
 from tidegauge.spec import ModelSpec

@@ -27,9 +27,9 @@ from tidegauge.engine.delta import Delta, ProfileDelta, Segment
 from tidegauge.engine.event_time import ModelClock, PartitionClock, Standing
 from tidegauge.engine.stage import MODELS, InputRecord, Output, Store
 from tidegauge.engine.traces import old_traces, trace_id
-from tidegauge.entries import second
 from tidegauge.feeding import Feeding
 from tidegauge.held import Held
+from tidegauge.join.request_state import second
 from tidegauge.metrics.grading import Grades
 from tidegauge.metrics.record import numbers
 from tidegauge.models.registry import Registry

@@ -15,13 +15,13 @@ import numpy as np
 from tidegauge.baseline.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, Spread, schema_of
 from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
 from tidegauge.baseline.tuning import Tuning, tuning_for
-from tidegauge.columns import OutcomeRow, data_columns, outcome_columns
-from tidegauge.contexts import segment_values
 from tidegauge.detect import budget, value_streams
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.events import Decoder, Prediction, model_of
 from tidegauge.engine.stage import Record
 from tidegauge.errors import BaselineError
+from tidegauge.join.columns import OutcomeRow, data_columns, outcome_columns
+from tidegauge.join.contexts import segment_values
 from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.recent import recent_data, recent_outcome
 from tidegauge.metrics.record import numbers

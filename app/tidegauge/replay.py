@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tidegauge.engine.events import timestamp
 from tidegauge.engine.stage import DEAD_LETTERS, LABELS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.errors import EventError, TidegaugeError
-from tidegauge.join import JoinStage
+from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
 from tidegauge.monitor_stage import MonitorStage
 

@@ -15,7 +15,7 @@ from streams import Rows, Scenario
 
 from tidegauge.alert.book import Subject
 from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
-from tidegauge.join import JoinStage
+from tidegauge.join.stage import JoinStage
 from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.record import Window
 from tidegauge.models.registry import ModelRecord, Registry, encode

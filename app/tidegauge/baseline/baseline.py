@@ -17,9 +17,9 @@ import numpy as np
 from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.baseline.isotonic import Calibration, calibration_of
 from tidegauge.baseline.tuning import Tuning
-from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.engine.delta import Segment
 from tidegauge.errors import BaselineError
+from tidegauge.join.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.metrics.shift import Contrasts
 from tidegauge.profile.category import MAX_VALUES, OTHER, CategorySummary
 from tidegauge.profile.data import DataProfile

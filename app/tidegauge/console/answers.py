@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from tidegauge.baseline.baseline import RESULT_BINS, Baseline
-from tidegauge.columns import CLASS_FEATURE
 from tidegauge.console import health
 from tidegauge.console.playbooks import playbook
 from tidegauge.console.view import View
 from tidegauge.console.windows import Name, Series, between
+from tidegauge.join.columns import CLASS_FEATURE
 from tidegauge.judge.conditions import expand, label_feed
 from tidegauge.judge.limits import allowed_error, limits_of
 from tidegauge.metrics.bin_counts import category_counts

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.stage import InputRecord, Store
-from tidegauge.entries import second
+from tidegauge.join.request_state import second
 
 TRACE = b"t"
 HEADER = "traceparent"

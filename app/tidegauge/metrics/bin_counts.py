@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tidegauge.baseline.baseline import RESULT_BINS, Baseline, sketch_bins
-from tidegauge.columns import CLASS_FEATURE
+from tidegauge.join.columns import CLASS_FEATURE
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock

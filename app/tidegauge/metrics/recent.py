@@ -15,7 +15,7 @@ import numpy as np
 
 from tidegauge.baseline.baseline import Baseline, Spread
 from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
-from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
+from tidegauge.join.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.drift import Against, contrasts, missing_before, mix_shift
 from tidegauge.metrics.label_mix import LABEL_MIX, label_mix

@@ -11,7 +11,7 @@ import msgspec
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
 from tidegauge.baseline.isotonic import Calibration
-from tidegauge.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
+from tidegauge.join.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.metrics.attributions import attributions
 from tidegauge.metrics.business import business, business_intervals
 from tidegauge.metrics.calibration import calibration_numbers

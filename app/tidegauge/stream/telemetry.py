@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFam
 import tidegauge
 from tidegauge.engine.events import REASONS
 from tidegauge.engine.stage import LABELS
-from tidegauge.join import JoinStage
+from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
 from tidegauge.monitor_stage import MonitorStage, Version
 from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin

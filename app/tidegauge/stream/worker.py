@@ -13,7 +13,7 @@ from collections import Counter
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.engine.stage import PREDICTIONS, PROFILES
-from tidegauge.join import JoinStage
+from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
 from tidegauge.monitor_stage import MonitorStage
 from tidegauge.stream import topics, tracing

@@ -2,8 +2,8 @@
 
 Its only lasting state is the join: under ``r<request id>`` the predictions of that request and its label, kept until
 the label horizon (and a day) has passed, so that duplicates are known and corrections can be taken back; the interned
-contexts (``contexts.py``) and trace contexts (``engine/traces.py``). Everything else is buffered between checkpoints and lost
-with impunity.
+contexts (``join/contexts.py``) and trace contexts (``engine/traces.py``). Everything else is buffered between checkpoints and
+lost with impunity.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.contexts import Contexts, model_of_event
 from tidegauge.engine import delta
 from tidegauge.engine.delta import Delta
 from tidegauge.engine.events import DeadLetter, Decoder, Label, Prediction
 from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS, PROFILES, InputRecord, Output, Store
 from tidegauge.engine.traces import Traces, old_traces
-from tidegauge.entries import UNDATED, Entry, Predicted, decode, second
 from tidegauge.errors import EventError
-from tidegauge.gathering import Gathering
-from tidegauge.matching import PENDING, REQUEST, Matching
+from tidegauge.join.contexts import Contexts, model_of_event
+from tidegauge.join.gathering import Gathering
+from tidegauge.join.matching import PENDING, REQUEST, Matching
+from tidegauge.join.progress import Progress, TaskProgress
+from tidegauge.join.request_state import UNDATED, Entry, Predicted, decode, second
 from tidegauge.models.registry import Registry
-from tidegauge.progress import Progress, TaskProgress
 from tidegauge.spec import ModelSpec, class_name
 
 KEPT_BEYOND_HORIZON = 86400.0

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.columns import OutcomeRow, data_columns, joined_columns, outcome_columns
-from tidegauge.contexts import Context
 from tidegauge.detect import value_streams
 from tidegauge.engine import delta
 from tidegauge.engine.arrival_quanta import Places
 from tidegauge.engine.delta import Delta, ProfileDelta, Samples, Segment
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.stage import PROFILES, Output
-from tidegauge.grouping import runs, segment_code
+from tidegauge.join.columns import OutcomeRow, data_columns, joined_columns, outcome_columns
+from tidegauge.join.contexts import Context
+from tidegauge.join.grouping import runs, segment_code
+from tidegauge.join.pairing import Pairs
+from tidegauge.join.progress import Progress
 from tidegauge.models.registry import Registry
-from tidegauge.pairing import Pairs
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeColumns, OutcomeGroups, OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
-from tidegauge.progress import Progress
 from tidegauge.spec import ModelSpec
 
 MAX_DELTA_BYTES = 4 << 20
@@ -39,7 +39,7 @@ Place = tuple[str, str, Segment, int, float]
 
 class _Version:
     """The rows of one version since the last flush: predictions and the context of each, outcomes row by row, and outcomes
-    as joined entries (see ``entries.py``) and the request id of each."""
+    as joined entries (see ``join/request_state.py``) and the request id of each."""
 
     __slots__ = ("contexts", "events", "joined", "outcomes", "request_ids")
 

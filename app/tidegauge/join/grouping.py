@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.contexts import Context
 from tidegauge.engine.delta import Segment
+from tidegauge.join.contexts import Context
 
 
 def runs(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.events import MAX_FEATURES, Nested, Prediction, Scalar
-from tidegauge.entries import unpack_values
+from tidegauge.join.request_state import unpack_values
 from tidegauge.profile.attribution import AttributionColumns
 from tidegauge.profile.category import MISMATCH_CODE, MISSING_CODE, CategoryColumn
 from tidegauge.profile.data import (
@@ -313,7 +313,7 @@ def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColum
 
 
 def joined_columns(table: NDArray[np.void], request_ids: Sequence[bytes], spec: ModelSpec) -> OutcomeColumns:
-    """The outcome side of some joined entries of one version (rows as in ``entries.py``), each to be added."""
+    """The outcome side of some joined entries of one version (rows as in ``join/request_state.py``), each to be added."""
     values, labels = unpack_values(table["kind"], table["value"]), unpack_values(table["label_kind"], table["label"])
     ones, delays = np.ones(len(table), np.int64), table["label_ts"] - table["ts"]
     return _outcome_columns(values, labels, table["score"], None, (), ones, delays, request_ids, spec)

@@ -13,14 +13,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge import entries
-from tidegauge.columns import OutcomeRow
-from tidegauge.contexts import Context
 from tidegauge.engine.events import Label, Prediction
 from tidegauge.engine.stage import LABELS, PREDICTIONS, InputRecord, Store
-from tidegauge.entries import EARLY, JOINED, LAYOUTS, OPEN, UNDATED, Entry, Known, Predicted
-from tidegauge.gathering import Gathering
-from tidegauge.progress import TaskProgress
+from tidegauge.join import request_state
+from tidegauge.join.columns import OutcomeRow
+from tidegauge.join.contexts import Context
+from tidegauge.join.gathering import Gathering
+from tidegauge.join.progress import TaskProgress
+from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, UNDATED, Entry, Known, Predicted
 from tidegauge.spec import ModelSpec
 
 REQUEST, PENDING = b"r", b"n"
@@ -69,10 +69,10 @@ class Matching:
         values = [None if e.error is not None or e.prediction is msgspec.UNSET else e.prediction for e in events]
         packed = None
         if not any([event.probabilities for event in events]):
-            packed = entries.pack_values(values)
+            packed = request_state.pack_values(values)
         places: Sequence[int] = range(len(events))
         times = [event.ts for event in events]
-        since = entries.second(float(min(times)))
+        since = request_state.second(float(min(times)))
         if packed is not None:
             table = np.empty(len(events), LAYOUTS[OPEN])
             table["second"], table["form"] = int.from_bytes(since, "big"), OPEN
@@ -100,32 +100,32 @@ class Matching:
     def _take_new(self, table: NDArray[np.void], keys: list[bytes], raws: list[bytes | None], repeated: set[int]) -> list[int]:
         """Take the predictions whose request is new or has but an early label; the places of the others."""
         if not repeated and not any(raws):
-            self._store.put_many(dict(zip(keys, entries.raws(OPEN, table), strict=True)))
+            self._store.put_many(dict(zip(keys, request_state.raws(OPEN, table), strict=True)))
             self.pending += len(keys)
             return []
         new, early, others = _by_entry(raws, repeated, EARLY)
-        opened = entries.raws(OPEN, table[new])
+        opened = request_state.raws(OPEN, table[new])
         self._store.put_many({keys[place]: raw for place, raw in zip(new, opened, strict=True)})
         self.pending += len(new)
         if early:
-            labels = entries.rows(EARLY, [raws[place] or b"" for place in early])
-            self._join(entries.joined(table[early], labels), [keys[place] for place in early])
+            labels = request_state.rows(EARLY, [raws[place] or b"" for place in early])
+            self._join(request_state.joined(table[early], labels), [keys[place] for place in early])
         return others
 
     def _take_prediction(self, made: Predicted, key: bytes, raw: bytes | None, since: bytes) -> bool:
         """Take one prediction; False if it is a duplicate."""
         if raw is None:
-            self._store.put(key, entries.encode(since, Entry([made])))
+            self._store.put(key, request_state.encode(since, Entry([made])))
             self.pending += 1
             return True
-        entry = entries.decode(raw)
+        entry = request_state.decode(raw)
         if any(self._same_version(made.context, other.context) for other in entry.predictions):
             return False
         if entry.predictions:
             self._gathered.pairs.predicted(made, entry.predictions, entry.known)
             since = raw[:4]
         entry.predictions.append(made)
-        self._store.put(key, entries.encode(since, entry))
+        self._store.put(key, request_state.encode(since, entry))
         if entry.known is not None:
             self.pending -= len(entry.predictions) == 1
             self._count(made, entry.known, 1, True, key)
@@ -146,7 +146,7 @@ class Matching:
         keys, raws, repeated = self._look_up(events)
         times = [event.ts for event in events]
         self._progress.labels_read = max(self._progress.labels_read, float(max(times)))
-        packed = entries.pack_values([event.label for event in events])
+        packed = request_state.pack_values([event.label for event in events])
         places: Sequence[int] = range(len(events))
         if packed is not None:
             table = np.empty(len(events), LAYOUTS[EARLY])
@@ -165,25 +165,25 @@ class Matching:
         """Take the labels that are the first of their request, known or not, but those ``apart``; the places of the
         others."""
         new, opened, others = _by_entry(raws, apart, OPEN)
-        early = entries.raws(EARLY, table[new])
+        early = request_state.raws(EARLY, table[new])
         self._store.put_many({keys[place]: raw for place, raw in zip(new, early, strict=True)})
         self.pending += len(new)
         if new:
             self._counters["waiting", LABELS] += len(new)
         if opened:
-            predicted = entries.rows(OPEN, [raws[place] or b"" for place in opened])
-            self._join(entries.joined(predicted, table[opened]), [keys[place] for place in opened])
+            predicted = request_state.rows(OPEN, [raws[place] or b"" for place in opened])
+            self._join(request_state.joined(predicted, table[opened]), [keys[place] for place in opened])
         return others
 
     def _take_label(self, event: Label, record: InputRecord, key: bytes, raw: bytes | None) -> None:
-        entry = Entry([]) if raw is None else entries.decode(raw)
+        entry = Entry([]) if raw is None else request_state.decode(raw)
         old = entry.known
-        new = entries.updated(old, event, record)
+        new = request_state.updated(old, event, record)
         if new is None:
             self._counters["duplicate", LABELS] += 1
             return
         entry.known = new
-        self._store.put(key, entries.encode(raw[:4] if raw else UNDATED, entry))
+        self._store.put(key, request_state.encode(raw[:4] if raw else UNDATED, entry))
         if old is None:
             self.pending += -1 if entry.predictions else 1
         if not entry.predictions:
@@ -203,7 +203,7 @@ class Matching:
 
     def _join(self, table: NDArray[np.void], keys: list[bytes]) -> None:
         """Store and queue outcomes known for the first time, of requests that were pending."""
-        self._store.put_many(dict(zip(keys, entries.raws(JOINED, table), strict=True)))
+        self._store.put_many(dict(zip(keys, request_state.raws(JOINED, table), strict=True)))
         self.pending -= len(keys)
         contexts = np.unique(table["context"]).tolist()
         horizons = {self._spec(self._contexts[context].model).label_horizon for context in contexts}

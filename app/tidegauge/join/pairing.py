@@ -13,16 +13,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.columns import as_number, class_codes, class_log_loss
 from tidegauge.engine.arrival_quanta import Places
+from tidegauge.join.columns import as_number, class_codes, class_log_loss
 from tidegauge.profile.category import MISSING_CODE
 from tidegauge.profile.outcome import LOG_CLIP
 from tidegauge.profile.pairs import PairColumns, PairProfile
 from tidegauge.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from tidegauge.contexts import Context
-    from tidegauge.entries import Known, Predicted
+    from tidegauge.join.contexts import Context
+    from tidegauge.join.request_state import Known, Predicted
 
 PairKey = tuple[str, str, str]
 """Model, and the two versions in the order of their names."""
