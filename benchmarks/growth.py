@@ -18,7 +18,7 @@ import msgspec
 from tidegauge.engine.stage import LABELS, MODELS, PREDICTIONS, PROFILES, Record
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import ModelRecord, Registry, encode
-from tidegauge.monitor_stage import MonitorStage
+from tidegauge.monitor.stage import MonitorStage
 from tidegauge.stream import changelog
 from tidegauge.stream.store import RocksStore, weight
 from workload import SPEC, START, Bulk, request_id

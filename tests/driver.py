@@ -12,7 +12,7 @@ from typing import Any
 from tidegauge.engine.stage import LABELS, METRICS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import ModelRecord, Registry, encode
-from tidegauge.monitor_stage import MonitorStage
+from tidegauge.monitor.stage import MonitorStage
 from tidegauge.spec import ModelSpec
 
 SPEC = ModelSpec("churn", task="binary", segments=(("region",),), windows=("1m", "5m"), grace=0.0)

@@ -17,7 +17,7 @@ from test_schemas import mistakes
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.engine.stage import METRICS as METRICS_TOPIC
 from tidegauge.metrics.grading import UNITS, Grades
-from tidegauge.monitor_stage import MonitorStage
+from tidegauge.monitor.stage import MonitorStage
 from tidegauge.spec import Condition, MonitorSpec
 from tidegauge.stream.telemetry import estimate_errors
 from tidegauge.window_samples import window_samples

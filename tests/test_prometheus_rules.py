@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from debian import program
-from tidegauge.served import LATENCY_SECONDS
+from tidegauge.monitor.traffic_totals import LATENCY_SECONDS
 
 ROOT = Path(__file__).parents[1]
 RULES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))

@@ -28,7 +28,7 @@ from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.metrics.performance_z import performance_z, skewness
 from tidegauge.metrics.shift import upper_quantile
 from tidegauge.models.registry import ModelRecord, encode
-from tidegauge.monitor_stage import MonitorStage
+from tidegauge.monitor.stage import MonitorStage
 from tidegauge.reference import build
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 

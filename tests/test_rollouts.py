@@ -12,7 +12,7 @@ from driver import Pipeline, flatten
 from events import START, prediction
 from test_schemas import mistakes
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
-from tidegauge.monitor_stage import MonitorStage
+from tidegauge.monitor.stage import MonitorStage
 from tidegauge.spec import ModelSpec, RolloutSpec
 
 DEFAULT = ModelSpec("churn", task="binary", windows=("1m", "5m"), grace=0.0)

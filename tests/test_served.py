@@ -9,7 +9,7 @@ import pytest
 from driver import Pipeline
 from events import START, prediction
 from tidegauge.engine.stage import PREDICTIONS
-from tidegauge.served import LATENCY_SECONDS
+from tidegauge.monitor.traffic_totals import LATENCY_SECONDS
 
 
 @pytest.mark.parametrize("partitions", [1, 3])

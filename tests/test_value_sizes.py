@@ -13,7 +13,7 @@ from driver import Pipeline
 from events import START
 from tidegauge.engine.stage import MODELS, PREDICTIONS, PROFILES, MemoryStore, Record
 from tidegauge.models.registry import MAX_RECORD_BYTES
-from tidegauge.monitor_stage import MonitorStage
+from tidegauge.monitor.stage import MonitorStage
 from tidegauge.spec import DetectorSpec, ModelSpec
 
 MIB = 1 << 20

@@ -22,7 +22,7 @@ from tidegauge.engine.stage import DEAD_LETTERS, LABELS, MODELS, PREDICTIONS, PR
 from tidegauge.errors import EventError, TidegaugeError
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
-from tidegauge.monitor_stage import MonitorStage
+from tidegauge.monitor.stage import MonitorStage
 
 CHUNK = 10_000
 

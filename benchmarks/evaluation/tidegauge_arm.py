@@ -19,7 +19,7 @@ from tidegauge.join.stage import JoinStage
 from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.record import Window
 from tidegauge.models.registry import ModelRecord, Registry, encode
-from tidegauge.monitor_stage import MonitorStage
+from tidegauge.monitor.stage import MonitorStage
 from tidegauge.reference import build
 from tidegauge.spec import BaselineSpec, DetectorSpec, ModelSpec
 

@@ -15,7 +15,7 @@ from tidegauge.engine.events import REASONS
 from tidegauge.engine.stage import LABELS
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
-from tidegauge.monitor_stage import MonitorStage, Version
+from tidegauge.monitor.stage import MonitorStage, Version
 from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
 from tidegauge.rollout_samples import rollout_samples
 from tidegauge.window_samples import window_samples

@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from tidegauge.engine.stage import PREDICTIONS, PROFILES
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
-from tidegauge.monitor_stage import MonitorStage
+from tidegauge.monitor.stage import MonitorStage
 from tidegauge.stream import topics, tracing
 from tidegauge.stream.app import StreamApp
 from tidegauge.stream.http import serve

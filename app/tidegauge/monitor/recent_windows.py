@@ -7,8 +7,8 @@ from typing import Any
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.metrics.recent import recent_data, recent_outcome
+from tidegauge.monitor.windows import Header, Windows
 from tidegauge.spec import ModelSpec
-from tidegauge.windows import Header, Windows
 
 MAX_CACHED = 200
 

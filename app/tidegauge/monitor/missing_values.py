@@ -10,8 +10,8 @@ from tidegauge.alert.book import AlertBook, Subject
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.judge.conditions import Verdict, judge
 from tidegauge.metrics import record as records
+from tidegauge.monitor.windows import Header, Windows
 from tidegauge.spec import ModelSpec, MonitorSpec, watches
-from tidegauge.windows import Header, Windows
 
 FEATURES, SHARE, RISE = "data.features.", ".missing_ratio", ".missing_shift"
 

@@ -1,12 +1,12 @@
 """The monitor stage: merges profile deltas into windows, closes, settles and restates them, judges, and alerts.
 
-State of one task, all in its store: windows (``windows.py``), alerts (``alert/book.py``), trace contexts
-(``engine/traces.py``), rollouts (``rollouts.py``), and
+State of one task, all in its store: windows (``monitor/windows.py``), alerts (``alert/book.py``), trace contexts
+(``engine/traces.py``), rollouts (``monitor/rollouts.py``), and
     x<partition>                      how a join partition stands
     m<model>                          its clock
     v<model>\\0<version>               label delays, how far estimates were off, roles
     l<model>\\0<version>\\0<segment>    packed DataProfile of the first predictions, while a baseline is being learned from them
-and detectors (``feeding.py``) and parts of deltas that wait for their time (``held.py``).
+and detectors (``monitor/detector_feed.py``) and parts of deltas that wait for their time (``monitor/early_parts.py``).
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from tidegauge.engine.delta import Delta, ProfileDelta, Segment
 from tidegauge.engine.event_time import ModelClock, PartitionClock, Standing
 from tidegauge.engine.stage import MODELS, InputRecord, Output, Store
 from tidegauge.engine.traces import old_traces, trace_id
-from tidegauge.feeding import Feeding
-from tidegauge.held import Held
 from tidegauge.join.request_state import second
 from tidegauge.metrics.grading import Grades
 from tidegauge.metrics.record import numbers
 from tidegauge.models.registry import Registry
+from tidegauge.monitor.detector_feed import Feeding
+from tidegauge.monitor.early_parts import Held
+from tidegauge.monitor.publishing import Judge
+from tidegauge.monitor.rollouts import Rollouts
+from tidegauge.monitor.settling import LabelDelays
+from tidegauge.monitor.traffic_totals import Served
+from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.rollout.pair import Seen
-from tidegauge.rollouts import Rollouts
-from tidegauge.served import Served
-from tidegauge.settle import LabelDelays
 from tidegauge.spec import ModelSpec
-from tidegauge.verdicts import Judge
-from tidegauge.windows import Header, Windows
 
 STANDING, CLOCK, VERSION, LEARNING = b"x", b"m", b"v", b"l"
 MAX_MERGED = 1000

@@ -23,14 +23,14 @@ from tidegauge.metrics.performance import performance
 from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
 from tidegauge.metrics.segment_mix import segment_mix
-from tidegauge.missing_values import ToldOnce, is_rise, is_share
 from tidegauge.models.default_monitors import default_monitors
 from tidegauge.models.registry import Registry
+from tidegauge.monitor.missing_values import ToldOnce, is_rise, is_share
+from tidegauge.monitor.recent_windows import Recents
+from tidegauge.monitor.settling import LabelDelays, label_members, performance_note
+from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.outcome import OutcomeProfile, most_wrong
-from tidegauge.recents import Recents
-from tidegauge.settle import LabelDelays, label_members, performance_note
 from tidegauge.spec import ModelSpec, MonitorSpec, span_name, watches
-from tidegauge.windows import Header, Windows
 
 FAIRNESS_MIN_COUNT = 100
 MAX_CACHED = 2000

@@ -20,13 +20,13 @@ from tidegauge.judge.evidence import MAX_EVIDENCE, NO_EVIDENCE
 from tidegauge.metrics.comparison import Side, of_outcomes, of_system
 from tidegauge.models.default_monitors import default_rollout
 from tidegauge.models.registry import Registry
+from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.outcome import most_wrong
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.rollout.pair import STATE, Contrasts, Rollout, Seen, add, champion_of
 from tidegauge.rollout.record import ended, record, record_key, verdict
 from tidegauge.rollout.verdict import judge
 from tidegauge.spec import ModelSpec, RolloutSpec
-from tidegauge.windows import Header, Windows
 
 MAX_AT_ONCE = 50
 """The most records that a restated window may cause without waiting for the publish interval of its length."""
