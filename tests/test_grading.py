@@ -18,9 +18,9 @@ from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.engine.stage import METRICS as METRICS_TOPIC
 from tidegauge.metrics.grading import UNITS, Grades
 from tidegauge.monitor.stage import MonitorStage
+from tidegauge.prometheus.window_samples import window_samples
 from tidegauge.spec import Condition, MonitorSpec
 from tidegauge.stream.telemetry import estimate_errors
-from tidegauge.window_samples import window_samples
 
 TOLD = NANNYML["data_sets"]["synthetic_sample"]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from driver import Pipeline
 from tidegauge.engine.stage import LABELS, PREDICTIONS
+from tidegauge.prometheus.window_samples import BASE, window_samples
 from tidegauge.spec import BaselineSpec, KpiSpec, ModelSpec
-from tidegauge.window_samples import BASE, window_samples
 
 NAME = re.compile(r"tidegauge_[a-z0-9_]+")
 

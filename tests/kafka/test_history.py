@@ -16,9 +16,9 @@ from events import START, prediction, stream
 from servers import Prometheus, wait_for
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.metrics.record import iso
+from tidegauge.prometheus.window_samples import window_samples
 from tidegauge.spec import duration
 from tidegauge.stream import models
-from tidegauge.window_samples import window_samples
 
 HOURS_AGO = 6
 

@@ -19,7 +19,7 @@ from prometheus_client import Counter
 
 from tidegauge.engine.stage import METRICS
 from tidegauge.errors import RejectedError, UnavailableError
-from tidegauge.history import PastSample, past_samples, write_request
+from tidegauge.prometheus.remote_write import PastSample, past_samples, write_request
 from tidegauge.stream import bridge
 from tidegauge.stream.endpoint import Endpoint, Patience, ask
 from tidegauge.stream.feed import Feed

@@ -17,8 +17,8 @@ from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.stage import MonitorStage, Version
 from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
-from tidegauge.rollout_samples import rollout_samples
-from tidegauge.window_samples import window_samples
+from tidegauge.prometheus.rollout_samples import rollout_samples
+from tidegauge.prometheus.window_samples import window_samples
 
 if TYPE_CHECKING:
     from tidegauge.stream.app import StreamApp

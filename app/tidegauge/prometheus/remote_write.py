@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from tidegauge.window_samples import window_samples
+from tidegauge.prometheus.window_samples import window_samples
 
 PREFIX = "tidegauge_history_"
 LEAD_MS = 1000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
+from tidegauge.prometheus.window_samples import WindowSample
 from tidegauge.rollout.verdict import Decision
-from tidegauge.window_samples import WindowSample
 
 BASE = ("model", "model_version", "champion", "monitor", "window")
 """Labels that every sample has; ``model_version`` is the challenger."""
