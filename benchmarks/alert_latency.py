@@ -22,12 +22,12 @@ import numpy as np
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from tidegauge.broker import Broker
 from tidegauge.client import Client
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import Condition, DetectorSpec, ModelSpec, MonitorSpec
 from tidegauge.stream import models
+from tidegauge.stream.broker import Broker
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings
 from workload import RECORD, Bulk, Worker

@@ -25,9 +25,9 @@ import msgspec
 import psutil
 from aiokafka import AIOKafkaProducer
 
-from tidegauge.broker import Broker, free_port
 from tidegauge.engine.stage import DEAD_LETTERS, METRICS
 from tidegauge.stream import models
+from tidegauge.stream.broker import Broker, free_port
 from tidegauge.stream.settings import Settings
 
 sys.path[:0] = [str(Path(__file__).parents[1] / part) for part in ("tests", "tests/console")]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from tidegauge.broker import Broker
 from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.stream import models
+from tidegauge.stream.broker import Broker
 from tidegauge.stream.settings import Settings
 from workload import RECORD, START, Bulk, Worker
 

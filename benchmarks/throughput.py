@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tidegauge.broker import Broker
+from tidegauge.stream.broker import Broker
 from tidegauge.stream.settings import Settings
 from workload import RECORD, Worker, run_fill, write
 

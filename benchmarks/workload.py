@@ -19,12 +19,12 @@ import psutil
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
-from tidegauge.broker import free_port
 from tidegauge.client import Client, produce
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import DetectorSpec, ModelSpec
 from tidegauge.stream import models
+from tidegauge.stream.broker import free_port
 from tidegauge.stream.settings import Settings
 
 START = 1_758_931_200.0

@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from debian import program
-from tidegauge.broker import free_port
-from tidegauge.processes import die_with_parent
+from tidegauge.stream.broker import free_port
+from tidegauge.stream.processes import die_with_parent
 
 
 def wait_for(check: Callable[[], Any], seconds: float = 30.0, what: str = "it") -> Any:

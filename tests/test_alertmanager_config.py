@@ -17,7 +17,7 @@ from debian import program
 from servers import Alertmanager, Receiver, ask, wait_for
 from tidegauge.alert.operations import Operations
 from tidegauge.alert.paging import Book, decode, posted
-from tidegauge.broker import free_port
+from tidegauge.stream.broker import free_port
 
 DIRECTORY = Path(__file__).parent.parent / "deploy/alertmanager"
 SHIPPED = (DIRECTORY / "alertmanager.yml").read_text()

@@ -139,7 +139,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _broker(options: argparse.Namespace) -> int:
-    from tidegauge import broker
+    from tidegauge.stream import broker
 
     return broker.run(options.port, options.data)
 

@@ -9,10 +9,10 @@ from page import Browser
 from serving import Running, fed, outputs, running
 
 from debian import program
-from tidegauge.console.progress import Place
 from tidegauge.console.replayed import Line
 from tidegauge.console.view import View
 from tidegauge.engine.stage import DEAD_LETTERS, Output
+from tidegauge.stream.reading_progress import Place
 
 EVIL = b'<img src=x onerror="document.title=1"><script>document.title=2</script>'
 

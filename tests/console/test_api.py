@@ -16,10 +16,10 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from serving import Running, fed, metrics_by_key, outputs, running
 
-from tidegauge.console.progress import Place
 from tidegauge.console.replayed import Line
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS
+from tidegauge.stream.reading_progress import Place
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 DOCUMENT = yaml.safe_load((SCHEMAS / "openapi.yaml").read_text("utf-8"))

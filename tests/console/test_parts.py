@@ -13,12 +13,12 @@ from tidegauge.alert.operations import Acknowledgement, Operations, Silence
 from tidegauge.console import alerts, dead_letters
 from tidegauge.console.alerts import Alerts
 from tidegauge.console.dead_letters import DeadLetters
-from tidegauge.console.progress import Progress
 from tidegauge.console.replayed import Line, read
 from tidegauge.console.view import View
 from tidegauge.engine.delta import Delta, encode
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
 from tidegauge.errors import TidegaugeError
+from tidegauge.stream.reading_progress import Progress
 
 
 def event(mark: str, sequence: int = 1, status: str = "firing") -> bytes:

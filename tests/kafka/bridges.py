@@ -10,7 +10,7 @@ import urllib.request
 from cluster import Cluster
 
 from servers import wait_for
-from tidegauge.broker import free_port
+from tidegauge.stream.broker import free_port
 
 
 class Bridge:

@@ -14,10 +14,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tidegauge.broker import Broker, free_port
 from tidegauge.client import Client, key_of
 from tidegauge.models.registry import ModelRecord
 from tidegauge.stream import models
+from tidegauge.stream.broker import Broker, free_port
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidegauge.broker import Broker
+from tidegauge.stream.broker import Broker
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,11 @@ from msgspec.structs import replace
 
 from driver import SPEC
 from events import START, stream
-from tidegauge.broker import Broker, free_port
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, LABELS
 from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import BaselineSpec, Condition, MonitorSpec
 from tidegauge.stream import models
+from tidegauge.stream.broker import Broker, free_port
 
 MONITORS = (MonitorSpec("age", "data.features.age.missing_ratio", "1m", Condition("above", high=0.01), min_count=5),)
 COUNT = 400

@@ -11,9 +11,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from tidegauge.broker import Broker
 from tidegauge.engine.stage import METRICS
 from tidegauge.stream import older
+from tidegauge.stream.broker import Broker
 from tidegauge.stream.following import Follower, Start
 from tidegauge.stream.settings import Settings
 

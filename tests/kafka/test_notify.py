@@ -18,8 +18,8 @@ from alert_events import alert_event
 from debian import program
 from servers import Alertmanager, Receiver, wait_for
 from tidegauge.alert.operations import OPERATIONS, Silence, encode
-from tidegauge.broker import free_port
 from tidegauge.stream import models
+from tidegauge.stream.broker import free_port
 from tidegauge.stream.following import OperationsLog
 
 CONFIG = """

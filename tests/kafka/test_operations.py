@@ -17,10 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from test_exactly_once import RECORD, assert_same, replayed, traffic
 
 from events import START, prediction, stream
-from tidegauge.broker import Broker
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.errors import TopicError
 from tidegauge.stream import models
+from tidegauge.stream.broker import Broker
 
 
 def get(port, page):

@@ -10,11 +10,11 @@ import msgspec
 from tidegauge.alert.operations import OPERATIONS, Operations
 from tidegauge.console.alerts import Alerts
 from tidegauge.console.dead_letters import DeadLetters
-from tidegauge.console.progress import Progress
 from tidegauge.console.windows import BUDGET, Keyed, Windows
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
 from tidegauge.errors import SpecError
 from tidegauge.models.registry import Registry
+from tidegauge.stream.reading_progress import Progress
 
 
 class TopicRecord(Keyed, Protocol):

@@ -12,9 +12,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tidegauge.broker import free_port
 from tidegauge.errors import TidegaugeError
-from tidegauge.processes import die_with_parent, end
+from tidegauge.stream.broker import free_port
+from tidegauge.stream.processes import die_with_parent, end
 from tidegauge.stream.settings import Settings
 
 PORT = 8088

@@ -21,15 +21,15 @@ import msgspec
 
 from tidegauge.alert.life_cycle import line
 from tidegauge.baseline import baseline
-from tidegauge.broker import Broker, free_port
 from tidegauge.client import Client, key_of
 from tidegauge.demo import console, dataset, report
 from tidegauge.engine.stage import ALERTS, METRICS
 from tidegauge.errors import TidegaugeError
 from tidegauge.metrics.record import iso
 from tidegauge.models.directory import records_of
-from tidegauge.processes import die_with_parent, end
 from tidegauge.stream import logs, models
+from tidegauge.stream.broker import Broker, free_port
+from tidegauge.stream.processes import die_with_parent, end
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings
 

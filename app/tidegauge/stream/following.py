@@ -13,10 +13,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from tidegauge.alert.operations import AUDIT, OPERATIONS
-from tidegauge.console.progress import Place
 from tidegauge.errors import StreamError
 from tidegauge.stream import older
 from tidegauge.stream.consumer import consumer
+from tidegauge.stream.reading_progress import Place
 from tidegauge.stream.settings import INPUTS, Settings
 from tidegauge.stream.topics import create
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from tidegauge.processes import die_with_parent
+from tidegauge.stream.processes import die_with_parent
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 15.0

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tidegauge.errors import BrokerError
-from tidegauge.processes import die_with_parent, end
+from tidegauge.stream.processes import die_with_parent, end
 
 KAFKA_VERSION = "4.1.1"
 START_SECONDS = 60.0
