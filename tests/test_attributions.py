@@ -21,7 +21,7 @@ from tidegauge.engine.stage import ALERTS, PREDICTIONS
 from tidegauge.metrics.attributions import ranking
 from tidegauge.metrics.distance import psi
 from tidegauge.models.registry import ModelRecord, encode
-from tidegauge.reference import build
+from tidegauge.offline.reference import build
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 
 MONITORS = (

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from driver import Pipeline
 from events import START
-from tidegauge import reference
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS, MemoryStore
 from tidegauge.join.progress import TaskProgress
 from tidegauge.metrics.record import iso
 from tidegauge.models.registry import ModelRecord, Registry, encode
-from tidegauge.replay import Files, Lines, Replay
+from tidegauge.offline import reference
+from tidegauge.offline.replay import Files, Lines, Replay
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec
 
 MINUTE = 60.0

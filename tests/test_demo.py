@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tidegauge import reference
 from tidegauge.demo import dataset, incidents, report
 from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.models.directory import records_of
 from tidegauge.models.read import load_to_build
 from tidegauge.models.registry import Registry, encode
-from tidegauge.replay import Lines, Replay
+from tidegauge.offline import reference
+from tidegauge.offline.replay import Lines, Replay
 
 # Making the data and the baseline takes a minute on a quiet machine.
 pytestmark = pytest.mark.timeout(1200)

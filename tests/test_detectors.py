@@ -24,7 +24,7 @@ from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.errors import BaselineError, SpecError, TidegaugeError
 from tidegauge.models.read import load_file, load_to_build
 from tidegauge.models.registry import ModelRecord, Registry, encode
-from tidegauge.reference import build
+from tidegauge.offline.reference import build
 from tidegauge.spec import BaselineSpec, DetectorSpec, ModelSpec
 
 DAY = 86400.0

@@ -16,7 +16,7 @@ from tidegauge.engine.events import Decoder, Prediction
 from tidegauge.engine.stage import Record
 from tidegauge.join.columns import data_columns
 from tidegauge.metrics.record import data_members
-from tidegauge.reference import build
+from tidegauge.offline.reference import build
 from tidegauge.spec import ModelSpec
 
 SPEC = ModelSpec("m", task="binary")

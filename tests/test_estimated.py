@@ -22,10 +22,10 @@ from tidegauge.baseline.isotonic import calibration_of
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.metrics.estimated import estimated
 from tidegauge.models.registry import ModelRecord, encode
+from tidegauge.offline.reference import build
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.data import PREDICTED_NEGATIVE, PREDICTED_POSITIVE
 from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORES, OutcomeProfile, score_bins
-from tidegauge.reference import build
 from tidegauge.spec import BaselineSpec, ModelSpec
 
 ROOT = Path(__file__).parent.parent

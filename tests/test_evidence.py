@@ -11,12 +11,12 @@ import pytest
 
 from driver import Pipeline
 from events import START
-from tidegauge import reference
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.judge import evidence
 from tidegauge.judge.conditions import Verdict
 from tidegauge.models.registry import ModelRecord, encode
+from tidegauge.offline import reference
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.schema import Schema

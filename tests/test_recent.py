@@ -29,7 +29,7 @@ from tidegauge.metrics.performance_z import performance_z, skewness
 from tidegauge.metrics.shift import upper_quantile
 from tidegauge.models.registry import ModelRecord, encode
 from tidegauge.monitor.stage import MonitorStage
-from tidegauge.reference import build
+from tidegauge.offline.reference import build
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 
 AUTO = Condition("above", auto=True)

@@ -22,7 +22,7 @@ from tidegauge.errors import SpecError
 from tidegauge.models.read import load_file
 from tidegauge.models.registry import ModelRecord, encode
 from tidegauge.models.registry import Registry as Models
-from tidegauge.replay import Lines, Replay
+from tidegauge.offline.replay import Lines, Replay
 from tidegauge.spec import BaselineSpec, Condition, DetectorSpec, ModelSpec, MonitorSpec
 
 DIRECTORY = Path(__file__).parent.parent / "schemas"

@@ -16,7 +16,7 @@ from test_schemas import mistakes
 from tidegauge.engine.stage import ALERTS, PREDICTIONS
 from tidegauge.metrics.distance import psi
 from tidegauge.models.registry import ModelRecord, encode
-from tidegauge.reference import build
+from tidegauge.offline.reference import build
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 
 MIX = MonitorSpec("mix", "data.segments.*.psi", "1m", Condition("above", high=0.1))

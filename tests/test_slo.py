@@ -19,7 +19,7 @@ from tidegauge.models.read import check_directory
 from tidegauge.models.read_monitors import Surroundings, monitors
 from tidegauge.models.registry import Registry, encode
 from tidegauge.models.yaml_reader import Problem, parse
-from tidegauge.replay import Lines, Replay
+from tidegauge.offline.replay import Lines, Replay
 
 PAGE = (Path(__file__).parent.parent / "docs" / "slo.md").read_text("utf-8")
 FIXED, PREVIOUS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

@@ -181,8 +181,8 @@ def _publish(options: argparse.Namespace, path: Path) -> list[str]:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from tidegauge import reference
     from tidegauge.models.read import load_to_build
+    from tidegauge.offline import reference
 
     baseline = reference.build(load_to_build(options.spec), options.version, options.input, _say)
     options.output.write_bytes(baseline.to_json())
@@ -264,7 +264,7 @@ def _produce(options: argparse.Namespace) -> int:
 def _replay(options: argparse.Namespace) -> int:
     from tidegauge.engine.stage import DEAD_LETTERS
     from tidegauge.models import directory, registry
-    from tidegauge.replay import Files, Lines, Replay
+    from tidegauge.offline.replay import Files, Lines, Replay
 
     known = registry.Registry()
     if options.models is not None:

@@ -20,7 +20,7 @@ from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.record import Window
 from tidegauge.models.registry import ModelRecord, Registry, encode
 from tidegauge.monitor.stage import MonitorStage
-from tidegauge.reference import build
+from tidegauge.offline.reference import build
 from tidegauge.spec import BaselineSpec, DetectorSpec, ModelSpec
 
 MODEL, VERSION = "m", "m:1"

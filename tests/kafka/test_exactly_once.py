@@ -14,7 +14,7 @@ from driver import flatten, numbers
 from events import START, prediction, stream
 from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS
 from tidegauge.models.registry import ModelRecord, Registry, encode
-from tidegauge.replay import Lines, Replay
+from tidegauge.offline.replay import Lines, Replay
 from tidegauge.spec import Condition, DetectorSpec, ModelSpec, MonitorSpec
 
 SPEC = ModelSpec(

@@ -89,8 +89,8 @@ def _models(data: dataset.DemoData, cache: Path) -> Path:
     text = resources.files("tidegauge.demo").joinpath("flight_delays.yaml").read_text("utf-8")
     file = directory / BASELINE
     if not file.exists() or not spec.exists() or spec.read_text("utf-8") != text:
-        from tidegauge import reference
         from tidegauge.models.read import load_to_build
+        from tidegauge.offline import reference
 
         print("  building the baseline from January to March", flush=True)
         spec.write_text(text, "utf-8")
