@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tidegauge.cli import main
+from tidegauge.cli.main import main
 from tidegauge.models.read import check_directory
 from tidegauge.spec import duration
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from test_deploy import ROOT, SECURITY, variables, worker_flags
-from tidegauge.cli import main
+from tidegauge.cli.main import main
 from tidegauge.prometheus import rollout_samples, window_samples
 from tidegauge.stream import telemetry
 from tidegauge.stream.endpoint import endpoint

@@ -6,7 +6,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tidegauge.cli import _parser
+from tidegauge.cli.main import _parser
 from tidegauge.models.read import check_directory
 
 DIRECTORY = Path(__file__).parents[1] / "deploy/kubernetes"

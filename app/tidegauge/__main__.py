@@ -1,6 +1,6 @@
 """``python -m tidegauge``."""
 
-from tidegauge.cli import main
+from tidegauge.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

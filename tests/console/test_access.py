@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from serving import Running, fed, outputs, running
 
-from tidegauge.cli import main
+from tidegauge.cli.main import main
 from tidegauge.console.access import Access, is_loopback, networks, read_token
 from tidegauge.console.guard import AUDITING
 from tidegauge.console.view import View

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from tidegauge.cli_options import command, kafka, option, stream_settings
+from tidegauge.cli.options import command, kafka, option, stream_settings
 from tidegauge.errors import AccessError
 
 

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from typing import Any
 
-from tidegauge.cli_options import command, kafka, option, stream_settings
+from tidegauge.cli.options import command, kafka, option, stream_settings
 from tidegauge.errors import SpecError, StreamError
 from tidegauge.spec import duration
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tidegauge.cli_options import command, kafka, option, stream_settings
+from tidegauge.cli.options import command, kafka, option, stream_settings
 from tidegauge.report.archive import Archive
 from tidegauge.report.period import moment, periods
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tidegauge
-from tidegauge import cli_bridges, cli_console, cli_report
 from tidegauge.alert.playbooks import DIRECTORY
-from tidegauge.cli_options import Help, command, kafka, option, stream_settings
+from tidegauge.cli import bridges, console, report
+from tidegauge.cli.options import Help, command, kafka, option, stream_settings
 from tidegauge.errors import AccessError, TidegaugeError, TopicError
 
 
@@ -113,15 +113,15 @@ def _parser() -> argparse.ArgumentParser:
     option(replay, "--output", Path, None, "directory for metrics, alerts and dead letters", required=True)
     option(replay, "--order", str, "ts", "ts, or file: predictions as they stand, then labels", choices=("ts", "file"))
 
-    cli_console.add(commands)
-    cli_report.add(commands)
+    console.add(commands)
+    report.add(commands)
 
     alerts = command(commands, "alerts", _alerts, "reads the alert topic, for people")
     kafka(alerts)
     alerts.add_argument("--follow", action="store_true", help="go on as alerts come")
     alerts.add_argument("--json", action="store_true", help="the events themselves, one a line")
 
-    cli_bridges.add(commands)
+    bridges.add(commands)
     return parser
 
 
