@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from tidegauge.baseline.baseline import Spread
+from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions, moderate
-from tidegauge.metrics.shift import Contrasts, number_shift
+from tidegauge.baseline.spread import Spread
+from tidegauge.metrics.shift import number_shift
 from tidegauge.metrics.spread import as_new
 from tidegauge.profile.schema import BIN_COUNT, SHARES, Bins, bin_codes
 

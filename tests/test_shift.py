@@ -11,17 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import hypergeom, norm, pearson3
 
+from tidegauge.baseline.contrasts import COMPONENTS, Contrasts
 from tidegauge.metrics.distance import chi_square_p
-from tidegauge.metrics.shift import (
-    COMPONENTS,
-    WEIGHTS,
-    Contrasts,
-    combined,
-    count_score,
-    missing_shift,
-    normal_score,
-    number_shift,
-)
+from tidegauge.metrics.shift import WEIGHTS, combined, count_score, missing_shift, normal_score, number_shift
 from tidegauge.profile.schema import BIN_COUNT, MISSING, SHARES, Bins, bin_codes
 
 

@@ -14,7 +14,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tidegauge.baseline.baseline import Baseline, Spread
+from tidegauge.baseline.baseline import Baseline
+from tidegauge.baseline.spread import Spread
 from tidegauge.errors import SpecError
 from tidegauge.models.read import check_directory, load_directory, load_file, load_to_build
 from tidegauge.profile.data import DataProfile

@@ -93,7 +93,7 @@ def test_a_record_makes_room_for_a_new_version_by_what_was_unseen_for_longest(mo
         pipeline.finish()
         sizes.append(len(pipeline.registry.encoded("m") or b""))
     assert pipeline.registry.baseline_versions("m") == ["m:0", "m:1", "m:2"]
-    monkeypatch.setattr("tidegauge.registry.MAX_RECORD_BYTES", sizes[1] + 1000)
+    monkeypatch.setattr("tidegauge.models.registry.MAX_RECORD_BYTES", sizes[1] + 1000)
     pipeline.send(
         PREDICTIONS, [orjson.dumps(json.loads(event) | {"ts": START + 60.0}) for event in predictions(5500, 8, 3, "m:3", 3)]
     )
@@ -102,7 +102,7 @@ def test_a_record_makes_room_for_a_new_version_by_what_was_unseen_for_longest(mo
     assert "m:3" in kept
     assert len(kept) == 2
     assert all(pipeline.registry.baseline("m", version).parts for version in kept)  # type: ignore[union-attr]
-    monkeypatch.setattr("tidegauge.registry.MAX_RECORD_BYTES", sizes[0] * 2 // 3)
+    monkeypatch.setattr("tidegauge.models.registry.MAX_RECORD_BYTES", sizes[0] * 2 // 3)
     pipeline.send(
         PREDICTIONS, [orjson.dumps(json.loads(event) | {"ts": START + 120.0}) for event in predictions(5500, 8, 3, "m:4", 4)]
     )

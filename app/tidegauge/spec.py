@@ -20,6 +20,9 @@ Against = Literal["hour_of_day", "hour_of_week"]
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+MAX_REMEMBERED = 64
+ROLLOUT = "rollout"
+"""What alerts on a version that does worse than the champion are about, whatever metric shows it."""
 
 
 def duration(text: str) -> float:

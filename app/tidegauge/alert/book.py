@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tidegauge.alert.life_cycle import CONTENT_TYPE, AlertState, Transition, advance, cloud_event, fingerprint
-from tidegauge.alert.playbooks import DIRECTORY, ROLLOUT, runbook_url
+from tidegauge.alert.playbooks import DIRECTORY, runbook_url
 from tidegauge.baseline.tuning import budget_text
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import ALERTS, Output, Store
@@ -16,7 +16,7 @@ from tidegauge.engine.traces import Traces
 from tidegauge.judge.conditions import Verdict
 from tidegauge.judge.evidence import NO_EVIDENCE
 from tidegauge.metrics.record import Window, iso
-from tidegauge.spec import DetectorSpec, MonitorSpec, segment_name
+from tidegauge.spec import ROLLOUT, DetectorSpec, MonitorSpec, segment_name
 
 ALERT = b"a"
 _encode = msgspec.msgpack.Encoder().encode

@@ -24,10 +24,10 @@ from typing import Any
 import msgspec
 
 from tidegauge.metrics.record import Window, iso
+from tidegauge.spec import MAX_REMEMBERED
 
 SOURCE = "tidegauge"
 SCHEMA = "https://tidegauge.io/schemas/alert.v1.json"
-MAX_REMEMBERED = 64
 CONTENT_TYPE = (("content-type", b"application/cloudevents+json"),)
 
 

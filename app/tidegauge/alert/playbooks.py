@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from tidegauge.judge.metric_names import names
+from tidegauge.spec import ROLLOUT
 
 DIRECTORY = "docs/playbooks"
-ROLLOUT = "rollout"
-"""What alerts on a version that does worse than the champion are about, whatever metric shows it."""
 PAGES = (
     ("data.missing_features", "schema-break"),
     ("data.unexpected_features", "schema-break"),

@@ -14,18 +14,30 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.baseline.isotonic import Calibration, calibration_of
+from tidegauge.baseline.spread import Spread
 from tidegauge.baseline.tuning import Tuning
 from tidegauge.engine.delta import Segment
 from tidegauge.errors import BaselineError
-from tidegauge.join.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
-from tidegauge.metrics.shift import Contrasts
 from tidegauge.profile.category import MAX_VALUES, OTHER, CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import OutcomeProfile
-from tidegauge.profile.schema import ABOVE, ATTRIBUTION, BELOW, BIN_COUNT, FIRST, MISSING, SHARES, Schema
+from tidegauge.profile.schema import (
+    ABOVE,
+    ATTRIBUTION,
+    BELOW,
+    BIN_COUNT,
+    CLASS_FEATURE,
+    FIRST,
+    MISSING,
+    SCORE_FEATURE,
+    SHARES,
+    VALUE_FEATURE,
+    Schema,
+)
 
 RESULT_BINS = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
 """The schema's number for each of the event's own numbers that is binned."""
@@ -34,8 +46,6 @@ MAX_PARTS = 100
 RECENT_PREFIX = "recent "
 """Before the length of windows each taken together with the one before, where spreads are kept."""
 FORMAT = "tidegauge-baseline/5"
-Spread = tuple[float, float, int]
-"""Mean, standard deviation and number of windows of one metric over a baseline's windows of one length."""
 
 
 class Baseline:
@@ -235,7 +245,7 @@ class Baseline:
             OutcomeProfile.unpack(base64.b64decode(of["profile"]["outcome"])),
             schema,
             of["metrics"],
-            {w: {p: (s[0], s[1], s[2]) for p, s in paths.items()} for w, paths in of["spread"].items()},
+            {w: {p: Spread(*s) for p, s in paths.items()} for w, paths in of["spread"].items()},
             held["source"],
         )
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, digamma, ndtr, polygamma
 
-if TYPE_CHECKING:
-    from tidegauge.baseline.baseline import Spread
+from tidegauge.baseline.spread import Spread
 
 SCORES = "shift_z"
 """The member of a record that holds standard scores, by direction."""
@@ -53,13 +51,13 @@ class Dispersions:
         for path, spread in spreads.items():
             head, _, name = path.rpartition(".")
             # Scores that are always nought are those of a number that never varies.
-            if head.endswith(SCORES) and spread[1] > 0:
+            if head.endswith(SCORES) and spread.deviation > 0:
                 scores.setdefault(name, {})[path] = spread
             elif head == PERFORMANCE:
                 performance[path] = spread
-            elif name == RATIO and spread[1] > 0:
+            elif name == RATIO and spread.deviation > 0:
                 self._ratios[path] = spread
-        self.rows = spreads["predictions"][0] if "predictions" in spreads else math.inf
+        self.rows = spreads["predictions"].mean if "predictions" in spreads else math.inf
         squares = {name: np.array([mean_square(of) for of in held.values()]) for name, held in scores.items()}
         freedoms = {name: np.array([float(of[2] - 1) for of in held.values()]) for name, held in scores.items()}
         self.independent: bool = _independent(squares, freedoms, self._ratios) and (single is None or single.independent)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from tidegauge.metrics.performance import roc_auc
 from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, SCORES, OutcomeProfile
+from tidegauge.profile.roc import roc_auc
 
 MIN_LABELS = 300
 """No map is fitted to fewer labels than this, or to fewer than MIN_CLASS of either class."""

@@ -12,12 +12,12 @@ from tidegauge.console import health
 from tidegauge.console.playbooks import playbook
 from tidegauge.console.view import View
 from tidegauge.console.windows import Name, Series, between
-from tidegauge.join.columns import CLASS_FEATURE
 from tidegauge.judge.conditions import expand, label_feed
 from tidegauge.judge.limits import allowed_error, limits_of
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.record import iso
 from tidegauge.profile.category import CategorySummary
+from tidegauge.profile.schema import CLASS_FEATURE
 
 WINDOWS_AT_ONCE = 5000
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from tidegauge.engine.events import Prediction
+from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import InputRecord, Store
-from tidegauge.join.request_state import second
 
 TRACE = b"t"
 HEADER = "traceparent"
@@ -55,7 +55,7 @@ class Traces:
         """Keep contexts by request id, of requests not older than ``ts``."""
         self._any = self._any or bool(parents)
         for request_id, parent in parents.items():
-            self._store.put(TRACE + request_id.encode(), second(ts) + parent.encode())
+            self._store.put(TRACE + request_id.encode(), sortable_second(ts) + parent.encode())
 
     def of(self, request_ids: Iterable[str]) -> dict[str, str]:
         """The contexts that are known of some requests."""

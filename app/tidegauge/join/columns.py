@@ -28,13 +28,8 @@ from tidegauge.profile.data import (
 from tidegauge.profile.kpi import derived
 from tidegauge.profile.numeric import NumericColumns
 from tidegauge.profile.outcome import LOG_CLIP, OutcomeColumns, score_bins
-from tidegauge.profile.schema import ATTRIBUTION, Schema, bin_codes
+from tidegauge.profile.schema import ATTRIBUTION, CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE, Schema, bin_codes
 from tidegauge.spec import FeatureSpec, ModelSpec, class_name
-
-VALUE_FEATURE = "\x00value"
-SCORE_FEATURE = "\x00score"
-CLASS_FEATURE = "\x00class"
-"""Names under which a schema carries the bins of the prediction itself beside those of the features."""
 
 _NUMBER_TYPES = frozenset((float, type(None)))
 _TEXT_TYPES = frozenset((str, type(None)))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.events import Label, Prediction
+from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import LABELS, PREDICTIONS, InputRecord, Store
 from tidegauge.join import request_state
 from tidegauge.join.columns import OutcomeRow
@@ -72,7 +73,7 @@ class Matching:
             packed = request_state.pack_values(values)
         places: Sequence[int] = range(len(events))
         times = [event.ts for event in events]
-        since = request_state.second(float(min(times)))
+        since = sortable_second(float(min(times)))
         if packed is not None:
             table = np.empty(len(events), LAYOUTS[OPEN])
             table["second"], table["form"] = int.from_bytes(since, "big"), OPEN

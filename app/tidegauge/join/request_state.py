@@ -78,10 +78,6 @@ _encode_entry = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
-def second(ts: float) -> bytes:
-    return min(max(int(ts), 0), 0xFFFFFFFF).to_bytes(4, "big")
-
-
 def encode(since: bytes, entry: Entry) -> bytes:
     return since + b"\0" + _encode_entry(entry)
 

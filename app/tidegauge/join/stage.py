@@ -17,6 +17,7 @@ import msgspec
 from tidegauge.engine import delta
 from tidegauge.engine.delta import Delta
 from tidegauge.engine.events import DeadLetter, Decoder, Label, Prediction
+from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS, PROFILES, InputRecord, Output, Store
 from tidegauge.engine.traces import Traces, old_traces
 from tidegauge.errors import EventError
@@ -24,7 +25,7 @@ from tidegauge.join.contexts import Contexts, model_of_event
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.matching import PENDING, REQUEST, Matching
 from tidegauge.join.progress import Progress, TaskProgress
-from tidegauge.join.request_state import UNDATED, Entry, Predicted, decode, second
+from tidegauge.join.request_state import UNDATED, Entry, Predicted, decode
 from tidegauge.models.registry import Registry
 from tidegauge.spec import ModelSpec, class_name
 
@@ -182,7 +183,7 @@ class JoinStage:
     def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
         self._now = now
         self._flush()
-        self._oldest = second(max(map(self._cutoff, self.progress), default=0.0))
+        self._oldest = sortable_second(max(map(self._cutoff, self.progress), default=0.0))
         outputs, self._dead = self._dead, []
         told = self._progress.to_tell(behind)
         for model, times in told:

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.baseline.baseline import Baseline, Spread
+from tidegauge.baseline.baseline import Baseline
+from tidegauge.baseline.spread import Spread
 from tidegauge.engine.delta import Segment
 from tidegauge.judge.limits import Error, allowed_error, limits_of
 from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES

@@ -138,8 +138,8 @@ def features(verdict: Verdict, record: Mapping[str, Any], baseline: Baseline | N
     for name, of in record.get("data", {}).get("features", {}).items():
         entry = {"feature": name} | {member: of[member] for member in ("psi", "p_value") if member in of}
         spread = spreads.get(f"data.features.{name}.psi")
-        if "psi" in of and spread is not None and spread[1] > 0:
-            entry["effect"] = (of["psi"] - spread[0]) / spread[1]
+        if "psi" in of and spread is not None and spread.deviation > 0:
+            entry["effect"] = (of["psi"] - spread.mean) / spread.deviation
         found.append(entry)
     scaled = any("effect" in entry for entry in found)
     groups = ("data.features", "attributions")

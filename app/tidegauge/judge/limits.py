@@ -8,8 +8,9 @@ from typing import Any
 
 from scipy.special import ndtri, stdtrit
 
-from tidegauge.baseline.baseline import Baseline, Spread
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.dispersion import BOUNDED, PERFORMANCE
+from tidegauge.baseline.spread import Spread
 from tidegauge.metrics.performance_z import RATIOS, skewness
 from tidegauge.metrics.shift import upper_quantile
 from tidegauge.metrics.spread import reach
@@ -62,7 +63,7 @@ def _usual(
     baseline: float | None, spread: Spread | None, error: Error | None, level: float | None
 ) -> tuple[float, float, float, float] | None:
     """What a number usually is, its deviation, and how many of these below and above it ``auto`` limits lie."""
-    known = spread is not None and spread[2] >= MIN_SPREAD_WINDOWS
+    known = spread is not None and spread.windows >= MIN_SPREAD_WINDOWS
     if error is not None and baseline is not None and level is not None and (known or math.isinf(error[1])):
         deviation, freedom, skew = error
         score = float(-ndtri(level) if math.isinf(freedom) else -stdtrit(freedom, level))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tidegauge.baseline.baseline import RESULT_BINS, Baseline, sketch_bins
-from tidegauge.join.columns import CLASS_FEATURE
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
+from tidegauge.profile.schema import CLASS_FEATURE
 
 MAX_VALUES = 200
 """A category with more values in its baseline has no counts in the record."""

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tidegauge.metrics.performance import roc_auc
 from tidegauge.metrics.performance_interval import auc_variance
 from tidegauge.metrics.sequential import Contrast, Sample, paired, two_sample
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.kpi import is_derived
 from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, SCORES, OutcomeProfile, confusion_counts
 from tidegauge.profile.pairs import Moments, PairProfile
+from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
 MIN_PAIRED_SHARE = 0.5

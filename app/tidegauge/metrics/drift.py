@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from tidegauge.baseline.baseline import RESULT_BINS, Baseline, sketch_bins
+from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import RATIO, Dispersions
 from tidegauge.metrics import distance
-from tidegauge.metrics.shift import Contrasts, number_shift
+from tidegauge.metrics.shift import number_shift
 from tidegauge.metrics.spread import spread_p_value
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.numeric import NumericBlock

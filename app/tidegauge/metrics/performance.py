@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tidegauge.metrics.calibration import Reliability
 from tidegauge.profile.outcome import (
@@ -16,6 +15,7 @@ from tidegauge.profile.outcome import (
     OutcomeProfile,
     confusion_counts,
 )
+from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
 
@@ -67,19 +67,6 @@ def _of_class(cells: list[tuple[str, str, int]], name: str) -> dict[str, float]:
     if predicted + actual:
         numbers["f1"] = 2 * hit / (predicted + actual)
     return numbers
-
-
-def roc_auc(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> float | None:
-    """Area under the ROC curve of two score histograms (B, ascending scores); ties counted half. None with one class.
-
-    >>> roc_auc(np.array([0, 1, 1]), np.array([1, 1, 0]))
-    0.875
-    """
-    p, n = int(positives.sum()), int(negatives.sum())
-    if p <= 0 or n <= 0:
-        return None
-    below = np.cumsum(negatives) - negatives
-    return float((positives * (below + 0.5 * negatives)).sum() / (p * n))
 
 
 def probabilities(outcome: OutcomeProfile) -> dict[str, float]:

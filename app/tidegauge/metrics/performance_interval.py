@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tidegauge.metrics import interval
 from tidegauge.metrics.calibration import ece_interval
 from tidegauge.metrics.interval import LEVEL, Interval
-from tidegauge.metrics.performance import is_regression, roc_auc
+from tidegauge.metrics.performance import is_regression
 from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, SCORES, OutcomeProfile, confusion_counts
+from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
 _FOURTHS = SCORES**4

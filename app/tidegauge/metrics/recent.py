@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tidegauge.baseline.baseline import Baseline, Spread
+from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
-from tidegauge.join.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
+from tidegauge.baseline.spread import Spread
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.drift import Against, contrasts, missing_before, mix_shift
 from tidegauge.metrics.label_mix import LABEL_MIX, label_mix
@@ -24,6 +24,7 @@ from tidegauge.metrics.performance_z import performance_z
 from tidegauge.metrics.shift import missing_shift, number_shift
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.schema import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.spec import ModelSpec
 
 RECENT = "recent"

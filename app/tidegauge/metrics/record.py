@@ -11,7 +11,6 @@ import msgspec
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
 from tidegauge.baseline.isotonic import Calibration
-from tidegauge.join.columns import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.metrics.attributions import attributions
 from tidegauge.metrics.business import business, business_intervals
 from tidegauge.metrics.calibration import calibration_numbers
@@ -27,6 +26,7 @@ from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.schema import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.spec import ModelSpec
 
 

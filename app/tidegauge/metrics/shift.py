@@ -15,88 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, gammainc, gammaincc, gammainccinv, gammaincinv, ndtr, ndtri, stdtr
 
+from tidegauge.baseline.contrasts import COMPONENTS, Contrasts
 from tidegauge.baseline.dispersion import SCORES, Dispersions
 from tidegauge.metrics.distance import FLOOR, MIN_TESTED
-from tidegauge.profile.schema import ABOVE, BELOW, BIN_COUNT, FIRST, MISSING, Bins
+from tidegauge.profile.schema import MISSING
 
-COMPONENTS = ("location", "scale", "skewness", "peakedness")
 WEIGHTS = {"location": 0.4, "scale": 0.2, "skewness": 0.05, "peakedness": 0.05, "upper_tail": 0.15, "lower_tail": 0.15}
 """Share of a number's error that each direction may spend. What is met most often gets most."""
-MAX_TAIL = 0.05
-"""Where ties put more of the reference than this beyond a percentile, only what lies outside its range is the tail."""
 CLUSTERED = 1.5
 """How much more skewed a sum of dependent values is than one of as many independent ones as give it its variance: so much
 where they come in clusters of geometric size, or forget each other exponentially."""
 _TINY = 1e-300
-_NONE = 1e-9
-
-
-class Contrasts:
-    """What to compare windows with: from a reference's bin ``counts`` (BIN_COUNT) in ``bins``.
-
-    ``scores`` (4, BIN_COUNT): what a value in each bin adds to each of COMPONENTS, with mean 0 and variance 1 over the
-    reference, uncorrelated; all 0 where ties leave nothing of it. ``skews`` (4): third moments. ``tails``: for the upper and
-    the lower one its bins (BIN_COUNT, boolean) and how many reference values lie there, of ``total``.
-    """
-
-    __slots__ = ("scores", "shares", "skews", "tails", "total")
-
-    def __init__(self, counts: NDArray[np.int64], bins: Bins) -> None:
-        values = counts.copy()
-        values[MISSING] = 0
-        self.total = int(values.sum())
-        self.tails = tuple(
-            (beyond, int(values[beyond].sum()))
-            for beyond in (_tail(bins.upper, ABOVE, values), _tail(bins.lower, BELOW, values))
-        )
-        last = FIRST + len(bins.edges) - 2
-        self.shares = _within(values, last) / self.total
-        self.scores = _components(self.shares)
-        self.scores[:, BELOW], self.scores[:, ABOVE] = self.scores[:, FIRST], self.scores[:, last]
-        self.skews = (self.scores**3) @ self.shares
-
-
-def _tail(beyond: NDArray[np.bool_], outside: int, values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    if values[beyond].sum() <= MAX_TAIL * values.sum():
-        return beyond
-    return np.asarray(np.arange(BIN_COUNT) == outside)
-
-
-def _within(values: NDArray[np.int64], last: int) -> NDArray[np.int64]:
-    """Counts with what lies outside the range in the outermost bins."""
-    held = values.copy()
-    held[FIRST] += held[BELOW]
-    held[last] += held[ABOVE]
-    held[[BELOW, ABOVE]] = 0
-    return held
-
-
-def _components(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores (4, B) of bins with these shares (B): normal scores, their squares, and the third and fourth power of ranks,
-    each made uncorrelated with those before it."""
-    upper = np.minimum(np.cumsum(shares), 1.0)
-    lower = np.concatenate(([0.0], upper[:-1]))
-    held = np.maximum(shares, _NONE)
-    cuts = [ndtri(np.clip(of, _NONE, 1 - _NONE)) for of in (lower, upper)]
-    density = [np.exp(-(of**2) / 2) / math.sqrt(2 * math.pi) for of in cuts]
-    normal = (density[0] - density[1]) / held
-    square = 1 + (cuts[0] * density[0] - cuts[1] * density[1]) / held
-    # A bin that holds nothing of the reference lies at one point.
-    empty = shares <= _NONE
-    normal[empty], square[empty] = cuts[1][empty], cuts[1][empty] ** 2
-    rank = lower + upper - 1
-    basis = [np.ones(len(shares))]
-    scores = np.zeros((len(COMPONENTS), len(shares)))
-    for place, direction in enumerate((normal, square, rank**3, rank**4)):
-        rest = direction.copy()
-        # Twice, since rounding leaves something the first time.
-        for known in (*basis, *basis):
-            rest -= known * float(shares @ (rest * known))
-        variance = float(shares @ rest**2)
-        if variance > 1e-6:
-            scores[place] = rest / math.sqrt(variance)
-            basis.append(scores[place])
-    return scores
 
 
 def number_shift(

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from scipy.special import fdtrc, ndtr, stdtrit
 
-from tidegauge.baseline.baseline import Spread
 from tidegauge.baseline.dispersion import RATIO, SCORES
+from tidegauge.baseline.spread import Spread
 
 STANDARD_DEVIATIONS = 3.0
 THREE_SIGMA = float(ndtr(-STANDARD_DEVIATIONS))

@@ -10,8 +10,6 @@ from typing import Any, get_args
 
 import msgspec
 
-from tidegauge.alert.life_cycle import MAX_REMEMBERED
-from tidegauge.alert.playbooks import ROLLOUT
 from tidegauge.baseline.tuning import budget_text
 from tidegauge.detect.budget import KNOBS
 from tidegauge.detect.detectors import ALGORITHMS, BINARY, Detector
@@ -21,7 +19,18 @@ from tidegauge.errors import SpecError
 from tidegauge.judge.conditions import TESTS, has_interval, needs_settled
 from tidegauge.judge.metric_names import metric_mistake, suggestion
 from tidegauge.models.yaml_reader import Item, required
-from tidegauge.spec import Against, Condition, DetectorSpec, KpiSpec, MonitorSpec, Severity, Task, duration
+from tidegauge.spec import (
+    MAX_REMEMBERED,
+    ROLLOUT,
+    Against,
+    Condition,
+    DetectorSpec,
+    KpiSpec,
+    MonitorSpec,
+    Severity,
+    Task,
+    duration,
+)
 
 CONDITIONS = ("above", "below", "outside", "above_baseline", "below_baseline")
 MONITOR = ("name", "kind", "metric", "window", *CONDITIONS, "severity", "runbook", "min_count", "for", "keep_firing_for",

@@ -25,9 +25,9 @@ from tidegauge.engine import delta
 from tidegauge.engine.arrival_quanta import Grid
 from tidegauge.engine.delta import Delta, ProfileDelta, Segment
 from tidegauge.engine.event_time import ModelClock, PartitionClock, Standing
+from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import MODELS, InputRecord, Output, Store
 from tidegauge.engine.traces import old_traces, trace_id
-from tidegauge.join.request_state import second
 from tidegauge.metrics.grading import Grades
 from tidegauge.metrics.record import numbers
 from tidegauge.models.registry import Registry
@@ -365,7 +365,7 @@ class MonitorStage:
 
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
         """Trace contexts that no window can be about any more; windows are forgotten as time goes on."""
-        return old_traces(pairs, second(min(self._past.values(), default=0.0)))
+        return old_traces(pairs, sortable_second(min(self._past.values(), default=0.0)))
 
 
 def _learning_key(model: str, version: str, segment: Segment | None = None) -> bytes:

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tidegauge.baseline.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, Spread, schema_of
+from tidegauge.baseline.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, schema_of
 from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
+from tidegauge.baseline.spread import Spread
 from tidegauge.baseline.tuning import Tuning, tuning_for
 from tidegauge.detect import budget, value_streams
 from tidegauge.engine.delta import Segment
@@ -223,7 +224,7 @@ def _spread(windows: list[dict[str, Any]], whole: int, overlap: float) -> dict[s
             name = SCORES if head.endswith((SCORES, PERFORMANCE)) else name
             values.setdefault(path, []).append(as_new(name, value, found["predictions"], whole))
     return {
-        path: (float(np.mean(of)), float(np.std(of, ddof=1)), int(len(of) / overlap))
+        path: Spread(float(np.mean(of)), float(np.std(of, ddof=1)), int(len(of) / overlap))
         for path, of in values.items()
         if len(of) >= 2 * overlap
     }

@@ -11,6 +11,10 @@ DECILES = 10
 SHARES = np.array([0.0, 0.01, 0.05, *(np.arange(1, DECILES) / DECILES), 0.95, 0.99, 1.0])
 """Shares of the reference values below each edge: the deciles, with three steps in the outer ones to see into the tails."""
 MISSING, BELOW, FIRST, ABOVE = 0, 1, 2, len(SHARES) + 1
+VALUE_FEATURE = "\x00value"
+SCORE_FEATURE = "\x00score"
+CLASS_FEATURE = "\x00class"
+"""Names under which a schema carries the bins of the prediction itself beside those of the features."""
 ATTRIBUTION = "\x00attribution:"
 """Before a feature's name: the name of its attribution's bins."""
 BIN_COUNT = len(SHARES) + 2

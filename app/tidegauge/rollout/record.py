@@ -7,14 +7,13 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.alert.playbooks import ROLLOUT
 from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.comparison import Side
 from tidegauge.metrics.record import iso
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.rollout.pair import Contrasts, Rollout
 from tidegauge.rollout.verdict import Compared, Finding
-from tidegauge.spec import Condition, MonitorSpec, RolloutSpec, Task
+from tidegauge.spec import ROLLOUT, Condition, MonitorSpec, RolloutSpec, Task
 
 
 def record(

@@ -1,0 +1,13 @@
+"""How one metric varies over a baseline's windows of one length."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation (in the metric's unit) of one metric over so many windows."""
+
+    mean: float
+    deviation: float
+    windows: int
