@@ -30,12 +30,12 @@ from tidegauge.stream import models
 from tidegauge.stream.broker import Broker, free_port
 from tidegauge.stream.settings import Settings
 
-sys.path[:0] = [str(Path(__file__).parents[1] / part) for part in ("tests", "tests/console")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 
 def samples(most: int | None) -> list[tuple[list[object], bytes]]:
     """Keys and values of the records of a small stream, every revision; none of more than ``most`` bytes."""
-    from serving import outputs
+    from support.serving import outputs
 
     found = [(msgspec.json.decode(o.key), o.value) for o in outputs() if o.topic == METRICS and o.key and o.value]
     return (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from page import Browser
-from serving import Running, fed, outputs, running
 
-from debian import program
+from support.debian import program
+from support.page import Browser
+from support.serving import Running, fed, outputs, running
 from tidegauge.console.replayed import Line
 from tidegauge.console.view import View
 from tidegauge.engine.stage import DEAD_LETTERS, Output

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from page import Browser
-from serving import Running, fed, metrics_by_key, running
 
-from driver import SPEC, Pipeline
-from events import stream
+from support.driver import SPEC, Pipeline
+from support.events import stream
+from support.page import Browser
+from support.serving import Running, fed, metrics_by_key, running
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, LABELS, MODELS, PREDICTIONS, Output
 from tidegauge.models.registry import ModelRecord, encode

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from page import Browser
 from selenium.webdriver.common.keys import Keys
-from serving import Running, fed, running
 
+from support.page import Browser
+from support.serving import Running, fed, running
 from tidegauge.console.access import Access
 from tidegauge.console.view import View
 from tidegauge.engine.stage import Output

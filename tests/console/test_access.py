@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from serving import Running, fed, outputs, running
 
+from support.serving import Running, fed, outputs, running
 from tidegauge.cli.main import main
 from tidegauge.console.access import Access, is_loopback, networks, read_token
 from tidegauge.console.guard import AUDITING

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
-from serving import Running, fed, metrics_by_key, outputs, running
 
+from support.serving import Running, fed, metrics_by_key, outputs, running
 from tidegauge.console.replayed import Line
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS

@@ -113,7 +113,7 @@ def test_how_far_event_time_has_come() -> None:
 
 
 def test_a_replays_directory_is_the_same_view(tmp_path: Any) -> None:
-    from serving import fed, outputs
+    from support.serving import fed, outputs
 
     said = outputs()
     topics = {METRICS: "metrics", ALERTS: "alerts", DEAD_LETTERS: "dead-letters"}

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving import fed, metrics_by_key, outputs
 
+from support.serving import fed, metrics_by_key, outputs
 from tidegauge.console import answers
 from tidegauge.console.replayed import Line
 from tidegauge.console.view import View

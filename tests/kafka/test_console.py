@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from cluster import TOPICS, Cluster
 from msgspec.structs import replace
 
-from driver import SPEC
-from events import START, stream
+from support.cluster import TOPICS, Cluster
+from support.driver import SPEC
+from support.events import START, stream
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, LABELS
 from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import BaselineSpec, Condition, MonitorSpec

@@ -12,14 +12,14 @@ import time
 import urllib.request
 
 import pytest
-from bridges import Bridge
-from cluster import Cluster
 
-from dashboards import DASHBOARDS
-from debian import program
-from events import START, prediction, stream
-from servers import Alertmanager, Prometheus, Receiver, ask, wait_for
-from test_prometheus_rules import RULES, rules
+from support.bridges import Bridge
+from support.cluster import Cluster
+from support.dashboards import DASHBOARDS
+from support.debian import program
+from support.events import START, prediction, stream
+from support.prometheus_rules import RULES, rules
+from support.servers import Alertmanager, Prometheus, Receiver, ask, wait_for
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec

@@ -8,12 +8,12 @@ from datetime import datetime
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from bridges import Bridge
-from cluster import Cluster
-from test_exactly_once import RECORD
 
-from events import START, prediction, stream
-from servers import Prometheus, wait_for
+from support.bridges import Bridge
+from support.cluster import Cluster
+from support.events import START, prediction, stream
+from support.servers import Prometheus, wait_for
+from support.traffic import RECORD
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.metrics.record import iso
 from tidegauge.prometheus.window_samples import window_samples

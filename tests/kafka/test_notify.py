@@ -11,12 +11,12 @@ import time
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from bridges import Bridge
-from cluster import Cluster
 
-from alert_events import alert_event
-from debian import program
-from servers import Alertmanager, Receiver, wait_for
+from support.alert_events import alert_event
+from support.bridges import Bridge
+from support.cluster import Cluster
+from support.debian import program
+from support.servers import Alertmanager, Receiver, wait_for
 from tidegauge.alert.operations import OPERATIONS, Silence, encode
 from tidegauge.stream import models
 from tidegauge.stream.broker import free_port

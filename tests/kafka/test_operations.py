@@ -12,11 +12,11 @@ import urllib.request
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from cluster import Cluster
 from prometheus_client.parser import text_string_to_metric_families
-from test_exactly_once import RECORD, assert_same, replayed, traffic
 
-from events import START, prediction, stream
+from support.cluster import Cluster
+from support.events import START, prediction, stream
+from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.errors import TopicError
 from tidegauge.stream import models

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
-from test_exactly_once import RECORD, replayed, traffic
 
+from support.cluster import Cluster
+from support.traffic import RECORD, replayed, traffic
 from tidegauge.engine.stage import PREDICTIONS
 
 ROOT = Path(__file__).parents[2]

@@ -9,12 +9,12 @@ import time
 import urllib.request
 
 import pytest
-from cluster import Cluster
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from test_exactly_once import RECORD, traffic
 
-from events import START, prediction
+from support.cluster import Cluster
+from support.events import START, prediction
+from support.traffic import RECORD, traffic
 from tidegauge.client import Client
 from tidegauge.engine.stage import PREDICTIONS
 

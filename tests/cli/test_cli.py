@@ -1,0 +1,102 @@
+"""The commands, as a shell sees them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from support.events import START, prediction
+from tidegauge.errors import StreamError
+from tidegauge.stream.settings import Settings, client_security
+
+
+def run(*arguments, **environment):
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-m", "tidegauge", *map(str, arguments)],
+        capture_output=True, text=True, timeout=60, check=False, env=os.environ | environment,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["demo", "broker", "worker", "baseline build", "models check", "models apply",
+                                     "models list", "produce", "replay", "alerts"])  # fmt: skip
+def test_every_command_explains_itself(command):
+    done = run(*command.split(), "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: tidegauge")
+
+
+def test_wrong_usage_is_2_and_failure_is_1(tmp_path):
+    assert run("replay").returncode == 2
+    assert run("nonsense").returncode == 2
+    failed = run("replay", "--predictions", tmp_path / "none.jsonl", "--output", tmp_path)
+    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+    assert "none.jsonl: cannot be read" in failed.stderr
+
+
+def test_no_broker_is_one_line():
+    failed = run("models", "list", "--bootstrap", "127.0.0.1:1")
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert "tidegauge: Kafka at 127.0.0.1:1" in failed.stderr
+
+
+def test_a_bad_environment_is_refused():
+    failed = run("worker", TIDEGAUGE_LOG_FORMAT="jsn")
+    assert failed.returncode == 2
+    assert "is not one of json, text" in failed.stderr
+
+
+def test_replay_from_files(tmp_path):
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "churn.yaml").write_text(
+        "model: churn\ntask: binary\nwindows: [5m]\n"
+        "monitors: [{name: acc, metric: performance.accuracy, window: 5m, below: 0.9, min_count: 10}]\n"
+    )
+    rows = [prediction(i, START + i, prediction=1, score=0.8) for i in range(100)]
+    labels = [{"request_id": f"r{i}", "ts": START + i + 5, "label": int(i % 2 == 0)} for i in range(100)]
+    for name, events in (("p", rows), ("l", labels)):
+        (tmp_path / f"{name}.jsonl").write_text(
+            "".join(json.dumps(e) + "\n" for e in events) + ("oops\n" if name == "p" else "")
+        )
+    done = run(
+        "replay", "--models", models, "--predictions", tmp_path / "p.jsonl", "--labels", tmp_path / "l.jsonl",
+        "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    out = {n: (tmp_path / "out" / f"{n}.jsonl").read_text().splitlines() for n in ("metrics", "alerts", "dead-letters")}
+    assert json.loads(out["metrics"][-1])["performance"]["accuracy"] == 0.5
+    assert [json.loads(line)["data"]["labels"]["alertname"] for line in out["alerts"]] == ["acc"]
+    assert json.loads(out["dead-letters"][0])["reason"] == "not_json"
+
+
+def test_models_check_names_the_place(tmp_path):
+    (tmp_path / "a.yaml").write_text("model: a\ngrase: 1m\n")
+    done = run("models", "check", tmp_path)
+    assert done.returncode == 1
+    assert "a.yaml:2: grase" in done.stdout
+    assert "grace" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "security",
+    [
+        {"security.protocol": "SASL_SSL"},
+        {"sasl.username": "u", "sasl.password": "p"},
+        {"security.protocol": "TLS"},
+        {"security.protocol": "SSL", "ssl.truststore": "x"},
+    ],
+)
+def test_security_that_does_not_go_together_is_refused(security):
+    with pytest.raises(StreamError):
+        client_security(security)
+
+
+def test_security_by_the_usual_names():
+    given = {"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "u", "sasl.password": "p"}
+    client = Settings(security=given).client()
+    assert client["sasl_plain_username"] == "u"
+    assert client["ssl_context"] is not None
