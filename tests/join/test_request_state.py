@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.join import request_state
-from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, Entry, Known, Predicted
+from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, KeptPrediction, KnownOutcome, RequestState
 
 numbers = st.integers(1 - 2**53, 2**53 - 1) | st.floats(-9e15, 9e15) | st.booleans() | st.none()
 moments = st.floats(0, 2e9)
@@ -45,12 +45,12 @@ def test_values_without_a_fixed_layout_are_refused(values, other):
 def test_fixed_layouts_read_as_the_general_form(value, ts, score, label, label_ts, context):
     predicted = opened([value], context, ts, [score])
     known = early([label], label_ts)
-    made = Predicted(context, ts, value, score)
-    said = Known(label, label_ts, 3, None, label_ts, 3, -1)
+    made = KeptPrediction(context, ts, value, score)
+    said = KnownOutcome(label, label_ts, 3, None, label_ts, 3, -1)
     for form, table, entry in (
-        (OPEN, predicted, Entry([made])),
-        (EARLY, known, Entry([], said)),
-        (JOINED, request_state.joined(predicted, known), Entry([made], said)),
+        (OPEN, predicted, RequestState([made])),
+        (EARLY, known, RequestState([], said)),
+        (JOINED, request_state.joined(predicted, known), RequestState([made], said)),
     ):
         (raw,) = request_state.raws(form, table)
         assert request_state.decode(raw) == entry
@@ -64,7 +64,9 @@ def test_seconds_sort_as_bytes():
 
 
 def test_a_general_entry_survives():
-    entry = Entry([Predicted(1, 2.0, "b", None, {"a": 0.5, "b": None})], Known("b", 3.0, 4, {"revenue": 1.5}, 3.0, 4, 5))
+    entry = RequestState(
+        [KeptPrediction(1, 2.0, "b", None, {"a": 0.5, "b": None})], KnownOutcome("b", 3.0, 4, {"revenue": 1.5}, 3.0, 4, 5)
+    )
     raw = request_state.encode(request_state.UNDATED, entry)
     assert request_state.decode(raw) == entry
     with pytest.raises(msgspec.ValidationError):

@@ -41,7 +41,7 @@ class _Status(msgspec.Struct, frozen=True):
     state: Literal["active", "pending", "expired"]
 
 
-class Held(msgspec.Struct, frozen=True, rename="camel"):
+class AlertmanagerSilence(msgspec.Struct, frozen=True, rename="camel"):
     """A silence as Alertmanager's API v2 lists it."""
 
     id: str
@@ -62,11 +62,13 @@ class Held(msgspec.Struct, frozen=True, rename="camel"):
         return said == meant and abs(self.ends_at.timestamp() - silence.ends_at) <= _TOLERANCE
 
 
-decode = msgspec.json.Decoder(list[Held]).decode
+decode = msgspec.json.Decoder(list[AlertmanagerSilence]).decode
 """Bytes of ``GET /api/v2/silences`` → silences; raises ``msgspec.MsgspecError``."""
 
 
-def changes(standing: Iterable[Silence], held: Sequence[Held], now: float) -> tuple[list[dict[str, Any]], list[str]]:
+def changes(
+    standing: Iterable[Silence], held: Sequence[AlertmanagerSilence], now: float
+) -> tuple[list[dict[str, Any]], list[str]]:
     """What to post, and the ids of what to end, so that Alertmanager has what stands at ``now`` (Unix seconds)."""
     wanted = {silence.id: silence for silence in standing if silence.ends_at > now}
     met: set[str] = set()

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        from aiokafka.errors import KafkaError
+        from tidegauge.stream.failures import KafkaError
 
         if not isinstance(error, KafkaError):
             raise

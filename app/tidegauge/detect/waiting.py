@@ -22,7 +22,7 @@ StreamKey = tuple[str, Segment, str]
 _ROW = np.dtype([("time", np.float64), ("tie", np.uint32), ("value", np.float64), ("hour", np.uint8)])
 
 
-class Waiting:
+class WaitingValues:
     """The values of one model that wait, by (version, segment, stream)."""
 
     def __init__(self) -> None:

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from tidegauge.spec import ModelSpec, duration
 
 
-class Grid:
+class QuantumGrid:
     """The quanta of one model. They divide its panes, shifted by the grace, so that every window is closed between two.
 
-    >>> grid = Grid(ModelSpec("m", windows=("1m", "1h"), grace=5.0))
-    >>> grid.length, grid.start(grid.index(126.0)), Grid(ModelSpec("m", windows=("1d",))).length
+    >>> grid = QuantumGrid(ModelSpec("m", windows=("1m", "1h"), grace=5.0))
+    >>> grid.length, grid.start(grid.index(126.0)), QuantumGrid(ModelSpec("m", windows=("1d",))).length
     (10.0, 125.0, 3600.0)
     """
 
@@ -41,12 +41,12 @@ class Grid:
         return index * self.length + self._shift
 
 
-class Places:
+class ArrivalPlaces:
     """In which pane of which quantum of arrival rows (n) lie: ``codes`` (n), and what a code stands for."""
 
     def __init__(self, spec: ModelSpec, made: NDArray[np.float64], arrived: NDArray[np.float64]) -> None:
         panes = np.floor(made / spec.pane).astype(np.int64)
-        self._grid = Grid(spec)
+        self._grid = QuantumGrid(spec)
         quanta = self._grid.indexes(arrived)
         self._pane, self._width = int(panes.min()), int(panes.max() - panes.min()) + 1
         self._quantum = int(quanta.min())

@@ -16,7 +16,7 @@ SILENT_AFTER = 10.0
 """Seconds by the wall clock after which a partition that says nothing of a model does not hold it up any more."""
 
 
-class Standing(msgspec.Struct, array_like=True):
+class PartitionState(msgspec.Struct, array_like=True):
     """What a join partition last said: wall clock, whether it is idle and since when."""
 
     now: float
@@ -27,14 +27,14 @@ class Standing(msgspec.Struct, array_like=True):
 class PartitionClock:
     """How the join partitions stand, all models alike. ``partitions``: how many there are (1 in replay)."""
 
-    def __init__(self, partitions: int, standings: dict[int, Standing] | None = None) -> None:
+    def __init__(self, partitions: int, standings: dict[int, PartitionState] | None = None) -> None:
         self.partitions = partitions
         self.standings = standings or {}
 
     def hear(self, partition: int, now: float, idle: bool) -> None:
         before = self.standings.get(partition)
         since = before.idle_since if before is not None and before.idle and idle else now
-        self.standings[partition] = Standing(max(now, before.now if before else now), idle, since)
+        self.standings[partition] = PartitionState(max(now, before.now if before else now), idle, since)
 
     def counts(self, partition: int) -> bool:
         standing = self.standings.get(partition)
@@ -57,7 +57,7 @@ class PartitionClock:
         return max(s.now for s in self.standings.values()) - max(s.idle_since for s in self.standings.values())
 
 
-class Heard(msgspec.Struct, array_like=True):
+class PartitionProgress(msgspec.Struct, array_like=True):
     """What a join partition last said of a model: the largest prediction and label ``ts``, how far it has read; and the
     wall clock when it last said anything, and when its predictions last went on."""
 
@@ -72,12 +72,12 @@ class ModelClock(msgspec.Struct, array_like=True):
     """How far one model has come. ``reached``: event time of predictions and of labels, which never goes back;
     ``judged``: the start of a quantum up to which its windows have been judged."""
 
-    heard: dict[int, Heard] = {}
+    heard: dict[int, PartitionProgress] = {}
     reached: tuple[float, float] = (0.0, 0.0)
     judged: float = 0.0
 
     def hear(self, partition: int, watermark: float, label_watermark: float, read: float, now: float) -> None:
-        heard = self.heard.setdefault(partition, Heard())
+        heard = self.heard.setdefault(partition, PartitionProgress())
         if watermark > heard.predictions:
             heard.predictions, heard.moved = watermark, now
         heard.labels = max(heard.labels, label_watermark)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tidegauge.detect import value_streams
 from tidegauge.engine import delta
-from tidegauge.engine.arrival_quanta import Places
+from tidegauge.engine.arrival_quanta import ArrivalPlaces
 from tidegauge.engine.delta import Delta, ProfileDelta, Samples, Segment
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.stage import PROFILES, Output
@@ -143,7 +143,7 @@ class Gathering:
         ts = np.array([event.ts for event in gathered.events])
         contexts = np.array(gathered.contexts, np.int64)
         # What comes out of order arrives when the latest before it did.
-        places = Places(spec, ts, np.maximum.accumulate(np.maximum(ts, self._stood.get(model, 0.0))))
+        places = ArrivalPlaces(spec, ts, np.maximum.accumulate(np.maximum(ts, self._stood.get(model, 0.0))))
         for breakdown in ((), *spec.segments):
             order, starts, names = runs(self._contexts, breakdown, contexts, places.codes)
             if not len(starts):
@@ -167,7 +167,7 @@ class Gathering:
         arrived: NDArray[np.float64], first: NDArray[np.bool_],
     ) -> None:  # fmt: skip
         contexts = table["context"].astype(np.int64)
-        places = Places(spec, table["ts"], arrived)
+        places = ArrivalPlaces(spec, table["ts"], arrived)
         groups = OutcomeGroups(columns)
         for breakdown in ((), *spec.segments):
             order, starts, names = runs(self._contexts, breakdown, contexts, places.codes)

@@ -21,7 +21,7 @@ from tidegauge.join.columns import OutcomeRow
 from tidegauge.join.contexts import Context
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.progress import TaskProgress
-from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, UNDATED, Entry, Known, Predicted
+from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, UNDATED, KeptPrediction, KnownOutcome, RequestState
 from tidegauge.spec import ModelSpec
 
 REQUEST, PENDING = b"r", b"n"
@@ -85,7 +85,9 @@ class Matching:
             place
             for place in places
             if not self._take_prediction(
-                Predicted(contexts[place], events[place].ts, values[place], events[place].score, events[place].probabilities),  # type: ignore[arg-type]
+                KeptPrediction(
+                    contexts[place], float(times[place]), values[place], events[place].score, events[place].probabilities
+                ),
                 keys[place],
                 self._store.get(keys[place]) if place in repeated else raws[place],
                 since,
@@ -113,10 +115,10 @@ class Matching:
             self._join(request_state.joined(table[early], labels), [keys[place] for place in early])
         return others
 
-    def _take_prediction(self, made: Predicted, key: bytes, raw: bytes | None, since: bytes) -> bool:
+    def _take_prediction(self, made: KeptPrediction, key: bytes, raw: bytes | None, since: bytes) -> bool:
         """Take one prediction; False if it is a duplicate."""
         if raw is None:
-            self._store.put(key, request_state.encode(since, Entry([made])))
+            self._store.put(key, request_state.encode(since, RequestState([made])))
             self.pending += 1
             return True
         entry = request_state.decode(raw)
@@ -177,7 +179,7 @@ class Matching:
         return others
 
     def _take_label(self, event: Label, record: InputRecord, key: bytes, raw: bytes | None) -> None:
-        entry = Entry([]) if raw is None else request_state.decode(raw)
+        entry = RequestState([]) if raw is None else request_state.decode(raw)
         old = entry.known
         new = request_state.updated(old, event, record)
         if new is None:
@@ -220,7 +222,9 @@ class Matching:
             for model, ts in self._gathered.joined(table, [key[1:] for key in keys]):
                 self._progress.labelled(model, ts)
 
-    def _count(self, made: Predicted, known: Known, sign: int, first: bool, key: bytes, arrived: float = 0.0) -> None:
+    def _count(
+        self, made: KeptPrediction, known: KnownOutcome, sign: int, first: bool, key: bytes, arrived: float = 0.0
+    ) -> None:
         """Queue one outcome, unless the label is past the horizon. It ``arrived`` with its label, if nothing is said."""
         context = self._contexts[made.context]
         ts = known.business_ts if known.label is None else known.ts

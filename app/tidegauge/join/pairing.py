@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.engine.arrival_quanta import Places
+from tidegauge.engine.arrival_quanta import ArrivalPlaces
 from tidegauge.join.columns import as_number, class_codes, class_log_loss
 from tidegauge.profile.category import MISSING_CODE
 from tidegauge.profile.outcome import LOG_CLIP
@@ -22,7 +22,7 @@ from tidegauge.spec import ModelSpec
 
 if TYPE_CHECKING:
     from tidegauge.join.contexts import Context
-    from tidegauge.join.request_state import Known, Predicted
+    from tidegauge.join.request_state import KeptPrediction, KnownOutcome
 
 PairKey = tuple[str, str, str]
 """Model, and the two versions in the order of their names."""
@@ -32,8 +32,8 @@ class PairRow(msgspec.Struct, gc=False):
     """One pair met, or one outcome of it to be added (``sign`` 1) or taken back (-1); ``known``: event time at which that
     became known."""
 
-    first: Predicted
-    second: Predicted
+    first: KeptPrediction
+    second: KeptPrediction
     label: int | float | str | bool | None
     sign: int
     known: float
@@ -47,14 +47,14 @@ class Pairs:
         self._met: dict[PairKey, list[PairRow]] = {}
         self._outcomes: dict[PairKey, list[PairRow]] = {}
 
-    def predicted(self, made: Predicted, others: Sequence[Predicted], known: Known | None) -> None:
+    def predicted(self, made: KeptPrediction, others: Sequence[KeptPrediction], known: KnownOutcome | None) -> None:
         """``made`` answers a request that ``others`` have answered already."""
         for other in others:
             self._add(self._met, made, other, None, 1, 0.0)
             if known is not None:
                 self._outcome(made, other, known, 1, known.ts)
 
-    def labelled(self, predictions: Sequence[Predicted], old: Known | None, new: Known) -> None:
+    def labelled(self, predictions: Sequence[KeptPrediction], old: KnownOutcome | None, new: KnownOutcome) -> None:
         """A request's outcome has become known, or has changed."""
         if old is not None and old.label == new.label and old.ts == new.ts:
             return
@@ -64,7 +64,7 @@ class Pairs:
                     self._outcome(made, other, old, -1, new.ts)
                 self._outcome(made, other, new, 1, new.ts)
 
-    def _outcome(self, made: Predicted, other: Predicted, known: Known, sign: int, since: float) -> None:
+    def _outcome(self, made: KeptPrediction, other: KeptPrediction, known: KnownOutcome, sign: int, since: float) -> None:
         if known.label is None:
             return
         horizon = self._spec(self._context(made.context).model).label_horizon
@@ -72,7 +72,7 @@ class Pairs:
             self._add(self._outcomes, made, other, known.label, sign, since)
 
     def _add(
-        self, to: dict[PairKey, list[PairRow]], made: Predicted, other: Predicted, label: Any, sign: int, since: float
+        self, to: dict[PairKey, list[PairRow]], made: KeptPrediction, other: KeptPrediction, label: Any, sign: int, since: float
     ) -> None:
         a, b = self._context(made.context), self._context(other.context)
         if a.model != b.model:
@@ -88,7 +88,7 @@ class Pairs:
         for gathered, columns in ((self._met, met_columns), (self._outcomes, outcome_columns)):
             for key, rows in gathered.items():
                 spec = self._spec(key[0])
-                places = Places(spec, np.array([row.first.ts for row in rows]), np.array([row.known for row in rows]))
+                places = ArrivalPlaces(spec, np.array([row.first.ts for row in rows]), np.array([row.known for row in rows]))
                 order = np.argsort(places.codes, kind="stable")
                 starts = np.flatnonzero(np.append(True, np.diff(places.codes[order]) != 0))
                 profiles = columns(rows, spec).group(order, starts)
@@ -138,7 +138,7 @@ def outcome_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
     return PairColumns(np.fromiter((row.sign for row in rows), np.float64, n), {}, found)
 
 
-def _both(rows: Sequence[PairRow], of: Callable[[Predicted], float | None]) -> NDArray[np.float64]:
+def _both(rows: Sequence[PairRow], of: Callable[[KeptPrediction], float | None]) -> NDArray[np.float64]:
     """One number of both predictions (2, n), NaN where it is None."""
     return np.array([[of(row.first) for row in rows], [of(row.second) for row in rows]], np.float64)
 

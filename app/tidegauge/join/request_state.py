@@ -5,7 +5,7 @@ An entry begins with four bytes (big endian), a second its prediction is not old
     OPEN     one prediction of a number, a truth value or nothing     35 bytes
     EARLY    one label of that kind, before its prediction            39
     JOINED   both                                                     69
-    OTHER    all else (versions, text classes, probabilities, business values): MessagePack of ``Entry``
+    OTHER    all else (versions, text classes, probabilities, business values): MessagePack of ``RequestState``
 
 The first three have fixed layouts, so that a chunk of them is one numpy array and costs no object an event.
 """
@@ -42,7 +42,7 @@ _HEAD_BYTES = 5
 _predicted, _known = struct.Struct("<IdBdd"), struct.Struct("<Bddqq")
 
 
-class Predicted(msgspec.Struct, array_like=True, gc=False):
+class KeptPrediction(msgspec.Struct, array_like=True, gc=False):
     """One prediction as the join keeps it."""
 
     context: int
@@ -52,7 +52,7 @@ class Predicted(msgspec.Struct, array_like=True, gc=False):
     probabilities: dict[str, float | None] | None = None
 
 
-class Known(msgspec.Struct, array_like=True, gc=False):
+class KnownOutcome(msgspec.Struct, array_like=True, gc=False):
     """What is known of a request's outcome: its label and its business values, each with when and where it was said.
 
     ``arrived``: record timestamp in ms of the latest label event.
@@ -67,33 +67,33 @@ class Known(msgspec.Struct, array_like=True, gc=False):
     arrived: int
 
 
-class Entry(msgspec.Struct, array_like=True, gc=False):
+class RequestState(msgspec.Struct, array_like=True, gc=False):
     """What stands under a request id."""
 
-    predictions: list[Predicted]
-    known: Known | None = None
+    predictions: list[KeptPrediction]
+    known: KnownOutcome | None = None
 
 
 _encode_entry = msgspec.msgpack.Encoder().encode
-_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_entry = msgspec.msgpack.Decoder(RequestState).decode
 
 
-def encode(since: bytes, entry: Entry) -> bytes:
+def encode(since: bytes, entry: RequestState) -> bytes:
     return since + b"\0" + _encode_entry(entry)
 
 
-def decode(raw: bytes) -> Entry:
+def decode(raw: bytes) -> RequestState:
     form, place = raw[4], _HEAD_BYTES
     if form == OTHER:
         return _decode_entry(raw[place:])
-    entry = Entry([])
+    entry = RequestState([])
     if form != EARLY:
         context, ts, kind, value, score = _predicted.unpack_from(raw, place)
-        entry.predictions.append(Predicted(context, ts, _value(kind, value), None if score != score else score))
+        entry.predictions.append(KeptPrediction(context, ts, _value(kind, value), None if score != score else score))
         place += _predicted.size
     if form != OPEN:
         kind, label, ts, offset, arrived = _known.unpack_from(raw, place)
-        entry.known = Known(_value(kind, label), ts, offset, None, ts, offset, arrived)
+        entry.known = KnownOutcome(_value(kind, label), ts, offset, None, ts, offset, arrived)
     return entry
 
 
@@ -147,7 +147,7 @@ def joined(opened: NDArray[np.void], early: NDArray[np.void]) -> NDArray[np.void
     return table
 
 
-def updated(old: Known | None, event: Label, record: InputRecord) -> Known | None:
+def updated(old: KnownOutcome | None, event: Label, record: InputRecord) -> KnownOutcome | None:
     """What is known after ``event``; None if it adds nothing. Label and business values each follow their latest
     word, by ts and then offset, so that a KPI that comes after the label does not take the label back."""
     business = None
@@ -155,14 +155,14 @@ def updated(old: Known | None, event: Label, record: InputRecord) -> Known | Non
         business = {kpi: float(value) for kpi, value in event.business.items() if value is not None} or None
     ts, offset, arrived = float(event.ts), record.offset, record.timestamp
     if old is None:
-        return Known(event.label, ts, offset, business, ts, offset, arrived)
+        return KnownOutcome(event.label, ts, offset, business, ts, offset, arrived)
     label_newer = event.label is not None and (old.label is None or (ts, offset) > (old.ts, old.offset))
     business_newer = business is not None and (old.business is None or (ts, offset) > (old.business_ts, old.business_offset))
     label_changes = label_newer and (event.label != old.label or ts != old.ts)
     business_changes = business_newer and (business != old.business or (ts != old.business_ts and old.label is None))
     if not (label_changes or business_changes):
         return None
-    return Known(
+    return KnownOutcome(
         event.label if label_newer else old.label,
         ts if label_newer else old.ts,
         offset if label_newer else old.offset,

@@ -25,7 +25,7 @@ from tidegauge.join.contexts import Contexts, model_of_event
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.matching import PENDING, REQUEST, Matching
 from tidegauge.join.progress import Progress, TaskProgress
-from tidegauge.join.request_state import UNDATED, Entry, Predicted, decode
+from tidegauge.join.request_state import UNDATED, KeptPrediction, RequestState, decode
 from tidegauge.models.registry import Registry
 from tidegauge.spec import ModelSpec, class_name
 
@@ -211,7 +211,7 @@ class JoinStage:
             self._drop(decode(pairs[key]))
         return gone + old_traces(pairs, oldest)
 
-    def _expired(self, entry: Entry) -> bool:
+    def _expired(self, entry: RequestState) -> bool:
         if entry.predictions:
             return all(self._past(made) for made in entry.predictions)
         known = entry.known
@@ -220,14 +220,14 @@ class JoinStage:
         longest = max((self._spec(model).label_horizon for model in self.progress), default=7 * 86400.0)
         return self._now - known.arrived / 1000 > longest + KEPT_BEYOND_HORIZON
 
-    def _past(self, made: Predicted) -> bool:
+    def _past(self, made: KeptPrediction) -> bool:
         return made.ts < self._cutoff(self._contexts.by_id[made.context].model)
 
     def _cutoff(self, model: str) -> float:
         """The ``ts`` before which predictions of the model are forgotten."""
         return self.progress.get(model, Progress()).predictions - self._spec(model).label_horizon - KEPT_BEYOND_HORIZON
 
-    def _drop(self, entry: Entry) -> None:
+    def _drop(self, entry: RequestState) -> None:
         if entry.known is None or not entry.predictions:
             self._matching.pending -= 1
         if not entry.predictions:

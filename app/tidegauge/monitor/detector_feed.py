@@ -15,7 +15,7 @@ from tidegauge.alert.book import AlertBook, Subject
 from tidegauge.baseline.tuning import tuning_for
 from tidegauge.detect.detectors import Detector, mark_of
 from tidegauge.detect.value_streams import OUTCOMES
-from tidegauge.detect.waiting import StreamKey, Waiting
+from tidegauge.detect.waiting import StreamKey, WaitingValues
 from tidegauge.engine.delta import Samples
 from tidegauge.engine.stage import Output, Store
 from tidegauge.errors import TidegaugeError
@@ -27,21 +27,21 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_stream = msgspec.msgpack.Decoder(StreamKey).decode
 
 
-class Feeding:
+class DetectorFeed:
     """The detectors of one monitor task."""
 
     def __init__(self, store: Store, registry: Registry, alerts: AlertBook, counters: Counter[tuple[str, str]]) -> None:
         self._store, self._registry, self._alerts, self._counters = store, registry, alerts, counters
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, WaitingValues] = {}
         for key, raw in store.scan(WAITING):
             model, _, stream = key[1:].partition(b"\0")
-            self._waiting.setdefault(model.decode(), Waiting()).load(_decode_stream(stream), raw)
+            self._waiting.setdefault(model.decode(), WaitingValues()).load(_decode_stream(stream), raw)
         self._detectors: dict[bytes, Detector] = {}
         self._fed: set[bytes] = set()
 
     def add(self, model: str, samples: Iterable[Samples]) -> None:
         """Take what a delta brought."""
-        waiting = self._waiting.setdefault(model, Waiting())
+        waiting = self._waiting.setdefault(model, WaitingValues())
         for of in samples:
             waiting.add(of)
 

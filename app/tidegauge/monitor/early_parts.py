@@ -27,7 +27,7 @@ class _Quantum:
         self.keys: list[bytes] = []
 
 
-class Held:
+class EarlyParts:
     """The parts of one monitor task that wait, by model and by the start of the quantum they arrive in."""
 
     def __init__(self, store: Store) -> None:

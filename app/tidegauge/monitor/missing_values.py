@@ -26,7 +26,7 @@ def is_rise(metric: str) -> bool:
     return metric.startswith(FEATURES) and metric.endswith(RISE)
 
 
-class ToldOnce:
+class MissingValueAlerts:
     """What the monitors on the share of missing values say of one task's ``windows``, as they stand: their contents decide, not
     when they were judged. ``baseline_of``: what a window is compared with."""
 
@@ -35,7 +35,7 @@ class ToldOnce:
     ) -> None:
         self._windows, self._alerts, self._baseline_of = windows, alerts, baseline_of
 
-    def unless_told(
+    def unless_alerted_already(
         self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict, monitors: Iterable[MonitorSpec]
     ) -> Verdict:
         """A verdict that more values of a feature are missing, no longer breached where one of the ``monitors`` on their share

@@ -25,8 +25,8 @@ from tidegauge.metrics.record import iso
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.models.default_monitors import default_monitors
 from tidegauge.models.registry import Registry
-from tidegauge.monitor.missing_values import ToldOnce, is_rise, is_share
-from tidegauge.monitor.recent_windows import Recents
+from tidegauge.monitor.missing_values import MissingValueAlerts, is_rise, is_share
+from tidegauge.monitor.recent_windows import RecentWindows
 from tidegauge.monitor.settling import LabelDelays, label_members, performance_note
 from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.outcome import OutcomeProfile, most_wrong
@@ -47,8 +47,8 @@ class Judge:
         self._monitors: dict[tuple[str, str], tuple[MonitorSpec, ...]] = {}
         self._previous: dict[tuple[bytes, int], Baseline] = {}
         self._data: dict[tuple[bytes, Segment], tuple[tuple[int, str | None], dict[str, Any]]] = {}
-        self._recents = Recents(windows)
-        self._told = ToldOnce(windows, alerts, self._baseline)
+        self._recents = RecentWindows(windows)
+        self._missing_alerts = MissingValueAlerts(windows, alerts, self._baseline)
         self.newest: dict[tuple[str, str, str, Segment], dict[str, Any]] = {}
 
     def publish(self, header: Header, delays: LabelDelays, grades: Grades, now: float, reason: str) -> list[Output]:
@@ -282,7 +282,9 @@ class Judge:
             for segment, verdict in judge(wanted, monitor, baseline, header.window, self._intervals(header, spec, baseline)):
                 subject = Subject(header.model, header.version, segment)
                 if verdict.breached and is_rise(verdict.path):
-                    verdict = self._told.unless_told(header, spec, subject, verdict, self._monitors_of(header, spec))
+                    verdict = self._missing_alerts.unless_alerted_already(
+                        header, spec, subject, verdict, self._monitors_of(header, spec)
+                    )
                 support = self._support(header, spec, subject, built | wanted, verdict, baseline)
                 severity = self._severity(header, subject, verdict)
                 outputs.extend(

@@ -13,7 +13,7 @@ from tidegauge.spec import ModelSpec
 MAX_CACHED = 200
 
 
-class Recents:
+class RecentWindows:
     """The member ``recent`` of the records of one task's ``windows``. Its data side is costly and late labels do not change it,
     so it is kept."""
 

@@ -22,21 +22,21 @@ from tidegauge.alert.book import AlertBook
 from tidegauge.alert.playbooks import DIRECTORY
 from tidegauge.baseline.baseline import MAX_PARTS, Baseline
 from tidegauge.engine import delta
-from tidegauge.engine.arrival_quanta import Grid
+from tidegauge.engine.arrival_quanta import QuantumGrid
 from tidegauge.engine.delta import Delta, ProfileDelta, Segment
-from tidegauge.engine.event_time import ModelClock, PartitionClock, Standing
+from tidegauge.engine.event_time import ModelClock, PartitionClock, PartitionState
 from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import MODELS, InputRecord, Output, Store
 from tidegauge.engine.traces import old_traces, trace_id
 from tidegauge.metrics.grading import Grades
 from tidegauge.metrics.record import numbers
 from tidegauge.models.registry import Registry
-from tidegauge.monitor.detector_feed import Feeding
-from tidegauge.monitor.early_parts import Held
+from tidegauge.monitor.detector_feed import DetectorFeed
+from tidegauge.monitor.early_parts import EarlyParts
 from tidegauge.monitor.publishing import Judge
 from tidegauge.monitor.rollouts import Rollouts
 from tidegauge.monitor.settling import LabelDelays
-from tidegauge.monitor.traffic_totals import Served
+from tidegauge.monitor.traffic_totals import TrafficTotals
 from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
@@ -75,10 +75,10 @@ class MonitorStage:
         self._store, self._registry, self._counters = store, registry, counters
         self.windows = Windows(store)
         self.alerts = AlertBook(store, playbooks)
-        self._held = Held(store)
+        self._early_parts = EarlyParts(store)
         self._judge = Judge(self.windows, self.alerts, registry)
         self.rollouts = Rollouts(store, self.windows, self.alerts, registry)
-        decode_standing = msgspec.msgpack.Decoder(Standing).decode
+        decode_standing = msgspec.msgpack.Decoder(PartitionState).decode
         self._partitions = PartitionClock(partitions, {int(key[1:]): decode_standing(raw) for key, raw in store.scan(STANDING)})
         decode_clock = msgspec.msgpack.Decoder(ModelClock).decode
         self.clocks: dict[str, ModelClock] = {k[1:].decode(): decode_clock(raw) for k, raw in store.scan(CLOCK)}
@@ -87,14 +87,14 @@ class MonitorStage:
         for _, raw in store.scan(VERSION):
             version = decode_version(raw)
             self.versions[version.model, version.version] = version
-        self._feeding = Feeding(store, registry, self.alerts, counters)
+        self._feeding = DetectorFeed(store, registry, self.alerts, counters)
         self._learning: dict[tuple[str, str], dict[Segment, DataProfile]] = {}
         self._learnt: set[tuple[str, str, Segment]] = set()
         for header in self.windows.newest_closed():
             clock = self.clocks.get(header.model, ModelClock())
             version = self._version(header.model, header.version)
             self._judge.recall(header, version.delays, version.grades, clock.reached[0])
-        self.served: dict[tuple[str, str], Served] = {}
+        self.served: dict[tuple[str, str], TrafficTotals] = {}
         self._changed_versions: set[tuple[str, str]] = set()
         self._standings_changed = False
         self._past: dict[str, float] = {}
@@ -123,7 +123,7 @@ class MonitorStage:
         self._touched.add(model)
         clock = self.clocks.setdefault(model, ModelClock())
         for part in message.profiles:
-            self._held.add(model, part)
+            self._early_parts.add(model, part)
         for version, role in message.roles.items():
             held = self._version(model, version)
             if held.role != role:
@@ -147,7 +147,7 @@ class MonitorStage:
         if not part.segment:
             self._take_whole(model, part.version, part.pane * spec.pane, outcome)
             if data is not None:
-                served = self.served.setdefault((model, part.version), Served())
+                served = self.served.setdefault((model, part.version), TrafficTotals())
                 served.add(data)
                 for parent in self.alerts.traces.of(data.examples.get("system.error_ratio", ())).values():
                     served.failed = trace_id(parent)
@@ -220,10 +220,10 @@ class MonitorStage:
     def _catch_up(self, model: str, clock: ModelClock, complete: float) -> list[Output]:
         """Merge what arrived up to event time ``complete``, quantum by quantum, and judge in between."""
         spec = self._registry.spec(model)
-        reached, grid = min(clock.reached[0], complete), Grid(spec)
+        reached, grid = min(clock.reached[0], complete), QuantumGrid(spec)
         outputs: list[Output] = []
         merged = 0
-        for moment in sorted({*self._held.arrivals(model, complete), grid.start(grid.index(reached))}):
+        for moment in sorted({*self._early_parts.arrivals(model, complete), grid.start(grid.index(reached))}):
             if merged >= MAX_MERGED:
                 self._unfinished.add(model)
                 break
@@ -231,7 +231,7 @@ class MonitorStage:
                 outputs.extend(self._judge_at(model, moment, clock.reached))
                 clock.judged = moment
                 spec = self._registry.spec(model)
-            for part in self._held.take(model, moment):
+            for part in self._early_parts.take(model, moment):
                 self._merge(model, spec, part, clock.judged)
                 merged += 1
         return outputs
@@ -346,7 +346,7 @@ class MonitorStage:
         put = self._store.put
         self.windows.flush()
         self.rollouts.flush()
-        self._held.flush()
+        self._early_parts.flush()
         for name in self._changed_versions:
             put(VERSION + b"\0".join(part.encode() for part in name), _encode(self.versions[name]))
         for model, version, segment in self._learnt:

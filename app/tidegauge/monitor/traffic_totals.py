@@ -11,7 +11,7 @@ LATENCY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 _LATENCY_MS = [1000 * bound for bound in LATENCY_SECONDS]
 
 
-class Served:
+class TrafficTotals:
     """``within`` (11): predictions no slower than each of ``LATENCY_SECONDS``; ``timed``: those that said how long they
     took, ``seconds`` in total. Counts are exact, those by latency as good as the sketch they come from: exact below 200
     predictions a checkpoint, within 1.65 % of them beyond. ``failed``: trace id of one that failed of late."""
