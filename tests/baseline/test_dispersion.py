@@ -32,7 +32,7 @@ def judged(
     rng: np.random.Generator, phi: float, features: int, reference: int, new: int, shift: float = 0.0
 ) -> tuple[Dispersions, NDArray[np.float64]]:
     """What the reference windows of several features say, and p-values of new windows (new, features)."""
-    spreads: dict[str, Spread] = {"predictions": (ROWS, 0.0, reference)}
+    spreads: dict[str, Spread] = {"predictions": Spread(ROWS, 0.0, reference)}
     held = []
     for feature in range(features):
         values = drawn(rng, phi, reference + new)
@@ -45,7 +45,7 @@ def judged(
             for name, z in number_shift(of, contrasts, path, None, ROWS)["shift_z"].items():
                 scores.setdefault(name, []).append(as_new("shift_z", z, ROWS, ROWS * reference))
         for name, zs in scores.items():
-            spreads[f"{path}.shift_z.{name}"] = (float(np.mean(zs)), float(np.std(zs, ddof=1)), reference)
+            spreads[f"{path}.shift_z.{name}"] = Spread(float(np.mean(zs)), float(np.std(zs, ddof=1)), reference)
         held.append((path, contrasts, bins, values[reference:] + shift))
     dispersions = Dispersions(spreads)
     found = [
@@ -101,8 +101,8 @@ def test_moderated_variances_are_between_their_own_and_the_common_one() -> None:
 
 
 def test_the_excess_grows_with_a_larger_window() -> None:
-    spreads: dict[str, Spread] = {"predictions": (100.0, 0.0, 20)}
-    spreads |= {f"data.features.x{f}.shift_z.location": (0.0, 2.0 + f / 10, 20) for f in range(5)}
+    spreads: dict[str, Spread] = {"predictions": Spread(100.0, 0.0, 20)}
+    spreads |= {f"data.features.x{f}.shift_z.location": Spread(0.0, 2.0 + f / 10, 20) for f in range(5)}
     dispersions = Dispersions(spreads)
     usual, larger = (dispersions.factor("data.features.x0.shift_z.location", rows)[0] for rows in (100, 300))
     assert larger - 1 == pytest.approx(3 * (usual - 1))

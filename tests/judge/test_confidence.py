@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.driver import Pipeline
 from support.outcomes import binary
 from tidegauge.baseline.baseline import Baseline, schema_of
+from tidegauge.baseline.spread import Spread
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.judge.conditions import Candidate, Intervals, judge, surely_beyond
@@ -167,7 +168,7 @@ def test_a_record_says_while_labels_are_few_or_early() -> None:
 def test_a_calibration_error_beyond_its_spread_must_be_more_than_chance(p_value: float | None, breached: bool) -> None:
     """Where its test could not be made, the limit alone decides."""
     baseline = Baseline("m", "m:1", DataProfile(), OutcomeProfile(), schema_of(DataProfile()))
-    baseline.spread = {"1h": {"performance.ece": (0.03, 0.01, 30)}}
+    baseline.spread = {"1h": {"performance.ece": Spread(0.03, 0.01, 30)}}
     record = {"labels": 500, "performance": {"ece": 0.08}, "calibration": {} if p_value is None else {"p_value": p_value}}
     monitor = MonitorSpec("c", "performance.ece", "1h", Condition("above", auto=True), significance=0.00135)
     ((_, verdict),) = judge({(): record}, monitor, baseline, "1h")

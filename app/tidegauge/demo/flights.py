@@ -36,7 +36,7 @@ def table() -> pd.DataFrame:
     rows = rows.merge(hourly.drop_duplicates(["origin", "time_hour"]), on=["origin", "time_hour"], how="left")
     rows["landed"] = _landed(rows)
     rows["late"] = np.where(rows["landed"].isna(), np.nan, (rows["arr_delay"] >= LATE_MINUTES).astype(float))
-    rows["weekday"] = pd.to_datetime(rows[["year", "month", "day"]]).dt.dayofweek
+    rows["weekday"] = pd.to_datetime(rows[["year", "month", "day"]]).dt.day_of_week
     rows["request_id"] = (
         rows["predicted"].dt.strftime("%Y%m%dT%H%MZ") + "-" + rows["carrier"] + rows["flight"].astype(str)
         + "-" + rows["origin"] + "-" + rows["dest"]
@@ -81,7 +81,7 @@ class DelayModel:
     def out_of_fold(self, rows: pd.DataFrame) -> NDArray[np.float64]:
         """Scores (n) of training rows by models that have not seen their week: what a baseline must be made of."""
         scores = np.full(len(rows), np.nan)
-        weeks = rows["predicted"].dt.dayofyear // 7
+        weeks = rows["predicted"].dt.day_of_year // 7
         matrix, late = self._matrix(rows), rows["late"].to_numpy()
         for train, held in GroupKFold(5).split(matrix, late, weeks):
             train = train[~np.isnan(late[train])]
