@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tidegauge_arm
 from numpy.typing import NDArray
-from streams import Rows, Scenario, draw
 
+import tidegauge_arm
+from streams import Rows, Scenario, draw
 from tidegauge.detect.detectors import Detector
 from tidegauge.spec import DetectorSpec
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import Fired, Peers, evaluate
 from numpy.typing import NDArray
+
+from arms import Fired, Peers, evaluate
 from report import write
 from streams import CALM, EPISODE, Scenario
 

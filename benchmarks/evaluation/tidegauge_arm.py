@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from streams import Rows, Scenario
 
+from streams import Rows, Scenario
 from tidegauge.alert.book import Subject
 from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.join.stage import JoinStage

@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "evaluation"))
 
 import tidegauge_arm
 from streams import VICTIM, Scenario, draw
-
 from support.driver import Pipeline, flatten, numbers
 from support.events import START, prediction, stream
 from tidegauge.baseline.baseline import Baseline
