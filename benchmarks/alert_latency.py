@@ -26,7 +26,7 @@ from tidegauge.client import Client
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import Condition, DetectorSpec, ModelSpec, MonitorSpec
-from tidegauge.stream import models
+from tidegauge.stream import models_topic
 from tidegauge.stream.broker import Broker
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings
@@ -129,7 +129,7 @@ def main() -> None:
         scratch = Path(name)
         settings = Settings(bootstrap=broker.bootstrap)
         specs = [watched(f"{kind}-{i}", kind) for kind in KINDS for i in range(given.incidents)]
-        asyncio.run(models.apply(settings, [RECORD, *specs]))
+        asyncio.run(models_topic.apply(settings, [RECORD, *specs]))
         worker = Worker(settings, scratch / "state")
         while not worker.ready():
             time.sleep(0.1)

@@ -26,7 +26,7 @@ import psutil
 from aiokafka import AIOKafkaProducer
 
 from tidegauge.engine.stage import DEAD_LETTERS, METRICS
-from tidegauge.stream import models
+from tidegauge.stream import models_topic
 from tidegauge.stream.broker import Broker, free_port
 from tidegauge.stream.settings import Settings
 
@@ -55,7 +55,7 @@ def _cut(value: bytes, most: int) -> bytes:
 
 async def fill(settings: Settings, count: int, most: int | None) -> int:
     """Write the records; their bytes."""
-    await models.ensure_topics(settings)
+    await models_topic.ensure_topics(settings)
     taken = samples(most)
     size = 0
     producer = AIOKafkaProducer(linger_ms=20, max_batch_size=1 << 20, acks=1, **settings.client())

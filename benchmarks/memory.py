@@ -14,7 +14,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 
 from tidegauge.engine.stage import PREDICTIONS
-from tidegauge.stream import models
+from tidegauge.stream import models_topic
 from tidegauge.stream.broker import Broker
 from tidegauge.stream.settings import Settings
 from workload import RECORD, START, Bulk, Worker
@@ -58,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, Broker(heap_mb=768) as broker:
         scratch = Path(name)
         settings = Settings(bootstrap=broker.bootstrap)
-        asyncio.run(models.apply(settings, [RECORD]))
+        asyncio.run(models_topic.apply(settings, [RECORD]))
         print(f"producing {given.requests:,} predictions without a label ...", flush=True)
         bulk = Bulk(scratch, "open", given.requests, settings.partitions)
         asyncio.run(fill(settings, bulk))

@@ -23,7 +23,7 @@ from tidegauge.client import Client, produce
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import DetectorSpec, ModelSpec
-from tidegauge.stream import models
+from tidegauge.stream import models_topic
 from tidegauge.stream.broker import free_port
 from tidegauge.stream.settings import Settings
 
@@ -96,7 +96,7 @@ def events(predictions: Path, labels: Path, block: int = 20_000) -> Iterator[tup
 
 async def fill(settings: Settings, predictions: Path, labels: Path) -> None:
     """Topics, spec and events."""
-    await models.apply(settings, [RECORD])
+    await models_topic.apply(settings, [RECORD])
     async with Client(**settings.client()) as client:
         await produce(client, events(predictions, labels))
 

@@ -1,4 +1,4 @@
-"""What a model spec says, once read and checked (``spec_yaml`` reads it; ``contract.md`` defines it).
+"""What a model spec says, once read and checked (``models/read.py`` reads it; ``docs/spec.md`` defines it).
 
 All lengths of time are seconds, all points in time Unix seconds. Window lengths keep the name they were written with
 (``5m``), since metrics records, alerts and Prometheus labels carry that name.

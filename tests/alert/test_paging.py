@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from support.alert_events import alert_event
 from tidegauge.alert.operations import Operations, Silence, encode
-from tidegauge.alert.paging import RESOLVED_SECONDS, Book, decode, posted, requests
+from tidegauge.alert.paging import RESOLVED_SECONDS, PagedAlerts, decode, posted, requests
 
 NOW = 1_759_100_000.0
 
@@ -38,14 +38,14 @@ STEP = st.one_of(
 
 @given(st.lists(STEP, max_size=40))
 def test_every_transition_is_told_once_whatever_restarts(steps):
-    book, people, history, state, expected = Book(Operations().silenced_since), People(), [], {}, []
+    paged, people, history, state, expected = PagedAlerts(Operations().silenced_since), People(), [], {}, []
     for step in steps:
         if step[0] == "restart":
-            book = Book(Operations().silenced_since)
+            paged = PagedAlerts(Operations().silenced_since)
             for past in history:
-                book.take(past, NOW)
+                paged.take(past, NOW)
         if step[0] != "move":
-            for notice in book.refresh(NOW):
+            for notice in paged.refresh(NOW):
                 people.hear(notice)
             continue
         _, name, severity = step
@@ -60,10 +60,10 @@ def test_every_transition_is_told_once_whatever_restarts(steps):
             if was is not None:
                 expected.append((name, was, False))
         history.append(happened)
-        for notice in book.take(happened, NOW):
+        for notice in paged.take(happened, NOW):
             people.hear(notice)
     assert people.pages == expected
-    assert {notice.labels["alertname"] for notice in book.firing.values()} == state.keys()
+    assert {notice.labels["alertname"] for notice in paged.firing.values()} == state.keys()
 
 
 class Muted(People):
@@ -91,7 +91,7 @@ class Muted(People):
 def test_no_resolve_is_lost_under_a_silence_and_nobody_is_told_under_one(steps):
     """However long it lasts: an hour passes between two steps, in which what fires and what resolved is said every minute."""
     operations = Operations()
-    book, people, history, state = Book(operations.silenced_since), Muted(operations), [], set()
+    paged, people, history, state = PagedAlerts(operations.silenced_since), Muted(operations), [], set()
     for number, step in enumerate(steps):
         name = step[1] if len(step) > 1 else ""
         quiet = {n for n in "ab" if operations.silenced({"alertname": n}, people.now)}
@@ -104,23 +104,23 @@ def test_no_resolve_is_lost_under_a_silence_and_nobody_is_told_under_one(steps):
             for silence in [s for s in operations.silences.values() if s.matchers == {"alertname": name}]:
                 operations.apply(silence.key, None)
         elif step[0] == "restart":
-            book = Book(operations.silenced_since)
+            paged = PagedAlerts(operations.silenced_since)
             for past, at in history:
-                book.take(past, at)
+                paged.take(past, at)
         else:
             happened = event(name, "resolved" if name in state else "firing", 1)
             state ^= {name}
             history.append((happened, people.now))
-            for notice in book.take(happened, people.now):
+            for notice in paged.take(happened, people.now):
                 people.hear(notice)
             assert not {page[0] for page in people.pages[told:]} & quiet
         for _ in range(60):
             people.now += 60.0
-            for notice in book.refresh(people.now):
+            for notice in paged.refresh(people.now):
                 people.hear(notice)
     for _ in range(151):
         people.now += 60.0
-        for notice in book.refresh(people.now):
+        for notice in paged.refresh(people.now):
             people.hear(notice)
     # Every page is followed by its end, and who was last told that it fires is right.
     for name in "ab":
@@ -131,25 +131,25 @@ def test_no_resolve_is_lost_under_a_silence_and_nobody_is_told_under_one(steps):
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=30))
 def test_requests_keep_the_order_and_repeat_no_label_set(steps):
-    book, notices = Book(Operations().silenced_since), []
+    paged, notices = PagedAlerts(Operations().silenced_since), []
     for name, firing in steps:
-        notices += book.take(event(name, "firing" if firing else "resolved", 1), NOW)
+        notices += paged.take(event(name, "firing" if firing else "resolved", 1), NOW)
     made = list(requests(notices))
     assert [notice for request in made for notice in request] == notices
     assert all(len({notice.key for notice in request}) == len(request) for request in made)
 
 
 def test_what_resolved_is_said_for_a_while():
-    book = Book(Operations().silenced_since)
-    book.take(event("auc", "firing", 1), NOW)
-    book.take(event("auc", "resolved", 2), NOW + 10)
-    (notice,) = book.refresh(NOW + 10 + RESOLVED_SECONDS)
+    paged = PagedAlerts(Operations().silenced_since)
+    paged.take(event("auc", "firing", 1), NOW)
+    paged.take(event("auc", "resolved", 2), NOW + 10)
+    (notice,) = paged.refresh(NOW + 10 + RESOLVED_SECONDS)
     assert notice.ends_at == NOW + 10
-    assert book.refresh(NOW + 11 + RESOLVED_SECONDS) == []
+    assert paged.refresh(NOW + 11 + RESOLVED_SECONDS) == []
 
 
 def test_what_is_posted():
-    (notice,) = Book(Operations().silenced_since).take(event("auc", "firing", 1, starts_at="2999-01-01T00:00:00Z"), NOW)
+    (notice,) = PagedAlerts(Operations().silenced_since).take(event("auc", "firing", 1, starts_at="2999-01-01T00:00:00Z"), NOW)
     alert = posted(notice, NOW, 240.0, None)
     assert alert["startsAt"] == "2025-09-28T22:53:20Z"
     assert alert["endsAt"] == "2025-09-28T22:57:20Z"
@@ -160,19 +160,20 @@ def test_what_is_posted():
 def test_labels_hold_no_values_so_that_they_are_the_same_again():
     one, two = (event("auc", "firing", 1, value=value, sample_size=int(value * 10)) for value in (0.81, 0.7))
     assert (
-        Book(Operations().silenced_since).take(one, NOW)[0].labels == Book(Operations().silenced_since).take(two, NOW)[0].labels
+        PagedAlerts(Operations().silenced_since).take(one, NOW)[0].labels
+        == PagedAlerts(Operations().silenced_since).take(two, NOW)[0].labels
     )
 
 
 def test_the_whole_model_has_no_segment_label():
     labels = {"alertname": "a", "model": "m", "model_version": "m:1", "segment": ""}
-    (notice,) = Book(Operations().silenced_since).take(event("a", "firing", 1, labels=labels), NOW)
+    (notice,) = PagedAlerts(Operations().silenced_since).take(event("a", "firing", 1, labels=labels), NOW)
     assert notice.labels == {"alertname": "a", "model": "m", "model_version": "m:1", "severity": "critical"}
 
 
 def test_evidence_of_an_unknown_shape_costs_no_alert():
     odd = {"segments": [{"odd": 1}], "features": 3, "new": ["x", {"y": 1}], "empty": []}
-    (notice,) = Book(Operations().silenced_since).take(
+    (notice,) = PagedAlerts(Operations().silenced_since).take(
         event("a", "firing", 1, evidence=odd, window={"length": "1d"}, value="high"), NOW
     )
     texts = notice.annotations

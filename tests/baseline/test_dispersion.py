@@ -10,8 +10,8 @@ from scipy.signal import lfilter
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions, moderate
 from tidegauge.baseline.spread import Spread
+from tidegauge.metrics.prediction_limits import as_new
 from tidegauge.metrics.shift import number_shift
-from tidegauge.metrics.spread import as_new
 from tidegauge.profile.schema import BIN_COUNT, SHARES, Bins, bin_codes
 
 ROWS = 400

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegauge.console import alerts
-from tidegauge.console.alerts import Alerts
+from tidegauge.console import alert_history
+from tidegauge.console.alert_history import AlertHistory
 from tidegauge.console.dead_letters import DeadLetters
 from tidegauge.console.replayed import Line
 from tidegauge.console.view import View
@@ -81,8 +81,8 @@ def test_a_letter_without_headers_has_no_reason() -> None:
 
 
 def test_older_alerts_do_not_push_out_newer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerts, "ALERTS_KEPT", 3)
-    held = Alerts()
+    monkeypatch.setattr(alert_history, "ALERTS_KEPT", 3)
+    held = AlertHistory()
     for raw in (event("new", 1, "resolved"), event("newer", 1, "resolved")):
         held.take(raw)
     for raw in (event("old", 1, "resolved"), event("older", 1, "firing"), event("last", 1, "resolved")):
@@ -95,8 +95,8 @@ def test_older_alerts_do_not_push_out_newer_ones(monkeypatch: pytest.MonkeyPatch
 
 
 def test_transitions_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerts, "BUDGET", 10_000)
-    held = Alerts()
+    monkeypatch.setattr(alert_history, "BUDGET", 10_000)
+    held = AlertHistory()
     for number in range(1000):
         held.take(event(f"a{number % 100}", number, "resolved" if number % 3 else "firing"))
         assert held.size <= 10_000

@@ -10,8 +10,8 @@ import pytest
 
 from tidegauge.alert import operations
 from tidegauge.alert.operations import Acknowledgement, Operations, Silence
-from tidegauge.console import alerts, dead_letters
-from tidegauge.console.alerts import Alerts
+from tidegauge.console import alert_history, dead_letters
+from tidegauge.console.alert_history import AlertHistory
 from tidegauge.console.dead_letters import DeadLetters
 from tidegauge.console.replayed import Line, read
 from tidegauge.console.view import View
@@ -27,7 +27,7 @@ def event(mark: str, sequence: int = 1, status: str = "firing") -> bytes:
 
 
 def test_an_event_that_comes_again_is_one_transition() -> None:
-    held = Alerts()
+    held = AlertHistory()
     for sequence in (1, 1, 2, 2):
         held.take(event("a", sequence))
     assert [e["id"] for e in held.transitions("a")] == ["a-1", "a-2"]
@@ -35,9 +35,9 @@ def test_an_event_that_comes_again_is_one_transition() -> None:
 
 
 def test_alerts_are_bounded_and_those_that_fire_stay_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerts, "ALERTS_KEPT", 3)
-    monkeypatch.setattr(alerts, "TRANSITIONS_KEPT", 2)
-    held = Alerts()
+    monkeypatch.setattr(alert_history, "ALERTS_KEPT", 3)
+    monkeypatch.setattr(alert_history, "TRANSITIONS_KEPT", 2)
+    held = AlertHistory()
     held.take(event("old"))
     held.take(event("over", 1))
     held.take(event("over", 2, "resolved"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tidegauge.demo import dataset, incidents, report
+from tidegauge.demo import dataset, findings, incidents
 from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.models.directory import records_of
 from tidegauge.models.read import load_to_build
@@ -101,29 +101,29 @@ def test_real_incidents_follow_from_the_rows(worst: dict[float, tuple[float, flo
 
 
 def test_every_incident_is_found_in_the_first_window_that_shows_it(run: Any, worst: Any) -> None:
-    alerts = report.alerts_of(run[0])
-    for incident in report.covered(dataset.FIRST_DAY, LAST - 1):
-        found = [alert for alert in alerts if report.explains(incident, alert)]
+    alerts = findings.alerts_of(run[0])
+    for incident in findings.covered(dataset.FIRST_DAY, LAST - 1):
+        found = [alert for alert in alerts if findings.explains(incident, alert)]
         assert found, incident.name
         assert min(alert.window for alert in found) <= first_shown(incident, worst), incident.name
-    assert len(report.covered(dataset.FIRST_DAY, LAST - 1)) == len(incidents.ALL)
+    assert len(findings.covered(dataset.FIRST_DAY, LAST - 1)) == len(incidents.ALL)
 
 
 def test_critical_alerts_without_an_incident_are_at_most_one_a_month(run: Any) -> None:
-    critical = [a for a in report.alerts_of(run[0]) if a.severity == "critical" and not report.beside(a)]
+    critical = [a for a in findings.alerts_of(run[0]) if a.severity == "critical" and not findings.beside(a)]
     assert max(Counter(a.fired[:7] for a in critical).values(), default=0) <= 1
 
 
 def test_the_seasons_are_lasting_warnings_that_say_performance_did_not_follow(run: Any) -> None:
-    summer = [a for a in report.alerts_of(run[0]) if a.name == "feature-drift/temp flight_delays:1"]
+    summer = [a for a in findings.alerts_of(run[0]) if a.name == "feature-drift/temp flight_delays:1"]
     # Summer itself, warm days before it, and after it the warmest of November and of December.
     assert 1 <= len(summer) <= 5
-    assert max(report.seconds(a.resolved[:16] + "Z") - a.window for a in summer) > 120 * DAY
+    assert max(findings.seconds(a.resolved[:16] + "Z") - a.window for a in summer) > 120 * DAY
     assert all(a.severity == "warning" and "; performance did not follow" in a.summary for a in summer)
 
 
 def test_values_that_are_missing_are_told_once(run: Any) -> None:
-    (hour,) = (a for a in report.alerts_of(run[0]) if a.name.endswith("/hour flight_delays:1") and "missing" in a.name)
+    (hour,) = (a for a in findings.alerts_of(run[0]) if a.name.endswith("/hour flight_delays:1") and "missing" in a.name)
     assert hour.name.startswith("missing-values/")
     assert hour.fired < "2013-05-07" < hour.resolved < "2013-05-11"
 
@@ -137,12 +137,12 @@ def test_no_alert_is_older_than_its_window(run: Any) -> None:
 def test_fixed_rules_cry_wolf(run: Any) -> None:
     """The footer's counts, against the same done by hand for one rule."""
     alerts, records, metrics = run
-    text = report.fixed_rules(records, metrics)
+    text = findings.fixed_rules(records, metrics)
     newest = {r["window_start"]: r for r in records if r["model_version"].endswith(":1") and r["closed"]}
-    quiet = [r for start, r in newest.items() if not report.beside(report.Alert("", "", report.seconds(start), ""))]
+    quiet = [r for start, r in newest.items() if not findings.beside(findings.Alert("", "", findings.seconds(start), ""))]
     drifts = sum(f.get("psi", 0) > 0.2 for r in quiet for f in r["data"]["features"].values())
     drifts += sum(r["prediction"].get("psi", 0) > 0.2 for r in quiet)
     assert f"{drifts} false alarms" in text
-    assert drifts > 20 * len(report.alerts_of(alerts)) / 9
-    table = report.table(alerts, dataset.FIRST_DAY, LAST - 1)
+    assert drifts > 20 * len(findings.alerts_of(alerts)) / 9
+    table = findings.table(alerts, dataset.FIRST_DAY, LAST - 1)
     assert "not found" not in table

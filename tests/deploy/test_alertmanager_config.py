@@ -16,7 +16,7 @@ from support.alert_events import alert_event
 from support.debian import program
 from support.servers import Alertmanager, Receiver, ask, wait_for
 from tidegauge.alert.operations import Operations
-from tidegauge.alert.paging import Book, decode, posted
+from tidegauge.alert.paging import PagedAlerts, decode, posted
 from tidegauge.stream.broker import free_port
 
 DIRECTORY = Path(__file__).parents[2] / "deploy/alertmanager"
@@ -76,10 +76,10 @@ def alertmanager(tmp_path, receiver, mailbox):
         yield made
 
 
-def say(alertmanager, book, *events):
+def say(alertmanager, paged, *events):
     now = datetime.now(UTC).timestamp()
     for _, value in events:
-        for notice in book.take(decode(value), now):
+        for notice in paged.take(decode(value), now):
             ask(alertmanager.url + "/api/v2/alerts", [posted(notice, now, 300.0, "https://console")])
 
 
@@ -97,8 +97,8 @@ def test_the_file_is_sound():
 
 
 def test_critical_goes_to_slack_mail_and_pagerduty_with_its_evidence(alertmanager, receiver, mailbox):
-    book = Book(Operations().silenced_since)
-    say(alertmanager, book, alert_event("auc", "firing", 1))
+    paged = PagedAlerts(Operations().silenced_since)
+    say(alertmanager, paged, alert_event("auc", "firing", 1))
     wait_for(lambda: to(receiver, "/slack") and to(receiver, "/v2/enqueue") and mailbox.messages)
     (attachment,) = to(receiver, "/slack")[0]["attachments"]
     assert attachment["title"] == "[CRITICAL] auc churn_xgb:3 region=eu"
@@ -114,7 +114,7 @@ def test_critical_goes_to_slack_mail_and_pagerduty_with_its_evidence(alertmanage
     for text in texts:
         assert [fact for fact in EVIDENCE if fact not in text] == []
         assert re.search("[Ss]ince 2025-09-27 00:00:00 UTC", text)
-    say(alertmanager, book, alert_event("auc", "resolved", 2))
+    say(alertmanager, paged, alert_event("auc", "resolved", 2))
     wait_for(lambda: len(to(receiver, "/slack")) == 2 and len(to(receiver, "/v2/enqueue")) == 2 and len(mailbox.messages) == 2)
     (attachment,) = to(receiver, "/slack")[1]["attachments"]
     assert attachment["title"] == "[RESOLVED] auc churn_xgb:3 region=eu"
@@ -124,12 +124,12 @@ def test_critical_goes_to_slack_mail_and_pagerduty_with_its_evidence(alertmanage
 
 
 def test_a_warning_pages_nobody_and_turning_critical_does(alertmanager, receiver, mailbox):
-    book = Book(Operations().silenced_since)
-    say(alertmanager, book, alert_event("drift", "firing", 1, severity="warning"))
+    paged = PagedAlerts(Operations().silenced_since)
+    say(alertmanager, paged, alert_event("drift", "firing", 1, severity="warning"))
     wait_for(lambda: to(receiver, "/slack") and mailbox.messages)
     assert to(receiver, "/slack")[0]["attachments"][0]["color"] == "warning"
     assert to(receiver, "/v2/enqueue") == []
-    say(alertmanager, book, alert_event("drift", "firing", 2, severity="critical"))
+    say(alertmanager, paged, alert_event("drift", "firing", 2, severity="critical"))
     wait_for(lambda: to(receiver, "/v2/enqueue"))
     wait_for(lambda: len(to(receiver, "/slack")) == 2)
     # The warning is over, but nobody is told "resolved" while it is critical.

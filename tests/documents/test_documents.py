@@ -12,7 +12,7 @@ from tidegauge.cli.main import main
 from tidegauge.prometheus import rollout_samples, window_samples
 from tidegauge.stream import telemetry
 from tidegauge.stream.endpoint import endpoint
-from tidegauge.stream.history import HistoryWriter
+from tidegauge.stream.history_writer import HistoryWriter
 from tidegauge.stream.notify import Notifier
 from tidegauge.stream.settings import Settings, client_security, security_from_environment
 

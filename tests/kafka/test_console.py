@@ -23,7 +23,7 @@ from support.events import START, stream
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, LABELS
 from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import BaselineSpec, Condition, MonitorSpec
-from tidegauge.stream import models
+from tidegauge.stream import models_topic
 from tidegauge.stream.broker import Broker, free_port
 
 MONITORS = (MonitorSpec("age", "data.features.age.missing_ratio", "1m", Condition("above", high=0.01), min_count=5),)
@@ -142,7 +142,7 @@ def test_of_many_dead_letters_and_alerts_the_newest_come_first_and_none_is_misse
     began = int(1000 * time.time()) - letters
 
     async def fill() -> None:
-        await models.ensure_topics(cluster.settings)
+        await models_topic.ensure_topics(cluster.settings)
         topics = [cluster.settings.topic(topic) for topic in (DEAD_LETTERS, ALERTS)]
         async with AIOKafkaProducer(linger_ms=20, **cluster.settings.client()) as producer:
             for number in range(letters):

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tidegauge.engine.stage import METRICS
-from tidegauge.stream import older
+from tidegauge.stream import reading_backwards
 from tidegauge.stream.broker import Broker
 from tidegauge.stream.following import Follower, Start
 from tidegauge.stream.settings import Settings
@@ -62,7 +62,7 @@ async def _write(settings: Settings, topic: str) -> None:
 
 @pytest.mark.timeout(120)
 def test_the_newest_first(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(older, "FIRST_BLOCK", 10)
+    monkeypatch.setattr(reading_backwards, "FIRST_BLOCK", 10)
     settings = Settings(bootstrap=broker.bootstrap, topics={METRICS: "following"})
 
     async def run() -> Taken:

@@ -18,7 +18,7 @@ from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.metrics.record import iso
 from tidegauge.prometheus.window_samples import window_samples
 from tidegauge.spec import duration
-from tidegauge.stream import models
+from tidegauge.stream import models_topic
 
 HOURS_AGO = 6
 
@@ -26,7 +26,7 @@ HOURS_AGO = 6
 @pytest.fixture
 def cluster(broker, tmp_path):
     made = Cluster(broker, f"history-{random.randrange(10**6)}", tmp_path)
-    asyncio.run(models.ensure_topics(made.settings))
+    asyncio.run(models_topic.ensure_topics(made.settings))
     yield made
     made.stop()
 

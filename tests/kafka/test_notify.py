@@ -18,7 +18,7 @@ from support.cluster import Cluster
 from support.debian import program
 from support.servers import Alertmanager, Receiver, wait_for
 from tidegauge.alert.operations import OPERATIONS, Silence, encode
-from tidegauge.stream import models
+from tidegauge.stream import models_topic
 from tidegauge.stream.broker import free_port
 from tidegauge.stream.following import OperationsLog
 
@@ -40,7 +40,7 @@ def notifier(cluster, url, interval=OFTEN, **environment):
 @pytest.fixture
 def cluster(broker, tmp_path):
     made = Cluster(broker, f"notify-{random.randrange(10**6)}", tmp_path)
-    asyncio.run(models.ensure_topics(made.settings))
+    asyncio.run(models_topic.ensure_topics(made.settings))
     return made
 
 

@@ -19,7 +19,7 @@ from support.events import START, prediction, stream
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.errors import TopicError
-from tidegauge.stream import models
+from tidegauge.stream import models_topic
 from tidegauge.stream.broker import Broker
 
 
@@ -159,7 +159,7 @@ def test_topics_that_do_not_fit_are_refused(cluster):
     odd = {**cluster.settings.topics, "predictions": "odd-predictions", "labels": "odd-labels"}
     settings = type(cluster.settings)(bootstrap=cluster.settings.bootstrap, app_id="odd", topics=odd)
     with pytest.raises(TopicError, match=r"3 partitions and odd-labels has 2"):
-        asyncio.run(models.ensure_topics(settings))
+        asyncio.run(models_topic.ensure_topics(settings))
     refused = subprocess.run(
         [sys.executable, "-m", "tidegauge", "worker", "--bootstrap", settings.bootstrap, "--predictions-topic",
          "odd-predictions", "--labels-topic", "odd-labels", "--state-dir", str(cluster.directory / "odd")],

@@ -15,7 +15,7 @@ from support.driver import Pipeline
 from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.judge.conditions import holm, judge
 from tidegauge.metrics import distance
-from tidegauge.metrics.spread import spread_p_value
+from tidegauge.metrics.prediction_limits import spread_p_value
 from tidegauge.profile.schema import ABOVE, BELOW, BIN_COUNT, SHARES, Bins, bin_codes
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tidegauge.client import Client, key_of
 from tidegauge.models.registry import ModelRecord
-from tidegauge.stream import models
+from tidegauge.stream import models_topic
 from tidegauge.stream.broker import Broker, free_port
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings
@@ -34,7 +34,7 @@ class Cluster:
         self.ports: list[int] = []
 
     def apply(self, *given: ModelRecord) -> None:
-        asyncio.run(models.apply(self.settings, given))
+        asyncio.run(models_topic.apply(self.settings, given))
 
     def start(self, index: int = 0, **environment: str) -> subprocess.Popen[bytes]:
         """One worker process with the state directory of ``index``."""

@@ -1,6 +1,6 @@
 """Alert events as pages: what Alertmanager is to be told, and which alerts are firing.
 
-The book is rebuilt from the topic ``alerts`` at any time: events in, notices out. It knows neither Kafka nor HTTP nor a clock.
+The paged is rebuilt from the topic ``alerts`` at any time: events in, notices out. It knows neither Kafka nor HTTP nor a clock.
 
     event                            says to Alertmanager
     firing                           firing
@@ -76,7 +76,7 @@ SilencedSince = Callable[[Mapping[str, str], float, float, float], float]
 """As ``Operations.silenced_since``."""
 
 
-class Book:
+class PagedAlerts:
     """Which alerts fire, and which have lately resolved, or under a silence that has not ended for long."""
 
     def __init__(self, silenced_since: SilencedSince) -> None:

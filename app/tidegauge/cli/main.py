@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tidegauge
 from tidegauge.alert.playbooks import DIRECTORY
-from tidegauge.cli import bridges, console, report
+from tidegauge.cli import bridge_commands, console_command, report_command
 from tidegauge.cli.options import Help, command, kafka, option, stream_settings
 from tidegauge.errors import AccessError, TidegaugeError, TopicError
 
@@ -113,15 +113,15 @@ def _parser() -> argparse.ArgumentParser:
     option(replay, "--output", Path, None, "directory for metrics, alerts and dead letters", required=True)
     option(replay, "--order", str, "ts", "ts, or file: predictions as they stand, then labels", choices=("ts", "file"))
 
-    console.add(commands)
-    report.add(commands)
+    console_command.add(commands)
+    report_command.add(commands)
 
     alerts = command(commands, "alerts", _alerts, "reads the alert topic, for people")
     kafka(alerts)
     alerts.add_argument("--follow", action="store_true", help="go on as alerts come")
     alerts.add_argument("--json", action="store_true", help="the events themselves, one a line")
 
-    bridges.add(commands)
+    bridge_commands.add(commands)
     return parser
 
 
@@ -173,11 +173,11 @@ def _worker(options: argparse.Namespace) -> int:
 
 def _publish(options: argparse.Namespace, path: Path) -> list[str]:
     from tidegauge.models import directory
-    from tidegauge.stream import models
+    from tidegauge.stream import models_topic
 
     records = directory.records_of(path)
     sizes = {name: getattr(options, name) for name in ("partitions", "replication") if hasattr(options, name)}
-    return asyncio.run(models.apply(stream_settings(options, **sizes), records))
+    return asyncio.run(models_topic.apply(stream_settings(options, **sizes), records))
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -215,9 +215,9 @@ def _apply(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from tidegauge.stream import models
+    from tidegauge.stream import models_topic
 
-    registry = asyncio.run(models.read(stream_settings(options)))
+    registry = asyncio.run(models_topic.read(stream_settings(options)))
     for name in registry.models():
         spec = registry.spec(name)
         baselines = ", ".join(version or "all versions" for version in registry.baseline_versions(name)) or "none yet"
@@ -244,13 +244,13 @@ def _produce(options: argparse.Namespace) -> int:
 
     from tidegauge.client import Client, produce
     from tidegauge.engine.stage import LABELS, PREDICTIONS
-    from tidegauge.stream import models
+    from tidegauge.stream import models_topic
 
     settings = stream_settings(options)
     events = chain(_lines(options.predictions, PREDICTIONS), _lines(options.labels, LABELS))
 
     async def send() -> int:
-        await models.ensure_topics(settings)
+        await models_topic.ensure_topics(settings)
         async with Client(topics={t: settings.topic(t) for t in (PREDICTIONS, LABELS)}, **settings.client()) as client:
             return await produce(client, events, options.rate, lambda sent: _say(f"{sent} events sent"))
 

@@ -9,9 +9,9 @@ import msgspec
 
 from tidegauge.baseline.baseline import RESULT_BINS, Baseline
 from tidegauge.console import health
-from tidegauge.console.playbooks import playbook
+from tidegauge.console.playbook_pages import playbook
+from tidegauge.console.published_windows import Name, Series, between
 from tidegauge.console.view import View
-from tidegauge.console.windows import Name, Series, between
 from tidegauge.judge.conditions import expand, label_feed
 from tidegauge.judge.limits import allowed_error, limits_of
 from tidegauge.metrics.bin_counts import category_counts

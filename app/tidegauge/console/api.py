@@ -16,8 +16,8 @@ from tidegauge.console import answers, guard, openapi
 from tidegauge.console.access import COOKIE, Actor
 from tidegauge.console.audit import Write
 from tidegauge.console.guard import answer, problem
+from tidegauge.console.published_windows import Series
 from tidegauge.console.view import View
-from tidegauge.console.windows import Series
 from tidegauge.errors import SpecError
 from tidegauge.spec import duration
 

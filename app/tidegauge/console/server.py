@@ -15,7 +15,7 @@ from tidegauge.console.access import Access
 from tidegauge.console.audit import Audit, Write
 from tidegauge.console.guard import problem
 from tidegauge.console.live import Live
-from tidegauge.console.playbooks import playbook
+from tidegauge.console.playbook_pages import playbook
 from tidegauge.console.view import View
 
 

@@ -8,9 +8,9 @@ from typing import Protocol
 import msgspec
 
 from tidegauge.alert.operations import OPERATIONS, Operations
-from tidegauge.console.alerts import Alerts
+from tidegauge.console.alert_history import AlertHistory
 from tidegauge.console.dead_letters import DeadLetters
-from tidegauge.console.windows import BUDGET, Keyed, Windows
+from tidegauge.console.published_windows import BUDGET, Keyed, PublishedWindows
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
 from tidegauge.errors import SpecError
 from tidegauge.models.registry import Registry
@@ -47,8 +47,8 @@ class View:
     """
 
     def __init__(self, budget: int = BUDGET) -> None:
-        self.windows = Windows(budget)
-        self.alerts = Alerts()
+        self.windows = PublishedWindows(budget)
+        self.alerts = AlertHistory()
         self.letters = DeadLetters()
         self.operations = Operations()
         self.progress = Progress()

@@ -22,12 +22,12 @@ import msgspec
 from tidegauge.alert.life_cycle import line
 from tidegauge.baseline import baseline
 from tidegauge.client import Client, key_of
-from tidegauge.demo import console, dataset, report
+from tidegauge.demo import console_process, dataset, findings
 from tidegauge.engine.stage import ALERTS, METRICS
 from tidegauge.errors import TidegaugeError
 from tidegauge.metrics.record import iso
 from tidegauge.models.directory import records_of
-from tidegauge.stream import logs, models
+from tidegauge.stream import logs, models_topic
 from tidegauge.stream.broker import Broker, free_port
 from tidegauge.stream.processes import die_with_parent, end
 from tidegauge.stream.reading import records
@@ -57,7 +57,7 @@ def demo(days: int, speed: float | None, workers: int, output: Path, keep_consol
         settings = Settings(bootstrap=broker.bootstrap, partitions=PARTITIONS)
         asyncio.run(_apply(settings, directory))
         ports = _free_ports(workers)
-        with _workers(settings, workers, ports, Path(scratch), output), console.console(settings, output) as address:
+        with _workers(settings, workers, ports, Path(scratch), output), console_process.console(settings, output) as address:
             _wait_ready(ports)
             print(f"{workers} workers ready after {time.monotonic() - began:.1f} s: "
                   + ", ".join(f"http://127.0.0.1:{port}/metrics" for port in ports), flush=True)  # fmt: skip
@@ -68,12 +68,12 @@ def demo(days: int, speed: float | None, workers: int, output: Path, keep_consol
                 f"{len(events)} events of {days} days from {iso(events[0][0])} at {rate / 86400:.1f} days a second", flush=True
             )
             alerts = asyncio.run(Show(settings, events, rate, ports, output).run())
-            print(report.table(alerts, events[0][0], events[-1][0]))
+            print(findings.table(alerts, events[0][0], events[-1][0]))
             with (output / "metrics.jsonl").open("rb") as published:
-                print(report.fixed_rules(map(msgspec.json.decode, published), _baseline_metrics(directory)))
+                print(findings.fixed_rules(map(msgspec.json.decode, published), _baseline_metrics(directory)))
             print(f"wrote {output / 'metrics.jsonl'}, {output / 'alerts.jsonl'}, {output / 'worker.log'}", flush=True)
             if keep_console:
-                console.stay(address)
+                console_process.stay(address)
     return 0
 
 
@@ -104,7 +104,7 @@ def _baseline_metrics(directory: Path) -> dict[str, Any]:
 
 
 async def _apply(settings: Settings, directory: Path) -> None:
-    await models.apply(settings, records_of(directory))
+    await models_topic.apply(settings, records_of(directory))
 
 
 def _free_ports(count: int) -> list[int]:

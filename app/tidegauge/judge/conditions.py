@@ -16,8 +16,8 @@ from tidegauge.judge.limits import Error, allowed_error, limits_of
 from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES
 from tidegauge.metrics.interval import Interval
 from tidegauge.metrics.label_mix import LABEL_MIX
+from tidegauge.metrics.prediction_limits import spread_p_value
 from tidegauge.metrics.recent import RECENT, leaning
-from tidegauge.metrics.spread import spread_p_value
 from tidegauge.spec import Condition, MonitorSpec
 
 TESTS = {

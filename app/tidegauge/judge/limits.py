@@ -12,8 +12,8 @@ from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.dispersion import BOUNDED, PERFORMANCE
 from tidegauge.baseline.spread import Spread
 from tidegauge.metrics.performance_z import RATIOS, skewness
+from tidegauge.metrics.prediction_limits import reach
 from tidegauge.metrics.shift import upper_quantile
-from tidegauge.metrics.spread import reach
 from tidegauge.spec import Condition
 
 MIN_SPREAD_WINDOWS = 8

@@ -14,8 +14,8 @@ from tidegauge.baseline.baseline import RESULT_BINS, Baseline, sketch_bins
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import RATIO, Dispersions
 from tidegauge.metrics import distance
+from tidegauge.metrics.prediction_limits import spread_p_value
 from tidegauge.metrics.shift import number_shift
-from tidegauge.metrics.spread import spread_p_value
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.schema import ATTRIBUTION, MISSING, Bins

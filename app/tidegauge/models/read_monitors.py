@@ -59,7 +59,7 @@ def monitors(given: Item, around: Surroundings) -> tuple[MonitorSpec, ...]:
 
 
 def is_rollout(item: Item) -> bool:
-    """Whether a monitor compares versions, which is another kind with members of its own (``rollout_yaml``)."""
+    """Whether a monitor compares versions, which is another kind with members of its own (``read_rollouts``)."""
     kind = item.members().get("kind") if item.kind == "map" else None
     return kind is not None and kind.kind == "str" and kind.source() == ROLLOUT
 

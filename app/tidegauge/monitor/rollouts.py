@@ -23,8 +23,8 @@ from tidegauge.models.registry import Registry
 from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.outcome import most_wrong
 from tidegauge.profile.pairs import PairProfile
+from tidegauge.rollout.comparison_record import ended, record, record_key, verdict
 from tidegauge.rollout.pair import STATE, Contrasts, Rollout, Seen, add, champion_of
-from tidegauge.rollout.record import ended, record, record_key, verdict
 from tidegauge.rollout.verdict import judge
 from tidegauge.spec import ModelSpec, RolloutSpec
 

@@ -24,10 +24,10 @@ from tidegauge.errors import BaselineError
 from tidegauge.join.columns import OutcomeRow, data_columns, outcome_columns
 from tidegauge.join.contexts import segment_values
 from tidegauge.metrics.bin_counts import add_bin_counts
+from tidegauge.metrics.prediction_limits import as_new
 from tidegauge.metrics.recent import recent_data, recent_outcome
 from tidegauge.metrics.record import numbers
 from tidegauge.metrics.segment_mix import segment_mix
-from tidegauge.metrics.spread import as_new
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.profile.schema import ATTRIBUTION, SHARES, Schema

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollecto
 
 import tidegauge
 from tidegauge.errors import StreamError
-from tidegauge.stream.http import serve
+from tidegauge.stream.health_endpoints import serve
 
 log = logging.getLogger(__name__)
 

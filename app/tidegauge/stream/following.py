@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from tidegauge.alert.operations import AUDIT, OPERATIONS
 from tidegauge.errors import StreamError
-from tidegauge.stream import older
+from tidegauge.stream import reading_backwards
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.reading_progress import Place
 from tidegauge.stream.settings import INPUTS, Settings
@@ -34,7 +34,7 @@ class Start(msgspec.Struct, frozen=True):
     older: bool = False
 
 
-class Reader(older.Reader, Protocol):
+class Reader(reading_backwards.Reader, Protocol):
     """Who takes the records in."""
 
     def take(self, topic: str, records: list[Any]) -> None:
@@ -86,7 +86,7 @@ class Follower:
                 self.ready.set()
                 await asyncio.sleep(0.5)
                 continue
-            batches = await self._consumer.getmany(timeout_ms=500, max_records=older.RECORDS_AT_ONCE)
+            batches = await self._consumer.getmany(timeout_ms=500, max_records=reading_backwards.RECORDS_AT_ONCE)
             for place, records in batches.items():
                 self.read += len(records)
                 self._after[place] = records[-1].offset + 1
@@ -105,7 +105,7 @@ class Follower:
     async def _read_older(self) -> None:
         await self.ready.wait()
         if self._older:
-            await older.Older(self._settings, self._older, self._logical, self._reader).run()
+            await reading_backwards.BackwardsReader(self._settings, self._older, self._logical, self._reader).run()
 
     async def _look(self) -> None:
         """Assign partitions that are new."""

@@ -1,10 +1,10 @@
 """`tidegauge notify`: the topic ``alerts`` to Alertmanager.
 
-start      the book is rebuilt from the events that were handed over before; those that came since are handed over now
+start      the paged is rebuilt from the events that were handed over before; those that came since are handed over now
 event      posted at once, and committed once an Alertmanager has taken it
 interval   everything that fires is posted again, good for four intervals: Alertmanager forgets when it restarts, and
            resolves an alert itself when nobody speaks of it any more
-silences   those made in the console are made in Alertmanager (``alert/silencing.py``), which then pages nobody
+silences   those made in the console are made in Alertmanager (``alert/alertmanager_silences.py``), which then pages nobody
 kill -9    costs nothing: events not yet committed are posted again, which pages nobody twice
 """
 
@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 from prometheus_client import Counter, Gauge
 
-from tidegauge.alert.paging import AlertEvent, Book, Notice, decode, posted, requests
+from tidegauge.alert.paging import AlertEvent, Notice, PagedAlerts, decode, posted, requests
 from tidegauge.engine.stage import ALERTS
 from tidegauge.errors import RejectedError, UnavailableError
 from tidegauge.stream import bridge
@@ -47,14 +47,14 @@ class Notifier:
         self._alertmanagers, self._interval, self._console = alertmanagers, interval, console
         self._sessions: list[aiohttp.ClientSession] = []
         self._silencer = Silencer(settings, alertmanagers)
-        self._book = Book(self._silencer.operations.silenced_since)
+        self._paged = PagedAlerts(self._silencer.operations.silenced_since)
         self._patience = Patience("Alertmanager")
         self._caught_up = False
         self._meters = bridge.Meters("tidegauge_notify", lambda: self._feed.lag)
         self.registry = made = self._meters.registry
         self._events = Counter("tidegauge_notify_events", "Alert events handed over", ["status"], registry=made)
         firing = Gauge("tidegauge_notify_firing_alerts", "Alerts that fire", registry=made)
-        firing.set_function(lambda: len(self._book.firing))
+        firing.set_function(lambda: len(self._paged.firing))
         silences = Gauge("tidegauge_notify_silences", "Silences of the console that stand", registry=made)
         silences.set_function(lambda: self._silencer.standing)
 
@@ -81,15 +81,15 @@ class Notifier:
         async for record in self._feed.before():
             event = self._decode(record.value)
             if event is not None:
-                self._book.take(event, record.timestamp / 1000)
+                self._paged.take(event, record.timestamp / 1000)
         # What was resolved while nobody was here may have been said already: it is not said to fire once more.
         while await self._feed.behind():
             await self._hand_over(await self._feed.take(0.2, MAX_EVENTS), again=False)
-        log.info("%d alerts firing; alerts go to %s", len(self._book.firing), ", ".join(a.url for a in self._alertmanagers))
+        log.info("%d alerts firing; alerts go to %s", len(self._paged.firing), ", ".join(a.url for a in self._alertmanagers))
         due = time.monotonic()
         while True:
             if time.monotonic() >= due:
-                await self._say(list(requests(self._book.refresh(time.time()))) or [[]])
+                await self._say(list(requests(self._paged.refresh(time.time()))) or [[]])
                 await self._feed.commit()
                 due = time.monotonic() + self._interval
                 self._caught_up = True
@@ -102,7 +102,7 @@ class Notifier:
         for record in records:
             event = self._decode(record.value)
             if event is not None:
-                notices += self._book.take(event, time.time(), again=again)
+                notices += self._paged.take(event, time.time(), again=again)
                 self._events.labels(event.data.status).inc()
         await self._say(requests(notices))
         await self._feed.commit()

@@ -12,8 +12,8 @@ import aiohttp
 import msgspec
 from aiokafka.errors import KafkaError
 
+from tidegauge.alert.alertmanager_silences import changes, decode
 from tidegauge.alert.operations import OPERATIONS, Operations
-from tidegauge.alert.silencing import changes, decode
 from tidegauge.errors import RejectedError, StreamError, UnavailableError
 from tidegauge.stream.endpoint import Endpoint, ask
 from tidegauge.stream.feed import Feed

@@ -18,8 +18,8 @@ from tidegauge.models.registry import Registry
 from tidegauge.monitor.stage import MonitorStage
 from tidegauge.stream import topics, tracing
 from tidegauge.stream.app import StreamApp
-from tidegauge.stream.http import serve
-from tidegauge.stream.models import ModelsTail
+from tidegauge.stream.health_endpoints import serve
+from tidegauge.stream.models_topic import ModelsTail
 from tidegauge.stream.settings import Settings
 from tidegauge.stream.telemetry import Telemetry
 

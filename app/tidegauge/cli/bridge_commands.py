@@ -53,7 +53,7 @@ def _notify(options: argparse.Namespace) -> int:
 def _history(options: argparse.Namespace) -> int:
     from tidegauge.stream import bridge, logs
     from tidegauge.stream.endpoint import endpoint
-    from tidegauge.stream.history import HistoryWriter
+    from tidegauge.stream.history_writer import HistoryWriter
 
     logs.set_up(options.log_format)
     target = endpoint(options.remote_write, "REMOTE_WRITE")

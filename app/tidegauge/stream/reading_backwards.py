@@ -30,7 +30,7 @@ class Reader(Protocol):
         ...
 
 
-class Older:
+class BackwardsReader:
     """Hands the committed records between two offsets of each partition to a reader. ``spans``: first offset, and the one after
     the last; ``logical``: the topics' logical names by their own."""
 

@@ -28,14 +28,14 @@ class _Alert(msgspec.Struct):
     changed: int = 0
 
 
-class Alerts:
+class AlertHistory:
     """Every alert by fingerprint, with its transitions as CloudEvents, oldest first."""
 
     def __init__(self) -> None:
         # Each in the order of its last change.
         self._firing: dict[str, _Alert] = {}
         self._resolved: dict[str, _Alert] = {}
-        self._older: Alerts | None = None
+        self._older: AlertHistory | None = None
         self._first = self._last = 0
         self.unreadable = self.dropped = self.size = 0
 
@@ -65,7 +65,7 @@ class Alerts:
     def take_older(self, value: bytes | None) -> str | None:
         """Take in one record of a block that is older than all but the block's own; the model it is about."""
         if self._older is None:
-            self._older = Alerts()
+            self._older = AlertHistory()
         return self._older.take(value)
 
     def end_of_block(self) -> None:

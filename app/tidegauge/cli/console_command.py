@@ -31,17 +31,17 @@ def add(commands: Any) -> None:
 
 
 def _console(options: argparse.Namespace) -> int:
-    from tidegauge.console import run
+    from tidegauge.console import process
     from tidegauge.console.access import Access, networks, read_token
 
     names = frozenset(name.strip().lower() for name in options.allowed_host.split(",") if name.strip())
     token = read_token(options.token_file) if options.token_file else None
     access = Access(options.host, token, options.identity_header, networks(options.trusted_proxy), names)
-    what = run.Options(
+    what = process.Options(
         options.host, options.port, access, options.audit_file, _tls(options), options.memory << 20, options.replay,
         options.models,
     )  # fmt: skip
-    return run.run(stream_settings(options, replication=options.replication), what)
+    return process.run(stream_settings(options, replication=options.replication), what)
 
 
 def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:

@@ -100,7 +100,7 @@ _name = msgspec.json.Decoder(Name).decode
 _comparison = msgspec.json.Decoder(Comparison).decode
 
 
-class Windows:
+class PublishedWindows:
     """Takes in records of the topic ``metrics`` and finds them again. ``budget``: bytes of memory, roughly."""
 
     def __init__(self, budget: int = BUDGET) -> None:

@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 from scipy.stats import norm
 
 from tidegauge.metrics.distance import psi
-from tidegauge.metrics.spread import as_new, reach, spread_p_value
+from tidegauge.metrics.prediction_limits import as_new, reach, spread_p_value
 
 
 @pytest.mark.parametrize("windows", [8, 20, 100])

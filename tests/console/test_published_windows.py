@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from support.serving import fed, metrics_by_key, outputs
 from tidegauge.console import answers
+from tidegauge.console.published_windows import PublishedWindows
 from tidegauge.console.replayed import Line
 from tidegauge.console.view import View
-from tidegauge.console.windows import Windows
 
 SAID = outputs()
 REVISIONS = metrics_by_key(SAID)
@@ -76,7 +76,7 @@ def test_every_revision_of_the_whole_model_is_remembered() -> None:
 
 
 def test_an_older_revision_that_is_read_again_changes_nothing_but_the_record() -> None:
-    windows = Windows()
+    windows = PublishedWindows()
     for revision in (1, 2, 2):
         windows.take(*record(minute(0), revision))
     series = windows.find("m", "m:1", "1m")
@@ -85,7 +85,7 @@ def test_an_older_revision_that_is_read_again_changes_nothing_but_the_record() -
 
 
 def test_from_and_to_and_members() -> None:
-    windows = Windows()
+    windows = PublishedWindows()
     for number in range(10):
         windows.take(*record(minute(number), performance={"accuracy": 0.5}))
     series = windows.find("m", "m:1", "1m")
@@ -98,7 +98,7 @@ def test_from_and_to_and_members() -> None:
 
 
 def test_fractions_of_a_second_are_in_order() -> None:
-    windows = Windows()
+    windows = PublishedWindows()
     for start in ("2025-09-01T00:00:00.500Z", "2025-09-01T00:00:01Z", "2025-09-01T00:00:00Z"):
         windows.take(*record(start))
     series = windows.find("m", "m:1", "1m")
@@ -107,7 +107,7 @@ def test_fractions_of_a_second_are_in_order() -> None:
 
 
 def test_a_tombstone_removes_its_window() -> None:
-    windows = Windows()
+    windows = PublishedWindows()
     key, value = record(minute(0))
     windows.take(*record(minute(1)))
     empty = windows.size
@@ -119,14 +119,14 @@ def test_a_tombstone_removes_its_window() -> None:
 
 @pytest.mark.parametrize("key", [None, b"", b"[]", b'["m"]', b"\xff\xfe", b'["m","v",[],"1m","x"]', b'{"a":1,"b":2}'])
 def test_what_cannot_be_read_is_counted(key: bytes | None) -> None:
-    windows = Windows()
+    windows = PublishedWindows()
     windows.take(key, b"{}")
     assert (windows.unreadable, windows.windows) == (1, 0)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_memory_is_bounded_and_the_newest_windows_stay(shuffled: bool) -> None:
-    windows = Windows(budget=2_000_000)
+    windows = PublishedWindows(budget=2_000_000)
     records = [record(minute(n), segment=s, pad="x" * 500) for n in range(3000) for s in ({}, {"region": "eu"})]
     if shuffled:
         random.Random(3).shuffle(records)
@@ -147,7 +147,7 @@ def test_memory_is_bounded_however_many_models_there_are() -> None:
     """What it takes is measured: the budget is a promise about the process, not about the sum of the records."""
     tracemalloc.start()
     try:
-        windows = Windows(budget=8_000_000)
+        windows = PublishedWindows(budget=8_000_000)
         for number in range(60_000):
             key, value = record(minute(number % 6), number, pad=str(number) * 60)
             windows.take(key.replace(b'"m"', b'"m%d"' % (number // 12)), value)
@@ -159,7 +159,7 @@ def test_memory_is_bounded_however_many_models_there_are() -> None:
     assert 0.4 * windows.budget < held < 1.1 * windows.budget
 
 
-def _state(windows: Windows) -> dict[Any, Any]:
+def _state(windows: PublishedWindows) -> dict[Any, Any]:
     return {
         (series.segment, start): [raw, [(r.revision, r.predictions) for r in series.revisions(start)]]
         for series in windows.series("m")
@@ -184,14 +184,14 @@ def test_the_newest_first_ends_as_all_in_order_does(
     for number, (start, segment, value) in enumerate(written, 1):
         key, raw = record(minute(start), number, segment, predictions=number)
         records.append((key, raw if value else None))
-    plain = Windows()
+    plain = PublishedWindows()
     for one in records:
         plain.take(*one)
     ends = sorted({min(cut, len(records)) for cut in cuts} | {0, len(records)})
     blocks = [records[a:b] for a, b in pairwise(ends)]
     newest, older = (blocks[-1], blocks[:-1]) if blocks else ([], [])
     first = chance.randint(0, len(newest))
-    windows = Windows()
+    windows = PublishedWindows()
     for one in newest[:first]:
         windows.take(*one)
     late = iter(newest[first:])
@@ -218,7 +218,7 @@ def test_several_records_at_once_are_as_one_by_one(
         key, raw = record(minute(start), number, segment, predictions=number)
         records.append(Line(key, raw if value else None))
     ends = sorted({min(cut, len(records)) for cut in cuts} | {0, len(records)})
-    one_by_one, at_once = Windows(), Windows()
+    one_by_one, at_once = PublishedWindows(), PublishedWindows()
     for place, (a, b) in reversed(list(enumerate(pairwise(ends)))):
         models = {one_by_one.take_older(of.key, of.value) for of in records[a:b]} - {None}
         told = set().union(*(at_once.take_older_all(records[part : min(part + size, b)]) for part in range(a, b, size)))
@@ -230,7 +230,7 @@ def test_several_records_at_once_are_as_one_by_one(
 
 
 def test_revisions_beyond_what_is_kept() -> None:
-    plain, newest_first = Windows(), Windows()
+    plain, newest_first = PublishedWindows(), PublishedWindows()
     records = [record(minute(0), number, predictions=number) for number in range(1, 161)]
     for one in records:
         plain.take(*one)
@@ -247,7 +247,7 @@ def test_revisions_beyond_what_is_kept() -> None:
 
 
 def test_older_records_of_windows_that_were_given_up_do_not_bring_them_back() -> None:
-    windows = Windows(budget=200_000)
+    windows = PublishedWindows(budget=200_000)
     records = [record(minute(n), pad="x" * 500) for n in range(3000)]
     for key, value in records[1500:]:
         windows.take(key, value)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidegauge.alert.alertmanager_silences import changes, decode, posted
 from tidegauge.alert.operations import Silence
-from tidegauge.alert.silencing import changes, decode, posted
 
 NOW = 1_790_000_000.0
 MATCHERS = st.dictionaries(st.sampled_from(["alertname", "model", "segment"]), st.sampled_from(["", "a", "b"]), min_size=1)
