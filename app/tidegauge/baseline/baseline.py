@@ -295,7 +295,7 @@ def bin_by(block: NumericBlock, schema: Schema, names: Mapping[str, str]) -> Non
     for name, own in names.items():
         row = block.index(own)
         if row is not None and name in schema.bins:
-            block.bins[row] = sketch_bins(block.kll[row], schema.edges[name], int(block.missing[row]))
+            block.bins[row] = sketch_bins(block.values.sketch(row), schema.edges[name], int(block.missing[row]))
 
 
 def sketch_bins(sketch: Any, edges: np.ndarray[Any, Any], missing: int) -> np.ndarray[Any, Any]:
@@ -315,7 +315,7 @@ def sketch_bins(sketch: Any, edges: np.ndarray[Any, Any], missing: int) -> np.nd
 
 def quantiles_of(block: NumericBlock, row: int) -> np.ndarray[Any, Any]:
     """Quantiles (15) of one number at SHARES, from its sketch."""
-    sketch = block.kll[row]
+    sketch = block.values.sketch(row)
     if sketch is None:
         return np.zeros(len(SHARES))
     return np.array([block.low[row], *sketch.get_quantiles(SHARES[1:-1].tolist()), block.high[row]])

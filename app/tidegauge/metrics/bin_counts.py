@@ -65,6 +65,6 @@ def _number(block: NumericBlock, row: int, name: str, baseline: Baseline) -> lis
     if block.bins is not None and block.edges_id == baseline.schema.id:
         counts: Any = block.bins[row]
     else:
-        counts = sketch_bins(block.kll[row], baseline.schema.edges[name], int(block.missing[row]))
+        counts = sketch_bins(block.values.sketch(row), baseline.schema.edges[name], int(block.missing[row]))
     found: list[int] = counts.tolist()
     return found

@@ -52,7 +52,8 @@ def number_drift(
     current, exact = _counts(block, row, bins, baseline.schema.id)
     before, reference_exact = _counts(reference, place, bins, baseline.schema.id)
     numbers: dict[str, Any] = {}
-    ours, theirs = block.kll[row], reference.kll[place]
+    theirs = reference.values.sketch(place)
+    ours = None if theirs is None else block.values.sketch(row)
     if ours is not None and theirs is not None:
         numbers["ks"], numbers["wasserstein"] = distance.sketch_distances(ours, theirs)
         if min(ours.n, theirs.n) >= distance.MIN_TESTED:
@@ -102,9 +103,8 @@ def _counts(block: NumericBlock, row: int, bins: Bins, edges_id: str) -> tuple[N
     """Counts (BIN_COUNT) of one number, and whether they are exact; None where there are neither bins nor a sketch."""
     if block.bins is not None and block.edges_id == edges_id:
         return block.bins[row], True
-    if block.kll[row] is None:
-        return None, False
-    return sketch_bins(block.kll[row], bins.edges, int(block.missing[row])), False
+    sketch = block.values.sketch(row)
+    return (None, False) if sketch is None else (sketch_bins(sketch, bins.edges, int(block.missing[row])), False)
 
 
 def _gather(counts: NDArray[np.int64] | None, places: NDArray[np.intp]) -> NDArray[np.int64]:

@@ -113,8 +113,8 @@ def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
     if seconds:
         numbers["predictions_per_second"] = data.predictions / seconds
     row = data.results.index("latency_ms")
-    if row is not None and data.results.kll[row] is not None:
-        p50, p95, p99 = data.results.kll[row].get_quantiles([0.5, 0.95, 0.99], True)
+    if row is not None and data.results.count[row]:
+        p50, p95, p99 = data.results.values.at(row, (0.5, 0.95, 0.99))
         numbers["latency_ms"] = {"p50": p50, "p95": p95, "p99": p99}
     row = data.results.index("cost")
     if row is not None and data.results.count[row]:
@@ -181,8 +181,9 @@ def number_feature(block: NumericBlock, row: int, name: str, against: Against | 
     numbers["mean"] = float(block.mean[row])
     numbers["std"] = math.sqrt(max(float(block.m2[row]), 0.0) / count)
     numbers["min"], numbers["max"] = float(block.low[row]), float(block.high[row])
-    if block.kll[row] is not None:
-        numbers["p50"] = block.kll[row].get_quantiles([0.5], True)[0]
+    median = block.values.at(row, (0.5,))
+    if median:
+        numbers["p50"] = median[0]
     if against is not None and name in against.baseline.schema.edges:
         reference = against.baseline.data.features
         numbers = _merged(numbers, number_drift(block, row, reference, name, against, name, f"data.features.{name}"))

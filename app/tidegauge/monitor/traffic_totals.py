@@ -29,12 +29,12 @@ class TrafficTotals:
         self.predictions += data.predictions
         self.errors += data.errors
         row = data.results.index("latency_ms")
-        if row is None or data.results.kll[row] is None:
+        if row is None or not data.results.count[row]:
             return
         timed = int(data.results.count[row])
         self.timed += timed
         self.seconds += float(data.results.mean[row]) * timed / 1000
-        self.within += np.rint(np.array(data.results.kll[row].get_cdf(_LATENCY_MS, True))[:-1] * timed)
+        self.within += np.rint(np.array(data.results.values.sketch(row).get_cdf(_LATENCY_MS, True))[:-1] * timed)
 
     def buckets(self) -> list[tuple[str, float]]:
         """As a Prometheus histogram has them: cumulative, by upper bound in seconds."""

@@ -15,6 +15,7 @@ from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.distinct import EMPTY
 from tidegauge.profile.numeric import NumericBlock, NumericColumns
 from tidegauge.profile.outcome import SCORE_BINS
+from tidegauge.profile.quantiles import Quantiles
 
 MAX_UNEXPECTED = 100
 MAX_EXAMPLES = 5
@@ -189,7 +190,7 @@ class DataProfile:
     def drop_sketches(self) -> None:
         """Forget quantiles and distinct values, which take most of the room; counts, moments and bins stay."""
         for block in (self.features, self.results, self.attributions.values):
-            block.kll = [None] * len(block.names)
+            block.values = Quantiles.none(len(block.names))
             block.distinct = [EMPTY] * len(block.names)
         for summary in (*self.categories.values(), self.result_class):
             summary.distinct = EMPTY

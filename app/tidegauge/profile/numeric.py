@@ -1,8 +1,8 @@
 """Numbers: counts, moments, bins on the baseline's edges, KLL quantiles, distinct values, for many features at once.
 
 Quantiles come from Apache DataSketches' KLL (k = 200: rank error 1.33 % at 99 % confidence for one quantile, 1.65 % for
-the whole distribution; exact while fewer than k values were seen). Means and variances merge by Chan, Golub and
-LeVeque's update, bins by addition.
+the whole distribution; exact while fewer than k values were seen; ``profile/quantiles.py``). Means and variances merge by
+Chan, Golub and LeVeque's update, bins by addition.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from datasketches import kll_doubles_sketch
 from numpy.typing import NDArray
 
 from tidegauge.profile import distinct
+from tidegauge.profile.quantiles import KLL_K, Quantiles
 from tidegauge.profile.schema import BIN_COUNT
 
-KLL_K = 200
 LEARNING_K = 4096
 """The sketches' k while no edges are known: a learned baseline is made of them, so they must be all but exact."""
 LEARNING_FEATURES = 64
 """How many features may have it: of more, the sketches together take as much room as these."""
+_NO_VALUES = Quantiles.none(0)
 _MOMENTS = ("count", "missing", "mismatch", "out_of_range", "mean", "m2", "low", "high")
 
 
@@ -91,19 +91,11 @@ class NumericColumns:
             block.out_of_range, block.mean, block.m2 = outside[:, g], mean[:, g], m2[:, g]
             block.low, block.high = low[:, g], high[:, g]
             block.edges_id, block.bins = self.edges_id, None if bins is None else bins[g]
-            # Missing values are NaN and come last. Sorted values cost a sketch less than half, sorting included; its error
-            # does not depend on their order.
-            ordered = np.sort(x[:, a:b], axis=1)
+            block.values = Quantiles(x[:, a:b].copy(), k)
             if hashes is not None:
                 block.distinct = distinct.smallest_of_rows(hashes[:, a:b], None if full else valid[:, a:b])
             else:
                 block.distinct = [distinct.EMPTY] * features
-            for f, n in enumerate(count[:, g].tolist()):
-                sketch = None
-                if n:
-                    sketch = kll_doubles_sketch(k)
-                    sketch.update(ordered[f, :n])
-                block.kll.append(sketch)
             blocks.append(block)
         return blocks
 
@@ -113,13 +105,15 @@ def _learning_k(features: int) -> int:
 
 
 class NumericBlock:
-    """Summaries of F number features. Arrays are (F); ``bins`` is (F, 17) or None where no one set of edges holds.
+    """Summaries of F number features, with the quantiles of their ``values``.
+
+    Arrays are (F); ``bins`` is (F, 17) or None where no one set of edges holds.
 
     ``count`` finite values, ``missing`` null, absent or not finite, ``mismatch`` values of another type; ``m2`` the sum
     of squared deviations from ``mean``; ``low`` and ``high`` are NaN where there is no value.
     """
 
-    __slots__ = ("bins", "distinct", "edges_id", "kll", "names", *_MOMENTS)
+    __slots__ = ("bins", "distinct", "edges_id", "names", "values", *_MOMENTS)
 
     count: NDArray[np.int64]
     missing: NDArray[np.int64]
@@ -134,7 +128,7 @@ class NumericBlock:
         self.names = names
         self.edges_id: str | None = None
         self.bins: NDArray[np.int64] | None = None
-        self.kll: list[Any] = []
+        self.values = _NO_VALUES
         self.distinct: list[NDArray[np.uint64]] = []
         if not names:
             self.count = self.missing = self.mismatch = self.out_of_range = np.zeros(0, np.int64)
@@ -179,19 +173,16 @@ class NumericBlock:
         self.out_of_range = self.out_of_range + other.out_of_range
         self.low = np.fmin(self.low, other.low)
         self.high = np.fmax(self.high, other.high)
-        for f, theirs in enumerate(other.kll):
-            if theirs is not None:
-                if self.kll[f] is None:
-                    self.kll[f] = kll_doubles_sketch(theirs.k)
-                self.kll[f].merge(theirs)
-            if len(other.distinct[f]):
-                self.distinct[f] = distinct.merge(self.distinct[f], other.distinct[f])
+        self.values.merge(other.values)
+        for f, theirs in enumerate(other.distinct):
+            if len(theirs):
+                self.distinct[f] = distinct.merge(self.distinct[f], theirs)
 
     def copy(self) -> NumericBlock:
         """A copy that may be aligned; it shares the sketches, so it must not be merged into."""
         twin = NumericBlock(self.names)
         twin.edges_id, twin.bins = self.edges_id, self.bins
-        twin.kll, twin.distinct = list(self.kll), list(self.distinct)
+        twin.values, twin.distinct = self.values, list(self.distinct)
         for member in _MOMENTS:
             setattr(twin, member, getattr(self, member))
         return twin
@@ -200,13 +191,8 @@ class NumericBlock:
         twin = other.copy()
         for member in ("names", "edges_id", "bins", "distinct", *_MOMENTS):
             setattr(self, member, getattr(twin, member))
-        self.kll = []
-        for sketch in other.kll:
-            own = None
-            if sketch is not None:
-                own = kll_doubles_sketch(sketch.k)
-                own.merge(sketch)
-            self.kll.append(own)
+        self.values = Quantiles.none(len(other.names))
+        self.values.merge(other.values)
 
     def _align(self, names: tuple[str, ...], rows: int) -> None:
         place = {name: i for i, name in enumerate(self.names)}
@@ -220,7 +206,7 @@ class NumericBlock:
             setattr(self, member, np.where(known, aligned, fill.get(member, 0)).astype(values.dtype))
         # A feature without bins of its own makes the block's bins incomplete: the sketches serve from here on.
         self.bins, self.edges_id = None, None
-        self.kll = [self.kll[s] if s >= 0 else None for s in source]
+        self.values = self.values.aligned(np.array(source, np.intp))
         self.distinct = [self.distinct[s] if s >= 0 else distinct.EMPTY for s in source]
         self.names = names
 
@@ -230,19 +216,19 @@ class NumericBlock:
             self.edges_id,
             None if self.bins is None else np.ascontiguousarray(self.bins, np.int64).tobytes(),
             [np.ascontiguousarray(getattr(self, m)).tobytes() for m in _MOMENTS],
-            [None if k is None else k.serialize() for k in self.kll],
+            self.values.pack(),
             [d.tobytes() for d in self.distinct],
         ]
 
     @classmethod
     def unpack(cls, packed: Sequence[Any]) -> NumericBlock:
-        names, edges_id, bins, moments, kll, distincts = packed
+        names, edges_id, bins, moments, values, distincts = packed
         block = cls(tuple(names))
         block.edges_id = edges_id
         block.bins = None if bins is None else np.frombuffer(bins, np.int64).reshape(-1, BIN_COUNT)
         for member, raw in zip(_MOMENTS, moments, strict=True):
             kind = np.float64 if member in ("mean", "m2", "low", "high") else np.int64
             setattr(block, member, np.frombuffer(raw, kind))
-        block.kll = [None if k is None else kll_doubles_sketch.deserialize(k) for k in kll]
+        block.values = Quantiles.unpack(values)
         block.distinct = [np.frombuffer(d, np.uint64) for d in distincts]
         return block

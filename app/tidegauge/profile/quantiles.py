@@ -1,0 +1,125 @@
+"""Quantiles of many numbers at once: the values themselves while they are few, Apache DataSketches' KLL sketches beyond.
+
+Most profiles are of a handful of events of one segment. A sketch for each of their numbers would take more time and room than
+the values; and a window takes such profiles in by the hundred, so that it gathers values and feeds its sketches now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from datasketches import kll_doubles_sketch
+from numpy.typing import NDArray
+
+KLL_K = 200
+MAX_ROWS = 200
+"""Events whose values are kept as they are. A sketch of as many is exact too, so that nothing shows which it is."""
+
+
+class Quantiles:
+    """The values of F numbers: ``_rows`` (F, n), NaN where there is none, are not in the ``_sketches`` (F), which are None
+    while there are few values. ``_k``: of the sketches to be made."""
+
+    __slots__ = ("_k", "_rows", "_sketches")
+
+    def __init__(self, rows: NDArray[np.float64], k: int = KLL_K) -> None:
+        self._rows, self._k = rows, k
+        self._sketches: list[Any] | None = None
+        if rows.shape[1] > MAX_ROWS:
+            self._feed()
+
+    @classmethod
+    def none(cls, numbers: int) -> Quantiles:
+        """Of no events."""
+        return cls(np.zeros((numbers, 0)))
+
+    def _feed(self) -> None:
+        """Move the values into the sketches."""
+        # Missing values are NaN and come last. Sorted values cost a sketch less than half, sorting included; its error does
+        # not depend on their order.
+        ordered = np.sort(self._rows, axis=1)
+        counts = np.count_nonzero(~np.isnan(ordered), axis=1).tolist()
+        if self._sketches is None:
+            self._sketches = [None] * len(counts)
+        for row, count in enumerate(counts):
+            if count:
+                if self._sketches[row] is None:
+                    self._sketches[row] = kll_doubles_sketch(self._k)
+                self._sketches[row].update(ordered[row, :count])
+        self._rows = np.zeros((len(counts), 0))
+
+    def sketch(self, row: int) -> Any:
+        """The KLL sketch of one number; None where it has no value."""
+        if self._sketches is not None:
+            if self._rows.shape[1]:
+                self._feed()
+            return self._sketches[row]
+        values = self._few(row)
+        if not len(values):
+            return None
+        sketch = kll_doubles_sketch(self._k)
+        sketch.update(values)
+        return sketch
+
+    def at(self, row: int, shares: Sequence[float]) -> list[float]:
+        """The smallest values of one number that at least these shares of its values do not exceed; [] where it has none."""
+        if self._sketches is not None:
+            sketch = self.sketch(row)
+            return [] if sketch is None else sketch.get_quantiles(shares, True)
+        values = self._few(row)
+        n = len(values)
+        return [float(values[max(int(np.ceil(share * n)) - 1, 0)]) for share in shares] if n else []
+
+    def _few(self, row: int) -> NDArray[np.float64]:
+        values = np.sort(self._rows[row])
+        return values[: np.count_nonzero(~np.isnan(values))]
+
+    def merge(self, other: Quantiles) -> None:
+        """Take in the values of ``other``, of as many numbers."""
+        if self._sketches is None and not self._rows.shape[1]:
+            self._k = other._k
+        if other._sketches is not None:
+            if self._sketches is None:
+                self._sketches = [None] * len(other._sketches)
+            for row, theirs in enumerate(other._sketches):
+                if theirs is not None:
+                    if self._sketches[row] is None:
+                        self._sketches[row] = kll_doubles_sketch(theirs.k)
+                    self._sketches[row].merge(theirs)
+        if other._rows.shape[1]:
+            self._rows = np.concatenate((self._rows, other._rows), axis=1)
+        if self._rows.shape[1] > MAX_ROWS:
+            self._feed()
+
+    def aligned(self, places: NDArray[np.intp]) -> Quantiles:
+        """The same of other numbers: for each its row here, -1 for one without values. Shares the sketches, so that neither may
+        be merged into."""
+        found = Quantiles.none(len(places))
+        found._k = self._k
+        if self._rows.shape[1]:
+            found._rows = np.where((places >= 0)[:, None], self._rows[places], np.nan)
+        if self._sketches is not None:
+            found._sketches = [None if place < 0 else self._sketches[place] for place in places.tolist()]
+        return found
+
+    def pack(self) -> tuple[Any, ...]:
+        sketches = self._sketches
+        return (
+            self._k,
+            len(self._rows),
+            np.ascontiguousarray(self._rows).tobytes(),
+            None if sketches is None else [None if of is None else of.serialize() for of in sketches],
+        )
+
+    @classmethod
+    def unpack(cls, packed: Sequence[Any]) -> Quantiles:
+        k, numbers, rows, sketches = packed
+        found = cls.none(numbers)
+        found._k = k
+        if rows:
+            found._rows = np.frombuffer(rows, np.float64).reshape(numbers, -1)
+        if sketches is not None:
+            found._sketches = [None if raw is None else kll_doubles_sketch.deserialize(raw) for raw in sketches]
+        return found
