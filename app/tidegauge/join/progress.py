@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 import msgspec
 
+from tidegauge.engine.events import Label
 from tidegauge.engine.stage import LABELS, PREDICTIONS, Store
 
 PREFIX = b"w"
@@ -47,6 +48,11 @@ class TaskProgress:
     def labelled(self, model: str, ts: float) -> None:
         progress = self._touch(model)
         progress.labels = max(progress.labels, ts)
+
+    def read_labels(self, labels: Sequence[Label]) -> None:
+        """Labels were read, whether or not they find their prediction."""
+        if labels:
+            self.labels_read = max(self.labels_read, float(max([label.ts for label in labels])))
 
     def _touch(self, model: str) -> Progress:
         self.touched.add(model)

@@ -23,9 +23,12 @@ from tidegauge.engine.traces import Traces, old_traces
 from tidegauge.errors import EventError
 from tidegauge.join.contexts import Contexts, model_of_event
 from tidegauge.join.gathering import Gathering
-from tidegauge.join.matching import PENDING, REQUEST, Matching
+from tidegauge.join.label_matching import LabelMatching
+from tidegauge.join.outcomes import Outcomes
+from tidegauge.join.prediction_matching import PredictionMatching
 from tidegauge.join.progress import Progress, TaskProgress
 from tidegauge.join.request_state import UNDATED, KeptPrediction, RequestState, decode
+from tidegauge.join.requests import REQUEST, Requests
 from tidegauge.models.registry import Registry
 from tidegauge.spec import ModelSpec, class_name
 
@@ -53,10 +56,11 @@ class JoinStage:
         self._gathered = Gathering(partition, self._contexts.by_id, registry, self._spec)
         self._progress = TaskProgress(store)
         self._traces = Traces(store)
-        self._gathered.flushed(self._progress.by_model)
-        self._matching = Matching(
-            store, self._contexts.by_id, self._gathered, self._progress, self._spec, counters
-        )  # fmt: skip
+        self._gathered.flush(self._progress.by_model)
+        self._requests = Requests(store)
+        outcomes = Outcomes(self._contexts.by_id, self._gathered, self._progress, self._spec, counters)
+        self._predicted = PredictionMatching(self._requests, self._contexts.by_id, self._gathered, outcomes, counters)
+        self._labelled = LabelMatching(self._requests, outcomes, self._gathered.pairs, counters)
         self._predictions, self._labels = Decoder(Prediction), Decoder(Label)
         self._context_ids: dict[Any, int] = {}
         self._revision = registry.revision
@@ -88,7 +92,8 @@ class JoinStage:
             self._take_predictions(predictions, taken)
         elif topic == LABELS:
             labels, taken, dead = self._labels.chunk(records)
-            self._matching.labels(labels, taken)
+            self._progress.read_labels(labels)
+            self._labelled.take(labels, taken)
         else:
             raise AssertionError(f"the join stage reads predictions and labels, not {topic}")
         for letter in dead:
@@ -131,7 +136,8 @@ class JoinStage:
             for event, context in zip(events, contexts, strict=True):
                 if event.score is None and (event.confidence is not None or event.probabilities):
                     event.score = self._score(event, context)
-        self._matching.predictions(events, contexts)
+        for model, ts in self._predicted.take(events, contexts):
+            self._progress.predicted(model, ts)
 
     def _contexts_of(self, events: list[Prediction], records: list[InputRecord]) -> list[int | None]:
         """The number of each event's context; None for those that had to be refused."""
@@ -174,8 +180,7 @@ class JoinStage:
         return event.confidence
 
     def _flush(self) -> None:
-        self._gathered.flush()
-        self._gathered.flushed(self._progress.by_model)
+        self._gathered.flush(self._progress.by_model)
         self._rows = 0
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
@@ -195,7 +200,7 @@ class JoinStage:
             self._beat = now
         self._idle = idle
         if told or self._rows_since:
-            self._store.put(PENDING, b"%d" % self.pending)
+            self._requests.save()
         self._rows_since = 0
         self._gathered.clear()
         self._roles.clear()
@@ -229,14 +234,14 @@ class JoinStage:
 
     def _drop(self, entry: RequestState) -> None:
         if entry.known is None or not entry.predictions:
-            self._matching.pending -= 1
+            self._requests.pending -= 1
         if not entry.predictions:
             self._counters["unmatched", LABELS] += 1
 
     @property
     def pending(self) -> int:
         """Requests of which only the prediction or only the label is known."""
-        return self._matching.pending
+        return self._requests.pending
 
     @property
     def progress(self) -> dict[str, Progress]:

@@ -1,0 +1,139 @@
+"""Rows become columns, columns profiles: what one join task has to say of each pane of each version and segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.engine.arrival_quanta import ArrivalPlaces
+from tidegauge.engine.delta import ProfileDelta, Segment
+from tidegauge.join.columns import data_columns, joined_columns, outcome_columns
+from tidegauge.join.contexts import Context
+from tidegauge.join.detector_samples import DetectorSamples
+from tidegauge.join.grouping import runs
+from tidegauge.join.pairing import Pairs
+from tidegauge.join.progress import Progress
+from tidegauge.join.waiting_rows import VersionRows
+from tidegauge.models.registry import Registry
+from tidegauge.profile.data import DataProfile
+from tidegauge.profile.outcome import OutcomeColumns, OutcomeGroups, OutcomeProfile
+from tidegauge.profile.pairs import PairProfile
+from tidegauge.spec import ModelSpec
+
+_TIMES = np.dtype(
+    [("context", np.int64), ("ts", np.float64), ("label_ts", np.float64), ("arrived", np.float64), ("first", bool)]
+)
+
+Place = tuple[str, str, Segment, int, float]
+"""Model, version, segment, pane, and the start of the quantum of event time of arrival."""
+
+
+class PaneProfiles:
+    """The profiles since the last ``clear``. ``contexts`` are those of ``Contexts.by_id``."""
+
+    def __init__(self, contexts: Sequence[Context], registry: Registry, spec: Callable[[str], ModelSpec]) -> None:
+        self._contexts, self._registry, self._spec = contexts, registry, spec
+        self.samples = DetectorSamples(contexts)
+        self._data: dict[Place, DataProfile] = {}
+        self._latest: dict[Place, float] = {}
+        self._outcomes: dict[Place, OutcomeProfile] = {}
+        self._paired: dict[Place, dict[str, PairProfile]] = {}
+        self._stood: dict[str, float] = {}
+
+    def add(self, rows: Mapping[tuple[str, str], VersionRows], pairs: Pairs) -> None:
+        """Take in rows and pairs, counted under the specs and baselines of now."""
+        for (model, version), gathered in rows.items():
+            spec = self._spec(model)
+            if gathered.events:
+                self._add_predictions(version, spec, gathered)
+            if gathered.outcomes:
+                outcomes = gathered.outcomes
+                table = np.array([(row.context, row.ts, row.label_ts, row.arrived, row.first) for row in outcomes], _TIMES)
+                columns = outcome_columns(outcomes, spec)
+                self._add_outcomes(version, spec, columns, table, table["arrived"], table["first"])
+            if gathered.joined:
+                table = np.concatenate(gathered.joined)
+                columns = joined_columns(table, gathered.request_ids, spec)
+                arrived = np.maximum(table["label_ts"], table["ts"])
+                self._add_outcomes(version, spec, columns, table, arrived, np.ones(len(table), bool))
+        for (model, first, second), where, profile in pairs.flush():
+            _merge_into(self._paired.setdefault((model, first, (), *where), {}), second, profile)
+
+    def settled_at(self, progress: Mapping[str, Progress]) -> None:
+        """Note how far each model's predictions have come with the rows settled so far."""
+        self._stood = {model: of.predictions for model, of in progress.items()}
+
+    def _add_predictions(self, version: str, spec: ModelSpec, gathered: VersionRows) -> None:
+        baseline = self._registry.baseline(spec.model, version)
+        columns = data_columns(gathered.events, spec, baseline.schema if baseline else None)
+        ts = np.array([event.ts for event in gathered.events])
+        contexts = np.array(gathered.contexts, np.int64)
+        # What comes out of order arrives when the latest before it did.
+        places = ArrivalPlaces(spec, ts, np.maximum.accumulate(np.maximum(ts, self._stood.get(spec.model, 0.0))))
+        for breakdown in ((), *spec.segments):
+            order, starts, names = runs(self._contexts, breakdown, contexts, places.codes)
+            if not len(starts):
+                continue
+            for (segment, code), profile in zip(names, columns.group(order, starts, not breakdown), strict=True):
+                _merge_into(self._data, (spec.model, version, segment, *places.of(code)), profile)
+            if not breakdown:
+                for (_, code), latest in zip(names, np.maximum.reduceat(ts[order], starts).tolist(), strict=True):
+                    place = (spec.model, version, (), *places.of(code))
+                    self._latest[place] = max(self._latest.get(place, 0.0), latest)
+        self.samples.add_predictions(version, spec, columns, gathered.events, contexts)
+
+    def _add_outcomes(
+        self, version: str, spec: ModelSpec, columns: OutcomeColumns, table: NDArray[np.void],
+        arrived: NDArray[np.float64], first: NDArray[np.bool_],
+    ) -> None:  # fmt: skip
+        contexts = table["context"].astype(np.int64)
+        places = ArrivalPlaces(spec, table["ts"], arrived)
+        groups = OutcomeGroups(columns)
+        for breakdown in ((), *spec.segments):
+            order, starts, names = runs(self._contexts, breakdown, contexts, places.codes)
+            if len(starts):
+                for (segment, code), profile in zip(names, groups.group(order, starts), strict=True):
+                    _merge_into(self._outcomes, (spec.model, version, segment, *places.of(code)), profile)
+        self.samples.add_outcomes(version, spec, columns, table, first)
+
+    def parts(self, model: str) -> Iterator[ProfileDelta]:
+        """What there is of ``model``, place by place."""
+        for place in dict.fromkeys((*self._data, *self._outcomes, *self._paired)):
+            if place[0] != model:
+                continue
+            data, outcome = self._data.get(place), self._outcomes.get(place)
+            yield ProfileDelta(
+                *place[1:],
+                None if data is None else data.pack(),
+                None if outcome is None or outcome.empty() else outcome.pack(),
+                {other: of.pack() for other, of in self._paired.get(place, {}).items() if not of.empty()},
+                self._latest.get(place, 0.0),
+            )
+
+    def examples(self, model: str) -> Iterator[str]:
+        """Request ids that the profiles of ``model`` hold as examples."""
+        for place, data in self._data.items():
+            if place[0] == model:
+                yield from chain.from_iterable(data.examples.values())
+        for place, outcome in self._outcomes.items():
+            if place[0] == model:
+                yield from outcome.examples
+
+    def clear(self) -> None:
+        self._data.clear()
+        self._latest.clear()
+        self._outcomes.clear()
+        self._paired.clear()
+        self.samples.clear()
+
+
+def _merge_into(held: dict[Any, Any], key: Any, profile: Any) -> None:
+    own = held.get(key)
+    if own is None:
+        held[key] = profile
+    else:
+        own.merge(profile)

@@ -1,0 +1,122 @@
+"""Predictions meet what is known of their request: duplicates, several versions, labels that came before.
+
+A chunk is looked up at once. What is met for the first time is joined column by column; everything else (an entry of
+another form than the usual, a request twice in the chunk) one by one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.engine.events import Prediction
+from tidegauge.engine.sortable_time import sortable_second
+from tidegauge.engine.stage import PREDICTIONS
+from tidegauge.join import request_state
+from tidegauge.join.contexts import Context
+from tidegauge.join.gathering import Gathering
+from tidegauge.join.outcomes import Outcomes
+from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, KeptPrediction, RequestState
+from tidegauge.join.requests import LookUp, Requests
+
+
+class PredictionMatching:
+    """Of one join task. ``contexts`` are those of ``Contexts.by_id``."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        contexts: Sequence[Context],
+        gathered: Gathering,
+        outcomes: Outcomes,
+        counters: Counter[tuple[str, str]],
+    ) -> None:
+        self._requests, self._contexts, self._gathered = requests, contexts, gathered
+        self._outcomes, self._counters = outcomes, counters
+
+    def take(self, events: list[Prediction], contexts: list[int]) -> list[tuple[str, float]]:
+        """Take predictions and the number of each one's context; the largest ``ts`` of each version, with its model."""
+        if not events:
+            return []
+        found = self._requests.look_up(events)
+        values = [None if e.error is not None or e.prediction is msgspec.UNSET else e.prediction for e in events]
+        packed = None
+        if not any([event.probabilities for event in events]):
+            packed = request_state.pack_values(values)
+        places: Sequence[int] = range(len(events))
+        times = [event.ts for event in events]
+        since = sortable_second(float(min(times)))
+        if packed is not None:
+            table = np.empty(len(events), LAYOUTS[OPEN])
+            table["second"], table["form"] = int.from_bytes(since, "big"), OPEN
+            table["context"], table["ts"] = contexts, times
+            table["kind"], table["value"] = packed
+            table["score"] = [event.score for event in events]
+            places = self._take_new(table, found)
+        again = {
+            place
+            for place in places
+            if not self._take_one(
+                KeptPrediction(
+                    contexts[place], float(times[place]), values[place], events[place].score, events[place].probabilities
+                ),
+                found.keys[place],
+                self._requests.entry(found, place),
+                since,
+            )
+        }
+        if again:
+            self._counters["duplicate", PREDICTIONS] += len(again)
+            events = [event for place, event in enumerate(events) if place not in again]
+            contexts = [context for place, context in enumerate(contexts) if place not in again]
+        return self._gathered.predicted(events, contexts)
+
+    def _take_new(self, table: NDArray[np.void], found: LookUp) -> list[int]:
+        """Take the predictions whose request is new or has but an early label; the places of the others."""
+        requests, keys, raws = self._requests, found.keys, found.raws
+        if not found.repeated and not any(raws):
+            requests.store.put_many(dict(zip(keys, request_state.raws(OPEN, table), strict=True)))
+            requests.pending += len(keys)
+            return []
+        new, early, others = found.by_form(EARLY)
+        opened = request_state.raws(OPEN, table[new])
+        requests.store.put_many({keys[place]: raw for place, raw in zip(new, opened, strict=True)})
+        requests.pending += len(new)
+        if early:
+            labels = request_state.rows(EARLY, [raws[place] or b"" for place in early])
+            joined = request_state.joined(table[early], labels)
+            known = [keys[place] for place in early]
+            requests.store.put_many(dict(zip(known, request_state.raws(JOINED, joined), strict=True)))
+            requests.pending -= len(early)
+            self._outcomes.first_known(joined, known)
+        return others
+
+    def _take_one(self, made: KeptPrediction, key: bytes, raw: bytes | None, since: bytes) -> bool:
+        """Take one prediction; False if it is a duplicate."""
+        requests = self._requests
+        if raw is None:
+            requests.store.put(key, request_state.encode(since, RequestState([made])))
+            requests.pending += 1
+            return True
+        entry = request_state.decode(raw)
+        if any(self._same_version(made.context, other.context) for other in entry.predictions):
+            return False
+        if entry.predictions:
+            self._gathered.pairs.predicted(made, entry.predictions, entry.known)
+            since = raw[:4]
+        entry.predictions.append(made)
+        requests.store.put(key, request_state.encode(since, entry))
+        if entry.known is not None:
+            requests.pending -= len(entry.predictions) == 1
+            self._outcomes.count(made, entry.known, 1, True, key)
+        return True
+
+    def _same_version(self, a: int, b: int) -> bool:
+        if a == b:
+            return True
+        x, y = self._contexts[a], self._contexts[b]
+        return x.version == y.version and x.model == y.model
