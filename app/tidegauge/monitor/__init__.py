@@ -1,1 +1,8 @@
-"""."""
+"""The monitor stage: profile deltas of one model, from all partitions, to windows, metrics records, verdicts and alerts.
+
+Pure: records in, state changes and records out. May use ``models``, ``rollout``, ``alert``, ``judge``, ``detect``,
+``metrics`` and all below, but not ``join``: the two stages meet in ``engine/delta.py`` only. Begin with ``stage.py``;
+``windows.py`` says which windows there are and how each stands, ``settling.py`` when its labels are in, ``publishing.py``
+what is published of it and concluded from it, ``early_parts.py`` keeps what arrived ahead of event time, ``rollouts.py``
+compares versions.
+"""

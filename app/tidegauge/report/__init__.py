@@ -1,1 +1,6 @@
-"""Daily, weekly and any other reports on one model: `tidegauge report`, from the topics or from what `replay` wrote."""
+"""`tidegauge report`: a model's day, week or any other period as one HTML file and one JSON document.
+
+Made from the topics' records or from what `tidegauge replay` wrote; reads no clock and no topic itself. May use ``metrics``
+and what is below. Begin with ``build.py``; ``archive.py`` is what it is made from, ``summary.py`` how windows become a
+period, ``page.py`` the page.
+"""
