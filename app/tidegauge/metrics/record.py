@@ -113,9 +113,9 @@ def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
     if seconds:
         numbers["predictions_per_second"] = data.predictions / seconds
     row = data.results.index("latency_ms")
-    if row is not None and data.results.count[row]:
-        p50, p95, p99 = data.results.values.at(row, (0.5, 0.95, 0.99))
-        numbers["latency_ms"] = {"p50": p50, "p95": p95, "p99": p99}
+    latencies = [] if row is None else data.results.values.at(row, (0.5, 0.95, 0.99))
+    if latencies:
+        numbers["latency_ms"] = dict(zip(("p50", "p95", "p99"), latencies, strict=True))
     row = data.results.index("cost")
     if row is not None and data.results.count[row]:
         mean = float(data.results.mean[row])
