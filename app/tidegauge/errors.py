@@ -9,6 +9,7 @@
     ├── AccessError      the console refuses to be reached in this way
     └── StreamError      Kafka, or a server that is sent something, refuses to go on
         ├── TopicError   topics that do not fit each other
+        ├── StateError   the local state cannot be read
         ├── FencedError  another worker owns this task now
         ├── UnavailableError  another server did not take what it was sent, and may take it later
         └── RejectedError     another server will never take what it was sent
@@ -32,7 +33,7 @@ class BaselineError(TidegaugeError):
 
 
 class EventError(TidegaugeError):
-    """An event that belongs in the dead letters, for ``reason`` (see ``events.REASONS``)."""
+    """An event that belongs in the dead letters, for ``reason`` (see ``refusals.REASONS``)."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -57,6 +58,10 @@ class StreamError(TidegaugeError):
 
 class TopicError(StreamError):
     """Topics that are missing or do not fit each other."""
+
+
+class StateError(StreamError):
+    """A task's local state cannot be read; its changelog has all of it."""
 
 
 class FencedError(StreamError):

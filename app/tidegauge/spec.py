@@ -6,6 +6,7 @@ All lengths of time are seconds, all points in time Unix seconds. Window lengths
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from typing import Any, Literal
@@ -221,6 +222,18 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.baselines.get(version, self.baseline)
 
 
+MAX_CLASS_NAME = 256
+SEPARATOR = "\x1f"
+"""Stands between the parts of a name that is made of several."""
+
+
+def _plain(text: str) -> str:
+    """A text that can be a class: without the separator, and if it is too long its beginning and a hash of all of it."""
+    if len(text) > MAX_CLASS_NAME:
+        text = f"{text[:200]}…{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
+    return text.replace(SEPARATOR, "\ufffd")
+
+
 def class_name(value: bool | int | float | str) -> str:
     """The canonical text of a class: predictions, labels and ``positive_label`` meet in it.
 
@@ -228,7 +241,7 @@ def class_name(value: bool | int | float | str) -> str:
     ('1', '1', 'b', '0.5')
     """
     if isinstance(value, str):
-        return value
+        return value if len(value) <= MAX_CLASS_NAME and SEPARATOR not in value else _plain(value)
     if isinstance(value, float) and not value.is_integer():
         return repr(value)
     return str(int(value))

@@ -16,7 +16,8 @@ from jsonschema import Draft202012Validator
 from support.driver import Pipeline
 from support.schemas import DIRECTORY, SCHEMAS, mistakes
 from tidegauge.alert.life_cycle import SCHEMA, SOURCE
-from tidegauge.engine.events import REASONS, Label, Prediction
+from tidegauge.engine.events import Label, Prediction
+from tidegauge.engine.refusals import REASONS
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, LABELS, METRICS, MODELS, PREDICTIONS, Output
 from tidegauge.errors import SpecError
 from tidegauge.models.read import load_file

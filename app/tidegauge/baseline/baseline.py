@@ -33,6 +33,7 @@ from tidegauge.profile.schema import (
     CLASS_FEATURE,
     FIRST,
     MISSING,
+    RESERVED,
     SCORE_FEATURE,
     SHARES,
     VALUE_FEATURE,
@@ -179,7 +180,7 @@ class Baseline:
         features: dict[str, Any] = {}
         block = self.data.features
         for name, bins in self.schema.bins.items():
-            if name[0] == "\x00":
+            if name.startswith(RESERVED):
                 continue
             feature: dict[str, Any] = {"type": "number", "quantiles": bins.quantiles.tolist()}
             row = block.index(name)
@@ -189,7 +190,7 @@ class Baseline:
                     feature["bins"] = block.bins[row].tolist()
             features[name] = feature
         for name, values in self.schema.values.items():
-            if name[0] == "\x00":
+            if name.startswith(RESERVED):
                 continue
             summary = self.data.categories.get(name, CategorySummary())
             features[name] = {

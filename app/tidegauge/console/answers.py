@@ -17,7 +17,7 @@ from tidegauge.judge.limits import allowed_error, limits_of
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.record import iso
 from tidegauge.profile.category import CategorySummary
-from tidegauge.profile.schema import CLASS_FEATURE
+from tidegauge.profile.schema import CLASS_FEATURE, RESERVED
 
 WINDOWS_AT_ONCE = 5000
 
@@ -133,11 +133,11 @@ def distributions(view: View, name: str, version: str) -> dict[str, Any]:
     block, features = baseline.data.features, {}
     for feature, bins in baseline.schema.bins.items():
         row = block.index(feature)
-        if feature[0] != "\x00" and row is not None and block.bins is not None:
+        if not feature.startswith(RESERVED) and row is not None and block.bins is not None:
             features[feature] = _number(bins.edges.tolist(), block.bins[row].tolist())
     for feature, values in baseline.schema.values.items():
         summary = baseline.data.categories.get(feature)
-        if feature[0] != "\x00" and summary is not None:
+        if not feature.startswith(RESERVED) and summary is not None:
             features[feature] = _category(summary, sorted(values))
     said = {"model_version": version, "source": baseline.source, "edges_id": baseline.schema.id, "features": features}
     prediction = _prediction(baseline)

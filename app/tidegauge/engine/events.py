@@ -17,27 +17,16 @@ import msgspec
 from tidegauge.engine.stage import InputRecord
 from tidegauge.errors import EventError
 
-REASONS = {
-    "not_json": "the value is not UTF-8 JSON, or is nested too deeply to be an event",
-    "not_an_object": "the value is JSON but not an object",
-    "missing_member": "a required member is absent or null",
-    "wrong_type": "a member of the event itself has the wrong type",
-    "bad_request_id": "request_id is not 1-256 characters of valid text",
-    "bad_timestamp": "ts is negative, not finite, after the year 9999, not RFC 3339, or a day ahead of its record",
-    "too_large": "the record is larger than the documented bound",
-    "too_many_features": "the event has more features than the documented bound",
-    "too_many_versions": "the models and versions seen exceed the documented bound",
-}
-"""Every value the header ``reason`` of a dead letter can have, and what it means."""
-
 MAX_RECORD_BYTES = 1 << 20
 MAX_FEATURES = 2000
+MAX_KPIS = 100
 MAX_TS = 253402300799.0
+MAX_NAME = 256
 MAX_INTEGER = 2**63 - 1
-"""Larger whole numbers are taken as floats, and missing where no float holds them."""
+"""Larger whole numbers as predictions and labels are taken as the text of their digits, so that no two become one class."""
 MAX_AHEAD_SECONDS = 86400.0
 
-Scalar = float | str | bool | None
+Scalar = int | float | str | bool | None
 ABSENT = msgspec.Raw()
 
 
@@ -170,7 +159,10 @@ class Decoder(Generic[Event]):
         features = [event.features for event in events]
         if None in features or max(map(len, features)) > MAX_FEATURES:
             return False
-        if "" in {event.model_version for event in events} or any([len(event.segment) for event in events]):
+        named = {event.model_version for event in events} | {event.model for event in events}
+        if not all(map(_sound_name, named)) or "" in {event.error for event in events}:
+            return False
+        if any([len(event.segment) for event in events]):
             return False
         return _small([event.prediction for event in events])
 
@@ -184,11 +176,18 @@ class Decoder(Generic[Event]):
                 raise EventError("too_many_features", f"{len(event.features)} features, at most {MAX_FEATURES}")
             if not event.model_version:
                 raise EventError("missing_member", "model_version is empty")
-            if type(event.prediction) is int and not -MAX_INTEGER <= event.prediction <= MAX_INTEGER:
-                event.prediction = _number(event.prediction)
+            if not (_sound_name(event.model_version) and _sound_name(event.model or None)):
+                raise EventError("bad_model", f"model and model_version have at most {MAX_NAME} characters, none of them NUL")
+            if len(event.probabilities or ()) > MAX_FEATURES:
+                raise EventError("too_many_features", f"{len(event.probabilities)} probabilities, at most {MAX_FEATURES}")
+            event.error = event.error or None
+            event.prediction = _exact(event.prediction)
             return
-        if type(event.label) is int and not -MAX_INTEGER <= event.label <= MAX_INTEGER:
-            event.label = _number(event.label)
+        event.label = _exact(event.label)
+        if event.business and len(event.business) > MAX_KPIS:
+            raise EventError("too_many_features", f"{len(event.business)} KPIs, at most {MAX_KPIS}")
+        if not all(map(_sound_name, event.business or ())) or any("\x1f" in kpi for kpi in event.business or ()):
+            raise EventError("wrong_type", f"a KPI's name has 1 to {MAX_NAME} characters, none of them NUL or U+001F")
         if event.label is None and not event.business:
             raise EventError("missing_member", "a label event needs label or business")
 
@@ -255,6 +254,15 @@ def _raw_segments(value: Any) -> msgspec.Raw:
         raise EventError("wrong_type", f"{error} - at `$.segments`") from None
 
 
+def _sound_name(name: str | None) -> bool:
+    return name is None or (0 < len(name) <= MAX_NAME and "\0" not in name)
+
+
+def _exact(value: Any) -> Any:
+    """A prediction or label as the join can keep it: a whole number too large for that as the text of its digits."""
+    return str(value) if type(value) is int and not -MAX_INTEGER <= value <= MAX_INTEGER else value
+
+
 def _small(values: Sequence[Any]) -> bool:
     """Whether no whole number is too large to be taken as it is."""
     kinds = set(map(type, values))
@@ -304,30 +312,27 @@ def _feature(value: Any) -> Any:
         return _clean_text(value)
     if isinstance(value, dict | list):
         return Nested()
-    if isinstance(value, bool) or value is None:
-        return value
-    return _number(value)
+    return _finite(value)
 
 
-def _number(value: int | float) -> float | None:
+def _finite(value: Any) -> Any:
+    """The value, None for NaN and infinities and for whole numbers that no float holds."""
     try:
-        number = float(value)
+        return value if value is None or math.isfinite(value) else None
     except OverflowError:
         return None
-    return number if math.isfinite(number) else None
 
 
 def _clean(value: Any) -> Any:
-    """The same JSON value with NaN and infinities (huge integers too) as null and text that UTF-8 can carry."""
+    """The same JSON value with NaN and infinities as null (whole numbers that no float holds too), and text that UTF-8 can
+    carry."""
     if isinstance(value, str):
         return _clean_text(value)
     if isinstance(value, dict):
         return {_clean_text(k): _clean(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_clean(v) for v in value]
-    if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**63):
-        return _number(value)
-    return value
+    return _finite(value)
 
 
 def _json_type(value: Any) -> str:

@@ -3,7 +3,7 @@
 The Faust layer (``stream``) drives stages on Kafka, ``replay`` drives the same objects over files, tests drive them
 directly. A stage owns one partition and everything of it; all that must outlive it goes through its ``Store``. When
 anything fails the stage and the uncommitted part of its store are thrown away and built again from what was
-committed, so a stage never has to undo.
+committed, so a stage never has to undo (``engine/containment.py``).
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._data: dict[bytes, bytes] = {}
+        # Of each key changed since the last ``freeze``, its value then.
+        self._before: dict[bytes, bytes | None] = {}
 
     def __len__(self) -> int:
         return len(self._data)
@@ -116,13 +118,30 @@ class MemoryStore:
         return list(map(self._data.get, keys))
 
     def put(self, key: bytes, value: bytes) -> None:
+        self._before.setdefault(key, self._data.get(key))
         self._data[key] = value
 
     def put_many(self, pairs: Mapping[bytes, bytes]) -> None:
+        for key in pairs.keys() - self._before.keys():
+            self._before[key] = self._data.get(key)
         self._data.update(pairs)
 
     def delete(self, key: bytes) -> None:
+        self._before.setdefault(key, self._data.get(key))
         self._data.pop(key, None)
+
+    def freeze(self) -> None:
+        """All that was written so far stays."""
+        self._before.clear()
+
+    def revert(self) -> None:
+        """Undo what was written since the last ``freeze``."""
+        for key, value in self._before.items():
+            if value is None:
+                self._data.pop(key, None)
+            else:
+                self._data[key] = value
+        self._before.clear()
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         for key in sorted(k for k in self._data if k.startswith(prefix)):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -13,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.engine.events import MAX_FEATURES, Nested, Prediction, Scalar
-from tidegauge.join.request_state import unpack_values
+from tidegauge.engine.events import MAX_FEATURES, MAX_NAME, Nested, Prediction, Scalar
+from tidegauge.join.values import as_number, class_codes, numbers_of
 from tidegauge.profile.attribution import AttributionColumns
 from tidegauge.profile.category import MISMATCH_CODE, MISSING_CODE, CategoryColumn
 from tidegauge.profile.data import (
@@ -25,33 +26,15 @@ from tidegauge.profile.data import (
     RESULT_NUMBERS,
     DataColumns,
 )
-from tidegauge.profile.kpi import derived
 from tidegauge.profile.numeric import NumericColumns
-from tidegauge.profile.outcome import LOG_CLIP, OutcomeColumns, score_bins
-from tidegauge.profile.schema import ATTRIBUTION, CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE, Schema, bin_codes
+from tidegauge.profile.outcome import score_bins
+from tidegauge.profile.schema import ATTRIBUTION, CLASS_FEATURE, RESERVED, SCORE_FEATURE, VALUE_FEATURE, Schema, bin_codes
 from tidegauge.spec import FeatureSpec, ModelSpec, class_name
 
-_NUMBER_TYPES = frozenset((float, type(None)))
+_NUMBERS = frozenset((float, int))
+_NUMBER_TYPES = _NUMBERS | {type(None)}
+_FLOAT_TYPES = frozenset((float, type(None)))
 _TEXT_TYPES = frozenset((str, type(None)))
-
-
-class _Codes(dict[Any, int]):
-    """Numbers values in the order they are first asked for; ``names`` has their class names."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: dict[str, int] = {}
-
-    def __missing__(self, value: Any) -> int:
-        code = MISSING_CODE if value is None else self.names.setdefault(class_name(value), len(self.names))
-        self[value] = code
-        return code
-
-
-def class_codes(values: Iterable[Any]) -> tuple[NDArray[np.int64], list[str]]:
-    """Codes (n) of class values and the class names they stand for; None is MISSING_CODE."""
-    codes = _Codes()
-    return np.fromiter(map(codes.__getitem__, values), np.int64), list(codes.names)
 
 
 def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema | None) -> DataColumns:
@@ -63,17 +46,26 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
     unexpected: list[tuple[int, str]] = []
     dropped = {name for name, f in spec.features.items() if f.pii == "drop"}
     if schema is None:
-        for name in sorted(frozenset().union(*features) - dropped):  # type: ignore[arg-type]
+        names = frozenset().union(*features) - dropped  # type: ignore[arg-type]
+        refused = {name for name in names if _refused(name)}
+        if len(names) - len(refused) > MAX_FEATURES:
+            # The commonest, so that names made of ids push none of the others out.
+            common = Counter(name for row in features for name in row or () if name in names)
+            ranked = sorted(names - refused, key=lambda name: (-common[name], name))
+            refused.update(ranked[MAX_FEATURES:])
+        if refused:
+            unexpected = [(i, class_name(name)) for i, row in enumerate(features) for name in row or () if name in refused]
+        for name in sorted(names - refused):
             column = [row.get(name) for row in features]  # type: ignore[union-attr]
             declared = spec.features.get(name, FeatureSpec()).type
             kinds = set(map(type, column)) - {type(None), Nested}
-            if declared == "number" or (declared is None and (not kinds or float in kinds)):
+            if declared == "number" or (declared is None and (not kinds or kinds & _NUMBERS)):
                 numbers.append((name, column))
-            if declared in ("category", "boolean") or (declared is None and kinds - {float}):
+            if declared in ("category", "boolean") or (declared is None and kinds - _NUMBERS):
                 texts.append((name, column))
     else:
         present = 0
-        wanted = tuple(name for name in schema.edges if name[0] != "\x00")
+        wanted = tuple(name for name in schema.edges if not _refused(name))
         x = _all_floats(wanted, features)
         if x is not None:
             present += x.size
@@ -83,13 +75,13 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
                 present += held
                 numbers.append((name, column))
         for name in schema.values:
-            if name[0] != "\x00":
+            if not _refused(name):
                 column, held = _column(name, features)
                 present += held
                 texts.append((name, column))
         if sum(map(len, features)) != present:  # type: ignore[arg-type]
-            known = {*schema.edges, *schema.values, *dropped}
-            unexpected = [(i, name) for i, row in enumerate(features) for name in row or () if name not in known]
+            known = {name for name in (*schema.edges, *schema.values) if not _refused(name)} | dropped
+            unexpected = [(i, class_name(name)) for i, row in enumerate(features) for name in row or () if name not in known]
     errors = [event.error for event in events]
     given = [event.prediction for event in events]
     error = abstained = np.zeros(len(events), bool)
@@ -115,6 +107,11 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
     )
 
 
+def _refused(name: str) -> bool:
+    """Whether a name can be no feature's: it is too long, or one of those that stand for the prediction itself."""
+    return name.startswith(RESERVED) or len(name) > MAX_NAME
+
+
 def _all_floats(names: tuple[str, ...], features: Sequence[Any]) -> NDArray[np.float64] | None:
     """The values (F, n) of features that every row has as a number; None unless all are."""
     if len(names) < 2 or not features:
@@ -122,9 +119,9 @@ def _all_floats(names: tuple[str, ...], features: Sequence[Any]) -> NDArray[np.f
     try:
         flat = list(chain.from_iterable(map(itemgetter(*names), features)))
         x = np.frombuffer(array("d", flat))
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, OverflowError):
         return None
-    # Of what is no float, an array takes whole numbers and truth values; the events hold no whole numbers.
+    # Of what is no float, an array takes whole numbers and truth values.
     if ((x == 0.0) | (x == 1.0)).any() and bool in set(map(type, flat)):
         return None
     return np.ascontiguousarray(x.reshape(len(features), len(names)).T)
@@ -145,10 +142,9 @@ def _numbers(columns: list[tuple[str, list[Scalar]]], spec: ModelSpec, schema: S
     mismatch: NDArray[np.bool_] | None = None
     for f, (name, column) in enumerate(columns):
         kinds = set(map(type, column))
+        x[f] = column if kinds <= _FLOAT_TYPES else [as_number(value) for value in column]
         if kinds <= _NUMBER_TYPES:
-            x[f] = column
             continue
-        x[f] = [value if type(value) is float else np.nan for value in column]
         settled = schema is not None or spec.features.get(name, FeatureSpec()).type == "number"
         # Before a baseline settles the type, texts beside numbers are counted as texts, not as mismatches.
         allowed = _NUMBER_TYPES if settled else _NUMBER_TYPES | {str, bool}
@@ -196,10 +192,10 @@ def _category(name: str, column: list[Scalar], spec: ModelSpec, schema: Schema |
     if not kinds <= _TEXT_TYPES:
         text_only = schema is not None and name in schema.texts
         undecided = schema is None and not declared
-        refused: tuple[type, ...] = (Nested, float, bool) if text_only else (Nested, float) if undecided else (Nested,)
+        refused = {Nested} | (_NUMBERS | {bool} if text_only else _NUMBERS if undecided else frozenset())
         # Before a baseline settles the type, numbers beside texts are counted as numbers, not as mismatches.
         code = MISSING_CODE if undecided else MISMATCH_CODE
-        flags = np.fromiter((isinstance(value, refused) for value in column), bool, len(column))
+        flags = np.fromiter((type(value) in refused for value in column), bool, len(column))
         column = [None if isinstance(value, Nested) else value for value in column]
     else:
         code, flags = MISSING_CODE, None
@@ -218,7 +214,7 @@ def _results(events: Sequence[Prediction], given: list[Any], spec: ModelSpec, sc
         if column.count(None) < len(column):
             x[row] = column
     if spec.task != "binary" and spec.task != "multiclass":
-        x[4] = [v if isinstance(v, int | float) and not isinstance(v, bool) else np.nan for v in given]
+        x[4] = numbers_of(given, spec)
     bins = None
     if schema is not None:
         bins = np.zeros(x.shape, np.int64)
@@ -262,7 +258,7 @@ def _attributions(events: Sequence[Prediction], schema: Schema | None) -> Attrib
     explained: list[dict[str, float | None]] = [of for of in given if of]
     names = schema.attributions if schema is not None else ()
     if not names:
-        names = tuple(sorted(frozenset().union(*explained))[:MAX_FEATURES])
+        names = tuple(sorted(name for name in frozenset().union(*explained) if not _refused(name))[:MAX_FEATURES])
     if not names:
         return None
     x = np.array([[of.get(name) for of in explained] for name in names], np.float64)
@@ -270,99 +266,3 @@ def _attributions(events: Sequence[Prediction], schema: Schema | None) -> Attrib
     if schema is not None and schema.attributions:
         bins = np.stack([bin_codes(x[f], schema.edges[ATTRIBUTION + name]) for f, name in enumerate(names)])
     return AttributionColumns(rows, NumericColumns(names, x, None, None, bins, schema.id if schema else None), len(events))
-
-
-class OutcomeRow(msgspec.Struct, gc=False):
-    """One outcome to be added (sign 1) or taken back (-1). ``first``: the first label of its prediction, the one the
-    online detectors are fed. ``request_id`` in UTF-8; ``arrived``: event time at which it is added or taken back."""
-
-    context: int
-    ts: float
-    value: int | float | str | bool | None
-    score: float | None
-    probabilities: dict[str, float | None] | None
-    label: int | float | str | bool | None
-    business: dict[str, float] | None
-    label_ts: float
-    sign: int
-    first: bool
-    request_id: bytes
-    arrived: float
-
-
-def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColumns:
-    """The outcome side of some outcomes of one version."""
-    n = len(rows)
-    probabilities = [row.probabilities for row in rows]
-    return _outcome_columns(
-        [row.value for row in rows],
-        [row.label for row in rows],
-        np.array([row.score for row in rows], np.float64),
-        probabilities if any(probabilities) else None,
-        [row.business for row in rows],
-        np.fromiter((row.sign for row in rows), np.int64, n),
-        np.fromiter((row.label_ts - row.ts for row in rows), np.float64, n),
-        [row.request_id for row in rows] if rows[0].request_id else (),
-        spec,
-    )
-
-
-def joined_columns(table: NDArray[np.void], request_ids: Sequence[bytes], spec: ModelSpec) -> OutcomeColumns:
-    """The outcome side of some joined entries of one version (rows as in ``join/request_state.py``), each to be added."""
-    values, labels = unpack_values(table["kind"], table["value"]), unpack_values(table["label_kind"], table["label"])
-    ones, delays = np.ones(len(table), np.int64), table["label_ts"] - table["ts"]
-    return _outcome_columns(values, labels, table["score"], None, (), ones, delays, request_ids, spec)
-
-
-def _outcome_columns(
-    values: list[Any], labels: list[Any], score: NDArray[np.float64], probabilities: Sequence[Any] | None,
-    kpis: Sequence[dict[str, float] | None], sign: NDArray[np.int64], delay: NDArray[np.float64],
-    request_ids: Sequence[bytes], spec: ModelSpec,
-) -> OutcomeColumns:  # fmt: skip
-    n = len(values)
-    predicted: Sequence[str | None] = [None] * n
-    actual: Sequence[str | None] = predicted
-    numbers = None
-    if spec.task != "regression":
-        names = _ClassNames({None: None})
-        predicted, actual = list(map(names.__getitem__, values)), list(map(names.__getitem__, labels))
-    if spec.task in (None, "regression"):
-        numbers = np.array([list(map(as_number, values)), list(map(as_number, labels))])
-    positive = np.full(n, -1)
-    if spec.task in (None, "binary"):
-        truths = {name: -1 if name is None else int(name == spec.positive_label) for name in set(actual)}
-        positive = np.fromiter(map(truths.__getitem__, actual), np.int64, n)
-    loss = hit = None
-    if spec.task == "multiclass" and not np.isnan(score).all():
-        pairs = zip(predicted, actual, strict=True)
-        hit = np.fromiter((-1 if p is None or a is None else p == a for p, a in pairs), np.int64, n)
-    if spec.task in (None, "multiclass") and probabilities:
-        loss = np.array([class_log_loss(p, name) for p, name in zip(probabilities, actual, strict=True)])
-    business = {
-        kpi: np.array([row.get(kpi, np.nan) if row else np.nan for row in kpis])
-        for kpi in sorted(frozenset().union(*(row for row in kpis if row)))
-    }
-    if spec.kpis:
-        business |= derived(business, spec.kpis)
-    labelled = np.ones(n, bool)
-    if None in labels:
-        labelled = np.fromiter((label is not None for label in labels), bool, n)
-    return OutcomeColumns(
-        sign, labelled, predicted, actual, numbers, score, positive, loss, business, delay, request_ids, hit
-    )  # fmt: skip
-
-
-class _ClassNames(dict[Any, str | None]):
-    def __missing__(self, value: Any) -> str:
-        name = self[value] = class_name(value)
-        return name
-
-
-def as_number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan
-
-
-def class_log_loss(probabilities: dict[str, float | None] | None, actual: str | None) -> float:
-    if not probabilities or actual is None:
-        return np.nan
-    return float(-np.log(np.clip(probabilities.get(actual) or 0.0, LOG_CLIP, 1 - LOG_CLIP)))

@@ -81,7 +81,7 @@ def segment_values(event: Prediction, spec: ModelSpec) -> dict[str, str]:
     if isinstance(given, str):
         given = {"segment": given}
     named = dict.fromkeys(dimension for breakdown in spec.segments for dimension in breakdown)
-    return {d: class_name(value) for d in named if (value := given.get(d)) is not None}
+    return {d: class_name(value) for d in named if (value := given.get(d)) not in (None, "")}
 
 
 def model_of_event(event: Prediction) -> str:

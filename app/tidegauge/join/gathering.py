@@ -11,8 +11,8 @@ from tidegauge.engine import delta
 from tidegauge.engine.delta import Delta, ProfileDelta
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.stage import PROFILES, Output
-from tidegauge.join.columns import OutcomeRow
 from tidegauge.join.contexts import Context
+from tidegauge.join.outcome_columns import OutcomeRow
 from tidegauge.join.pairing import Pairs
 from tidegauge.join.pane_profiles import PaneProfiles
 from tidegauge.join.progress import Progress

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.stage import LABELS
-from tidegauge.join.columns import OutcomeRow
 from tidegauge.join.contexts import Context
 from tidegauge.join.gathering import Gathering
+from tidegauge.join.outcome_columns import OutcomeRow
 from tidegauge.join.progress import TaskProgress
 from tidegauge.join.request_state import KeptPrediction, KnownOutcome
 from tidegauge.spec import ModelSpec

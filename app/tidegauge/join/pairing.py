@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.arrival_quanta import ArrivalPlaces
-from tidegauge.join.columns import as_number, class_codes, class_log_loss
+from tidegauge.join.outcome_columns import class_log_loss
+from tidegauge.join.values import class_codes, numbers_of
 from tidegauge.profile.category import MISSING_CODE
 from tidegauge.profile.outcome import LOG_CLIP
 from tidegauge.profile.pairs import PairColumns, PairProfile
@@ -108,7 +109,7 @@ def met_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
         counts |= {"classes": answered * ones, "same_class": (answered & (classes[0] == classes[1])) * ones}
         said["score"] = _both(rows, lambda made: made.score)
     if spec.task in (None, "regression"):
-        said["value"] = _both(rows, lambda made: as_number(made.value))
+        said["value"] = _values(rows, spec)
     return PairColumns(ones, counts, said)
 
 
@@ -133,9 +134,13 @@ def outcome_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
                 [[class_log_loss(made.probabilities, of) for made, of in zip(side, known, strict=True)] for side in sides]
             )
     if spec.task in (None, "regression"):
-        numbers = np.array([as_number(label) for label in labels])
-        found["absolute"] = np.abs(_both(rows, lambda made: as_number(made.value)) - numbers)
+        found["absolute"] = np.abs(_values(rows, spec) - np.array(numbers_of(labels, spec)))
     return PairColumns(np.fromiter((row.sign for row in rows), np.float64, n), {}, found)
+
+
+def _values(rows: Sequence[PairRow], spec: ModelSpec) -> NDArray[np.float64]:
+    """Both predictions as numbers (2, n)."""
+    return np.array([numbers_of((row.first.value for row in rows), spec), numbers_of((row.second.value for row in rows), spec)])
 
 
 def _both(rows: Sequence[PairRow], of: Callable[[KeptPrediction], float | None]) -> NDArray[np.float64]:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from tidegauge.engine.arrival_quanta import ArrivalPlaces
 from tidegauge.engine.delta import ProfileDelta, Segment
-from tidegauge.join.columns import data_columns, joined_columns, outcome_columns
+from tidegauge.join.columns import data_columns
 from tidegauge.join.contexts import Context
 from tidegauge.join.detector_samples import DetectorSamples
 from tidegauge.join.grouping import runs
+from tidegauge.join.outcome_columns import joined_columns, outcome_columns
 from tidegauge.join.pairing import Pairs
 from tidegauge.join.progress import Progress
 from tidegauge.join.waiting_rows import VersionRows

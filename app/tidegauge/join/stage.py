@@ -17,8 +17,9 @@ import msgspec
 from tidegauge.engine import delta
 from tidegauge.engine.delta import Delta
 from tidegauge.engine.events import DeadLetter, Decoder, Label, Prediction
+from tidegauge.engine.refusals import dead_letter
 from tidegauge.engine.sortable_time import sortable_second
-from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS, PROFILES, InputRecord, Output, Store
+from tidegauge.engine.stage import LABELS, PREDICTIONS, PROFILES, InputRecord, Output, Store
 from tidegauge.engine.traces import Traces, old_traces
 from tidegauge.errors import EventError
 from tidegauge.join.contexts import Contexts, model_of_event
@@ -105,21 +106,7 @@ class JoinStage:
 
     def _bury(self, topic: str, letter: DeadLetter) -> None:
         self._counters["dead_lettered", letter.reason] += 1
-        record = letter.record
-        self._dead.append(
-            Output(
-                DEAD_LETTERS,
-                record.key,
-                record.value,
-                headers=(
-                    ("reason", letter.reason.encode()),
-                    ("message", letter.reason.encode() + b": " + str(letter.message).encode("utf-8", "replace")[:500]),
-                    ("topic", topic.encode()),
-                    ("partition", str(self._partition).encode()),
-                    ("offset", str(record.offset).encode()),
-                ),
-            )
-        )
+        self._dead.append(dead_letter(topic, self._partition, letter.record, letter.reason, str(letter.message)))
 
     def _spec(self, model: str) -> ModelSpec:
         spec = self._specs.get(model)

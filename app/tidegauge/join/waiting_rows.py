@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.events import Prediction
-from tidegauge.join.columns import OutcomeRow
 from tidegauge.join.contexts import Context
+from tidegauge.join.outcome_columns import OutcomeRow
 
 
 class VersionRows:

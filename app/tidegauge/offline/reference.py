@@ -21,8 +21,9 @@ from tidegauge.engine.delta import Segment
 from tidegauge.engine.events import Decoder, Prediction, model_of
 from tidegauge.engine.stage import Record
 from tidegauge.errors import BaselineError
-from tidegauge.join.columns import OutcomeRow, data_columns, outcome_columns
+from tidegauge.join.columns import data_columns
 from tidegauge.join.contexts import segment_values
+from tidegauge.join.outcome_columns import OutcomeRow, outcome_columns
 from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.prediction_limits import as_new
 from tidegauge.metrics.recent import recent_data, recent_outcome

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.events import timestamp
 from tidegauge.engine.stage import DEAD_LETTERS, LABELS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.errors import EventError, TidegaugeError
@@ -86,8 +87,13 @@ class Replay:
     def __init__(self, registry: Registry, sink: Callable[[Output], None]) -> None:
         self.registry, self._sink = registry, sink
         self.counters: Counter[tuple[str, str]] = Counter()
-        self.join = JoinStage(0, MemoryStore(), registry, 1, self.counters)
-        self.monitor = MonitorStage(0, MemoryStore(), registry, 1, self.counters)
+        self._stores = MemoryStore(), MemoryStore()
+        self._join = ContainedStage(
+            lambda store, counted: JoinStage(0, store, registry, 1, counted), self._stores[0], 0, self.counters
+        )
+        self._monitor = ContainedStage(
+            lambda store, counted: MonitorStage(0, store, registry, 1, counted), self._stores[1], 0, self.counters
+        )
         self._offset = 0
 
     def run(self, predictions: Lines, labels: Lines, file_order: bool = False) -> None:
@@ -95,9 +101,9 @@ class Replay:
         for topic_chunks in self._chunks(predictions, labels, file_order):
             for topic, records in topic_chunks:
                 if records:
-                    self.join.process(topic, records)
+                    self._join.process(topic, records)
             self._checkpoint()
-        for output in self.monitor.finish():
+        for output in self._monitor.stage.finish():
             self._emit(output)
 
     def _chunks(self, predictions: Lines, labels: Lines, file_order: bool) -> Iterator[list[tuple[str, list[Record]]]]:
@@ -114,16 +120,19 @@ class Replay:
 
     def _checkpoint(self) -> None:
         deltas: list[Record] = []
-        for output in self.join.checkpoint(0.0):
+        for output in self._join.checkpoint(0.0):
             if output.topic == PROFILES:
                 deltas.append(Record(self._offset, -1, output.key, output.value))
                 self._offset += 1
             else:
                 self._emit(output)
         if deltas:
-            self.monitor.process(PROFILES, deltas)
-            for output in self.monitor.checkpoint(0.0):
+            self._monitor.process(PROFILES, deltas)
+            for output in self._monitor.checkpoint(0.0):
                 self._emit(output)
+
+        for store in self._stores:
+            store.freeze()
 
     def _emit(self, output: Output) -> None:
         if output.topic == MODELS and output.key is not None:

@@ -15,6 +15,8 @@ VALUE_FEATURE = "\x00value"
 SCORE_FEATURE = "\x00score"
 CLASS_FEATURE = "\x00class"
 """Names under which a schema carries the bins of the prediction itself beside those of the features."""
+RESERVED = "\x00"
+"""How those names begin; no feature's does."""
 ATTRIBUTION = "\x00attribution:"
 """Before a feature's name: the name of its attribution's bins."""
 BIN_COUNT = len(SHARES) + 2

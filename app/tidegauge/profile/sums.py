@@ -82,7 +82,7 @@ def scaled_total(sums: dict[str, int], name: str) -> float:
     return sum(
         math.ldexp(total(units), SCALE_BITS * int(of.removeprefix(f"{name}@")))
         for of, units in sums.items()
-        if of.startswith(f"{name}@")
+        if of.rpartition("@")[0] == name
     )
 
 

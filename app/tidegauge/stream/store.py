@@ -18,6 +18,8 @@ from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
+from tidegauge.errors import StateError
+
 POSITION = b"\0position"
 FIRST_KEY = b"\1"
 BEHIND_BYTES = 3 << 20
@@ -82,18 +84,30 @@ class RocksStore:
 
     def get(self, key: bytes) -> bytes | None:
         found = self._recent.get(key)
-        return (self._db.get(key) if found is None else found) or None
+        return (self._read(key) if found is None else found) or None
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         found: list[bytes | None] = list(map(self._recent.get, keys))
         places = [place for place, value in enumerate(found) if not value]
         misses = [keys[place] for place in places if found[place] is None]
         if len(misses) == len(keys):
-            return self._db[misses]  # type: ignore[no-any-return]
-        stored = iter(self._db[misses] if misses else ())
+            return self._read_many(misses)
+        stored = iter(self._read_many(misses) if misses else ())
         for place in places:
             found[place] = next(stored) if found[place] is None else None
         return found
+
+    def _read(self, key: bytes) -> bytes | None:
+        try:
+            return self._db.get(key)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise StateError(f"{self._path}: cannot be read: {error}") from error
+
+    def _read_many(self, keys: list[bytes]) -> list[bytes | None]:
+        try:
+            return self._db[keys]  # type: ignore[no-any-return]
+        except Exception as error:
+            raise StateError(f"{self._path}: cannot be read: {error}") from error
 
     def put(self, key: bytes, value: bytes) -> None:
         """Raises ValueError for an empty value, which would be taken for a delete."""
@@ -134,6 +148,11 @@ class RocksStore:
         assert not self._frozen, "the changes set aside before must be committed first"
         self._frozen, self._active = self._active, {}
         return self._frozen
+
+    def revert(self) -> None:
+        """Forget what was written since the last ``freeze``."""
+        self._active = {}
+        self._recent = {key: value or DELETED for key, value in {**self._behind, **self._frozen}.items()}
 
     def commit(self, position: int) -> None:
         """The frozen changes are in the changelog, which the next reader continues at ``position``."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import Output, Stage
 from tidegauge.stream import changelog
 from tidegauge.stream.consumer import consumer
@@ -28,7 +29,7 @@ from tidegauge.stream.store import RocksStore, weight
 from tidegauge.stream.tracing import tracer
 
 log = logging.getLogger(__name__)
-StageFactory = Callable[[int, RocksStore], Stage]
+StageFactory = Callable[[int, RocksStore], ContainedStage[Any]]
 
 
 class Task:
@@ -41,7 +42,7 @@ class Task:
         self.topics, self._factory, self._settings, self._admin = topics, factory, settings, admin
         self._changelog = TopicPartition(settings.topic(CHANGELOGS[stage]), partition)
         self._attributes: dict[str, str | int] = {"tidegauge.stage": stage, "tidegauge.partition": partition}
-        self.stage: Stage | None = None
+        self._contained: ContainedStage[Any] | None = None
         self.store: RocksStore | None = None
         self._producer: Any = None
         self._checkpointing = asyncio.Lock()
@@ -84,8 +85,8 @@ class Task:
                 self.offsets[topic] = committed or 0
         finally:
             await reader.stop()
-        self.stage = self._factory(self.partition, self.store)
-        self._sweep = changelog.Sweep(self.store, self.stage)
+        self._contained = self._factory(self.partition, self.store)
+        self._sweep = changelog.Sweep(self.store, self._contained)
         self.last_record = self.last_checkpoint = time.time()
         log.info(
             "%s: restored %d changelog records in %.2f s, goes on at %s",
@@ -114,13 +115,13 @@ class Task:
 
     def process(self, topic: str, records: Sequence[Any]) -> int:
         """Take a chunk of ``topic`` (logical), less what was committed before; returns how many records that left."""
-        assert self.stage is not None
+        assert self._contained is not None
         resume = self.offsets[topic]
         if records[0].offset < resume:
             records = [record for record in records if record.offset >= resume]
             if not records:
                 return 0
-        self.stage.process(topic, records)
+        self._contained.process(topic, records)
         self.offsets[topic] = records[-1].offset + 1
         self._moved = True
         now = time.time()
@@ -131,6 +132,11 @@ class Task:
         return len(records)
 
     @property
+    def stage(self) -> Stage | None:
+        """The stage as it stands; None until it is restored."""
+        return None if self._contained is None else self._contained.stage
+
+    @property
     def busy(self) -> bool:
         """A checkpoint is under way."""
         return self._checkpointing.locked()
@@ -138,11 +144,11 @@ class Task:
     async def checkpoint(self) -> None:
         """Commit what the stage has buffered. Chunks may be processed meanwhile; they wait for the next one."""
         async with self._checkpointing:
-            assert self.stage is not None
+            assert self._contained is not None
             assert self.store is not None
             now = time.time()
             idle = now - self.last_record >= self._settings.idle_timeout
-            outputs = self.stage.checkpoint(now, idle=idle, behind=self.behind())
+            outputs = self._contained.checkpoint(now, idle=idle, behind=self.behind())
             moved, self._moved = self._moved, False
             events, self.dirty_events = self.dirty_events, 0
             self.last_checkpoint = now

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 import tidegauge
-from tidegauge.engine.events import REASONS
+from tidegauge.engine.refusals import REASONS
 from tidegauge.engine.stage import LABELS
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry

@@ -12,6 +12,7 @@ from collections import Counter
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import PREDICTIONS, PROFILES
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
@@ -76,9 +77,14 @@ async def _run(settings: Settings) -> int:
     app = StreamApp(
         settings,
         {
-            "join": lambda partition, store: JoinStage(partition, store, registry, sizes[PROFILES], counters),
-            "monitor": lambda partition, store: MonitorStage(
-                partition, store, registry, sizes[PREDICTIONS], counters, settings.playbooks
+            "join": lambda partition, store: ContainedStage(
+                lambda of, counted: JoinStage(partition, of, registry, sizes[PROFILES], counted), store, partition, counters
+            ),
+            "monitor": lambda partition, store: ContainedStage(
+                lambda of, counted: MonitorStage(partition, of, registry, sizes[PREDICTIONS], counted, settings.playbooks),
+                store,
+                partition,
+                counters,
             ),
         },
         admin,

@@ -1,0 +1,39 @@
+"""Dead letters: records that could not be used, as they came, with headers that say why and where from."""
+
+from __future__ import annotations
+
+from tidegauge.engine.stage import DEAD_LETTERS, InputRecord, Output
+
+UNPROCESSABLE = "cannot_be_processed"
+MAX_MESSAGE = 500
+
+REASONS = {
+    "not_json": "the value is not UTF-8 JSON, or is nested too deeply to be an event",
+    "not_an_object": "the value is JSON but not an object",
+    "missing_member": "a required member is absent or null",
+    "wrong_type": "a member of the event itself has the wrong type",
+    "bad_request_id": "request_id is not 1-256 characters of valid text",
+    "bad_model": "model or model_version is longer than 256 characters, or has a NUL character",
+    "bad_timestamp": "ts is negative, not finite, after the year 9999, not RFC 3339, or a day ahead of its record",
+    "too_large": "the record is larger than the documented bound",
+    "too_many_features": "the event has more features, KPIs or probabilities than the documented bound",
+    "too_many_versions": "the models and versions seen exceed the documented bound",
+    UNPROCESSABLE: "processing it failed for a reason nobody foresaw; the message has the error's own words",
+}
+"""Every value the header ``reason`` of a dead letter can have, and what it means."""
+
+
+def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, message: str) -> Output:
+    """The dead letter of a record of ``topic`` (logical)."""
+    return Output(
+        DEAD_LETTERS,
+        record.key,
+        record.value,
+        headers=(
+            ("reason", reason.encode()),
+            ("message", f"{reason}: {message}".encode("utf-8", "replace")[:MAX_MESSAGE]),
+            ("topic", topic.encode()),
+            ("partition", str(partition).encode()),
+            ("offset", str(record.offset).encode()),
+        ),
+    )

@@ -1,0 +1,108 @@
+"""Rows to columns: what labels and KPIs say of some predictions of one version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.join.request_state import unpack_values
+from tidegauge.join.values import numbers_of
+from tidegauge.profile.kpi import derived
+from tidegauge.profile.outcome import LOG_CLIP, OutcomeColumns
+from tidegauge.spec import ModelSpec, class_name
+
+
+class OutcomeRow(msgspec.Struct, gc=False):
+    """One outcome to be added (sign 1) or taken back (-1). ``first``: the first label of its prediction, the one the
+    online detectors are fed. ``request_id`` in UTF-8; ``arrived``: event time at which it is added or taken back."""
+
+    context: int
+    ts: float
+    value: int | float | str | bool | None
+    score: float | None
+    probabilities: dict[str, float | None] | None
+    label: int | float | str | bool | None
+    business: dict[str, float] | None
+    label_ts: float
+    sign: int
+    first: bool
+    request_id: bytes
+    arrived: float
+
+
+def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColumns:
+    """The outcome side of some outcomes of one version."""
+    n = len(rows)
+    probabilities = [row.probabilities for row in rows]
+    return _outcome_columns(
+        [row.value for row in rows],
+        [row.label for row in rows],
+        np.array([row.score for row in rows], np.float64),
+        probabilities if any(probabilities) else None,
+        [row.business for row in rows],
+        np.fromiter((row.sign for row in rows), np.int64, n),
+        np.fromiter((row.label_ts - row.ts for row in rows), np.float64, n),
+        [row.request_id for row in rows] if rows[0].request_id else (),
+        spec,
+    )
+
+
+def joined_columns(table: NDArray[np.void], request_ids: Sequence[bytes], spec: ModelSpec) -> OutcomeColumns:
+    """The outcome side of some joined entries of one version (rows as in ``join/request_state.py``), each to be added."""
+    values, labels = unpack_values(table["kind"], table["value"]), unpack_values(table["label_kind"], table["label"])
+    ones, delays = np.ones(len(table), np.int64), table["label_ts"] - table["ts"]
+    return _outcome_columns(values, labels, table["score"], None, (), ones, delays, request_ids, spec)
+
+
+def _outcome_columns(
+    values: list[Any], labels: list[Any], score: NDArray[np.float64], probabilities: Sequence[Any] | None,
+    kpis: Sequence[dict[str, float] | None], sign: NDArray[np.int64], delay: NDArray[np.float64],
+    request_ids: Sequence[bytes], spec: ModelSpec,
+) -> OutcomeColumns:  # fmt: skip
+    n = len(values)
+    predicted: Sequence[str | None] = [None] * n
+    actual: Sequence[str | None] = predicted
+    numbers = None
+    if spec.task != "regression":
+        names = _ClassNames({None: None})
+        predicted, actual = list(map(names.__getitem__, values)), list(map(names.__getitem__, labels))
+    if spec.task in (None, "regression"):
+        numbers = np.array([numbers_of(values, spec), numbers_of(labels, spec)])
+    positive = np.full(n, -1)
+    if spec.task in (None, "binary"):
+        truths = {name: -1 if name is None else int(name == spec.positive_label) for name in set(actual)}
+        positive = np.fromiter(map(truths.__getitem__, actual), np.int64, n)
+    loss = hit = None
+    if spec.task == "multiclass" and not np.isnan(score).all():
+        pairs = zip(predicted, actual, strict=True)
+        hit = np.fromiter((-1 if p is None or a is None else p == a for p, a in pairs), np.int64, n)
+    if spec.task in (None, "multiclass") and probabilities:
+        loss = np.array([class_log_loss(p, name) for p, name in zip(probabilities, actual, strict=True)])
+    business = {
+        kpi: np.array([row.get(kpi, np.nan) if row else np.nan for row in kpis])
+        for kpi in sorted(frozenset().union(*(row for row in kpis if row)))
+    }
+    if spec.kpis:
+        business |= derived(business, spec.kpis)
+    labelled = np.ones(n, bool)
+    if None in labels:
+        labelled = np.fromiter((label is not None for label in labels), bool, n)
+    return OutcomeColumns(
+        sign, labelled, predicted, actual, numbers, score, positive, loss, business, delay, request_ids, hit
+    )  # fmt: skip
+
+
+class _ClassNames(dict[Any, str | None]):
+    def __missing__(self, value: Any) -> str:
+        name = self[value] = class_name(value)
+        return name
+
+
+def class_log_loss(probabilities: dict[str, float | None] | None, actual: str | None) -> float:
+    if not probabilities or actual is None:
+        return np.nan
+    return float(-np.log(np.clip(probabilities.get(actual) or 0.0, LOG_CLIP, 1 - LOG_CLIP)))
