@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tidegauge.client import Client, key_of
 from tidegauge.models.registry import ModelRecord
 from tidegauge.stream import models_topic
 from tidegauge.stream.broker import Broker, free_port
+from tidegauge.stream.processes import die_with_parent
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings
 
@@ -36,19 +38,29 @@ class Cluster:
     def apply(self, *given: ModelRecord) -> None:
         asyncio.run(models_topic.apply(self.settings, given))
 
-    def start(self, index: int = 0, **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, index: int = 0, *flags: str, **environment: str) -> subprocess.Popen[bytes]:
         """One worker process with the state directory of ``index``."""
         port = free_port()
+        flags = ("--state-dir", str(self.directory), "--index", str(index), "--metrics-port", str(port - index), *flags)
+        return self._start(port, f"worker-{index}", flags, environment)
+
+    def supervise(self, index: int, *flags: str, **environment: str) -> subprocess.Popen[bytes]:
+        """A supervisor of one worker, in a process group of its own, with a state directory of its own."""
+        port = free_port()
+        flags = ("--state-dir", str(self.directory / f"supervised-{index}"), "--metrics-port", str(port), *flags)
+        return self._start(port, f"worker-supervised-{index}", flags, environment)
+
+    def _start(self, port: int, name: str, flags: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         command = [
             sys.executable, "-m", "tidegauge", "worker", "--bootstrap", self.settings.bootstrap, "--app-id", self.name,
-            "--state-dir", str(self.directory), "--index", str(index), "--metrics-port", str(port - index),
-            "--checkpoint-interval", "0.3", "--idle-timeout", "1.5",
+            "--checkpoint-interval", "0.3", "--idle-timeout", "1.5", *flags,
         ]  # fmt: skip
         command += [part for topic in TOPICS for part in (f"--{topic}-topic", self.settings.topic(topic))]
-        with (self.directory / f"worker-{index}.log").open("ab") as log:
+        with (self.directory / f"{name}.log").open("ab") as log:
             worker = subprocess.Popen(
-                command, env=os.environ | {"PYTHONFAULTHANDLER": "1"} | environment, stdout=log, stderr=log
-            )
+                command, env=os.environ | {"PYTHONFAULTHANDLER": "1"} | environment, stdout=log, stderr=log,
+                start_new_session=True, preexec_fn=die_with_parent(signal.SIGTERM),
+            )  # fmt: skip
         self._workers.append(worker)
         self.ports.append(port)
         return worker

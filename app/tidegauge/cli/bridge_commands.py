@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from typing import Any
 
 from tidegauge.cli.options import command, kafka, option, stream_settings
@@ -34,7 +33,7 @@ def _pages(parser: argparse.ArgumentParser, port: int) -> None:
 
 
 def _notify(options: argparse.Namespace) -> int:
-    from tidegauge.stream import bridge, logs
+    from tidegauge.stream import bridge, ending, logs
     from tidegauge.stream.endpoint import endpoint
     from tidegauge.stream.notify import Notifier
 
@@ -43,15 +42,15 @@ def _notify(options: argparse.Namespace) -> int:
         raise StreamError(f"--interval {options.interval:g} is no number of seconds")
     alertmanagers = [endpoint(url.strip(), "ALERTMANAGER") for url in options.alertmanager.split(",")]
 
-    async def run() -> int:
+    async def run(end: ending.Ending) -> int:
         notifier = Notifier(stream_settings(options), alertmanagers, options.interval, options.console)
         return await bridge.run(notifier, options.metrics_host, options.metrics_port)
 
-    return asyncio.run(run())
+    return ending.run(run)
 
 
 def _history(options: argparse.Namespace) -> int:
-    from tidegauge.stream import bridge, logs
+    from tidegauge.stream import bridge, ending, logs
     from tidegauge.stream.endpoint import endpoint
     from tidegauge.stream.history_writer import HistoryWriter
 
@@ -62,8 +61,8 @@ def _history(options: argparse.Namespace) -> int:
     except SpecError as error:
         raise StreamError(f"--out-of-order: {error}") from error
 
-    async def run() -> int:
+    async def run(end: ending.Ending) -> int:
         writer = HistoryWriter(stream_settings(options), target, back)
         return await bridge.run(writer, options.metrics_host, options.metrics_port)
 
-    return asyncio.run(run())
+    return ending.run(run)

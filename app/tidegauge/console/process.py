@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import gc
 import logging
-import signal
 import ssl
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +22,7 @@ from tidegauge.console.audit import Audit
 from tidegauge.console.server import Server
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
+from tidegauge.stream import ending
 from tidegauge.stream.following import Follower, Group, OperationsLog, Start
 from tidegauge.stream.settings import Settings
 
@@ -54,16 +55,14 @@ def run(settings: Settings, options: Options) -> int:
     # A million records held are nothing to look through for cycles again and again.
     gc.set_threshold(100_000, 50, 50)
     if options.audit_file is None:
-        return asyncio.run(_run(settings, options, sys.stdout.buffer))
+        return ending.run(partial(_run, settings, options, sys.stdout.buffer))
     with options.audit_file.open("ab") as lines:
-        return asyncio.run(_run(settings, options, lines))
+        return ending.run(partial(_run, settings, options, lines))
 
 
-async def _run(settings: Settings, options: Options, lines: IO[bytes]) -> int:
+async def _run(settings: Settings, options: Options, lines: IO[bytes], end: ending.Ending) -> int:
     view = View(options.memory)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if options.replay is not None:
         replayed.read(view, options.replay, options.models)
         return await _serve(options, Server(view, options.access, Audit(lines, None), None), stop)
@@ -93,10 +92,12 @@ async def _serve(options: Options, server: Server, stop: asyncio.Event) -> int:
     shown = f"[{options.host}]" if ":" in options.host else options.host
     print(f"console at {scheme}://{shown}:{port}/", file=sys.stderr, flush=True)
     live = asyncio.create_task(server.live.run())
-    await stop.wait()
-    live.cancel()
-    await asyncio.gather(live, return_exceptions=True)
-    await server.stop()
+    try:
+        await stop.wait()
+    finally:
+        live.cancel()
+        await asyncio.gather(live, return_exceptions=True)
+        await server.stop()
     return 0
 
 

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tidegauge.metrics.record import iso
 from tidegauge.models.directory import records_of
 from tidegauge.stream import logs, models_topic
 from tidegauge.stream.broker import Broker, free_port
+from tidegauge.stream.ending import Ending
 from tidegauge.stream.processes import die_with_parent, end
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings
@@ -37,6 +39,8 @@ DEFAULT_SECONDS = 60.0
 """How long the replay takes where no speed is asked for."""
 QUIET_SECONDS = 3.0
 PARTITIONS = 2
+END_SECONDS = 18.0
+"""From being asked to end to being gone; what was started here dies with it."""
 SETTLE_SECONDS = 240.0
 """How long the demo waits for a machine that is slower than its pace."""
 BASELINE = "flight_delays-1.baseline.json"
@@ -52,7 +56,7 @@ def demo(days: int, speed: float | None, workers: int, output: Path, keep_consol
     output.mkdir(parents=True, exist_ok=True)
     directory = _models(data, cache)
     with tempfile.TemporaryDirectory(prefix="tidegauge-demo-") as scratch, Broker() as broker:
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, partial(_interrupt, Ending(END_SECONDS)))
         print(f"Kafka {broker.bootstrap}, up {time.monotonic() - began:.1f} s after the start", flush=True)
         settings = Settings(bootstrap=broker.bootstrap, partitions=PARTITIONS)
         asyncio.run(_apply(settings, directory))
@@ -77,7 +81,8 @@ def demo(days: int, speed: float | None, workers: int, output: Path, keep_consol
     return 0
 
 
-def _interrupt(number: int, frame: object) -> None:
+def _interrupt(ending: Ending, number: int, frame: object) -> None:
+    ending.begin()
     raise KeyboardInterrupt
 
 

@@ -24,6 +24,8 @@ MONITOR_INTERVAL = 0.1
 MONITOR_SHARE = 0.2
 """Of the time, what a monitor task's checkpoints may take before they become rarer, as in catching up they do."""
 RESTORING_AT_ONCE = 2
+FLUSH_SECONDS, DROP_SECONDS, LEAVE_SECONDS = 4.0, 4.0, 4.0
+"""How long the steps of letting go may take."""
 
 
 class StreamApp:
@@ -41,6 +43,8 @@ class StreamApp:
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
         self._factories, self._admin = factories, admin
         self._opening: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._closing: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._ticker: asyncio.Task[None] | None = None
         self._slots = asyncio.Semaphore(RESTORING_AT_ONCE)
         self._checkpoints: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -90,14 +94,15 @@ class StreamApp:
         await self.faust.start()
         self._ticker = asyncio.create_task(self._tick())
 
-    async def stop(self) -> None:
-        """Checkpoint what is there, let the tasks go, leave the group."""
+    async def stop(self) -> bool:
+        """Checkpoint what is there, let the tasks go, leave the group; whether each of these was done. What takes too long is
+        left undone: a successor restores what was committed, the group notices that we are gone."""
         self._stopping = True
-        self._ticker.cancel()
-        if not self.failed.done():
-            await asyncio.wait_for(self._flush(), 5)
-        await self._drop(list(self.tasks))
-        await self.faust.stop()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        in_order = self.failed.done() or await self._flush(FLUSH_SECONDS)
+        in_order &= await _within(DROP_SECONDS, self._drop(list(self.tasks)), "letting tasks go")
+        return in_order & await _within(LEAVE_SECONDS, self.faust.stop(), "leaving the group")
 
     @property
     def ready(self) -> bool:
@@ -122,6 +127,8 @@ class StreamApp:
 
     async def _open(self, name: tuple[str, int], task: Task) -> None:
         try:
+            # The one before has the store's directory until it is closed.
+            await asyncio.gather(*(closing for closing in (self._closing.get(name),) if closing is not None))
             async with self._slots:
                 await task.open()
         except asyncio.CancelledError:
@@ -135,23 +142,31 @@ class StreamApp:
         self.rebalances += 1
         if not self._stopping:
             # What is buffered would be replayed by the next owner; committing it now spares that, nothing more.
-            try:
-                await asyncio.wait_for(self._flush(), 5)
-            except (TimeoutError, Exception) as error:
-                log.info("no checkpoint before the partitions went: %r", error)
+            await self._flush(FLUSH_SECONDS)
         await self._drop(list(self.tasks))
 
-    async def _flush(self) -> None:
-        await asyncio.gather(*(task.checkpoint() for name, task in self.tasks.items() if name not in self._opening))
+    async def _flush(self, seconds: float) -> bool:
+        """Checkpoints of all tasks; whether they were made."""
+        ready = [task for name, task in self.tasks.items() if name not in self._opening]
+        return await _within(seconds, asyncio.gather(*(task.checkpoint() for task in ready)), "a last checkpoint")
 
     async def _drop(self, names: list[tuple[str, int]]) -> None:
+        """Let tasks go. Two may want the same to go at once, a rebalance and the end: both return when it has gone."""
         for name in names:
-            task = self.tasks.pop(name)
-            opening = self._opening.pop(name, None)
+            task = self.tasks.pop(name, None)
+            if task is not None:
+                self._closing[name] = asyncio.create_task(self._close(name, task))
+        await asyncio.gather(*(self._closing[name] for name in names if name in self._closing))
+
+    async def _close(self, name: tuple[str, int], task: Task) -> None:
+        opening = self._opening.pop(name, None)
+        try:
             if opening is not None:
                 opening.cancel()
                 await asyncio.gather(opening, return_exceptions=True)
             await task.close()
+        finally:
+            del self._closing[name]
 
     def _behind(self, task: Task) -> set[str]:
         """Topics of which a task may not have read all that was there when the other topics' last records came in."""
@@ -193,6 +208,9 @@ class StreamApp:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
+            if self.faust.crashed and not self._stopping:
+                self._fail("Faust", self.faust.crash_reason or RuntimeError("no reason given"))
+                return
             now = time.time()
             for name, task in list(self.tasks.items()):
                 if name not in self._opening and not task.busy and self._due(task, now):
@@ -216,9 +234,9 @@ class StreamApp:
         self._checkpoints.add(job)
         job.add_done_callback(self._checkpoints.discard)
 
-    def _fail(self, task: Task, error: BaseException) -> None:
+    def _fail(self, who: object, error: BaseException) -> None:
         if not self.failed.done():
-            log.error("%s failed, the worker stops", task, exc_info=error)
+            log.error("%s failed, the worker stops", who, exc_info=error)
             self.failed.set_result(error)
 
     def lag(self) -> dict[tuple[str, str, int], int]:
@@ -231,6 +249,20 @@ class StreamApp:
                 # What was read but waits in the stage for the next checkpoint has not been processed either.
                 out[stage, topic, partition] = max(behind, int(task.stage is not None and task.stage.unfinished))
         return out
+
+
+async def _within(seconds: float, work: Awaitable[object], what: str) -> bool:
+    """Whether ``work`` was done within ``seconds``. One that does not heed its cancellation is not waited for."""
+    job = asyncio.ensure_future(work)
+    await asyncio.wait([job], timeout=seconds)
+    if not job.done():
+        job.cancel()
+        log.warning("%s took longer than %.0f s and is given up", what, seconds)
+        return False
+    error = job.exception() if not job.cancelled() else asyncio.CancelledError()
+    if error is not None:
+        log.warning("%s failed: %r", what, error)
+    return error is None
 
 
 def _credentials(settings: Settings) -> Any:

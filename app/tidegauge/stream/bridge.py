@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -52,11 +51,8 @@ class Meters:
 
 
 async def run(bridge: Bridge, host: str, port: int) -> int:
-    """Run until SIGTERM or SIGINT; 0. What the bridge raises is raised."""
+    """Run until cancelled. What the bridge raises is raised."""
     work = asyncio.ensure_future(bridge.run())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
     try:
         try:
             server = await serve(host, port, bridge.registry, lambda: bridge.ready)
@@ -64,10 +60,10 @@ async def run(bridge: Bridge, host: str, port: int) -> int:
             raise StreamError(f"port {port} of {host} cannot be listened on: {error}; choose --metrics-port") from error
         try:
             await work
-        except asyncio.CancelledError:
-            log.info("stopped")
         finally:
             await server.cleanup()
     finally:
         work.cancel()
+        await asyncio.wait([work])
+        log.info("stopped")
     return 0

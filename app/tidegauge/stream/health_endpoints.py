@@ -27,7 +27,7 @@ async def serve(host: str, port: int, metrics_of: CollectorRegistry, ready: Call
 
     pages = web.Application()
     pages.add_routes([web.get("/metrics", metrics), web.get("/healthz", alive), web.get("/readyz", readiness)])
-    runner = web.AppRunner(pages, access_log=None)
+    runner = web.AppRunner(pages, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner

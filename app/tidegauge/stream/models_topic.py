@@ -27,9 +27,10 @@ class ModelsTail:
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._settings, self._registry = settings, registry
         self._place = TopicPartition(settings.topic(MODELS), 0)
+        self._task: asyncio.Task[None] | None = None
+        self._consumer = consumer(settings)
 
     async def start(self) -> None:
-        self._consumer = consumer(self._settings)
         await self._consumer.start()
         self._consumer.assign([self._place])
         await self._consumer.seek_to_beginning(self._place)
@@ -39,8 +40,9 @@ class ModelsTail:
         self._task = asyncio.create_task(self._follow())
 
     async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         await self._consumer.stop()
 
     async def _follow(self) -> None:

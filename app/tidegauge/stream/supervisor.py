@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from tidegauge.stream.processes import die_with_parent
 
 log = logging.getLogger(__name__)
-STOP_SECONDS = 15.0
+STOP_SECONDS = 18.0
+"""A worker is gone before that (``stream/ending.py``)."""
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0)
 HEALTHY_SECONDS = 30.0
 

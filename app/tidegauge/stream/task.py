@@ -201,10 +201,11 @@ class Task:
     async def close(self) -> None:
         """Let go. Uncommitted work is lost on purpose."""
         if self._producer is not None:
-            try:
-                await asyncio.wait_for(self._producer.stop(), 3)
-            except Exception as error:
-                # A fenced producer cannot end its transaction; there is nothing left to save.
+            # A fenced producer cannot end its transaction, and one whose broker is away may not notice that it is cancelled;
+            # there is nothing left to save.
+            stopping = asyncio.ensure_future(self._producer.stop())
+            await asyncio.wait([stopping], timeout=3)
+            if not stopping.cancel() and (error := stopping.exception()) is not None:
                 log.info("%s: producer stopped with %r", self, error)
         if self.store is not None:
             self.store.close()

@@ -13,14 +13,30 @@ from typing import Any
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
+from mode.threads import WorkerThread
 
 import tidegauge.stream.consumer  # noqa: F401  (takes aiokafka's cost per record away)
 from tidegauge.stream.in_step import InStep
 
 NAME = "tidegauge"
+STOP_SECONDS = 3.0
+
+
+class _Daemon(WorkerThread):  # type: ignore[misc]
+    """Mode's thread would keep the process, and its heartbeat the partitions, for as long as it runs; and who stops it would
+    wait for that without end, holding the event loop."""
+
+    def __init__(self, service: Any, **kwargs: Any) -> None:
+        super().__init__(service, **kwargs)
+        self.daemon = True
+
+    def stop(self) -> None:
+        self.is_stopped.wait(STOP_SECONDS)
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    Worker = _Daemon
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         # Faust offers no setting for these: it reads uncommitted records unless it runs its own transactions, waits 1.5 s
         # for a fetch, and computes the checksum of each batch once more, which the broker has done and TCP does (librdkafka,

@@ -7,8 +7,8 @@ import contextlib
 import ctypes
 import gc
 import logging
-import signal
 from collections import Counter
+from functools import partial
 
 from aiokafka.admin import AIOKafkaAdminClient
 
@@ -17,14 +17,16 @@ from tidegauge.engine.stage import PREDICTIONS, PROFILES
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.stage import MonitorStage
-from tidegauge.stream import topics, tracing
+from tidegauge.stream import ending, topics, tracing
 from tidegauge.stream.app import StreamApp
+from tidegauge.stream.ending import Ending
 from tidegauge.stream.health_endpoints import serve
 from tidegauge.stream.models_topic import ModelsTail
 from tidegauge.stream.settings import Settings
 from tidegauge.stream.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
+CLOSE_SECONDS = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Of glibc's malloc.h."""
 
@@ -36,7 +38,7 @@ def run(settings: Settings) -> int:
     _frugal_heap()
     flush_spans = tracing.set_up(settings.state_dir.name)
     try:
-        return asyncio.run(_run(settings))
+        return ending.run(partial(_run, settings))
     finally:
         flush_spans()
 
@@ -55,21 +57,41 @@ def _frugal_heap() -> None:
         mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
-async def _run(settings: Settings) -> int:
-    loop = asyncio.get_running_loop()
-    stop = loop.create_future()
+async def _run(settings: Settings, end: Ending) -> int:
+    """Until cancelled or failed; the exit status."""
+    parts = contextlib.AsyncExitStack()
+    app: StreamApp | None = None
+    status = 0
+    try:
+        app = await _start(settings, parts)
+        await app.failed
+        status = 1
+    except asyncio.CancelledError:
+        log.info("the worker stops")
+    finally:
+        end.begin()
+        if app is not None:
+            status |= not await app.stop()
+        closing = asyncio.ensure_future(parts.aclose())
+        await asyncio.wait([closing], timeout=CLOSE_SECONDS)
+        if not closing.done() or closing.exception() is not None:
+            log.warning("what the worker had open is left as it is")
+        await end_tasks()
+    # Frozen objects would be reported as leaked by the sketches' bindings when the interpreter ends.
+    gc.unfreeze()
+    log.info("worker stopped with status %d", status)
+    return status
 
-    def on_signal() -> None:
-        if not stop.done():
-            stop.set_result(None)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+async def _start(settings: Settings, parts: contextlib.AsyncExitStack) -> StreamApp:
+    """The application at work; ``parts`` closes what it needs."""
     admin = AIOKafkaAdminClient(**settings.client())
+    parts.push_async_callback(admin.close)
     await admin.start()
     registry = Registry()
-    tail = ModelsTail(settings, registry)
     sizes = await topics.ensure(admin, settings, 0.0)
+    tail = ModelsTail(settings, registry)
+    parts.push_async_callback(tail.stop)
     await tail.start()
     horizon = max((registry.spec(model).label_horizon for model in registry.models()), default=7 * 86400.0)
     await topics.ensure(admin, settings, horizon)
@@ -92,22 +114,15 @@ async def _run(settings: Settings) -> int:
     telemetry = Telemetry(app, registry, counters)
     app.on_checkpoint = telemetry.checkpoint_took
     server = await serve(settings.metrics_host, settings.metrics_port, telemetry.registry, lambda: app.ready)
-    await app.start()
+    parts.push_async_callback(server.cleanup)
+    try:
+        await app.start()
+    except BaseException:
+        await app.stop()
+        raise
     gc.freeze()
     log.info("worker reads %s as group %s; metrics on port %d", settings.bootstrap, settings.app_id, settings.metrics_port)
-    await asyncio.wait([stop, app.failed], return_when=asyncio.FIRST_COMPLETED)
-    status = 1 if app.failed.done() else 0
-    try:
-        await asyncio.wait_for(app.stop(), 9)
-    except Exception as error:
-        log.error("the worker did not stop in order: %r", error)
-        status = 1
-    await asyncio.gather(tail.stop(), server.cleanup(), admin.close(), return_exceptions=True)
-    await end_tasks()
-    # Frozen objects would be reported as leaked by the sketches' bindings when the interpreter ends.
-    gc.unfreeze()
-    log.info("worker stopped with status %d", status)
-    return status
+    return app
 
 
 async def end_tasks() -> None:
@@ -117,7 +132,7 @@ async def end_tasks() -> None:
     requests: asked only once, which is what ``asyncio.run`` does, it would keep the process for ever.
     """
     left = asyncio.all_tasks() - {asyncio.current_task()}
-    for _ in range(20):
+    for _ in range(8):
         if not left:
             return
         for task in left:
