@@ -264,7 +264,7 @@ def test_changed_parameters_reset_a_running_detector(directory: Path) -> None:
         pipeline.send(LABELS, labels[start:end])
         pipeline.checkpoint()
         (running,) = pipeline.monitor._feeding._detectors.values()
-        return running._river._x_mean.n  # type: ignore[no-any-return]
+        return running._algorithm.state.count  # type: ignore[no-any-return]
 
     assert send(0, 600) == 600
     assert send(600, 800) == 800

@@ -13,7 +13,6 @@ import msgspec
 from tidegauge.baseline.tuning import budget_text
 from tidegauge.detect.budget import KNOBS
 from tidegauge.detect.detectors import ALGORITHMS, BINARY, Detector
-from tidegauge.detect.detectors import algorithm as river_class
 from tidegauge.detect.value_streams import OUTCOMES, PREDICTIONS
 from tidegauge.errors import SpecError
 from tidegauge.judge.conditions import TESTS, has_interval, needs_settled
@@ -339,15 +338,11 @@ def _budget(of: Item, algorithm: str | None) -> float | None:
 
 
 def _parameters(of: Item, algorithm: str | None) -> dict[str, Any] | None:
-    """Parameters by name, of the types that the river class's defaults have; None where any is wrong."""
+    """Parameters by name, of the types that the algorithm's defaults have; None where any is wrong."""
     if algorithm is None:
         of.members()
         return None
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(river_class(algorithm)).parameters.items()
-        if name != "window"
-    }
+    defaults = {name: parameter.default for name, parameter in inspect.signature(ALGORITHMS[algorithm]).parameters.items()}
     given = of.members(defaults)
     values: dict[str, Any] = {}
     for name, item in given.items():

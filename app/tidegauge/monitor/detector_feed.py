@@ -6,6 +6,7 @@ e<model>\\0<version>\\0<detector>\\0<segment>      a detector
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 
@@ -13,7 +14,7 @@ import msgspec
 
 from tidegauge.alert.book import AlertBook, Subject
 from tidegauge.baseline.tuning import tuning_for
-from tidegauge.detect.detectors import Detector, mark_of
+from tidegauge.detect.detectors import Detector, OtherParametersError, mark_of
 from tidegauge.detect.value_streams import OUTCOMES
 from tidegauge.detect.waiting import StreamKey, WaitingValues
 from tidegauge.engine.delta import Samples
@@ -22,6 +23,7 @@ from tidegauge.errors import TidegaugeError
 from tidegauge.models.registry import Registry
 from tidegauge.spec import DetectorSpec, duration, watches
 
+log = logging.getLogger(__name__)
 WAITING, DETECTOR = b"q", b"e"
 _encode = msgspec.msgpack.Encoder().encode
 _decode_stream = msgspec.msgpack.Decoder(StreamKey).decode
@@ -81,8 +83,11 @@ class DetectorFeed:
         if detector is None or detector.mark != mark_of(spec, tuning):
             try:
                 detector = Detector(spec, self._store.get(key), tuning)
-            except TidegaugeError:
+            except OtherParametersError:
                 # It was told to do something else under this name: what it has learned does not apply any more.
+                detector = Detector(spec, tuning=tuning)
+            except TidegaugeError as error:
+                log.warning("%s; the detector starts anew on %s, version %s", error, subject.model, subject.version)
                 detector = Detector(spec, tuning=tuning)
             self._detectors[key] = detector
         self._fed.add(key)

@@ -1,0 +1,133 @@
+"""ADWIN: a window of the newest values that is cut where the means of its two parts differ by more than chance allows.
+
+Bifet and Gavaldà, "Learning from time-changing data with adaptive windowing" (SDM 2007). The window itself is River's, in
+Rust: 0.1 µs a value. River hands it out as bytes in a layout of its own; here they are turned into fields and back, so that
+what is kept is data whose every part has been looked at.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import msgspec
+
+from tidegauge.errors import TidegaugeError
+
+_HEAD = struct.Struct("<dIQdddddd4IQ")
+"""delta, clock, max_buckets, min_window_length, grace_period, sum, variance, width, sum of widths; buckets ever made and their
+largest number, values since the start, detections; and how many rows of buckets follow."""
+_TAIL = struct.Struct("<dIQII")
+"""delta, clock, max_buckets, min_window_length, grace_period."""
+_COUNT = struct.Struct("<Q")
+MAX_ROWS = 64
+"""A row holds buckets of twice as many values as the one before."""
+
+
+class Row(msgspec.Struct, array_like=True):
+    """Buckets of equally many values, oldest last: how many are in use, and the sums and variances of each."""
+
+    used: int
+    sums: list[float]
+    variances: list[float]
+
+
+class State(msgspec.Struct, array_like=True):
+    """What a window knows, in River's order."""
+
+    sum: float
+    variance: float
+    width: float
+    widths: float
+    made: int
+    most: int
+    values: int
+    detections: int
+    rows: list[Row]
+    detected: bool
+
+
+class Adwin:
+    """``delta``: probability of a false cut at one look at the window; it is looked at every ``clock`` values."""
+
+    state_type = State
+
+    def __init__(
+        self, delta: float = 0.002, clock: int = 32, max_buckets: int = 5, min_window_length: int = 5, grace_period: int = 10
+    ) -> None:
+        self._parameters = (delta, clock, max_buckets, min_window_length, grace_period)
+        self._detected = False
+        self._window = self._fresh()
+
+    def _fresh(self) -> Any:
+        # Not `river.drift`: that loads all of River, and with it pandas and scikit-learn, 75 MB that this does not need.
+        from river._river_rust.drift import AdaptiveWindowing
+
+        return AdaptiveWindowing(*self._parameters)
+
+    def update(self, value: float) -> bool:
+        """Take a value in; whether a change was detected. The value after one begins a new window."""
+        if self._detected:
+            self._window = self._fresh()
+        self._detected = found = self._window.update(value)
+        return found  # type: ignore[no-any-return]
+
+    @property
+    def estimation(self) -> float:
+        """Mean of the window, 0 while it is empty."""
+        width = self._window.get_width()
+        return self._window.get_total() / width if width else 0.0
+
+    @property
+    def state(self) -> State:
+        raw = self._window.__getstate__()
+        *_, total, variance, width, widths, made, most, values, detections, count = _HEAD.unpack_from(raw)
+        rows, at = [], _HEAD.size
+        for _ in range(count):
+            _, used = struct.unpack_from("<QQ", raw, at)
+            sums, at = _floats(raw, at + 2 * _COUNT.size)
+            variances, at = _floats(raw, at)
+            rows.append(Row(used, sums, variances))
+        known = State(total, variance, width, widths, made, most, values, detections, rows, self._detected)
+        if self._pack(known) != raw:
+            raise TidegaugeError("ADWIN's window is not laid out as expected: this version of River is not the one tested with")
+        return known
+
+    @state.setter
+    def state(self, state: State) -> None:
+        """Raises TidegaugeError for one that cannot be of a window with these parameters."""
+        capacity = self._parameters[2]
+        numbers = [state.sum, state.variance, state.width, state.widths]
+        for row in state.rows:
+            numbers += row.sums + row.variances
+            if not (0 <= row.used <= capacity + 1 == len(row.sums) == len(row.variances)):
+                raise TidegaugeError("a stored ADWIN window has buckets of another size")
+        counts = (state.made, state.most, state.values, state.detections)
+        if not (
+            1 <= len(state.rows) <= MAX_ROWS and all(map(math.isfinite, numbers)) and all(0 <= n < 1 << 32 for n in counts)
+        ):
+            raise TidegaugeError("a stored ADWIN window holds what no window can hold")
+        self._window.__setstate__(self._pack(state))
+        self._detected = state.detected
+
+    def _pack(self, state: State) -> bytes:
+        delta, clock, capacity, shortest, grace = self._parameters
+        parts = [
+            _HEAD.pack(
+                delta, clock, capacity, shortest, grace, state.sum, state.variance, state.width, state.widths,
+                state.made, state.most, state.values, state.detections, len(state.rows),
+            )
+        ]  # fmt: skip
+        for row in state.rows:
+            parts.append(struct.pack("<QQ", capacity, row.used))
+            parts += (_COUNT.pack(len(of)) + struct.pack(f"<{len(of)}d", *of) for of in (row.sums, row.variances))
+        parts.append(_TAIL.pack(delta, clock, capacity, shortest, grace))
+        return b"".join(parts)
+
+
+def _floats(raw: bytes, at: int) -> tuple[list[float], int]:
+    """A counted row of floats at ``at``, and where it ends."""
+    (count,) = _COUNT.unpack_from(raw, at)
+    at += _COUNT.size
+    return list(struct.unpack_from(f"<{count}d", raw, at)), at + 8 * count

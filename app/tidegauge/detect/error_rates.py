@@ -1,0 +1,99 @@
+"""DDM and EDDM: an error rate that is higher, or errors that come closer together, than at the best time so far.
+
+Gama, Medas, Castillo and Rodrigues, "Learning with drift detection" (SBIA 2004); Baena-García, del Campo-Ávila, Fidalgo, Bifet,
+Gavaldà and Morales-Bueno, "Early drift detection method" (2006).
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+
+class RateState(msgspec.Struct, array_like=True):
+    """Count and mean of the errors; rate and standard deviation at the time when their sum was least."""
+
+    count: float = 0.0
+    rate: float = 0.0
+    best_rate: float = 0.0
+    best_deviation: float = 0.0
+    best: float = math.inf
+
+
+class Ddm:
+    """``warm_start``: values before the first verdict; ``drift_threshold``: how many standard deviations above the best.
+    ``warning_threshold`` is River's and has no effect: a detector here warns by its severity."""
+
+    state_type = RateState
+    estimation: float | None = None
+
+    def __init__(self, warm_start: int = 30, warning_threshold: float = 2.0, drift_threshold: float = 3.0) -> None:
+        self._warm_start, self._threshold = warm_start, drift_threshold
+        self.state = RateState()
+
+    def update(self, error: float) -> bool:
+        """Take a 0 or 1 in; whether a change was detected, after which all begins anew."""
+        state = self.state
+        state.count += 1.0
+        state.rate += (1.0 / state.count) * (error - state.rate)
+        if state.count <= self._warm_start:
+            return False
+        deviation = math.sqrt(state.rate * (1 - state.rate) / state.count)
+        level = state.rate + deviation
+        if level <= state.best:
+            state.best_rate, state.best_deviation = state.rate, deviation
+            state.best = level
+        found = level > state.best_rate + self._threshold * state.best_deviation
+        if found:
+            self.state = RateState()
+        return found
+
+
+class DistanceState(msgspec.Struct, array_like=True):
+    """Values and errors so far, where the last error was; mean and sum of squared deviations of the distances between errors;
+    the largest mean plus two standard deviations so far."""
+
+    values: int = 0
+    errors: int = 0
+    last: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    widest: float = -1.0
+
+
+class Eddm:
+    """``warm_start``: values, and then errors, before the first verdict; ``beta``: the share of the widest distance below which
+    they are too close. ``alpha`` is River's level of a warning and has no effect but that it may not be below ``beta``."""
+
+    state_type = DistanceState
+    estimation: float | None = None
+
+    def __init__(self, warm_start: int = 30, alpha: float = 0.95, beta: float = 0.9) -> None:
+        if alpha < beta:
+            raise ValueError(f"alpha {alpha:g} is less than beta {beta:g}")
+        self._warm_start, self._beta = warm_start, beta
+        self.state = DistanceState()
+
+    def update(self, error: float) -> bool:
+        """Take a 0 or 1 in; whether a change was detected, after which all begins anew."""
+        state = self.state
+        state.values += 1
+        if error != 1:
+            return False
+        state.errors += 1
+        distance, mean = state.values - state.last, state.mean
+        state.last = state.values
+        state.mean += (1.0 / state.errors) * (distance - mean)
+        state.squares += (distance - mean) * (distance - state.mean)
+        if state.values <= self._warm_start:
+            return False
+        variance = state.squares / (state.errors - 1) if state.errors > 1 else 0.0
+        width = state.mean + 2 * variance**0.5
+        if width > state.widest:
+            state.widest = width
+            return False
+        found = state.errors > self._warm_start and width / state.widest < self._beta
+        if found:
+            self.state = DistanceState()
+        return found
