@@ -13,11 +13,12 @@ from typing import Protocol
 
 import msgspec
 
-PREDICTIONS, LABELS, MODELS, ALERTS, METRICS, DEAD_LETTERS, PROFILES = (
+PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES = (
     "predictions",
     "labels",
     "models",
     "alerts",
+    "incidents",
     "metrics",
     "dead-letters",
     "tidegauge-profiles",

@@ -1,0 +1,134 @@
+"""The incidents of one monitor task, kept in its store, and what is published of them: opened, changed, resolved, each once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tidegauge.engine.stage import INCIDENTS, Output, Store
+from tidegauge.incident.grouping import Incident, incident_for, member_of
+from tidegauge.incident.sentences import title
+from tidegauge.metrics.record import iso
+
+INCIDENT = b"i"
+SOURCE = "tidegauge"
+SCHEMA = "https://tidegauge.io/schemas/incident.v1.json"
+CONTENT_TYPE = (("content-type", b"application/cloudevents+json"),)
+MAX_MEMBERS = 500
+"""Alerts of an incident; what comes beyond them begins another."""
+MAX_KEPT = 200
+"""Incidents of one model that are remembered; the oldest that are resolved are forgotten beyond it."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Incident).decode
+
+
+class IncidentBook:
+    """Takes every transition of an alert and says which incident it belongs to.
+
+    An id follows from the model and the first alert's fingerprint and start, so that it is the same however often a worker is
+    killed, and in `replay`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._by_model: dict[str, dict[str, Incident]] = {}
+        self._of_alert: dict[str, Incident] = {}
+        found = sorted((_decode(raw) for _, raw in store.scan(INCIDENT)), key=lambda incident: incident.last)
+        for incident in found:
+            self._by_model.setdefault(incident.model, {})[incident.id] = incident
+            self._of_alert.update((mark, incident) for mark, member in incident.members.items() if member.firing)
+
+    def open_incidents(self) -> list[Incident]:
+        """The incidents with an alert that fires."""
+        return [incident for of in self._by_model.values() for incident in of.values() if incident.open]
+
+    def known(self) -> list[Incident]:
+        """All incidents that are remembered."""
+        return [incident for of in self._by_model.values() for incident in of.values()]
+
+    def observe(self, alert: Mapping[str, Any], time: float) -> tuple[str, list[Output]]:
+        """Take an alert's ``data`` as it is about to be published at event ``time``: the id of its incident, and what to
+        publish of that."""
+        model, mark = alert["labels"]["model"], alert["fingerprint"]
+        member = member_of(alert)
+        incident = self._of_alert.get(mark)
+        if incident is None:
+            # It fires, perhaps for another reason than the last time.
+            room = (one for one in self._by_model.get(model, {}).values() if len(one.members) < MAX_MEMBERS)
+            incident = incident_for(member, room) or self._opened(model, mark, alert["starts_at"])
+        was_open, was = incident.open, incident.members.get(mark)
+        if was is not None:
+            # What it was when it began is what is told of it.
+            how = {name: getattr(member, name) for name in ("firing", "restated", "severity", "last")}
+            member = msgspec.structs.replace(was, **how)
+        incident.members[mark] = member
+        if member.firing:
+            self._of_alert[mark] = incident
+        else:
+            self._of_alert.pop(mark, None)
+        incident.last = max(incident.last, time)
+        incident.sequence += 1
+        incident.title = title(incident)
+        change = "opened" if incident.open and not was_open else "changed" if incident.open else "resolved"
+        self._store.put(INCIDENT + incident.id.encode(), _encode(incident))
+        return incident.id, [Output(INCIDENTS, incident.id.encode(), _event(incident, change, time), headers=CONTENT_TYPE)]
+
+    def _opened(self, model: str, mark: str, starts_at: str) -> Incident:
+        name = hashlib.blake2b(f"{model}\0{mark}\0{starts_at}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+        kept = self._by_model.setdefault(model, {})
+        while len(kept) >= MAX_KEPT:
+            oldest = min((i for i in kept.values() if not i.open), key=lambda i: (i.last, i.id), default=None)
+            if oldest is None:
+                break
+            del kept[oldest.id]
+            self._store.delete(INCIDENT + oldest.id.encode())
+        return kept.setdefault(name, Incident(name, model))
+
+
+def _event(incident: Incident, change: str, time: float) -> bytes:
+    """The CloudEvents 1.0 envelope (structured JSON). ``time``: event time of the verdict that changed it."""
+    mark = incident.cause
+    cause = incident.members[mark]
+    restated = not incident.open and all(member.restated for member in incident.members.values())
+    data: dict[str, Any] = {
+        "incident": incident.id,
+        "status": "open" if incident.open else "resolved",
+        "change": change,
+        "model": incident.model,
+        "severity": incident.severity,
+        "title": incident.title,
+        "starts_at": iso(incident.starts_at),
+        "ends_at": None if incident.open else iso(max(member.last for member in incident.members.values())),
+        "cause": {
+            "fingerprint": mark, "alertname": cause.alertname, "metric": cause.metric, "feature": cause.feature,
+            "concern": cause.concern,
+        },
+        "runbook_url": cause.runbook,
+        "concerns": list(dict.fromkeys(member.concern for _, member in incident.ordered)),
+        "alerts": [
+            {
+                "fingerprint": mark, "alertname": of.alertname, "model_version": of.version, "segment": of.segment,
+                "feature": of.feature, "metric": of.metric, "concern": of.concern, "severity": of.severity,
+                "status": "firing" if of.firing else "resolved", "starts_at": iso(of.onset), "summary": of.summary,
+            }
+            for mark, of in incident.ordered
+        ],
+    }  # fmt: skip
+    if restated:
+        data["resolution"] = "restated"
+    return msgspec.json.encode(
+        {
+            "specversion": "1.0",
+            "id": f"{incident.id}-{incident.sequence}",
+            "source": SOURCE,
+            "type": "io.tidegauge.incident.v1",
+            "subject": incident.model,
+            "time": iso(time),
+            "datacontenttype": "application/json",
+            "dataschema": SCHEMA,
+            "data": data,
+        }
+    )
