@@ -18,7 +18,7 @@ from support.schemas import DIRECTORY, SCHEMAS, mistakes
 from tidegauge.alert.life_cycle import SCHEMA, SOURCE
 from tidegauge.engine.events import Label, Prediction
 from tidegauge.engine.refusals import REASONS
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, LABELS, METRICS, MODELS, PREDICTIONS, Output
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, Output
 from tidegauge.errors import SpecError
 from tidegauge.models.read import load_file
 from tidegauge.models.registry import ModelRecord, encode
@@ -322,7 +322,9 @@ def outputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return found
 
 
-@pytest.mark.parametrize(("topic", "kind"), [(METRICS, "metrics-record"), (ALERTS, "alert"), (MODELS, "model-record")])
+@pytest.mark.parametrize(
+    ("topic", "kind"), [(METRICS, "metrics-record"), (ALERTS, "alert"), (INCIDENTS, "incident"), (MODELS, "model-record")]
+)
 def test_what_the_program_writes(outputs: list[Output], topic: str, kind: str) -> None:
     values = [json.loads(output.value) for output in outputs if output.topic == topic and output.value is not None]
     assert values

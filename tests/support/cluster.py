@@ -23,7 +23,7 @@ from tidegauge.stream.processes import die_with_parent
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings
 
-TOPICS = ("predictions", "labels", "models", "alerts", "metrics", "dead-letters")
+TOPICS = ("predictions", "labels", "models", "alerts", "incidents", "metrics", "dead-letters")
 
 
 class Cluster:

@@ -1,4 +1,4 @@
-"""Verdicts and detections to alert events: labels, evidence, the sentence, and each alert's state in the store."""
+"""Verdicts and detections to alert events: labels, evidence, the sentence, its incident, and its state in the store."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tidegauge.baseline.tuning import budget_text
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import ALERTS, Output, Store
 from tidegauge.engine.traces import Traces
+from tidegauge.incident.book import IncidentBook
 from tidegauge.judge.conditions import Verdict
 from tidegauge.judge.evidence import NO_EVIDENCE
 from tidegauge.metrics.record import Window, iso
@@ -39,6 +40,7 @@ class AlertBook:
 
     def __init__(self, store: Store, playbooks: str = DIRECTORY) -> None:
         self._store, self._playbooks, self.traces = store, playbooks, Traces(store)
+        self.incidents = IncidentBook(store)
         self._states: dict[str, AlertState] = {key[1:].decode(): _decode(raw) for key, raw in store.scan(ALERT)}
 
     def firing(self) -> list[tuple[dict[str, str], str]]:
@@ -91,7 +93,7 @@ class AlertBook:
             }  # fmt: skip
             if verdict.interval is not None:
                 data["interval"] = verdict.interval
-            output = [self._publish(mark, state, transition, data, monitor.runbook, time)]
+            output = self._publish(mark, state, transition, data, monitor.runbook, time)
         if _encode(state) != before:
             self._store.put(ALERT + mark.encode(), _encode(state))
         return output
@@ -152,7 +154,7 @@ class AlertBook:
                 "p_value": None,
                 "evidence": NO_EVIDENCE,
             }
-            outputs.append(self._publish(mark, state, transition, data, detector.runbook, time))
+            outputs.extend(self._publish(mark, state, transition, data, detector.runbook, time))
         self._store.put(ALERT + mark.encode(), _encode(state))
         return outputs
 
@@ -177,7 +179,7 @@ class AlertBook:
         summary = f"{version}: {detector.algorithm} has seen no further change of {detector.stream}"
         data = state.data | ended | {"annotations": {"summary": summary}}
         self._store.put(ALERT + mark.encode(), _encode(state))
-        return [self._publish(mark, state, Transition("resolved", state.sequence), data, detector.runbook, time)]
+        return self._publish(mark, state, Transition("resolved", state.sequence), data, detector.runbook, time)
 
     def _publish(
         self,
@@ -187,7 +189,7 @@ class AlertBook:
         data: dict[str, Any],
         runbook: str | None,
         time: float,
-    ) -> Output:
+    ) -> list[Output]:
         about = ROLLOUT if data["kind"] == ROLLOUT else data["metric"]
         traces = self.traces.of(data["evidence"]["request_ids"])
         if traces:
@@ -196,8 +198,9 @@ class AlertBook:
         data["annotations"]["runbook_url"] = runbook or runbook_url(self._playbooks, about)
         if transition.resolution:
             data["annotations"]["resolution"] = transition.resolution
+        data["incident"], told = self.incidents.observe(data, time)
         state.data = data
-        return Output(ALERTS, mark.encode(), cloud_event(mark, transition, data, time), headers=CONTENT_TYPE)
+        return [Output(ALERTS, mark.encode(), cloud_event(mark, transition, data, time), headers=CONTENT_TYPE), *told]
 
 
 def _condition(detector: DetectorSpec) -> str:

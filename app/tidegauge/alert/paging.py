@@ -47,6 +47,7 @@ class AlertData(msgspec.Struct, frozen=True):
     p_value: Any = None
     window: Any = None
     evidence: dict[str, Any] = {}
+    incident: str = ""
 
 
 class AlertEvent(msgspec.Struct, frozen=True):
@@ -152,7 +153,9 @@ def posted(notice: Notice, now: float, lasting: float, console: str | None) -> d
 
 
 def _notice(data: AlertData) -> Notice:
-    labels = {name: value for name, value in data.labels.items() if value} | {"severity": data.severity}
+    # Alerts of one incident are one page that grows.
+    named = data.labels | {"severity": data.severity, "incident": data.incident}
+    labels = {name: value for name, value in named.items() if value}
     return Notice(data.fingerprint, labels, texts_of(data), data.starts_at.timestamp())
 
 

@@ -8,8 +8,9 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tidegauge
 from tidegauge.alert.playbooks import DIRECTORY
@@ -120,6 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     kafka(alerts)
     alerts.add_argument("--follow", action="store_true", help="go on as alerts come")
     alerts.add_argument("--json", action="store_true", help="the events themselves, one a line")
+
+    incidents = command(commands, "incidents", _incidents, "reads the topic of incidents, for people")
+    kafka(incidents)
+    incidents.add_argument("--follow", action="store_true", help="go on as they open and resolve")
+    incidents.add_argument("--json", action="store_true", help="the events themselves, one a line")
 
     bridge_commands.add(commands)
     return parser
@@ -286,7 +292,21 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _alerts(options: argparse.Namespace) -> int:
-    from tidegauge.stream.reading import follow_alerts
+    from tidegauge.alert.life_cycle import line
+    from tidegauge.engine.stage import ALERTS
 
-    asyncio.run(follow_alerts(stream_settings(options), follow=options.follow, as_json=options.json))
+    return _follow(options, ALERTS, line)
+
+
+def _incidents(options: argparse.Namespace) -> int:
+    from tidegauge.engine.stage import INCIDENTS
+    from tidegauge.incident.sentences import line
+
+    return _follow(options, INCIDENTS, line)
+
+
+def _follow(options: argparse.Namespace, topic: str, line: Callable[[dict[str, Any]], str]) -> int:
+    from tidegauge.stream.reading import follow
+
+    asyncio.run(follow(stream_settings(options), topic, None if options.json else line, without_end=options.follow))
     return 0

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+TOPICS = ("predictions", "labels", "models", "alerts", "incidents", "metrics", "dead-letters")
+"""Topics that may have other names."""
 Command = Callable[[argparse.Namespace], int]
 """Runs a command; the exit status."""
 
@@ -43,7 +45,7 @@ def kafka(parser: argparse.ArgumentParser) -> None:
     """The flags of every command that talks to Kafka."""
     option(parser, "--bootstrap", str, "127.0.0.1:9092", "HOST:PORT of a broker, several with commas")
     option(parser, "--app-id", str, "tidegauge", "consumer group and prefix of transactional ids")
-    for topic in ("predictions", "labels", "models", "alerts", "metrics", "dead-letters"):
+    for topic in TOPICS:
         option(parser, f"--{topic}-topic", str, topic, f"name of the topic {topic}")
 
 
@@ -51,10 +53,7 @@ def stream_settings(options: argparse.Namespace, **more: Any) -> Any:
     """The ``stream.settings.Settings`` that these flags and the environment make."""
     from tidegauge.stream.settings import Settings, security_from_environment
 
-    topics = {
-        name: getattr(options, f"{name.replace('-', '_')}_topic")
-        for name in ("predictions", "labels", "models", "alerts", "metrics", "dead-letters")
-    }
+    topics = {name: getattr(options, f"{name.replace('-', '_')}_topic") for name in TOPICS}
     return Settings(
         bootstrap=options.bootstrap,
         app_id=options.app_id,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from tidegauge.incident.grouping import LISTS, Incident, Member
 from tidegauge.judge.metric_names import names
@@ -36,6 +37,16 @@ def title(incident: Incident) -> str:
     where = f" for {cause.segment}" if cause.segment else ""
     since = f" since {_moment(incident.starts_at)}"
     return _fitted(lambda most: _meaning(cause, _listed(alike, most)) + where + since, len(alike))
+
+
+def line(event: Mapping[str, Any]) -> str:
+    """What has become of an incident, as one line for people."""
+    data = event["data"]
+    note = f" ({data['resolution']})" if "resolution" in data else ""
+    firing = sum(alert["status"] == "firing" for alert in data["alerts"])
+    count = f"[{firing} of {len(data['alerts'])} alerts firing: {' → '.join(data['concerns'])}]"
+    change = f"{data['change'].upper():8}{note} {data['severity']:8}"
+    return f"{event['time'][:19]}  {change} {data['model']}  {data['title']}  {count}"
 
 
 def percent(share: float) -> str:

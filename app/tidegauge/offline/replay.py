@@ -19,7 +19,19 @@ from numpy.typing import NDArray
 
 from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.events import timestamp
-from tidegauge.engine.stage import DEAD_LETTERS, LABELS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
+from tidegauge.engine.stage import (
+    ALERTS,
+    DEAD_LETTERS,
+    INCIDENTS,
+    LABELS,
+    METRICS,
+    MODELS,
+    PREDICTIONS,
+    PROFILES,
+    MemoryStore,
+    Output,
+    Record,
+)
 from tidegauge.errors import EventError, TidegaugeError
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
@@ -141,11 +153,11 @@ class Replay:
 
 
 class Files:
-    """A sink that writes ``metrics.jsonl``, ``alerts.jsonl`` and ``dead-letters.jsonl`` in a directory."""
+    """A sink that writes ``metrics.jsonl``, ``alerts.jsonl``, ``incidents.jsonl`` and ``dead-letters.jsonl`` in a directory."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._files = {name: (directory / f"{name}.jsonl").open("wb") for name in ("metrics", "alerts", DEAD_LETTERS)}
+        self._files = {name: (directory / f"{name}.jsonl").open("wb") for name in (METRICS, ALERTS, INCIDENTS, DEAD_LETTERS)}
         self.counts: Counter[str] = Counter()
 
     def __call__(self, output: Output) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from tidegauge.alert.life_cycle import line
 from tidegauge.engine.stage import ALERTS, METRICS
 from tidegauge.errors import StreamError
 from tidegauge.report.archive import Archive
@@ -55,7 +54,7 @@ async def fill_archive(settings: Settings, archive: Archive) -> None:
                 add(record.value)
 
 
-async def follow_alerts(settings: Settings, *, follow: bool, as_json: bool) -> None:
-    """Print the alerts, as lines for people or as the events themselves."""
-    async for record in records(settings, ALERTS, follow=follow):
-        print(record.value.decode() if as_json else line(msgspec.json.decode(record.value)), flush=True)
+async def follow(settings: Settings, topic: str, line: Callable[[dict[str, Any]], str] | None, *, without_end: bool) -> None:
+    """Print the events of a topic, each as ``line`` says it to people, or, without it, as it is."""
+    async for record in records(settings, topic, follow=without_end):
+        print(record.value.decode() if line is None else line(msgspec.json.decode(record.value)), flush=True)

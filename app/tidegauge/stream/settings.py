@@ -11,14 +11,16 @@ import msgspec
 
 from tidegauge.alert.operations import AUDIT, OPERATIONS
 from tidegauge.alert.playbooks import DIRECTORY
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 from tidegauge.errors import StreamError
 
 JOIN_CHANGELOG, MONITOR_CHANGELOG = "tidegauge-join-changelog", "tidegauge-monitor-changelog"
 CHANGELOGS = {"join": JOIN_CHANGELOG, "monitor": MONITOR_CHANGELOG}
 INPUTS = {"join": (PREDICTIONS, LABELS), "monitor": (PROFILES,)}
 """What each stage reads."""
-TOPICS = (PREDICTIONS, LABELS, MODELS, ALERTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG)
+TOPICS = (
+    PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG,
+)  # fmt: skip
 INTERNAL = frozenset((PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, OPERATIONS, AUDIT))
 MAX_MESSAGE_BYTES = 32 << 20
 

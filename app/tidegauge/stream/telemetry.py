@@ -71,6 +71,7 @@ class Telemetry:
         yield from estimate_errors(version for stage in stages for version in stage.versions.values())
         yield from self._windows(stages)
         yield from self._alerts(stages)
+        yield from self._incidents(stages)
         yield from self._model_info(stages)
 
     def _counted(self) -> Iterator[Metric]:
@@ -175,6 +176,17 @@ class Telemetry:
         for stage in stages:
             for labels, severity, firing in stage.alerts.known():
                 family.add_metric([labels.get(n, severity if n == "severity" else "") for n in names], float(firing))
+        yield family
+
+    def _incidents(self, stages: list[MonitorStage]) -> Iterator[Metric]:
+        names = ["model", "severity", "concern"]
+        family = GaugeMetricFamily("tidegauge_incident_open", "Open incidents, by what their cause concerns", labels=names)
+        found: Counts[tuple[str, str, str]] = Counts()
+        for stage in stages:
+            for incident in stage.alerts.incidents.known():
+                found[incident.model, incident.severity, incident.members[incident.cause].concern] += incident.open
+        for labels, count in found.items():
+            family.add_metric(list(labels), count)
         yield family
 
     def _model_info(self, stages: list[MonitorStage]) -> Iterator[Metric]:

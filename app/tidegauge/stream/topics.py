@@ -8,18 +8,20 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
 
-from tidegauge.engine.stage import ALERTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
+from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 from tidegauge.errors import TopicError
 from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, TOPICS, Settings
 
 log = logging.getLogger(__name__)
 _LARGE = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
 _LOG = {"cleanup.policy": "delete", "retention.ms": "-1", **_LARGE}
+_STATES = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(90 * 86_400_000)}
 _CONFIGS = {
     MODELS: {"cleanup.policy": "compact", **_LARGE},
     METRICS: {"cleanup.policy": "compact", "compression.type": "zstd", **_LARGE},
     # Every transition for 90 days, and after that how each alert stands: one that fires for longer is not forgotten.
-    ALERTS: {"cleanup.policy": "compact", "min.compaction.lag.ms": str(90 * 86_400_000)},
+    ALERTS: _STATES,
+    INCIDENTS: _STATES,
     PROFILES: {"retention.ms": "86400000", **_LARGE},
     JOIN_CHANGELOG: _LOG,
     MONITOR_CHANGELOG: _LOG,
