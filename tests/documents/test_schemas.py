@@ -360,7 +360,7 @@ def test_asyncapi_refers_to_what_there_is() -> None:
         else:
             files.add(reference)
             assert (DIRECTORY / reference).is_file()
-    assert len(files) == 8
+    assert len(files) == 9
     addresses = {channel["address"] for channel in document["channels"].values()}
     own = {"tidegauge-operations", "tidegauge-audit"}
     assert addresses == {"predictions", "labels", "models", "alerts", "metrics", "dead-letters"} | own

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegauge.engine.stage import MemoryStore
-from tidegauge.incident.book import IncidentBook
 from tidegauge.incident.causal_graph import CHAIN, LABEL_FEED, ORDER, SYSTEM, follows
+from tidegauge.incident.incident_book import IncidentBook
 from tidegauge.incident.sentences import MOST
 from tidegauge.metrics.record import iso
 

@@ -13,7 +13,7 @@ from tidegauge.baseline.tuning import budget_text
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import ALERTS, Output, Store
 from tidegauge.engine.traces import Traces
-from tidegauge.incident.book import IncidentBook
+from tidegauge.incident.incident_book import IncidentBook
 from tidegauge.judge.conditions import Verdict
 from tidegauge.judge.evidence import NO_EVIDENCE
 from tidegauge.metrics.record import Window, iso

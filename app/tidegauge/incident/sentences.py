@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tidegauge.incident.grouping import LISTS, Incident, Member
+from tidegauge.incident.membership import LISTS, Incident, Member
 from tidegauge.judge.metric_names import names
 
 MOST = 120

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tidegauge.engine.stage import INCIDENTS, Output, Store
-from tidegauge.incident.grouping import Incident, incident_for, member_of
+from tidegauge.incident.membership import Incident, incident_for, member_of
 from tidegauge.incident.sentences import title
 from tidegauge.metrics.record import iso
 
