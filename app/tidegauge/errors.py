@@ -3,6 +3,7 @@
     TidegaugeError
     ├── SpecError        a model spec that cannot be used; carries file, line and member
     ├── BaselineError    reference data or a baseline that cannot be used
+    ├── SourceError      a file of events, or what it was read from, that cannot be read
     ├── EventError       an event that goes to the dead letters; carries one of the documented reasons
     ├── ReportError      a report that cannot be made
     ├── BrokerError      the laptop broker could not be had, started or stopped
@@ -30,6 +31,10 @@ class SpecError(TidegaugeError):
 
 class BaselineError(TidegaugeError):
     """Reference data or a baseline that cannot be used."""
+
+
+class SourceError(TidegaugeError):
+    """A file of events, or what it was read from, that cannot be read."""
 
 
 class EventError(TidegaugeError):

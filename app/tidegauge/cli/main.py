@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import tidegauge
 from tidegauge.alert.playbooks import DIRECTORY
-from tidegauge.cli import bridge_commands, console_command, report_command
+from tidegauge.cli import bridge_commands, console_command, event_commands, report_command
 from tidegauge.cli.options import Help, command, kafka, option, stream_settings
 from tidegauge.errors import AccessError, TidegaugeError, TopicError
 
@@ -85,35 +83,18 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--index", type=int, default=None, help=argparse.SUPPRESS)
 
     baseline = commands.add_parser("baseline", help="reference data to compare with", formatter_class=Help)
-    build = command(baseline.add_subparsers(required=True, metavar="ACTION"), "build", _build, "from reference data")
-    option(build, "--spec", Path, None, "the model's spec", required=True)
-    option(build, "--version", str, None, "model version, as churn_xgb:3", required=True)
-    option(build, "--input", Path, None, "JSONL of prediction events (with label), CSV or Parquet", required=True)
-    option(build, "--output", Path, None, "the baseline", required=True)
+    event_commands.add_build(baseline.add_subparsers(required=True, metavar="ACTION"))
 
     models = commands.add_parser("models", help="specs: verify, publish, show", formatter_class=Help)
     actions = models.add_subparsers(required=True, metavar="ACTION")
-    check = command(actions, "check", _check, "names file, line and member of every mistake")
-    check.add_argument("directory", type=Path)
+    event_commands.add_check(actions)
     apply = command(actions, "apply", _apply, "publishes every spec with its baselines")
     apply.add_argument("directory", type=Path)
     kafka(apply)
     listing = command(actions, "list", _list, "shows the models in the topic")
     kafka(listing)
 
-    produce = command(commands, "produce", _produce, "JSONL into Kafka")
-    kafka(produce)
-    option(produce, "--predictions", Path, None, "JSONL of prediction events")
-    option(produce, "--labels", Path, None, "JSONL of label events")
-    option(produce, "--rate", float, None, "events a second at most")
-
-    replay = command(commands, "replay", _replay, "the same stages over files, no Kafka")
-    option(replay, "--models", Path, None, "directory of specs")
-    option(replay, "--predictions", Path, None, "JSONL of prediction events", required=True)
-    option(replay, "--labels", Path, None, "JSONL of label events")
-    option(replay, "--output", Path, None, "directory for metrics, alerts and dead letters", required=True)
-    option(replay, "--order", str, "ts", "ts, or file: predictions as they stand, then labels", choices=("ts", "file"))
-
+    event_commands.add(commands)
     console_command.add(commands)
     report_command.add(commands)
 
@@ -129,12 +110,6 @@ def _parser() -> argparse.ArgumentParser:
 
     bridge_commands.add(commands)
     return parser
-
-
-def _say(text: str) -> None:
-    """Progress, for a terminal only."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -186,34 +161,6 @@ def _publish(options: argparse.Namespace, path: Path) -> list[str]:
     return asyncio.run(models_topic.apply(stream_settings(options, **sizes), records))
 
 
-def _build(options: argparse.Namespace) -> int:
-    from tidegauge.models.read import load_to_build
-    from tidegauge.offline import reference
-
-    baseline = reference.build(load_to_build(options.spec), options.version, options.input, _say)
-    options.output.write_bytes(baseline.to_json())
-    _say("")
-    print(
-        f"{options.output}: {baseline.data.predictions} predictions, {baseline.outcome.labels} labels, "
-        f"{len(baseline.to_json()) / 1024:.0f} KiB"
-    )
-    return 0
-
-
-def _check(options: argparse.Namespace) -> int:
-    from tidegauge.models import directory
-    from tidegauge.models.read import check_directory
-
-    problems = check_directory(options.directory)
-    for problem in problems:
-        print(problem)
-    if problems:
-        return 1
-    for record in directory.records_of(options.directory):
-        print(f"{record.model}: sound")
-    return 0
-
-
 def _apply(options: argparse.Namespace) -> int:
     for line in _publish(options, options.directory):
         print(line)
@@ -230,64 +177,6 @@ def _list(options: argparse.Namespace) -> int:
         print(f"{name}\t{spec.task or 'task not known yet'}\twindows {', '.join(spec.windows)}\tbaselines: {baselines}")
     if not registry.models():
         print("no models; publish specs with `tidegauge models apply DIR`", file=sys.stderr)
-    return 0
-
-
-def _lines(path: Path | None, topic: str) -> Iterator[tuple[str, bytes]]:
-    if path is None:
-        return
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                if line.strip():
-                    yield topic, line.rstrip(b"\r\n")
-    except OSError as error:
-        raise TidegaugeError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _produce(options: argparse.Namespace) -> int:
-    from itertools import chain
-
-    from tidegauge.client import Client, produce
-    from tidegauge.engine.stage import LABELS, PREDICTIONS
-    from tidegauge.stream import models_topic
-
-    settings = stream_settings(options)
-    events = chain(_lines(options.predictions, PREDICTIONS), _lines(options.labels, LABELS))
-
-    async def send() -> int:
-        await models_topic.ensure_topics(settings)
-        async with Client(topics={t: settings.topic(t) for t in (PREDICTIONS, LABELS)}, **settings.client()) as client:
-            return await produce(client, events, options.rate, lambda sent: _say(f"{sent} events sent"))
-
-    began = time.monotonic()
-    sent = asyncio.run(send())
-    _say("")
-    print(f"{sent} events acknowledged in {time.monotonic() - began:.1f} s")
-    return 0
-
-
-def _replay(options: argparse.Namespace) -> int:
-    from tidegauge.engine.stage import DEAD_LETTERS
-    from tidegauge.models import directory, registry
-    from tidegauge.offline.replay import Files, Lines, Replay
-
-    known = registry.Registry()
-    if options.models is not None:
-        for record in directory.records_of(options.models):
-            known.apply(record.model.encode(), registry.encode(record))
-    # As in a worker: events die young and hold no cycles.
-    gc.set_threshold(100_000, 50, 50)
-    files = Files(options.output)
-    began = time.monotonic()
-    predictions, labels = Lines(options.predictions), Lines(options.labels)
-    Replay(known, files).run(predictions, labels, options.order == "file")
-    files.close()
-    count, seconds = len(predictions) + len(labels), time.monotonic() - began
-    print(
-        f"{count} events in {seconds:.1f} s ({count / max(seconds, 1e-9):,.0f}/s): {files.counts['metrics']} metrics "
-        f"records, {files.counts['alerts']} alerts, {files.counts[DEAD_LETTERS]} dead letters in {options.output}"
-    )
     return 0
 
 

@@ -127,6 +127,10 @@ class MemoryStore:
             self._before[key] = self._data.get(key)
         self._data.update(pairs)
 
+    def items(self) -> Iterable[tuple[bytes, bytes]]:
+        """All live pairs, in no order."""
+        return self._data.items()
+
     def delete(self, key: bytes) -> None:
         self._before.setdefault(key, self._data.get(key))
         self._data.pop(key, None)

@@ -97,6 +97,11 @@ def decode(raw: bytes) -> RequestState:
     return entry
 
 
+def predicted(raw: bytes) -> bool:
+    """Whether a prediction stands under the request id."""
+    return raw[4] in (OPEN, JOINED) or (raw[4] == OTHER and bool(decode(raw).predictions))
+
+
 def _value(kind: int, value: float) -> float | bool | None:
     return value if kind == NUMBER else None if kind == NONE else bool(value)
 

@@ -144,6 +144,8 @@ class MonitorStage:
         place = (part.segment, part.pane)
         lost = self.windows.add(model, part.version, spec, *place, data, outcome, pairs, part.latest, gone)
         self._counters["late_windows", model] += lost
+        if data is not None and not part.segment and lost == len(spec.windows):
+            self._counters["late_predictions", model] += data.predictions
         if not part.segment:
             self._take_whole(model, part.version, part.pane * spec.pane, outcome)
             if data is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +28,8 @@ from tidegauge.metrics.prediction_limits import as_new
 from tidegauge.metrics.recent import recent_data, recent_outcome
 from tidegauge.metrics.record import numbers
 from tidegauge.metrics.segment_mix import segment_mix
+from tidegauge.offline.sources import event_lines
+from tidegauge.offline.tables import Columns
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.profile.schema import ATTRIBUTION, SHARES, Schema
@@ -40,7 +41,6 @@ MIN_WINDOW_ROWS = 20
 OVERLAP = 1.5
 """Pairs of windows in a row share one: so many of them say as much of a variance as one that stands alone (the sum of the
 squared correlations of their sums, 1 + 2 / 4)."""
-_MEMBERS = ("request_id", "ts", "model_version", "prediction", "score", "confidence", "latency_ms", "error", "cost", "label")
 
 
 class ReferenceEvent(Prediction, gc=False, forbid_unknown_fields=True):
@@ -50,22 +50,33 @@ class ReferenceEvent(Prediction, gc=False, forbid_unknown_fields=True):
     business: dict[str, float | bool | None] | None = None
 
 
-def build(spec: ModelSpec, version: str, path: Path, progress: Callable[[str], None] = lambda text: None) -> Baseline:
-    """The baseline of ``version`` from the reference data in ``path`` (JSONL, CSV or Parquet, by its ending).
+def build(
+    spec: ModelSpec,
+    version: str,
+    path: Path,
+    progress: Callable[[str], None] = lambda text: None,
+    note: Callable[[str], None] = lambda text: None,
+    *,
+    naive_utc: bool = False,
+) -> Baseline:
+    """The baseline of ``version`` from the reference data in ``path`` (a file or a pattern, see ``offline/sources.py``), of
+    its rows alone, each request once. ``note`` is told what is left out; ``naive_utc``: a ``ts`` without an offset is UTC.
 
-    In CSV and Parquet a column named like an event's member is that member, ``segments.x`` a segment, ``business.x`` a
-    KPI, ``attributions.x`` an attribution, and every other column (also as ``features.x``) a feature. Raises BaselineError.
+    Raises BaselineError, and SourceError where a file cannot be read.
     """
     if model_of(version) != spec.model and ":" in version:
-        progress(f"note: version {version} would belong to model {model_of(version)}, the spec is of {spec.model}")
-    decoder = Decoder(ReferenceEvent)
-    events, _, dead = decoder.chunk(list(_records(path, version)))
+        note(f"version {version} would belong to model {model_of(version)}, the spec is of {spec.model}")
+    defaults = {"ts": 0.0, "model_version": version}
+    columns = Columns.of([spec], defaults=defaults, numbered=True, naive_utc=naive_utc)
+    records = [Record(number, -1, None, line) for number, line in enumerate(event_lines(path, columns, note))]
+    events, _, dead = Decoder(ReferenceEvent).chunk(records)
     if dead:
         first = dead[0]
         raise BaselineError(
             f"{path}: {len(dead)} rows are no prediction events, the first in row {first.record.offset + 1}: "
             f"{first.message}; mend or remove them"
         )
+    events = _of_version(events, spec, version, path, note)
     if len(events) < MIN_ROWS:
         raise BaselineError(f"{path}: {len(events)} rows are too few for a baseline, at least {MIN_ROWS} are needed")
     progress(f"{len(events)} rows read")
@@ -85,6 +96,31 @@ def build(spec: ModelSpec, version: str, path: Path, progress: Callable[[str], N
     # After the parts, since the mix of segments has a spread too.
     baseline.spread = _spreads(events, spec, baseline, progress, whole=True)
     return baseline
+
+
+def _of_version(
+    events: list[ReferenceEvent], spec: ModelSpec, version: str, path: Path, note: Callable[[str], None]
+) -> list[ReferenceEvent]:
+    """The events of ``version``, each request once: of equal ones the first that has a label."""
+    others: Counter[str] = Counter()
+    chosen: dict[str, ReferenceEvent] = {}
+    repeated = 0
+    for event in events:
+        if event.model_version != version or event.model not in (None, spec.model):
+            others[event.model_version if event.model is None else f"{event.model} {event.model_version}"] += 1
+            continue
+        held = chosen.setdefault(event.request_id, event)
+        repeated += held is not event
+        if held.label is None and event.label is not None:
+            chosen[event.request_id] = event
+    found = ", ".join(f"{name} ({count})" for name, count in others.most_common(5))
+    if events and not chosen:
+        raise BaselineError(f"{path}: no row is of version {version} of {spec.model}; there are {found}")
+    if others:
+        note(f"{path}: left out {others.total()} rows of other versions: {found}")
+    if repeated:
+        note(f"{path}: left out {repeated} rows whose request_id was there already")
+    return list(chosen.values())
 
 
 def _tunings(events: list[ReferenceEvent], spec: ModelSpec, progress: Callable[[str], None]) -> tuple[Tuning, ...]:
@@ -237,57 +273,3 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
             yield from _leaves(child, f"{prefix}{name}.")
         elif isinstance(child, int | float) and not isinstance(child, bool) and math.isfinite(child):
             yield f"{prefix}{name}", float(child)
-
-
-def _records(path: Path, version: str) -> Iterator[Record]:
-    try:
-        if path.suffix == ".csv":
-            with path.open(newline="") as file:
-                for number, row in enumerate(csv.DictReader(file)):
-                    yield Record(number, -1, None, _event({k: _cell(v) for k, v in row.items() if k}, number, version))
-        elif path.suffix in (".parquet", ".pq"):
-            try:
-                from pyarrow import parquet
-            except ImportError as error:
-                raise BaselineError("Parquet needs its extra: pip install 'tidegauge[parquet]'") from error
-            for number, row in enumerate(parquet.read_table(path).to_pylist()):
-                yield Record(number, -1, None, _event(row, number, version))
-        else:
-            with path.open("rb") as lines:
-                for number, line in enumerate(lines):
-                    if line.strip():
-                        yield Record(number, -1, None, line)
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise BaselineError(f"{path}: cannot be read: {error}") from error
-
-
-def _cell(text: str | None) -> Any:
-    """A CSV cell: a number where it reads as one, nothing where it is empty."""
-    if text is None or text == "":
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return number if math.isfinite(number) else None
-
-
-def _event(row: Mapping[str, Any], number: int, version: str) -> bytes:
-    event: dict[str, Any] = {"request_id": str(number), "ts": 0.0, "model_version": version}
-    parts: dict[str, dict[str, Any]] = {"features": {}, "segments": {}, "business": {}, "attributions": {}}
-    for name, value in row.items():
-        group, dot, rest = name.partition(".")
-        if isinstance(value, float) and not math.isfinite(value):
-            value = None
-        if name in _MEMBERS:
-            if value is not None:
-                event[name] = str(value) if name in ("request_id", "model_version") else _stamp(name, value)
-        elif dot and group in parts:
-            parts[group][rest] = value
-        else:
-            parts["features"][name] = value
-    return msgspec.json.encode(event | {name: part for name, part in parts.items() if part})
-
-
-def _stamp(name: str, value: Any) -> Any:
-    return value.timestamp() if name == "ts" and hasattr(value, "timestamp") else value

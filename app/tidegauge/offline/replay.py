@@ -7,7 +7,10 @@ are given at once.
 
 from __future__ import annotations
 
+import json
 import mmap
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,10 +35,14 @@ from tidegauge.engine.stage import (
     Output,
     Record,
 )
-from tidegauge.errors import EventError, TidegaugeError
+from tidegauge.errors import EventError, SourceError
+from tidegauge.join.request_state import predicted
+from tidegauge.join.requests import REQUEST
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.stage import MonitorStage
+from tidegauge.offline.sources import event_lines, plain_lines
+from tidegauge.offline.tables import EVENTS, Columns
 
 CHUNK = 10_000
 
@@ -47,23 +54,36 @@ class _Time(msgspec.Struct, gc=False):
 _time = msgspec.json.Decoder(_Time).decode
 
 
-class Lines:
-    """The non-empty lines of a JSONL file: where each begins and ends, and its ``ts`` (a bad line has its predecessor's).
+def time_of(line: bytes) -> float | None:
+    """The ``ts`` of an event's line, as the stages will read it; None where they will refuse the line.
 
-    Raises TidegaugeError where the file cannot be read.
+    >>> time_of(b'{"ts": 5, "score": NaN}'), time_of(b'{"ts": "1970-01-01T00:01:00Z"}'), time_of(b"oops")
+    (5.0, 60.0, None)
+    """
+    try:
+        ts: Any = _time(line).ts
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        try:
+            ts = json.loads(line)["ts"]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return None
+    try:
+        return ts if type(ts) is float else timestamp(ts)
+    except (EventError, TypeError):
+        return None
+
+
+class Lines:
+    """The non-empty lines of a file of events (see ``offline/sources.py``): where each begins and ends, and its ``ts`` (one
+    that will be refused has its predecessor's).
+
+    Raises SourceError where the file cannot be read.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._raw: mmap.mmap | bytes = b""
+    def __init__(self, path: Path | None, columns: Columns = EVENTS, note: Callable[[str], None] = lambda text: None) -> None:
+        self._raw: mmap.mmap | bytes = b"" if path is None else _mapped(path, columns, note)
         bounds: list[int] = []
         times: list[float] = []
-        if path is not None:
-            try:
-                with path.open("rb") as file:
-                    if path.stat().st_size:
-                        self._raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except OSError as error:
-                raise TidegaugeError(f"{path}: cannot be read: {error.strerror}") from error
         raw, start, last = self._raw, 0, 0.0
         size = len(raw)
         while start < size:
@@ -71,11 +91,8 @@ class Lines:
             end = size if end < 0 else end
             line = raw[start:end]
             if line.strip():
-                try:
-                    ts = _time(line).ts
-                    last = ts if type(ts) is float else timestamp(ts)
-                except (msgspec.MsgspecError, EventError, UnicodeError, RecursionError):
-                    pass
+                ts = time_of(line)
+                last = last if ts is None else ts
                 bounds += (start, end)
                 times.append(last)
             start = end + 1
@@ -93,6 +110,19 @@ class Lines:
         ]
 
 
+def _mapped(path: Path, columns: Columns, note: Callable[[str], None]) -> mmap.mmap | bytes:
+    """The file's lines in memory that the system may take back: of the file itself, or of a copy as JSON lines."""
+    try:
+        plain = plain_lines(path)
+        with tempfile.TemporaryFile() if plain is None else plain.open("rb") as file:
+            if plain is None:
+                file.writelines(line + b"\n" for line in event_lines(path, columns, note))
+                file.flush()
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 class Replay:
     """Both stages joined head to tail, one partition each; outputs go to ``sink`` as they come."""
 
@@ -106,7 +136,14 @@ class Replay:
         self._monitor = ContainedStage(
             lambda store, counted: MonitorStage(0, store, registry, 1, counted), self._stores[1], 0, self.counters
         )
+        self.refused: Counter[tuple[str, str]] = Counter()
+        """Dead letters by topic and reason."""
         self._offset = 0
+
+    @property
+    def unmatched(self) -> int:
+        """Labels, by request, whose prediction has not come."""
+        return sum(key[:1] == REQUEST and not predicted(raw) for key, raw in self._stores[0].items())
 
     def run(self, predictions: Lines, labels: Lines, file_order: bool = False) -> None:
         """Feed everything, then close, settle and publish what is open."""
@@ -149,7 +186,29 @@ class Replay:
     def _emit(self, output: Output) -> None:
         if output.topic == MODELS and output.key is not None:
             self.registry.apply(output.key, output.value)
+        if output.topic == DEAD_LETTERS:
+            said = dict(output.headers)
+            self.refused[said["topic"].decode(), said["reason"].decode()] += 1
         self._sink(output)
+
+
+_DROPPED = {
+    ("duplicate", PREDICTIONS): "predictions that were there already",
+    ("duplicate", LABELS): "labels that were there already",
+    ("expired", LABELS): "labels past the label horizon",
+}
+
+
+def not_counted(replay: Replay) -> str:
+    """What was read and does not count, and why, as the end of a sentence; empty where all counts."""
+    found = Counter({f"dead letters ({reason})": count for (_, reason), count in sorted(replay.refused.items())})
+    found.update({words: replay.counters[name] for name, words in _DROPPED.items()})
+    found["predictions too late for their windows"] = sum(
+        count for (name, _), count in replay.counters.items() if name == "late_predictions"
+    )
+    found["labels without a prediction"] = replay.unmatched
+    told = [f"{count} {what}" for what, count in found.items() if count]
+    return f"; not counted: {', '.join(told)}" if told else ""
 
 
 class Files:

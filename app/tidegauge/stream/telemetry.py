@@ -32,6 +32,7 @@ COUNTERS = {
     "unmatched": ("tidegauge_unmatched", "Labels whose prediction never came to their partition", "topic"),
     "expired": ("tidegauge_expired", "Labels past the label horizon", "topic"),
     "late_windows": ("tidegauge_late_windows", "Changes to windows past their retention", "model"),
+    "late_predictions": ("tidegauge_late_predictions", "Predictions too late for any of their windows", "model"),
     "untuned_samples": ("tidegauge_untuned_samples", "Values a detector was not fed, for want of a baseline's tuning", "model"),
     "dead_lettered": ("tidegauge_dead_lettered", "Records refused", "reason"),
 }

@@ -1,0 +1,181 @@
+"""The commands that read files of events: `baseline build`, `models check`, `produce` and `replay`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tidegauge.cli.options import command, kafka, option, stream_settings
+from tidegauge.errors import SourceError, TidegaugeError
+
+FILES = "JSONL (also gzipped), CSV or Parquet; a file, a pattern in quotes, or - for standard input"
+
+
+def add_build(commands: Any) -> None:
+    """Add `baseline build` to the subparsers ``commands``."""
+    build = command(commands, "build", _build, "from reference data")
+    option(build, "--spec", Path, None, "the model's spec", required=True)
+    option(build, "--version", str, None, "model version, as churn_xgb:3; rows of others are left out", required=True)
+    option(build, "--input", Path, None, f"prediction events (with label): {FILES}", required=True)
+    option(build, "--output", Path, None, "the baseline", required=True)
+    _naive(build)
+
+
+def add_check(commands: Any) -> None:
+    """Add `models check`."""
+    check = command(commands, "check", _check, "names file, line and member of every mistake")
+    check.add_argument("directory", type=Path)
+
+
+def add(commands: Any) -> None:
+    """Add `produce` and `replay`."""
+    produce = command(commands, "produce", _produce, "files of events into Kafka")
+    kafka(produce)
+    option(produce, "--predictions", Path, None, f"prediction events: {FILES}")
+    option(produce, "--labels", Path, None, f"label events: {FILES}")
+    option(produce, "--rate", float, None, "events a second at most")
+    _naive(produce)
+
+    replay = command(commands, "replay", _replay, "the same stages over files, no Kafka")
+    option(replay, "--models", Path, None, "directory of specs")
+    option(replay, "--predictions", Path, None, f"prediction events: {FILES}", required=True)
+    option(replay, "--labels", Path, None, f"label events: {FILES}")
+    option(replay, "--output", Path, None, "directory for metrics, alerts and dead letters", required=True)
+    option(replay, "--order", str, "ts", "ts, or file: predictions as they stand, then labels", choices=("ts", "file"))
+    _naive(replay)
+
+
+def _naive(parser: argparse.ArgumentParser) -> None:
+    option(
+        parser, "--naive-timestamps", str, "refuse", "a ts without an offset in CSV and Parquet: refuse it, or read it as utc",
+        choices=("refuse", "utc"),
+    )  # fmt: skip
+
+
+def say(text: str) -> None:
+    """Progress, for a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _note(text: str) -> None:
+    say("")
+    print(f"note: {text}", file=sys.stderr)
+
+
+def _build(options: argparse.Namespace) -> int:
+    from tidegauge.models.read import load_to_build
+    from tidegauge.offline import reference
+
+    spec, naive_utc = load_to_build(options.spec), options.naive_timestamps == "utc"
+    baseline = reference.build(spec, options.version, options.input, say, _note, naive_utc=naive_utc)
+    options.output.write_bytes(baseline.to_json())
+    say("")
+    print(
+        f"{options.output}: {baseline.data.predictions} predictions, {baseline.outcome.labels} labels, "
+        f"{len(baseline.to_json()) / 1024:.0f} KiB"
+    )
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from tidegauge.models import directory
+    from tidegauge.models.read import check_directory
+
+    problems = check_directory(options.directory)
+    for problem in problems:
+        print(problem)
+    if problems:
+        return 1
+    for record in directory.records_of(options.directory):
+        print(f"{record.model}: sound")
+    return 0
+
+
+def _produce(options: argparse.Namespace) -> int:
+    from itertools import chain
+
+    from tidegauge.client import Client, produce
+    from tidegauge.engine.stage import LABELS, PREDICTIONS
+    from tidegauge.stream import models_topic
+
+    settings = stream_settings(options)
+    _at_most_one_pipe(options)
+    events = chain(_lines(options, options.predictions, PREDICTIONS), _lines(options, options.labels, LABELS))
+
+    async def send() -> int:
+        await models_topic.ensure_topics(settings)
+        async with Client(topics={t: settings.topic(t) for t in (PREDICTIONS, LABELS)}, **settings.client()) as client:
+            return await produce(client, events, options.rate, lambda sent: say(f"{sent} events sent"))
+
+    began = time.monotonic()
+    sent = asyncio.run(send())
+    say("")
+    if not sent:
+        raise SourceError("nothing was sent: say --predictions or --labels, with files that hold events")
+    print(f"{sent} events acknowledged in {time.monotonic() - began:.1f} s")
+    return 0
+
+
+def _lines(options: argparse.Namespace, path: Path | None, topic: str) -> Iterator[tuple[str, bytes]]:
+    from tidegauge.offline.sources import event_lines
+    from tidegauge.offline.tables import Columns
+
+    if path is not None:
+        columns = Columns(naive_utc=options.naive_timestamps == "utc")
+        yield from ((topic, line) for line in event_lines(path, columns, _note))
+
+
+def _at_most_one_pipe(options: argparse.Namespace) -> None:
+    if options.predictions == options.labels == Path("-"):
+        raise SourceError("predictions and labels cannot both be read from standard input")
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS
+    from tidegauge.models import directory, registry
+    from tidegauge.offline.replay import Files, Lines, Replay, not_counted
+    from tidegauge.offline.tables import Columns
+
+    _at_most_one_pipe(options)
+    known = registry.Registry()
+    records = [] if options.models is None else directory.records_of(options.models)
+    for record in records:
+        known.apply(record.model.encode(), registry.encode(record))
+    # As in a worker: events die young and hold no cycles.
+    gc.set_threshold(100_000, 50, 50)
+    began = time.monotonic()
+    columns = Columns.of([record.spec for record in records], naive_utc=options.naive_timestamps == "utc")
+    read = {
+        PREDICTIONS: (options.predictions, Lines(options.predictions, columns, _note)),
+        LABELS: (options.labels, Lines(options.labels, columns, _note)),
+    }
+    predictions, labels = read[PREDICTIONS][1], read[LABELS][1]
+    try:
+        files = Files(options.output)
+        replay = Replay(known, files)
+        replay.run(predictions, labels, options.order == "file")
+        files.close()
+    except OSError as error:
+        raise TidegaugeError(f"{options.output}: cannot be written: {error.strerror}") from error
+    count, seconds = len(predictions) + len(labels), time.monotonic() - began
+    print(
+        f"{count} events in {seconds:.1f} s ({count / max(seconds, 1e-9):,.0f}/s): {files.counts['metrics']} metrics "
+        f"records, {files.counts['alerts']} alerts, {files.counts[DEAD_LETTERS]} dead letters in {options.output}"
+        f"{not_counted(replay)}"
+    )
+    for topic, (path, lines) in read.items():
+        refused = {reason: count for (of, reason), count in replay.refused.items() if of == topic}
+        if sum(refused.values()) == len(lines) and (lines or topic == PREDICTIONS):
+            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items()))
+            raise SourceError(
+                f"{path}: no event of the topic {topic} could be read ({reasons or 'it is empty'}); "
+                f"wanted is one event a line, in UTF-8 (dead-letters.jsonl says what is wrong with each line)"
+            )
+    return 0

@@ -1,0 +1,127 @@
+"""Files of events as people have them, each event as one line of JSON: JSONL, CSV or Parquet, the texts gzipped or not, one
+file or many (a pattern), a pipe. What cannot be read is refused with what to do about it."""
+
+from __future__ import annotations
+
+import codecs
+import glob
+import gzip
+import os
+import shutil
+import stat
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from tidegauge.errors import SourceError
+from tidegauge.offline.tables import Columns, csv_events, parquet_events
+
+STANDARD_INPUT = Path("/dev/stdin")
+Kind = Literal["jsonl", "csv", "parquet"]
+_ENDINGS: dict[str, Kind] = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def event_lines(given: Path, columns: Columns, note: Callable[[str], None]) -> Iterator[bytes]:
+    """The events of a file, a pattern of files (``part-*.parquet``, in the order of their names) or ``-`` (standard input), one
+    non-empty line of JSON each, without its line end. ``note`` is told of what is left out. Raises SourceError."""
+    for path in expand(given):
+        try:
+            yield from _lines(path, columns, note)
+        except SourceError:
+            raise
+        except (OSError, EOFError, UnicodeError, zlib.error) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise SourceError(f"{path}: cannot be read: {reason}") from error
+
+
+def expand(given: Path) -> list[Path]:
+    """The files meant: the one given, or those a pattern matches, by name. Raises SourceError where there are none."""
+    if str(given) == "-":
+        return [STANDARD_INPUT]
+    if given.exists() or not glob.has_magic(str(given)):
+        return [given]
+    found = [Path(name) for name in sorted(glob.glob(str(given), recursive=True)) if not Path(name).is_dir()]
+    if not found:
+        raise SourceError(f"{given}: no file matches; a pattern such as 'day-*.jsonl' is wanted in quotes")
+    return found
+
+
+def plain_lines(given: Path) -> Path | None:
+    """The file itself where it is one regular file of nothing but JSON lines, which needs no reading through; else None."""
+    paths = expand(given)
+    if len(paths) > 1 or not paths[0].is_file():
+        return None
+    with paths[0].open("rb") as file:
+        head = file.read(1 << 16)
+    bare = head.replace(b"\r\n", b"\n").removesuffix(b"\r")
+    plain = _kind(paths[0], head) == "jsonl" and not head.startswith((_GZIP, codecs.BOM_UTF8, *_UTF16)) and b"\r" not in bare
+    return paths[0] if plain else None
+
+
+def _lines(path: Path, columns: Columns, note: Callable[[str], None]) -> Iterator[bytes]:
+    if path.is_dir():
+        raise SourceError(f"{path}: is a directory; name its files, as '{path / '*.parquet'}' does")
+    with ExitStack() as held:
+        file: BinaryIO = held.enter_context(path.open("rb"))
+        if _peek(file).startswith(_GZIP):
+            file = held.enter_context(gzip.open(file))  # type: ignore[assignment]
+        if _peek(file).startswith(_UTF16):
+            file = held.enter_context(_copy(codecs.EncodedFile(file, "utf-8", "utf-16")))
+        kind = _kind(path, _peek(file))
+        if kind == "jsonl":
+            yield from split_lines(file)
+            return
+        if isinstance(file, gzip.GzipFile) or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            # Tables are read from their beginning more than once.
+            file = held.enter_context(_copy(file))
+        if kind == "csv":
+            yield from csv_events(file, str(path), columns)
+        else:
+            yield from parquet_events(file, str(path), columns, note)
+
+
+def _kind(path: Path, head: bytes) -> Kind:
+    """By its ending, and where that says nothing (a pipe) by how it begins."""
+    name = path.name.removesuffix(".gz")
+    if Path(name).suffix.lower() in _ENDINGS:
+        return _ENDINGS[Path(name).suffix.lower()]
+    if head.startswith(_PARQUET):
+        return "parquet"
+    first = head.removeprefix(codecs.BOM_UTF8).split(b"\n", 1)[0]
+    titles = {title.strip(b' "\r') for title in first.replace(b";", b",").replace(b"\t", b",").split(b",")}
+    return "csv" if b"{" not in first and titles & {b"request_id", b"ts"} else "jsonl"
+
+
+def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The non-empty lines of chunks that each end with a line feed: ends of any system (JSON has them in no text), no mark of
+    UTF-8 at the beginning.
+
+    >>> list(split_lines([b'\\xef\\xbb\\xbf{}\\r\\n', b'\\n', b'{}\\r{}']))
+    [b'{}', b'{}', b'{}']
+    """
+    mark = codecs.BOM_UTF8
+    for chunk in chunks:
+        line = chunk.removeprefix(mark).strip()
+        mark = b""
+        if b"\r" in line:
+            yield from (part.strip() for part in line.split(b"\r") if part.strip())
+        elif line:
+            yield line
+
+
+def _peek(file: BinaryIO) -> bytes:
+    """The first bytes, without reading on: also of a pipe."""
+    return file.peek(1 << 12)  # type: ignore[attr-defined,no-any-return]
+
+
+def _copy(file: BinaryIO) -> BinaryIO:
+    """What can be read of a file, as a file on disk that vanishes with it."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
+    shutil.copyfileobj(file, copy)
+    copy.seek(0)
+    return copy

@@ -1,0 +1,286 @@
+"""Tables to events: the rows of CSV and Parquet as lines of JSON.
+
+A column named like an event's member is that member, ``segments.x`` a segment, ``business.x`` a KPI, ``attributions.x`` an
+attribution, ``probabilities.x`` a class's probability, and every other column (also as ``features.x``) a feature. Types are
+the spec's where it says one, else the column's, so that the same data make the same events whatever file they come in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, BinaryIO, Literal
+
+import msgspec
+
+from tidegauge.errors import SourceError
+from tidegauge.spec import FeatureSpec, ModelSpec
+
+Kind = Literal["text", "number", "truth", "code"]
+"""How a column's cells are read; a ``code`` is a category that pandas wrote as a float, since cells are empty."""
+
+TEXTS = ("request_id", "model_version", "model", "role", "error", "segment")
+NUMBERS = ("score", "confidence", "latency_ms", "cost")
+MEMBERS = (*TEXTS, *NUMBERS, "ts", "prediction", "label")
+GROUPS = ("features", "segments", "business", "attributions", "probabilities")
+_NUMBERED = ("business", "attributions", "probabilities")
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_PADDED = re.compile(r"[+-]?0\d+", re.ASCII)
+_FLOATED = re.compile(r"-?\d+\.0", re.ASCII)
+_TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NOTHING = frozenset(
+    ("nan", "-nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity", "na", "n/a", "#n/a", "null", "none")
+)
+"""What stands for a missing number, in small letters. In a column of texts each is a text."""
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """What is known of a table's columns beforehand. ``features``: as the spec has them; ``defaults``: members for rows
+    without them; ``numbered``: row numbers stand for missing request ids; ``naive_utc``: a ``ts`` without an offset is UTC."""
+
+    features: Mapping[str, FeatureSpec] = {}
+    defaults: Mapping[str, Any] = {}
+    numbered: bool = False
+    naive_utc: bool = False
+    regression: bool = False
+
+    @classmethod
+    def of(cls, specs: Sequence[ModelSpec], **more: Any) -> Columns:
+        """What the specs say, where they do not contradict each other."""
+        declared: dict[str, FeatureSpec] = {}
+        for spec in specs:
+            for name, feature in spec.features.items():
+                same = name not in declared or declared[name].type == feature.type
+                declared[name] = feature if same else FeatureSpec()
+        return cls(declared, regression={spec.task for spec in specs} == {"regression"}, **more)
+
+
+EVENTS = Columns()
+"""A table of events as services send them, of which no spec is known."""
+
+
+def csv_events(file: BinaryIO, name: str, columns: Columns) -> Iterator[bytes]:
+    """The rows of a CSV table (UTF-8; commas, semicolons or tabs) as events. Raises SourceError."""
+    try:
+        with _csv(file) as (titles, rows):
+            kinds = _kinds(titles, rows, columns)
+        with _csv(file) as (titles, rows):
+            for number, row in enumerate(rows):
+                if len(row) > len(titles):
+                    raise SourceError(f"{name}: row {number + 1} has {len(row)} cells, the first line names {len(titles)}")
+                cells = {title: _cell(text, kinds[title]) for title, text in zip(titles, row, strict=False) if text}
+                yield _event({title: cells.get(title) for title in titles}, number, name, columns)
+    except (UnicodeError, csv.Error) as error:
+        raise SourceError(f"{name}: cannot be read as CSV: {error}; UTF-8 and one line of column names are wanted") from error
+
+
+@contextlib.contextmanager
+def _csv(file: BinaryIO) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
+    """Column names and rows, from the beginning."""
+    file.seek(0)
+    first = file.readline()
+    delimiter = max(",;\t", key=lambda mark: first.count(mark.encode()))
+    file.seek(0)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    try:
+        rows = csv.reader(text, delimiter=delimiter, strict=True)
+        titles = next(rows, [])
+        twice = {title for title in titles if titles.count(title) > 1}
+        if twice:
+            raise csv.Error(f"two columns are called {min(twice)!r}")
+        yield titles, (row for row in rows if row)
+    finally:
+        text.detach()
+
+
+def _kinds(titles: list[str], rows: Iterator[list[str]], columns: Columns) -> dict[str, Kind]:
+    """How to read each column: as the spec says, else as all its cells can be read."""
+    seen = {title: _Seen() for title in titles}
+    for row in rows:
+        for title, text in zip(titles, row, strict=False):
+            seen[title].add(text)
+    return {title: _kind(title, seen[title], columns) for title in titles}
+
+
+class _Seen:
+    """What the cells of one column have been so far."""
+
+    __slots__ = ("empty", "floated", "number", "padded", "some", "truth")
+
+    def __init__(self) -> None:
+        self.number = self.truth = self.floated = True
+        self.some = self.empty = self.padded = False
+
+    def add(self, text: str) -> None:
+        if not text or (self.number and text.strip().lower() in _NOTHING):
+            self.empty = True
+            return
+        self.some = True
+        self.number = self.number and _NUMBER.fullmatch(text.strip()) is not None
+        self.truth = self.truth and text in _TRUTHS
+        self.floated = self.floated and _FLOATED.fullmatch(text) is not None
+        self.padded = self.padded or _PADDED.fullmatch(text) is not None
+
+
+def _kind(title: str, seen: _Seen, columns: Columns) -> Kind:
+    group, _, rest = title.partition(".")
+    number: Kind = "number"
+    if title in TEXTS or (group == "segments" and rest):
+        return "text"
+    if title in NUMBERS or (rest and group in _NUMBERED) or (columns.regression and title in ("prediction", "label")):
+        return number
+    feature = title not in MEMBERS
+    declared = columns.features.get(rest if group == "features" and rest else title, FeatureSpec()).type if feature else None
+    if declared == "number":
+        return number
+    if seen.some and seen.truth:
+        return "truth"
+    if declared == "category":
+        return "code" if seen.floated and seen.empty and seen.some else "text"
+    return number if seen.number and not seen.padded else "text"
+
+
+def _cell(text: str, kind: Kind) -> Any:
+    """A cell's value; of a column of numbers, what is none stays a text."""
+    if kind == "text":
+        return text
+    if kind == "truth":
+        return _TRUTHS.get(text)
+    bare = text.strip()
+    if _WHOLE.fullmatch(bare):
+        return int(bare) if len(bare) <= 300 else None
+    if _NUMBER.fullmatch(bare):
+        number = float(bare)
+        return int(number) if kind == "code" else number
+    return None if bare.lower() in _NOTHING else text
+
+
+def parquet_events(file: BinaryIO, name: str, columns: Columns, note: Callable[[str], None]) -> Iterator[bytes]:
+    """The rows of a Parquet table as events. ``note`` is told of the columns left out. Raises SourceError."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise SourceError("Parquet needs its extra: pip install 'tidegauge[parquet]'") from error
+    try:
+        table = parquet.ParquetFile(file)
+        kept = _kept(table.schema_arrow, name, note)
+        number = 0
+        for batch in table.iter_batches(columns=kept):
+            for row in pyarrow.Table.from_batches([batch]).cast(_by_microsecond(batch.schema), safe=False).to_pylist():
+                yield _event({title: _plain(value) for title, value in row.items()}, number, name, columns)
+                number += 1
+    except pyarrow.ArrowException as error:
+        raise SourceError(f"{name}: cannot be read as Parquet: {error}") from error
+
+
+def _kept(schema: Any, name: str, note: Callable[[str], None]) -> list[str]:
+    """The columns that are members or features: neither pandas' index nor lists of values."""
+    from pyarrow import types
+
+    described = schema.pandas_metadata or {}
+    index = {of for of in described.get("index_columns", ()) if isinstance(of, str) and of not in MEMBERS}
+    index |= {title for title in schema.names if re.fullmatch(r"__index_level_\d+__", title)}
+    nested = set()
+    for field in schema:
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        if types.is_nested(kind) and not (field.name in (*GROUPS, "segment") and (types.is_struct(kind) or types.is_map(kind))):
+            nested.add(field.name)
+    for left, what in ((index & {*schema.names}, "an index of pandas, no feature"), (nested, "lists or objects, no feature")):
+        if left:
+            note(f"{name}: left out {', '.join(sorted(left))}: {what}")
+    return [title for title in schema.names if title not in index | nested]
+
+
+def _by_microsecond(schema: Any) -> Any:
+    """The schema with what Python's datetime cannot hold rounded down."""
+    import pyarrow
+    from pyarrow import types
+
+    return pyarrow.schema([
+        field.with_type(pyarrow.timestamp("us", field.type.tz)) if types.is_timestamp(field.type) else field for field in schema
+    ])  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """A Parquet value as JSON has it."""
+    if isinstance(value, Decimal):
+        return None if not value.is_finite() else int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list):
+        # A map comes as pairs.
+        return {str(key): _plain(of) for key, of in value}
+    if isinstance(value, dict):
+        return {key: _plain(of) for key, of in value.items()}
+    return value
+
+
+def _event(row: Mapping[str, Any], number: int, name: str, columns: Columns) -> bytes:
+    event: dict[str, Any] = dict(columns.defaults)
+    if columns.numbered:
+        event["request_id"] = str(number)
+    parts: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+    for title, value in row.items():
+        group, dot, rest = title.partition(".")
+        if isinstance(value, float) and not math.isfinite(value):
+            value = None
+        if title in MEMBERS:
+            if value is not None:
+                event[title] = _member(title, value, number, name, columns)
+        elif title in GROUPS:
+            parts[title] |= _object(value, title, number, name)
+        elif dot and group in parts:
+            parts[group][rest] = value
+        else:
+            parts["features"][title] = value
+    return msgspec.json.encode(event | {group: of for group, of in parts.items() if of})
+
+
+def _member(title: str, value: Any, number: int, name: str, columns: Columns) -> Any:
+    if title == "ts":
+        return _stamp(value, number, name, columns)
+    return str(value) if title in TEXTS and not isinstance(value, dict) else value
+
+
+def _object(value: Any, title: str, number: int, name: str) -> dict[str, Any]:
+    """A member of several values in one cell: an object, or its JSON."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise SourceError(f"{name}: row {number + 1}: {title} is no object; name the columns {title}.x")
+    return value
+
+
+def _stamp(value: Any, number: int, name: str, columns: Columns) -> Any:
+    """``ts`` in Unix seconds, or as the text it is. Never shifted by the zone of the machine."""
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            return value
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        moment = datetime(value.year, value.month, value.day)
+    if not isinstance(moment, datetime):
+        return value
+    if moment.tzinfo is None:
+        if not columns.naive_utc:
+            raise SourceError(
+                f"{name}: row {number + 1}: ts {moment.isoformat(' ')} has no time zone; if these are UTC say "
+                "--naive-timestamps utc, else write them with their offset"
+            )
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp()
