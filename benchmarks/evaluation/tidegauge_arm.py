@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams import Rows, Scenario
-from tidegauge.alert.book import Subject
+from tidegauge.alert.labels import Subject
 from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.join.stage import JoinStage
 from tidegauge.judge.conditions import Verdict
@@ -114,7 +114,7 @@ def run(scenario: Scenario, spec: ModelSpec, baseline: bytes | None, watched: Ro
 def _listen(monitor: MonitorStage, verdicts: Verdicts, seconds: float, origin: int) -> None:
     """Note every verdict and detection on its way to the alerts: an alert that goes on firing says nothing anew."""
     book = monitor.alerts
-    verdict, detection = book.verdict, book.detection
+    verdict, detection = book.verdict, book.detections.detection
 
     def on_verdict(subject: Subject, of: Verdict, window: Window, *rest: Any) -> list[Output]:
         place = round(window.start / seconds) - origin
@@ -127,7 +127,8 @@ def _listen(monitor: MonitorStage, verdicts: Verdicts, seconds: float, origin: i
         verdicts.detections.setdefault(detector.name, []).append(time)
         return detection(subject, detector, time, *rest)
 
-    book.verdict, book.detection = on_verdict, on_detection  # type: ignore[method-assign]
+    book.verdict = on_verdict  # type: ignore[method-assign]
+    book.detections.detection = on_detection  # type: ignore[method-assign]
 
 
 def _note_psi(verdicts: Verdicts, record: dict[str, Any], seconds: float, origin: int) -> None:

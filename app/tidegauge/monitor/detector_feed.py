@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tidegauge.alert.book import AlertBook, Subject
+from tidegauge.alert.detections import DetectorAlerts
+from tidegauge.alert.labels import Subject
 from tidegauge.baseline.tuning import tuning_for
 from tidegauge.detect.detectors import Detector, OtherParametersError, mark_of
 from tidegauge.detect.value_streams import OUTCOMES
@@ -32,7 +33,7 @@ _decode_stream = msgspec.msgpack.Decoder(StreamKey).decode
 class DetectorFeed:
     """The detectors of one monitor task."""
 
-    def __init__(self, store: Store, registry: Registry, alerts: AlertBook, counters: Counter[tuple[str, str]]) -> None:
+    def __init__(self, store: Store, registry: Registry, alerts: DetectorAlerts, counters: Counter[tuple[str, str]]) -> None:
         self._store, self._registry, self._alerts, self._counters = store, registry, alerts, counters
         self._waiting: dict[str, WaitingValues] = {}
         for key, raw in store.scan(WAITING):

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from tidegauge.alert.book import AlertBook, Subject
+from tidegauge.alert.book import AlertBook
+from tidegauge.alert.labels import Subject
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.judge.conditions import Verdict, judge
 from tidegauge.metrics import record as records

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.alert.book import AlertBook, Subject, Support
+from tidegauge.alert.book import AlertBook, Support
+from tidegauge.alert.labels import Subject
 from tidegauge.baseline.baseline import Baseline, schema_of
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import METRICS, Output

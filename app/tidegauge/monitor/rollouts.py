@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.alert.book import AlertBook, Subject, Support
+from tidegauge.alert.book import AlertBook, Support
+from tidegauge.alert.labels import Subject
 from tidegauge.engine.stage import METRICS, Output, Store
 from tidegauge.judge.evidence import MAX_EVIDENCE, NO_EVIDENCE
 from tidegauge.metrics.comparison import Side, of_outcomes, of_system

@@ -66,7 +66,7 @@ class Version(msgspec.Struct):
 
 
 class MonitorStage:
-    """One partition of the monitor. ``partitions``: of the join; ``playbooks``: as in AlertBook."""
+    """One partition of the monitor. ``partitions``: of the join; ``playbooks``: as in Announcer."""
 
     def __init__(
         self, partition: int, store: Store, registry: Registry, partitions: int, counters: Counter[tuple[str, str]],
@@ -87,7 +87,7 @@ class MonitorStage:
         for _, raw in store.scan(VERSION):
             version = decode_version(raw)
             self.versions[version.model, version.version] = version
-        self._feeding = DetectorFeed(store, registry, self.alerts, counters)
+        self._feeding = DetectorFeed(store, registry, self.alerts.detections, counters)
         self._learning: dict[tuple[str, str], dict[Segment, DataProfile]] = {}
         self._learnt: set[tuple[str, str, Segment]] = set()
         for header in self.windows.newest_closed():

@@ -1,0 +1,94 @@
+"""What detectors find to alerts: one fires when a change is detected, and resolves after a while without another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tidegauge.alert.announcing import Announcer
+from tidegauge.alert.labels import Subject, labels_of
+from tidegauge.alert.life_cycle import AlertState, Transition, fingerprint
+from tidegauge.alert.states import AlertStates
+from tidegauge.baseline.tuning import budget_text
+from tidegauge.engine.stage import Output
+from tidegauge.judge.evidence import NO_EVIDENCE
+from tidegauge.metrics.record import iso
+from tidegauge.spec import DetectorSpec
+
+
+class DetectorAlerts:
+    """The alerts of one monitor task's detectors, among ``states``."""
+
+    def __init__(self, states: AlertStates, announcer: Announcer) -> None:
+        self._states, self._announcer = states, announcer
+
+    def detection(
+        self, subject: Subject, detector: DetectorSpec, time: float, found: Mapping[str, Any], quiet: float
+    ) -> list[Output]:
+        """A detector found a change at event ``time``; ``found`` has value and sample_size. One that fires stays so for
+        ``quiet`` seconds: a detection later than that is another alert."""
+        labels = labels_of(detector.name, subject)
+        mark = fingerprint(labels)
+        state = self._states.get_or_new(mark)
+        outputs = self._calmed(mark, state, detector, time, quiet)
+        state.window = max(state.window, time)
+        if not state.firing:
+            state.firing, state.severity, state.starts_at = True, detector.severity, time
+            state.sequence += 1
+            transition = Transition("firing", state.sequence)
+            value = found.get("value")
+            level = "" if value is None else f", now at {value:.4g}"
+            data = {
+                "status": "firing",
+                "fingerprint": mark,
+                "kind": "detector",
+                "severity": detector.severity,
+                "labels": labels,
+                "annotations": {
+                    "summary": f"{subject.version}: {detector.algorithm} saw {detector.stream} change at {iso(time)}"
+                    f"{level}; compare the windows before and after"
+                },
+                "starts_at": iso(time),
+                "ends_at": None,
+                "metric": detector.stream,
+                "value": value,
+                "condition": _condition(detector),
+                "baseline": None,
+                "window": None,
+                "sample_size": found["sample_size"],
+                "p_value": None,
+                "evidence": NO_EVIDENCE,
+            }
+            outputs.extend(self._announcer.announce(state, transition, data, detector.runbook, time))
+        self._states.put(mark, state)
+        return outputs
+
+    def calm(self, model: str, detector: DetectorSpec, time: float, quiet: float) -> list[Output]:
+        """Resolve a detector's alerts after ``quiet`` seconds of event time without another detection."""
+        outputs = []
+        for mark, state in self._states.items():
+            labels = state.data.get("labels", {}) if state.firing else {}
+            named = (labels.get("model"), labels.get("alertname")) == (model, detector.name)
+            if named and state.data["kind"] == "detector":
+                outputs.extend(self._calmed(mark, state, detector, time, quiet))
+        return outputs
+
+    def _calmed(self, mark: str, state: AlertState, detector: DetectorSpec, time: float, quiet: float) -> list[Output]:
+        """Resolve one detector's alert if it is due."""
+        if not state.firing or time < state.window + quiet:
+            return []
+        state.firing = False
+        state.sequence += 1
+        ended = {"status": "resolved", "ends_at": iso(state.window + quiet)}
+        version = state.data["labels"]["model_version"]
+        summary = f"{version}: {detector.algorithm} has seen no further change of {detector.stream}"
+        data = state.data | ended | {"annotations": {"summary": summary}}
+        outputs = self._announcer.announce(state, Transition("resolved", state.sequence), data, detector.runbook, time)
+        self._states.put(mark, state)
+        return outputs
+
+
+def _condition(detector: DetectorSpec) -> str:
+    against = f" against {detector.against}" if detector.against is not None else ""
+    budget = f" (false alarms: {budget_text(detector.false_alarms)})" if detector.false_alarms is not None else ""
+    return f"{detector.algorithm} detects a change{against}{budget}"
