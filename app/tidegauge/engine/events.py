@@ -155,7 +155,7 @@ class Decoder(Generic[Event]):
         """Whether ``_check`` has nothing to do for any of them."""
         if not self._predicts:
             labels = [event.label for event in events]
-            return None not in labels and _small(labels)
+            return None not in labels and _small(labels) and not any([event.business or event.model for event in events])
         features = [event.features for event in events]
         if None in features or max(map(len, features)) > MAX_FEATURES:
             return False
@@ -188,7 +188,9 @@ class Decoder(Generic[Event]):
             raise EventError("too_many_features", f"{len(event.business)} KPIs, at most {MAX_KPIS}")
         if not all(map(_sound_name, event.business or ())) or any("\x1f" in kpi for kpi in event.business or ()):
             raise EventError("wrong_type", f"a KPI's name has 1 to {MAX_NAME} characters, none of them NUL or U+001F")
-        if event.label is None and not event.business:
+        if not _sound_name(event.model or None):
+            raise EventError("bad_model", f"model has at most {MAX_NAME} characters, none of them NUL")
+        if event.label is None and not any(value is not None for value in (event.business or {}).values()):
             raise EventError("missing_member", "a label event needs label or business")
 
     def _careful(self, value: bytes | None) -> Event:

@@ -15,9 +15,10 @@ from tidegauge.engine.events import Label
 from tidegauge.engine.stage import LABELS, InputRecord
 from tidegauge.join import request_state
 from tidegauge.join.outcomes import Outcomes
-from tidegauge.join.pairing import Pairs
+from tidegauge.join.pairing import Pairs, pair_label
 from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, UNDATED, RequestState
 from tidegauge.join.requests import LookUp, Requests
+from tidegauge.join.words import Outcome, kept, meaning, said
 
 
 class LabelMatching:
@@ -40,7 +41,7 @@ class LabelMatching:
             table["label_ts"] = [event.ts for event in events]
             table["offset"] = [record.offset for record in records]
             table["arrived"] = [record.timestamp for record in records]
-            found.repeated.update(place for place, event in enumerate(events) if event.business)
+            found.repeated.update(place for place, event in enumerate(events) if event.business or event.model)
             places = self._take_first(table, found)
         for place in places:
             self._take_one(events[place], records[place], found.keys[place], self._requests.entry(found, place))
@@ -65,24 +66,37 @@ class LabelMatching:
 
     def _take_one(self, event: Label, record: InputRecord, key: bytes, raw: bytes | None) -> None:
         entry = RequestState([]) if raw is None else request_state.decode(raw)
-        old = entry.known
-        new = request_state.updated(old, event, record)
-        if new is None:
-            self._counters["duplicate", LABELS] += 1
-            return
-        entry.known = new
-        self._requests.store.put(key, request_state.encode(raw[:4] if raw else UNDATED, entry))
-        if old is None:
+        new = said(event, record.offset)
+        words, outcomes = entry.words, self._outcomes
+        deadlines = [outcomes.deadline(made) for made in entry.predictions]
+        old = [outcomes.of(made, entry) for made in entry.predictions]
+        entry.words, entry.arrived = kept([*words, *new], deadlines), record.timestamp
+        if entry.words != words:
+            self._requests.store.put(key, request_state.encode(raw[:4] if raw else UNDATED, entry))
+        if not words:
             self._requests.pending += -1 if entry.predictions else 1
-        if not entry.predictions:
-            self._counters["waiting", LABELS] += old is None
+        if not any(new[0].model in ("", outcomes.model(made)) for made in entry.predictions):
+            again = set(map(meaning, new)) <= set(map(meaning, words))
+            self._counters["duplicate" if again else "waiting", LABELS] += 1
             return
-        if old is not None:
-            same = old.label == new.label and old.business == new.business
-            self._counters["duplicate" if same else "corrected", LABELS] += 1
-        if len(entry.predictions) > 1:
-            self._pairs.labelled(entry.predictions, old, new)
-        for made in entry.predictions:
-            if old is not None:
-                self._outcomes.count(made, old, -1, False, key, max(new.ts, new.business_ts))
-            self._outcomes.count(made, new, 1, old is None or (old.label is None and new.label is not None), key)
+        known = [outcomes.of(made, entry) for made in entry.predictions]
+        moment = max(new[0].ts, *(of.known for of in old if of is not None), 0.0)
+        for place, made in enumerate(entry.predictions):
+            if old[place] != known[place]:
+                outcomes.change(made, old[place], known[place], key, moment)
+            for other in range(place):
+                labels = pair_label(old[place], old[other]), pair_label(known[place], known[other])
+                self._pairs.outcome_changed(made, entry.predictions[other], *labels, moment)
+        if old == known and new[0].ts > max(deadlines) and not set(map(meaning, new)) <= set(map(meaning, words)):
+            self._counters["expired", LABELS] += 1
+        elif old == known or all(map(_same, old, known)):
+            self._counters["duplicate", LABELS] += 1
+        elif any(before is not None and not _same(before, after) for before, after in zip(old, known, strict=True)):
+            self._counters["corrected", LABELS] += 1
+
+
+def _same(old: Outcome | None, new: Outcome | None) -> bool:
+    """Whether nothing but the time of an outcome is another."""
+    return (old is None) == (new is None) and (
+        old is None or new is None or (old.label, old.truth, old.business) == (new.label, new.truth, new.business)
+    )

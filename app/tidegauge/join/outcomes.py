@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.stage import LABELS
+from tidegauge.join import words
 from tidegauge.join.contexts import Context
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.outcome_columns import OutcomeRow
 from tidegauge.join.progress import TaskProgress
-from tidegauge.join.request_state import KeptPrediction, KnownOutcome
+from tidegauge.join.request_state import KeptPrediction, RequestState
+from tidegauge.join.words import Outcome
 from tidegauge.spec import ModelSpec
 
 
@@ -47,20 +49,32 @@ class Outcomes:
             for model, ts in self._gathered.joined(table, [key[1:] for key in keys]):
                 self._progress.labelled(model, ts)
 
-    def count(
-        self, made: KeptPrediction, known: KnownOutcome, sign: int, first: bool, key: bytes, arrived: float = 0.0
-    ) -> None:
-        """Queue one outcome, unless the label is past the horizon. It ``arrived`` with its label, if nothing is said."""
-        context = self._contexts[made.context]
-        ts = known.business_ts if known.label is None else known.ts
-        if ts - made.ts > self._spec(context.model).label_horizon:
-            self._counters["expired", LABELS] += sign
-            return
+    def model(self, made: KeptPrediction) -> str:
+        return self._contexts[made.context].model
+
+    def deadline(self, made: KeptPrediction) -> float:
+        """The ``ts`` up to which labels of a prediction count."""
+        return made.ts + self._spec(self.model(made)).label_horizon
+
+    def of(self, made: KeptPrediction, entry: RequestState) -> Outcome | None:
+        """What is known of a prediction."""
+        model = self.model(made)
+        return words.outcome(made, model, self._spec(model).label_horizon, entry.words)
+
+    def change(self, made: KeptPrediction, old: Outcome | None, new: Outcome | None, key: bytes, moment: float) -> None:
+        """Queue what has changed at event time ``moment``: the old outcome is taken back, the new one counted."""
+        arrived = max(made.ts, moment)
+        if old is not None:
+            self._queue(made, old, -1, False, key, arrived)
+        if new is not None:
+            self._queue(made, new, 1, old is None or old.label is None, key, arrived)
+
+    def _queue(self, made: KeptPrediction, known: Outcome, sign: int, first: bool, key: bytes, arrived: float) -> None:
         self._counters["joined", LABELS] += sign
         self._gathered.outcome(
             OutcomeRow(
-                made.context, made.ts, made.value, made.score, made.probabilities, known.label, known.business, ts,
-                sign, first, key[1:], max(arrived or max(known.ts, known.business_ts), made.ts),
+                made.context, made.ts, made.value, made.score, made.probabilities, known.label, known.business, known.ts,
+                sign, first, key[1:], arrived,
             )
         )  # fmt: skip
-        self._progress.labelled(context.model, ts)
+        self._progress.labelled(self.model(made), known.ts)

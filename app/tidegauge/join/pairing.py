@@ -23,7 +23,8 @@ from tidegauge.spec import ModelSpec
 
 if TYPE_CHECKING:
     from tidegauge.join.contexts import Context
-    from tidegauge.join.request_state import KeptPrediction, KnownOutcome
+    from tidegauge.join.request_state import KeptPrediction
+    from tidegauge.join.words import Outcome
 
 PairKey = tuple[str, str, str]
 """Model, and the two versions in the order of their names."""
@@ -48,29 +49,19 @@ class Pairs:
         self._met: dict[PairKey, list[PairRow]] = {}
         self._outcomes: dict[PairKey, list[PairRow]] = {}
 
-    def predicted(self, made: KeptPrediction, others: Sequence[KeptPrediction], known: KnownOutcome | None) -> None:
+    def predicted(self, made: KeptPrediction, others: Sequence[KeptPrediction]) -> None:
         """``made`` answers a request that ``others`` have answered already."""
         for other in others:
             self._add(self._met, made, other, None, 1, 0.0)
-            if known is not None:
-                self._outcome(made, other, known, 1, known.ts)
 
-    def labelled(self, predictions: Sequence[KeptPrediction], old: KnownOutcome | None, new: KnownOutcome) -> None:
-        """A request's outcome has become known, or has changed."""
-        if old is not None and old.label == new.label and old.ts == new.ts:
+    def outcome_changed(self, made: KeptPrediction, other: KeptPrediction, old: Any, new: Any, moment: float) -> None:
+        """At event time ``moment`` the label of both has become ``new``, in place of ``old``; None where they have none."""
+        if old == new and type(old) is type(new):
             return
-        for place, made in enumerate(predictions):
-            for other in predictions[:place]:
-                if old is not None:
-                    self._outcome(made, other, old, -1, new.ts)
-                self._outcome(made, other, new, 1, new.ts)
-
-    def _outcome(self, made: KeptPrediction, other: KeptPrediction, known: KnownOutcome, sign: int, since: float) -> None:
-        if known.label is None:
-            return
-        horizon = self._spec(self._context(made.context).model).label_horizon
-        if known.ts - made.ts <= horizon and known.ts - other.ts <= horizon:
-            self._add(self._outcomes, made, other, known.label, sign, since)
+        if old is not None:
+            self._add(self._outcomes, made, other, old, -1, moment)
+        if new is not None:
+            self._add(self._outcomes, made, other, new, 1, moment)
 
     def _add(
         self, to: dict[PairKey, list[PairRow]], made: KeptPrediction, other: KeptPrediction, label: Any, sign: int, since: float
@@ -96,6 +87,13 @@ class Pairs:
                 codes = places.codes[order][starts].tolist()
                 yield from ((key, places.of(code), of) for code, of in zip(codes, profiles, strict=True))
             gathered.clear()
+
+
+def pair_label(a: Outcome | None, b: Outcome | None) -> Any:
+    """The label of two predictions of a request; None unless it is known of both."""
+    if a is None or b is None or (a.label, a.truth) != (b.label, b.truth):
+        return None
+    return a.label
 
 
 def met_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.sortable_time import sortable_second
-from tidegauge.engine.stage import PREDICTIONS
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.join import request_state
 from tidegauge.join.contexts import Context
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.outcomes import Outcomes
+from tidegauge.join.pairing import pair_label
 from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, KeptPrediction, RequestState
 from tidegauge.join.requests import LookUp, Requests
 
@@ -106,13 +107,23 @@ class PredictionMatching:
         if any(self._same_version(made.context, other.context) for other in entry.predictions):
             return False
         if entry.predictions:
-            self._gathered.pairs.predicted(made, entry.predictions, entry.known)
+            self._gathered.pairs.predicted(made, entry.predictions)
             since = raw[:4]
         entry.predictions.append(made)
         requests.store.put(key, request_state.encode(since, entry))
-        if entry.known is not None:
+        if entry.words:
             requests.pending -= len(entry.predictions) == 1
-            self._outcomes.count(made, entry.known, 1, True, key)
+            known = self._outcomes.of(made, entry)
+            if known is None:
+                # Labels of other models, or past the horizon.
+                applies = any(word.model in ("", self._outcomes.model(made)) for word in entry.words)
+                self._counters["expired", LABELS] += applies
+                return True
+            self._outcomes.change(made, None, known, key, known.known)
+            for other in entry.predictions[:-1]:
+                self._gathered.pairs.outcome_changed(
+                    made, other, None, pair_label(known, self._outcomes.of(other, entry)), known.known
+                )
         return True
 
     def _same_version(self, a: int, b: int) -> bool:

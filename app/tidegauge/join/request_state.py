@@ -1,11 +1,11 @@
-"""What the join keeps under a request id: its predictions, and what is known of their outcome.
+"""What the join keeps under a request id: its predictions, and what was said of their outcome.
 
 An entry begins with four bytes (big endian), a second its prediction is not older than, and a byte for its form:
 
     OPEN     one prediction of a number, a truth value or nothing     35 bytes
     EARLY    one label of that kind, before its prediction            39
     JOINED   both                                                     69
-    OTHER    all else (versions, text classes, probabilities, business values): MessagePack of ``RequestState``
+    OTHER    all else (versions, text classes, probabilities, KPIs, repeated labels): MessagePack of ``RequestState``
 
 The first three have fixed layouts, so that a chunk of them is one numpy array and costs no object an event.
 """
@@ -19,9 +19,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-
-from tidegauge.engine.events import Label
-from tidegauge.engine.stage import InputRecord
 
 OTHER, OPEN, EARLY, JOINED = range(4)
 NONE, NUMBER, TRUTH = range(3)
@@ -52,26 +49,25 @@ class KeptPrediction(msgspec.Struct, array_like=True, gc=False):
     probabilities: dict[str, float | None] | None = None
 
 
-class KnownOutcome(msgspec.Struct, array_like=True, gc=False):
-    """What is known of a request's outcome: its label and its business values, each with when and where it was said.
+class Word(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One value that a label event gave a member of the outcome: the label (``member`` is ""), or a KPI by its name.
 
-    ``arrived``: record timestamp in ms of the latest label event.
+    ``model``: whose predictions it is about, "" for every model's.
     """
 
-    label: int | float | str | bool | None
+    member: str
+    value: int | float | str | bool
     ts: float
     offset: int
-    business: dict[str, float] | None
-    business_ts: float
-    business_offset: int
-    arrived: int
+    model: str = ""
 
 
 class RequestState(msgspec.Struct, array_like=True, gc=False):
-    """What stands under a request id."""
+    """What stands under a request id. ``arrived``: record timestamp in ms of the latest label event."""
 
     predictions: list[KeptPrediction]
-    known: KnownOutcome | None = None
+    words: list[Word] = []
+    arrived: int = -1
 
 
 _encode_entry = msgspec.msgpack.Encoder().encode
@@ -93,7 +89,8 @@ def decode(raw: bytes) -> RequestState:
         place += _predicted.size
     if form != OPEN:
         kind, label, ts, offset, arrived = _known.unpack_from(raw, place)
-        entry.known = KnownOutcome(_value(kind, label), ts, offset, None, ts, offset, arrived)
+        value = _value(kind, label)
+        entry.words, entry.arrived = [] if value is None else [Word("", value, ts, offset)], arrived
     return entry
 
 
@@ -150,29 +147,3 @@ def joined(opened: NDArray[np.void], early: NDArray[np.void]) -> NDArray[np.void
     for name, _ in _KNOWN:
         table[name] = early[name]
     return table
-
-
-def updated(old: KnownOutcome | None, event: Label, record: InputRecord) -> KnownOutcome | None:
-    """What is known after ``event``; None if it adds nothing. Label and business values each follow their latest
-    word, by ts and then offset, so that a KPI that comes after the label does not take the label back."""
-    business = None
-    if event.business:
-        business = {kpi: float(value) for kpi, value in event.business.items() if value is not None} or None
-    ts, offset, arrived = float(event.ts), record.offset, record.timestamp
-    if old is None:
-        return KnownOutcome(event.label, ts, offset, business, ts, offset, arrived)
-    label_newer = event.label is not None and (old.label is None or (ts, offset) > (old.ts, old.offset))
-    business_newer = business is not None and (old.business is None or (ts, offset) > (old.business_ts, old.business_offset))
-    label_changes = label_newer and (event.label != old.label or ts != old.ts)
-    business_changes = business_newer and (business != old.business or (ts != old.business_ts and old.label is None))
-    if not (label_changes or business_changes):
-        return None
-    return KnownOutcome(
-        event.label if label_newer else old.label,
-        ts if label_newer else old.ts,
-        offset if label_newer else old.offset,
-        business if business_newer else old.business,
-        ts if business_newer else old.business_ts,
-        offset if business_newer else old.business_offset,
-        arrived,
-    )

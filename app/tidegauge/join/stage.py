@@ -206,11 +206,10 @@ class JoinStage:
     def _expired(self, entry: RequestState) -> bool:
         if entry.predictions:
             return all(self._past(made) for made in entry.predictions)
-        known = entry.known
-        if known is None or known.arrived < 0:
+        if entry.arrived < 0:
             return False
         longest = max((self._spec(model).label_horizon for model in self.progress), default=7 * 86400.0)
-        return self._now - known.arrived / 1000 > longest + KEPT_BEYOND_HORIZON
+        return self._now - entry.arrived / 1000 > longest + KEPT_BEYOND_HORIZON
 
     def _past(self, made: KeptPrediction) -> bool:
         return made.ts < self._cutoff(self._contexts.by_id[made.context].model)
@@ -220,7 +219,7 @@ class JoinStage:
         return self.progress.get(model, Progress()).predictions - self._spec(model).label_horizon - KEPT_BEYOND_HORIZON
 
     def _drop(self, entry: RequestState) -> None:
-        if entry.known is None or not entry.predictions:
+        if not (entry.words and entry.predictions):
             self._requests.pending -= 1
         if not entry.predictions:
             self._counters["unmatched", LABELS] += 1
