@@ -18,10 +18,11 @@ ALL_VERSIONS = ""
 
 def records_of(directory: Path) -> list[ModelRecord]:
     """A record for each spec, with the baselines it names. Raises SpecError with every mistake."""
-    return [_record(path, spec) for spec, path in load_with_files(directory)]
+    return [record_of(path, spec) for spec, path in load_with_files(directory)]
 
 
-def _record(path: Path, spec: ModelSpec) -> ModelRecord:
+def record_of(path: Path, spec: ModelSpec) -> ModelRecord:
+    """The record of the spec in the file ``path``, with the baselines it names. Raises SpecError."""
     wanted = {ALL_VERSIONS: spec.baseline, **spec.baselines}
     files = {version: of.file for version, of in wanted.items() if of.file is not None}
     baselines = {version: msgspec.Raw(_read(path, file).to_json()) for version, file in files.items()}

@@ -1,0 +1,67 @@
+"""Data frames to files that the stages read, and rows to data frames of the kind that was given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from tidegauge.errors import SourceError
+
+Data = Any
+"""A data frame (pandas, polars, pyarrow), or the path of a file, or a pattern of files, as the commands take it."""
+Backend = Literal["pandas", "polars", "pyarrow"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+NEEDED = "data frames need the extra notebook: pip install 'tidegauge[notebook]'"
+
+
+def as_path(data: Data, directory: Path, name: str) -> Path:
+    """The file that holds ``data``: its own where it is a path, else a Parquet file ``name`` written in ``directory``. An index
+    is left out, as it is no column. Raises SourceError for what is neither, or has columns of mixed types."""
+    if isinstance(data, str | os.PathLike):
+        return Path(data)
+    try:
+        import narwhals as nw
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise SourceError(NEEDED) from error
+    try:
+        frame = nw.from_native(data)
+    except TypeError as error:
+        raise SourceError(
+            f"{name}: a {type(data).__name__} is neither a data frame (pandas, polars, pyarrow) nor a path"
+        ) from error
+    try:
+        table = (frame.collect() if isinstance(frame, nw.LazyFrame) else frame).to_arrow()
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        raise SourceError(f"{name}: a column has values of mixed types ({error}); give each column one type") from error
+    path = directory / f"{name}.parquet"
+    # The metadata would name an index that was left out.
+    parquet.write_table(table.replace_schema_metadata(None), path)
+    return path
+
+
+def backend_of(*given: Data) -> Backend:
+    """The library of the first data frame among ``given``, else the first of BACKENDS that is installed. Raises SourceError."""
+    for data in given:
+        of = type(data).__module__.partition(".")[0]
+        if of in BACKENDS:
+            return BACKENDS[BACKENDS.index(of)]
+    found = next((backend for backend in BACKENDS if find_spec(backend) is not None), None)
+    if found is None or find_spec("narwhals") is None:
+        raise SourceError(NEEDED)
+    return found
+
+
+def frame(columns: Mapping[str, type], rows: Sequence[Mapping[str, Any]], backend: Backend) -> Any:
+    """A data frame with these ``columns`` (name → str, int, float or datetime; times are UTC) of ``rows``; absent members are
+    null."""
+    import narwhals as nw
+
+    kinds: dict[Any, Any] = {str: nw.String(), int: nw.Int64(), float: nw.Float64()}
+    schema = {name: kinds.get(kind, nw.Datetime("us", "UTC")) for name, kind in columns.items()}
+    values = {name: [row.get(name) for row in rows] for name in columns}
+    return nw.from_dict(values, schema, backend=backend).to_native()

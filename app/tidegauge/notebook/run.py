@@ -1,0 +1,215 @@
+"""`tidegauge.build_baseline` and `tidegauge.replay`: what the commands `baseline build` and `replay` do, on data frames."""
+
+from __future__ import annotations
+
+import html
+import logging
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+from tidegauge.baseline.baseline import Baseline
+from tidegauge.engine.events import model_of
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, Output
+from tidegauge.errors import BaselineError, ReportError, SpecError
+from tidegauge.models.directory import ALL_VERSIONS, record_of
+from tidegauge.models.read import load_file, load_to_build
+from tidegauge.models.registry import ModelRecord, Registry, encode
+from tidegauge.notebook import tidy
+from tidegauge.notebook.frames import Backend, Data, as_path, backend_of, frame
+from tidegauge.offline import reference as reference_data
+from tidegauge.offline.replay import Lines, Replay, dead_letter_json
+from tidegauge.offline.sources import event_lines
+from tidegauge.offline.tables import Columns
+from tidegauge.report.archive import Archive
+from tidegauge.report.build import build, since
+from tidegauge.report.page import render
+from tidegauge.report.period import Period, moment
+from tidegauge.spec import BaselineSpec, ModelSpec
+
+log = logging.getLogger("tidegauge.notebook")
+Spec = str | os.PathLike[str] | Mapping[str, Any]
+"""A spec: the path of its file, its YAML as text, or the same as a dict."""
+Naive = Literal["refuse", "utc"]
+"""What timestamps without an offset are: refused, or UTC."""
+
+
+class _Version(msgspec.Struct):
+    model_version: str | None = None
+
+
+def build_baseline(reference: Data, spec: Spec, *, version: str | None = None, naive_timestamps: Naive = "refuse") -> Baseline:
+    """A baseline from reference data, as `tidegauge baseline build` makes it; its ``to_json()`` is the file's content.
+
+    ``version``: needed only where the data are of several versions. What is left out of the data is logged. Raises SpecError,
+    SourceError and BaselineError.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        known = load_to_build(_spec_file(spec, directory))
+        path = as_path(reference, directory, "reference")
+        return reference_data.build(
+            known, version or _version_of(path, known), path, note=log.warning, naive_utc=naive_timestamps == "utc"
+        )
+
+
+def replay(
+    predictions: Data, labels: Data = None, *, spec: Spec | None = None, baseline: Baseline | Data = None,
+    naive_timestamps: Naive = "refuse",
+) -> Run:  # fmt: skip
+    """What tidegauge would have made of the events: windows, alerts, incidents, as `tidegauge replay` computes them.
+
+    ``labels`` None: no labels, or a column ``label`` in none. ``spec`` None: the defaults, as for a model nobody has specified.
+    ``baseline``: of all versions, in the place of the spec's own; the result of ``build_baseline`` or the path of a baseline
+    file. Raises SpecError, SourceError and BaselineError.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        registry, specs = Registry(), []
+        if spec is not None:
+            record = _record(_spec_file(spec, directory), baseline)
+            registry.apply(record.model.encode(), encode(record))
+            specs.append(record.spec)
+        elif baseline is not None:
+            raise SpecError("a baseline goes with a spec: give at least spec={'model': …}")
+        columns = Columns.of(specs, naive_utc=naive_timestamps == "utc")
+        events, known = (
+            Lines(None if data is None else as_path(data, directory, name), columns, log.warning)
+            for name, data in (("predictions", predictions), ("labels", labels))
+        )
+        outputs: list[Output] = []
+        Replay(registry, outputs.append).run(events, known)
+        return Run(outputs, backend_of(predictions, labels))
+
+
+class Run:
+    """What came of a replay. ``backend``: the library whose data frames it answers with."""
+
+    def __init__(self, outputs: list[Output], backend: Backend) -> None:
+        self._outputs, self._backend = outputs, backend
+
+    @cached_property
+    def metrics(self) -> Any:
+        """Data frame of the numbers of every window as it last stood: model, version, segment ("" the whole model), window,
+        start, end, metric (as a spec's monitor names it), feature (what its ``*`` stands for), value, low and high (of a 95 %
+        interval), p_value."""
+        return frame(tidy.METRICS, list(tidy.metric_rows(self.records)), self._backend)
+
+    @cached_property
+    def alerts(self) -> Any:
+        """Data frame of the alerts' transitions: one row each time one fired, changed its severity or resolved."""
+        return frame(tidy.ALERTS, list(tidy.alert_rows(self._decoded(ALERTS))), self._backend)
+
+    @cached_property
+    def incidents(self) -> Any:
+        """Data frame of the incidents as they last stood."""
+        return frame(tidy.INCIDENTS, list(tidy.incident_rows(self._decoded(INCIDENTS))), self._backend)
+
+    @cached_property
+    def dead_letters(self) -> Any:
+        """Data frame of the events that could not be taken: reason, message, value."""
+        rows = [msgspec.json.decode(dead_letter_json(output)) for output in self._of(DEAD_LETTERS)]
+        return frame(dict.fromkeys(("topic", "reason", "message", "value"), str), rows, self._backend)
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The newest revision of each window's metrics record, as the topic ``metrics`` has it."""
+        newest = {output.key: output.value for output in self._of(METRICS)}
+        decoded = (msgspec.json.decode(raw) for raw in newest.values() if raw is not None)
+        return [record for record in decoded if "kind" not in record]
+
+    def report(
+        self, path: str | os.PathLike[str] | None = None, *, model: str | None = None, start: str | None = None,
+        end: str | None = None,
+    ) -> Report:  # fmt: skip
+        """The report on ``model`` (needed only of several), on all of its windows or those from ``start`` up to ``end`` (dates
+        or RFC 3339); written to ``path`` if one is given, and shown inline by a notebook. Raises ReportError."""
+        model = model or self._model()
+        whole = [record for record in self.records if record["model"] == model and not record["segment"]]
+        if not whole:
+            raise ReportError(f"there is no window of {model}; known models: {', '.join(sorted(self._models()))}")
+        longest = max(whole, key=lambda record: moment(record["window_end"]) - moment(record["window_start"]))["window"]
+        spans = [(moment(of["window_start"]), moment(of["window_end"])) for of in whole if of["window"] == longest]
+        period = Period(
+            min(begin for begin, _ in spans) if start is None else moment(start),
+            max(finish for _, finish in spans) if end is None else moment(end),
+        )
+        archive = Archive(model, since(period), period.end)
+        for topic, add in ((METRICS, archive.add_metric), (ALERTS, archive.add_alert)):
+            for output in self._of(topic):
+                add(output.value or b"")
+        report = Report(render(build(archive, model, period, None)))
+        if path is not None:
+            Path(path).write_text(report.html, "utf-8")
+        return report
+
+    def _of(self, topic: str) -> list[Output]:
+        return [output for output in self._outputs if output.topic == topic and output.value is not None]
+
+    def _decoded(self, topic: str) -> list[dict[str, Any]]:
+        return [msgspec.json.decode(output.value or b"") for output in self._of(topic)]
+
+    def _models(self) -> set[str]:
+        return {record["model"] for record in self.records}
+
+    def _model(self) -> str:
+        found = self._models()
+        if len(found) != 1:
+            raise ReportError(f"say which model the report is on: {', '.join(sorted(found)) or 'there is none'}")
+        return found.pop()
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A report as one HTML page that needs nothing else."""
+
+    html: str
+
+    def _repr_html_(self) -> str:
+        """In a frame of its own, so that its styles and the notebook's do not meet."""
+        return f'<iframe srcdoc="{html.escape(self.html)}" style="width: 100%; height: 48em; border: 0"></iframe>'
+
+
+def _record(spec_file: Path, baseline: Baseline | Data) -> ModelRecord:
+    if baseline is None:
+        return record_of(spec_file, load_file(spec_file))
+    if not isinstance(baseline, Baseline):
+        try:
+            baseline = Baseline.from_json(Path(baseline).read_bytes())
+        except OSError as error:
+            raise BaselineError(f"baseline {baseline} cannot be read: {error.strerror}") from error
+    spec = msgspec.structs.replace(load_to_build(spec_file), baseline=BaselineSpec(file="given"), baselines={})
+    return ModelRecord(spec.model, spec, {ALL_VERSIONS: msgspec.Raw(baseline.to_json())})
+
+
+def _spec_file(spec: Spec, directory: Path) -> Path:
+    """The file that holds the spec; text with a line break or a colon and a space is YAML, not a path."""
+    if isinstance(spec, os.PathLike) or (isinstance(spec, str) and "\n" not in spec and ": " not in spec):
+        return Path(spec)
+    path = directory / "spec.yaml"
+    path.write_text(spec if isinstance(spec, str) else yaml.safe_dump(dict(spec), sort_keys=False), "utf-8")
+    return path
+
+
+def _version_of(path: Path, spec: ModelSpec) -> str:
+    """The one version that the rows are of; a name of its own where they say none. Raises BaselineError where they are of
+    several."""
+    decode = msgspec.json.Decoder(_Version).decode
+    versions: Counter[str] = Counter()
+    columns = Columns.of([spec], defaults={"ts": 0.0}, numbered=True, naive_utc=True)
+    for line in event_lines(path, columns, lambda text: None):
+        try:
+            found = decode(line).model_version
+        except msgspec.MsgspecError:
+            continue
+        if found is not None and model_of(found) == spec.model:
+            versions[found] += 1
+    if len(versions) > 1:
+        raise BaselineError(f"the data are of several versions, say version=: {', '.join(sorted(versions))}")
+    return next(iter(versions), f"{spec.model}:reference")

@@ -1,0 +1,133 @@
+"""Records, alerts and incidents to rows: one number a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from tidegauge.spec import segment_name
+
+METRICS: dict[str, type] = {
+    "model": str, "version": str, "segment": str, "window": str, "start": datetime, "end": datetime, "metric": str,
+    "feature": str, "value": float, "low": float, "high": float, "p_value": float,
+}  # fmt: skip
+ALERTS: dict[str, type] = {
+    "time": datetime, "status": str, "severity": str, "alertname": str, "model": str, "version": str, "segment": str,
+    "feature": str, "metric": str, "value": float, "condition": str, "baseline": float, "start": datetime, "end": datetime,
+    "resolution": str, "incident": str, "summary": str, "fingerprint": str,
+}  # fmt: skip
+INCIDENTS: dict[str, type] = {
+    "incident": str, "model": str, "status": str, "severity": str, "title": str, "start": datetime, "end": datetime,
+    "cause": str, "metric": str, "feature": str, "concern": str, "alerts": int, "resolution": str, "runbook_url": str,
+}  # fmt: skip
+_LEFT_OUT = frozenset(
+    ("model", "model_version", "segment", "window", "window_start", "window_end", "revision", "compared_with", "recent",
+     "performance_interval", "interval", "bin_counts", "bins", "shift_z", "performance_z")
+)  # fmt: skip
+"""Members of a record that are no numbers of the window itself."""
+_TESTS = {
+    "psi": "p_value", "js": "p_value", "ks": "ks_p_value", "tail_psi": "tail_p_value", "shift": "shift_p_value",
+    "mix_shift": "mix_p_value", "missing_shift": "missing_p_value",
+}  # fmt: skip
+"""Distances and the member beside them that holds their p-value."""
+_BY_NAME = (
+    ("data", "features"),
+    ("data", "segments"),
+    ("business",),
+    ("fairness",),
+    ("attributions",),
+    ("prediction", "class_ratio"),
+)
+"""Members whose own members are named by the user."""
+
+
+def metric_rows(records: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The numbers of records. ``metric`` is its path as a monitor of a spec has it (``performance.roc_auc``,
+    ``data.features.*.psi``), ``feature`` what the ``*`` stands for: a feature, KPI, dimension or segment."""
+    for record in records:
+        whole = {
+            "model": record["model"],
+            "version": record["model_version"],
+            "segment": segment_name(tuple(record["segment"].items())),
+            "window": record["window"],
+            "start": _time(record["window_start"]),
+            "end": _time(record["window_end"]),
+        }
+        bounds = record.get("performance_interval", {})
+        known: dict[tuple[str, ...], Any] = {("performance", name): of for name, of in bounds.items()}
+        for row in _numbers(record, (), "", known):
+            yield whole | row
+
+
+def _numbers(
+    node: Mapping[str, Any], way: tuple[str, ...], feature: str, known: Mapping[tuple[str, ...], Any]
+) -> Iterator[dict[str, Any]]:
+    bounds = {**known, **{(*way, name): of for name, of in node.get("interval", {}).items()}}
+    for name, child in node.items():
+        if name in _LEFT_OUT:
+            continue
+        path = (*way, name)
+        if isinstance(child, Mapping):
+            free = way in _BY_NAME
+            yield from _numbers(child, (*way, "*") if free else path, name if free else feature, bounds)
+        elif isinstance(child, int | float) and not isinstance(child, bool):
+            starred = (*way, "*") if way in _BY_NAME else path
+            low, high = bounds.get(path, (None, None))
+            yield {
+                "metric": ".".join(starred),
+                "feature": name if way in _BY_NAME else feature,
+                "value": float(child),
+                "low": low,
+                "high": high,
+                "p_value": node.get(_TESTS.get(name, f"{name}_p_value")),
+            }
+
+
+def alert_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """One row a transition, in the order they were published."""
+    for event in events:
+        data, labels = event["data"], event["data"]["labels"]
+        yield {
+            **{name: data.get(name) for name in ("status", "severity", "metric", "condition", "incident", "fingerprint")},
+            "time": _time(event["time"]),
+            "alertname": labels["alertname"],
+            "model": labels["model"],
+            "version": labels["model_version"],
+            "segment": labels["segment"],
+            "feature": labels.get("feature", ""),
+            "value": _number(data["value"]),
+            "baseline": _number(data["baseline"]),
+            "start": _time(data["starts_at"]),
+            "end": None if data["ends_at"] is None else _time(data["ends_at"]),
+            "resolution": data["annotations"].get("resolution"),
+            "summary": data["annotations"]["summary"],
+        }
+
+
+def incident_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """One row an incident, as it last stood, in the order they began."""
+    newest = {event["data"]["incident"]: event["data"] for event in events}
+    for data in sorted(newest.values(), key=lambda of: (of["starts_at"], of["incident"])):
+        cause = data["cause"]
+        yield {
+            **{
+                name: data.get(name)
+                for name in ("incident", "model", "status", "severity", "title", "resolution", "runbook_url")
+            },
+            "start": _time(data["starts_at"]),
+            "end": None if data["ends_at"] is None else _time(data["ends_at"]),
+            "cause": cause["alertname"],
+            "metric": cause["metric"],
+            "feature": cause["feature"],
+            "concern": cause["concern"],
+            "alerts": len(data["alerts"]),
+        }
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,167 @@
+"""Frames in, frames out: the same numbers as the commands write, whatever library the frames are of, and as scikit-learn's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.metrics import accuracy_score, brier_score_loss
+
+import tidegauge as tg
+from tidegauge.cli.main import main
+from tidegauge.errors import BaselineError, ReportError, SourceError, SpecError
+
+# Few enough that sketches hold every value, which makes all numbers exact.
+START, DAY, ROWS = 1_758_931_200.0, 86400.0, 190
+SPEC = """
+model: churn
+task: binary
+segments: [region]
+windows: [1d]
+grace: 0s
+label_horizon: 1d
+monitors:
+  - {name: accuracy, metric: performance.accuracy, window: 1d, below: 0.6, min_count: 50, severity: critical}
+  - {name: missing, metric: data.features.*.missing_ratio, window: 1d, above: 0.3, min_count: 50}
+"""
+
+
+def drawn(seed: int, days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictions and labels of ``days`` days; on the last the labels are swapped and a feature is missing."""
+    rng = np.random.default_rng(seed)
+    n = ROWS * days
+    score = rng.random(n)
+    day = np.arange(n) // ROWS
+    late = day == days - 1
+    label = (rng.random(n) < score).astype(int)
+    predictions = pd.DataFrame(
+        {
+            "request_id": [f"r{i}" for i in range(n)], "ts": START + day * DAY + (np.arange(n) % ROWS) * 400.0,
+            "model_version": "churn:1", "prediction": (score > 0.5).astype(int), "score": score,
+            "age": np.where(late & (rng.random(n) < 0.5), np.nan, rng.normal(40, 10, n)), "plan": rng.choice(list("abc"), n),
+            "segments.region": rng.choice(["eu", "us"], n),
+        }
+    )  # fmt: skip
+    known = pd.DataFrame(
+        {"request_id": predictions["request_id"], "ts": predictions["ts"] + 600.0, "label": np.where(late, 1 - label, label)}
+    )
+    return predictions, known
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[pd.DataFrame, pd.DataFrame]:
+    return drawn(1, 3)
+
+
+@pytest.fixture(scope="module")
+def baseline() -> Any:
+    predictions, labels = drawn(2, 2)
+    return tg.build_baseline(predictions.iloc[:ROWS].assign(label=labels["label"][:ROWS]), SPEC)
+
+
+@pytest.fixture(scope="module")
+def run(data: tuple[pd.DataFrame, pd.DataFrame], baseline: Any) -> Any:
+    return tg.replay(*data, spec=SPEC, baseline=baseline)
+
+
+def test_numbers_are_those_of_the_rows(run: Any, data: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    predictions, labels = data
+    metrics = run.metrics
+    for day in range(3):
+        rows = slice(day * ROWS, (day + 1) * ROWS)
+        start = pd.Timestamp(START + day * DAY, unit="s", tz="UTC")
+        window = metrics[(metrics.segment == "") & (metrics.start == start)].set_index("metric")
+        predicted, score, actual = predictions.prediction[rows], predictions.score[rows], labels.label[rows]
+        accuracy = window.loc["performance.accuracy"]
+        assert accuracy.value == pytest.approx(accuracy_score(actual, predicted), abs=1e-9)
+        assert accuracy.low < accuracy.value < accuracy.high
+        assert window.loc["performance.brier"].value == pytest.approx(brier_score_loss(actual, score), abs=1e-9)
+        missing = window.loc["data.features.*.missing_ratio"].set_index("feature")
+        assert missing.value["age"] == pytest.approx(predictions.age[rows].isna().mean())
+        psi = window.loc["data.features.*.psi"].set_index("feature")
+        assert psi.p_value["plan"] > 1e-4
+    assert set(metrics.segment) == {"", "region=eu", "region=us"}
+    assert not metrics.duplicated(["segment", "start", "metric", "feature"]).any()
+
+
+def test_what_goes_wrong_is_an_alert_and_an_incident_named_by_its_cause(run: Any) -> None:
+    fired = run.alerts[run.alerts.status == "firing"]
+    assert {("accuracy", ""), ("missing", "age")} <= set(zip(fired.alertname, fired.feature, strict=True))
+    (incident,) = run.incidents.itertuples()
+    assert (incident.cause, incident.feature, incident.alerts) == ("missing", "age", len(fired))
+    assert set(run.alerts.incident) == {incident.incident}
+    assert len(run.dead_letters) == 0
+
+
+@pytest.mark.parametrize("convert", [pl.from_pandas, lambda frame: pl.from_pandas(frame).lazy(), pa.Table.from_pandas])
+def test_frames_of_any_library_give_the_same(run: Any, data: Any, baseline: Any, convert: Any) -> None:
+    other = tg.replay(*map(convert, data), spec=SPEC, baseline=baseline)
+    assert other.records == run.records
+    assert type(other.metrics).__module__.partition(".")[0] == type(convert(data[0])).__module__.partition(".")[0]
+    assert len(other.metrics) == len(run.metrics)
+
+
+def test_the_commands_say_the_same(run: Any, data: Any, baseline: Any, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "churn.yaml").write_text(SPEC + "baseline: churn.baseline.json\n")
+    reference, labels = drawn(2, 2)
+    reference.iloc[:ROWS].assign(label=labels["label"][:ROWS]).to_parquet(tmp_path / "reference.parquet")
+    built = ["baseline", "build", "--spec", str(models / "churn.yaml"), "--version", "churn:1"]
+    assert main([*built, "--input", str(tmp_path / "reference.parquet"), "--output", str(models / "churn.baseline.json")]) == 0
+    assert (models / "churn.baseline.json").read_bytes() == baseline.to_json()
+    for name, frame in zip(("p", "l"), data, strict=True):
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+    given = ["--predictions", str(tmp_path / "p.parquet"), "--labels", str(tmp_path / "l.parquet")]
+    assert main(["replay", "--models", str(models), *given, "--output", str(tmp_path / "out")]) == 0
+    newest = {}
+    for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        newest[str(record["segment"]), record["window_start"]] = record
+    told = {(str(record["segment"]), record["window_start"]): record for record in run.records}
+    assert told == newest
+    said = [json.loads(line)["data"]["fingerprint"] for line in (tmp_path / "out/alerts.jsonl").read_text().splitlines()]
+    assert said == list(run.alerts.fingerprint)
+    paths = (tmp_path / "p.parquet", str(tmp_path / "l.parquet"))
+    files = tg.replay(*paths, spec=models / "churn.yaml")
+    assert files.records == run.records
+
+
+def test_the_report_is_a_page_and_shown_inline(run: Any, tmp_path: Path) -> None:
+    report = run.report(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text("utf-8") == report.html
+    assert "churn" in report.html
+    assert report._repr_html_().startswith("<iframe srcdoc=")
+    with pytest.raises(ReportError, match="no window of other"):
+        run.report(model="other")
+
+
+def test_a_model_without_a_spec_and_without_labels(data: Any) -> None:
+    run = tg.replay(data[0])
+    assert set(run.metrics.model) == {"churn"}
+    assert run.incidents.empty
+
+
+def test_what_is_wrong_is_said(data: Any, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="neither a data frame"):
+        tg.replay(17)
+    with pytest.raises(SpecError, match="did you mean"):
+        tg.replay(data[0], spec={"model": "churn", "taks": "binary"})
+    both = pd.concat([data[0], data[0].assign(model_version="churn:2")])
+    with pytest.raises(BaselineError, match="say version=: churn:1, churn:2"):
+        tg.build_baseline(both, {"model": "churn", "task": "binary"})
+    with pytest.raises(BaselineError, match="cannot be read"):
+        tg.replay(data[0], spec={"model": "churn"}, baseline=tmp_path / "none.json")
+
+
+def test_importing_tidegauge_loads_none_of_it() -> None:
+    code = "import sys, tidegauge; print({'numpy', 'narwhals', 'pandas', 'river'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
