@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tidegauge.notebook.run import build_baseline, replay
+    from tidegauge.notebook.replay_run import build_baseline, replay
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "build_baseline", "replay"]
-_HOMES = {"build_baseline": "tidegauge.notebook.run", "replay": "tidegauge.notebook.run"}
+_HOMES = {"build_baseline": "tidegauge.notebook.replay_run", "replay": "tidegauge.notebook.replay_run"}
 
 
 def __getattr__(name: str) -> Any:
