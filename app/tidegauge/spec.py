@@ -172,6 +172,13 @@ class KpiSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     ratio: tuple[str, str] | None = None
 
 
+class ImpliedLabelSpec(msgspec.Struct, frozen=True):
+    """What it means that no label has come ``missing_after`` seconds after a prediction: the class or number ``means``."""
+
+    missing_after: float
+    means: str
+
+
 class Lineage(msgspec.Struct, frozen=True, omit_defaults=True):
     run_id: str | None = None
     commit: str | None = None
@@ -179,6 +186,7 @@ class Lineage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 DEFAULT_WINDOWS = ("5m", "1h", "1d")
+DEFAULT_HORIZON = 7 * 86400.0
 
 
 class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -195,13 +203,14 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     segments: tuple[tuple[str, ...], ...] = ()
     windows: tuple[str, ...] = DEFAULT_WINDOWS
     grace: float = 60.0
-    label_horizon: float = 7 * 86400.0
+    label_horizon: float = DEFAULT_HORIZON
     retention: float = 7 * 86400.0
     publish_interval: float | None = None
     baseline: BaselineSpec = BaselineSpec(first=5000)
     baselines: dict[str, BaselineSpec] = {}
     features: dict[str, FeatureSpec] = {}
     kpis: dict[str, KpiSpec] = {}
+    labels: ImpliedLabelSpec | None = None
     monitors: tuple[MonitorSpec, ...] | None = None
     rollouts: tuple[RolloutSpec, ...] = ()
     champion: str | None = None

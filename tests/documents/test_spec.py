@@ -70,6 +70,10 @@ SECTIONS = {
         SCHEMA["$defs"]["rollout"], lambda given: _model({"monitors": [{"name": "m", "kind": "rollout"} | given]})
     ),
     "Detector": Section(SCHEMA["$defs"]["detector"], _detector),
+    "Implied labels": Section(
+        SCHEMA["properties"]["labels"],
+        lambda given: _model({"labels": {"missing_after": "30d", "means": 0} | given}),
+    ),
     "Lineage": Section(SCHEMA["properties"]["lineage"], lambda given: _model({"lineage": given})),
 }
 TEXT = (ROOT / "docs/spec.md").read_text()

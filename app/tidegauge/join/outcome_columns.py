@@ -32,6 +32,7 @@ class OutcomeRow(msgspec.Struct, gc=False):
     first: bool
     request_id: bytes
     arrived: float
+    implied: bool = False
 
 
 def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColumns:
@@ -48,6 +49,7 @@ def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColum
         np.fromiter((row.label_ts - row.ts for row in rows), np.float64, n),
         [row.request_id for row in rows] if rows[0].request_id else (),
         spec,
+        np.fromiter((row.implied for row in rows), bool, n),
     )
 
 
@@ -61,7 +63,7 @@ def joined_columns(table: NDArray[np.void], request_ids: Sequence[bytes], spec: 
 def _outcome_columns(
     values: list[Any], labels: list[Any], score: NDArray[np.float64], probabilities: Sequence[Any] | None,
     kpis: Sequence[dict[str, float] | None], sign: NDArray[np.int64], delay: NDArray[np.float64],
-    request_ids: Sequence[bytes], spec: ModelSpec,
+    request_ids: Sequence[bytes], spec: ModelSpec, implied: NDArray[np.bool_] | None = None,
 ) -> OutcomeColumns:  # fmt: skip
     n = len(values)
     predicted: Sequence[str | None] = [None] * n
@@ -92,7 +94,7 @@ def _outcome_columns(
     if None in labels:
         labelled = np.fromiter((label is not None for label in labels), bool, n)
     return OutcomeColumns(
-        sign, labelled, predicted, actual, numbers, score, positive, loss, business, delay, request_ids, hit
+        sign, labelled, predicted, actual, numbers, score, positive, loss, business, delay, request_ids, hit, implied
     )  # fmt: skip
 
 

@@ -52,9 +52,12 @@ class Outcomes:
     def model(self, made: KeptPrediction) -> str:
         return self._contexts[made.context].model
 
+    def spec(self, made: KeptPrediction) -> ModelSpec:
+        return self._spec(self.model(made))
+
     def deadline(self, made: KeptPrediction) -> float:
         """The ``ts`` up to which labels of a prediction count."""
-        return made.ts + self._spec(self.model(made)).label_horizon
+        return made.ts + self.spec(made).label_horizon
 
     def of(self, made: KeptPrediction, entry: RequestState) -> Outcome | None:
         """What is known of a prediction."""
@@ -74,7 +77,10 @@ class Outcomes:
         self._gathered.outcome(
             OutcomeRow(
                 made.context, made.ts, made.value, made.score, made.probabilities, known.label, known.business, known.ts,
-                sign, first, key[1:], arrived,
+                sign, first, key[1:], arrived, known.implied,
             )
         )  # fmt: skip
-        self._progress.labelled(self.model(made), known.ts)
+        if not known.implied:
+            self._progress.labelled(self.model(made), known.ts)
+        else:
+            self._progress.touched.add(self.model(made))

@@ -58,6 +58,13 @@ class TaskProgress:
         self.touched.add(model)
         return self.by_model.setdefault(model, Progress())
 
+    def reached(self, behind: Container[str]) -> float:
+        """How far event time has come with both inputs read, whatever the model; ``behind`` as in ``Stage.checkpoint``."""
+        latest = max((of.predictions for of in self.by_model.values()), default=0.0)
+        if LABELS not in behind:
+            return max(latest, self.labels_read)
+        return min(latest, self.labels_read)
+
     def to_tell(self, behind: Container[str]) -> list[tuple[str, tuple[float, float, float]]]:
         """The models of which the monitor stage must hear, each with its watermarks and the event time up to which both
         inputs have been read; ``behind`` as in ``Stage.checkpoint``. Their progress is put into the store."""

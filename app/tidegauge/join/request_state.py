@@ -40,13 +40,14 @@ _predicted, _known = struct.Struct("<IdBdd"), struct.Struct("<Bddqq")
 
 
 class KeptPrediction(msgspec.Struct, array_like=True, gc=False):
-    """One prediction as the join keeps it."""
+    """One prediction as the join keeps it. ``implied``: the label it was taken to have as none had come, and since when."""
 
     context: int
     ts: float
     value: int | float | str | bool | None
     score: float | None
     probabilities: dict[str, float | None] | None = None
+    implied: tuple[str, float] | None = None
 
 
 class Word(msgspec.Struct, array_like=True, frozen=True, gc=False):

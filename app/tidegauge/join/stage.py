@@ -24,6 +24,7 @@ from tidegauge.engine.traces import Traces, old_traces
 from tidegauge.errors import EventError
 from tidegauge.join.contexts import Contexts, model_of_event
 from tidegauge.join.gathering import Gathering
+from tidegauge.join.implied_labels import ImpliedLabels
 from tidegauge.join.label_matching import LabelMatching
 from tidegauge.join.outcomes import Outcomes
 from tidegauge.join.prediction_matching import PredictionMatching
@@ -62,6 +63,7 @@ class JoinStage:
         outcomes = Outcomes(self._contexts.by_id, self._gathered, self._progress, self._spec, counters)
         self._predicted = PredictionMatching(self._requests, self._contexts.by_id, self._gathered, outcomes, counters)
         self._labelled = LabelMatching(self._requests, outcomes, self._gathered.pairs, counters)
+        self._implied = ImpliedLabels(self._requests, outcomes, self._gathered.pairs, counters)
         self._predictions, self._labels = Decoder(Prediction), Decoder(Label)
         self._context_ids: dict[Any, int] = {}
         self._revision = registry.revision
@@ -123,6 +125,9 @@ class JoinStage:
             for event, context in zip(events, contexts, strict=True):
                 if event.score is None and (event.confidence is not None or event.probabilities):
                     event.score = self._score(event, context)
+        specs = {context: self._spec(self._contexts.by_id[context].model) for context in set(contexts)}
+        if any(spec.labels is not None for spec in specs.values()):
+            self._implied.expect(events, contexts, [specs[context] for context in contexts])
         for model, ts in self._predicted.take(events, contexts):
             self._progress.predicted(model, ts)
 
@@ -174,6 +179,8 @@ class JoinStage:
 
     def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
         self._now = now
+        for _ in self._implied.count(self._progress.reached(behind)):
+            self._flush()
         self._flush()
         self._oldest = sortable_second(max(map(self._cutoff, self.progress), default=0.0))
         outputs, self._dead = self._dead, []

@@ -23,13 +23,15 @@ MAX_WAITING = 64
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What is known of one prediction. ``ts``: since when, for the label's delay; ``known``: since when all of it was.
-    ``truth``: the label is a truth value, which Python takes for equal to 0 or 1."""
+    ``truth``: the label is a truth value, which Python takes for equal to 0 or 1. ``implied``: no label says so, but that none
+    has come."""
 
     label: int | float | str | bool | None
     business: dict[str, float] | None
     ts: float
     known: float
     truth: bool
+    implied: bool = False
 
 
 def said(event: Label, offset: int) -> list[Word]:
@@ -50,16 +52,20 @@ def outcome(made: KeptPrediction, model: str, horizon: float, words: Sequence[Wo
         other = latest.get(word.member)
         if other is None or _order(word) > _order(other):
             latest[word.member] = word
-    if not latest:
+    if not latest and made.implied is None:
         return None
     since = {
         member: min(word.ts for word in heard if word.member == member and _value(word) == _value(last))
         for member, last in latest.items()
     }
     label = latest.pop(LABEL, None)
+    business = {kpi: float(word.value) for kpi, word in latest.items()} or None
+    if label is None and made.implied is not None:
+        value, ts = made.implied
+        return Outcome(value, business, ts, max(ts, *since.values(), 0.0), False, True)
     return Outcome(
         None if label is None else label.value,
-        {kpi: float(word.value) for kpi, word in latest.items()} or None,
+        business,
         min(since.values()) if label is None else since[LABEL],
         max(since.values()),
         label is not None and isinstance(label.value, bool),

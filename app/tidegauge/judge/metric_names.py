@@ -33,7 +33,7 @@ _PERFORMANCE: dict[Task, dict[str, Any]] = {
 }
 _QUANTILES = _leaves("p50 p95 p99")
 TREE: Tree = {
-    **_leaves("predictions labels coverage expected_coverage"),
+    **_leaves("predictions labels implied_labels coverage expected_coverage"),
     "label_delay_seconds": _leaves("p50 p95"),
     "label_feed": _leaves("coverage_gap"),
     "system": {

@@ -65,7 +65,9 @@ def numbers(
     for windows of the baseline itself."""
     record: dict[str, Any] = {"predictions": data.predictions, "labels": outcome.labels}
     if data.predictions:
-        record["coverage"] = outcome.labels / data.predictions
+        record["coverage"] = (outcome.labels - outcome.implied) / data.predictions
+    if outcome.implied:
+        record["implied_labels"] = outcome.implied
     delays = {q: outcome.delay_quantile(p) for q, p in (("p50", 0.5), ("p95", 0.95))}
     if delays["p50"] is not None:
         record["label_delay_seconds"] = delays

@@ -14,10 +14,23 @@ from tidegauge.judge.metric_names import names, suggestion
 from tidegauge.models import read_monitors, read_rollouts
 from tidegauge.models.read_monitors import Surroundings
 from tidegauge.models.yaml_reader import Item, Problem, parse, required
-from tidegauge.spec import DEFAULT_WINDOWS, BaselineSpec, FeatureSpec, KpiSpec, Lineage, ModelSpec, Task, duration
+from tidegauge.spec import (
+    DEFAULT_HORIZON,
+    DEFAULT_WINDOWS,
+    BaselineSpec,
+    FeatureSpec,
+    ImpliedLabelSpec,
+    KpiSpec,
+    Lineage,
+    ModelSpec,
+    Task,
+    duration,
+    span_name,
+)
 
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
-         "publish_interval", "baseline", "features", "champion", "kpis", "monitors", "detectors", "lineage")  # fmt: skip
+         "publish_interval", "baseline", "features", "champion", "kpis", "labels", "monitors", "detectors",
+         "lineage")  # fmt: skip
 SOURCES = ("first", "previous", "file")
 NEEDS_BASELINE = ("auto ", "false_alarms ", "against ")
 """How the messages begin of mistakes that a newly built baseline may mend."""
@@ -128,10 +141,14 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
                 value = {name: _feature(feature) for name, feature in of.members().items()}
             case "kpis":
                 value = {name: kpi for name, item in of.members().items() if (kpi := _kpi(name, item)) is not None}
+            case "labels":
+                value = _labels(of)
             case "lineage":
                 value = _lineage(of)
         if value is not None:
             found[member] = value
+    if "labels" in found:
+        _make_room(given, found)
     around = Surroundings(
         found.get("task"), found.get("windows") or DEFAULT_WINDOWS, found.get("segments") or (), found.get("kpis") or {}
     )  # fmt: skip
@@ -236,6 +253,22 @@ def _kpi(name: str, of: Item) -> KpiSpec | None:
             elif above is not None and below is not None:
                 return KpiSpec(ratio=(above, below))
     return None
+
+
+def _labels(of: Item) -> ImpliedLabelSpec | None:
+    given = of.members(ImpliedLabelSpec.__struct_fields__)
+    after, means = (required(given, name, of, "as {missing_after: 30d, means: 0}") for name in ("missing_after", "means"))
+    seconds, name = None if after is None else after.seconds(), None if means is None else means.class_name()
+    return None if seconds is None or name is None else ImpliedLabelSpec(seconds, name)
+
+
+def _make_room(given: Mapping[str, Item], found: dict[str, Any]) -> None:
+    """A label may still come, and take an implied one back, after that has been counted."""
+    after = found["labels"].missing_after
+    if "label_horizon" not in given:
+        found["label_horizon"] = after + DEFAULT_HORIZON
+    elif found.get("label_horizon", after) < after:
+        given["labels"].wrong(f"missing_after is longer than label_horizon, {span_name(found['label_horizon'])}; raise that")
 
 
 def _lineage(of: Item) -> Lineage:

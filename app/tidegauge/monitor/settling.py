@@ -40,13 +40,15 @@ class LabelDelays(msgspec.Struct):
         """Seconds after a window's end at which it has settled, as far as can be known at event time ``now``.
 
         The 95 % quantile of the delays seen, but only once the stream is more than twice as old: in a young stream only
-        short delays can have been seen, so that its quantile is no more than its age. Until then the label horizon.
+        short delays can have been seen, so that its quantile is no more than its age. Until then the label horizon. Where
+        labels that do not come are implied, not before that.
         """
+        implied = 0.0 if spec.labels is None else spec.labels.missing_after
         counts = self.counts
         if counts.sum() >= MIN_LABELS:
             quantile = quantile_of_delays(counts, SHARE)
             if quantile is not None and now - self.first >= 2 * quantile:
-                return min(quantile, spec.label_horizon)
+                return max(min(quantile, spec.label_horizon), implied)
         return spec.label_horizon
 
     def arrived_share(self, start: float, end: float, now: float) -> float | None:

@@ -298,7 +298,7 @@ class MonitorStage:
     def _settle(self, header: Header, version: Version) -> None:
         header.settled = True
         outcome = self.windows.outcome(header, ())
-        version.delays.mature(self.windows.data(header, ()).predictions, outcome.labels)
+        version.delays.mature(self.windows.data(header, ()).predictions, outcome.labels - outcome.implied)
         self._changed_versions.add((version.model, version.version))
 
     def _due(self, header: Header, spec: ModelSpec, now: float, final: bool) -> str | None:

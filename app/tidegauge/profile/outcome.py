@@ -84,7 +84,7 @@ class OutcomeColumns:
     ``score`` and ``positive`` the probability of the positive class and whether it came true (-1 where unknown), ``hit``
     (n) the same of the class a multiclass model predicted, whose probability its score is, else None; ``log_loss`` the
     multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds; ``ids`` request ids (n), ()
-    where no examples are wanted.
+    where no examples are wanted; ``implied`` (n) whether no label says so, but that none has come, else None.
     """
 
     __slots__ = (
@@ -93,6 +93,7 @@ class OutcomeColumns:
         "delay",
         "hit",
         "ids",
+        "implied",
         "labelled",
         "log_loss",
         "numbers",
@@ -116,8 +117,9 @@ class OutcomeColumns:
         delay: NDArray[np.float64],
         ids: Sequence[bytes] = (),
         hit: NDArray[np.int64] | None = None,
+        implied: NDArray[np.bool_] | None = None,
     ) -> None:
-        self.hit = hit
+        self.hit, self.implied = hit, implied
         self.sign, self.labelled, self.ids = sign, labelled, ids
         self.predicted, self.actual = predicted, actual
         self.numbers, self.score, self.positive = numbers, score, positive
@@ -129,7 +131,10 @@ class OutcomeColumns:
         sign = self.sign.astype(np.float64)
         terms: dict[str, NDArray[np.float64]] = {"labels": sign * self.labelled}
         rows = np.arange(n)
-        entry_rows, entry_keys = [rows], [DELAYS + delay_bins(self.delay)]
+        if self.implied is not None and self.implied.any():
+            terms["implied"] = sign * self.implied
+            rows = np.flatnonzero(~self.implied)
+        entry_rows, entry_keys = [rows], [DELAYS + delay_bins(self.delay[rows])]
         truth = self.positive if self.hit is None else self.hit
         scored = np.flatnonzero((truth >= 0) & (self.score >= 0.0) & (self.score <= 1.0))
         if len(scored):
@@ -228,6 +233,11 @@ class OutcomeProfile:
     def labels(self) -> int:
         """Labelled predictions (a label event with business values only is no label)."""
         return self.sums.get("labels", 0) >> sums.UNIT_BITS
+
+    @property
+    def implied(self) -> int:
+        """Those of the labels that nobody sent: none had come in time, which means something too."""
+        return self.sums.get("implied", 0) >> sums.UNIT_BITS
 
     def sum(self, name: str) -> float:
         return sums.total(self.sums.get(name, 0))

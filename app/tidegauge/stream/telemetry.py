@@ -29,6 +29,7 @@ COUNTERS = {
     "corrected": ("tidegauge_corrected", "Labels that corrected an earlier one", "topic"),
     "duplicate": ("tidegauge_duplicate", "Events that repeated an earlier one", "topic"),
     "waiting": ("tidegauge_label_waited", "Labels that came before their prediction", "topic"),
+    "implied": ("tidegauge_implied_labels", "Outcomes counted because no label had come in time", "topic"),
     "unmatched": ("tidegauge_unmatched", "Labels whose prediction never came to their partition", "topic"),
     "expired": ("tidegauge_expired", "Labels past the label horizon", "topic"),
     "late_windows": ("tidegauge_late_windows", "Changes to windows past their retention", "model"),
