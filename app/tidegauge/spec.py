@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -26,6 +27,7 @@ ROLLOUT = "rollout"
 """What alerts on a version that does worse than the champion are about, whatever metric shows it."""
 
 
+@lru_cache(256)
 def duration(text: str) -> float:
     """Seconds in a length of time such as ``5m`` or ``7d``.
 
@@ -220,8 +222,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def pane(self) -> float:
         """Length in seconds of the tumbling pane the join stage counts in: it divides every window."""
-        lengths = [round(duration(w) * 1000) for w in self.windows]
-        return math.gcd(*lengths) / 1000
+        return _pane(self.windows)
 
     def published_every(self, window: float) -> float:
         """Seconds of event time between two revisions of a window of so many seconds."""
@@ -229,6 +230,11 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def baseline_for(self, version: str) -> BaselineSpec:
         return self.baselines.get(version, self.baseline)
+
+
+@lru_cache(256)
+def _pane(windows: tuple[str, ...]) -> float:
+    return math.gcd(*(round(duration(window) * 1000) for window in windows)) / 1000
 
 
 MAX_CLASS_NAME = 256

@@ -108,7 +108,7 @@ def test_a_restart_keeps_the_grades(graded: Pipeline) -> None:
     again = MonitorStage(0, graded.monitor._store, graded.registry, 1, graded.counters)
     (after,) = again.versions.values()
     assert after.grades.totals == before.grades.totals
-    ((_, kept),) = again.newest.items()
+    (kept,) = again.newest
     assert kept["estimate_mean_absolute_error"]["windows"] == 5
 
 

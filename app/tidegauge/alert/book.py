@@ -45,6 +45,15 @@ class AlertBook:
         """Every alert that ever fired."""
         return [KnownAlert(s.data["labels"], s.severity, s.firing) for s in self._states.values() if s.data]
 
+    def fires(self, name: str, subject: Subject) -> bool:
+        """Whether an alert of this name fires for any part of the subject's model version."""
+        return self._states.fires((name, subject.model, subject.version))
+
+    def heard(self, name: str, subject: Subject) -> bool:
+        """Whether any verdict of this name on a part of the subject's model version was ever breached: until then those that
+        are not say nothing."""
+        return self._states.heard((name, subject.model, subject.version))
+
     def verdict(
         self, subject: Subject, verdict: Verdict, window: Window, closed: bool, revision: int, time: float,
         support: Support, severity: str | None = None,
@@ -89,7 +98,7 @@ class AlertBook:
                 data["interval"] = verdict.interval
             output = self._announcer.announce(state, transition, data, monitor.runbook, time)
         if packed(state) != before:
-            self._states.put(mark, state)
+            self._states.put(mark, state, (monitor.name, subject.model, subject.version))
         return output
 
     def state(self, subject: Subject, verdict: Verdict) -> AlertState | None:

@@ -15,12 +15,20 @@ packed = msgspec.msgpack.Encoder().encode
 """An AlertState as the store has it."""
 
 
+Name = tuple[str, str, str]
+"""An alert's name, model and version."""
+
+
 class AlertStates:
     """Every alert's state by fingerprint. Whoever changes one puts it back."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._states: dict[str, AlertState] = {key[1:].decode(): _decode(raw) for key, raw in store.scan(ALERT)}
+        self._firing: set[Name] | None = None
+        self._heard = {_name(state) for state in self._states.values() if state.data}
+        # One that was breached and never fired does not say whose it is.
+        self._unnamed = any(not state.data for state in self._states.values())
 
     def get(self, fingerprint: str) -> AlertState | None:
         return self._states.get(fingerprint)
@@ -29,7 +37,20 @@ class AlertStates:
         """The alert's state; one that never fired where it is not known yet, which is kept once it is put."""
         return self._states.get(fingerprint) or AlertState()
 
-    def put(self, fingerprint: str, state: AlertState) -> None:
+    def fires(self, name: Name) -> bool:
+        """Whether any alert of this name fires."""
+        if self._firing is None:
+            self._firing = {_name(state) for state in self._states.values() if state.firing}
+        return name in self._firing
+
+    def heard(self, name: Name) -> bool:
+        """Whether an alert of this name may have a state."""
+        return self._unnamed or name in self._heard
+
+    def put(self, fingerprint: str, state: AlertState, name: Name | None = None) -> None:
+        self._firing = None
+        if name is not None:
+            self._heard.add(name)
         self._states[fingerprint] = state
         self._store.put(ALERT + fingerprint.encode(), packed(state))
 
@@ -39,3 +60,8 @@ class AlertStates:
 
     def values(self) -> Iterator[AlertState]:
         return iter(self._states.values())
+
+
+def _name(state: AlertState) -> Name:
+    labels = state.data["labels"]
+    return labels["alertname"], labels["model"], labels["model_version"]

@@ -28,6 +28,7 @@ TESTS = {
 }  # fmt: skip
 """Which p-value says whether a distance, or a gap between segment values, is more than chance."""
 EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
+SCHEMA = ("data.missing_features", "data.unexpected_features")
 WITH_SPREAD = frozenset(("shift_p_value", "mix_p_value", "missing_p_value"))
 """P-values that allow for the baseline's spread from window to window already."""
 SKEWED = {"ece": "calibration.p_value"}
@@ -35,6 +36,8 @@ SKEWED = {"ece": "calibration.p_value"}
 often where rows are independent; and the p-value that must say it is more than that. Two windows together would pass them more
 often still."""
 SETTLED = frozenset(("performance", "calibration", LABEL_MIX, "fairness", "business"))
+PREDICTED = frozenset(("system", "data", "prediction", "estimated", "attributions", "attribution_ranking"))
+"""Groups of numbers that rest on predictions alone, which labels do not change."""
 EXACT = frozenset(("sum", "count", "winsorised_ratio"))
 Intervals = Callable[[Segment, float], tuple[Mapping[str, Any], Mapping[str, Any]]]
 """Intervals at a level of a segment's numbers, and of its baseline's, both nested as a record is."""
@@ -65,14 +68,36 @@ def is_early(monitor: MonitorSpec) -> bool:
     """Whether a monitor is judged on open windows too."""
     if monitor.early is not None:
         return monitor.early
-    parts = monitor.metric.split(".")
-    schema = monitor.metric in ("data.missing_features", "data.unexpected_features")
-    return parts[0] == "system" or parts[-1] in EARLY or schema
+    return is_counted(monitor.metric)
+
+
+def is_counted(metric: str) -> bool:
+    """Whether a metric follows from counts of predictions alone, which cost little to be looked at often."""
+    return metric.partition(".")[0] == "system" or metric in SCHEMA or metric.rpartition(".")[2] in EARLY
 
 
 def needs_settled(metric: str) -> bool:
     """Whether early labels would bias the metric, so that its window must settle first."""
     return metric.partition(".")[0] in SETTLED
+
+
+def heeds_predictions(metric: str) -> bool:
+    """Whether a metric may name numbers that rest on predictions alone.
+
+    >>> heeds_predictions("system.error_ratio"), heeds_predictions("*.psi"), heeds_predictions("coverage")
+    (True, True, False)
+    """
+    group = metric.partition(".")[0]
+    return group in PREDICTED or group == "*"
+
+
+def heeds_labels(metric: str) -> bool:
+    """Whether a metric may name numbers that labels change.
+
+    >>> heeds_labels("system.error_ratio"), heeds_labels("*.psi"), heeds_labels("coverage")
+    (False, True, True)
+    """
+    return metric.partition(".")[0] not in PREDICTED
 
 
 def has_interval(metric: str) -> bool:
@@ -107,6 +132,27 @@ def expand(node: Any, pattern: str) -> Iterator[tuple[str, Any]]:
         end = pattern.find(".", end + 1)
     if pattern in node:
         yield pattern, node[pattern]
+
+
+def is_calm(records: Mapping[Segment, Mapping[str, Any]], monitor: MonitorSpec) -> bool:
+    """Whether no number the monitor's metric names comes near its limit, so that no verdict can be breached; False where that
+    is not to be seen at a glance.
+
+    >>> monitor = MonitorSpec("slow", "system.latency_ms.*", "1h", Condition("above", high=200.0))
+    >>> [is_calm({(): {"system": {"latency_ms": {"p50": 50.0, "p95": p95}}}}, monitor) for p95 in (190.0, 210.0)]
+    [True, False]
+    """
+    condition, ratio = monitor.condition, monitor.metric.rpartition(".")[2] in EARLY
+    if condition.kind != "above" or condition.high is None or condition.percent:
+        return False
+    # What is added to a ratio of the baseline, and the wider of two limits, are no less than the limit given.
+    if (condition.relative_to_baseline or condition.auto) and not ratio:
+        return False
+    return all(
+        (len(found) if isinstance(found, list) else found) <= condition.high
+        for record in records.values()
+        for _, found in expand(_view(record, record), monitor.metric)
+    )
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -185,7 +231,7 @@ def _candidates(
     single = part.spreads(window) if part is not None else {}
     # A segment that was not in the reference data is held against the whole, but for distances: those it has none.
     metrics = (part or baseline).metrics if baseline is not None else {}
-    view = {**numbers, "label_feed": label_feed(record)}
+    view = _view(numbers, record)
     for path, found in expand(view, monitor.metric):
         names: tuple[str, ...] = ()
         if isinstance(found, list):
@@ -222,6 +268,11 @@ def _candidates(
             segment, path, value, size, names, before, spread, p_value, share=share, error=error, level=level, recent=recent,
             leans=lean,
         )  # fmt: skip
+
+
+def _view(numbers: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers as monitors see them, with what the record says of the label feed."""
+    return {**numbers, "label_feed": label_feed(record)}
 
 
 def _share_in(record: Mapping[str, Any], path: str, size: int, spreads: Mapping[str, Spread]) -> float:

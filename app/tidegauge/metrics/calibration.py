@@ -45,7 +45,7 @@ def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL) -> dict[s
     (Stephenson, Coelho and Jolliffe 2008) is the Brier score to the last bit of rounding. ``p_value`` is Hosmer and
     Lemeshow's (1980) with one degree of freedom a bin, since the scores were not fitted to these outcomes.
     """
-    held = Reliability(outcome)
+    held = outcome.derived(Reliability)
     n = float(held.counts.sum())
     if n <= 0:
         return {}
@@ -102,7 +102,7 @@ def ece_interval(outcome: OutcomeProfile, level: float = LEVEL) -> Interval | No
     """Interval of the expected calibration error, on the safe side. The error of an estimate in which each bin's sign is
     known has the variance (Brier - ECE²) / n; below, what chance alone adds when every score is true is taken off too,
     since the absolute values make the estimate too large by at most that."""
-    held = Reliability(outcome)
+    held = outcome.derived(Reliability)
     n = float(held.counts.sum())
     if n < 2:
         return None

@@ -87,7 +87,7 @@ def _rates(cells: list[tuple[str, str, int]], total: int, positive: str | None) 
 
 def _excess(outcome: OutcomeProfile) -> tuple[float, float] | None:
     """By how much the mean score exceeds the share of positives, and the variance of that."""
-    held = Reliability(outcome)
+    held = outcome.derived(Reliability)
     n = float(held.counts.sum())
     if n < MIN_DENOMINATOR:
         return None

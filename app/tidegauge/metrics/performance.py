@@ -9,9 +9,6 @@ import numpy as np
 
 from tidegauge.metrics.calibration import Reliability
 from tidegauge.profile.outcome import (
-    NEGATIVE,
-    POSITIVE,
-    SCORE_BINS,
     OutcomeProfile,
     confusion_counts,
 )
@@ -71,8 +68,7 @@ def _of_class(cells: list[tuple[str, str, int]], name: str) -> dict[str, float]:
 
 def probabilities(outcome: OutcomeProfile) -> dict[str, float]:
     """AUC, log loss, Brier score and expected calibration error (10 equal-width bins)."""
-    positives = outcome.histograms.dense(POSITIVE, SCORE_BINS)
-    negatives = outcome.histograms.dense(NEGATIVE, SCORE_BINS)
+    positives, negatives = outcome.score_counts
     scored = int(positives.sum() + negatives.sum())
     if scored <= 0:
         return {}
@@ -80,7 +76,7 @@ def probabilities(outcome: OutcomeProfile) -> dict[str, float]:
     auc = roc_auc(positives, negatives)
     if auc is not None:
         numbers["roc_auc"] = auc
-    numbers["ece"] = float(np.abs(Reliability(outcome).excess).sum() / scored)
+    numbers["ece"] = float(np.abs(outcome.derived(Reliability).excess).sum() / scored)
     return numbers
 
 

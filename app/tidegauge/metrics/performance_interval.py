@@ -16,7 +16,7 @@ from tidegauge.metrics import interval
 from tidegauge.metrics.calibration import ece_interval
 from tidegauge.metrics.interval import LEVEL, Interval
 from tidegauge.metrics.performance import is_regression
-from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, SCORES, OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import SCORES, OutcomeProfile, confusion_counts
 from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
@@ -123,8 +123,7 @@ def auc_variance(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> 
 
 
 def _probabilities(outcome: OutcomeProfile, level: float) -> dict[str, Any]:
-    positives = outcome.histograms.dense(POSITIVE, SCORE_BINS)
-    negatives = outcome.histograms.dense(NEGATIVE, SCORE_BINS)
+    positives, negatives = outcome.score_counts
     m, n = int(positives.sum()), int(negatives.sum())
     if m + n <= 0:
         return {}

@@ -49,34 +49,45 @@ def iso(seconds: float) -> str:
 
 
 def numbers(
-    data: DataProfile,
-    outcome: OutcomeProfile,
-    spec: ModelSpec,
-    baseline: Baseline | None,
-    seconds: float | None,
-    calibration: Calibration | None,
-    data_part: dict[str, Any] | None = None,
-    outcomes: bool = True,
-    window: str | None = None,
-) -> dict[str, Any]:
-    """The members of a record that follow from the profiles alone. ``seconds``: the window's length, for rates;
-    ``calibration``: what the scores mean; ``data_part``: what ``data_members`` said of the same profile, to spare saying
-    it again; without ``outcomes`` what became of the predictions is left out; ``window``: the name of the window's length, None
-    for windows of the baseline itself."""
-    record: dict[str, Any] = {"predictions": data.predictions, "labels": outcome.labels}
-    if data.predictions:
-        record["coverage"] = (outcome.labels - outcome.implied) / data.predictions
-    if outcome.implied:
-        record["implied_labels"] = outcome.implied
-    delays = {q: outcome.delay_quantile(p) for q, p in (("p50", 0.5), ("p95", 0.95))}
-    if delays["p50"] is not None:
-        record["label_delay_seconds"] = delays
-    record["system"] = system(data, seconds)
-    record |= data_members(data, spec, baseline, window) if data_part is None else data_part
+    data: DataProfile, outcome: OutcomeProfile, spec: ModelSpec, baseline: Baseline | None, seconds: float | None,
+    calibration: Calibration | None, window: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The members of a record that follow from the profiles alone; of the arguments see ``data_side`` and ``outcome_side``."""
+    side = data_side(data, spec, baseline, seconds, calibration, window)
+    return side | outcome_side(outcome, data.predictions, spec, baseline, window)
+
+
+def data_side(
+    data: DataProfile, spec: ModelSpec, baseline: Baseline | None, seconds: float | None, calibration: Calibration | None,
+    window: str | None = None, *, drift: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """What predictions alone say. ``seconds``: the window's length, for rates; ``calibration``: what the scores mean;
+    ``window``: the name of the window's length, None for windows of the baseline itself; ``drift`` as in ``data_members``."""
+    side = {"predictions": data.predictions, "system": system(data, seconds)}
+    side |= data_members(data, spec, baseline, window, drift)
     if value := estimated(data.scores, calibration, spec.task):
-        record["estimated"] = value
-    if not outcomes:
-        return record
+        side["estimated"] = value
+    return side
+
+
+def label_coverage(outcome: OutcomeProfile, predictions: int) -> dict[str, Any]:
+    """How many labels are in, of what share of the predictions, and after how long."""
+    side: dict[str, Any] = {"labels": outcome.labels}
+    if predictions:
+        side["coverage"] = (outcome.labels - outcome.implied) / predictions
+    if outcome.implied:
+        side["implied_labels"] = outcome.implied
+    delays = outcome.delay_quantiles((0.5, 0.95))
+    if delays:
+        side["label_delay_seconds"] = dict(zip(("p50", "p95"), delays, strict=True))
+    return side
+
+
+def outcome_side(
+    outcome: OutcomeProfile, predictions: int, spec: ModelSpec, baseline: Baseline | None, window: str | None = None
+) -> dict[str, Any]:
+    """What labels say of so many predictions; ``window`` as in ``data_side``."""
+    side = label_coverage(outcome, predictions)
     performed = performance(outcome, spec.task, spec.positive_label)
     for name, value in (
         ("performance", performed),
@@ -87,8 +98,8 @@ def numbers(
         ("business", business(outcome, spec.kpis, None if baseline is None else baseline.outcome)),
     ):
         if value:
-            record[name] = value
-    return record
+            side[name] = value
+    return side
 
 
 def _label_mix(outcome: OutcomeProfile, spec: ModelSpec, baseline: Baseline | None, window: str | None) -> dict[str, Any]:
@@ -150,11 +161,43 @@ def data_numbers(data: DataProfile, baseline: Baseline | None, reference: Agains
         elif category is not None:
             other = 0 if row is None else int(data.features.count[row])
             features[name] = category_feature(category, name, reference, other)
-    numbers: dict[str, Any] = {"features": features}
+    return _with_schema({"features": features}, data, baseline)
+
+
+def counted(data: DataProfile, baseline: Baseline | None) -> dict[str, Any]:
+    """Of ``data_numbers`` what costs little: each feature's count and ratios, and the schema's breaks."""
+    features: dict[str, Any] = {}
+    block = data.features
+    rows = zip(block.count.tolist(), block.missing.tolist(), block.mismatch.tolist(), block.out_of_range.tolist(), strict=True)
+    for name, (count, missing, mismatch, outside) in zip(block.names, rows, strict=True):
+        category = data.categories.get(name)
+        other = 0 if category is None else category.count
+        if other <= count:
+            features[name] = _ratios(count, missing - other, mismatch + other, "out_of_range_ratio", outside)
+    for name, category in data.categories.items():
+        if name not in features:
+            row = block.index(name)
+            other = 0 if row is None else int(block.count[row])
+            counts = category.count, category.missing - other, category.mismatch + other
+            features[name] = _ratios(*counts, "unseen_ratio", category.unseen)
+    return _with_schema({"features": dict(sorted(features.items()))}, data, baseline)
+
+
+def _ratios(count: int, missing: int, mismatch: int, name: str, odd: int) -> dict[str, Any]:
+    """Counts as ratios of all events; of the ``odd`` ones, as ``name`` says, of the values."""
+    total = count + missing + mismatch
+    if not total:
+        return {"count": 0}
+    found = {"count": total, "missing_ratio": missing / total, "type_mismatch_ratio": mismatch / total}
+    return found | {name: odd / count} if count else found
+
+
+def _with_schema(numbers: dict[str, Any], data: DataProfile, baseline: Baseline | None) -> dict[str, Any]:
     if baseline is not None:
         numbers["missing_features"] = [
-            name for name, of in features.items() if of.get("missing_ratio") == 1.0 and _was_present(name, baseline.data)
-        ]
+            name for name, of in numbers["features"].items()
+            if of.get("missing_ratio") == 1.0 and _was_present(name, baseline.data)
+        ]  # fmt: skip
     numbers["unexpected_features"] = sorted(data.unexpected)
     return numbers
 
@@ -169,15 +212,11 @@ def number_feature(block: NumericBlock, row: int, name: str, against: Against | 
     count = int(block.count[row])
     missing, mismatch = int(block.missing[row]) - mistyped, int(block.mismatch[row]) + mistyped
     total = count + missing + mismatch
-    numbers: dict[str, Any] = {"count": total}
-    if not total:
-        return numbers
-    numbers["missing_ratio"], numbers["type_mismatch_ratio"] = missing / total, mismatch / total
-    if against is not None:
+    numbers = _ratios(count, missing, mismatch, "out_of_range_ratio", int(block.out_of_range[row]))
+    if against is not None and total:
         numbers |= _missing(name, missing, total, against)
     if not count:
         return numbers
-    numbers["out_of_range_ratio"] = int(block.out_of_range[row]) / count
     if len(block.distinct[row]):
         numbers["distinct"] = distinct.estimate(block.distinct[row])
     numbers["mean"] = float(block.mean[row])
@@ -197,15 +236,11 @@ def category_feature(summary: CategorySummary, name: str, against: Against | Non
     count = summary.count
     missing, mismatch = summary.missing - mistyped, summary.mismatch + mistyped
     total = count + missing + mismatch
-    numbers: dict[str, Any] = {"count": total}
-    if not total:
-        return numbers
-    numbers["missing_ratio"], numbers["type_mismatch_ratio"] = missing / total, mismatch / total
-    if against is not None:
+    numbers = _ratios(count, missing, mismatch, "unseen_ratio", summary.unseen)
+    if against is not None and total:
         numbers |= _missing(name, missing, total, against)
     if not count:
         return numbers
-    numbers["unseen_ratio"] = summary.unseen / count
     if len(summary.distinct):
         numbers["distinct"] = distinct.estimate(summary.distinct)
     if against is not None and name in against.baseline.schema.values:

@@ -22,18 +22,16 @@ class RecentWindows:
         self._data: dict[bytes, tuple[tuple[int, int, str], dict[str, Any]]] = {}
 
     def numbers(
-        self, header: Header, before: Header, record: dict[str, Any], earlier: Callable[[], dict[str, Any]], spec: ModelSpec,
-        baseline: Baseline,
+        self, header: Header, before: Header, own: Callable[[], dict[str, Any]], earlier: Callable[[], dict[str, Any]],
+        spec: ModelSpec, baseline: Baseline,
     ) -> dict[str, Any]:  # fmt: skip
-        """Of a window with this ``record`` and the one ``before``, whose members ``data`` and ``prediction`` are asked of
-        ``earlier`` where they are needed."""
-        predictions = self._windows.data(before, ()).predictions
-        mark = (record["predictions"], predictions, baseline.schema.id)
+        """Of a window and the one ``before``, whose data sides are asked of ``own`` and ``earlier`` where they are needed."""
+        mark = (header.records[()].predictions, before.records[()].predictions, baseline.schema.id)
         held = self._data.get(header.key)
         if held is None or held[0] != mark:
             while len(self._data) >= MAX_CACHED:
                 del self._data[next(iter(self._data))]
-            both = recent_data(record, {"predictions": predictions, **earlier()}, baseline, header.window)
+            both = recent_data(own(), earlier(), baseline, header.window)
             held = self._data[header.key] = (mark, both)
         if not (header.settled and before.settled):
             return held[1]

@@ -53,6 +53,10 @@ class Rollouts:
     def newest(self) -> list[dict[str, Any]]:
         return [msgspec.json.decode(of.record) for of in self._rollouts.values() if of.record and not of.ended]
 
+    def known(self, model: str) -> bool:
+        """Whether any versions of the model are compared."""
+        return any(rollout.model == model for rollout in self._rollouts.values())
+
     def advance(
         self, model: str, versions: Mapping[str, Seen], published: Sequence[Header], now: float, final: bool,
         past: float,

@@ -5,15 +5,16 @@
     o<the same>\\0<segment>                             packed OutcomeProfile
     p<the same>\\0<version>                             packed PairProfile, with a version whose name sorts after
 
-Headers are all in memory (one a window, about 200 bytes); profiles are loaded when touched and evicted least recently
-used. Data and outcomes are stored apart, since late labels touch only the small outcome side of old windows.
+Headers are all in memory (one a window, some 200 bytes and 100 a segment); profiles are loaded when touched and evicted least
+recently used, by what they take. Data and outcomes are stored apart, since late labels touch only the small outcome side of old
+windows.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 
 import msgspec
@@ -27,35 +28,48 @@ from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec, duration
 
-MAX_CACHED = 4000
+MAX_CACHED_BYTES = 96 << 20
+"""Profiles kept in memory, by the bytes they take packed; unpacked they take two or three times as many."""
 HEADER, DATA, OUTCOME, PAIRS = b"h", b"d", b"o", b"p"
 Profile = DataProfile | OutcomeProfile | PairProfile
 _encode = msgspec.msgpack.Encoder().encode
 
 
+class RecordState(msgspec.Struct, array_like=True, gc=False):
+    """How the record of one segment of a window stands: the ``predictions`` in it; ``published``, event time of its last
+    revision; ``data`` and ``outcome``, whether predictions or outcomes have changed it since."""
+
+    predictions: int = 0
+    revision: int = 0
+    published: float = 0.0
+    data: bool = False
+    outcome: bool = False
+
+
 class Header(msgspec.Struct, array_like=True):
-    """How one window stands. ``published``: event time of its last revision; ``dirty``: changed since,
-    ``data_dirty``: by predictions too;
-    ``segments``: those seen, the whole model first; ``pairs``: versions it shares requests with, of those sorting after it;
+    """How one window stands. ``records``: the segments seen, in their order; ``stale``: the window before it has changed since
+    the whole model's record was last published; ``pairs``: versions it shares requests with, of those sorting after it;
     ``graded``: how far the estimated performance of the whole model was off; ``latest``: the largest ``ts`` of its
-    predictions; ``stale``: the window before it has changed since it was last published."""
+    predictions; ``publications``: how often a record of it was published."""
 
     model: str
     version: str
     window: str
     start: float
     end: float
-    revision: int = 0
-    published: float = 0.0
     closed: bool = False
     settled: bool = False
-    dirty: bool = False
-    data_dirty: bool = False
-    segments: list[Segment] = msgspec.field(default_factory=list)
+    records: dict[Segment, RecordState] = msgspec.field(default_factory=dict)
+    stale: bool = False
     pairs: list[str] = msgspec.field(default_factory=list)
     graded: Errors = msgspec.field(default_factory=dict)
     latest: float = 0.0
-    stale: bool = False
+    publications: int = 0
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Those seen, the whole model first."""
+        return list(self.records)
 
     @property
     def key(self) -> bytes:
@@ -78,8 +92,11 @@ class Windows:
         decode = msgspec.msgpack.Decoder(Header).decode
         self.headers: dict[bytes, Header] = {}
         # What needs a look at a checkpoint, so that its cost does not grow with the windows kept: those open or changed
-        # by model, those closed but not settled by version by their end, and all by model by the end of the one after.
+        # by model, of those changed which segments and the earliest time one of them was published, those closed but not
+        # settled by version by their end, and all by model by the end of the one after.
         self._pending: dict[str, set[bytes]] = {}
+        self._unpublished: dict[bytes, set[Segment]] = {}
+        self._earliest: dict[bytes, float] = {}
         self._unsettled: dict[tuple[str, str], list[tuple[float, bytes]]] = {}
         self._by_end: dict[str, list[tuple[float, bytes]]] = {}
         for _, raw in store.scan(HEADER):
@@ -88,6 +105,10 @@ class Windows:
         # Open windows with data that no early verdict has seen.
         self._fresh: dict[str, set[bytes]] = {}
         self._profiles: OrderedDict[bytes, Profile] = OrderedDict()
+        self._sizes: dict[bytes, int] = {}
+        # Outcomes come in many small parts: they wait, packed, until their window's are asked for.
+        self._arrived: dict[bytes, list[bytes]] = {}
+        self._cached = 0
         self._dirty: set[bytes] = set()
 
     def _admit(self, header: Header) -> None:
@@ -95,16 +116,25 @@ class Windows:
         self.headers[key] = header
         # Kept for as long as the window after it, which is judged together with it.
         heappush(self._by_end.setdefault(header.model, []), (2 * header.end - header.start, key))
-        if header.dirty or header.stale or not header.closed:
+        if not header.closed:
             self._pending.setdefault(header.model, set()).add(key)
+        for segment, state in header.records.items():
+            if state.data or state.outcome or (header.stale and not segment):
+                self._await_publication(header, key, segment, state)
         if header.closed and not header.settled:
             heappush(self._unsettled.setdefault((header.model, header.version), []), (header.end, key))
 
+    def _await_publication(self, header: Header, key: bytes, segment: Segment, state: RecordState) -> None:
+        self._unpublished.setdefault(key, set()).add(segment)
+        self._earliest[key] = min(self._earliest.get(key, math.inf), state.published)
+        self._pending.setdefault(header.model, set()).add(key)
+
     def add(
         self, model: str, version: str, spec: ModelSpec, segment: Segment, pane: int, data: DataProfile | None,
-        outcome: OutcomeProfile | None, pairs: Mapping[str, PairProfile], latest: float, expired_before: float,
+        outcome: bytes | None, pairs: Mapping[str, PairProfile], latest: float, expired_before: float,
     ) -> int:  # fmt: skip
-        """Merge a pane's profiles into every window it lies in; returns how many of them are gone for good."""
+        """Merge a pane's profiles into every window it lies in (``outcome`` is packed); returns how many of them are gone for
+        good."""
         moment = pane * spec.pane
         lost = 0
         for name in spec.windows:
@@ -119,26 +149,28 @@ class Windows:
             if header is None:
                 header = Header(model, version, name, start, start + length)
                 self._admit(header)
-            if segment not in header.segments:
-                header.segments.append(segment)
-                header.segments.sort()
+            state = header.records.get(segment)
+            if state is None:
+                state = header.records[segment] = RecordState()
+                header.records = dict(sorted(header.records.items()))
             if data is not None:
+                state.data = True
+                state.predictions += data.predictions
                 self.data(header, segment).merge(data)
                 self._dirty.add(_profile_key(DATA, key, segment))
-                header.data_dirty = True
                 header.latest = max(header.latest, latest)
                 if not header.closed:
                     self._fresh.setdefault(model, set()).add(key)
             if outcome is not None:
-                self.outcome(header, segment).merge(outcome)
-                self._dirty.add(_profile_key(OUTCOME, key, segment))
+                self._arrived.setdefault(_profile_key(OUTCOME, key, segment), []).append(outcome)
             for other, profile in pairs.items():
                 if other not in header.pairs:
                     header.pairs.append(other)
                 self.pairs(header, other).merge(profile)
                 self._dirty.add(_profile_key(PAIRS, key, other))
-            header.dirty = True
-            self._pending.setdefault(model, set()).add(key)
+            if outcome is not None or pairs:
+                state.outcome = True
+            self._await_publication(header, key, segment, state)
             self._changed.add(key)
         return lost
 
@@ -151,18 +183,38 @@ class Windows:
         found = [self.headers[key] for key in self._fresh.pop(model, ()) if key in self.headers]
         return sorted((h for h in found if not h.closed), key=lambda h: (h.end, h.window, h.version))
 
-    def published(self, header: Header) -> None:
-        """The header was changed by its publication: store it, and look at it again only when there is cause."""
+    def unpublished(self, header: Header, until: float = math.inf) -> list[Segment]:
+        """The segments whose records have changed since they were published, at event time ``until`` or before."""
         key = header.key
+        if self._earliest.get(key, math.inf) > until:
+            return []
+        return sorted(of for of in self._unpublished.get(key, ()) if header.records[of].published <= until)
+
+    def published(self, header: Header, segments: Iterable[Segment], now: float) -> None:
+        """Records of these segments were published at event time ``now``: look at them again only when there is cause."""
+        key = header.key
+        header.publications += 1
+        waiting = self._unpublished.get(key, set())
+        for segment in segments:
+            state = header.records[segment]
+            state.published, state.data, state.outcome = now, False, False
+            waiting.discard(segment)
+            if not segment:
+                header.stale = False
         self._changed.add(key)
-        if header.closed and not (header.dirty or header.stale):
+        if waiting:
+            self._earliest[key] = min(header.records[of].published for of in waiting)
+            return
+        self._unpublished.pop(key, None)
+        self._earliest.pop(key, None)
+        if header.closed:
             self._pending.get(header.model, set()).discard(key)
 
     def outdate(self, header: Header) -> None:
-        """The window before a closed one has changed: it is to be published anew."""
+        """The window before a closed one has changed: its record of the whole model is to be published anew."""
         header.stale = True
         self._changed.add(header.key)
-        self._pending.setdefault(header.model, set()).add(header.key)
+        self._await_publication(header, header.key, (), header.records[()])
 
     def closed(self, header: Header) -> None:
         """The window has just been closed and awaits its labels."""
@@ -176,13 +228,13 @@ class Windows:
             if header is not None and not header.settled:
                 yield header
 
-    def forget_before(self, model: str, moment: float) -> None:
-        """Delete the model's windows whose successors ended before then."""
+    def past(self, model: str, moment: float) -> Iterator[Header]:
+        """Take out the model's windows whose successors ended before then, to be forgotten."""
         heap = self._by_end.get(model, [])
         while heap and heap[0][0] < moment:
             header = self.headers.get(heappop(heap)[1])
             if header is not None:
-                self._forget(header)
+                yield header
 
     def newest_closed(self) -> list[Header]:
         """The newest closed window of each model, version and length."""
@@ -199,8 +251,15 @@ class Windows:
         return found
 
     def outcome(self, header: Header, segment: Segment) -> OutcomeProfile:
-        found = self._load(_profile_key(OUTCOME, header.key, segment), OutcomeProfile)
+        return self._outcome(_profile_key(OUTCOME, header.key, segment))
+
+    def _outcome(self, place: bytes) -> OutcomeProfile:
+        found = self._load(place, OutcomeProfile)
         assert isinstance(found, OutcomeProfile)
+        arrived = self._arrived.pop(place, None)
+        if arrived is not None:
+            found.merge_packed(arrived)
+            self._dirty.add(place)
         return found
 
     def pairs(self, header: Header, other: str) -> PairProfile:
@@ -235,14 +294,19 @@ class Windows:
                 return found
         return None
 
-    def _forget(self, header: Header) -> None:
+    def forget(self, header: Header) -> None:
+        """Delete a window and all that is kept of it."""
         key = header.key
-        places = [_profile_key(kind, key, segment) for segment in header.segments for kind in (DATA, OUTCOME)]
+        places = [_profile_key(kind, key, segment) for segment in header.records for kind in (DATA, OUTCOME)]
         for place in (*places, *(_profile_key(PAIRS, key, other) for other in header.pairs)):
             self._profiles.pop(place, None)
+            self._cached -= self._sizes.pop(place, 0)
             self._dirty.discard(place)
+            self._arrived.pop(place, None)
             self._store.delete(place)
         self._changed.discard(key)
+        self._unpublished.pop(key, None)
+        self._earliest.pop(key, None)
         self._pending.get(header.model, set()).discard(key)
         self._store.delete(HEADER + key)
         del self.headers[key]
@@ -251,18 +315,28 @@ class Windows:
         """Write what changed to the store."""
         for key in self._changed:
             self._store.put(HEADER + key, _encode(self.headers[key]))
+        for place in list(self._arrived):
+            self._outcome(place)
         for place in self._dirty:
-            self._store.put(place, self._profiles[place].pack())
+            raw = self._profiles[place].pack()
+            self._store.put(place, raw)
+            self._note_size(place, len(raw))
         self._changed.clear()
         self._dirty.clear()
-        while len(self._profiles) > MAX_CACHED:
-            self._profiles.popitem(last=False)
+        while self._cached > MAX_CACHED_BYTES:
+            place, _ = self._profiles.popitem(last=False)
+            self._cached -= self._sizes.pop(place, 0)
+
+    def _note_size(self, place: bytes, size: int) -> None:
+        self._cached += size - self._sizes.get(place, 0)
+        self._sizes[place] = size
 
     def _load(self, place: bytes, kind: type[Profile]) -> Profile:
         profile = self._profiles.get(place)
         if profile is None:
             raw = self._store.get(place)
             profile = self._profiles[place] = kind() if raw is None else kind.unpack(raw)
+            self._note_size(place, 0 if raw is None else len(raw))
         else:
             self._profiles.move_to_end(place)
         return profile

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-_WIDTHS = (1, 2, 4, 8)
-"""Bytes a packed count may take."""
+_TYPES: dict[int, Any] = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
+"""By the bytes a packed count may take."""
 
 
 class SparseCounts:
@@ -22,12 +25,21 @@ class SparseCounts:
         self.counts = np.zeros(0, np.int64) if counts is None else counts
 
     def merge(self, other: SparseCounts) -> None:
-        if not len(other.keys):
-            return
-        # Keys are small and told apart within each side: dense addition beats sorting them together.
-        sums = np.zeros(1 + max(int(other.keys[-1]), int(self.keys[-1]) if len(self.keys) else 0), np.int64)
+        if len(other.keys):
+            self._add([(other.keys, other.counts)])
+
+    def merge_packed(self, parts: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take in packed histograms."""
+        found = [_unpacked(packed) for packed in parts if packed[0]]
+        if found:
+            self._add(found)
+
+    def _add(self, parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> None:
+        # Keys are small and told apart within each part: dense addition beats sorting them together.
+        sums = np.zeros(1 + int(max([*(keys[-1] for keys, _ in parts), *self.keys[-1:]])), np.int64)
         sums[self.keys] = self.counts
-        sums[other.keys] += other.counts
+        for keys, counts in parts:
+            sums[keys] += counts
         self.keys = np.flatnonzero(sums)
         self.counts = sums[self.keys]
 
@@ -40,15 +52,22 @@ class SparseCounts:
 
     def pack(self) -> tuple[bytes, bytes]:
         """Keys in two bytes each, counts in as many as the largest of them needs."""
-        largest = int(np.abs(self.counts).max(initial=0))
-        width = next(w for w in _WIDTHS if largest <= np.iinfo(f"i{w}").max)
-        return self.keys.astype(np.uint16).tobytes(), self.counts.astype(f"i{width}").tobytes()
+        if not len(self.keys):
+            return b"", b""
+        largest = max(int(self.counts.max()), -int(self.counts.min()))
+        width = next(w for w in _TYPES if largest < 1 << (8 * w - 1))
+        return self.keys.astype(np.uint16).tobytes(), self.counts.astype(_TYPES[width]).tobytes()
 
     @classmethod
     def unpack(cls, packed: tuple[bytes, bytes]) -> SparseCounts:
-        keys = np.frombuffer(packed[0], np.uint16).astype(np.int64)
-        width = len(packed[1]) // max(len(keys), 1) or 1
-        return cls(keys, np.frombuffer(packed[1], f"i{width}").astype(np.int64))
+        keys, counts = _unpacked(packed)
+        return cls(keys.astype(np.int64), counts.astype(np.int64))
+
+
+def _unpacked(packed: tuple[bytes, bytes]) -> tuple[NDArray[Any], NDArray[Any]]:
+    keys = np.frombuffer(packed[0], np.uint16)
+    width = len(packed[1]) // max(len(keys), 1) or 1
+    return keys, np.frombuffer(packed[1], _TYPES[width])
 
 
 def grouped(

@@ -8,8 +8,8 @@ scores crowded near 0, as in fraud, are told apart; AUC from it is within 1e-3 o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tidegauge.profile import counts, sums
 from tidegauge.profile.counts import SparseCounts
 
+T = TypeVar("T")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -221,9 +222,10 @@ class OutcomeProfile:
     "predicted\\x1factual" → count. ``examples``: the requests that were most wrong → by how much; 0 takes one back.
     """
 
-    __slots__ = ("confusion", "examples", "histograms", "sums")
+    __slots__ = ("_derived", "confusion", "examples", "histograms", "sums")
 
     def __init__(self) -> None:
+        self._derived: dict[object, Any] = {}
         self.sums: dict[str, int] = {}
         self.histograms = SparseCounts()
         self.confusion: dict[str, int] = {}
@@ -246,25 +248,55 @@ class OutcomeProfile:
         """A sum that is kept by magnitude (see ``sums.scaled``)."""
         return sums.scaled_total(self.sums, name)
 
+    def derived(self, of: Callable[[OutcomeProfile], T]) -> T:
+        """What ``of`` makes of the profile, made once for as long as it does not change."""
+        if of not in self._derived:
+            self._derived[of] = of(self)
+        found: T = self._derived[of]
+        return found
+
     def merge(self, other: OutcomeProfile) -> None:
+        self._derived.clear()
         sums.add(self.sums, other.sums)
         sums.add(self.confusion, other.confusion)
         self.histograms.merge(other.histograms)
         if other.examples:
-            both = self.examples | other.examples
-            self.examples = most_wrong(both.items()) | dict.fromkeys(
-                [i for i, w in both.items() if not w][:MAX_TAKEN_BACK], 0.0
-            )
+            self._merge_examples(other.examples)
+
+    def _merge_examples(self, examples: dict[str, float]) -> None:
+        both = self.examples | examples
+        self.examples = most_wrong(both.items()) | dict.fromkeys([i for i, w in both.items() if not w][:MAX_TAKEN_BACK], 0.0)
+
+    def merge_packed(self, parts: Sequence[bytes]) -> None:
+        """Take in packed profiles: many at once at a fraction of what each by itself would take."""
+        self._derived.clear()
+        decoded = [_decode(raw) for raw in parts]
+        for packed in decoded:
+            sums.add_packed(self.sums, packed[0])
+            sums.add(self.confusion, packed[2])
+            if packed[3]:
+                self._merge_examples(packed[3])
+        self.histograms.merge_packed([packed[1] for packed in decoded])
 
     def empty(self) -> bool:
         return not (self.sums or self.confusion or len(self.histograms.keys))
 
+    @property
+    def score_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The score histograms (SCORE_BINS) of positives and of negatives."""
+        return self.histograms.dense(POSITIVE, SCORE_BINS), self.histograms.dense(NEGATIVE, SCORE_BINS)
+
     def delay_counts(self) -> NDArray[np.int64]:
         return self.histograms.dense(DELAYS, DELAY_BINS)
 
-    def delay_quantile(self, q: float) -> float | None:
-        """Label delay in seconds below which a share ``q`` of the outcomes came in, within 3.7 %."""
-        return quantile_of_delays(self.delay_counts(), q)
+    def delay_quantiles(self, shares: Sequence[float]) -> list[float]:
+        """Label delays in seconds below which these shares of the outcomes came in, within 3.7 %; [] where none did."""
+        delays = self.delay_counts()
+        within = np.cumsum(delays)
+        total = int(within[-1])
+        if total <= 0:
+            return []
+        return [delay_of_bin(int(np.searchsorted(within, math.ceil(share * total)))) for share in shares]
 
     def pack(self) -> bytes:
         return _encode([sums.pack(self.sums), self.histograms.pack(), self.confusion, self.examples])
@@ -277,6 +309,11 @@ class OutcomeProfile:
         profile.histograms = SparseCounts.unpack(packed[1])
         profile.confusion, profile.examples = packed[2], packed[3]
         return profile
+
+
+def packed_delay_counts(raw: bytes) -> NDArray[np.int64]:
+    """The label delays (DELAY_BINS) of a packed profile."""
+    return SparseCounts.unpack(_decode(raw)[1]).dense(DELAYS, DELAY_BINS)
 
 
 def quantile_of_delays(delays: NDArray[np.int64], q: float) -> float | None:

@@ -105,5 +105,16 @@ def pack(sums: dict[str, int]) -> dict[str, bytes]:
     return {name: value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True) for name, value in sums.items()}
 
 
+def add_packed(into: dict[str, int], packed: dict[str, bytes]) -> None:
+    """Add packed sums to ``into``, as ``add`` does."""
+    read = int.from_bytes
+    for name, raw in packed.items():
+        value = into.get(name, 0) + read(raw, "little", signed=True)
+        if value:
+            into[name] = value
+        else:
+            into.pop(name, None)
+
+
 def unpack(packed: dict[str, bytes]) -> dict[str, int]:
     return {name: int.from_bytes(raw, "little", signed=True) for name, raw in packed.items()}

@@ -15,7 +15,8 @@ from tidegauge.engine.refusals import REASONS
 from tidegauge.engine.stage import LABELS
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
-from tidegauge.monitor.stage import MonitorStage, Version
+from tidegauge.monitor.stage import MonitorStage
+from tidegauge.monitor.versions import Version
 from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
 from tidegauge.prometheus.rollout_samples import rollout_samples
 from tidegauge.prometheus.window_samples import window_samples
@@ -162,7 +163,7 @@ class Telemetry:
 
     def _windows(self, stages: list[MonitorStage]) -> Iterable[Metric]:
         families: dict[str, Metric] = {}
-        windows = (window_samples(record) for stage in stages for record in stage.newest.values())
+        windows = (window_samples(record) for stage in stages for record in stage.newest)
         rollouts = (rollout_samples(record) for stage in stages for record in stage.rollouts.newest)
         for name, labels, value in chain.from_iterable(chain(windows, rollouts)):
             family = families.get(name)

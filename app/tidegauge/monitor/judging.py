@@ -1,0 +1,218 @@
+"""Verdicts on a window: which monitors look at it, what supports what they say, and how severe it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from typing import Any
+
+from tidegauge.alert.book import AlertBook, Support
+from tidegauge.alert.labels import Subject
+from tidegauge.baseline.baseline import Baseline
+from tidegauge.engine.delta import Segment
+from tidegauge.engine.stage import Output
+from tidegauge.judge import evidence
+from tidegauge.judge.conditions import (
+    Intervals,
+    Verdict,
+    expand,
+    heeds_labels,
+    heeds_predictions,
+    is_calm,
+    is_early,
+    judge,
+    needs_settled,
+)
+from tidegauge.judge.evidence import Beside, Performance
+from tidegauge.metrics import record as records
+from tidegauge.metrics.performance import performance
+from tidegauge.metrics.recent import RECENT
+from tidegauge.metrics.record import iso
+from tidegauge.monitor.missing_values import MissingValueAlerts, is_rise, is_share
+from tidegauge.monitor.window_baselines import WindowBaselines
+from tidegauge.monitor.window_records import WindowRecords
+from tidegauge.monitor.windows import Header, Windows
+from tidegauge.profile.outcome import most_wrong
+from tidegauge.spec import ModelSpec, MonitorSpec, watches
+
+COINCIDENT_WINDOWS = 7
+"""Drift and a drop of performance coincide if both are there in a window at most this many from the drift's start."""
+
+
+class BuiltRecords(Mapping[Segment, Mapping[str, Any]]):
+    """The records of a window's ``segments`` as they are being judged. What labels say of one, its ``outcomes``, and what
+    predictions say, which is costly, are asked for when they are needed."""
+
+    def __init__(
+        self, segments: Sequence[Segment], outcomes: Callable[[Segment], dict[str, Any]],
+        predictions: Callable[[Segment], dict[str, Any]],
+    ) -> None:  # fmt: skip
+        self._segments, self._outcomes, self._predictions = segments, outcomes, predictions
+        self._sides: dict[Segment, dict[str, Any]] = {}
+        self._whole: dict[Segment, dict[str, Any]] = {}
+
+    def __getitem__(self, segment: Segment) -> dict[str, Any]:
+        """The whole record of a segment."""
+        if segment not in self._whole:
+            self._whole[segment] = self._predictions(segment) | self.outcomes(segment)
+        return self._whole[segment]
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self._segments)
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    def outcomes(self, segment: Segment) -> dict[str, Any]:
+        """The record of a segment less what only its predictions say."""
+        if segment not in self._sides:
+            self._sides[segment] = self._outcomes(segment)
+        return self._sides[segment]
+
+
+class WindowJudge:
+    """Judges the windows of one monitor task."""
+
+    def __init__(self, windows: Windows, records: WindowRecords, baselines: WindowBaselines, alerts: AlertBook) -> None:
+        self._windows, self._records, self._baselines, self._alerts = windows, records, baselines, alerts
+        self._missing_alerts = MissingValueAlerts(windows, alerts, baselines.of)
+        self._judged: dict[bytes, tuple[int, int]] = {}
+
+    def closed(self, header: Header, built: BuiltRecords, published: Mapping[Segment, bool], now: float) -> list[Output]:
+        """Verdicts on the records of a closed window that were ``published`` (→ whether more than outcomes has changed)."""
+        spec = self._baselines.spec(header)
+        mark = self._baselines.mark(header, spec)
+        anew = self._judged.get(header.key) != mark
+        self._judged[header.key] = mark
+        outputs: list[Output] = []
+        for monitor in self._in_order(header, spec):
+            if needs_settled(monitor.metric) and not self._settled(monitor, header, now):
+                continue
+            labels, changed = heeds_labels(monitor.metric), anew or self._heeds_alerts(monitor, header)
+            wanted = {of for of, data in published.items() if watches(monitor.segments, of) and (labels or data or changed)}
+            if wanted:
+                outputs.extend(self._verdicts(header, spec, monitor, built, wanted, now))
+        return outputs
+
+    def early(self, header: Header, built: BuiltRecords, now: float) -> list[Output]:
+        """Verdicts on the records of an open window, by the monitors that do not wait."""
+        spec = self._baselines.spec(header)
+        outputs: list[Output] = []
+        for monitor in self._in_order(header, spec):
+            if is_early(monitor) and not needs_settled(monitor.metric):
+                outputs.extend(self._verdicts(header, spec, monitor, built, built, now))
+        return outputs
+
+    def forget(self, header: Header) -> None:
+        self._judged.pop(header.key, None)
+
+    def _in_order(self, header: Header, spec: ModelSpec) -> list[MonitorSpec]:
+        """The monitors of the window's length. Performance first: what the drift monitors say depends on it. A rise of missing
+        values last: it may be told already."""
+        found = [monitor for monitor in self._baselines.monitors(header, spec) if monitor.window == header.window]
+        return sorted(found, key=lambda m: (not evidence.is_performance(m.metric), is_rise(m.metric)))
+
+    def _heeds_alerts(self, monitor: MonitorSpec, header: Header) -> bool:
+        """Whether a monitor's severity may change though its numbers do not: it fires, and performance may have dropped."""
+        return monitor.critical_with_performance and self._alerts.fires(monitor.name, Subject(header.model, header.version))
+
+    def _verdicts(
+        self, header: Header, spec: ModelSpec, monitor: MonitorSpec, built: BuiltRecords, wanted: Container[Segment], now: float
+    ) -> list[Output]:
+        """Verdicts of one monitor on the ``wanted`` segments; those of all it watches are one family of tests."""
+        baseline = self._baselines.of(header, spec)
+        family = [of for of in built if watches(monitor.segments, of)]
+        predictions = heeds_predictions(monitor.metric)
+        numbers = {of: built[of] if predictions else built.outcomes(of) for of in family}
+        if () in numbers and monitor.metric.startswith("fairness."):
+            # Which values of a dimension are large enough to be compared is for each monitor to say.
+            numbers = {(): built.outcomes(()) | {"fairness": self._records.fairness(header, spec, monitor.min_count)}}
+        outputs: list[Output] = []
+        if not self._alerts.heard(monitor.name, Subject(header.model, header.version)) and is_calm(numbers, monitor):
+            return outputs
+        for segment, verdict in judge(numbers, monitor, baseline, header.window, self._intervals(header, spec, baseline)):
+            if segment not in wanted:
+                continue
+            subject = Subject(header.model, header.version, segment)
+            if verdict.breached and is_rise(verdict.path):
+                monitors = self._baselines.monitors(header, spec)
+                verdict = self._missing_alerts.unless_alerted_already(header, spec, subject, verdict, monitors)
+            support = self._support(header, spec, subject, built, verdict, numbers)
+            severity = self._severity(header, spec, subject, verdict)
+            revision = header.records[segment].revision
+            outputs.extend(self._alerts.verdict(subject, verdict, header.span, header.closed, revision, now, support, severity))
+        return outputs
+
+    def _intervals(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> Intervals:
+        def intervals(segment: Segment, level: float) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+            own = None if baseline is None else baseline.part(segment)
+            now = records.intervals(self._windows.outcome(header, segment), spec, None if own is None else own.outcome, level)
+            part = own or baseline
+            return now, {} if part is None else records.intervals(part.outcome, spec, None, level)
+
+        return intervals
+
+    def _settled(self, monitor: MonitorSpec, header: Header, now: float) -> bool:
+        return header.settled if monitor.settle == "auto" else header.closed and now >= header.end + monitor.settle
+
+    def _support(
+        self, header: Header, spec: ModelSpec, subject: Subject, built: BuiltRecords, verdict: Verdict,
+        judged: Mapping[Segment, Mapping[str, Any]],
+    ) -> Support:  # fmt: skip
+        def support(status: str) -> tuple[dict[str, Any], str]:
+            beside = self._beside(header, spec, subject, verdict)
+            clause = evidence.sentence(verdict.path, beside, ended=status == "resolved")
+            if status == "resolved":
+                return evidence.NO_EVIDENCE, clause
+            of = {segment: {**built[segment], **judged.get(segment, {})} for segment in built}
+            own = of[subject.segment]
+            clause = evidence.direction(verdict.path, own[RECENT] if verdict.recent else own) + clause
+            clause += evidence.estimate(verdict.path, own)
+            clause += evidence.extremes(verdict.path, own)
+            examples = {segment: self._examples(header, segment) for segment in built}
+            baseline = self._baselines.of(header, spec)
+            return evidence.gather(verdict, subject.segment, of, baseline, header.window, examples, beside), clause
+
+        return support
+
+    def _examples(self, header: Header, segment: Segment) -> Mapping[str, Sequence[str]]:
+        wrong = self._windows.outcome(header, segment).examples
+        return {**self._windows.data(header, segment).examples, "performance": list(most_wrong(wrong.items()))}
+
+    def _beside(self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict) -> Beside:
+        monitors = self._baselines.monitors(header, spec)
+        if evidence.is_performance(verdict.path):
+            drifts = {m.name for m in monitors if evidence.is_drift(m.metric) or is_share(m.metric)}
+            return Beside(drifted=tuple(self._alerts.breached_features(subject, drifts, header.start)))
+        if not evidence.is_drift(verdict.path):
+            return Beside()
+        settled = self._windows.newest_settled(header)
+        if settled is None:
+            return Beside()
+        single = [m for m in self._performance_monitors(header, spec) if "*" not in m.metric]
+        outcome = self._windows.outcome(settled, subject.segment)
+        numbers = {"performance": performance(outcome, spec.task, spec.positive_label)}
+        values = {m.metric: value for m in single for _, value in expand(numbers, m.metric)}
+        breached = tuple(m.name for m in single if self._coincide(header, subject, verdict, m))
+        return Beside(Performance(iso(settled.start), values, breached))
+
+    def _performance_monitors(self, header: Header, spec: ModelSpec) -> list[MonitorSpec]:
+        return [m for m in self._in_order(header, spec) if evidence.is_performance(m.metric)]
+
+    def _coincide(self, header: Header, subject: Subject, verdict: Verdict, monitor: MonitorSpec) -> bool:
+        """Whether a performance monitor was breached in a window in which the verdict's alert was, around its start."""
+        state = self._alerts.state(subject, verdict)
+        drifted = {header.start} | (set(state.breached) if state is not None else set())
+        began = state.starts_at if state is not None and state.firing else header.start
+        near = COINCIDENT_WINDOWS * (header.end - header.start)
+        return any(start in drifted and abs(start - began) <= near for start in self._alerts.breached(subject, monitor))
+
+    def _severity(self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict) -> str:
+        """A monitor's severity, raised where drift and a drop of performance coincide, for as long as the alert fires."""
+        monitor = verdict.monitor
+        if not monitor.critical_with_performance or not verdict.breached:
+            return monitor.severity
+        state = self._alerts.state(subject, verdict)
+        if state is not None and state.firing and state.severity == "critical":
+            return "critical"
+        dropped = any(self._coincide(header, subject, verdict, m) for m in self._performance_monitors(header, spec))
+        return "critical" if dropped else monitor.severity

@@ -1,0 +1,101 @@
+"""Baselines that are learned from a version's first predictions.
+
+l<model>\\0<version>\\0<segment>    packed DataProfile of the first predictions
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tidegauge.baseline.baseline import MAX_PARTS, Baseline
+from tidegauge.engine.delta import Segment
+from tidegauge.engine.stage import MODELS, Output, Store
+from tidegauge.metrics.record import numbers
+from tidegauge.models.registry import Registry
+from tidegauge.monitor.versions import Versions
+from tidegauge.profile.data import DataProfile
+from tidegauge.spec import ModelSpec
+
+LEARNING = b"l"
+_encode = msgspec.msgpack.Encoder().encode
+_decode_segment = msgspec.msgpack.Decoder(Segment).decode
+
+
+class BaselineLearning:
+    """The baselines one monitor task is learning."""
+
+    def __init__(self, store: Store, registry: Registry, versions: Versions) -> None:
+        self._store, self._registry, self._versions = store, registry, versions
+        self._profiles: dict[tuple[str, str], dict[Segment, DataProfile]] = {}
+        self._grown: set[tuple[str, str, Segment]] = set()
+
+    def take(self, model: str, name: str, spec: ModelSpec, segment: Segment, data: DataProfile) -> None:
+        """Learn from what a delta says of a segment."""
+        if self._versions.get(model, name).learned or not spec.baseline_for(name).learned_from:
+            return
+        learning = self._profiles.get((model, name))
+        if learning is None:
+            stored = self._store.scan(_learning_key(model, name))
+            learning = {_segment_of(key): DataProfile.unpack(raw) for key, raw in stored}
+            self._profiles[model, name] = learning
+        if segment in learning or len(learning) <= MAX_PARTS:
+            learning.setdefault(segment, DataProfile()).merge(data)
+            self._grown.add((model, name, segment))
+
+    def learn(self, model: str) -> list[Output]:
+        """The model's baselines for which enough has been seen, taken up at once and as records of the topic of models."""
+        outputs = []
+        for name, learning in list(self._profiles.items()):
+            spec = self._registry.spec(model)
+            wanted = spec.baseline_for(name[1]).learned_from
+            whole = learning.get(())
+            if name[0] != model or not wanted or whole is None or whole.predictions < wanted:
+                continue
+            task = spec.task or infer_task(whole)
+            baseline = Baseline.learned(model, name[1], learning)
+            known = msgspec.structs.replace(spec, task=task)
+            for part in (baseline, *baseline.parts.values()):
+                # No labels were there to learn from: nothing is known of outcomes.
+                said = numbers(part.data, part.outcome, known, None, None, None)
+                part.metrics = {group: said[group] for group in ("system", "data", "prediction")}
+            # Those unseen for longest go first where there is no room for all.
+            versions = [other for other, _ in sorted(self._versions.of_model(model), key=lambda item: item[1].last)]
+            key, value = self._registry.learned(model, name[1], baseline, versions, task=task)
+            self._registry.apply(key, value)
+            outputs.append(Output(MODELS, key, value))
+            version = self._versions.get(*name)
+            version.learned = True
+            self._versions.changed(version)
+            for segment in self._profiles.pop(name):
+                self._grown.discard((*name, segment))
+                self._store.delete(_learning_key(*name, segment))
+        return outputs
+
+    def flush(self) -> None:
+        """Write what changed to the store."""
+        for model, version, segment in self._grown:
+            self._store.put(_learning_key(model, version, segment), self._profiles[model, version][segment].pack())
+        self._grown.clear()
+
+
+def _learning_key(model: str, version: str, segment: Segment | None = None) -> bytes:
+    """The key of one segment's profile; without a segment what the keys of all begin with."""
+    return b"%s%s\0%s\0%s" % (LEARNING, model.encode(), version.encode(), b"" if segment is None else _encode(segment))
+
+
+def _segment_of(key: bytes) -> Segment:
+    return _decode_segment(key.split(b"\0", 2)[2])
+
+
+def infer_task(data: DataProfile) -> Any:
+    """The task some predictions suggest: a score or two 0/1 classes make it binary, texts multiclass, other numbers
+    regression."""
+    classes = data.result_class.counts
+    score = data.results.index("score")
+    if (score is not None and data.results.count[score]) or (classes and set(classes) <= {"0", "1"}):
+        return "binary" if not classes or set(classes) <= {"0", "1"} else "multiclass"
+    value = data.results.index("value")
+    numeric = value is not None and data.results.count[value] > 0
+    return "regression" if numeric else "multiclass" if classes else None

@@ -1,0 +1,89 @@
+"""What is known of the versions of one monitor task beside their windows: label delays, how far estimates were off, roles.
+
+v<model>\\0<version>               Version
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from tidegauge.engine.stage import Store
+from tidegauge.metrics.grading import Grades
+from tidegauge.monitor.settling import LabelDelays
+from tidegauge.monitor.windows import Header, Windows
+from tidegauge.profile.outcome import packed_delay_counts
+from tidegauge.rollout.pair import Seen
+
+VERSION = b"v"
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Version(msgspec.Struct):
+    """One model version. ``learned``: its baseline has been learned; ``last``: the newest pane of its predictions."""
+
+    model: str
+    version: str
+    delays: LabelDelays = msgspec.field(default_factory=LabelDelays)
+    grades: Grades = msgspec.field(default_factory=Grades)
+    role: str = "live"
+    learned: bool = False
+    last: float = 0.0
+
+
+class Versions:
+    """All versions of one monitor task, by model and version."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        decode = msgspec.msgpack.Decoder(Version).decode
+        found = (decode(raw) for _, raw in store.scan(VERSION))
+        self.by_name: dict[tuple[str, str], Version] = {(of.model, of.version): of for of in found}
+        self._changed: set[tuple[str, str]] = set()
+
+    def get(self, model: str, version: str) -> Version:
+        return self.by_name.setdefault((model, version), Version(model, version))
+
+    def of_model(self, model: str) -> Iterator[tuple[str, Version]]:
+        """The model's versions by name."""
+        return ((name, version) for (owner, name), version in self.by_name.items() if owner == model)
+
+    def seen(self, model: str) -> dict[str, Seen]:
+        """The model's versions, as a comparison of them needs to know them."""
+        return {name: Seen(of.role, of.delays.first) for name, of in self.of_model(model)}
+
+    def take(self, model: str, name: str, moment: float, outcome: bytes | None) -> None:
+        """What a delta of the whole model tells of its version's time and label delays; ``outcome`` is packed."""
+        version = self.get(model, name)
+        if not version.delays.first or moment < version.delays.first:
+            version.delays.first = moment
+        version.last = max(version.last, moment)
+        self.changed(version)
+        if outcome is not None:
+            version.delays.add(packed_delay_counts(outcome))
+
+    def role(self, model: str, name: str, role: str) -> None:
+        """The version's predictions say that this is its role."""
+        version = self.get(model, name)
+        if version.role != role:
+            version.role = role
+            self.changed(version)
+
+    def settle(self, header: Header, windows: Windows) -> None:
+        """All but a few of a window's labels are in."""
+        header.settled = True
+        version = self.get(header.model, header.version)
+        outcome = windows.outcome(header, ())
+        version.delays.mature(header.records[()].predictions, outcome.labels - outcome.implied)
+        self.changed(version)
+
+    def changed(self, version: Version) -> None:
+        """Note that a version is to be written to the store."""
+        self._changed.add((version.model, version.version))
+
+    def flush(self) -> None:
+        """Write what changed to the store."""
+        for name in self._changed:
+            self._store.put(VERSION + b"\0".join(part.encode() for part in name), _encode(self.by_name[name]))
+        self._changed.clear()

@@ -1,0 +1,96 @@
+"""What a window is compared with: its version's baseline, or the same window one period earlier."""
+
+from __future__ import annotations
+
+from tidegauge.baseline.baseline import Baseline, schema_of
+from tidegauge.engine.delta import Segment
+from tidegauge.metrics import record as records
+from tidegauge.metrics.record import iso
+from tidegauge.models.default_monitors import default_monitors
+from tidegauge.models.registry import Registry
+from tidegauge.monitor.windows import Header, Windows
+from tidegauge.spec import ModelSpec, MonitorSpec, span_name
+
+MAX_EARLIER = 100
+"""Earlier windows kept as baselines of later ones."""
+
+
+class WindowBaselines:
+    """The baselines of one task's ``windows``, and the monitors that follow from them."""
+
+    def __init__(self, windows: Windows, registry: Registry) -> None:
+        self._windows, self.registry = windows, registry
+        self._revision = -1
+        self._monitors: dict[tuple[str, str], tuple[MonitorSpec, ...]] = {}
+        self._earlier: dict[tuple[bytes, int], Baseline] = {}
+
+    def spec(self, header: Header) -> ModelSpec:
+        return self.registry.spec(header.model)
+
+    def monitors(self, header: Header, spec: ModelSpec) -> tuple[MonitorSpec, ...]:
+        """The spec's monitors, or where it names none the defaults that the version's baseline allows."""
+        if spec.monitors is not None:
+            return spec.monitors
+        if self._revision != self.registry.revision:
+            self._monitors.clear()
+            self._revision = self.registry.revision
+        name = (header.model, header.version)
+        if name not in self._monitors:
+            self._monitors[name] = default_monitors(spec, self.registry.baseline(*name))
+        return self._monitors[name]
+
+    def is_fixed(self, header: Header, spec: ModelSpec) -> bool:
+        """Whether all windows of the version have one baseline."""
+        return spec.baseline_for(header.version).previous is None
+
+    def of(self, header: Header, spec: ModelSpec) -> Baseline | None:
+        """The baseline of a window; None where there is none."""
+        before = self._before(header, spec)
+        if before is None:
+            return self.registry.baseline(header.model, header.version) if self.is_fixed(header, spec) else None
+        key = (before.key, before.publications)
+        if key not in self._earlier:
+            while len(self._earlier) >= MAX_EARLIER:
+                del self._earlier[next(iter(self._earlier))]
+            bins = self.registry.baseline(header.model, header.version)
+            parts = {segment: self._as_baseline(before, segment, spec, bins) for segment in before.segments}
+            baseline = parts.pop(())
+            baseline.parts = parts
+            self._earlier[key] = baseline
+        return self._earlier[key]
+
+    def mark(self, header: Header, spec: ModelSpec) -> tuple[int, int]:
+        """What changes whenever the baseline of a window, or the spec, does."""
+        before = self._before(header, spec)
+        return self.registry.revision, -1 if before is None else before.publications
+
+    def _before(self, header: Header, spec: ModelSpec) -> Header | None:
+        """The closed window one period earlier, where windows are compared with such."""
+        period = spec.baseline_for(header.version).previous
+        if period is None:
+            return None
+        before = self._windows.find(header.model, header.version, header.window, header.start - period)
+        return before if before is not None and before.closed else None
+
+    def _as_baseline(self, before: Header, segment: Segment, spec: ModelSpec, bins: Baseline | None) -> Baseline:
+        """An earlier window, as the baseline of a later one."""
+        data, outcome = self._windows.data(before, segment), self._windows.outcome(before, segment)
+        schema = schema_of(data) if bins is None else bins.schema
+        baseline = Baseline(before.model, before.version, data, outcome, schema, source="previous")
+        baseline.metrics = records.numbers(data, outcome, spec, None, before.end - before.start, baseline.calibration)
+        return baseline
+
+    def compared_with(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> dict[str, str]:
+        """The member of a record that says what it is compared with, or why with nothing."""
+        source = spec.baseline_for(header.version)
+        if baseline is None:
+            if source.previous is not None:
+                reason = f"nothing is known of the window {span_name(source.previous)} earlier: the first period is silent"
+            elif source.first is not None:
+                reason = f"a baseline is learned from the first {source.first} predictions, and of the segments in them"
+            else:
+                reason = "the baseline does not know this version, or this segment"
+            return {"source": "none", "reason": reason}
+        if source.previous is not None:
+            return {"source": "previous", "window_start": iso(header.start - source.previous)}
+        return {"source": baseline.source}

@@ -1,0 +1,147 @@
+"""The numbers of a window's records: what predictions say, which labels do not change, and what labels say.
+
+The data side is the costly one, and a window is restated by its labels many times over: it is kept encoded, as much of it as
+MAX_KEPT_BYTES holds, and made again from the profile where it has gone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from tidegauge.baseline.baseline import Baseline
+from tidegauge.engine.delta import Segment
+from tidegauge.metrics import record as records
+from tidegauge.metrics.bin_counts import add_bin_counts
+from tidegauge.metrics.fairness import fairness
+from tidegauge.metrics.segment_mix import segment_mix
+from tidegauge.monitor.recent_windows import RecentWindows
+from tidegauge.monitor.window_baselines import WindowBaselines
+from tidegauge.monitor.windows import Header, Windows
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.spec import ModelSpec
+
+MAX_KEPT_BYTES = 48 << 20
+MAX_KEPT_WHOLE = 200
+"""Data sides of whole models that are kept decoded too: the window after needs them."""
+Numbers = dict[str, Any]
+Mark = tuple[int, int, int]
+"""What a data side was made of: so many predictions, and the mark of the baseline."""
+
+
+class WindowRecords:
+    """Numbers of one task's ``windows``."""
+
+    def __init__(self, windows: Windows, baselines: WindowBaselines) -> None:
+        self._windows, self._baselines = windows, baselines
+        self._encoded: OrderedDict[tuple[bytes, Segment], tuple[Mark, dict[str, msgspec.Raw]]] = OrderedDict()
+        self._kept = 0
+        self._whole: dict[bytes, tuple[Mark, Numbers]] = {}
+        self._recents = RecentWindows(windows)
+
+    def data_side(self, header: Header, segment: Segment, spec: ModelSpec) -> Numbers:
+        """What a window's predictions say, and what they were compared with."""
+        mark = self._mark(header, segment, spec)
+        held = self._whole.get(header.key) if not segment else None
+        if held is not None and held[0] == mark:
+            return held[1]
+        whole = self._baselines.of(header, spec)
+        baseline = None if whole is None else whole.part(segment)
+        profile = self._windows.data(header, segment)
+        calibration = None if whole is None else whole.calibration_for(segment)
+        side: Numbers = {"compared_with": self._baselines.compared_with(header, spec, baseline)}
+        side |= records.data_side(profile, spec, baseline, header.end - header.start, calibration, header.window)
+        if segment:
+            return side
+        if baseline is not None:
+            add_bin_counts(side, profile, baseline)
+            predictions = {of: state.predictions for of, state in header.records.items()}
+            mix = segment_mix(predictions, baseline, spec.segments)
+            if mix:
+                side["data"] = side["data"] | {"segments": mix}
+        while len(self._whole) >= MAX_KEPT_WHOLE:
+            del self._whole[next(iter(self._whole))]
+        self._whole[header.key] = mark, side
+        return side
+
+    def encoded_data_side(
+        self, header: Header, segment: Segment, spec: ModelSpec, fresh: Numbers | None = None
+    ) -> dict[str, msgspec.Raw]:
+        """The data side as JSON, member by member; ``fresh``: it, where the caller has it."""
+        key, mark = (header.key, segment), self._mark(header, segment, spec)
+        held = self._encoded.pop(key, None)
+        if held is not None and held[0] != mark:
+            self._kept -= _size(held[1])
+            held = None
+        if held is None:
+            side = self.data_side(header, segment, spec) if fresh is None else fresh
+            held = mark, {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in side.items()}
+            self._kept += _size(held[1])
+        self._encoded[key] = held
+        while self._kept > MAX_KEPT_BYTES and len(self._encoded) > 1:
+            _, (_, gone) = self._encoded.popitem(last=False)
+            self._kept -= _size(gone)
+        return held[1]
+
+    def _mark(self, header: Header, segment: Segment, spec: ModelSpec) -> Mark:
+        return header.records[segment].predictions, *self._baselines.mark(header, spec)
+
+    def early(self, header: Header, segment: Segment, spec: ModelSpec, counted: bool) -> Numbers:
+        """The numbers of an open window that are judged before it closes: neither distances nor outcomes, and if only those
+        ``counted`` are wanted no more than these."""
+        whole = self._baselines.of(header, spec) if self._baselines.is_fixed(header, spec) else None
+        baseline = None if whole is None else whole.part(segment)
+        profile = self._windows.data(header, segment)
+        seconds = header.end - header.start
+        if counted:
+            data = records.counted(profile, baseline)
+            return {"predictions": profile.predictions, "labels": 0, "system": records.system(profile, seconds), "data": data}
+        calibration = None if whole is None else whole.calibration_for(segment)
+        side = records.data_side(profile, spec, baseline, seconds, calibration, header.window, drift=False)
+        return side | records.label_coverage(self._windows.outcome(header, segment), profile.predictions)
+
+    def outcome_side(self, header: Header, segment: Segment, spec: ModelSpec) -> Numbers:
+        """What a window's labels say."""
+        whole = self._baselines.of(header, spec)
+        baseline = None if whole is None else whole.part(segment)
+        predictions = header.records[segment].predictions
+        return records.outcome_side(self._windows.outcome(header, segment), predictions, spec, baseline, header.window)
+
+    def recent(self, header: Header, spec: ModelSpec) -> Numbers:
+        """The numbers of a closed window together with the one before, where the baseline says how much these vary."""
+        baseline = self._baselines.of(header, spec) if header.closed and self.remembers(header, spec) else None
+        before = self._windows.before(header)
+        if baseline is None or before is None or not before.closed or not baseline.spreads(header.window, recent=True):
+            return {}
+        own, earlier = (partial(self.data_side, of, (), spec) for of in (header, before))
+        return self._recents.numbers(header, before, own, earlier, spec, baseline)
+
+    def remembers(self, header: Header, spec: ModelSpec) -> bool:
+        """Whether a monitor judges windows of this length together with the one before."""
+        monitors = self._baselines.monitors(header, spec)
+        return any(m.condition.auto and m.window == header.window for m in monitors)
+
+    def fairness(self, header: Header, spec: ModelSpec, min_count: int) -> dict[str, dict[str, Any]]:
+        """What sets the values of each dimension apart, of those with at least ``min_count`` labels."""
+        gaps = {}
+        for breakdown in spec.segments:
+            outcomes: Mapping[str, OutcomeProfile] = {
+                ",".join(value for _, value in segment): self._windows.outcome(header, segment)
+                for segment in header.segments
+                if tuple(d for d, _ in segment) == breakdown
+            }
+            found = fairness(outcomes, spec.task, spec.positive_label, min_count)
+            if found:
+                gaps["+".join(breakdown)] = found
+        return gaps
+
+    def baseline(self, header: Header, spec: ModelSpec) -> Baseline | None:
+        return self._baselines.of(header, spec)
+
+
+def _size(encoded: Mapping[str, msgspec.Raw]) -> int:
+    return sum(len(memoryview(raw)) for raw in encoded.values())
