@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -110,14 +110,7 @@ class Decoder(Generic[Event]):
                         event = strict(value)
                     except (msgspec.MsgspecError, RecursionError, UnicodeError, ValueError):
                         event = self._careful(value)
-                ts = event.ts
-                if type(ts) is not float:
-                    ts = event.ts = timestamp(ts)
-                # One comparison chain for the common case: in range, and not far ahead of a stamped record.
-                if not 0.0 <= ts <= MAX_TS:
-                    raise EventError("bad_timestamp", f"ts {ts} is outside the years 1970 to 9999")
-                if ts > record.timestamp / 1000 + MAX_AHEAD_SECONDS and record.timestamp >= 0:
-                    raise EventError("bad_timestamp", f"ts {ts} is more than a day ahead of its record's timestamp")
+                event.ts = check_ts(event.ts, record)
                 if not 0 < len(event.request_id) <= 256:
                     raise EventError("bad_request_id", "request_id must have 1 to 256 characters")
                 self._check(event)
@@ -160,7 +153,7 @@ class Decoder(Generic[Event]):
         if None in features or max(map(len, features)) > MAX_FEATURES:
             return False
         named = {event.model_version for event in events} | {event.model for event in events}
-        if not all(map(_sound_name, named)) or "" in {event.error for event in events}:
+        if not all(map(sound_name, named)) or "" in {event.error for event in events}:
             return False
         if any([len(event.segment) for event in events]):
             return False
@@ -176,7 +169,7 @@ class Decoder(Generic[Event]):
                 raise EventError("too_many_features", f"{len(event.features)} features, at most {MAX_FEATURES}")
             if not event.model_version:
                 raise EventError("missing_member", "model_version is empty")
-            if not (_sound_name(event.model_version) and _sound_name(event.model or None)):
+            if not (sound_name(event.model_version) and sound_name(event.model or None)):
                 raise EventError("bad_model", f"model and model_version have at most {MAX_NAME} characters, none of them NUL")
             if len(event.probabilities or ()) > MAX_FEATURES:
                 raise EventError("too_many_features", f"{len(event.probabilities)} probabilities, at most {MAX_FEATURES}")
@@ -184,11 +177,9 @@ class Decoder(Generic[Event]):
             event.prediction = _exact(event.prediction)
             return
         event.label = _exact(event.label)
-        if event.business and len(event.business) > MAX_KPIS:
-            raise EventError("too_many_features", f"{len(event.business)} KPIs, at most {MAX_KPIS}")
-        if not all(map(_sound_name, event.business or ())) or any("\x1f" in kpi for kpi in event.business or ()):
-            raise EventError("wrong_type", f"a KPI's name has 1 to {MAX_NAME} characters, none of them NUL or U+001F")
-        if not _sound_name(event.model or None):
+        if event.business:
+            sound_kpis(event.business)
+        if not sound_name(event.model or None):
             raise EventError("bad_model", f"model has at most {MAX_NAME} characters, none of them NUL")
         if event.label is None and not any(value is not None for value in (event.business or {}).values()):
             raise EventError("missing_member", "a label event needs label or business")
@@ -205,7 +196,6 @@ class Decoder(Generic[Event]):
         if not isinstance(members, dict):
             raise EventError("not_an_object", f"the value is {_json_type(members)}, an event is an object")
         known = {name: members[name] for name in members if name in self._members}
-        self.unknown += len(known) < len(members)
         for name in ("request_id", "ts", *(("model_version",) if self._predicts else ())):
             if known.get(name) is None:
                 raise EventError("missing_member", f"{name} is missing")
@@ -222,11 +212,12 @@ class Decoder(Generic[Event]):
             name: _raw_segments(known.pop(name)) for name in ("segments", "segment") if self._predicts and name in known
         }
         try:
-            event: Event = msgspec.convert(_clean(known), self._kind)
+            event: Event = msgspec.convert(clean(known), self._kind)
         except msgspec.ValidationError as error:
             raise EventError("wrong_type", str(error)) from None
         for name, value_ in (*features.items(), *segments.items()):
             setattr(event, name, value_)
+        self.unknown += any(name not in self._members for name in members)
         return event
 
 
@@ -251,12 +242,34 @@ def segments_of(raw: msgspec.Raw) -> Segments:
 
 def _raw_segments(value: Any) -> msgspec.Raw:
     try:
-        return msgspec.Raw(msgspec.json.encode(msgspec.convert(_clean(value), Segments)))
+        return msgspec.Raw(msgspec.json.encode(msgspec.convert(clean(value), Segments)))
     except msgspec.ValidationError as error:
         raise EventError("wrong_type", f"{error} - at `$.segments`") from None
 
 
-def _sound_name(name: str | None) -> bool:
+def check_ts(ts: float | int | str, record: InputRecord) -> float:
+    """Unix seconds of a ``ts`` member that is in range and not far ahead of a stamped record.
+
+    Raises EventError (bad_timestamp).
+    """
+    if type(ts) is not float:
+        ts = timestamp(ts)
+    if not 0.0 <= ts <= MAX_TS:
+        raise EventError("bad_timestamp", f"ts {ts} is outside the years 1970 to 9999")
+    if ts > record.timestamp / 1000 + MAX_AHEAD_SECONDS and record.timestamp >= 0:
+        raise EventError("bad_timestamp", f"ts {ts} is more than a day ahead of its record's timestamp")
+    return ts
+
+
+def sound_kpis(kpis: Collection[str]) -> None:
+    """Raises EventError for more KPIs than one event may have, and for a name that none can have."""
+    if len(kpis) > MAX_KPIS:
+        raise EventError("too_many_features", f"{len(kpis)} KPIs, at most {MAX_KPIS}")
+    if not all(map(sound_name, kpis)) or any("\x1f" in kpi for kpi in kpis):
+        raise EventError("wrong_type", f"a KPI's name has 1 to {MAX_NAME} characters, none of them NUL or U+001F")
+
+
+def sound_name(name: str | None) -> bool:
     return name is None or (0 < len(name) <= MAX_NAME and "\0" not in name)
 
 
@@ -325,15 +338,15 @@ def _finite(value: Any) -> Any:
         return None
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
     """The same JSON value with NaN and infinities as null (whole numbers that no float holds too), and text that UTF-8 can
     carry."""
     if isinstance(value, str):
         return _clean_text(value)
     if isinstance(value, dict):
-        return {_clean_text(k): _clean(v) for k, v in value.items()}
+        return {_clean_text(k): clean(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_clean(v) for v in value]
+        return [clean(v) for v in value]
     return _finite(value)
 
 

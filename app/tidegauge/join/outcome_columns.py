@@ -18,7 +18,8 @@ from tidegauge.spec import ModelSpec, class_name
 
 class OutcomeRow(msgspec.Struct, gc=False):
     """One outcome to be added (sign 1) or taken back (-1). ``first``: the first label of its prediction, the one the
-    online detectors are fed. ``request_id`` in UTF-8; ``arrived``: event time at which it is added or taken back."""
+    online detectors are fed. ``label_ts``: NaN where no label was sent; ``request_id`` in UTF-8; ``arrived``: event time at
+    which it is added or taken back; ``implied``: no label says so, but that none has come."""
 
     context: int
     ts: float
@@ -46,7 +47,7 @@ def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColum
         probabilities if any(probabilities) else None,
         [row.business for row in rows],
         np.fromiter((row.sign for row in rows), np.int64, n),
-        np.fromiter((row.label_ts - row.ts for row in rows), np.float64, n),
+        np.fromiter((np.nan if row.implied else row.label_ts - row.ts for row in rows), np.float64, n),
         [row.request_id for row in rows] if rows[0].request_id else (),
         spec,
         np.fromiter((row.implied for row in rows), bool, n),

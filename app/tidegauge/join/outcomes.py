@@ -83,4 +83,4 @@ class Outcomes:
         if not known.implied:
             self._progress.labelled(self.model(made), known.ts)
         else:
-            self._progress.touched.add(self.model(made))
+            self._progress.touch(self.model(made))

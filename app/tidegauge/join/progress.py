@@ -15,14 +15,16 @@ PREFIX = b"w"
 
 class Progress(msgspec.Struct, array_like=True, gc=False):
     """How far one model has come: the largest prediction and (joined) label ``ts``; by how much the labels' time is behind
-    the predictions' when all are read; the largest label ``ts`` of the partition, whosever it is; and how far the predictions
-    had come when all labels were last read."""
+    the predictions' when all are read; the largest label ``ts`` of the partition, whosever it is; how far the predictions
+    had come when all labels were last read; and the version that served live last, and when."""
 
     predictions: float = 0.0
     labels: float = 0.0
     label_lag: float = 0.0
     labels_read: float = 0.0
     complete: float = 0.0
+    live: str = ""
+    live_at: float = 0.0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -42,11 +44,21 @@ class TaskProgress:
         self._told_behind: set[str] = set()
 
     def predicted(self, model: str, ts: float) -> None:
-        progress = self._touch(model)
+        progress = self.touch(model)
         progress.predictions = max(progress.predictions, ts)
 
+    def served(self, model: str, version: str, ts: float) -> None:
+        """A version has served live at ``ts``."""
+        progress = self.by_model.setdefault(model, Progress())
+        if (ts, version) > (progress.live_at, progress.live):
+            progress.live, progress.live_at = version, ts
+
+    def live_version(self, model: str) -> str:
+        """The version that served live last; "" where none has."""
+        return self.by_model.get(model, Progress()).live
+
     def labelled(self, model: str, ts: float) -> None:
-        progress = self._touch(model)
+        progress = self.touch(model)
         progress.labels = max(progress.labels, ts)
 
     def read_labels(self, labels: Sequence[Label]) -> None:
@@ -54,7 +66,7 @@ class TaskProgress:
         if labels:
             self.labels_read = max(self.labels_read, float(max([label.ts for label in labels])))
 
-    def _touch(self, model: str) -> Progress:
+    def touch(self, model: str) -> Progress:
         self.touched.add(model)
         return self.by_model.setdefault(model, Progress())
 

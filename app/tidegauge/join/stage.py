@@ -17,6 +17,7 @@ import msgspec
 from tidegauge.engine import delta
 from tidegauge.engine.delta import Delta
 from tidegauge.engine.events import DeadLetter, Decoder, Label, Prediction
+from tidegauge.engine.kpi_events import is_kpi_event, read_kpi_event
 from tidegauge.engine.refusals import dead_letter
 from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import LABELS, PREDICTIONS, PROFILES, InputRecord, Output, Store
@@ -31,6 +32,7 @@ from tidegauge.join.prediction_matching import PredictionMatching
 from tidegauge.join.progress import Progress, TaskProgress
 from tidegauge.join.request_state import UNDATED, KeptPrediction, RequestState, decode
 from tidegauge.join.requests import REQUEST, Requests
+from tidegauge.join.unattached_kpis import UnattachedKpis
 from tidegauge.models.registry import Registry
 from tidegauge.spec import ModelSpec, class_name
 
@@ -63,6 +65,7 @@ class JoinStage:
         outcomes = Outcomes(self._contexts.by_id, self._gathered, self._progress, self._spec, counters)
         self._predicted = PredictionMatching(self._requests, self._contexts.by_id, self._gathered, outcomes, counters)
         self._labelled = LabelMatching(self._requests, outcomes, self._gathered.pairs, counters)
+        self._kpis = UnattachedKpis(store, self._contexts, self._gathered, self._progress)
         self._implied = ImpliedLabels(self._requests, outcomes, self._gathered.pairs, counters)
         self._predictions, self._labels = Decoder(Prediction), Decoder(Label)
         self._context_ids: dict[Any, int] = {}
@@ -97,6 +100,7 @@ class JoinStage:
             labels, taken, dead = self._labels.chunk(records)
             self._progress.read_labels(labels)
             self._labelled.take(labels, taken)
+            dead = [refused for letter in dead if (refused := self._take_kpis(letter)) is not None]
         else:
             raise AssertionError(f"the join stage reads predictions and labels, not {topic}")
         for letter in dead:
@@ -105,6 +109,21 @@ class JoinStage:
         self._rows_since += len(taken)
         if self._rows >= MAX_ROWS:
             self._flush()
+
+    def _take_kpis(self, letter: DeadLetter) -> DeadLetter | None:
+        """Take a record that is no label for KPIs that belong to no request; what is refused if it is none of these either."""
+        record = letter.record
+        if letter.reason != "missing_member" or not is_kpi_event(record.value):
+            return letter
+        try:
+            event = read_kpi_event(record)
+            if float(event.ts) < self._cutoff(event.model):
+                self._counters["expired", LABELS] += 1
+                return None
+            self._kpis.take(event, self._spec(event.model), self._counters)
+        except EventError as error:
+            return DeadLetter(record, error.reason, str(error))
+        return None
 
     def _bury(self, topic: str, letter: DeadLetter) -> None:
         self._counters["dead_lettered", letter.reason] += 1
@@ -128,6 +147,10 @@ class JoinStage:
         specs = {context: self._spec(self._contexts.by_id[context].model) for context in set(contexts)}
         if any(spec.labels is not None for spec in specs.values()):
             self._implied.expect(events, contexts, [specs[context] for context in contexts])
+        for context, event in dict(zip(contexts, events, strict=True)).items():
+            if event.role in (None, "", "live"):
+                of = self._contexts.by_id[context]
+                self._progress.served(of.model, of.version, float(event.ts))
         for model, ts in self._predicted.take(events, contexts):
             self._progress.predicted(model, ts)
 
@@ -208,7 +231,7 @@ class JoinStage:
         gone = [key for key in old if self._expired(decode(pairs[key]))]
         for key in gone:
             self._drop(decode(pairs[key]))
-        return gone + old_traces(pairs, oldest)
+        return gone + self._kpis.expired(pairs, oldest, self._cutoff) + old_traces(pairs, oldest)
 
     def _expired(self, entry: RequestState) -> bool:
         if entry.predictions:

@@ -84,8 +84,8 @@ class OutcomeColumns:
     ``predicted`` and ``actual`` are class names or None, ``numbers`` predicted and actual as numbers (2, n) or NaN,
     ``score`` and ``positive`` the probability of the positive class and whether it came true (-1 where unknown), ``hit``
     (n) the same of the class a multiclass model predicted, whose probability its score is, else None; ``log_loss`` the
-    multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds; ``ids`` request ids (n), ()
-    where no examples are wanted; ``implied`` (n) whether no label says so, but that none has come, else None.
+    multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds, NaN where no label was sent; ``ids``
+    request ids (n), () where no examples are wanted; ``implied`` (n) whether no label says so but that none has come, or None.
     """
 
     __slots__ = (
@@ -131,10 +131,9 @@ class OutcomeColumns:
         n = len(self.sign)
         sign = self.sign.astype(np.float64)
         terms: dict[str, NDArray[np.float64]] = {"labels": sign * self.labelled}
-        rows = np.arange(n)
         if self.implied is not None and self.implied.any():
             terms["implied"] = sign * self.implied
-            rows = np.flatnonzero(~self.implied)
+        rows = np.flatnonzero(~np.isnan(self.delay))
         entry_rows, entry_keys = [rows], [DELAYS + delay_bins(self.delay[rows])]
         truth = self.positive if self.hit is None else self.hit
         scored = np.flatnonzero((truth >= 0) & (self.score >= 0.0) & (self.score <= 1.0))

@@ -1,0 +1,87 @@
+"""KPIs that belong to no request: counted with the version that is live, or the one the event names.
+
+An event is known by its model, version, segment and ``ts``. The same again is a duplicate, another value of a KPI corrects it.
+
+State, in the join's store, until the label horizon is over (and a day):
+    k<hash of what an event is known by>      a second (big endian, 4 bytes) it is not older than, and ``Figures``
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import msgspec
+import numpy as np
+
+from tidegauge.engine.events import Prediction
+from tidegauge.engine.kpi_events import KpiEvent
+from tidegauge.engine.sortable_time import sortable_second
+from tidegauge.engine.stage import LABELS, Store
+from tidegauge.join.contexts import Contexts
+from tidegauge.join.gathering import Gathering
+from tidegauge.join.outcome_columns import OutcomeRow
+from tidegauge.join.progress import TaskProgress
+from tidegauge.spec import ModelSpec
+
+UNATTACHED = b"k"
+_NAME = b"kpi"
+"""Stands for a request id."""
+
+
+class Figures(msgspec.Struct, array_like=True, gc=False):
+    """The KPIs of one event as they were counted last."""
+
+    context: int
+    ts: float
+    kpis: dict[str, float]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Figures).decode
+
+
+class UnattachedKpis:
+    """Of one join task."""
+
+    def __init__(self, store: Store, contexts: Contexts, gathered: Gathering, progress: TaskProgress) -> None:
+        self._store, self._contexts, self._gathered, self._progress = store, contexts, gathered, progress
+
+    def take(self, event: KpiEvent, spec: ModelSpec, counters: Counter[tuple[str, str]]) -> None:
+        """Raises EventError (too_many_versions)."""
+        segment = event.segment if event.segments is None else event.segments
+        place = _encode([event.model, event.model_version, segment, event.ts])
+        key = UNATTACHED + hashlib.blake2b(place, digest_size=16).digest()
+        raw = self._store.get(key)
+        given = {kpi: float(value) for kpi, value in event.kpi.items() if value is not None}
+        if raw is None:
+            version = event.model_version or self._progress.live_version(event.model)
+            made = Prediction("", event.ts, version, segments=msgspec.Raw(msgspec.json.encode(segment)))
+            figures = Figures(self._contexts.id_of(made, event.model, spec), float(event.ts), {})
+        else:
+            figures = _decode(raw[4:])
+        old = {kpi: figures.kpis[kpi] for kpi, value in given.items() if figures.kpis.get(kpi, value) != value}
+        new = {kpi: value for kpi, value in given.items() if figures.kpis.get(kpi) != value}
+        if not new:
+            counters["duplicate", LABELS] += 1
+            return
+        counters["corrected" if old else "unattached", LABELS] += 1
+        if old:
+            self._queue(figures, old, -1)
+        self._queue(figures, new, 1)
+        figures.kpis |= new
+        self._store.put(key, sortable_second(figures.ts) + _encode(figures))
+        self._progress.touch(event.model)
+
+    def _queue(self, figures: Figures, kpis: dict[str, float], sign: int) -> None:
+        nothing_known = (None, None, None, None)
+        self._gathered.outcome(
+            OutcomeRow(figures.context, figures.ts, *nothing_known, kpis, np.nan, sign, False, _NAME, figures.ts)
+        )
+
+    def expired(self, pairs: Mapping[bytes, bytes], oldest: bytes, cutoff: Callable[[str], float]) -> list[bytes]:
+        """Keys among stored ``pairs`` of what is older than its model's ``cutoff``; nothing before the second ``oldest`` is."""
+        old = [key for key, value in pairs.items() if key[:1] == UNATTACHED and value[:4] <= oldest]
+        found = ((key, _decode(pairs[key][4:])) for key in old)
+        return [key for key, of in found if of.ts < cutoff(self._contexts.by_id[of.context].model)]
