@@ -12,6 +12,7 @@ from support.driver import Pipeline, flatten
 from support.events import START, prediction
 from support.schemas import mistakes
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
+from tidegauge.metrics.record import iso
 from tidegauge.monitor.stage import MonitorStage
 from tidegauge.spec import ModelSpec, RolloutSpec
 
@@ -260,6 +261,37 @@ def test_the_spec_may_name_the_champion():
     record = newest(play(shadowed(10, 200), spec))
     assert (record["champion"], record["model_version"]) == (NEW, OLD)
     assert newest(play(shadowed(10, 200)))["champion"] == OLD
+
+
+def switched(seed=11, minutes=30.0, count=900):
+    """The shadow is promoted after ten minutes and rolled back after twenty; event, ts and role of each prediction."""
+    events = []
+    for topic, value in shadowed(seed, count, minutes, corrected=0.0):
+        event = json.loads(value)
+        if topic == PREDICTIONS:
+            promoted = 600 <= event["ts"] - START < 1200
+            event["role"] = "live" if (event["model_version"] == NEW) == promoted else "shadow"
+        events.append((topic, json.dumps(event).encode()))
+    return events
+
+
+@pytest.mark.parametrize(("partitions", "chunk"), [(1, 10_000), (1, 7), (3, 50)])
+def test_the_champion_is_who_was_live_and_switches_are_dated(partitions, chunk):
+    events = switched()
+    records = sorted(play(events, partitions=partitions, chunk=chunk).comparisons().values(), key=lambda r: r["window_start"])
+    champions = {record["window_start"]: record["champion"] for record in records}
+    assert list(champions.values()) == [OLD, OLD, NEW, NEW, OLD, OLD]
+    assert len(records) == 6
+    assert {record["role"] for record in records} == {"shadow"}
+    predictions = [json.loads(value) for topic, value in events if topic == PREDICTIONS]
+    dated = []
+    for begin, roles in ((600, ("live", "shadow")), (1200, ("shadow", "live"))):
+        for version, role in zip((NEW, OLD), roles, strict=True):
+            since = min(p["ts"] for p in predictions if p["model_version"] == version and p["ts"] >= START + begin)
+            dated.append({"model_version": version, "role": role, "since": iso(since)})
+    assert sorted(records[-1]["switches"], key=str) == sorted(dated, key=str)
+    assert "switches" not in records[0]
+    assert [m for record in records for m in mistakes("comparison-record", record)] == []
 
 
 def test_a_restart_changes_nothing():

@@ -45,6 +45,14 @@ class Samples(msgspec.Struct, array_like=True, frozen=True):
     hours: bytes
 
 
+class RoleSwitch(msgspec.Struct, array_like=True, frozen=True):
+    """A version has a ``role`` from event time ``since`` on."""
+
+    version: str
+    role: str
+    since: float
+
+
 class DeltaHead(msgspec.Struct, array_like=True, frozen=True):
     """How the join task stands: the first members of a delta, for whom the rest need not be decoded.
 
@@ -70,7 +78,7 @@ class Delta(DeltaHead, array_like=True, frozen=True):
 
     profiles: tuple[ProfileDelta, ...] = ()
     samples: tuple[Samples, ...] = ()
-    roles: dict[str, str] = {}
+    roles: tuple[RoleSwitch, ...] = ()
     read: float = math.inf
     traces: dict[str, str] = {}
 

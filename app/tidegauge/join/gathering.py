@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine import delta
-from tidegauge.engine.delta import Delta, ProfileDelta
+from tidegauge.engine.delta import Delta, ProfileDelta, RoleSwitch
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.stage import PROFILES, Output
 from tidegauge.join.contexts import Context
@@ -55,7 +55,7 @@ class Gathering:
         return list(self._profiles.examples(model))
 
     def outputs(
-        self, model: str, now: float, times: tuple[float, float, float], roles: dict[str, str], traces: dict[str, str]
+        self, model: str, now: float, times: tuple[float, float, float], roles: tuple[RoleSwitch, ...], traces: dict[str, str]
     ) -> list[Output]:
         """What the flushes since the last ``clear`` say about ``model``; ``times``: a delta's watermarks, and ``read``;
         ``traces``: the trace contexts of its ``examples``."""

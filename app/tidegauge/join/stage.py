@@ -32,6 +32,7 @@ from tidegauge.join.prediction_matching import PredictionMatching
 from tidegauge.join.progress import Progress, TaskProgress
 from tidegauge.join.request_state import UNDATED, KeptPrediction, RequestState, decode
 from tidegauge.join.requests import REQUEST, Requests
+from tidegauge.join.roles import Roles
 from tidegauge.join.unattached_kpis import UnattachedKpis
 from tidegauge.models.registry import Registry
 from tidegauge.spec import ModelSpec, class_name
@@ -72,7 +73,7 @@ class JoinStage:
         self._revision = registry.revision
         self._rows = self._rows_since = 0
         self._dead: list[Output] = []
-        self._roles: dict[str, dict[str, str]] = {}
+        self._roles = Roles()
         self._oldest = UNDATED
         self._beat, self._idle, self._now = 0.0, False, 0.0
         self._specs: dict[str, ModelSpec] = {}
@@ -140,6 +141,7 @@ class JoinStage:
         contexts = [context for context in found if context is not None]
         if len(contexts) < len(found):
             events = [event for event, context in zip(events, found, strict=True) if context is not None]
+        self._roles.note(events, [self._contexts.by_id[context].model for context in contexts])
         if None in [event.score for event in events]:
             for event, context in zip(events, contexts, strict=True):
                 if event.score is None and (event.confidence is not None or event.probabilities):
@@ -176,8 +178,6 @@ class JoinStage:
         if len(self._context_ids) > 200_000:
             self._context_ids.clear()
         self._context_ids[mark] = context
-        if event.role:
-            self._roles.setdefault(model, {})[event.model_version] = event.role
         return context
 
     def _score(self, event: Prediction, context: int) -> float | None:
@@ -207,10 +207,10 @@ class JoinStage:
         self._flush()
         self._oldest = sortable_second(max(map(self._cutoff, self.progress), default=0.0))
         outputs, self._dead = self._dead, []
-        told = self._progress.to_tell(behind)
+        told, roles = self._progress.to_tell(behind), self._roles.take()
         for model, times in told:
             traces = self._traces.of(self._gathered.examples(model))
-            outputs.extend(self._gathered.outputs(model, now, times, self._roles.get(model, {}), traces))
+            outputs.extend(self._gathered.outputs(model, now, times, roles.get(model, ()), traces))
         if idle and (not self._idle or now - self._beat >= HEARTBEAT_SECONDS):
             beat = delta.encode(Delta(self._partition, "", now, True))
             outputs.extend(Output(PROFILES, None, beat, partition=p) for p in range(self._profile_partitions))
@@ -220,7 +220,6 @@ class JoinStage:
             self._requests.save()
         self._rows_since = 0
         self._gathered.clear()
-        self._roles.clear()
         return outputs
 
     # -- expiry --------------------------------------------------------------------------------------------------

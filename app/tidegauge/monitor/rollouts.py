@@ -24,7 +24,7 @@ from tidegauge.models.registry import Registry
 from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.outcome import most_wrong
 from tidegauge.profile.pairs import PairProfile
-from tidegauge.rollout.comparison_record import ended, record, record_key, verdict
+from tidegauge.rollout.comparison_record import ended, record, record_key, switches_in, verdict
 from tidegauge.rollout.pair import STATE, Contrasts, Rollout, Seen, add, champion_of
 from tidegauge.rollout.verdict import judge
 from tidegauge.spec import ModelSpec, RolloutSpec
@@ -78,7 +78,7 @@ class Rollouts:
                     rollout.note(start)
                     self._changed.add(rollout.key)
             for rollout in list(self._rollouts.values()):
-                if (rollout.model, rollout.monitor, rollout.window) != (model, monitor.name, monitor.window):
+                if rollout.series != (model, monitor.name, monitor.window):
                     continue
                 if final or _due(rollout, spec, now):
                     outputs.extend(self._publish(rollout, spec, monitor, versions, now))
@@ -93,7 +93,8 @@ class Rollouts:
         """The comparisons that the closed window at ``start`` belongs to."""
         found = {name: self._windows.find(spec.model, name, monitor.window, start) for name in versions}
         headers = {name: header for name, header in found.items() if header is not None and header.closed}
-        champion = champion_of(spec, {name: versions[name] for name in headers})
+        # Who was live at the end of the window, so that what is restated keeps its champion.
+        champion = champion_of(spec, {name: versions[name].by(header.end) for name, header in headers.items()})
         if champion is None or len(headers) < 2:
             return []
         sizes = {name: self._windows.data(header, ()).predictions for name, header in headers.items()}
@@ -122,18 +123,22 @@ class Rollouts:
         if rollout.dirty is None:
             return outputs
         total = dict(rollout.carried)
-        role = versions[rollout.challenger].role
-        severity = monitor.severity or ("warning" if role == "shadow" else "critical")
         rollout.revision += 1
         for number, start in enumerate(rollout.starts, rollout.carried_windows + 1):
             contrasts = self._of_window(rollout, spec, start)
             add(total, contrasts)
-            if start < rollout.dirty:
+            then = {name: versions[name].by(start + rollout.length) for name in (rollout.champion, rollout.challenger)}
+            # What was seen under another champion counts, and was said under that one.
+            if start < rollout.dirty or champion_of(spec, then) != rollout.champion:
                 continue
             finding = judge(total, monitor, spec.task, rollout.champion)
             (_, champion), (_, challenger) = self._sides(rollout, start)
             pairs = self._pairs(rollout, start)
+            role = then[rollout.challenger].role
+            severity = monitor.severity or ("warning" if role == "shadow" else "critical")
             said = record(rollout, start, number, role, (champion, challenger), pairs, spec.task, finding, contrasts)
+            if switches := switches_in(rollout, versions, start):
+                said["switches"] = switches
             rollout.record = msgspec.json.encode(said)
             outputs.append(Output(METRICS, record_key(rollout, start), rollout.record))
             if not rollout.ended and (spec.rollouts or spec.monitors is None):
@@ -175,7 +180,12 @@ class Rollouts:
 
     def _end(self, rollout: Rollout, spec: ModelSpec, monitor: RolloutSpec, now: float) -> list[Output]:
         """Resolve the alert once a whole window has closed without the two being seen together."""
-        if rollout.ended or not rollout.starts or now < rollout.starts[-1] + 2 * rollout.length + spec.grace:
+        if rollout.ended or not rollout.starts:
+            return []
+        # Another champion has taken its place where the same versions are compared the other way since.
+        others = (of for of in self._rollouts.values() if of.series == rollout.series and of.champion != rollout.champion)
+        overtaken = any(of.starts and of.starts[-1] > rollout.starts[-1] for of in others)
+        if not overtaken and now < rollout.starts[-1] + 2 * rollout.length + spec.grace:
             return []
         rollout.ended = True
         self._changed.add(rollout.key)

@@ -115,8 +115,8 @@ class MonitorStage:
         clock = self.clocks.setdefault(model, ModelClock())
         for part in message.profiles:
             self._early_parts.add(model, part)
-        for version, role in message.roles.items():
-            self._versions.role(model, version, role)
+        for switch in message.roles:
+            self._versions.switched(model, switch)
         if message.traces:
             self.alerts.traces.keep(message.traces, max(message.watermark, clock.reached[0]))
         if message.samples:

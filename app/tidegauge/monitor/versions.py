@@ -9,12 +9,13 @@ from collections.abc import Iterator
 
 import msgspec
 
+from tidegauge.engine.delta import RoleSwitch
 from tidegauge.engine.stage import Store
 from tidegauge.metrics.grading import Grades
 from tidegauge.monitor.settling import LabelDelays
 from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.outcome import packed_delay_counts
-from tidegauge.rollout.pair import Seen
+from tidegauge.rollout.pair import Seen, switched
 
 VERSION = b"v"
 _encode = msgspec.msgpack.Encoder().encode
@@ -28,6 +29,7 @@ class Version(msgspec.Struct):
     delays: LabelDelays = msgspec.field(default_factory=LabelDelays)
     grades: Grades = msgspec.field(default_factory=Grades)
     role: str = "live"
+    switches: tuple[tuple[float, str], ...] = ()
     learned: bool = False
     last: float = 0.0
 
@@ -51,7 +53,7 @@ class Versions:
 
     def seen(self, model: str) -> dict[str, Seen]:
         """The model's versions, as a comparison of them needs to know them."""
-        return {name: Seen(of.role, of.delays.first) for name, of in self.of_model(model)}
+        return {name: Seen(of.role, of.delays.first, of.switches) for name, of in self.of_model(model)}
 
     def take(self, model: str, name: str, moment: float, outcome: bytes | None) -> None:
         """What a delta of the whole model tells of its version's time and label delays; ``outcome`` is packed."""
@@ -63,11 +65,12 @@ class Versions:
         if outcome is not None:
             version.delays.add(packed_delay_counts(outcome))
 
-    def role(self, model: str, name: str, role: str) -> None:
-        """The version's predictions say that this is its role."""
-        version = self.get(model, name)
-        if version.role != role:
-            version.role = role
+    def switched(self, model: str, switch: RoleSwitch) -> None:
+        """A version's predictions say that it has a role since then."""
+        version = self.get(model, switch.version)
+        switches = switched(version.switches, switch.since, switch.role)
+        if switches != version.switches:
+            version.switches, version.role = switches, switches[-1][1]
             self.changed(version)
 
     def settle(self, header: Header, windows: Windows) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.comparison import Side
 from tidegauge.metrics.record import iso
 from tidegauge.profile.pairs import PairProfile
-from tidegauge.rollout.pair import Contrasts, Rollout
+from tidegauge.rollout.pair import Contrasts, Rollout, Seen
 from tidegauge.rollout.verdict import Compared, Finding
 from tidegauge.spec import ROLLOUT, Condition, MonitorSpec, RolloutSpec, Task
 
@@ -63,6 +64,18 @@ def _metric(compared: Compared) -> dict[str, Any]:
     del members["excess"]
     members["sample_sizes"] = {"champion": members.pop("champion_count"), "challenger": members.pop("challenger_count")}
     return members
+
+
+def switches_in(rollout: Rollout, versions: Mapping[str, Seen], start: float) -> list[dict[str, str]]:
+    """The changes of either version's role between the first window compared and the end of the one at ``start``."""
+    end = start + rollout.length
+    found = [
+        (since, name, role)
+        for name in (rollout.champion, rollout.challenger)
+        for since, role in versions[name].switches[1:]
+        if rollout.since <= since < end
+    ]
+    return [{"model_version": name, "role": role, "since": iso(since)} for since, name, role in sorted(found)]
 
 
 def record_key(rollout: Rollout, start: float) -> bytes:

@@ -14,11 +14,38 @@ STATE = b"g"
 Contrasts = dict[str, Contrast]
 
 
+MAX_KEPT = 50
+"""Switches of role kept of one version, the newest."""
+
+
 class Seen(msgspec.Struct, frozen=True):
-    """A version's role, and the earliest event time it was seen."""
+    """A version's role, the earliest event time it was seen, and the switches of its role: since when, and to which."""
 
     role: str
     first: float
+    switches: tuple[tuple[float, str], ...] = ()
+
+    def by(self, moment: float) -> Seen:
+        """What it was just before event time ``moment``.
+
+        >>> Seen("live", 0.0, ((0.0, "shadow"), (5.0, "live"))).by(5.0).role
+        'shadow'
+        """
+        before = [role for since, role in self.switches if since < moment]
+        return Seen(before[-1] if before else self.role, self.first, self.switches)
+
+
+def switched(switches: tuple[tuple[float, str], ...], since: float, role: str) -> tuple[tuple[float, str], ...]:
+    """The switches with one more, in order of time; none to the role there was.
+
+    >>> switched(((0.0, "shadow"), (9.0, "live")), 5.0, "live")
+    ((0.0, 'shadow'), (5.0, 'live'))
+    """
+    kept: list[tuple[float, str]] = []
+    for moment, to in sorted((*switches, (since, role))):
+        if not kept or kept[-1][1] != to:
+            kept.append((moment, to))
+    return tuple(kept[-MAX_KEPT:])
 
 
 class Rollout(msgspec.Struct):
@@ -49,6 +76,11 @@ class Rollout(msgspec.Struct):
         return STATE + b"\0".join(
             part.encode() for part in (self.model, self.monitor, self.window, self.champion, self.challenger)
         )
+
+    @property
+    def series(self) -> tuple[str, str, str]:
+        """What it has in common with the comparisons of other versions: model, monitor and length of windows."""
+        return self.model, self.monitor, self.window
 
     @property
     def length(self) -> float:

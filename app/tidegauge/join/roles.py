@@ -1,0 +1,45 @@
+"""Which role each model version has, and since when, as the predictions of one join task say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tidegauge.engine.delta import RoleSwitch
+from tidegauge.engine.events import Prediction
+
+LIVE = "live"
+MAX_SWITCHES = 100
+"""The most switches told of one version at once: of one whose predictions differ in their role only the last."""
+
+
+class Roles:
+    """Remembers in memory alone: what is said once more after a restart changes nothing in the monitor stage."""
+
+    def __init__(self) -> None:
+        self._now: dict[tuple[str, str], RoleSwitch] = {}
+        self._switches: dict[str, list[RoleSwitch]] = {}
+
+    def note(self, events: Sequence[Prediction], models: Sequence[str]) -> None:
+        """Take predictions and the model of each."""
+        said = {(model, event.model_version, event.role) for model, event in zip(models, events, strict=True)}
+        changed = set()
+        for model, version, role in said:
+            known = self._now.get((model, version))
+            if known is None or known.role != (role or LIVE):
+                changed.add((model, version))
+        for model, version in changed:
+            of = zip(models, events, strict=True)
+            rows = sorted((float(e.ts), e.role or LIVE) for m, e in of if (m, e.model_version) == (model, version))
+            known, found = self._now.get((model, version)), []
+            for ts, role in rows:
+                if known is None or (role != known.role and ts >= known.since):
+                    known = RoleSwitch(version, role, ts)
+                    found.append(known)
+            if known is not None and found:
+                self._now[model, version] = known
+                self._switches.setdefault(model, []).extend(found if len(found) <= MAX_SWITCHES else found[-1:])
+
+    def take(self) -> dict[str, tuple[RoleSwitch, ...]]:
+        """The switches since this was last asked, by model."""
+        taken, self._switches = self._switches, {}
+        return {model: tuple(switches) for model, switches in taken.items()}
