@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from tidegauge.engine import delta
 from tidegauge.engine.delta import Delta
 from tidegauge.engine.events import DeadLetter, Decoder, Label, Prediction
@@ -33,9 +31,10 @@ from tidegauge.join.progress import Progress, TaskProgress
 from tidegauge.join.request_state import UNDATED, KeptPrediction, RequestState, decode
 from tidegauge.join.requests import REQUEST, Requests
 from tidegauge.join.roles import Roles
+from tidegauge.join.score import settle_scores
 from tidegauge.join.unattached_kpis import UnattachedKpis
 from tidegauge.models.registry import Registry
-from tidegauge.spec import ModelSpec, class_name
+from tidegauge.spec import ModelSpec
 
 KEPT_BEYOND_HORIZON = 86400.0
 """Seconds an entry outlives the label horizon, for labels that travel slowly."""
@@ -143,9 +142,7 @@ class JoinStage:
             events = [event for event, context in zip(events, found, strict=True) if context is not None]
         self._roles.note(events, [self._contexts.by_id[context].model for context in contexts])
         if None in [event.score for event in events]:
-            for event, context in zip(events, contexts, strict=True):
-                if event.score is None and (event.confidence is not None or event.probabilities):
-                    event.score = self._score(event, context)
+            settle_scores(zip(events, (self._spec(self._contexts.by_id[c].model) for c in contexts), strict=True))
         specs = {context: self._spec(self._contexts.by_id[context].model) for context in set(contexts)}
         if any(spec.labels is not None for spec in specs.values()):
             self._implied.expect(events, contexts, [specs[context] for context in contexts])
@@ -179,20 +176,6 @@ class JoinStage:
             self._context_ids.clear()
         self._context_ids[mark] = context
         return context
-
-    def _score(self, event: Prediction, context: int) -> float | None:
-        spec = self._spec(self._contexts.by_id[context].model)
-        if event.confidence is None:
-            probabilities = event.probabilities or {}
-            if spec.task in (None, "binary"):
-                return probabilities.get(spec.positive_label)
-            return max((p for p in probabilities.values() if p is not None), default=None)
-        given = event.prediction
-        if spec.confidence_is == "predicted" and spec.task != "multiclass" and given is not msgspec.UNSET:
-            if given is None:
-                return None
-            return event.confidence if class_name(given) == spec.positive_label else 1.0 - event.confidence
-        return event.confidence
 
     def _flush(self) -> None:
         self._gathered.flush(self._progress.by_model)

@@ -23,6 +23,7 @@ from tidegauge.errors import BaselineError
 from tidegauge.join.columns import data_columns
 from tidegauge.join.contexts import segment_values
 from tidegauge.join.outcome_columns import OutcomeRow, outcome_columns
+from tidegauge.join.score import settle_scores
 from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.prediction_limits import as_new
 from tidegauge.metrics.recent import recent_data, recent_outcome
@@ -33,7 +34,7 @@ from tidegauge.offline.tables import Columns
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.profile.schema import ATTRIBUTION, SHARES, Schema
-from tidegauge.spec import ModelSpec, class_name, duration
+from tidegauge.spec import ModelSpec, duration
 
 MIN_ROWS = 50
 MIN_WINDOW_ROWS = 20
@@ -77,6 +78,7 @@ def build(
             f"{first.message}; mend or remove them"
         )
     events = _of_version(events, spec, version, path, note)
+    settle_scores((event, spec) for event in events)
     if len(events) < MIN_ROWS:
         raise BaselineError(f"{path}: {len(events)} rows are too few for a baseline, at least {MIN_ROWS} are needed")
     progress(f"{len(events)} rows read")
@@ -197,14 +199,9 @@ def _profiles(events: list[ReferenceEvent], spec: ModelSpec, schema: Schema) -> 
 
 def _outcome(event: ReferenceEvent, spec: ModelSpec) -> OutcomeRow:
     value = None if event.prediction is msgspec.UNSET or event.error is not None else event.prediction
-    score = event.score
-    if score is None and event.confidence is not None:
-        score = event.confidence
-        if spec.confidence_is == "predicted" and value is not None and class_name(value) != spec.positive_label:
-            score = 1.0 - score
     business = {k: float(v) for k, v in (event.business or {}).items() if v is not None} or None
     ts = float(event.ts)
-    return OutcomeRow(0, ts, value, score, event.probabilities, event.label, business, ts, 1, True, b"", ts)
+    return OutcomeRow(0, ts, value, event.score, event.probabilities, event.label, business, ts, 1, True, b"", ts)
 
 
 def _spreads(

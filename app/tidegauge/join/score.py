@@ -1,0 +1,54 @@
+"""What the score of a prediction is, however the event gives it: the one place that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tidegauge.engine.events import Prediction
+from tidegauge.spec import ModelSpec, class_name
+
+BINARY_CLASSES = frozenset(("0", "1"))
+"""The classes that make a model binary whose task is not known yet (see ``monitor.stage.infer_task``)."""
+
+
+def settle_scores(events: Iterable[tuple[Prediction, ModelSpec]]) -> None:
+    """Give events without a ``score`` the one that their confidence or probabilities mean under their model's spec."""
+    for event, spec in events:
+        if event.score is None and (event.confidence is not None or event.probabilities):
+            event.score = score_of(event, spec)
+
+
+def score_of(event: Prediction, spec: ModelSpec) -> float | None:
+    """The probability of the positive class, or of a multiclass model that of the class it predicted; None where the event
+    does not say it. ``score`` goes before ``confidence``, and that before ``probabilities``.
+
+    >>> said = Prediction("a", 0.0, "m:1", prediction=0, confidence=0.9)
+    >>> score_of(said, ModelSpec("m")), round(score_of(said, ModelSpec("m", confidence_is="predicted")), 6)
+    (0.9, 0.1)
+    >>> said = Prediction("a", 0.0, "m:1", prediction="b", probabilities={"a": 0.1, "b": 0.7, "c": 0.2})
+    >>> score_of(said, ModelSpec("m"))
+    0.7
+    """
+    if event.score is not None:
+        return event.score
+    given = event.prediction
+    predicted = None if given is None or given is msgspec.UNSET else class_name(given)
+    if event.confidence is not None:
+        if spec.confidence_is == "positive" or not _binary(spec, {predicted} - {None}):
+            return event.confidence
+        if predicted is None:
+            return None
+        return event.confidence if predicted == spec.positive_label else 1.0 - event.confidence
+    probabilities = event.probabilities or {}
+    if _binary(spec, probabilities):
+        return probabilities.get(spec.positive_label)
+    if predicted in probabilities:
+        return probabilities[predicted]
+    return max((p for p in probabilities.values() if p is not None), default=None)
+
+
+def _binary(spec: ModelSpec, classes: Iterable[str | None]) -> bool:
+    """Whether the score is the positive class's: the task says so, or while it is not known yet the ``classes``."""
+    return spec.task == "binary" or (spec.task is None and BINARY_CLASSES.issuperset(classes))
