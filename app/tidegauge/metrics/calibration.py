@@ -38,8 +38,8 @@ class Reliability:
         return self.counts * mean * (1.0 - mean)
 
 
-def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL) -> dict[str, Any]:
-    """The ``calibration`` member of a record; {} without scored outcomes.
+def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL, *, bins: bool = True) -> dict[str, Any]:
+    """The ``calibration`` member of a record; {} without scored outcomes. ``bins``: with the reliability diagram.
 
     ``reliability`` - ``resolution`` + ``uncertainty`` (Murphy 1973) + ``within_bin_variance`` - ``within_bin_covariance``
     (Stephenson, Coelho and Jolliffe 2008) is the Brier score to the last bit of rounding. ``p_value`` is Hosmer and
@@ -67,6 +67,8 @@ def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL) -> dict[s
     p_value = reliability_p_value(held)
     if p_value is not None:
         numbers["p_value"] = p_value
+    if not bins:
+        return numbers
     numbers["bins"] = [
         {
             "low": place / CALIBRATION_BINS,

@@ -6,12 +6,18 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from scipy.special import ndtri, stdtrit
 
 Interval = tuple[float, float]
 LEVEL = 0.95
 """The level of the intervals in a record."""
+
+
+@lru_cache(64)
+def _normal_quantile(level: float) -> float:
+    return float(ndtri(0.5 + level / 2))
 
 
 def wilson(successes: float, trials: float, level: float = LEVEL) -> Interval | None:
@@ -23,7 +29,7 @@ def wilson(successes: float, trials: float, level: float = LEVEL) -> Interval | 
     """
     if trials <= 0:
         return None
-    p, z = successes / trials, float(ndtri(0.5 + level / 2))
+    p, z = successes / trials, _normal_quantile(level)
     spread = z * z / trials
     centre, half = p + spread / 2, math.sqrt(spread * (p * (1 - p) + spread / 4))
     # At 0 and 1 rounding must not leave the estimate outside.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
@@ -84,16 +85,17 @@ def label_coverage(outcome: OutcomeProfile, predictions: int) -> dict[str, Any]:
 
 
 def outcome_side(
-    outcome: OutcomeProfile, predictions: int, spec: ModelSpec, baseline: Baseline | None, window: str | None = None
-) -> dict[str, Any]:
-    """What labels say of so many predictions; ``window`` as in ``data_side``."""
+    outcome: OutcomeProfile, predictions: int, spec: ModelSpec, baseline: Baseline | None, window: str | None = None,
+    *, bins: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """What labels say of so many predictions; ``window`` as in ``data_side``, ``bins`` as in ``calibration_numbers``."""
     side = label_coverage(outcome, predictions)
     performed = performance(outcome, spec.task, spec.positive_label)
     for name, value in (
         ("performance", performed),
         (PERFORMANCE, performance_z(performed, outcome.labels, baseline, spec)),
         ("performance_interval", performance_intervals(outcome, spec.task, spec.positive_label)),
-        ("calibration", {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome)),
+        ("calibration", {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome, bins=bins)),
         (LABEL_MIX, _label_mix(outcome, spec, baseline, window)),
         ("business", business(outcome, spec.kpis, None if baseline is None else baseline.outcome)),
     ):
@@ -152,16 +154,28 @@ def data_members(
 def data_numbers(data: DataProfile, baseline: Baseline | None, reference: Against | None) -> dict[str, Any]:
     """Every feature's numbers, and the features that are missing altogether or that nobody expected."""
     features: dict[str, Any] = {}
-    for name in sorted({*data.features.names, *data.categories}):
-        row = data.features.index(name)
+    block = data.features
+    counts = dict(zip(block.names, block.count.tolist(), strict=True))
+    moments = dict(zip(block.names, _moments(block), strict=True))
+    for row, (name, count) in enumerate(counts.items()):
         category = data.categories.get(name)
-        if row is not None and (category is None or category.count <= data.features.count[row]):
-            other = 0 if category is None else category.count
-            features[name] = number_feature(data.features, row, name, reference, other)
-        elif category is not None:
-            other = 0 if row is None else int(data.features.count[row])
-            features[name] = category_feature(category, name, reference, other)
-    return _with_schema({"features": features}, data, baseline)
+        other = 0 if category is None else category.count
+        if other <= count:
+            features[name] = number_feature(block, row, name, moments[name], reference, other)
+    for name, category in data.categories.items():
+        if name not in features:
+            features[name] = category_feature(category, name, reference, counts.get(name, 0))
+    return _with_schema({"features": dict(sorted(features.items()))}, data, baseline)
+
+
+def _moments(block: NumericBlock) -> list[dict[str, float]]:
+    """Mean, standard deviation, extremes and median of each number (F), where they can be computed."""
+    with np.errstate(invalid="ignore"):
+        deviations = np.sqrt(np.maximum(block.m2, 0.0) / np.maximum(block.count, 1)).tolist()
+    columns = (block.mean.tolist(), deviations, block.low.tolist(), block.high.tolist(), block.values.medians())
+    names = ("mean", "std", "min", "max", "p50")
+    rows = zip(*columns, strict=True) if block.names else ()
+    return [{name: value for name, value in zip(names, row, strict=True) if math.isfinite(value)} for row in rows]
 
 
 def counted(data: DataProfile, baseline: Baseline | None) -> dict[str, Any]:
@@ -207,7 +221,9 @@ def _was_present(name: str, data: DataProfile) -> bool:
     return (row is not None and data.features.count[row] > 0) or data.categories.get(name, CategorySummary()).count > 0
 
 
-def number_feature(block: NumericBlock, row: int, name: str, against: Against | None, mistyped: int = 0) -> dict[str, Any]:
+def number_feature(
+    block: NumericBlock, row: int, name: str, moments: dict[str, float], against: Against | None, mistyped: int = 0
+) -> dict[str, Any]:
     """One number's summary. Ratios are of all events, ``out_of_range_ratio`` of the values."""
     count = int(block.count[row])
     missing, mismatch = int(block.missing[row]) - mistyped, int(block.mismatch[row]) + mistyped
@@ -219,16 +235,12 @@ def number_feature(block: NumericBlock, row: int, name: str, against: Against | 
         return numbers
     if len(block.distinct[row]):
         numbers["distinct"] = distinct.estimate(block.distinct[row])
-    numbers["mean"] = float(block.mean[row])
-    numbers["std"] = math.sqrt(max(float(block.m2[row]), 0.0) / count)
-    numbers["min"], numbers["max"] = float(block.low[row]), float(block.high[row])
-    median = block.values.at(row, (0.5,))
-    if median:
-        numbers["p50"] = median[0]
+    numbers |= moments
     if against is not None and name in against.baseline.schema.edges:
         reference = against.baseline.data.features
-        numbers = _merged(numbers, number_drift(block, row, reference, name, against, name, f"data.features.{name}"))
-    return {name: value for name, value in numbers.items() if not isinstance(value, float) or math.isfinite(value)}
+        drift = number_drift(block, row, reference, name, against, name, f"data.features.{name}")
+        numbers = _merged(numbers, {of: v for of, v in drift.items() if not isinstance(v, float) or math.isfinite(v)})
+    return numbers
 
 
 def category_feature(summary: CategorySummary, name: str, against: Against | None, mistyped: int = 0) -> dict[str, Any]:

@@ -48,10 +48,12 @@ class BaselineLearning:
         """The model's baselines for which enough has been seen, taken up at once and as records of the topic of models."""
         outputs = []
         for name, learning in list(self._profiles.items()):
+            if name[0] != model:
+                continue
             spec = self._registry.spec(model)
             wanted = spec.baseline_for(name[1]).learned_from
             whole = learning.get(())
-            if name[0] != model or not wanted or whole is None or whole.predictions < wanted:
+            if not wanted or whole is None or whole.predictions < wanted:
                 continue
             task = spec.task or infer_task(whole)
             baseline = Baseline.learned(model, name[1], learning)

@@ -17,6 +17,7 @@ from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import METRICS, Output
 from tidegauge.judge.conditions import is_counted, is_early
 from tidegauge.metrics.grading import estimate_error
+from tidegauge.metrics.published import published
 from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
 from tidegauge.monitor.judging import BuiltRecords, WindowJudge
@@ -180,7 +181,8 @@ class Publisher:
             record["estimate_mean_absolute_error"] = so_far
 
     def _encode(self, header: Header, segment: Segment, spec: ModelSpec, record: Numbers) -> bytes:
-        return msgspec.json.encode(record | self._records.encoded_data_side(header, segment, spec))
+        said = published(record, segment=bool(segment))
+        return msgspec.json.encode(said | self._records.encoded_data_side(header, segment, spec))
 
     def _outdate_next(self, header: Header, spec: ModelSpec) -> None:
         """A window that was judged together with this one must be so anew, if this one has changed."""

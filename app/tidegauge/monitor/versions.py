@@ -5,7 +5,7 @@ v<model>\\0<version>               Version
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -42,14 +42,22 @@ class Versions:
         decode = msgspec.msgpack.Decoder(Version).decode
         found = (decode(raw) for _, raw in store.scan(VERSION))
         self.by_name: dict[tuple[str, str], Version] = {(of.model, of.version): of for of in found}
+        # So that what is done for one of many models does not look at the others'.
+        self._of_model: dict[str, dict[str, Version]] = {}
+        for (model, name), version in self.by_name.items():
+            self._of_model.setdefault(model, {})[name] = version
         self._changed: set[tuple[str, str]] = set()
 
     def get(self, model: str, version: str) -> Version:
-        return self.by_name.setdefault((model, version), Version(model, version))
+        found = self.by_name.get((model, version))
+        if found is None:
+            found = self.by_name[model, version] = Version(model, version)
+            self._of_model.setdefault(model, {})[version] = found
+        return found
 
-    def of_model(self, model: str) -> Iterator[tuple[str, Version]]:
+    def of_model(self, model: str) -> Iterable[tuple[str, Version]]:
         """The model's versions by name."""
-        return ((name, version) for (owner, name), version in self.by_name.items() if owner == model)
+        return self._of_model.get(model, {}).items()
 
     def seen(self, model: str) -> dict[str, Seen]:
         """The model's versions, as a comparison of them needs to know them."""

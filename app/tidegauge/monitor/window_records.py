@@ -18,6 +18,7 @@ from tidegauge.engine.delta import Segment
 from tidegauge.metrics import record as records
 from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.fairness import fairness
+from tidegauge.metrics.published import published
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.monitor.recent_windows import RecentWindows
 from tidegauge.monitor.window_baselines import WindowBaselines
@@ -79,7 +80,8 @@ class WindowRecords:
             held = None
         if held is None:
             side = self.data_side(header, segment, spec) if fresh is None else fresh
-            held = mark, {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in side.items()}
+            said = published(side, segment=bool(segment))
+            held = mark, {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in said.items()}
             self._kept += _size(held[1])
         self._encoded[key] = held
         while self._kept > MAX_KEPT_BYTES and len(self._encoded) > 1:
@@ -109,7 +111,8 @@ class WindowRecords:
         whole = self._baselines.of(header, spec)
         baseline = None if whole is None else whole.part(segment)
         predictions = header.records[segment].predictions
-        return records.outcome_side(self._windows.outcome(header, segment), predictions, spec, baseline, header.window)
+        outcome = self._windows.outcome(header, segment)
+        return records.outcome_side(outcome, predictions, spec, baseline, header.window, bins=not segment)
 
     def recent(self, header: Header, spec: ModelSpec) -> Numbers:
         """The numbers of a closed window together with the one before, where the baseline says how much these vary."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from heapq import heappop, heappush
 
 import msgspec
@@ -80,6 +81,7 @@ class Header(msgspec.Struct, array_like=True):
         return Window(self.window, self.start, self.end)
 
 
+@lru_cache(1 << 14)
 def window_key(model: str, version: str, window: str, start: float) -> bytes:
     return b"\0".join((model.encode(), version.encode(), window.encode(), b"%020d" % round(start * 1000)))
 
@@ -106,8 +108,9 @@ class Windows:
         self._fresh: dict[str, set[bytes]] = {}
         self._profiles: OrderedDict[bytes, Profile] = OrderedDict()
         self._sizes: dict[bytes, int] = {}
-        # Outcomes come in many small parts: they wait, packed, until their window's are asked for.
+        # What comes in many small parts waits until its window's profile is asked for; outcomes packed.
         self._arrived: dict[bytes, list[bytes]] = {}
+        self._arrived_data: dict[bytes, list[DataProfile]] = {}
         self._cached = 0
         self._dirty: set[bytes] = set()
 
@@ -156,8 +159,7 @@ class Windows:
             if data is not None:
                 state.data = True
                 state.predictions += data.predictions
-                self.data(header, segment).merge(data)
-                self._dirty.add(_profile_key(DATA, key, segment))
+                self._arrived_data.setdefault(_profile_key(DATA, key, segment), []).append(data)
                 header.latest = max(header.latest, latest)
                 if not header.closed:
                     self._fresh.setdefault(model, set()).add(key)
@@ -246,8 +248,15 @@ class Windows:
         return list(newest.values())
 
     def data(self, header: Header, segment: Segment) -> DataProfile:
-        found = self._load(_profile_key(DATA, header.key, segment), DataProfile)
+        return self._data(_profile_key(DATA, header.key, segment))
+
+    def _data(self, place: bytes) -> DataProfile:
+        found = self._load(place, DataProfile)
         assert isinstance(found, DataProfile)
+        arrived = self._arrived_data.pop(place, None)
+        if arrived is not None:
+            found.merge_all(arrived)
+            self._dirty.add(place)
         return found
 
     def outcome(self, header: Header, segment: Segment) -> OutcomeProfile:
@@ -303,6 +312,7 @@ class Windows:
             self._cached -= self._sizes.pop(place, 0)
             self._dirty.discard(place)
             self._arrived.pop(place, None)
+            self._arrived_data.pop(place, None)
             self._store.delete(place)
         self._changed.discard(key)
         self._unpublished.pop(key, None)
@@ -317,6 +327,8 @@ class Windows:
             self._store.put(HEADER + key, _encode(self.headers[key]))
         for place in list(self._arrived):
             self._outcome(place)
+        for place in list(self._arrived_data):
+            self._data(place)
         for place in self._dirty:
             raw = self._profiles[place].pack()
             self._store.put(place, raw)
@@ -342,5 +354,6 @@ class Windows:
         return profile
 
 
+@lru_cache(1 << 15)
 def _profile_key(kind: bytes, window: bytes, part: Segment | str) -> bytes:
     return kind + window + b"\0" + _encode(part)

@@ -28,6 +28,11 @@ class SparseCounts:
         if len(other.keys):
             self._add([(other.keys, other.counts)])
 
+    def merge_all(self, others: Sequence[SparseCounts]) -> None:
+        found = [(of.keys, of.counts) for of in others if len(of.keys)]
+        if found:
+            self._add(found)
+
     def merge_packed(self, parts: Sequence[tuple[bytes, bytes]]) -> None:
         """Take in packed histograms."""
         found = [_unpacked(packed) for packed in parts if packed[0]]

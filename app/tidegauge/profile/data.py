@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -175,9 +176,12 @@ class DataProfile:
         rows, other_rows = self.predictions, other.predictions
         self.features.merge(other.features, rows, other_rows)
         self.results.merge(other.results, rows, other_rows)
-        merge_all(self.categories, other.categories, rows, other_rows)
-        self.result_class.merge(other.result_class)
         self.scores.merge(other.scores)
+        self._merge_rest(other)
+
+    def _merge_rest(self, other: DataProfile) -> None:
+        merge_all(self.categories, other.categories, self.predictions, other.predictions)
+        self.result_class.merge(other.result_class)
         self.attributions.merge(other.attributions)
         self.predictions += other.predictions
         self.errors += other.errors
@@ -186,6 +190,22 @@ class DataProfile:
             self.note_unexpected(name, count)
         for what, ids in other.examples.items():
             self.examples[what] = sorted({*self.examples.get(what, ()), *ids})[:MAX_EXAMPLES]
+
+    def merge_all(self, others: Sequence[DataProfile]) -> None:
+        """Take in several profiles as ``merge`` does one after the other, at a fraction of what each by itself would take."""
+        if not self.predictions and others:
+            self.merge(others[0])
+            others = others[1:]
+        if len(others) < 2:
+            for other in others:
+                self.merge(other)
+            return
+        rows, counts = self.predictions, [of.predictions for of in others]
+        self.features.merge_all([of.features for of in others], rows, counts)
+        self.results.merge_all([of.results for of in others], rows, counts)
+        self.scores.merge_all([of.scores for of in others])
+        for other in others:
+            self._merge_rest(other)
 
     def drop_sketches(self) -> None:
         """Forget quantiles and distinct values, which take most of the room; counts, moments and bins stay."""

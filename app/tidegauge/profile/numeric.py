@@ -178,6 +178,32 @@ class NumericBlock:
             if len(theirs):
                 self.distinct[f] = distinct.merge(self.distinct[f], theirs)
 
+    def merge_all(self, others: Sequence[NumericBlock], rows: int, other_rows: Sequence[int]) -> None:
+        """Take in several blocks as ``merge`` does one after the other: at once where all count the same features in the same
+        bins, as those of one window mostly do."""
+        blocks = [self, *others]
+        bins = [of.bins for of in blocks if of.bins is not None and of.names == self.names and of.edges_id == self.edges_id]
+        if not rows or len(bins) < len(blocks):
+            for other, count in zip(others, other_rows, strict=True):
+                self.merge(other, rows, count)
+                rows += count
+            return
+        self.bins = np.sum(bins, axis=0)
+        n = np.array([of.count for of in blocks])
+        self.count = n.sum(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            means = np.array([of.mean for of in blocks])
+            self.mean = (n * means).sum(axis=0) / np.maximum(self.count, 1)
+            self.m2 = np.sum([of.m2 for of in blocks], axis=0) + (n * (means - self.mean) ** 2).sum(axis=0)
+        for member in ("missing", "mismatch", "out_of_range"):
+            setattr(self, member, np.sum([getattr(of, member) for of in blocks], axis=0))
+        self.low = np.fmin.reduce([of.low for of in blocks])
+        self.high = np.fmax.reduce([of.high for of in blocks])
+        self.values.merge_all([of.values for of in others])
+        for f, hashes in enumerate(zip(*(of.distinct for of in blocks), strict=True)):
+            if any(map(len, hashes[1:])):
+                self.distinct[f] = distinct.smallest(np.concatenate(hashes))
+
     def copy(self) -> NumericBlock:
         """A copy that may be aligned; it shares the sketches, so it must not be merged into."""
         twin = NumericBlock(self.names)

@@ -6,6 +6,7 @@ the values; and a window takes such profiles in by the hundred, so that it gathe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,26 +73,46 @@ class Quantiles:
         n = len(values)
         return [float(values[max(int(np.ceil(share * n)) - 1, 0)]) for share in shares] if n else []
 
+    def medians(self) -> list[float]:
+        """``at`` one half of each number (F); NaN where it has no values."""
+        if self._sketches is not None:
+            return [(self.at(row, (0.5,)) or [math.nan])[0] for row in range(len(self._sketches))]
+        if not self._rows.shape[1]:
+            return [math.nan] * len(self._rows)
+        counts = np.count_nonzero(~np.isnan(self._rows), axis=1)
+        places = np.maximum((counts + 1) // 2 - 1, 0)
+        found: list[float] = np.sort(self._rows, axis=1)[np.arange(len(places)), places].tolist()
+        return found
+
     def _few(self, row: int) -> NDArray[np.float64]:
         values = np.sort(self._rows[row])
         return values[: np.count_nonzero(~np.isnan(values))]
 
     def merge(self, other: Quantiles) -> None:
         """Take in the values of ``other``, of as many numbers."""
-        if self._sketches is None and not self._rows.shape[1]:
-            self._k = other._k
-        if other._sketches is not None:
-            if self._sketches is None:
-                self._sketches = [None] * len(other._sketches)
-            for row, theirs in enumerate(other._sketches):
-                if theirs is not None:
-                    if self._sketches[row] is None:
-                        self._sketches[row] = kll_doubles_sketch(theirs.k)
-                    self._sketches[row].merge(theirs)
-        if other._rows.shape[1]:
-            self._rows = np.concatenate((self._rows, other._rows), axis=1)
+        self.merge_all((other,))
+
+    def merge_all(self, others: Sequence[Quantiles]) -> None:
+        """Take in the values of several others."""
+        for other in others:
+            if self._sketches is None and not self._rows.shape[1]:
+                self._k = other._k
+            if other._sketches is not None:
+                self._merge_sketches(other._sketches)
+        rows = [of._rows for of in (self, *others) if of._rows.shape[1]]
+        if rows:
+            self._rows = np.concatenate(rows, axis=1) if len(rows) > 1 else rows[0]
         if self._rows.shape[1] > MAX_ROWS:
             self._feed()
+
+    def _merge_sketches(self, others: Sequence[Any]) -> None:
+        if self._sketches is None:
+            self._sketches = [None] * len(others)
+        for row, theirs in enumerate(others):
+            if theirs is not None:
+                if self._sketches[row] is None:
+                    self._sketches[row] = kll_doubles_sketch(theirs.k)
+                self._sketches[row].merge(theirs)
 
     def aligned(self, places: NDArray[np.intp]) -> Quantiles:
         """The same of other numbers: for each its row here, -1 for one without values. Shares the sketches, so that neither may
