@@ -363,7 +363,7 @@ def test_asyncapi_refers_to_what_there_is() -> None:
     assert len(files) == 9
     addresses = {channel["address"] for channel in document["channels"].values()}
     own = {"tidegauge-operations", "tidegauge-audit"}
-    assert addresses == {"predictions", "labels", "models", "alerts", "metrics", "dead-letters"} | own
+    assert addresses == {"predictions", "labels", "models", "alerts", "incidents", "metrics", "dead-letters"} | own
 
 
 def test_asyncapi_lists_the_reasons_of_dead_letters() -> None:
