@@ -163,6 +163,28 @@ def test_one_alert(browser: Browser, console: Running, said: list[Output]) -> No
     assert values[minute(record)] == shown(record["performance"]["accuracy"])
 
 
+def test_an_incident_is_read_from_its_cause_to_what_was_done(browser: Browser, console: Running) -> None:
+    """Home says what is broken; one click leads to the incident: cause, consequences, plot, playbook; one more acknowledges."""
+    told = console.ask("/api/v1/incidents?status=open")[2]["incidents"]
+    assert told
+    browser.open(console.address + "/")
+    shown = [row[1].splitlines()[0] for row in browser.rows("#open-incidents-table")]
+    assert sorted(shown) == sorted(event["data"]["title"].replace("`", "") for event in told)
+    browser.click("#open-incidents-table tbody tr:first-child td a, #open-incidents-table tbody tr:first-child th a")
+    browser.one("#timeline")
+    (chosen,) = [event["data"] for event in told if event["data"]["incident"] in browser.driver.current_url]
+    assert browser.one("main h1").text == chosen["title"].replace("`", "")
+    listed = [item.text for item in browser.all("#timeline li")]
+    assert len(listed) == len(chosen["alerts"])
+    assert " cause" in listed[0]
+    assert all(alert["summary"] in text for alert, text in zip(chosen["alerts"], listed, strict=True))
+    assert browser.one("#window").text
+    assert browser.one("#playbook").text
+    browser.click("#acknowledge-all")
+    browser.wait(lambda: "acknowledged" in browser.one(".actions").text)
+    assert not browser.all("#acknowledge-all")
+
+
 def test_stream_health_and_dead_letters_that_would_be_markup(browser: Browser, console: Running) -> None:
     browser.open(console.address + "/#/stream")
     browser.has("not_json")

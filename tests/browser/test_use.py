@@ -14,12 +14,21 @@ from tidegauge.console.view import View
 from tidegauge.engine.stage import Output
 
 TOKEN = "0123456789abcdef-secret"
-PAGES = ("/", "/#/models/churn", "/#/alerts", "/#/silences", "/#/stream")
+PAGES = ("/", "/#/models/churn", "/#/incidents", "/#/alerts", "/#/silences", "/#/stream")
 
 
 def alert(console: Running) -> str:
     said = console.ask("/api/v1/alerts?status=firing")[2]["alerts"]
     return str(said[0]["event"]["data"]["fingerprint"])
+
+
+def incident(console: Running) -> str:
+    return str(console.ask("/api/v1/incidents")[2]["incidents"][0]["data"]["incident"])
+
+
+def address(console: Running, path: str) -> str:
+    """Of a page, or of one alert or incident."""
+    return {"alert": f"/#/alerts/{alert(console)}", "incident": f"/#/incidents/{incident(console)}"}.get(path, path)
 
 
 def section(place: int) -> list[str]:
@@ -124,10 +133,10 @@ def test_everything_is_reached_with_the_keyboard(browser: Browser, console: Runn
 
 
 @pytest.mark.parametrize("width", [390, 360])
-@pytest.mark.parametrize("path", [*PAGES, "alert"])
+@pytest.mark.parametrize("path", [*PAGES, "incident", "alert"])
 def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, console: Running, path: str, width: int) -> None:
     """Neither the page nor a table in it, with all that can be opened open."""
-    browser.open(console.address + (f"/#/alerts/{alert(console)}" if path == "alert" else path), width=width)
+    browser.open(console.address + address(console, path), width=width)
     browser.one("main h1")
     browser.run("document.querySelectorAll('main details').forEach(one => { one.open = true; })")
     browser.wait(lambda: browser.run("return [...document.querySelectorAll('details > summary')].every(e => e.nextSibling)"))
@@ -158,9 +167,9 @@ def test_a_phone_sorts_cards(browser: Browser, console: Running) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", [*PAGES, "alert"])
+@pytest.mark.parametrize("path", [*PAGES, "incident", "alert"])
 def test_text_stands_out_in_light_and_dark(browser: Browser, console: Running, scheme: str, path: str) -> None:
-    browser.open(console.address + (f"/#/alerts/{alert(console)}" if path == "alert" else path), scheme=scheme)
+    browser.open(console.address + address(console, path), scheme=scheme)
     browser.one("main h1")
     back = browser.run("return getComputedStyle(document.body).backgroundColor")
     assert (luminance(back) < 0.2) == (scheme == "dark")
@@ -216,10 +225,10 @@ def test_times_are_in_the_readers_zone_with_utc_on_hover(browser: Browser, conso
     assert "Asia/Kolkata" in str(time.get_attribute("title")) or "Calcutta" in str(time.get_attribute("title"))
 
 
-@pytest.mark.parametrize("path", [*PAGES, "alert"])
+@pytest.mark.parametrize("path", [*PAGES, "incident", "alert"])
 def test_every_time_has_utc_on_hover(browser: Browser, console: Running, path: str) -> None:
     """But for axes, and what alerts say themselves, which names UTC by its Z."""
-    browser.open(console.address + (f"/#/alerts/{alert(console)}" if path == "alert" else path), zone="Asia/Kolkata")
+    browser.open(console.address + address(console, path), zone="Asia/Kolkata")
     browser.one("main h1")
     browser.run("document.querySelectorAll('main details').forEach(one => { one.open = true; })")
     browser.wait(lambda: browser.run("return [...document.querySelectorAll('details > summary')].every(e => e.nextSibling)"))

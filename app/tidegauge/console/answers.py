@@ -185,6 +185,24 @@ def alert(view: View, fingerprint: str, now: float) -> dict[str, Any] | None:
     return said | ({"playbook": page} if page else {})
 
 
+def incidents(view: View, wanted: Mapping[str, str]) -> dict[str, Any]:
+    """The newest event of each incident, open ones first; ``wanted``: ``status``, ``model``."""
+    said = [event for event in view.incidents.all() if all(event["data"].get(n) == v for n, v in wanted.items() if v)]
+    return {"incidents": said}
+
+
+def incident(view: View, name: str, now: float) -> dict[str, Any] | None:
+    """An incident, what has become of it, its alerts as far as they are known, and the playbook of its cause."""
+    event = view.incidents.newest(name)
+    if event is None:
+        return None
+    marks = [alert["fingerprint"] for alert in event["data"]["alerts"]]
+    known = [found for mark in marks if (found := alert(view, mark, now)) is not None]
+    said = {"event": event, "steps": view.incidents.steps(name), "alerts": known}
+    page = playbook(event["data"]["runbook_url"])
+    return said | ({"playbook": page} if page else {})
+
+
 def stream(view: View) -> dict[str, Any]:
     """Lag, throughput, watermarks, dead letters with samples, and what the console itself holds."""
     progress, letters, windows = view.progress, view.letters, view.windows

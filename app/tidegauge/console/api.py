@@ -130,6 +130,19 @@ async def alert(request: web.Request) -> web.Response:
     return answer(found) if found is not None else _no_alert(request)
 
 
+@routes.get("/api/v1/incidents")
+async def incidents(request: web.Request) -> web.Response:
+    wanted = {name: request.query.get(name, "") for name in ("status", "model")}
+    return answer(answers.incidents(request.app[VIEW], wanted))
+
+
+@routes.get("/api/v1/incidents/{id}")
+async def incident(request: web.Request) -> web.Response:
+    name = request.match_info["id"]
+    found = answers.incident(request.app[VIEW], name, time.time())
+    return answer(found) if found is not None else problem(404, f"no incident {name!r}; /api/v1/incidents lists them")
+
+
 @routes.post("/api/v1/alerts/{fingerprint}/acknowledge")
 async def acknowledge(request: web.Request) -> web.StreamResponse:
     data = _alert_data(request)

@@ -21,7 +21,7 @@ from tidegauge.console.access import Access
 from tidegauge.console.audit import Audit
 from tidegauge.console.server import Server
 from tidegauge.console.view import View
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MODELS, PROFILES
 from tidegauge.stream import ending
 from tidegauge.stream.following import Follower, Group, OperationsLog, Start
 from tidegauge.stream.settings import Settings
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 MEASURE_EVERY = 5.0
 FOLLOWED = {
     **dict.fromkeys((MODELS, OPERATIONS), Start()),
-    **dict.fromkeys((METRICS, ALERTS, DEAD_LETTERS), Start(2_000, older=True)),
+    **dict.fromkeys((METRICS, ALERTS, INCIDENTS, DEAD_LETTERS), Start(2_000, older=True)),
     PROFILES: Start(200),
 }
 """The join tasks' standing is in their last words; of what there can be millions of the newest come first, so that there is

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tidegauge.console.view import View
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MODELS
 from tidegauge.errors import TidegaugeError
 from tidegauge.models.directory import records_of
 from tidegauge.models.registry import encode
@@ -27,14 +27,15 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def read(view: View, directory: Path, models: Path | None = None) -> None:
-    """Take in ``metrics.jsonl``, ``alerts.jsonl`` and ``dead-letters.jsonl`` of a directory, and the specs and baselines in
-    ``models``. Raises TidegaugeError where there are no metrics, or a line is not a record."""
+    """Take in ``metrics.jsonl``, ``alerts.jsonl``, ``incidents.jsonl`` and ``dead-letters.jsonl`` of a directory, and the
+    specs and baselines in ``models``. Raises TidegaugeError where there are no metrics, or a line is not a record."""
     if not (directory / "metrics.jsonl").is_file():
         raise TidegaugeError(f"{directory}: there is no metrics.jsonl; give the --output directory of `tidegauge replay`")
     if models is not None:
         view.take(MODELS, [Line(r.model.encode(), encode(r)) for r in records_of(models)])
     view.take(METRICS, (Line(_key(record), raw) for raw, record in _lines(directory / "metrics.jsonl")))
     view.take(ALERTS, (Line(None, raw) for raw, _ in _lines(directory / "alerts.jsonl")))
+    view.take(INCIDENTS, (Line(None, raw) for raw, _ in _lines(directory / "incidents.jsonl")))
     view.take(DEAD_LETTERS, (_letter(record) for _, record in _lines(directory / "dead-letters.jsonl")))
 
 

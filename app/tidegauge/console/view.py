@@ -10,8 +10,9 @@ import msgspec
 from tidegauge.alert.operations import OPERATIONS, Operations
 from tidegauge.console.alert_history import AlertHistory
 from tidegauge.console.dead_letters import DeadLetters
+from tidegauge.console.incident_history import IncidentHistory
 from tidegauge.console.published_windows import BUDGET, Keyed, PublishedWindows
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MODELS, PROFILES
 from tidegauge.errors import SpecError
 from tidegauge.models.registry import Registry
 from tidegauge.stream.reading_progress import Progress
@@ -49,6 +50,7 @@ class View:
     def __init__(self, budget: int = BUDGET) -> None:
         self.windows = PublishedWindows(budget)
         self.alerts = AlertHistory()
+        self.incidents = IncidentHistory()
         self.letters = DeadLetters()
         self.operations = Operations()
         self.progress = Progress()
@@ -78,6 +80,8 @@ class View:
                 if model is not None:
                     changes.models.add(model)
                     changes.alerts = True
+        elif topic == INCIDENTS:
+            self._take_incidents(records)
         elif topic == MODELS:
             for record in records:
                 self._model(record)
@@ -106,6 +110,8 @@ class View:
                 model = self.alerts.take_older(record.value)
                 if model is not None:
                     self._older_alerts.add(model)
+        elif topic == INCIDENTS:
+            self._take_incidents(records)
         elif topic == DEAD_LETTERS:
             for record in records:
                 self.letters.take(record.headers, record.key, record.value, record.timestamp, older=True)
@@ -141,6 +147,13 @@ class View:
     def models(self) -> list[str]:
         """Every model that has a spec or a window."""
         return sorted({*self.registry.models(), *self.windows.models()})
+
+    def _take_incidents(self, records: Iterable[TopicRecord]) -> None:
+        for record in records:
+            model = self.incidents.take(record.value)
+            if model is not None:
+                self._changes.models.add(model)
+                self._changes.alerts = True
 
     def _model(self, record: TopicRecord) -> None:
         model = (record.key or b"").decode("utf-8", "replace")

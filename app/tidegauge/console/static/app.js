@@ -5,6 +5,8 @@ import { h, replace } from "./dom.js";
 import { drawCharts, redrawCharts } from "./charts.js";
 import * as alert from "./pages/alert.js";
 import * as alerts from "./pages/alerts.js";
+import * as incident from "./pages/incident.js";
+import * as incidents from "./pages/incidents.js";
 import * as model from "./pages/model.js";
 import * as models from "./pages/models.js";
 import * as silences from "./pages/silences.js";
@@ -15,6 +17,8 @@ const ROUTES = [
   [/^\/models\/([^/]+)$/, model],
   [/^\/alerts$/, alerts],
   [/^\/alerts\/([^/]+)$/, alert],
+  [/^\/incidents$/, incidents],
+  [/^\/incidents\/([^/]+)$/, incident],
   [/^\/silences$/, silences],
   [/^\/stream$/, stream],
 ];

@@ -21,6 +21,9 @@ function add(element, children) {
   }
 }
 
+/** A sentence whose names stand between backticks, as nodes. */
+export const sentence = (text) => text.split("`").map((part, place) => (place % 2 ? h("code", {}, part) : part));
+
 /** HTML that the server has rendered from its own playbooks, as nodes: no scripts, no styles, no handlers survive. */
 export function rendered(html) {
   const parsed = new DOMParser().parseFromString(html, "text/html");

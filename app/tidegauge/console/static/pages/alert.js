@@ -76,23 +76,27 @@ function actions(mark, alert, session, again) {
 }
 
 /** The metric's windows around the alert, with the limit. */
-async function windows(data) {
+export async function windows(data) {
   const section = h("section", { id: "window" }, h("h2", {}, "The window against the threshold"));
   if (!data.window) return null;
   const { labels } = data;
   const { records } = await get(`models/${part(labels.model)}/windows`, { version: labels.model_version, window: data.window.length, segment: labels.segment, limit: 5000 }).catch(() => ({ records: [] }));
-  const found = records.findIndex((record) => record.window_start === data.window.start);
+  let found = records.findIndex((record) => record.window_start === data.window.start);
+  // A window that is still open has no record yet: what the verdict saw of it stands at the end of those before it.
+  const early = found < 0 && data.value !== null && records.length && records.at(-1).window_start < data.window.start;
+  if (early) found = records.push({ window_start: data.window.start, early: data.value }) - 1;
   if (found < 0) {
     section.append(h("p", { class: "empty" }, "The window's record is not here: it has not closed yet (its value above is that of the last checkpoint), or it is older than what the console keeps. The evidence below is that of the verdict; `tidegauge alerts --json` prints the same."));
     return section;
   }
   const near = records.slice(Math.max(found - 30, 0), found + 31);
-  const values = near.map((record) => read(record, data.metric));
+  const values = near.map((record) => record.early ?? read(record, data.metric));
   section.append(timeChart({
     id: "chart-alert", label: `${data.metric} by window of ${data.window.length}`, times: near.map((record) => record.window_start), chosen: near.findIndex((record) => record.window_start === data.window.start), height: 240,
     series: [{ name: data.metric.split(".").at(-1), values }], limits: thresholds(data.condition), format: number,
   }));
-  const now = read(records[found], data.metric);
+  if (early) section.append(h("p", { class: "dim" }, `The last point is the window as the verdict saw it: it was still open, with ${number(data.sample_size)} samples.`));
+  const now = early ? null : read(records[found], data.metric);
   if (now !== null && data.value !== null && number(now) !== number(data.value)) {
     section.append(h("p", {}, `The window has been restated since: revision ${records[found].revision} says ${number(now)}, the alert (revision ${data.window.revision}) ${number(data.value)}.`));
   }
@@ -123,7 +127,7 @@ export function thresholds(condition) {
   return match ? match.slice(2).filter((text) => text !== undefined).map((text) => ({ name: `Limit (${match[1]})`, value: Number(text) })) : [];
 }
 
-function evidence(now, transitions, page) {
+export function evidence(now, transitions, page) {
   // What resolves an alert needs no evidence: then that of its firing is shown.
   const data = [now, ...transitions.map((event) => event.data).reverse()].find(has) ?? now;
   const { segments = [], features = [], request_ids: requests = [], ...rest } = data.evidence ?? {};
@@ -165,7 +169,7 @@ function life(transitions) {
     newest.length > LATEST ? h("details", { id: "earlier" }, h("summary", {}, `${newest.length - LATEST} earlier ones`), list(newest.slice(LATEST))) : null);
 }
 
-function playbook(page) {
+export function playbook(page) {
   if (!page) return h("section", { id: "playbook" }, h("h2", {}, "Playbook"), h("p", { class: "empty" }, "This monitor names no playbook. Give it one in the spec: ", h("code", {}, "runbook: URL"), "."));
   const link = /^https?:/.test(page.url) ? h("p", {}, h("a", { href: page.url, rel: "noreferrer noopener", target: "_blank" }, page.url)) : null;
   return h("section", { id: "playbook" }, h("h2", {}, "Playbook"), link, page.html ? h("div", { class: "text" }, rendered(page.html)) : link ? null : h("p", {}, h("code", {}, page.url)));

@@ -5,6 +5,7 @@ import { badge, concern } from "../badges.js";
 import { h } from "../dom.js";
 import { none, number, share, span, time, timeAgo } from "../format.js";
 import { table } from "../table.js";
+import { list as incidentList } from "./incidents.js";
 
 export const title = () => "Models";
 export const concerns = (change) => change.models.length > 0 || change.alerts;
@@ -13,9 +14,10 @@ const RANK = { critical: 3, warning: 2, info: 1, ok: 0, unwatched: -1 };
 export const address = (model) => `#/models/${encodeURIComponent(model)}`;
 
 export async function draw() {
-  const { models } = await get("models");
+  const [{ models }, { incidents }] = await Promise.all([get("models"), get("incidents", { status: "open" })]);
   if (!models.length) return [h("h1", {}, "Models"), nothing()];
   return [
+    incidents.length ? h("section", { id: "open-incidents" }, h("h2", {}, "Open incidents"), incidentList("open-incidents-table", incidents)) : null,
     h("h1", {}, "Models"),
     table("models", columns(), models, { first: "-firing", kind: "cards", caption: "All models" }),
   ];
