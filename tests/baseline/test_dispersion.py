@@ -12,7 +12,7 @@ from tidegauge.baseline.dispersion import Dispersions, moderate
 from tidegauge.baseline.spread import Spread
 from tidegauge.metrics.prediction_limits import as_new
 from tidegauge.metrics.shift import number_shift
-from tidegauge.profile.schema import BIN_COUNT, SHARES, Bins, bin_codes
+from tidegauge.profile.schema import SHARES, Bins, bin_codes
 
 ROWS = 400
 
@@ -25,7 +25,7 @@ def drawn(rng: np.random.Generator, phi: float, windows: int) -> NDArray[np.floa
 
 
 def counted(values: NDArray[np.float64], bins: Bins) -> NDArray[np.int64]:
-    return np.bincount(bin_codes(values, bins.edges), minlength=BIN_COUNT)
+    return np.bincount(bin_codes(values, bins.edges), minlength=bins.size)
 
 
 def judged(

@@ -48,7 +48,7 @@ def test_counts_are_those_of_the_events(run: tuple[Pipeline, list[dict[str, Any]
         ages = np.array([np.nan if e["features"]["age"] is None else e["features"]["age"] for e in inside])
         for name, values in (("age", ages), ("score", np.array([e["score"] for e in inside]))):
             edges = baseline.schema.edges[name if name == "age" else "\x00score"]
-            expected = np.bincount(bin_codes(values, edges), minlength=17).tolist()
+            expected = np.bincount(bin_codes(values, edges), minlength=len(edges) + 2).tolist()
             assert (features["age"] if name == "age" else record["prediction"])["bin_counts"] == expected
         plans = [e["features"]["plan"] for e in inside]
         assert features["plan"]["bin_counts"] == [plans.count("a"), plans.count("b"), plans.count("c"), 0, 0]

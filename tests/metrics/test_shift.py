@@ -14,11 +14,11 @@ from scipy.stats import hypergeom, norm, pearson3
 from tidegauge.baseline.contrasts import COMPONENTS, Contrasts
 from tidegauge.metrics.distance import chi_square_p
 from tidegauge.metrics.shift import WEIGHTS, combined, count_score, missing_shift, normal_score, number_shift
-from tidegauge.profile.schema import BIN_COUNT, MISSING, SHARES, Bins, bin_codes
+from tidegauge.profile.schema import MISSING, SHARES, Bins, bin_codes
 
 
 def counts(values: NDArray[np.float64], bins: Bins) -> NDArray[np.int64]:
-    return np.bincount(bin_codes(values, bins.edges), minlength=BIN_COUNT)
+    return np.bincount(bin_codes(values, bins.edges), minlength=bins.size)
 
 
 def compared(reference: NDArray[np.float64]) -> tuple[Bins, Contrasts]:

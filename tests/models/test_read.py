@@ -20,7 +20,7 @@ from tidegauge.errors import SpecError
 from tidegauge.models.read import check_directory, load_directory, load_file, load_to_build
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
-from tidegauge.profile.schema import Schema
+from tidegauge.profile.schema import Bins, Schema
 from tidegauge.spec import BaselineSpec, Condition, DetectorSpec, FeatureSpec, KpiSpec, Lineage, ModelSpec
 
 CONTRACT = """\
@@ -51,7 +51,7 @@ BASELINE = "churn_xgb-3.baseline.json"
 
 
 def write_baseline(path: Path, spread: dict[str, dict[str, Spread]] | None = None) -> None:
-    schema = Schema("e", {"age": np.linspace(0.0, 1.0, 15)}, {})
+    schema = Schema("e", {"age": Bins(np.linspace(0.0, 1.0, 15))}, {})
     held = Baseline("churn", "churn_xgb:3", DataProfile(), OutcomeProfile(), schema, spread=spread)
     path.write_bytes(held.to_json())
 

@@ -17,12 +17,12 @@ from tidegauge.models.directory import records_of
 from tidegauge.models.registry import ModelRecord, Registry, carry_over, encode
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
-from tidegauge.profile.schema import Schema
+from tidegauge.profile.schema import Bins, Schema
 from tidegauge.spec import BaselineSpec, ModelSpec
 
 
 def baseline(version: str, edges_id: str = "e") -> Baseline:
-    schema = Schema(edges_id, {"age": np.linspace(0.0, 1.0, 15)}, {})
+    schema = Schema(edges_id, {"age": Bins(np.linspace(0.0, 1.0, 15))}, {})
     return Baseline("churn", version, DataProfile(), OutcomeProfile(), schema)
 
 

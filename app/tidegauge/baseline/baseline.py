@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tidegauge.baseline.binning import bin_by, bins_of_block
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.baseline.isotonic import Calibration, calibration_of
@@ -26,17 +27,13 @@ from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.schema import (
-    ABOVE,
     ATTRIBUTION,
-    BELOW,
-    BIN_COUNT,
     CLASS_FEATURE,
-    FIRST,
-    MISSING,
     RESERVED,
     SCORE_FEATURE,
     SHARES,
     VALUE_FEATURE,
+    Bins,
     Schema,
 )
 
@@ -46,7 +43,7 @@ MAX_PARTS = 100
 """Segments of which a baseline keeps counts of their own."""
 RECENT_PREFIX = "recent "
 """Before the length of windows each taken together with the one before, where spreads are kept."""
-FORMAT = "tidegauge-baseline/5"
+FORMAT = "tidegauge-baseline/6"
 
 
 class Baseline:
@@ -141,13 +138,11 @@ class Baseline:
                 "edges_id": self.schema.id,
                 "features": self._features(),
                 "result": {
-                    "score_quantiles": self._quantiles(SCORE_FEATURE),
-                    "value_quantiles": self._quantiles(VALUE_FEATURE),
+                    "score": self._bins(SCORE_FEATURE),
+                    "value": self._bins(VALUE_FEATURE),
                     "classes": sorted(self.schema.values.get(CLASS_FEATURE, ())),
                 },
-                "attributions": {
-                    name: {"quantiles": self._quantiles(ATTRIBUTION + name)} for name in sorted(self.schema.attributions)
-                },
+                "attributions": {name: self._bins(ATTRIBUTION + name) for name in sorted(self.schema.attributions)},
                 "metrics": self.metrics,
                 "spread": self.spread,
                 "profile": self._profile(),
@@ -172,9 +167,17 @@ class Baseline:
             "outcome": base64.b64encode(self.outcome.pack()).decode(),
         }
 
-    def _quantiles(self, name: str) -> list[float] | None:
+    def _bins(self, name: str) -> dict[str, list[float]] | None:
+        """What the bins of a number are made of; ``values`` and ``rest`` only where some values have a bin of their own."""
         bins = self.schema.bins.get(name)
-        return None if bins is None else bins.quantiles.tolist()
+        if bins is None:
+            return None
+        said = {"quantiles": bins.quantiles.tolist()}
+        if len(bins.values):
+            said["values"] = bins.values.tolist()
+            if bins.rest is not None:
+                said["rest"] = bins.rest.tolist()
+        return said
 
     def _features(self) -> dict[str, Any]:
         features: dict[str, Any] = {}
@@ -182,12 +185,12 @@ class Baseline:
         for name, bins in self.schema.bins.items():
             if name.startswith(RESERVED):
                 continue
-            feature: dict[str, Any] = {"type": "number", "quantiles": bins.quantiles.tolist()}
+            feature: dict[str, Any] = {"type": "number", **(self._bins(name) or {})}
             row = block.index(name)
             if row is not None:
                 feature["count"], feature["missing"] = int(block.count[row]), int(block.missing[row])
                 if block.bins is not None:
-                    feature["bins"] = block.bins[row].tolist()
+                    feature["bins"] = block.bins[row, : bins.size].tolist()
             features[name] = feature
         for name, values in self.schema.values.items():
             if name.startswith(RESERVED):
@@ -209,11 +212,9 @@ class Baseline:
             if held.get("format") != FORMAT:
                 raise BaselineError(
                     f"this is not a baseline of format {FORMAT!r} (it says {held.get('format')!r}); "
-                    "build one with `tidegauge baseline build`"
+                    "build it anew with `tidegauge baseline build`"
                 )
-            quantiles = {
-                name: _shares(feature["quantiles"]) for name, feature in held["features"].items() if feature["type"] == "number"
-            }
+            bins = {name: _bins(feature) for name, feature in held["features"].items() if feature["type"] == "number"}
             values = {
                 name: frozenset(feature["values"])
                 for name, feature in held["features"].items()
@@ -222,13 +223,13 @@ class Baseline:
             texts = frozenset(n for n, f in held["features"].items() if f.get("text"))
             result = held["result"]
             for name, of in held["attributions"].items():
-                quantiles[ATTRIBUTION + name] = _shares(of["quantiles"])
-            for name, member in ((SCORE_FEATURE, "score_quantiles"), (VALUE_FEATURE, "value_quantiles")):
+                bins[ATTRIBUTION + name] = _bins(of)
+            for name, member in RESULT_BINS.items():
                 if result[member]:
-                    quantiles[name] = _shares(result[member])
+                    bins[name] = _bins(result[member])
             if result["classes"]:
                 values[CLASS_FEATURE] = frozenset(result["classes"])
-            schema = Schema(held["edges_id"], quantiles, values, texts)
+            schema = Schema(held["edges_id"], bins, values, texts)
             baseline = cls._of(held, held, schema)
             baseline.tunings = msgspec.convert(held.get("detectors", ()), tuple[Tuning, ...])
             baseline.parts = {tuple(of["segment"].items()): cls._of(held, of, schema) for of in held["segments"]}
@@ -251,19 +252,19 @@ class Baseline:
         )
 
 
-def schema_of(data: DataProfile, quantiles: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Schema:
-    """The schema some reference data imply: quantiles of its numbers (at SHARES), values of its categories.
+def schema_of(data: DataProfile, exact: Mapping[str, Bins] | None = None) -> Schema:
+    """The schema some reference data imply: bins of its numbers, values of its categories.
 
-    ``quantiles`` has exact ones where the caller knows them; the others come from the quantile sketches. A feature seen as
+    ``exact`` has the bins where the caller knows all values; the others come from the profile. A feature seen as
     number and as text is what it mostly was. Texts with more than MAX_VALUES values get no bins, only counts.
     """
-    found: dict[str, np.ndarray[Any, Any]] = {}
+    found: dict[str, Bins] = {}
     values: dict[str, frozenset[str]] = {}
     texts: set[str] = set()
     for name, row in _rows(data.features):
         category = data.categories.get(name)
         if category is None or category.count <= data.features.count[row]:
-            found[name] = quantiles_of(data.features, row)
+            found[name] = bins_of_block(data.features, row)
     for name, summary in data.categories.items():
         if name not in found:
             values[name] = frozenset(summary.counts) - {OTHER}
@@ -272,16 +273,16 @@ def schema_of(data: DataProfile, quantiles: Mapping[str, np.ndarray[Any, Any]] |
     for name, source in RESULT_BINS.items():
         place = data.results.index(source)
         if place is not None and data.results.count[place]:
-            found[name] = quantiles_of(data.results, place)
+            found[name] = bins_of_block(data.results, place)
     for name, row in _rows(data.attributions.values):
         if data.attributions.values.count[row]:
-            found[ATTRIBUTION + name] = quantiles_of(data.attributions.values, row)
+            found[ATTRIBUTION + name] = bins_of_block(data.attributions.values, row)
     if data.result_class.counts and len(data.result_class.counts) < MAX_VALUES:
         values[CLASS_FEATURE] = frozenset(data.result_class.counts)
-    found.update(quantiles or {})
+    found.update(exact or {})
     digest = hashlib.blake2b(digest_size=8)
     for name, of in sorted(found.items()):
-        digest.update(name.encode("utf-8", "replace") + of.tobytes())
+        digest.update(name.encode("utf-8", "replace") + of.quantiles.tobytes() + of.edges.tobytes())
     return Schema(digest.hexdigest(), found, values, frozenset(texts))
 
 
@@ -289,37 +290,13 @@ def _rows(block: NumericBlock) -> list[tuple[str, int]]:
     return [(name, row) for row, name in enumerate(block.names)]
 
 
-def bin_by(block: NumericBlock, schema: Schema, names: Mapping[str, str]) -> None:
-    """Count what a block's sketches hold in the schema's bins; ``names``: number of the schema → number of the block."""
-    block.bins = np.zeros((len(block.names), BIN_COUNT), np.int64)
-    block.edges_id = schema.id
-    for name, own in names.items():
-        row = block.index(own)
-        if row is not None and name in schema.bins:
-            block.bins[row] = sketch_bins(block.values.sketch(row), schema.edges[name], int(block.missing[row]))
-
-
-def sketch_bins(sketch: Any, edges: np.ndarray[Any, Any], missing: int) -> np.ndarray[Any, Any]:
-    """Counts (BIN_COUNT) of a KLL sketch (None: no values) between ``edges``, where exact ones are not to be had."""
-    counts = np.zeros(BIN_COUNT, np.int64)
-    counts[MISSING] = missing
-    if sketch is None:
-        return counts
-    below = np.array([sketch.get_rank(edge, False) for edge in edges])
-    below[-1] = sketch.get_rank(float(edges[-1]), True)
-    parts = np.diff(np.rint(np.concatenate(([0.0], below, [1.0])) * sketch.n).astype(np.int64))
-    counts[BELOW] = parts[0]
-    counts[FIRST : FIRST + len(edges) - 1] = parts[1:-1]
-    counts[ABOVE] = parts[-1]
-    return counts
-
-
-def quantiles_of(block: NumericBlock, row: int) -> np.ndarray[Any, Any]:
-    """Quantiles (15) of one number at SHARES, from its sketch."""
-    sketch = block.values.sketch(row)
-    if sketch is None:
-        return np.zeros(len(SHARES))
-    return np.array([block.low[row], *sketch.get_quantiles(SHARES[1:-1].tolist()), block.high[row]])
+def _bins(said: Mapping[str, Any]) -> Bins:
+    values, rest = said.get("values"), said.get("rest")
+    return Bins(
+        _shares(said["quantiles"]),
+        None if values is None else np.array(values, np.float64),
+        None if rest is None else _shares(rest),
+    )
 
 
 def _shares(quantiles: list[float]) -> np.ndarray[Any, Any]:

@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from tidegauge.profile.schema import ABOVE, BELOW, BIN_COUNT, FIRST, MISSING, Bins
+from tidegauge.profile.schema import BELOW, FIRST, MISSING, Bins
 
 COMPONENTS = ("location", "scale", "skewness", "peakedness")
 MAX_TAIL = 0.05
-"""Where ties put more of the reference than this beyond a percentile, only what lies outside its range is the tail."""
+"""Where ties put more of the reference than this at or above the 99th percentile, only what lies above it is the tail."""
 _NONE = 1e-9
 
 
 class Contrasts:
-    """What to compare windows with: from a reference's bin ``counts`` (BIN_COUNT) in ``bins``.
+    """What to compare windows with: from a reference's ``counts`` (B) in ``bins``.
 
-    ``scores`` (4, BIN_COUNT): what a value in each bin adds to each of COMPONENTS, with mean 0 and variance 1 over the
+    ``scores`` (4, B): what a value in each bin adds to each of COMPONENTS, with mean 0 and variance 1 over the
     reference, uncorrelated; all 0 where ties leave nothing of it. ``skews`` (4): third moments. ``tails``: for the upper and
-    the lower one its bins (BIN_COUNT, boolean) and how many reference values lie there, of ``total``.
+    the lower one its bins (B, boolean) and how many reference values lie there, of ``total``.
     """
 
     __slots__ = ("scores", "shares", "skews", "tails", "total")
@@ -30,29 +30,20 @@ class Contrasts:
         values = counts.copy()
         values[MISSING] = 0
         self.total = int(values.sum())
-        self.tails = tuple(
-            (beyond, int(values[beyond].sum()))
-            for beyond in (_tail(bins.upper, ABOVE, values), _tail(bins.lower, BELOW, values))
-        )
-        last = FIRST + len(bins.edges) - 2
-        self.shares = _within(values, last) / self.total
+        upper = bins.upper if values[bins.upper].sum() <= MAX_TAIL * self.total else bins.over
+        self.tails = tuple((beyond, int(values[beyond].sum())) for beyond in (upper, bins.lower))
+        self.shares = _within(values) / self.total
         self.scores = _components(self.shares)
-        self.scores[:, BELOW], self.scores[:, ABOVE] = self.scores[:, FIRST], self.scores[:, last]
+        self.scores[:, BELOW], self.scores[:, -1] = self.scores[:, FIRST], self.scores[:, -2]
         self.skews = (self.scores**3) @ self.shares
 
 
-def _tail(beyond: NDArray[np.bool_], outside: int, values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    if values[beyond].sum() <= MAX_TAIL * values.sum():
-        return beyond
-    return np.asarray(np.arange(BIN_COUNT) == outside)
-
-
-def _within(values: NDArray[np.int64], last: int) -> NDArray[np.int64]:
+def _within(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """Counts with what lies outside the range in the outermost bins."""
     held = values.copy()
     held[FIRST] += held[BELOW]
-    held[last] += held[ABOVE]
-    held[[BELOW, ABOVE]] = 0
+    held[-2] += held[-1]
+    held[[BELOW, -1]] = 0
     return held
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from tidegauge.baseline.baseline import RESULT_BINS, Baseline
 from tidegauge.console import health
@@ -17,7 +19,7 @@ from tidegauge.judge.limits import allowed_error, limits_of
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.record import iso
 from tidegauge.profile.category import CategorySummary
-from tidegauge.profile.schema import CLASS_FEATURE, RESERVED
+from tidegauge.profile.schema import CLASS_FEATURE, FIRST, RESERVED, Bins
 
 WINDOWS_AT_ONCE = 5000
 
@@ -134,7 +136,7 @@ def distributions(view: View, name: str, version: str) -> dict[str, Any]:
     for feature, bins in baseline.schema.bins.items():
         row = block.index(feature)
         if not feature.startswith(RESERVED) and row is not None and block.bins is not None:
-            features[feature] = _number(bins.edges.tolist(), block.bins[row].tolist())
+            features[feature] = _number(bins, block.bins[row])
     for feature, values in baseline.schema.values.items():
         summary = baseline.data.categories.get(feature)
         if not feature.startswith(RESERVED) and summary is not None:
@@ -149,13 +151,15 @@ def _prediction(baseline: Baseline) -> dict[str, Any] | None:
     for name, source in RESULT_BINS.items():
         row = results.index(source)
         if name in baseline.schema.bins and row is not None and results.bins is not None and results.count[row]:
-            return _number(baseline.schema.bins[name].edges.tolist(), results.bins[row].tolist())
+            return _number(baseline.schema.bins[name], results.bins[row])
     values = baseline.schema.values.get(CLASS_FEATURE)
     return _category(baseline.data.result_class, sorted(values)) if values else None
 
 
-def _number(edges: list[float], counts: list[int]) -> dict[str, Any]:
-    return {"type": "number", "edges": edges, "counts": counts}
+def _number(bins: Bins, counts: NDArray[np.int64]) -> dict[str, Any]:
+    """``own``: of each bin between the edges, whether it is that of one value alone, its lower edge."""
+    own = bins.own[FIRST:-1].tolist()
+    return {"type": "number", "edges": bins.edges.tolist(), "own": own, "counts": counts[: bins.size].tolist()}
 
 
 def _category(summary: CategorySummary, values: list[str]) -> dict[str, Any]:

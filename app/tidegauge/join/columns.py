@@ -176,7 +176,11 @@ def _judged(
     bins = None
     if schema is not None:
         bins = np.stack([bin_codes(x[f], schema.edges[name]) for f, name in enumerate(names)]) if names else None
-    return NumericColumns(names, x, mismatch, outside, bins, schema.id if schema else None)
+    return NumericColumns(names, x, mismatch, outside, bins, *_of_schema(schema))
+
+
+def _of_schema(schema: Schema | None) -> tuple[str | None, int]:
+    return (None, 0) if schema is None else (schema.id, schema.width)
 
 
 def _bounds(name: str, spec: ModelSpec) -> tuple[float | None, float | None]:
@@ -221,7 +225,7 @@ def _results(events: Sequence[Prediction], given: list[Any], spec: ModelSpec, sc
         for row, name in ((0, SCORE_FEATURE), (4, VALUE_FEATURE)):
             if name in schema.edges:
                 bins[row] = bin_codes(x[row], schema.edges[name])
-    return NumericColumns(RESULT_NUMBERS, x, None, None, bins, schema.id if schema else None)
+    return NumericColumns(RESULT_NUMBERS, x, None, None, bins, *_of_schema(schema))
 
 
 def _classes(given: list[Any], spec: ModelSpec, schema: Schema | None) -> CategoryColumn:
@@ -265,4 +269,4 @@ def _attributions(events: Sequence[Prediction], schema: Schema | None) -> Attrib
     bins = None
     if schema is not None and schema.attributions:
         bins = np.stack([bin_codes(x[f], schema.edges[ATTRIBUTION + name]) for f, name in enumerate(names)])
-    return AttributionColumns(rows, NumericColumns(names, x, None, None, bins, schema.id if schema else None), len(events))
+    return AttributionColumns(rows, NumericColumns(names, x, None, None, bins, *_of_schema(schema)), len(events))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegauge.baseline.baseline import RESULT_BINS, Baseline, sketch_bins
+from tidegauge.baseline.baseline import RESULT_BINS, Baseline
+from tidegauge.baseline.binning import counts_in
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
@@ -62,9 +63,5 @@ def category_counts(summary: CategorySummary, values: list[str], missing: int) -
 
 
 def _number(block: NumericBlock, row: int, name: str, baseline: Baseline) -> list[int]:
-    if block.bins is not None and block.edges_id == baseline.schema.id:
-        counts: Any = block.bins[row]
-    else:
-        counts = sketch_bins(block.values.sketch(row), baseline.schema.edges[name], int(block.missing[row]))
-    found: list[int] = counts.tolist()
+    found: list[int] = counts_in(block, row, name, baseline.schema)[0].tolist()
     return found

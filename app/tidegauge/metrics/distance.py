@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, kolmogorov, rel_entr
 
+from tidegauge.profile.schema import BELOW, Bins
+
 FLOOR = 1e-4
 MIN_TESTED = 20
 """No p-value is computed of fewer values than this."""
@@ -91,11 +93,28 @@ def sketch_distances(current: Any, reference: Any) -> tuple[float, float]:
     return float(gap.max()), float((gap[:-1] * np.diff(points)).sum())
 
 
-def ks_p_value(statistic: float, current: Any, reference: Any) -> float:
-    """P-value of the two-sample Kolmogorov-Smirnov test on two KLL sketches, by its limiting distribution with Stephens'
-    (1970) correction. The sketches' rank errors are taken off the statistic first, so that they cannot make it significant."""
-    error = sum(sketch.normalized_rank_error(True) for sketch in (current, reference) if sketch.is_estimation_mode())
-    root = math.sqrt(current.n * reference.n / (current.n + reference.n))
+def distances_of_values(current: NDArray[np.int64], reference: NDArray[np.int64], bins: Bins) -> dict[str, float]:
+    """``ks`` and ``wasserstein`` of two counts (B) in bins that are single values and what lies between them: exact, but for
+    the latter where some values lie between or beyond, so that it is left out."""
+    counts = [of[BELOW:] for of in (current, reference)]
+    gap = np.abs(np.subtract(*(np.cumsum(of) / of.sum() for of in counts)))
+    # What lies between two values only adds to a difference or takes from it: it is largest at either end.
+    numbers = {"ks": float(gap.max())}
+    own = bins.own[BELOW:]
+    if not any(of[~own].any() for of in counts):
+        numbers["wasserstein"] = float((gap[own][:-1] * np.diff(bins.values)).sum())
+    return numbers
+
+
+def rank_error(sketch: Any) -> float:
+    """Of a KLL sketch's whole distribution, at 99 % confidence."""
+    return float(sketch.normalized_rank_error(True)) if sketch.is_estimation_mode() else 0.0
+
+
+def ks_p_value(statistic: float, n: int, m: int, error: float) -> float:
+    """P-value of the two-sample Kolmogorov-Smirnov test of ``n`` and ``m`` values, by its limiting distribution with Stephens'
+    (1970) correction. The ``error`` of the statistic is taken off it first, so that it cannot make it significant."""
+    root = math.sqrt(n * m / (n + m))
     return float(kolmogorov((root + 0.12 + 0.11 / root) * max(statistic - error, 0.0)))
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
-from tidegauge.baseline.baseline import RESULT_BINS, Baseline, sketch_bins
+from tidegauge.baseline.baseline import RESULT_BINS, Baseline
+from tidegauge.baseline.binning import counts_in
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import RATIO, Dispersions
 from tidegauge.metrics import distance
@@ -43,34 +44,45 @@ def number_drift(
     a record holds them.
 
     ``bins`` says "sketch" where the bins had to come from a quantile sketch: then the p-value is that of KS, which
-    allows for the sketch's error, and the tails are left out. A reference without sketches has no KS and Wasserstein.
+    allows for the sketch's error, and the tails are left out. A reference without sketches has no KS and Wasserstein, but of
+    a number with few values, whose counts say both exactly.
     """
     baseline, place = against.baseline, reference.index(reference_name)
     if place is None or not reference.count[place] or not block.count[row]:
         return {}
     bins = baseline.schema.bins[name]
-    current, exact = _counts(block, row, bins, baseline.schema.id)
-    before, reference_exact = _counts(reference, place, bins, baseline.schema.id)
+    current, exact = counts_in(block, row, name, baseline.schema)
+    before, reference_exact = counts_in(reference, place, name, baseline.schema)
+    exact = exact and reference_exact
     numbers: dict[str, Any] = {}
-    theirs = reference.values.sketch(place)
-    ours = None if theirs is None else block.values.sketch(row)
-    if ours is not None and theirs is not None:
-        numbers["ks"], numbers["wasserstein"] = distance.sketch_distances(ours, theirs)
-        if min(ours.n, theirs.n) >= distance.MIN_TESTED:
-            numbers["ks_p_value"] = distance.ks_p_value(numbers["ks"], ours, theirs)
-    if exact and reference_exact:
-        numbers |= binned_drift(_gather(current, bins.deciles), _gather(before, bins.deciles))
+    error, known = 0.0, exact
+    if exact and bins.rest is None:
+        numbers |= distance.distances_of_values(current, before, bins)
+    if "wasserstein" not in numbers:
+        theirs = reference.values.sketch(place)
+        ours = None if theirs is None else block.values.sketch(row)
+        known = exact or ours is not None
+        if ours is not None:
+            error = 0.0 if numbers else distance.rank_error(ours) + distance.rank_error(theirs)
+            ks, wasserstein = distance.sketch_distances(ours, theirs)
+            numbers = {"ks": ks, "wasserstein": wasserstein} | numbers
+    if "ks" in numbers:
+        n, m = int(block.count[row]), int(reference.count[place])
+        if min(n, m) >= distance.MIN_TESTED:
+            numbers["ks_p_value"] = distance.ks_p_value(numbers["ks"], n, m, error)
+    if not known:
+        return numbers
+    numbers |= binned_drift(_gather(current, bins.deciles), _gather(before, bins.deciles))
+    if exact:
         numbers |= _tails(current, before, bins)
-        assert current is not None
         held = contrasts(baseline, name)
         if held is not None:
             numbers |= number_shift(current, held, path, against.dispersions, against.rows)
-    elif current is not None and before is not None:
-        numbers |= binned_drift(_gather(current, bins.deciles), _gather(before, bins.deciles))
-        numbers["bins"] = "sketch"
-        numbers.pop("p_value", None)
-        if "ks_p_value" in numbers:
-            numbers["p_value"] = numbers["ks_p_value"]
+        return numbers
+    numbers["bins"] = "sketch"
+    numbers.pop("p_value", None)
+    if "ks_p_value" in numbers:
+        numbers["p_value"] = numbers["ks_p_value"]
     return numbers
 
 
@@ -83,9 +95,12 @@ def contrasts(baseline: Baseline, name: str) -> Contrasts | None:
         elif name.startswith(ATTRIBUTION):
             block, source = baseline.data.attributions.values, name.removeprefix(ATTRIBUTION)
         row = block.index(source)
-        if row is None or block.bins is None or block.edges_id != baseline.schema.id:
+        if row is None:
             return None
-        baseline.contrasts[name] = Contrasts(block.bins[row], baseline.schema.bins[name])
+        counts, exact = counts_in(block, row, name, baseline.schema)
+        if not exact:
+            return None
+        baseline.contrasts[name] = Contrasts(counts, baseline.schema.bins[name])
     return baseline.contrasts[name]
 
 
@@ -99,25 +114,14 @@ def missing_before(name: str, baseline: Baseline) -> tuple[int, int]:
     return missing, values + missing
 
 
-def _counts(block: NumericBlock, row: int, bins: Bins, edges_id: str) -> tuple[NDArray[np.int64] | None, bool]:
-    """Counts (BIN_COUNT) of one number, and whether they are exact; None where there are neither bins nor a sketch."""
-    if block.bins is not None and block.edges_id == edges_id:
-        return block.bins[row], True
-    sketch = block.values.sketch(row)
-    return (None, False) if sketch is None else (sketch_bins(sketch, bins.edges, int(block.missing[row])), False)
-
-
-def _gather(counts: NDArray[np.int64] | None, places: NDArray[np.intp]) -> NDArray[np.int64]:
+def _gather(counts: NDArray[np.int64], places: NDArray[np.intp]) -> NDArray[np.int64]:
     """Counts in coarser bins: ``places`` says in which each bin lies."""
-    assert counts is not None
     return np.bincount(places, counts, int(places.max()) + 1).astype(np.int64)
 
 
-def _tails(current: NDArray[np.int64] | None, before: NDArray[np.int64] | None, bins: Bins) -> dict[str, Any]:
+def _tails(current: NDArray[np.int64], before: NDArray[np.int64], bins: Bins) -> dict[str, Any]:
     """What happens in the outer tenths, where ten equal bins see nothing: the PSI over bins that divide only them, its
     p-value, and the shares of values at or above the baseline's 99th percentile and below its 1st."""
-    assert current is not None
-    assert before is not None
     found = binned_drift(_gather(current, bins.tails), _gather(before, bins.tails))
     numbers = {f"tail_{name}": found[name] for name in ("psi", "p_value") if name in found}
     values = int(current.sum() - current[MISSING])

@@ -86,7 +86,7 @@ def _feature(name: str, now: Mapping[str, Any], before: Mapping[str, Any], again
 def _shift(name: str, now: Mapping[str, Any], before: Mapping[str, Any], against: Against, path: str) -> dict[str, Any]:
     """Shift of the number, or of the mix of the category, ``name`` of the baseline's schema."""
     baseline = against.baseline
-    if "bin_counts" not in now or "bin_counts" not in before:
+    if "bin_counts" not in now or len(now["bin_counts"]) != len(before.get("bin_counts", ())):
         return {}
     counts = np.array(now["bin_counts"]) + np.array(before["bin_counts"])
     if name in baseline.schema.bins and "shift" in now and "shift" in before:

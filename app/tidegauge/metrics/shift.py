@@ -31,7 +31,7 @@ _TINY = 1e-300
 def number_shift(
     counts: NDArray[np.int64], contrasts: Contrasts, path: str, dispersions: Dispersions | None, rows: int
 ) -> dict[str, Any]:
-    """``shift``, the largest standardised difference of a window's ``counts`` (BIN_COUNT) from the reference over all
+    """``shift``, the largest standardised difference of a window's ``counts`` (B) from the reference over all
     directions: 0.2 in its location is a mean that moved by 0.2 standard deviations of normal scores (Cohen's d), tails differ
     in standard deviations of one value; ``shift_in``, its direction; ``shift_z``, each direction's standard score;
     ``shift_p_value``, all directions' tests together, with what ``dispersions`` say of the numbers below ``path`` allowed for.

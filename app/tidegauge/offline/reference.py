@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from tidegauge.baseline.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, schema_of
+from tidegauge.baseline.binning import bins_of_values
 from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
 from tidegauge.baseline.spread import Spread
 from tidegauge.baseline.tuning import Tuning, tuning_for
@@ -33,7 +34,7 @@ from tidegauge.offline.sources import event_lines
 from tidegauge.offline.tables import Columns
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
-from tidegauge.profile.schema import ATTRIBUTION, SHARES, Schema
+from tidegauge.profile.schema import ATTRIBUTION, Schema
 from tidegauge.spec import ModelSpec, duration
 
 MIN_ROWS = 50
@@ -169,11 +170,11 @@ def _segments_of(event: ReferenceEvent, spec: ModelSpec) -> Iterator[Segment]:
 
 
 def _schema(events: list[ReferenceEvent], spec: ModelSpec) -> Schema:
-    """Types and categories from the data, quantiles exactly from all values."""
+    """Types and categories from the data, bins exactly from all values."""
     columns = data_columns(events, spec, None)
     whole = np.arange(len(events))
     profile = columns.group(whole, np.array([0]), True)[0]
-    quantiles = {}
+    exact = {}
     blocks = [(columns.features, {n: n for n in columns.features.names}), (columns.results, RESULT_BINS)]
     if columns.attributions is not None:
         attributed = columns.attributions.values
@@ -183,9 +184,9 @@ def _schema(events: list[ReferenceEvent], spec: ModelSpec) -> Schema:
             values = block.x[block.names.index(column)]
             values = values[~np.isnan(values)]
             if len(values):
-                quantiles[name] = np.quantile(values, SHARES)
+                exact[name] = bins_of_values(values)
     found = schema_of(profile)
-    return schema_of(profile, {name: of for name, of in quantiles.items() if name in found.bins})
+    return schema_of(profile, {name: of for name, of in exact.items() if name in found.bins})
 
 
 def _profiles(events: list[ReferenceEvent], spec: ModelSpec, schema: Schema) -> tuple[DataProfile, OutcomeProfile]:

@@ -10,6 +10,29 @@ from numpy.typing import NDArray
 
 _TYPES: dict[int, Any] = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
 """By the bytes a packed count may take."""
+_SPARSE = 8
+"""Of a space so many times as large as what lies in it, most is empty: sorting is cheaper then."""
+
+
+def pack_counts(counts: NDArray[np.int64]) -> tuple[int, bytes]:
+    """Counts in as few bytes each as the largest needs, and how many those are."""
+    largest = max(int(counts.max()), -int(counts.min())) if counts.size else 0
+    width = next(w for w in _TYPES if largest < 1 << (8 * w - 1))
+    return width, counts.astype(_TYPES[width]).tobytes()
+
+
+def unpack_counts(width: int, raw: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(raw, _TYPES[width]).astype(np.int64)
+
+
+def _summed(keys: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Keys (n, at least one), ascending and each once, and the sums of their counts (n), without those that are 0."""
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    sums = np.add.reduceat(counts[order], starts)
+    live = sums != 0
+    return keys[starts][live], sums[live]
 
 
 class SparseCounts:
@@ -40,8 +63,13 @@ class SparseCounts:
             self._add(found)
 
     def _add(self, parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> None:
+        space = 1 + int(max([*(keys[-1] for keys, _ in parts), *self.keys[-1:]]))
+        if _SPARSE * (len(self.keys) + sum(len(keys) for keys, _ in parts)) < space:
+            keys, counts = (np.concatenate([of.astype(np.int64) for of in column]) for column in zip(*parts, strict=True))
+            self.keys, self.counts = _summed(np.append(self.keys, keys), np.append(self.counts, counts))
+            return
         # Keys are small and told apart within each part: dense addition beats sorting them together.
-        sums = np.zeros(1 + int(max([*(keys[-1] for keys, _ in parts), *self.keys[-1:]])), np.int64)
+        sums = np.zeros(space, np.int64)
         sums[self.keys] = self.counts
         for keys, counts in parts:
             sums[keys] += counts
@@ -55,13 +83,22 @@ class SparseCounts:
         out[self.keys[low:high] - start] = self.counts[low:high]
         return out
 
+    def side_by_side(self, starts: Sequence[int], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Histograms of the same ``length`` that begin at ``starts`` (S), where any of them has counts: their keys (k,
+        ascending) without the start, and the counts (S, k)."""
+        bounds = [np.searchsorted(self.keys, (start, start + length)) for start in starts]
+        parts = [self.keys[low:high] - start for (low, high), start in zip(bounds, starts, strict=True)]
+        keys = np.unique(np.concatenate(parts))
+        counts = np.zeros((len(starts), len(keys)), np.int64)
+        for row, ((low, high), part) in enumerate(zip(bounds, parts, strict=True)):
+            counts[row, np.searchsorted(keys, part)] = self.counts[low:high]
+        return keys, counts
+
     def pack(self) -> tuple[bytes, bytes]:
         """Keys in two bytes each, counts in as many as the largest of them needs."""
         if not len(self.keys):
             return b"", b""
-        largest = max(int(self.counts.max()), -int(self.counts.min()))
-        width = next(w for w in _TYPES if largest < 1 << (8 * w - 1))
-        return self.keys.astype(np.uint16).tobytes(), self.counts.astype(_TYPES[width]).tobytes()
+        return self.keys.astype(np.uint16).tobytes(), pack_counts(self.counts)[1]
 
     @classmethod
     def unpack(cls, packed: tuple[bytes, bytes]) -> SparseCounts:
@@ -80,15 +117,12 @@ def grouped(
 ) -> list[SparseCounts]:
     """One SparseCounts a group. ``group``, ``keys`` (below ``space``) and ``weights`` are (n), row by row."""
     joint = group.astype(np.int64) * space + keys
-    if groups * space <= max(1 << 16, 4 * len(joint)):
+    if groups * space <= _SPARSE * len(joint):
         sums = np.bincount(joint, weights=weights, minlength=groups * space).astype(np.int64)
         where = np.flatnonzero(sums)
         counts = sums[where]
     else:
-        where, inverse = np.unique(joint, return_inverse=True)
-        sums = np.bincount(inverse, weights=weights, minlength=len(where)).astype(np.int64)
-        live = sums != 0
-        where, counts = where[live], sums[live]
+        where, counts = _summed(joint, weights) if len(joint) else (joint, weights)
     bounds = np.searchsorted(where, np.arange(groups + 1, dtype=np.int64) * space)
     return [
         SparseCounts(where[a:b] - g * space, counts[a:b])

@@ -16,7 +16,6 @@ from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.distinct import EMPTY
 from tidegauge.profile.numeric import NumericBlock, NumericColumns
 from tidegauge.profile.outcome import SCORE_BINS
-from tidegauge.profile.quantiles import Quantiles
 
 MAX_UNEXPECTED = 100
 MAX_EXAMPLES = 5
@@ -208,10 +207,9 @@ class DataProfile:
             self._merge_rest(other)
 
     def drop_sketches(self) -> None:
-        """Forget quantiles and distinct values, which take most of the room; counts, moments and bins stay."""
+        """Forget quantiles, single values and distinct values, which take most of the room; counts, moments and bins stay."""
         for block in (self.features, self.results, self.attributions.values):
-            block.values = Quantiles.none(len(block.names))
-            block.distinct = [EMPTY] * len(block.names)
+            block.drop_sketches()
         for summary in (*self.categories.values(), self.result_class):
             summary.distinct = EMPTY
 

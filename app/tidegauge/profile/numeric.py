@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.profile import distinct
+from tidegauge.profile import distinct, value_counts
+from tidegauge.profile.counts import pack_counts, unpack_counts
 from tidegauge.profile.quantiles import KLL_K, Quantiles
-from tidegauge.profile.schema import BIN_COUNT
+from tidegauge.profile.value_counts import Table
 
 LEARNING_K = 4096
 """The sketches' k while no edges are known: a learned baseline is made of them, so they must be all but exact."""
@@ -28,11 +29,11 @@ _MOMENTS = ("count", "missing", "mismatch", "out_of_range", "mean", "m2", "low",
 class NumericColumns:
     """A chunk of rows, column-wise: ``x`` is (F, n) with NaN where there is no number.
 
-    ``mismatch`` and ``out_of_range`` (F, n) are None where no row has any, ``bins`` (F, n) where these numbers have no
-    edges, ``edges_id`` where there is no baseline yet.
+    ``mismatch`` and ``out_of_range`` (F, n) are None where no row has any, ``bins`` (F, n; below ``width``) where these
+    numbers have no edges, ``edges_id`` where there is no baseline yet.
     """
 
-    __slots__ = ("bins", "edges_id", "mismatch", "names", "out_of_range", "x")
+    __slots__ = ("bins", "edges_id", "mismatch", "names", "out_of_range", "width", "x")
 
     def __init__(
         self,
@@ -42,7 +43,9 @@ class NumericColumns:
         out_of_range: NDArray[np.bool_] | None = None,
         bins: NDArray[np.int64] | None = None,
         edges_id: str | None = None,
+        width: int = 0,
     ) -> None:
+        self.width = width
         self.names, self.x, self.mismatch, self.out_of_range = names, x, mismatch, out_of_range
         self.bins, self.edges_id = bins, edges_id
 
@@ -75,9 +78,9 @@ class NumericColumns:
         missing = sizes - count - mismatch
         bins = None
         if self.bins is not None:
-            keyed = self.bins[:, order] + row_group * BIN_COUNT
+            keyed = self.bins[:, order] + row_group * self.width
             bins = np.stack(
-                [np.bincount(row, minlength=groups * BIN_COUNT).reshape(groups, BIN_COUNT) for row in keyed], axis=1
+                [np.bincount(row, minlength=groups * self.width).reshape(groups, self.width) for row in keyed], axis=1
             )
             # A value of the wrong type has no place among the bins, yet its row was coded as missing.
             bins[:, :, 0] -= mismatch.T
@@ -96,6 +99,8 @@ class NumericColumns:
                 block.distinct = distinct.smallest_of_rows(hashes[:, a:b], None if full else valid[:, a:b])
             else:
                 block.distinct = [distinct.EMPTY] * features
+            if self.edges_id is None:
+                block.tables = [value_counts.of_sorted(np.sort(of[~np.isnan(of)])) for of in x[:, a:b]]
             blocks.append(block)
         return blocks
 
@@ -107,13 +112,14 @@ def _learning_k(features: int) -> int:
 class NumericBlock:
     """Summaries of F number features, with the quantiles of their ``values``.
 
-    Arrays are (F); ``bins`` is (F, 17) or None where no one set of edges holds.
+    Arrays are (F); ``bins`` is (F, width) or None where no one set of edges holds. ``tables`` (F): how often each value was
+    met, None of a number of many values; [] once there is a baseline.
 
     ``count`` finite values, ``missing`` null, absent or not finite, ``mismatch`` values of another type; ``m2`` the sum
     of squared deviations from ``mean``; ``low`` and ``high`` are NaN where there is no value.
     """
 
-    __slots__ = ("bins", "distinct", "edges_id", "names", "values", *_MOMENTS)
+    __slots__ = ("bins", "distinct", "edges_id", "names", "tables", "values", *_MOMENTS)
 
     count: NDArray[np.int64]
     missing: NDArray[np.int64]
@@ -129,6 +135,7 @@ class NumericBlock:
         self.edges_id: str | None = None
         self.bins: NDArray[np.int64] | None = None
         self.values = _NO_VALUES
+        self.tables: list[Table | None] = []
         self.distinct: list[NDArray[np.uint64]] = []
         if not names:
             self.count = self.missing = self.mismatch = self.out_of_range = np.zeros(0, np.int64)
@@ -174,6 +181,8 @@ class NumericBlock:
         self.low = np.fmin(self.low, other.low)
         self.high = np.fmax(self.high, other.high)
         self.values.merge(other.values)
+        pairs = zip(self.tables, other.tables, strict=True) if self.tables and other.tables else ()
+        self.tables = [value_counts.merge(ours, theirs) for ours, theirs in pairs]
         for f, theirs in enumerate(other.distinct):
             if len(theirs):
                 self.distinct[f] = distinct.merge(self.distinct[f], theirs)
@@ -208,14 +217,14 @@ class NumericBlock:
         """A copy that may be aligned; it shares the sketches, so it must not be merged into."""
         twin = NumericBlock(self.names)
         twin.edges_id, twin.bins = self.edges_id, self.bins
-        twin.values, twin.distinct = self.values, list(self.distinct)
+        twin.values, twin.distinct, twin.tables = self.values, list(self.distinct), self.tables
         for member in _MOMENTS:
             setattr(twin, member, getattr(self, member))
         return twin
 
     def _become(self, other: NumericBlock) -> None:
         twin = other.copy()
-        for member in ("names", "edges_id", "bins", "distinct", *_MOMENTS):
+        for member in ("names", "edges_id", "bins", "distinct", "tables", *_MOMENTS):
             setattr(self, member, getattr(twin, member))
         self.values = Quantiles.none(len(other.names))
         self.values.merge(other.values)
@@ -233,28 +242,37 @@ class NumericBlock:
         # A feature without bins of its own makes the block's bins incomplete: the sketches serve from here on.
         self.bins, self.edges_id = None, None
         self.values = self.values.aligned(np.array(source, np.intp))
+        if self.tables or not self.names:
+            self.tables = [self.tables[s] if s >= 0 else value_counts.EMPTY for s in source]
         self.distinct = [self.distinct[s] if s >= 0 else distinct.EMPTY for s in source]
         self.names = names
+
+    def drop_sketches(self) -> None:
+        """Forget quantiles, single values and distinct values, which take most of the room; counts, moments and bins stay."""
+        self.values, self.tables = Quantiles.none(len(self.names)), []
+        self.distinct = [distinct.EMPTY] * len(self.names)
 
     def pack(self) -> list[Any]:
         return [
             self.names,
             self.edges_id,
-            None if self.bins is None else np.ascontiguousarray(self.bins, np.int64).tobytes(),
+            None if self.bins is None else pack_counts(self.bins),
             [np.ascontiguousarray(getattr(self, m)).tobytes() for m in _MOMENTS],
             self.values.pack(),
             [d.tobytes() for d in self.distinct],
+            [None if table is None else value_counts.pack(table) for table in self.tables],
         ]
 
     @classmethod
     def unpack(cls, packed: Sequence[Any]) -> NumericBlock:
-        names, edges_id, bins, moments, values, distincts = packed
+        names, edges_id, bins, moments, values, distincts, tables = packed
         block = cls(tuple(names))
         block.edges_id = edges_id
-        block.bins = None if bins is None else np.frombuffer(bins, np.int64).reshape(-1, BIN_COUNT)
+        block.bins = None if bins is None else unpack_counts(*bins).reshape(len(names), -1 if names else 0)
         for member, raw in zip(_MOMENTS, moments, strict=True):
             kind = np.float64 if member in ("mean", "m2", "low", "high") else np.int64
             setattr(block, member, np.frombuffer(raw, kind))
         block.values = Quantiles.unpack(values)
         block.distinct = [np.frombuffer(d, np.uint64) for d in distincts]
+        block.tables = [None if table is None else value_counts.unpack(table) for table in tables]
         return block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 DECILES = 10
 SHARES = np.array([0.0, 0.01, 0.05, *(np.arange(1, DECILES) / DECILES), 0.95, 0.99, 1.0])
 """Shares of the reference values below each edge: the deciles, with three steps in the outer ones to see into the tails."""
-MISSING, BELOW, FIRST, ABOVE = 0, 1, 2, len(SHARES) + 1
+MISSING, BELOW, FIRST = 0, 1, 2
+"""Where bins begin: missing, below the baseline's range, what lies within it; above it is the last bin."""
 VALUE_FEATURE = "\x00value"
 SCORE_FEATURE = "\x00score"
 CLASS_FEATURE = "\x00class"
@@ -19,58 +21,73 @@ RESERVED = "\x00"
 """How those names begin; no feature's does."""
 ATTRIBUTION = "\x00attribution:"
 """Before a feature's name: the name of its attribution's bins."""
-BIN_COUNT = len(SHARES) + 2
-"""Bins of a number: missing, below the baseline's range, 14 between the edges (fewer where quantiles tie), above the range."""
+_TAILS = (1, 2, 3, -4, -3, -2)
+"""Which of SHARES divide the outer tenths."""
 
 
 class Bins:
-    """How one number is counted: ``edges`` (2 to 15, ascending) are its reference ``quantiles`` at SHARES (15), ties
-    fallen together. A bin holds its lower edge, the last one its upper edge too, as in ``numpy.histogram``.
+    """How one number is counted: each of ``values`` (V) by itself, the other values between ``rest`` (15), their quantiles at
+    SHARES, or where ``rest`` is None and nothing else was in the reference, by the values they lie between. ``quantiles``
+    (15) are those of all values. ``edges`` (E, ascending) follow from these: a bin holds its lower edge and not its upper
+    one, so that one value's bin ends at the next number there is.
 
-    Arrays that say of each bin (BIN_COUNT): ``deciles`` in which of 13 bins it lies (missing, below, ten deciles, above),
-    ``tails`` in which of 10 that divide only the outer tenths; ``upper`` whether it is at or above the 99th percentile,
-    ``lower`` whether below the 1st.
+    Arrays that say of each of the ``size`` bins (missing, below, E - 1 between the edges, above): ``deciles`` in which of
+    the bins of the PSI it lies, ``tails`` in which of 10 that divide only the outer tenths; ``upper`` whether it is at or
+    above the 99th percentile, ``over`` whether it is above it, ``lower`` whether below the 1st; ``own`` whether it is one
+    value's.
     """
 
-    __slots__ = ("deciles", "edges", "lower", "quantiles", "tails", "upper")
+    __slots__ = ("deciles", "edges", "lower", "over", "own", "quantiles", "rest", "size", "tails", "upper", "values")
 
-    def __init__(self, quantiles: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        quantiles: NDArray[np.float64],
+        values: NDArray[np.float64] | None = None,
+        rest: NDArray[np.float64] | None = None,
+    ) -> None:
         self.quantiles = quantiles
-        edges = np.unique(quantiles)
-        self.edges = np.repeat(edges, 2) if len(edges) == 1 else edges
+        self.values = np.zeros(0) if values is None else values
+        self.rest = quantiles if values is None else rest
+        around = np.concatenate((self.values, np.nextafter(self.values, np.inf)))
+        edges = around
+        if self.rest is not None:
+            # Between one of the values and the others' range there may be room for what the reference did not hold.
+            around = np.concatenate((around, self.rest[:1], np.nextafter(self.rest[-1:], np.inf)))
+            edges = np.concatenate((around, self.rest[self.rest < self.rest[-1]]))
+            if len(self.values):
+                edges = np.concatenate((edges, quantiles[[*_TAILS]]))
+        self.edges = np.unique(edges)
         starts = self.edges[:-1]
-        self.deciles = _coarse(quantiles[3:-3], starts)
-        self.tails = _coarse(quantiles[[1, 2, 3, -4, -3, -2]], starts)
-        place = np.arange(BIN_COUNT)
-        known = (place >= FIRST) & (place < FIRST + len(starts))
-        low = np.zeros(BIN_COUNT)
-        low[known] = starts
-        self.upper = (known & (low >= quantiles[-2])) | (place == ABOVE)
-        self.lower = (known & (low < quantiles[1])) | (place == BELOW)
+        self.size = len(self.edges) + 2
+        self.own = self._each(np.isin(starts, self.values), False, False)
+        if self.rest is None:
+            place = np.where(self.own[FIRST:-1], np.searchsorted(self.values, starts), len(self.values))
+            last = len(self.values) + 1
+        else:
+            bounds = np.concatenate((around, self.rest[3:-3]))
+            place, last = np.searchsorted(np.unique(bounds), starts, side="right") - 1, len(bounds) - 1
+        self.deciles = self._each(FIRST + place, BELOW, FIRST + last)
+        inner = np.unique(quantiles[[*_TAILS]])
+        self.tails = self._each(FIRST + np.searchsorted(inner, starts, side="right"), BELOW, FIRST + len(_TAILS) + 1)
+        self.upper = self._each(starts >= quantiles[-2], False, True)
+        self.over = self._each(starts > quantiles[-2], False, True)
+        self.lower = self._each(starts < quantiles[1], True, False)
 
-
-def _coarse(inner: NDArray[np.float64], starts: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The coarse bin of each bin: missing and below stay apart, the bins that begin at ``starts`` fall between the
-    ``inner`` edges, above is the last."""
-    out = np.zeros(BIN_COUNT, np.intp)
-    out[BELOW] = 1
-    out[FIRST : FIRST + len(starts)] = FIRST + np.searchsorted(np.unique(inner), starts, side="right")
-    out[ABOVE] = len(inner) + 3
-    return out
+    def _each(self, between: NDArray[Any], below: Any, above: Any) -> NDArray[Any]:
+        """An array over all bins, of which the first is always False or 0."""
+        out = np.zeros(self.size, between.dtype)
+        out[BELOW], out[FIRST:-1], out[-1] = below, between, above
+        return out
 
 
 def bin_codes(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The bin (0 to 16) of each value (n); NaN is MISSING.
+    """The bin of each value (n): NaN is MISSING, ``len(edges) + 1`` is above the last edge.
 
-    >>> bin_codes(np.array([np.nan, -1.0, 0.0, 1.0, 2.0, 3.0]), np.array([0.0, 1.0, 2.0])).tolist()
-    [0, 1, 2, 3, 3, 16]
+    >>> bin_codes(np.array([np.nan, -1.0, 0.0, 1.0, 1.5, 2.0]), np.array([0.0, 1.0, 2.0])).tolist()
+    [0, 1, 2, 3, 3, 4]
     """
-    place = np.searchsorted(edges, values, side="right")
-    codes = place + 1
-    top = len(edges)
-    beyond = place == top
-    if beyond.any():
-        codes[beyond] = np.where(values[beyond] > edges[-1], ABOVE, top)
+    codes = np.searchsorted(edges, values, side="right") + 1
+    if (codes > len(edges)).any():
         codes[np.isnan(values)] = MISSING
     return codes
 
@@ -80,20 +97,21 @@ class Schema:
 
     ``bins``: number feature → how it is counted. ``values``: category feature → its known values. ``texts``: of those,
     the ones whose values are text, so that a number is a changed type. ``attributions``: features whose attributions
-    have bins.
+    have bins. ``width``: of an array that holds the bins of any number.
     """
 
-    __slots__ = ("attributions", "bins", "edges", "id", "texts", "values")
+    __slots__ = ("attributions", "bins", "edges", "id", "texts", "values", "width")
 
     def __init__(
         self,
         id: str,
-        quantiles: Mapping[str, NDArray[np.float64]],
+        bins: Mapping[str, Bins],
         values: Mapping[str, frozenset[str]],
         texts: frozenset[str] = frozenset(),
     ) -> None:
         self.id = id
-        self.bins = {name: Bins(of) for name, of in quantiles.items()}
+        self.bins = dict(bins)
+        self.width = max((of.size for of in self.bins.values()), default=0)
         self.edges = {name: of.edges for name, of in self.bins.items()}
         self.values = dict(values)
         self.texts = texts

@@ -120,11 +120,13 @@ function distribution(row, reference, record) {
 }
 
 /** Names of the bins in the order they are counted in. */
-export function binNames({ type, edges, values, counts }) {
+export function binNames({ type, edges, own, values, counts }) {
   if (type === "category") return [...values, "(unseen)", "(missing)"];
   const between = Array.from({ length: counts.length - 3 }, (_, place) => {
     const [low, high] = [edges[place], edges[place + 1]];
-    return high === undefined ? "" : `${number(low)}–${number(high)}`;
+    if (own[place]) return number(low);
+    // What lies between two single values holds neither of them.
+    return own[place - 1] && own[place + 1] ? `between ${number(low)} and ${number(high)}` : `${number(low)}–${number(high)}`;
   });
   return ["(missing)", `< ${number(edges[0])}`, ...between, `> ${number(edges.at(-1))}`];
 }
