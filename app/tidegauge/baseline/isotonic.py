@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, SCORES, OutcomeProfile
+from tidegauge.profile.outcome import SCORES, OutcomeProfile
 from tidegauge.profile.roc import roc_auc
 
 MIN_LABELS = 300
@@ -34,20 +34,14 @@ def calibration_of(outcome: OutcomeProfile) -> Calibration | None:
     seen. It is used only if it lowers the expected calibration error of held-out labels, over ten stratified splits, as
     NannyML decides it. The splits are drawn from the histograms with a fixed seed, so that the answer is always the same.
     """
-    positives = outcome.histograms.dense(POSITIVE, SCORE_BINS)
-    negatives = outcome.histograms.dense(NEGATIVE, SCORE_BINS)
+    scores, positives, negatives = outcome.scored()
     p, n = int(positives.sum()), int(negatives.sum())
     if p + n < MIN_LABELS:
         return None
     auc = roc_auc(positives, negatives)
-    seen = np.flatnonzero(positives + negatives)
-    if (
-        min(p, n) < MIN_CLASS
-        or (auc is not None and auc > SEPARATED_AUC)
-        or not _improves(SCORES[seen], positives[seen], negatives[seen])
-    ):
+    if min(p, n) < MIN_CLASS or (auc is not None and auc > SEPARATED_AUC) or not _improves(scores, positives, negatives):
         return Calibration(SCORES, False)
-    return Calibration(fit(SCORES[seen], positives[seen], negatives[seen], SCORES), True)
+    return Calibration(fit(scores, positives, negatives, SCORES), True)
 
 
 def fit(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtri
 
 from tidegauge.metrics.interval import LEVEL, Interval, wilson
-from tidegauge.profile.outcome import CALIBRATED, CALIBRATION_BINS, OutcomeProfile
+from tidegauge.profile.outcome import CALIBRATED, CALIBRATION_BINS, MAX_OUTSIDE, OutcomeProfile
 
 MIN_EXPECTED = 5.0
 """A bin is tested only with at least this many positives and negatives expected; smaller ones are pooled."""
@@ -47,7 +47,7 @@ def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL, *, bins: 
     """
     held = outcome.derived(Reliability)
     n = float(held.counts.sum())
-    if n <= 0:
+    if n <= 0 or outcome.no_probability_ratio > MAX_OUTSIDE:
         return {}
     rate = held.positives.sum() / n
     live = np.flatnonzero(held.counts)

@@ -14,7 +14,7 @@ from tidegauge.metrics.performance_interval import auc_variance
 from tidegauge.metrics.sequential import Contrast, Sample, paired, two_sample
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.kpi import is_derived
-from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, SCORES, OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
 from tidegauge.profile.pairs import Moments, PairProfile
 from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
@@ -159,9 +159,8 @@ def _performance(sides: tuple[OutcomeProfile, ...], task: Task | None) -> Iterab
 
 def _scored(outcome: OutcomeProfile) -> tuple[int, float]:
     """How many outcomes have a score, and the sum of their squared Brier losses, from the histograms."""
-    positives = outcome.histograms.dense(POSITIVE, SCORE_BINS)
-    negatives = outcome.histograms.dense(NEGATIVE, SCORE_BINS)
-    fourths = float((positives * (1 - SCORES) ** 4 + negatives * SCORES**4).sum())
+    scores, positives, negatives = outcome.scored()
+    fourths = float(positives @ (1 - scores) ** 4 + negatives @ scores**4)
     return int(positives.sum() + negatives.sum()), fourths
 
 
@@ -182,7 +181,7 @@ def _auc(sides: tuple[OutcomeProfile, ...]) -> Contrast | None:
     same requests, since that makes their AUCs vary together."""
     found: list[tuple[float, float, float]] = []
     for outcome in sides:
-        positives, negatives = (outcome.histograms.dense(kind, SCORE_BINS) for kind in (POSITIVE, NEGATIVE))
+        _, positives, negatives = outcome.scored()
         area, variance = roc_auc(positives, negatives), auc_variance(positives, negatives)
         if area is None or variance is None:
             return None

@@ -25,10 +25,9 @@ def estimated(scores: SparseCounts, calibration: Calibration | None, task: Task 
     """
     if task == "regression" or not len(scores.keys):
         return {}
-    probability = SCORES if calibration is None else calibration.probability
-    positive, negative, undecided = (
-        scores.dense(begin, SCORE_BINS) for begin in (PREDICTED_POSITIVE, PREDICTED_NEGATIVE, PREDICTED_NONE)
-    )
+    bins, counts = scores.side_by_side((PREDICTED_POSITIVE, PREDICTED_NEGATIVE, PREDICTED_NONE), SCORE_BINS)
+    probability = (SCORES if calibration is None else calibration.probability)[bins]
+    positive, negative, undecided = counts
     everything = positive + negative + undecided
     numbers: dict[str, Any] = {"count": int(everything.sum()), "calibration": _word(calibration)}
     true_positives, positives = float(positive @ probability), int(positive.sum())

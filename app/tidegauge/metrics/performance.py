@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 
 from tidegauge.metrics.calibration import Reliability
-from tidegauge.profile.outcome import (
-    OutcomeProfile,
-    confusion_counts,
-)
+from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile, confusion_counts
 from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
@@ -67,12 +64,16 @@ def _of_class(cells: list[tuple[str, str, int]], name: str) -> dict[str, float]:
 
 
 def probabilities(outcome: OutcomeProfile) -> dict[str, float]:
-    """AUC, log loss, Brier score and expected calibration error (10 equal-width bins)."""
-    positives, negatives = outcome.score_counts
+    """AUC, log loss, Brier score and expected calibration error (10 equal-width bins) of the outcomes whose score is a
+    probability. The share of those whose score is none, where there are any; if it is above MAX_OUTSIDE, what the others say
+    would be of an odd lot, and is left out."""
+    outside = outcome.no_probability_ratio
+    numbers: dict[str, float] = {"no_probability_ratio": outside} if outside else {}
+    _, positives, negatives = outcome.scored()
     scored = int(positives.sum() + negatives.sum())
-    if scored <= 0:
-        return {}
-    numbers = {"log_loss": outcome.sum("log_loss") / scored, "brier": outcome.sum("brier") / scored}
+    if scored <= 0 or outside > MAX_OUTSIDE:
+        return numbers
+    numbers |= {"log_loss": outcome.sum("log_loss") / scored, "brier": outcome.sum("brier") / scored}
     auc = roc_auc(positives, negatives)
     if auc is not None:
         numbers["roc_auc"] = auc

@@ -16,12 +16,9 @@ from tidegauge.metrics import interval
 from tidegauge.metrics.calibration import ece_interval
 from tidegauge.metrics.interval import LEVEL, Interval
 from tidegauge.metrics.performance import is_regression
-from tidegauge.profile.outcome import SCORES, OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile, confusion_counts
 from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
-
-_FOURTHS = SCORES**4
-"""Of each bin's distance from an outcome of 0; reversed, from one of 1."""
 
 
 def performance_intervals(outcome: OutcomeProfile, task: Task | None, positive: str, level: float = LEVEL) -> dict[str, Any]:
@@ -123,16 +120,16 @@ def auc_variance(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> 
 
 
 def _probabilities(outcome: OutcomeProfile, level: float) -> dict[str, Any]:
-    positives, negatives = outcome.score_counts
+    scores, positives, negatives = outcome.scored()
     m, n = int(positives.sum()), int(negatives.sum())
-    if m + n <= 0:
+    if m + n <= 0 or outcome.no_probability_ratio > MAX_OUTSIDE:
         return {}
     found: dict[str, Any] = {}
     auc, variance = roc_auc(positives, negatives), auc_variance(positives, negatives)
     if auc is not None and variance is not None:
         found["roc_auc"] = interval.within_unit(auc, variance, min(m, n), level)
     brier = outcome.sum("brier")
-    fourths = float((positives * _FOURTHS[::-1] + negatives * _FOURTHS).sum())
+    fourths = float(positives @ (1 - scores) ** 4 + negatives @ scores**4)
     found["brier"] = interval.mean_loss(brier, fourths, m + n, level)
     # Log loss runs to 34 where the histogram ends at 11, so that its squares have a sum of their own.
     squares = outcome.sum("log_loss_squares")

@@ -26,7 +26,7 @@ from tidegauge.profile import distinct
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
-from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile
 from tidegauge.profile.schema import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.spec import ModelSpec
 
@@ -66,7 +66,7 @@ def data_side(
     ``window``: the name of the window's length, None for windows of the baseline itself; ``drift`` as in ``data_members``."""
     side = {"predictions": data.predictions, "system": system(data, seconds)}
     side |= data_members(data, spec, baseline, window, drift)
-    if value := estimated(data.scores, calibration, spec.task):
+    if (value := estimated(data.scores, calibration, spec.task)) and _are_probabilities(data):
         side["estimated"] = value
     return side
 
@@ -102,6 +102,13 @@ def outcome_side(
         if value:
             side[name] = value
     return side
+
+
+def _are_probabilities(data: DataProfile) -> bool:
+    """Whether all but a few scores are counted as such."""
+    row = data.results.index("score")
+    given = 0 if row is None else int(data.results.count[row])
+    return int(data.scores.counts.sum()) >= (1 - MAX_OUTSIDE) * given
 
 
 def _label_mix(outcome: OutcomeProfile, spec: ModelSpec, baseline: Baseline | None, window: str | None) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The outcome side of a profile: what labels say. Additive counters only, so that a correction takes the old outcome
 back exactly and a window that late labels change is restated to the last bit.
 
-Scores are counted on a grid of relative precision (128 steps an octave away from 0 and from 1, down to 2**-16), so that
-scores crowded near 0, as in fraud, are told apart; AUC from it is within 1e-3 of exact (ties counted half).
+Scores are counted on a grid that is finer towards both ends, as their logits are: octave after octave away from 0 and from 1,
+as far as numbers go, so that scores crowded near 0, as in fraud, or near 1 are told apart; AUC from it is within 1e-3 of exact
+(ties counted half).
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ T = TypeVar("T")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
-STEPS, OCTAVES = 128, 16
-SCORE_BINS = 2 * STEPS * OCTAVES
+_OCTAVES = ((8, 512), (12, 256), (24, 128), (40, 64), (64, 32), (128, 8), (256, 4), (1074, 1))
+"""Steps of each octave down to the k-th, [2**-(k + 1), 2**-k): most where most scores lie, fewer where only scores that are
+spread over many octaves come to; the last holds the smallest number there is."""
+_STEPS = np.repeat([steps for _, steps in _OCTAVES], np.diff([0, *(k for k, _ in _OCTAVES)]))
+"""Steps of each octave, the largest first."""
+_BEGIN = np.cumsum(_STEPS[::-1])[::-1] - _STEPS + 1
+"""The first bin of each octave: bins ascend with the score, and the first of all holds 0."""
+SCORE_BINS = 2 * (1 + int(_STEPS.sum()))
 CALIBRATION_BINS = 10
 DELAY_BINS = 640
 DELAY_STEPS = 64
@@ -40,6 +47,9 @@ NEGATIVE, POSITIVE, CALIBRATED, DELAYS, SPACE = (
 negatives and of positives, label delays."""
 
 LOG_CLIP = 1e-15
+MAX_OUTSIDE = 0.01
+"""A rounding error may lift a score above 1; where more of them than this share are no probability, scores are
+something else."""
 MAX_EXAMPLES = 5
 MAX_TAKEN_BACK = 50
 EXAMPLE_FROM = 0.5
@@ -49,17 +59,20 @@ EXAMPLE_FROM = 0.5
 def score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bin (0 to SCORE_BINS - 1, ascending with the score) of scores in [0, 1], shape (n)."""
     upper = scores >= 0.5
-    tail = np.where(upper, 1.0 - scores, scores)
-    mantissa, exponent = np.frexp(np.maximum(tail, 2.0 ** -(OCTAVES + 1)))
-    # tail = mantissa * 2**exponent, mantissa in [0.5, 1): STEPS equal steps between one power of two and the next.
-    step = np.minimum(((mantissa - 0.5) * 2 * STEPS).astype(np.int64), STEPS - 1)
-    place = np.clip((exponent.astype(np.int64) + OCTAVES) * STEPS + step, 0, STEPS * OCTAVES - 1)
+    # One half itself is the end of the uppermost octave.
+    tail = np.minimum(np.where(upper, 1.0 - scores, scores), np.nextafter(0.5, 0.0))
+    mantissa, exponent = np.frexp(tail)
+    # tail = mantissa * 2**exponent, mantissa in [0.5, 1): equal steps between one power of two and the next.
+    octave = np.maximum(-exponent - 1, 0)
+    step = ((mantissa - 0.5) * 2 * _STEPS[octave]).astype(np.int64)
+    place = np.where(tail > 0, _BEGIN[octave] + step, 0)
     return np.asarray(np.where(upper, SCORE_BINS - 1 - place, place))
 
 
 def _middles() -> NDArray[np.float64]:
-    octave, step = np.divmod(np.arange(STEPS * OCTAVES), STEPS)
-    tails = np.ldexp(0.5 + (step + 0.5) / (2 * STEPS), octave - OCTAVES)
+    octave = np.repeat(np.arange(len(_STEPS))[::-1], _STEPS[::-1])
+    step = np.arange(1, SCORE_BINS // 2) - _BEGIN[octave]
+    tails = np.append(0.0, np.ldexp(0.5 + (step + 0.5) / (2 * _STEPS[octave]), -octave - 1))
     return np.concatenate((tails, 1.0 - tails[::-1]))
 
 
@@ -137,6 +150,9 @@ class OutcomeColumns:
         entry_rows, entry_keys = [rows], [DELAYS + delay_bins(self.delay[rows])]
         truth = self.positive if self.hit is None else self.hit
         scored = np.flatnonzero((truth >= 0) & (self.score >= 0.0) & (self.score <= 1.0))
+        outside = (truth >= 0) & ((self.score < 0.0) | (self.score > 1.0))
+        if outside.any():
+            terms["no_probability"] = sign * outside
         if len(scored):
             p, y, s = self.score[scored], truth[scored], sign[scored]
             tenth = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
@@ -280,10 +296,16 @@ class OutcomeProfile:
     def empty(self) -> bool:
         return not (self.sums or self.confusion or len(self.histograms.keys))
 
+    def scored(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """How many outcomes were positive and negative at each score that any has: scores (k, ascending), counts (k)."""
+        bins, (positives, negatives) = self.histograms.side_by_side((POSITIVE, NEGATIVE), SCORE_BINS)
+        return SCORES[bins], positives, negatives
+
     @property
-    def score_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The score histograms (SCORE_BINS) of positives and of negatives."""
-        return self.histograms.dense(POSITIVE, SCORE_BINS), self.histograms.dense(NEGATIVE, SCORE_BINS)
+    def no_probability_ratio(self) -> float:
+        """Share of the outcomes with a score whose score is no probability, below 0 or above 1."""
+        outside = self.sum("no_probability")
+        return outside / (outside + int(sum(of.sum() for of in self.scored()[1:]))) if outside > 0 else 0.0
 
     def delay_counts(self) -> NDArray[np.int64]:
         return self.histograms.dense(DELAYS, DELAY_BINS)
