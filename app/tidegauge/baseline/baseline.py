@@ -22,7 +22,7 @@ from tidegauge.baseline.spread import Spread
 from tidegauge.baseline.tuning import Tuning
 from tidegauge.engine.delta import Segment
 from tidegauge.errors import BaselineError
-from tidegauge.profile.category import MAX_VALUES, OTHER, CategorySummary
+from tidegauge.profile.category import MAX_VALUES, NONE_FURTHER, OTHER, CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import OutcomeProfile
@@ -117,6 +117,8 @@ class Baseline:
             segment: cls(model, version, of, OutcomeProfile(), schema, source="learned") for segment, of in data.items()
         }
         for segment, of in data.items():
+            for summary in of.categories.values():
+                summary.further = NONE_FURTHER
             bin_by(of.features, schema, {name: name for name in schema.bins})
             bin_by(of.results, schema, RESULT_BINS)
             bin_by(of.attributions.values, schema, {ATTRIBUTION + name: name for name in schema.attributions})
@@ -200,8 +202,11 @@ class Baseline:
                 "type": "category",
                 "text": name in self.schema.texts,
                 "missing": summary.missing,
-                "values": {value: summary.counts.get(value, 0) for value in sorted(values)},
+                "values": {value: summary.of(value) for value in sorted(values)},
             }
+            if name in self.schema.further:
+                hashes = self.schema.further[name]
+                features[name]["further"] = None if hashes is None else base64.b64encode(hashes.tobytes()).decode()
         return features
 
     @classmethod
@@ -220,6 +225,11 @@ class Baseline:
                 for name, feature in held["features"].items()
                 if feature["type"] == "category"
             }
+            further = {
+                name: None if of["further"] is None else np.frombuffer(base64.b64decode(of["further"]), np.uint32)
+                for name, of in held["features"].items()
+                if "further" in of
+            }
             texts = frozenset(n for n, f in held["features"].items() if f.get("text"))
             result = held["result"]
             for name, of in held["attributions"].items():
@@ -229,7 +239,7 @@ class Baseline:
                     bins[name] = _bins(result[member])
             if result["classes"]:
                 values[CLASS_FEATURE] = frozenset(result["classes"])
-            schema = Schema(held["edges_id"], bins, values, texts)
+            schema = Schema(held["edges_id"], bins, values, texts, further)
             baseline = cls._of(held, held, schema)
             baseline.tunings = msgspec.convert(held.get("detectors", ()), tuple[Tuning, ...])
             baseline.parts = {tuple(of["segment"].items()): cls._of(held, of, schema) for of in held["segments"]}
@@ -256,11 +266,13 @@ def schema_of(data: DataProfile, exact: Mapping[str, Bins] | None = None) -> Sch
     """The schema some reference data imply: bins of its numbers, values of its categories.
 
     ``exact`` has the bins where the caller knows all values; the others come from the profile. A feature seen as
-    number and as text is what it mostly was. Texts with more than MAX_VALUES values get no bins, only counts.
+    number and as text is what it mostly was. Of a category with more than MAX_VALUES values, the commonest are
+    counted one by one, and the others known by their hashes.
     """
     found: dict[str, Bins] = {}
     values: dict[str, frozenset[str]] = {}
     texts: set[str] = set()
+    further: dict[str, np.ndarray[Any, Any] | None] = {}
     for name, row in _rows(data.features):
         category = data.categories.get(name)
         if category is None or category.count <= data.features.count[row]:
@@ -268,6 +280,8 @@ def schema_of(data: DataProfile, exact: Mapping[str, Bins] | None = None) -> Sch
     for name, summary in data.categories.items():
         if name not in found:
             values[name] = frozenset(summary.counts) - {OTHER}
+            if OTHER in summary.counts:
+                further[name] = summary.further
             if any(not _is_number(value) for value in summary.counts):
                 texts.add(name)
     for name, source in RESULT_BINS.items():
@@ -283,7 +297,7 @@ def schema_of(data: DataProfile, exact: Mapping[str, Bins] | None = None) -> Sch
     digest = hashlib.blake2b(digest_size=8)
     for name, of in sorted(found.items()):
         digest.update(name.encode("utf-8", "replace") + of.quantiles.tobytes() + of.edges.tobytes())
-    return Schema(digest.hexdigest(), found, values, frozenset(texts))
+    return Schema(digest.hexdigest(), found, values, frozenset(texts), further)
 
 
 def _rows(block: NumericBlock) -> list[tuple[str, int]]:

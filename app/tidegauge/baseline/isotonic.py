@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from tidegauge.profile.outcome import SCORES, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.roc import roc_auc
+from tidegauge.profile.score_grid import SCORES
 
 MIN_LABELS = 300
 """No map is fitted to fewer labels than this, or to fewer than MIN_CLASS of either class."""

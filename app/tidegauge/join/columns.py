@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tidegauge.engine.events import MAX_FEATURES, MAX_NAME, Nested, Prediction, Scalar
 from tidegauge.join.values import as_number, class_codes, numbers_of
 from tidegauge.profile.attribution import AttributionColumns
-from tidegauge.profile.category import MISMATCH_CODE, MISSING_CODE, CategoryColumn
+from tidegauge.profile.category import MISMATCH_CODE, MISSING_CODE, NONE_FURTHER, CategoryColumn, KnownValues
 from tidegauge.profile.data import (
     PREDICTED_NEGATIVE,
     PREDICTED_NONE,
@@ -27,8 +27,8 @@ from tidegauge.profile.data import (
     DataColumns,
 )
 from tidegauge.profile.numeric import NumericColumns
-from tidegauge.profile.outcome import score_bins
-from tidegauge.profile.schema import ATTRIBUTION, CLASS_FEATURE, RESERVED, SCORE_FEATURE, VALUE_FEATURE, Schema, bin_codes
+from tidegauge.profile.schema import ATTRIBUTION, RESERVED, SCORE_FEATURE, VALUE_FEATURE, Schema, bin_codes
+from tidegauge.profile.score_grid import score_bins
 from tidegauge.spec import FeatureSpec, ModelSpec, class_name
 
 _NUMBERS = frozenset((float, int))
@@ -190,7 +190,11 @@ def _bounds(name: str, spec: ModelSpec) -> tuple[float | None, float | None]:
 
 def _category(name: str, column: list[Scalar], spec: ModelSpec, schema: Schema | None) -> CategoryColumn:
     feature = spec.features.get(name, FeatureSpec())
-    known = frozenset(feature.values) if feature.values is not None else schema.values.get(name) if schema else None
+    known = None
+    if feature.values is not None:
+        known = KnownValues(frozenset(feature.values))
+    elif schema is not None and name in schema.values:
+        known = KnownValues(schema.values[name], schema.further.get(name, NONE_FURTHER))
     declared = feature.type in ("category", "boolean")
     kinds = set(map(type, column))
     if not kinds <= _TEXT_TYPES:
@@ -232,8 +236,7 @@ def _classes(given: list[Any], spec: ModelSpec, schema: Schema | None) -> Catego
     if spec.task == "regression":
         return CategoryColumn(RESULT_CLASS, np.full(len(given), MISSING_CODE), [], None)
     codes, values = class_codes(given)
-    known = schema.values.get(CLASS_FEATURE) if schema else None
-    return CategoryColumn(RESULT_CLASS, codes, values, known)
+    return CategoryColumn(RESULT_CLASS, codes, values, None)
 
 
 def _scores(score: NDArray[np.float64], classes: CategoryColumn, spec: ModelSpec) -> NDArray[np.int64] | None:

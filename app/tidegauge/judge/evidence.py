@@ -57,9 +57,12 @@ def sentence(metric: str, beside: Beside, *, ended: bool) -> str:
         return ""
     if beside.performance is None:
         return "; whether performance follows is not known before labels are in"
-    values = ", ".join(f"{path.removeprefix('performance.')} {value:.3g}" for path, value in beside.performance.values.items())
+    known = _finite(beside.performance.values)
+    values = ", ".join(f"{path.removeprefix('performance.')} {value:.3g}" for path, value in known.items())
     if beside.performance.breached:
-        return f"; performance dropped with it: {', '.join(beside.performance.breached)} ({values})"
+        return f"; performance dropped with it: {', '.join(beside.performance.breached)}" + (f" ({values})" if values else "")
+    if not values:
+        return f"; nothing is known of performance in the window from {beside.performance.window_start}"
     word = "did not follow" if ended else "has not followed so far"
     return f"; performance {word} ({values} in the window from {beside.performance.window_start})"
 
@@ -96,18 +99,23 @@ def estimate(metric: str, record: Mapping[str, Any]) -> str:
     >>> estimate("estimated.f1", {"estimated": {"f1": 0.5}, "estimate_mean_absolute_error": {"windows": 7, "f1": 0.02}})
     '; such estimates were off by 0.02 on average over 7 windows'
     """
-    estimated = record.get("estimated", {})
+    estimated, so_far = (_finite(record.get(of, {})) for of in ("estimated", "estimate_mean_absolute_error"))
     group, _, name = metric.rpartition(".")
     if is_drift(metric):
         name = next((of for of in ("roc_auc", "accuracy") if of in estimated), "")
     if name not in estimated or not (is_drift(metric) or group == "estimated"):
         return ""
-    so_far = record.get("estimate_mean_absolute_error", {})
-    windows = so_far.get("windows", 0)
-    off = f"off by {so_far[name]:.2g} on average over {windows} window{'s' * (windows > 1)}" if name in so_far else ""
+    windows = int(so_far.get("windows", 0))
+    off = f"off by {so_far[name]:.2g} on average" if name in so_far else ""
+    if off and windows:
+        off += f" over {windows} window{'s' * (windows > 1)}"
     if group == "estimated":
         return f"; such estimates were {off}" if off else "; no estimate for it has been compared with labels yet"
     return f"; {name} is estimated at {estimated[name]:.3g}" + (f" (so far {off})" if off else "")
+
+
+def _finite(numbers: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in numbers.items() if isinstance(value, int | float) and math.isfinite(value)}
 
 
 def gather(

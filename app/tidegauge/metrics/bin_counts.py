@@ -58,7 +58,7 @@ def prediction_bin_counts(data: DataProfile, baseline: Baseline) -> list[int] | 
 
 def category_counts(summary: CategorySummary, values: list[str], missing: int) -> list[int]:
     """Counts of each of ``values``, of all others, and the missing ones."""
-    known = [summary.counts.get(value, 0) for value in values]
+    known = [summary.of(value) for value in values]
     return [*known, summary.count - sum(known), missing]
 
 

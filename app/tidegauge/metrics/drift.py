@@ -148,8 +148,8 @@ def category_drift(
 ) -> dict[str, Any]:  # fmt: skip
     """PSI, JS and p-value over each of the baseline's values, the unseen and the missing; their shift without the missing,
     which have a test of their own."""
-    known = [summary.counts.get(value, 0) for value in values]
-    before = [reference.counts.get(value, 0) for value in values]
+    known = [summary.of(value) for value in values]
+    before = [reference.of(value) for value in values]
     current = np.array([*known, summary.count - sum(known), missing])
     earlier = np.array([*before, reference.count - sum(before), reference.missing])
     return binned_drift(current, earlier) | mix_shift(current[:-1], earlier[:-1], path, dispersions)

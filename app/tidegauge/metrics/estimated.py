@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tidegauge.baseline.isotonic import Calibration
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.data import PREDICTED_NEGATIVE, PREDICTED_NONE, PREDICTED_POSITIVE
-from tidegauge.profile.outcome import SCORE_BINS, SCORES
+from tidegauge.profile.score_grid import SCORE_BINS, SCORES
 from tidegauge.spec import Task
 
 

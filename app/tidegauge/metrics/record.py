@@ -219,6 +219,9 @@ def _with_schema(numbers: dict[str, Any], data: DataProfile, baseline: Baseline 
             name for name, of in numbers["features"].items()
             if of.get("missing_ratio") == 1.0 and _was_present(name, baseline.data)
         ]  # fmt: skip
+        for name in [name for name, hashes in baseline.schema.further.items() if hashes is None]:
+            # More values than could be kept: nobody knows which are new.
+            numbers["features"].get(name, {}).pop("unseen_ratio", None)
     numbers["unexpected_features"] = sorted(data.unexpected)
     return numbers
 
@@ -265,6 +268,9 @@ def category_feature(summary: CategorySummary, name: str, against: Against | Non
     if against is not None and name in against.baseline.schema.values:
         reference = against.baseline.data.categories.get(name)
         if reference is not None:
+            if name in against.baseline.schema.further:
+                # The commonest were chosen by their counts: compared by these, they would always have become rarer.
+                return numbers | {"bins": "commonest"}
             values = sorted(against.baseline.schema.values[name])
             path = f"data.features.{name}"
             numbers |= category_drift(summary, missing, reference, values, path, against.dispersions)

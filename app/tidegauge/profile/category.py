@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,25 +11,58 @@ from numpy.typing import NDArray
 from tidegauge.profile import distinct
 
 MAX_VALUES = 1000
+MAX_NEW = 100
+"""Names of values that the baseline does not know; of further ones only the number is kept."""
+MAX_FURTHER = 65_536
+"""Values beyond MAX_VALUES that are told from ones never seen."""
 OTHER = "__other__"
+NONE_FURTHER = np.zeros(0, np.uint32)
 MISSING_CODE, MISMATCH_CODE = -1, -2
+
+
+class KnownValues:
+    """What a baseline knows of a category: ``values`` are counted one by one. ``further`` (k, ascending) are 32-bit hashes of
+    other values it has seen, so that one in 2**32 / k new values is taken for one of them; None where they were too many, and
+    nothing can be called new."""
+
+    __slots__ = ("further", "values")
+
+    def __init__(self, values: frozenset[str], further: NDArray[np.uint32] | None = NONE_FURTHER) -> None:
+        self.values, self.further = values, further
+
+    def places(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Of each name (n): COUNTED, FURTHER or NEW."""
+        places = np.fromiter((COUNTED if name in self.values else NEW for name in names), np.int64, len(names))
+        rest = np.flatnonzero(places == NEW)
+        if self.further is None:
+            places[rest] = FURTHER
+        elif len(rest) and len(self.further):
+            places[rest[np.isin(hashes_of(names[i] for i in rest.tolist()), self.further)]] = FURTHER
+        return places
+
+
+COUNTED, FURTHER, NEW = 0, 1, 2
+
+
+def hashes_of(names: Iterable[str]) -> NDArray[np.uint32]:
+    return (distinct.hash_texts(names) >> np.uint64(32)).astype(np.uint32)
 
 
 class CategoryColumn:
     """One category of a chunk of rows: ``codes`` (n) into ``values``, or MISSING_CODE, MISMATCH_CODE.
 
-    ``known``: the baseline's values, None where there is no baseline yet.
+    ``known``: what the baseline knows, None where there is no baseline yet.
     """
 
-    __slots__ = ("codes", "known", "name", "values")
+    __slots__ = ("_places", "codes", "known", "name", "values")
 
-    def __init__(self, name: str, codes: NDArray[np.int64], values: Sequence[str], known: frozenset[str] | None) -> None:
+    def __init__(self, name: str, codes: NDArray[np.int64], values: Sequence[str], known: KnownValues | None) -> None:
         self.name, self.codes, self.values, self.known = name, codes, values, known
+        self._places = None if known is None else known.places(values)
 
     def unseen_codes(self) -> list[int]:
         """Codes of the values that the baseline does not know."""
-        known = self.known
-        return [] if known is None else [code for code, value in enumerate(self.values) if value not in known]
+        return [] if self._places is None else np.flatnonzero(self._places == NEW).tolist()
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp]) -> list[CategorySummary]:
         """One summary for each run of rows (as in ``NumericColumns.group``)."""
@@ -45,64 +78,100 @@ class CategoryColumn:
         else:
             where, counts = np.unique(joint, return_counts=True)
         out = [CategorySummary() for _ in range(groups)]
+        places = [COUNTED] * len(self.values) if self._places is None else self._places.tolist()
         group_of, code_of = np.divmod(where, width)
         for g, code, count in zip(group_of.tolist(), code_of.tolist(), counts.tolist(), strict=True):
             summary = out[g]
             if code >= 2:
-                summary.counts[self.values[code - 2]] = count
+                place = places[code - 2]
+                into = summary.new if place == NEW else summary.counts
+                name = OTHER if place == FURTHER else self.values[code - 2]
+                into[name] = into.get(name, 0) + count
             elif code == 1:
                 summary.missing = count
             else:
                 summary.mismatch = count
         for summary in out:
-            summary.distinct = distinct.smallest(distinct.hash_texts(summary.counts))
-            if self.known is not None:
-                summary.unseen = sum(c for v, c in summary.counts.items() if v not in self.known)
+            if OTHER not in summary.counts:
+                summary.distinct = distinct.smallest(distinct.hash_texts((*summary.counts, *summary.new)))
             summary._bound()
+        if FURTHER in places:
+            hashes = distinct.hash_texts(self.values)
+            for g, summary in enumerate(out):
+                summary.distinct = distinct.smallest(hashes[code_of[(group_of == g) & (code_of >= 2)] - 2])
         return out
 
 
 class CategorySummary:
-    """Counts of one category. ``unseen``: how many values were not in the baseline at the time they were read."""
+    """Counts of one category: ``counts`` of the values the baseline knows, or of all while there is none; ``new`` of those that
+    were not in it at the time they were read. ``further``: hashes of the values that are counted under OTHER while there is
+    no baseline; None where they are too many."""
 
-    __slots__ = ("counts", "distinct", "mismatch", "missing", "unseen")
+    __slots__ = ("counts", "distinct", "further", "mismatch", "missing", "new")
 
     def __init__(self) -> None:
-        self.missing = self.mismatch = self.unseen = 0
+        self.missing = self.mismatch = 0
         self.counts: dict[str, int] = {}
+        self.new: dict[str, int] = {}
+        self.further: NDArray[np.uint32] | None = NONE_FURTHER
         self.distinct: NDArray[np.uint64] = distinct.EMPTY
 
     @property
+    def unseen(self) -> int:
+        return sum(self.new.values())
+
+    @property
     def count(self) -> int:
-        return sum(self.counts.values())
+        return sum(self.counts.values()) + self.unseen
+
+    def of(self, value: str) -> int:
+        """How often one value was met."""
+        return self.counts.get(value, 0) + self.new.get(value, 0)
 
     def merge(self, other: CategorySummary) -> None:
         self.missing += other.missing
         self.mismatch += other.mismatch
-        self.unseen += other.unseen
-        counts = self.counts
-        for value, count in other.counts.items():
-            counts[value] = counts.get(value, 0) + count
+        for mine, theirs in ((self.counts, other.counts), (self.new, other.new)):
+            for value, count in theirs.items():
+                mine[value] = mine.get(value, 0) + count
         self.distinct = distinct.merge(self.distinct, other.distinct)
+        self._note_further(other.further)
         self._bound()
+
+    def _note_further(self, hashes: NDArray[np.uint32] | None) -> None:
+        if hashes is None or self.further is None:
+            self.further = None
+        elif len(hashes):
+            both = np.union1d(self.further, hashes)
+            self.further = both if len(both) <= MAX_FURTHER else None
 
     def _bound(self) -> None:
         """Keep the MAX_VALUES commonest (ties by name); the rest is counted together as OTHER."""
-        if len(self.counts) > MAX_VALUES + 1:
-            other = self.counts.pop(OTHER, 0)
-            ranked = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
-            self.counts = dict(ranked[:MAX_VALUES])
-            self.counts[OTHER] = other + sum(count for _, count in ranked[MAX_VALUES:])
+        self.counts, dropped = _commonest(self.counts, MAX_VALUES)
+        if dropped:
+            self._note_further(hashes_of(dropped))
+        self.new, _ = _commonest(self.new, MAX_NEW)
 
     def pack(self) -> list[Any]:
-        return [self.missing, self.mismatch, self.unseen, self.counts, self.distinct.tobytes()]
+        further = None if self.further is None else self.further.tobytes()
+        return [self.missing, self.mismatch, self.counts, self.new, self.distinct.tobytes(), further]
 
     @classmethod
     def unpack(cls, packed: Sequence[Any]) -> CategorySummary:
         summary = cls()
-        summary.missing, summary.mismatch, summary.unseen, summary.counts, raw = packed
+        summary.missing, summary.mismatch, summary.counts, summary.new, raw, further = packed
         summary.distinct = np.frombuffer(raw, np.uint64)
+        summary.further = None if further is None else np.frombuffer(further, np.uint32)
         return summary
+
+
+def _commonest(counts: dict[str, int], most: int) -> tuple[dict[str, int], list[str]]:
+    """The commonest values with all others under OTHER, and the names of those others."""
+    if len(counts) <= most + (OTHER in counts):
+        return counts, []
+    ranked = sorted(((v, n) for v, n in counts.items() if v != OTHER), key=lambda item: (-item[1], item[0]))
+    rest = ranked[most:]
+    return dict(ranked[:most]) | {OTHER: counts.get(OTHER, 0) + sum(n for _, n in rest)}, [value for value, _ in rest]
 
 
 def merge_all(into: dict[str, CategorySummary], other: dict[str, CategorySummary], rows: int, other_rows: int) -> None:

@@ -15,7 +15,7 @@ from tidegauge.profile.category import CategoryColumn, CategorySummary, merge_al
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.distinct import EMPTY
 from tidegauge.profile.numeric import NumericBlock, NumericColumns
-from tidegauge.profile.outcome import SCORE_BINS
+from tidegauge.profile.score_grid import SCORE_BINS
 
 MAX_UNEXPECTED = 100
 MAX_EXAMPLES = 5

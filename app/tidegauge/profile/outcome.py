@@ -1,9 +1,7 @@
 """The outcome side of a profile: what labels say. Additive counters only, so that a correction takes the old outcome
 back exactly and a window that late labels change is restated to the last bit.
 
-Scores are counted on a grid that is finer towards both ends, as their logits are: octave after octave away from 0 and from 1,
-as far as numbers go, so that scores crowded near 0, as in fraud, or near 1 are told apart; AUC from it is within 1e-3 of exact
-(ties counted half).
+Scores are counted on the grid of ``profile/score_grid.py``.
 """
 
 from __future__ import annotations
@@ -18,19 +16,12 @@ from numpy.typing import NDArray
 
 from tidegauge.profile import counts, sums
 from tidegauge.profile.counts import SparseCounts
+from tidegauge.profile.score_grid import SCORE_BINS, SCORES, score_bins
 
 T = TypeVar("T")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
-_OCTAVES = ((8, 512), (12, 256), (24, 128), (40, 64), (64, 32), (128, 8), (256, 4), (1074, 1))
-"""Steps of each octave down to the k-th, [2**-(k + 1), 2**-k): most where most scores lie, fewer where only scores that are
-spread over many octaves come to; the last holds the smallest number there is."""
-_STEPS = np.repeat([steps for _, steps in _OCTAVES], np.diff([0, *(k for k, _ in _OCTAVES)]))
-"""Steps of each octave, the largest first."""
-_BEGIN = np.cumsum(_STEPS[::-1])[::-1] - _STEPS + 1
-"""The first bin of each octave: bins ascend with the score, and the first of all holds 0."""
-SCORE_BINS = 2 * (1 + int(_STEPS.sum()))
 CALIBRATION_BINS = 10
 DELAY_BINS = 640
 DELAY_STEPS = 64
@@ -54,30 +45,6 @@ MAX_EXAMPLES = 5
 MAX_TAKEN_BACK = 50
 EXAMPLE_FROM = 0.5
 """A classification less wrong than this (distance of score and outcome) is no example."""
-
-
-def score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The bin (0 to SCORE_BINS - 1, ascending with the score) of scores in [0, 1], shape (n)."""
-    upper = scores >= 0.5
-    # One half itself is the end of the uppermost octave.
-    tail = np.minimum(np.where(upper, 1.0 - scores, scores), np.nextafter(0.5, 0.0))
-    mantissa, exponent = np.frexp(tail)
-    # tail = mantissa * 2**exponent, mantissa in [0.5, 1): equal steps between one power of two and the next.
-    octave = np.maximum(-exponent - 1, 0)
-    step = ((mantissa - 0.5) * 2 * _STEPS[octave]).astype(np.int64)
-    place = np.where(tail > 0, _BEGIN[octave] + step, 0)
-    return np.asarray(np.where(upper, SCORE_BINS - 1 - place, place))
-
-
-def _middles() -> NDArray[np.float64]:
-    octave = np.repeat(np.arange(len(_STEPS))[::-1], _STEPS[::-1])
-    step = np.arange(1, SCORE_BINS // 2) - _BEGIN[octave]
-    tails = np.append(0.0, np.ldexp(0.5 + (step + 0.5) / (2 * _STEPS[octave]), -octave - 1))
-    return np.concatenate((tails, 1.0 - tails[::-1]))
-
-
-SCORES = _middles()
-"""The middle of each score bin (SCORE_BINS)."""
 
 
 def delay_bins(delays: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -96,11 +96,12 @@ class Schema:
     """Feature types and the bins to count in, with the id that says whose bins they are.
 
     ``bins``: number feature → how it is counted. ``values``: category feature → its known values. ``texts``: of those,
-    the ones whose values are text, so that a number is a changed type. ``attributions``: features whose attributions
-    have bins. ``width``: of an array that holds the bins of any number.
+    the ones whose values are text, so that a number is a changed type. ``further``: of those, the ones that have more values
+    than are counted one by one, with the hashes of the others (``profile.category.KnownValues``). ``attributions``: features
+    whose attributions have bins. ``width``: of an array that holds the bins of any number.
     """
 
-    __slots__ = ("attributions", "bins", "edges", "id", "texts", "values", "width")
+    __slots__ = ("attributions", "bins", "edges", "further", "id", "texts", "values", "width")
 
     def __init__(
         self,
@@ -108,6 +109,7 @@ class Schema:
         bins: Mapping[str, Bins],
         values: Mapping[str, frozenset[str]],
         texts: frozenset[str] = frozenset(),
+        further: Mapping[str, NDArray[np.uint32] | None] | None = None,
     ) -> None:
         self.id = id
         self.bins = dict(bins)
@@ -115,4 +117,5 @@ class Schema:
         self.edges = {name: of.edges for name, of in self.bins.items()}
         self.values = dict(values)
         self.texts = texts
+        self.further = dict(further or {})
         self.attributions = tuple(name.removeprefix(ATTRIBUTION) for name in self.bins if name.startswith(ATTRIBUTION))
