@@ -23,7 +23,8 @@ from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.metrics.estimated import estimated
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.data import PREDICTED_NEGATIVE, PREDICTED_POSITIVE
-from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORES, OutcomeProfile, score_bins
+from tidegauge.profile.outcome import NEGATIVE, POSITIVE, OutcomeProfile
+from tidegauge.profile.score_grid import SCORES, score_bins
 from tidegauge.spec import BaselineSpec, ModelSpec
 
 PEERS = ROOT / ".venv-peers"

@@ -16,7 +16,8 @@ from support.outcomes import binary, classes, line, outcomes
 from tidegauge.metrics import interval
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import auc_variance, f1, performance_intervals
-from tidegauge.profile.outcome import NEGATIVE, POSITIVE, SCORE_BINS, OutcomeProfile
+from tidegauge.profile.outcome import NEGATIVE, POSITIVE, OutcomeProfile
+from tidegauge.profile.score_grid import SCORE_BINS
 from tidegauge.spec import Task
 
 WINDOWS = 200

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin, quantile_of_delays
+from tidegauge.profile.delay_grid import DELAY_BINS, delay_of_bin, quantile_of_delays
 from tidegauge.spec import ModelSpec
 
 SHARE = 0.95

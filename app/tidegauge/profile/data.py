@@ -140,7 +140,7 @@ class DataColumns:
 class DataProfile:
     """Counts and sketches of some predictions of one version: a value, built, merged, packed and compared.
 
-    ``scores``: the score histogram of each predicted class, on the grid of ``profile.outcome.score_bins``.
+    ``scores``: the score histogram of each predicted class, on the grid of ``profile.score_grid.score_bins``.
     """
 
     __slots__ = (

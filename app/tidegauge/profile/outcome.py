@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tidegauge.profile import counts, sums
 from tidegauge.profile.counts import SparseCounts
+from tidegauge.profile.delay_grid import DELAY_BINS, delay_bins, delay_of_bin
 from tidegauge.profile.score_grid import SCORE_BINS, SCORES, score_bins
 
 T = TypeVar("T")
@@ -23,10 +24,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 CALIBRATION_BINS = 10
-DELAY_BINS = 640
-DELAY_STEPS = 64
-"""Label delays: bin 0 up to 1 s, then 64 bins a decade (3.7 % wide) up to 10**9.9 s."""
-
 NEGATIVE, POSITIVE, CALIBRATED, DELAYS, SPACE = (
     0,
     SCORE_BINS,
@@ -45,17 +42,6 @@ MAX_EXAMPLES = 5
 MAX_TAKEN_BACK = 50
 EXAMPLE_FROM = 0.5
 """A classification less wrong than this (distance of score and outcome) is no example."""
-
-
-def delay_bins(delays: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The bin of label delays in seconds, shape (n); negative delays (a label stamped before) are bin 0."""
-    bins = np.ceil(np.log10(np.maximum(delays, 1.0)) * DELAY_STEPS)
-    return np.asarray(np.clip(bins, 0, DELAY_BINS - 1).astype(np.int64))
-
-
-def delay_of_bin(bin_: int) -> float:
-    """The upper edge of a delay bin in seconds."""
-    return float(10.0 ** (bin_ / DELAY_STEPS))
 
 
 class OutcomeColumns:
@@ -302,13 +288,6 @@ class OutcomeProfile:
 def packed_delay_counts(raw: bytes) -> NDArray[np.int64]:
     """The label delays (DELAY_BINS) of a packed profile."""
     return SparseCounts.unpack(_decode(raw)[1]).dense(DELAYS, DELAY_BINS)
-
-
-def quantile_of_delays(delays: NDArray[np.int64], q: float) -> float | None:
-    total = int(delays.sum())
-    if total <= 0:
-        return None
-    return delay_of_bin(int(np.searchsorted(np.cumsum(delays), math.ceil(q * total))))
 
 
 class OutcomeGroups:

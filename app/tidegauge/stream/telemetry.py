@@ -17,7 +17,7 @@ from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.stage import MonitorStage
 from tidegauge.monitor.versions import Version
-from tidegauge.profile.outcome import DELAY_BINS, delay_of_bin
+from tidegauge.profile.delay_grid import DELAY_BINS, delay_of_bin
 from tidegauge.prometheus.rollout_samples import rollout_samples
 from tidegauge.prometheus.window_samples import window_samples
 
