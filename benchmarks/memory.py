@@ -1,5 +1,5 @@
-"""Resident memory of one worker that holds millions of requests whose labels are still to come, and the seconds a restart
-takes: after SIGTERM, after kill -9, and with its local state gone."""
+"""Resident memory of a worker and its supervisor at rest, and of one worker that holds millions of requests whose labels are
+still to come; and the seconds a restart takes: after SIGTERM, after kill -9, and with its local state gone."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ import argparse
 import asyncio
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
+import psutil
 from aiokafka import AIOKafkaProducer
 
 from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.stream import models_topic
-from tidegauge.stream.broker import Broker
+from tidegauge.stream.broker import Broker, free_port
 from tidegauge.stream.settings import Settings
 from workload import RECORD, START, Bulk, Worker
 
 BATCH = 1500
 EVENTS_A_SECOND = 20_000
 LIMIT_MB = 700
+REST_SECONDS = 15.0
+WORKER_MB, SUPERVISOR_MB = 120, 40
 
 
 async def fill(settings: Settings, bulk: Bulk) -> None:
@@ -34,6 +40,32 @@ async def fill(settings: Settings, bulk: Bulk) -> None:
                     ts = START + begin * len(bulk.ids) / EVENTS_A_SECOND
                     await bulk.send(producer, PREDICTIONS, place, ids[begin : begin + BATCH], ts)
         await producer.flush()
+
+
+def at_rest(settings: Settings, directory: Path) -> tuple[float, float]:
+    """Resident MB of a supervisor and of its one worker, which has a model with a detector and nothing to do."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "tidegauge", "worker", "--bootstrap", settings.bootstrap, "--app-id", "at-rest",
+        "--state-dir", str(directory / "at-rest"), "--metrics-port", str(port),
+    ]  # fmt: skip
+    supervisor = psutil.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        while not _ready(port):
+            time.sleep(0.2)
+        time.sleep(REST_SECONDS)
+        (worker,) = supervisor.children()
+        return float(supervisor.memory_info().rss / 2**20), float(worker.memory_info().rss / 2**20)
+    finally:
+        supervisor.terminate()
+        supervisor.wait(30)
+
+
+def _ready(port: int) -> bool:
+    try:
+        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).status == 200)
+    except OSError:
+        return False
 
 
 def restart(worker: Worker, how: signal.Signals, state: Path | None = None) -> float:
@@ -59,6 +91,10 @@ def main() -> None:
         scratch = Path(name)
         settings = Settings(bootstrap=broker.bootstrap)
         asyncio.run(models_topic.apply(settings, [RECORD]))
+        supervisor, rest = at_rest(settings, scratch)
+        print(f"at rest: worker {rest:.0f} MB, supervisor {supervisor:.0f} MB")
+        print(f"goal: {WORKER_MB} and {SUPERVISOR_MB} MB: "
+              + ("reached" if rest < WORKER_MB and supervisor < SUPERVISOR_MB else "missed"), flush=True)  # fmt: skip
         print(f"producing {given.requests:,} predictions without a label ...", flush=True)
         bulk = Bulk(scratch, "open", given.requests, settings.partitions)
         asyncio.run(fill(settings, bulk))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tidegauge.judge.metric_names import names
 from tidegauge.spec import ROLLOUT
 
 DIRECTORY = "docs/playbooks"
@@ -47,6 +46,9 @@ def page_of(metric: str) -> str:
     >>> page_of("data.features.age.psi"), page_of("performance.roc_auc"), page_of("latency_ms")
     ('feature-drift', 'accuracy-drop', 'latency')
     """
+    # Who only needs to know where playbooks lie, as a supervisor does, is spared SciPy.
+    from tidegauge.judge.metric_names import names
+
     return STREAMS.get(metric) or next(page for pattern, page in PAGES if names(pattern, metric))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.roc import roc_auc
@@ -57,6 +56,8 @@ def fit(
     """
     weights = positives + negatives
     seen = weights > 0
+    from scipy.optimize import isotonic_regression
+
     fitted = isotonic_regression(positives[seen] / weights[seen], weights=weights[seen]).x
     return np.asarray(np.interp(at, scores[seen], fitted))
 

@@ -6,11 +6,12 @@ import argparse
 import asyncio
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegauge.cli.options import command, kafka, option, stream_settings
-from tidegauge.report.archive import Archive
-from tidegauge.report.period import moment, periods
+
+if TYPE_CHECKING:
+    from tidegauge.report.archive import Archive
 
 
 def add(commands: Any) -> None:
@@ -27,6 +28,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the reports and print where they are."""
+    from tidegauge.report.period import moment, periods
     from tidegauge.report.write import write
     from tidegauge.stream import reading
 

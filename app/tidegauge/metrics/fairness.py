@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
-from scipy.stats import fisher_exact
 
 from tidegauge.metrics.calibration import Reliability
 from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
@@ -112,6 +111,9 @@ def rates_p_value(hits: NDArray[np.float64], trials: NDArray[np.float64]) -> flo
         return float(chdtrc(len(hits) - 1, statistic))
     order = np.argsort(hits / trials)
     table = [[int(hits[i]), int(trials[i] - hits[i])] for i in (order[0], order[-1])]
+    # scipy.stats takes 40 MB, and a second to load; few models need it.
+    from scipy.stats import fisher_exact
+
     return min(1.0, float(fisher_exact(table)[1]) * len(hits) * (len(hits) - 1) / 2)
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 import sys
 
-from aiokafka.errors import (
-    CoordinatorLoadInProgressError,
-    CoordinatorNotAvailableError,
-    NotLeaderForPartitionError,
-    UnknownTopicOrPartitionError,
-)
-from ecs_logging import StdlibFormatter
 from opentelemetry import trace
 
 import tidegauge
 
-_PASSING = (
-    CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotLeaderForPartitionError, UnknownTopicOrPartitionError,
-)  # fmt: skip
+_PASSING = frozenset(
+    (
+        "CoordinatorLoadInProgressError",
+        "CoordinatorNotAvailableError",
+        "NotLeaderForPartitionError",
+        "UnknownTopicOrPartitionError",
+    )
+)
+"""By name: a supervisor logs, and does without the client."""
 
 
 class Passing(logging.Filter):
@@ -26,7 +25,7 @@ class Passing(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         given = record.args if isinstance(record.args, tuple) else (record.args,)
-        return not (record.name.startswith("aiokafka.") and any(isinstance(arg, _PASSING) for arg in given))
+        return not (record.name.startswith("aiokafka.") and any(type(arg).__name__ in _PASSING for arg in given))
 
 
 class Traced(logging.Filter):
@@ -44,10 +43,7 @@ def set_up(log_format: str) -> None:
     """Log to standard error in ``log_format``: "json" (a line of ECS members each) or "text"."""
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    # Names of the Elastic Common Schema, so that Elasticsearch and OpenSearch take the lines as they are.
-    service = {"service.name": "tidegauge", "service.version": tidegauge.__version__}
-    ecs = StdlibFormatter(extra=service, exclude_fields=["log.original", "log.origin", "process.thread"])
-    handler.setFormatter(ecs if log_format == "json" else plain)
+    handler.setFormatter(_ecs() if log_format == "json" else plain)
     handler.addFilter(Passing())
     handler.addFilter(Traced())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
@@ -60,6 +56,17 @@ def set_up(log_format: str) -> None:
     logging.getLogger("faust.agents.agent").setLevel(logging.CRITICAL)
     logging.getLogger("tidegauge.stream.transport").setLevel(logging.WARNING)
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.ERROR)
+
+
+def _ecs() -> logging.Formatter:
+    """Names of the Elastic Common Schema, so that Elasticsearch and OpenSearch take the lines as they are."""
+    from ecs_logging import StdlibFormatter
+
+    service = {"service.name": "tidegauge", "service.version": tidegauge.__version__}
+    formatter: logging.Formatter = StdlibFormatter(
+        extra=service, exclude_fields=["log.original", "log.origin", "process.thread"]
+    )
+    return formatter
 
 
 def set_up_for_people() -> None:
