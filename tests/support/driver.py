@@ -31,6 +31,10 @@ class Pipeline:
         self.outputs: list[Output] = []
         self._offset = 0
 
+    def restart_monitor(self) -> None:
+        """A new monitor task on what the one before has stored."""
+        self.monitor = MonitorStage(0, self.monitor._store, self.registry, len(self.joins), self.counters)
+
     def partition_of(self, value: bytes) -> int:
         try:
             key = str(json.loads(value)["request_id"])

@@ -30,6 +30,7 @@ class PartitionClock:
     def __init__(self, partitions: int, standings: dict[int, PartitionState] | None = None) -> None:
         self.partitions = partitions
         self.standings = standings or {}
+        self._told = 0.0
 
     def hear(self, partition: int, now: float, idle: bool) -> None:
         before = self.standings.get(partition)
@@ -50,11 +51,19 @@ class PartitionClock:
         """The latest wall clock of any partition."""
         return max((standing.now for standing in self.standings.values()), default=0.0)
 
+    def tick(self, now: float) -> bool:
+        """The wall clock, told while nobody has anything to say; whether that moves event time: all partitions are idle."""
+        if self.all_idle_for() is None:
+            return False
+        self._told = now
+        return True
+
     def all_idle_for(self) -> float | None:
         """Wall-clock seconds since the last partition went idle; None while one is not."""
         if len(self.standings) < self.partitions or not all(s.idle for s in self.standings.values()):
             return None
-        return max(s.now for s in self.standings.values()) - max(s.idle_since for s in self.standings.values())
+        now = max(self._told, max(s.now for s in self.standings.values()))
+        return now - max(s.idle_since for s in self.standings.values())
 
 
 class PartitionProgress(msgspec.Struct, array_like=True):

@@ -86,9 +86,10 @@ class Stage(Protocol):
 
     def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
         """Settle all buffered work. ``now`` is wall-clock seconds from the driver; ``idle`` says that this task's
-        input has been exhausted for the idle timeout; ``behind`` names the topics of which there is more to read than
-        was taken, or may be. After it returns, store and outputs agree and may be committed
-        together. Returns [] and changes nothing in the store when there is nothing to say."""
+        input has been exhausted for the idle timeout, of the monitor: that it is exhausted, and that no partition of the
+        join holds records that nobody processes; ``behind`` names the topics of which there is more to read than was
+        taken, or may be. After it returns, store and outputs agree and may be committed together. Returns [] and changes
+        nothing in the store when there is nothing to say."""
         ...
 
     @property

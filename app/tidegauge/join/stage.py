@@ -38,7 +38,7 @@ from tidegauge.spec import ModelSpec
 
 KEPT_BEYOND_HORIZON = 86400.0
 """Seconds an entry outlives the label horizon, for labels that travel slowly."""
-HEARTBEAT_SECONDS = 2.0
+INTRODUCED = b"h"
 MAX_ROWS = 20_000
 """Events of one task that may wait for becoming columns. More would save a little time and take 2 kB each."""
 
@@ -74,7 +74,8 @@ class JoinStage:
         self._dead: list[Output] = []
         self._roles = Roles()
         self._oldest = UNDATED
-        self._beat, self._idle, self._now = 0.0, False, 0.0
+        self._now = 0.0
+        self._told_idle: set[str] = set()
         self._specs: dict[str, ModelSpec] = {}
 
     @property
@@ -194,15 +195,28 @@ class JoinStage:
         for model, times in told:
             traces = self._traces.of(self._gathered.examples(model))
             outputs.extend(self._gathered.outputs(model, now, times, roles.get(model, ()), traces))
-        if idle and (not self._idle or now - self._beat >= HEARTBEAT_SECONDS):
-            beat = delta.encode(Delta(self._partition, "", now, True))
-            outputs.extend(Output(PROFILES, None, beat, partition=p) for p in range(self._profile_partitions))
-            self._beat = now
-        self._idle = idle
+        self._told_idle.difference_update(model for model, _ in told)
+        if idle and not behind:
+            outputs.extend(self._say_idle(now))
         if told or self._rows_since:
             self._requests.save()
         self._rows_since = 0
         self._gathered.clear()
+        return outputs
+
+    def _say_idle(self, now: float) -> list[Output]:
+        """That the input is exhausted: once to whoever was last told otherwise, so that it is no longer waited for. Those who
+        watch models that never came here hear it a single time, in all the life of this state."""
+        outputs: list[Output] = []
+        if self._store.get(INTRODUCED) is None:
+            self._store.put(INTRODUCED, b"1")
+            beat = delta.encode(Delta(self._partition, "", now, True))
+            outputs = [Output(PROFILES, None, beat, partition=partition) for partition in range(self._profile_partitions)]
+        for model in sorted(self.progress.keys() - self._told_idle):
+            reached = self.progress[model]
+            said = Delta(self._partition, model, now, True, reached.predictions, reached.labels)
+            outputs.append(Output(PROFILES, model.encode(), delta.encode(said)))
+            self._told_idle.add(model)
         return outputs
 
     # -- expiry --------------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ class MonitorStage:
         for header in self.windows.newest_closed():
             self._publisher.recall(header, self.clocks.get(header.model, ModelClock()).reached[0])
         self.served: dict[tuple[str, str], TrafficTotals] = {}
-        self._standings_changed = False
+        self._heard: set[int] = set()
         self._past: dict[str, float] = {}
         self._touched: set[str] = set()
         self._unfinished: set[str] = set()
@@ -106,7 +106,7 @@ class MonitorStage:
 
     def _take(self, message: Delta) -> None:
         self._partitions.hear(message.partition, message.now, message.idle)
-        self._standings_changed = True
+        self._heard.add(message.partition)
         if not message.model:
             self._touched.update(self.clocks)
             return
@@ -147,18 +147,26 @@ class MonitorStage:
 
     def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
         outputs: list[Output] = []
+        heard = bool(self._touched or self._unfinished)
+        if idle and self._partitions.tick(now):
+            self._touched.update(self.clocks)
         self._touched |= self._unfinished
         self._unfinished.clear()
         for model in sorted(self._touched):
             clock = self.clocks.get(model)
             if clock is not None:
                 predictions, labels = clock.advance(self._partitions)
-                outputs.extend(self._catch_up(model, clock, clock.complete(self._partitions)))
+                complete = clock.complete(self._partitions)
+                outputs.extend(self._catch_up(model, clock, complete))
                 outputs.extend(self._learning.learn(model))
-                outputs.extend(self._detectors.feed(model, predictions, labels, predictions))
+                # A label read before its prediction is known only when that has been read too.
+                outputs.extend(self._detectors.feed(model, min(predictions, complete), min(labels, complete), predictions))
                 outputs.extend(self._early(model))
                 if self._partitions.all_idle_for() is not None and (changed := self._changed(model)):
                     outputs.extend(self._publish(model, changed, clock.judged))
+        if not (heard or outputs):
+            # That nothing but time has passed is known again from how the partitions stand.
+            self._touched.clear()
         self._write()
         return outputs
 
@@ -286,14 +294,13 @@ class MonitorStage:
         put = self._store.put
         for part in (self.windows, self._versions, self._learning, self.rollouts, self._early_parts, self._detectors):
             part.flush()
-        if self._standings_changed:
-            for partition, standing in self._partitions.standings.items():
-                put(STANDING + b"%d" % partition, _encode(standing))
+        for partition in self._heard:
+            put(STANDING + b"%d" % partition, _encode(self._partitions.standings[partition]))
         for model in self._touched:
             if model in self.clocks:
                 put(CLOCK + model.encode(), _encode(self.clocks[model]))
         self._touched.clear()
-        self._standings_changed = False
+        self._heard.clear()
 
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
         """Trace contexts that no window can be about any more; windows are forgotten as time goes on."""
