@@ -42,6 +42,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/alert_latency.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/partitions.py
 	$(BIN)/python benchmarks/console_start.py
 
 # False alarms and recall beside Evidently, NannyML, River and the PSI rule: half an hour, or make evaluate QUICK=1.

@@ -4,28 +4,16 @@ those of `replay` to the last count, and each alert's transitions stand in the t
 import random
 import signal
 import time
-from collections import Counter
 
 import pytest
 
+from support.alternation import assert_alternating
 from support.cluster import Cluster
 from support.events import stream
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.stage import PREDICTIONS
 
 POINTS = ("before-transaction", "mid-transaction", "before-commit", "after-commit", "after-local-write", "mid-restore")
-
-
-def assert_alternating(alerts):
-    """Each alert: firing, resolved, firing ... with ids that are never repeated."""
-    ids = Counter(alert["id"] for alert in alerts)
-    assert all(count == 1 for count in ids.values())
-    states = {}
-    for alert in alerts:
-        data = alert["data"]
-        assert states.get(data["fingerprint"], "resolved") != data["status"], alert
-        states[data["fingerprint"]] = data["status"]
-    return states
 
 
 @pytest.fixture

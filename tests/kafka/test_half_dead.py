@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.alternation import assert_alternating
 from support.cluster import Cluster
+from support.servers import wait_for
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.stream.broker import Broker
@@ -66,3 +68,51 @@ def test_no_worker_outlives_its_supervisor_and_every_prediction_is_counted(clust
         assert not worker.is_running(), f"it outlives its supervisor\n{cluster.log()[-8000:]}"
     count = sum(topic == PREDICTIONS for topic, _ in events)
     assert_same(cluster.wait_for_predictions(count, "1m", 120), replayed(events + end, tmp_path))
+
+
+def test_a_zombie_is_fenced_or_ends(cluster: Cluster, tmp_path: Path) -> None:
+    """SIGSTOP for longer than the session lasts, while the other worker takes over; then SIGCONT."""
+    events, end = traffic(18, 3000)
+    workers = [cluster.start(index) for index in (0, 1)]
+    half = len(events) // 2
+    cluster.send(events[:half], pause=0.1, step=200)
+    os.kill(workers[0].pid, signal.SIGSTOP)
+    try:
+        cluster.send(events[half:])
+        time.sleep(cluster.settings.session_timeout + 4)
+    finally:
+        os.kill(workers[0].pid, signal.SIGCONT)
+    cluster.send(end)
+    count = sum(topic == PREDICTIONS for topic, _ in events)
+    assert_same(cluster.wait_for_predictions(count, "1m", 120), replayed(events + end, tmp_path))
+    assert_alternating(cluster.alerts())
+
+
+def standing(cluster: Cluster) -> list[float]:
+    """Seconds for which partitions have stood still, as the first worker says."""
+    lines = cluster.scrape(cluster.ports[0]).splitlines()
+    return [float(line.rpartition(" ")[2]) for line in lines if line.startswith("tidegauge_standstill_seconds{")]
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_that_hangs_ends_itself_and_what_it_left_shows_on_the_others(cluster: Cluster, tmp_path: Path) -> None:
+    """Its event loop is blocked in a checkpoint, its heartbeat goes on: the group would leave it its partitions for ever."""
+    events, end = traffic(19, 2000)
+    alive = cluster.start(0)
+    cluster.send(events[:200])
+    hanging = cluster.start(1, "--stall-timeout", "40", TIDEGAUGE_HANG="before-commit:1")
+    cluster.send(events[200:], pause=0.3, step=500)
+    seen = 0.0
+    while hanging.poll() is None:
+        seen = max([seen, *standing(cluster)])
+        time.sleep(1)
+    assert hanging.returncode == 1
+    assert 10 <= seen < 60, "the other worker has shown it"
+    log = (tmp_path / "worker-1.log").read_text()
+    assert "the event loop has not turned for 40 s; the process ends here with status 1" in log
+    assert "fault_at" in log, "where it hung"
+    cluster.send(end)
+    count = sum(topic == PREDICTIONS for topic, _ in events)
+    assert_same(cluster.wait_for_predictions(count, "1m", 120), replayed(events + end, tmp_path))
+    assert alive.poll() is None
+    wait_for(lambda: not standing(cluster), 60, "an end of the standstill")

@@ -78,9 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     option(worker, "--replication", int, 1, "of topics that are missing")
     option(worker, "--checkpoint-interval", float, 1.0, "seconds between two checkpoints of a task")
     option(worker, "--idle-timeout", float, 5.0, "seconds without records after which a partition stops holding time back")
+    option(worker, "--stall-timeout", float, 60.0, "seconds without progress after which a process ends and is started anew")
     option(worker, "--playbooks", str, DIRECTORY, "address of the playbooks, for alerts whose spec names no runbook")
     option(worker, "--log-format", str, "text", "json or text", choices=("json", "text"))
     worker.add_argument("--index", type=int, default=None, help=argparse.SUPPRESS)
+    worker.add_argument("--publish", action="store_true", help=argparse.SUPPRESS)
 
     baseline = commands.add_parser("baseline", help="reference data to compare with", formatter_class=Help)
     event_commands.add_build(baseline.add_subparsers(required=True, metavar="ACTION"))
@@ -127,12 +129,18 @@ def _broker(options: argparse.Namespace) -> int:
 
 def _worker(options: argparse.Namespace) -> int:
     from tidegauge.stream import logs
-    from tidegauge.stream.supervisor import Supervisor
+    from tidegauge.stream.supervisor import Supervisor, apart
 
     logs.set_up(options.log_format)
     if options.index is None:
-        if options.models is not None:
+        if options.publish:
             _publish(options, options.models)
+            return 0
+        if options.models is not None:
+            # In a process of its own, since this one stays and is to stay small.
+            status = apart([*options.arguments, "--publish"])
+            if status:
+                return status
         return Supervisor(options.arguments, options.workers).run()
     from tidegauge.stream import worker
 
@@ -144,6 +152,7 @@ def _worker(options: argparse.Namespace) -> int:
             state_dir=options.state_dir / str(options.index),
             checkpoint_interval=options.checkpoint_interval,
             idle_timeout=options.idle_timeout,
+            stall_timeout=options.stall_timeout,
             metrics_host=options.metrics_host,
             metrics_port=options.metrics_port + options.index,
             log_format=options.log_format,

@@ -210,9 +210,14 @@ def incident(view: View, name: str, now: float) -> dict[str, Any] | None:
 def stream(view: View) -> dict[str, Any]:
     """Lag, throughput, watermarks, dead letters with samples, and what the console itself holds."""
     progress, letters, windows = view.progress, view.letters, view.windows
+    standing = progress.standstills.seconds()
     return {
         "reachable": progress.reachable,
-        "partitions": [msgspec.to_builtins(place) | {"lag": place.lag} for place in progress.places],
+        "partitions": [
+            msgspec.to_builtins(place)
+            | {"lag": place.lag, "stands_still_seconds": standing.get((place.stage, place.topic, place.partition), 0.0)}
+            for place in progress.places
+        ],
         "samples": [msgspec.to_builtins(sample) | {"at": iso(sample.at)} for sample in progress.samples],
         "watermarks": [
             {"model": said["model"]} | {name: iso(said[name]) for name in ("watermark", "prediction", "label") if said[name]}

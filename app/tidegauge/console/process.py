@@ -23,7 +23,8 @@ from tidegauge.console.server import Server
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MODELS, PROFILES
 from tidegauge.stream import ending
-from tidegauge.stream.following import Follower, Group, OperationsLog, Start
+from tidegauge.stream.following import Follower, OperationsLog, Start
+from tidegauge.stream.group import Group
 from tidegauge.stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ async def _run(settings: Settings, options: Options, lines: IO[bytes], end: endi
         replayed.read(view, options.replay, options.models)
         return await _serve(options, Server(view, options.access, Audit(lines, None), None), stop)
     follower = Follower(settings, FOLLOWED, view)
-    operations, group = OperationsLog(settings), Group(settings, follower.after_last)
+    operations, group = OperationsLog(settings), Group(settings)
     async with contextlib.AsyncExitStack() as stack:
         for part in (operations, group):
             await part.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from faust.types.tuples import TP
 
 from tidegauge.stream import transport
+from tidegauge.stream.reading_progress import Standstills
 from tidegauge.stream.settings import INPUTS, Settings, client_security
 from tidegauge.stream.task import StageFactory, Task
 
@@ -23,7 +24,9 @@ MONITOR_INTERVAL = 0.1
 """Seconds between two checkpoints of a monitor task: alerts are its output, so it does not wait for a full interval."""
 MONITOR_SHARE = 0.2
 """Of the time, what a monitor task's checkpoints may take before they become rarer, as in catching up they do."""
-RESTORING_AT_ONCE = 2
+RESTORING_AT_ONCE = 8
+FEW_EVENTS, FEW_A_SECOND, FEW_WAIT = 100, 20, 5.0
+"""Join tasks with fewer events than this share so many transactions an interval, and wait five intervals at most."""
 FLUSH_SECONDS, DROP_SECONDS, LEAVE_SECONDS = 4.0, 4.0, 4.0
 """How long the steps of letting go may take."""
 
@@ -35,8 +38,10 @@ class StreamApp:
     found its transaction broken cannot go on; the process ends and its successor restores what was committed.
     """
 
-    def __init__(self, settings: Settings, factories: Mapping[str, StageFactory], admin: AIOKafkaAdminClient) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: Settings, factories: Mapping[str, StageFactory], admin: AIOKafkaAdminClient, standstills: Standstills
+    ) -> None:
+        self.settings, self._standstills = settings, standstills
         self.tasks: dict[tuple[str, int], Task] = {}
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.rebalances = 0
@@ -109,6 +114,28 @@ class StreamApp:
         """All assigned partitions' state is restored."""
         return self._assigned and not self._stopping and not self._opening
 
+    def marks(self) -> dict[str, Hashable]:
+        """Of each thing that has work to do, a mark that changes with every step it takes: for the watchdog."""
+        if not self._assigned:
+            return {"joining the group": self.rebalances}
+        found: dict[str, Hashable] = {}
+        if self._opening:
+            # Some wait for their turn while others restore.
+            restored = sum(task.restored_records for task in self.tasks.values())
+            found["taking tasks over"] = (self.rebalances, len(self._opening), restored)
+        lag = self.lag()
+        for name, task in self.tasks.items():
+            behind = any(lag.get((task.name, topic, task.partition)) for topic in task.topics)
+            if name not in self._opening and (behind or task.dirty_events or task.busy):
+                found[f"task {task}"] = (id(task), task.checkpoints)
+        for place in self.faust.consumer.assignment():
+            logical = self._logical.get(place.topic)
+            if logical is not None and (self._stage_of[logical], place.partition) not in self.tasks:
+                found[f"{place.topic} {place.partition}, which no task owns,"] = self.rebalances
+        if not self.faust.consumer.alive:
+            found["the consumer's thread, which is gone,"] = None
+        return found
+
     # -- partitions ----------------------------------------------------------------------------------------------
 
     async def _on_assigned(self, app: Any, assigned: Any, **rest: Any) -> None:
@@ -121,6 +148,8 @@ class StreamApp:
             task.on_checkpoint = self.on_checkpoint
             if len(task.topics) > 1:
                 task.behind = partial(self._behind, task)
+            else:
+                task.quiet = partial(self._all_is_quiet, task)
             self.tasks[name] = task
             # Restoring may take longer than a rebalance may: it goes on beside Faust, chunks wait for it.
             self._opening[name] = asyncio.create_task(self._open(name, task))
@@ -179,6 +208,15 @@ class StreamApp:
             if consumer.behind(place, task.offsets[topic], max(at for other, at in came.items() if other != topic))
         }
 
+    def _all_is_quiet(self, task: Task, seconds: float) -> bool:
+        """Whether time may go on by the wall clock for a monitor task: it has read all that the join has said, and no partition
+        holds records that nobody processes, whose time it would run ahead of."""
+        (topic,) = task.topics
+        place = TP(self.settings.topic(topic), task.partition)
+        if self.faust.consumer.lag(place, task.offsets[topic]):
+            return False
+        return self._standstills.all_go_on("join", time.time())
+
     # -- records and checkpoints ---------------------------------------------------------------------------------
 
     async def _agent(self, stream: Any) -> None:
@@ -212,11 +250,17 @@ class StreamApp:
                 self._fail("Faust", self.faust.crash_reason or RuntimeError("no reason given"))
                 return
             now = time.time()
+            few = sum(0 < task.dirty_events < FEW_EVENTS for task in self.tasks.values())
             for name, task in list(self.tasks.items()):
-                if name not in self._opening and not task.busy and self._due(task, now):
+                if name not in self._opening and not task.busy and self._due(task, now, few):
                     self._spawn(self._checkpoint(task))
 
-    def _due(self, task: Task, now: float) -> bool:
+    def _due(self, task: Task, now: float, few: int) -> bool:
+        """Whether a checkpoint of the task is due. ``few``: tasks with a handful of events each, which take turns: what a
+        transaction costs does not depend on what is in it."""
+        if task.name == "join" and 0 < task.dirty_events < FEW_EVENTS:
+            rarer = min(max(few / FEW_A_SECOND, 1.0), FEW_WAIT)
+            return now - task.last_checkpoint >= rarer * self.settings.checkpoint_interval
         if task.name == "monitor" and (task.dirty_events or (task.stage is not None and task.stage.unfinished)):
             interval = max(MONITOR_INTERVAL, task.took / MONITOR_SHARE)
             return now - task.last_checkpoint >= min(interval, self.settings.checkpoint_interval)

@@ -1,10 +1,10 @@
-"""Following topics for the console: committed records of several topics at once, without a group; and the group's lag."""
+"""Following topics for the console: committed records of several topics at once, without a group."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -16,8 +16,7 @@ from tidegauge.alert.operations import AUDIT, OPERATIONS
 from tidegauge.errors import StreamError
 from tidegauge.stream import reading_backwards
 from tidegauge.stream.consumer import consumer
-from tidegauge.stream.reading_progress import Place
-from tidegauge.stream.settings import INPUTS, Settings
+from tidegauge.stream.settings import Settings
 from tidegauge.stream.topics import create
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,6 @@ class Follower:
         self._logical = {settings.topic(topic): topic for topic in topics}
         self._ends: dict[TopicPartition, int] = {}
         self._older: dict[TopicPartition, tuple[int, int]] = {}
-        self._after: dict[TopicPartition, int] = {}
         self._consumer: Any = None
         self.ready = asyncio.Event()
         self.missing: list[str] = []
@@ -89,18 +87,10 @@ class Follower:
             batches = await self._consumer.getmany(timeout_ms=500, max_records=reading_backwards.RECORDS_AT_ONCE)
             for place, records in batches.items():
                 self.read += len(records)
-                self._after[place] = records[-1].offset + 1
                 self._reader.take(self._logical[place.topic], records)
                 await asyncio.sleep(0)
             if not self.ready.is_set():
                 await self._check_ready()
-
-    async def after_last(self, place: TopicPartition, end: int) -> int:
-        """The offset after the last record before ``end``, if the partition is followed and has been read so far; else ``end``.
-        Between the two are the markers of transactions, which nobody processes."""
-        if self._consumer is None or place not in self._consumer.assignment() or await self._consumer.position(place) < end:
-            return end
-        return min(self._after[place], end)
 
     async def _read_older(self) -> None:
         await self.ready.wait()
@@ -135,7 +125,6 @@ class Follower:
                 self._older[place] = (begins[place], positions[place])
         for place, offset in positions.items():
             self._consumer.seek(place, offset)
-        self._after |= {place: positions[place] for place in new}
         if not self.ready.is_set():
             self._ends.update(ends)
 
@@ -143,39 +132,6 @@ class Follower:
         if all([await self._consumer.position(place) >= end for place, end in self._ends.items()]):
             self._reader.has_read(0.0 if self._older else 1.0)
             self.ready.set()
-
-
-class Group:
-    """How the workers' group stands in its input topics. ``after_last``: a follower's."""
-
-    def __init__(self, settings: Settings, after_last: Callable[[TopicPartition, int], Awaitable[int]]) -> None:
-        self._settings, self._after_last = settings, after_last
-        self._stage_of = {settings.topic(topic): stage for stage, topics in INPUTS.items() for topic in topics}
-        self._admin: Any = None
-        self._consumer: Any = None
-
-    async def start(self) -> None:
-        self._admin = AIOKafkaAdminClient(**self._settings.client())
-        self._consumer = consumer(self._settings)
-        await self._admin.start()
-        await self._consumer.start()
-
-    async def stop(self) -> None:
-        await self._consumer.stop()
-        await self._admin.close()
-
-    async def places(self) -> list[Place]:
-        """Raises KafkaError where Kafka does not answer."""
-        committed = await self._admin.list_consumer_group_offsets(self._settings.app_id)
-        places = [place for place in committed if place.topic in self._stage_of]
-        if not places:
-            return []
-        ends = await self._consumer.end_offsets(places)
-        return [
-            Place(self._stage_of[p.topic], p.topic, p.partition, committed[p].offset, await self._after_last(p, ends[p]))
-            for p in places
-            if committed[p].offset >= 0
-        ]
 
 
 class OperationsLog:

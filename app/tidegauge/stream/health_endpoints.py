@@ -1,4 +1,4 @@
-"""What a process shows the outside: /metrics, /healthz (alive), /readyz (caught up and at work)."""
+"""What a process shows the outside: /metrics, /healthz (it makes progress), /readyz (caught up and at work)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 
-async def serve(host: str, port: int, metrics_of: CollectorRegistry, ready: Callable[[], bool]) -> web.AppRunner:
-    """Start serving; the caller calls ``cleanup`` on what it gets."""
+async def serve(
+    host: str, port: int, metrics_of: CollectorRegistry, ready: Callable[[], bool],
+    trouble: Callable[[], str | None] = lambda: None,
+) -> web.AppRunner:  # fmt: skip
+    """Start serving; the caller calls ``cleanup`` on what it gets. ``trouble``: why the process should be started anew."""
 
     async def metrics(request: web.Request) -> web.Response:
         # Who asks for OpenMetrics, as Prometheus does, gets it: only there exemplars have a place.
@@ -18,7 +21,8 @@ async def serve(host: str, port: int, metrics_of: CollectorRegistry, ready: Call
         return web.Response(body=encode(metrics_of), headers={"Content-Type": kind})
 
     async def alive(request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        found = trouble()
+        return web.Response(text="ok\n") if found is None else web.Response(status=503, text=f"{found}\n")
 
     async def readiness(request: web.Request) -> web.Response:
         if ready():

@@ -13,6 +13,8 @@ from tidegauge.engine.delta import DeltaHead
 SAMPLES_KEPT = 720
 """Measurements of lag and throughput kept: an hour at one every five seconds."""
 MODELS_KEPT = 10_000
+LATELY = 6.0
+"""Seconds for which a measurement says how the group stands."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -27,6 +29,40 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def lag(self) -> int:
         return max(self.end - self.committed, 0)
+
+
+class Standstills:
+    """Which partitions hold records that nobody processes: owned by no task, or by one that takes no step."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, str, int], tuple[int, float]] = {}
+        self._at = 0.0
+
+    def measured(self, at: float, places: Sequence[Place]) -> None:
+        """Take in how the group stands at wall clock ``at``."""
+        before = self._since
+        self._since = {}
+        for place in places:
+            key = (place.stage, place.topic, place.partition)
+            committed, since = before.get(key, (-1, at))
+            if place.lag:
+                self._since[key] = (place.committed, since if committed == place.committed else at)
+        self._at = at
+
+    def all_go_on(self, stage: str, now: float) -> bool:
+        """Whether all partitions of the stage were processed, or had nothing in them, when this was last measured, of late."""
+        return now - self._at <= LATELY and not any(key[0] == stage for key in self.seconds())
+
+    def seconds(self) -> dict[tuple[str, str, int], float]:
+        """By (stage, topic, partition) for how long, where nothing went on from one measurement to the next.
+
+        >>> standing = Standstills()
+        >>> for at in (0.0, 10.0, 20.0):
+        ...     standing.measured(at, [Place("join", "labels", 3, 7, 9), Place("join", "labels", 4, int(at), 99)])
+        >>> standing.seconds()
+        {('join', 'labels', 3): 20.0}
+        """
+        return {key: self._at - since for key, (_, since) in self._since.items() if since < self._at}
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -53,6 +89,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.places: list[Place] = []
+        self.standstills = Standstills()
         self.samples: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
         self.tasks: dict[int, Standing] = {}
         self.reachable = True
@@ -70,6 +107,7 @@ class Progress:
         lag: dict[str, int] = {}
         for place in places:
             lag[place.stage] = lag.get(place.stage, 0) + place.lag
+        self.standstills.measured(at, places)
         self.places = sorted(places, key=lambda p: (p.stage, p.topic, p.partition))
         self.samples.append(Sample(at, lag, written, processed))
 

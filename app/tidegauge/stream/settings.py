@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True):
     checkpoint_events: int = 50_000
     idle_timeout: float = 5.0
     session_timeout: float = 10.0
+    stall_timeout: float = 60.0
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9464
     log_format: str = "text"

@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import random
-import signal
 import time
 from collections.abc import Callable, Container, Sequence
 from typing import Any
@@ -24,6 +21,7 @@ from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import Output, Stage
 from tidegauge.stream import changelog
 from tidegauge.stream.consumer import consumer
+from tidegauge.stream.faults import fault_at
 from tidegauge.stream.settings import CHANGELOGS, MAX_MESSAGE_BYTES, Settings
 from tidegauge.stream.store import RocksStore, weight
 from tidegauge.stream.tracing import tracer
@@ -55,7 +53,11 @@ class Task:
         """Seconds the last checkpoint took, all in all."""
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
         self.behind: Callable[[], Container[str]] = tuple
+        self.quiet: Callable[[float], bool] = lambda seconds: seconds >= settings.idle_timeout
+        """Whether the input counts as exhausted, so many seconds after its last record."""
         self.restored_records = 0
+        self.checkpoints = 0
+        """How many were made."""
 
     def __str__(self) -> str:
         return f"{self.name}-{self.partition}"
@@ -108,7 +110,7 @@ class Task:
         while start < end:
             for records in (await reader.getmany(place, timeout_ms=500)).values():
                 for record in records:
-                    _crash_at("mid-restore")
+                    fault_at("mid-restore")
                     store.restore(changelog.decode(record.value), record.offset + 1)
                     self.restored_records += 1
             start = await reader.position(place)
@@ -147,7 +149,7 @@ class Task:
             assert self._contained is not None
             assert self.store is not None
             now = time.time()
-            idle = now - self.last_record >= self._settings.idle_timeout
+            idle = self.quiet(now - self.last_record)
             outputs = self._contained.checkpoint(now, idle=idle, behind=self.behind())
             moved, self._moved = self._moved, False
             events, self.dirty_events = self.dirty_events, 0
@@ -168,13 +170,14 @@ class Task:
                 span.set_attribute("tidegauge.events", events)
                 span.set_attribute("tidegauge.outputs", len(outputs))
                 await self._commit(changelog.encode({**swept, **changes}), outputs, offsets, complete)
+            self.checkpoints += 1
             self.took = time.time() - now
             self.on_checkpoint(self.name, time.monotonic() - began)
 
     async def _commit(self, state: list[bytes], outputs: list[Output], offsets: dict[Any, int], complete: bool) -> None:
         assert self.store is not None
         producer, settings = self._producer, self._settings
-        _crash_at("before-transaction")
+        fault_at("before-transaction")
         async with producer.transaction():
             sent = [await producer.send(self._changelog.topic, value=record, partition=self.partition) for record in state]
             for output in outputs:
@@ -187,15 +190,15 @@ class Task:
                         headers=list(output.headers),
                     )
                 )
-            _crash_at("mid-transaction")
+            fault_at("mid-transaction")
             done = await asyncio.gather(*sent)
             if offsets:
                 await producer.send_offsets_to_transaction(offsets, settings.app_id)
-            _crash_at("before-commit")
-        _crash_at("after-commit")
+            fault_at("before-commit")
+        fault_at("after-commit")
         if state:
             self.store.commit(done[len(state) - 1].offset + 1)
-            _crash_at("after-local-write")
+            fault_at("after-local-write")
             await self._sweep.committed(done[0].offset, complete, self._admin, self._changelog)
 
     async def close(self) -> None:
@@ -209,14 +212,3 @@ class Task:
                 log.info("%s: producer stopped with %r", self, error)
         if self.store is not None:
             self.store.close()
-
-
-def _crash_at(point: str) -> None:
-    """kill -9 ourselves with the probability ``TIDEGAUGE_CRASH`` gives this point (``before-commit:0.05,...``): how the
-    tests kill workers between the steps of a checkpoint."""
-    plan = os.environ.get("TIDEGAUGE_CRASH")
-    if plan:
-        for part in plan.split(","):
-            name, _, chance = part.partition(":")
-            if name == point and random.random() < float(chance):
-                os.kill(os.getpid(), signal.SIGKILL)

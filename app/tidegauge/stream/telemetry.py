@@ -20,6 +20,7 @@ from tidegauge.monitor.versions import Version
 from tidegauge.profile.delay_grid import DELAY_BINS, delay_of_bin
 from tidegauge.prometheus.rollout_samples import rollout_samples
 from tidegauge.prometheus.window_samples import window_samples
+from tidegauge.stream.reading_progress import Standstills
 
 if TYPE_CHECKING:
     from tidegauge.stream.app import StreamApp
@@ -44,8 +45,8 @@ DELAY_BUCKETS = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 259
 class Telemetry:
     """Builds the exposition from what the worker's tasks hold when it is asked for."""
 
-    def __init__(self, app: StreamApp, registry: Registry, counters: Counts[tuple[str, str]]) -> None:
-        self._app, self._models, self._counters = app, registry, counters
+    def __init__(self, app: StreamApp, registry: Registry, counters: Counts[tuple[str, str]], standstills: Standstills) -> None:
+        self._app, self._models, self._counters, self._standstills = app, registry, counters, standstills
         self.registry = CollectorRegistry()
         self._checkpoints = Histogram(
             "tidegauge_checkpoint_seconds", "Duration of a checkpoint's transaction", ["stage"], registry=self.registry
@@ -96,6 +97,13 @@ class Telemetry:
         for (stage, topic, partition), records in self._app.lag().items():
             lag.add_metric([stage, topic, str(partition)], records)
         yield lag
+        standing = GaugeMetricFamily(
+            "tidegauge_standstill_seconds", "For how long a partition, whoever's, has held records that nobody processed",
+            labels=["stage", "topic", "partition"],
+        )  # fmt: skip
+        for (stage, topic, partition), seconds in self._standstills.seconds().items():
+            standing.add_metric([stage, topic, str(partition)], seconds)
+        yield standing
         state = GaugeMetricFamily("tidegauge_state_bytes", "State on disk", labels=["stage", "partition"])
         for (stage, partition), task in self._app.tasks.items():
             if task.store is not None:

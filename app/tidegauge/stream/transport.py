@@ -67,6 +67,12 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         # Positions of the client at a moment when all it had returned was handed over.
         self._accounted: dict[TP, int] = {}
 
+    @property
+    def alive(self) -> bool:
+        """Its thread runs."""
+        thread = self._thread._thread
+        return thread is not None and thread.is_alive()
+
     def behind(self, place: TP, processed: int, since: float) -> bool:
         """Whether there may be records of ``place`` from offset ``processed`` on that were there at wall clock ``since``:
         not once the broker has said after that, that there is nothing beyond what was handed over."""

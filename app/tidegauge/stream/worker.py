@@ -20,10 +20,13 @@ from tidegauge.monitor.stage import MonitorStage
 from tidegauge.stream import ending, topics, tracing
 from tidegauge.stream.app import StreamApp
 from tidegauge.stream.ending import Ending
+from tidegauge.stream.group import look_out
 from tidegauge.stream.health_endpoints import serve
 from tidegauge.stream.models_topic import ModelsTail
+from tidegauge.stream.reading_progress import Standstills
 from tidegauge.stream.settings import Settings
 from tidegauge.stream.telemetry import Telemetry
+from tidegauge.stream.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 2.0
@@ -63,7 +66,7 @@ async def _run(settings: Settings, end: Ending) -> int:
     app: StreamApp | None = None
     status = 0
     try:
-        app = await _start(settings, parts)
+        app = await _start(settings, parts, end)
         await app.failed
         status = 1
     except asyncio.CancelledError:
@@ -83,7 +86,7 @@ async def _run(settings: Settings, end: Ending) -> int:
     return status
 
 
-async def _start(settings: Settings, parts: contextlib.AsyncExitStack) -> StreamApp:
+async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Ending) -> StreamApp:
     """The application at work; ``parts`` closes what it needs."""
     admin = AIOKafkaAdminClient(**settings.client())
     parts.push_async_callback(admin.close)
@@ -96,6 +99,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack) -> Stream
     horizon = max((registry.spec(model).label_horizon for model in registry.models()), default=7 * 86400.0)
     await topics.ensure(admin, settings, horizon)
     counters: Counter[tuple[str, str]] = Counter()
+    standstills = Standstills()
     app = StreamApp(
         settings,
         {
@@ -110,11 +114,18 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack) -> Stream
             ),
         },
         admin,
+        standstills,
     )
-    telemetry = Telemetry(app, registry, counters)
+    telemetry = Telemetry(app, registry, counters, standstills)
     app.on_checkpoint = telemetry.checkpoint_took
-    server = await serve(settings.metrics_host, settings.metrics_port, telemetry.registry, lambda: app.ready)
+    watchdog = Watchdog(app.marks, settings.stall_timeout, end)
+    server = await serve(
+        settings.metrics_host, settings.metrics_port, telemetry.registry, lambda: app.ready, lambda: watchdog.trouble
+    )
     parts.push_async_callback(server.cleanup)
+    looking = asyncio.create_task(look_out(settings, standstills))
+    parts.callback(looking.cancel)
+    watchdog.start()
     try:
         await app.start()
     except BaseException:

@@ -15,9 +15,16 @@ export async function draw() {
   return [h("h1", {}, "Stream"), lag(stream), watermarks(stream), letters(stream), itself(stream)];
 }
 
+// Seconds from which on it is no rebalance any more.
+const STANDS_STILL = 30;
+
 function lag({ reachable, partitions, samples }) {
   const section = h("section", { id: "lag" }, h("h2", {}, "Lag and throughput"));
   if (!reachable) section.append(h("p", { class: "trouble" }, badge("critical", "Kafka does not answer"), " What is shown is as it was; the console tries again by itself."));
+  const standing = partitions.filter((one) => one.stands_still_seconds >= STANDS_STILL);
+  if (standing.length) {
+    section.append(h("p", { class: "trouble", id: "standstill" }, badge("critical", "Nobody processes"), ` ${standing.map((one) => `${one.topic} ${one.partition}`).join(", ")}: records wait there and nothing has gone on for ${number(Math.round(Math.max(...standing.map((one) => one.stands_still_seconds))))} s. The logs of the workers say why.`));
+  }
   if (!partitions.length) {
     section.append(h("p", { class: "empty" }, "No worker has committed anything yet. Start one: ", h("code", {}, "tidegauge worker --bootstrap …"), "; where one runs, its --app-id has to be the console's."));
     return section;
@@ -43,6 +50,7 @@ function lag({ reachable, partitions, samples }) {
       { name: "Processed up to", key: "committed", numeric: true, value: (one) => one.committed, cell: (one) => number(one.committed) },
       { name: "Written up to", key: "end", numeric: true, value: (one) => one.end, cell: (one) => number(one.end) },
       { name: "Lag", key: "lag", numeric: true, value: (one) => one.lag, cell: (one) => number(one.lag) },
+      { name: "Stands still", key: "stands-still", numeric: true, value: (one) => one.stands_still_seconds, cell: (one) => one.stands_still_seconds ? `${number(Math.round(one.stands_still_seconds))} s` : none },
     ], partitions, { first: "-lag", kind: "cards", caption: "Partitions" })));
   return section;
 }

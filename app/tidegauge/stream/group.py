@@ -1,0 +1,117 @@
+"""How the workers' group stands in its input topics, as the broker knows it: also where no worker does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tidegauge.stream.consumer import consumer
+from tidegauge.stream.reading_progress import Place, Standstills
+from tidegauge.stream.settings import INPUTS, Settings
+
+log = logging.getLogger(__name__)
+FEW = 100
+"""So many offsets may be markers of transactions, which nobody processes; they are looked at."""
+PROBE_SECONDS = 2.0
+TOPICS_SECONDS = 30.0
+"""Between two looks for partitions that are new."""
+LOOK_SECONDS = 2.0
+"""Between two looks of a worker at the whole group."""
+
+
+class Group:
+    """Measures the group by clients of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stage_of = {settings.topic(topic): stage for stage, topics in INPUTS.items() for topic in topics}
+        self._admin: Any = None
+        self._consumer: Any = None
+        self._before: dict[TopicPartition, tuple[int, int]] = {}
+        self._places: list[TopicPartition] = []
+        self._asked = -TOPICS_SECONDS
+
+    async def start(self) -> None:
+        self._admin = AIOKafkaAdminClient(**self._settings.client())
+        self._consumer = consumer(self._settings, max_partition_fetch_bytes=1 << 12, fetch_max_wait_ms=100)
+        await self._admin.start()
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        await self._consumer.stop()
+        await self._admin.close()
+
+    async def places(self) -> list[Place]:
+        """Every partition of the input topics; none before anything has been committed. Raises KafkaError where Kafka does not
+        answer."""
+        found = await self._admin.list_consumer_group_offsets(self._settings.app_id)
+        committed = {place: of.offset for place, of in found.items() if place.topic in self._stage_of and of.offset >= 0}
+        if not committed:
+            return []
+        places = await self._all()
+        never = [place for place in places if place not in committed]
+        if never:
+            committed |= await self._consumer.beginning_offsets(never)
+        ends = await self._consumer.end_offsets(places)
+        standing = {place: (committed[place], ends[place]) for place in places}
+        # Where much is behind and moves there is no need to look.
+        doubtful = [
+            place
+            for place, (at, end) in standing.items()
+            if at < end and (end - at <= FEW or self._before.get(place) == (at, end))
+        ]
+        self._before = standing
+        for place in await self._without_records({place: standing[place] for place in doubtful}):
+            ends[place] = committed[place]
+        return [Place(self._stage_of[p.topic], p.topic, p.partition, committed[p], max(ends[p], committed[p])) for p in places]
+
+    async def _all(self) -> list[TopicPartition]:
+        if time.monotonic() - self._asked >= TOPICS_SECONDS:
+            known = await self._consumer._client.fetch_all_metadata()
+            self._places = [
+                TopicPartition(name, number) for name in self._stage_of for number in known.partitions_for_topic(name) or ()
+            ]
+            self._asked = time.monotonic()
+        return self._places
+
+    async def _without_records(self, standing: dict[TopicPartition, tuple[int, int]]) -> set[TopicPartition]:
+        """Those between whose offsets there is nothing but markers of transactions."""
+        empty: set[TopicPartition] = set()
+        left = set(standing)
+        if not left:
+            return empty
+        self._consumer.assign(list(left))
+        for place in left:
+            self._consumer.seek(place, standing[place][0])
+        until = time.monotonic() + PROBE_SECONDS
+        while left and time.monotonic() < until:
+            left -= (await self._consumer.getmany(*left, timeout_ms=200, max_records=len(left))).keys()
+            passed = {place for place in left if await self._consumer.position(place) >= standing[place][1]}
+            empty |= passed
+            left -= passed
+        self._consumer.unsubscribe()
+        return empty
+
+
+async def look_out(settings: Settings, standstills: Standstills) -> None:
+    """Measure until cancelled. While Kafka does not answer, what was last known stands."""
+    group = Group(settings)
+    said = ""
+    try:
+        await group.start()
+        while True:
+            try:
+                standstills.measured(time.time(), await group.places())
+                said = ""
+            except Exception as error:
+                if repr(error) != said:
+                    said = repr(error)
+                    log.warning("the workers' group cannot be measured: %s", said)
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        await group.stop()
