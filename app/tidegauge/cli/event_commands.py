@@ -31,6 +31,7 @@ def add_check(commands: Any) -> None:
     """Add `models check`."""
     check = command(commands, "check", _check, "names file, line and member of every mistake")
     check.add_argument("directory", type=Path)
+    option(check, "--input", Path, None, f"prediction events that the specs are to fit: {FILES}")
 
 
 def add(commands: Any) -> None:
@@ -93,7 +94,15 @@ def _check(options: argparse.Namespace) -> int:
         print(problem)
     if problems:
         return 1
-    for record in directory.records_of(options.directory):
+    records = directory.records_of(options.directory)
+    if options.input is not None:
+        from tidegauge.offline.input_check import check_input
+
+        for sentence in (found := check_input([record.spec for record in records], options.input, _note)):
+            print(sentence)
+        if found:
+            return 1
+    for record in records:
         print(f"{record.model}: sound")
     return 0
 

@@ -26,6 +26,7 @@ from tidegauge.join.contexts import segment_values
 from tidegauge.join.outcome_columns import OutcomeRow, outcome_columns
 from tidegauge.join.score import settle_scores
 from tidegauge.metrics.bin_counts import add_bin_counts
+from tidegauge.metrics.confidence_reading import misread_confidence, sentence
 from tidegauge.metrics.prediction_limits import as_new
 from tidegauge.metrics.recent import recent_data, recent_outcome
 from tidegauge.metrics.record import numbers
@@ -85,6 +86,8 @@ def build(
     progress(f"{len(events)} rows read")
     schema = _schema(events, spec)
     data, outcome = _profiles(events, spec, schema)
+    if found := misread_confidence(data, spec):
+        note(f"{path}: {sentence(found)}")
     baseline = Baseline(spec.model, version, data, outcome, schema)
     baseline.metrics = numbers(data, outcome, spec, baseline, None, baseline.calibration)
     baseline.tunings = _tunings(events, spec, progress)

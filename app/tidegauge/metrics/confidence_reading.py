@@ -1,0 +1,40 @@
+"""Whether `confidence` is the predicted class's although it is read as the positive class's."""
+
+from __future__ import annotations
+
+from tidegauge.profile.data import PREDICTED_NEGATIVE, PREDICTED_POSITIVE, DataProfile
+from tidegauge.profile.score_grid import SCORE_BINS, SCORES
+from tidegauge.spec import ModelSpec
+
+MIN_NEGATIVES = 30
+"""Fewer negative predictions may all have scored above one half by chance."""
+
+
+def misread_confidence(data: DataProfile, spec: ModelSpec) -> int:
+    """How many negative predictions have a confidence above one half, where none is below, so that it must be the predicted
+    class's; 0 where it is read rightly, or too few are there. Derived from the score histogram of each predicted class, which
+    adds up: what it says of a sum of profiles is what it says of all their events."""
+    row = data.results.index("confidence")
+    given = 0 if row is None else int(data.results.count[row])
+    if spec.confidence_is == "predicted" or spec.task not in (None, "binary") or given < MIN_NEGATIVES:
+        return 0
+    if not set(data.result_class.counts) <= {spec.positive_label, "0", "1"} and spec.task is None:
+        return 0
+    negative, positive = (data.scores.dense(begin, SCORE_BINS) for begin in (PREDICTED_NEGATIVE, PREDICTED_POSITIVE))
+    below = SCORES < 0.5
+    if given < int(negative.sum() + positive.sum()) or negative[below].any() or positive[below].any():
+        return 0
+    found = int(negative.sum())
+    return found if found >= MIN_NEGATIVES else 0
+
+
+def sentence(found: int) -> str:
+    """What to do about it, in words.
+
+    >>> sentence(412)
+    'all 412 negative predictions have a confidence above one half: it is the predicted class\\'s; say confidence_is: predicted'
+    """
+    return (
+        f"all {found} negative predictions have a confidence above one half: it is the predicted class's; "
+        "say confidence_is: predicted"
+    )

@@ -1,0 +1,44 @@
+"""What events in a file say against the specs: `tidegauge models check DIR --input FILE`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tidegauge.engine.events import Decoder, Prediction
+from tidegauge.engine.stage import Record
+from tidegauge.join.columns import data_columns
+from tidegauge.join.contexts import model_of_event
+from tidegauge.join.score import settle_scores
+from tidegauge.metrics.confidence_reading import misread_confidence, sentence
+from tidegauge.offline.sources import event_lines
+from tidegauge.offline.tables import Columns
+from tidegauge.spec import ModelSpec
+
+MAX_EVENTS = 100_000
+"""Events of a file that are looked at."""
+
+
+def check_input(specs: Sequence[ModelSpec], path: Path, note: Callable[[str], None]) -> list[str]:
+    """What is wrong, one sentence each: events that would be refused, models without an event, confidence that is misread.
+    Raises SourceError."""
+    lines = event_lines(path, Columns.of(specs), note)
+    records = [Record(number, -1, None, line) for number, line in zip(range(MAX_EVENTS), lines, strict=False)]
+    events, _, dead = Decoder(Prediction).chunk(records)
+    reasons = Counter(letter.reason for letter in dead)
+    problems = [
+        f"{path}: {count} of {len(records)} events would be refused: {reason}" for reason, count in reasons.most_common()
+    ]
+    for spec in specs:
+        own = [event for event in events if model_of_event(event) == spec.model]
+        if not own:
+            problems.append(f"{path}: no event of model {spec.model}")
+            continue
+        settle_scores((event, spec) for event in own)
+        profile = data_columns(own, spec, None).group(np.arange(len(own)), np.array([0]), True)[0]
+        if found := misread_confidence(profile, spec):
+            problems.append(f"{path}: {spec.model}: {sentence(found)}")
+    return problems
