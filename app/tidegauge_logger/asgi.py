@@ -1,0 +1,74 @@
+"""ASGI middleware (FastAPI, Starlette, Litestar): a handler fills ``request.state.prediction``, the rest comes by itself.
+
+app.add_middleware(PredictionLog, logger=log)
+
+@app.post("/predict")
+def predict(request: Request, features: dict):
+    request.state.prediction = {"features": features, "prediction": 1, "score": 0.83}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from tidegauge_logger.async_logger import AsyncLogger
+from tidegauge_logger.exchange import REQUEST_ID, Exchange
+from tidegauge_logger.logger import Logger
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+_MARK = "tidegauge.exchange"
+
+
+class PredictionLog:
+    """Logs a prediction for each request whose handler fills ``request.state.prediction`` with members of the event, and the
+    failures of those that predict.
+
+    ``request_id`` is that of the header ``X-Request-ID``, or a new one; the response carries it, and
+    ``request.state.request_id`` holds it. ``ts``, ``latency_ms`` (until the end of the response is handed to the server),
+    ``error`` (an exception, a cancelled request or a status of 5xx) and the trace come by themselves; what the handler says
+    goes before. ``logger``: None makes one from the environment. ``paths``: beginnings of the paths that predict, whose
+    failures count even if nothing was filled in; None: those of POST, PUT and PATCH.
+    """
+
+    def __init__(
+        self, app: Application, logger: Logger | AsyncLogger | None = None, paths: Sequence[str] | None = None
+    ) -> None:
+        self.app = app
+        chosen = Logger.from_env() if logger is None else logger
+        self.logger = chosen.logger if isinstance(chosen, AsyncLogger) else chosen
+        self._paths = paths
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        # Inside of another of us, a sub-application's events are the outer one's.
+        if scope["type"] != "http" or _MARK in scope:
+            await self.app(scope, receive, send)
+            return
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        exchange = Exchange(
+            scope["method"], scope["path"], headers.get(b"x-request-id"), headers.get(b"traceparent"), self._paths
+        )
+        state: Any = dict(scope.get("state") or {})
+        state["request_id"] = exchange.request_id
+        scope = {**scope, "state": state, _MARK: exchange}
+
+        async def sending(message: Message) -> None:
+            kind = message["type"]
+            if kind == "http.response.start":
+                exchange.status = message["status"]
+                others = [(name, value) for name, value in message.get("headers", ()) if name.lower() != REQUEST_ID.encode()]
+                message = {**message, "headers": [*others, (REQUEST_ID.encode(), exchange.request_id.encode())]}
+            if kind in ("http.response.body", "http.response.pathsend") and not message.get("more_body", False):
+                # Background tasks of the response run on for as long as they like, and a slow client is not the model's fault.
+                exchange.log(self.logger.prediction, state.get("prediction"))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except BaseException as error:
+            exchange.log(self.logger.prediction, state.get("prediction"), error)
+            raise
+        exchange.log(self.logger.prediction, state.get("prediction"))

@@ -1,0 +1,71 @@
+"""One HTTP request and the prediction made for it: what ASGI and WSGI have in common."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tidegauge_logger.events import MAX_ID_LENGTH
+from tidegauge_logger.request_ids import new_request_id
+
+REQUEST_ID = "x-request-id"
+_CHANGING = frozenset(("POST", "PUT", "PATCH"))
+
+
+class Exchange:
+    """``request_id`` and ``traceparent``: the request's headers, if it has them. ``paths``: beginnings of those paths whose
+    failures are predictions that failed, whatever their method; of other paths, only what a handler has filled is logged, if
+    any are given, and else the failures of POST, PUT and PATCH too."""
+
+    def __init__(
+        self, method: str, path: str, request_id: str | None, traceparent: str | None, paths: Sequence[str] | None
+    ) -> None:
+        self.request_id = request_id if request_id and _sound(request_id) else new_request_id()
+        self.status = 0
+        self._predicts = method in _CHANGING if paths is None else path.startswith(tuple(paths))
+        self._traceparent = traceparent or _current_trace()
+        self._began, self._ts = time.perf_counter(), time.time()
+        self._latency_ms: float | None = None
+        self._logged = False
+
+    def responded(self) -> None:
+        """The response is complete: what comes after it is not the model's time."""
+        if self._latency_ms is None:
+            self._latency_ms = (time.perf_counter() - self._began) * 1000
+
+    def log(self, prediction: Callable[..., str], filled: Any, error: BaseException | None = None) -> None:
+        """Log what a handler has ``filled`` in, or its failure. Only the first call that has something to log does."""
+        if self._logged:
+            return
+        self.responded()
+        members: dict[str, Any] = dict(filled) if isinstance(filled, Mapping) else {}
+        failed = error is not None or self.status >= 500
+        if not members and not (failed and self._predicts):
+            return
+        self._logged = True
+        members = {
+            "request_id": self.request_id, "ts": self._ts, "latency_ms": self._latency_ms, "traceparent": self._traceparent,
+        } | members  # fmt: skip
+        if failed and members.get("error") is None:
+            members["error"] = f"HTTP {self.status}" if error is None else _told(error)
+        prediction(**{str(name): value for name, value in members.items()})
+
+
+def _told(error: BaseException) -> str:
+    kind = type(error).__name__
+    return f"{kind}: {error}"[:500] if str(error) else kind
+
+
+def _sound(request_id: str) -> bool:
+    return len(request_id) <= MAX_ID_LENGTH and request_id.isascii() and request_id.isprintable()
+
+
+def _current_trace() -> str | None:
+    """The trace that OpenTelemetry's instrumentation is in, if the service has one."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return None
+    span = trace.get_current_span().get_span_context()
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}" if span.is_valid else None

@@ -1,0 +1,352 @@
+"""The logger: what a service calls, and the thread behind it."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import multiprocessing
+import os
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Mapping
+from multiprocessing import util
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidegauge_logger import metrics
+from tidegauge_logger.backlog import Backlog, Inbox
+from tidegauge_logger.counters import Counters
+from tidegauge_logger.delivery import Delivery
+from tidegauge_logger.events import (
+    LABELS,
+    PREDICTIONS,
+    Event,
+    PredictionMembers,
+    UnusableError,
+    checked_id,
+    encoded,
+    given,
+    timestamp,
+)
+from tidegauge_logger.frames import Mapped, rows
+from tidegauge_logger.request_ids import new_request_id
+from tidegauge_logger.settings import kafka_names, security_from_environment, topics_from_environment
+
+log = logging.getLogger("tidegauge_logger")
+COLLECT_SECONDS = 0.02
+"""Events come to the spool, and on their way to Kafka, at most so much later."""
+ADOPT_SECONDS = 10.0
+TELL_SECONDS = 60.0
+WINDOW_BYTES = 8 << 20
+"""Of events under way to Kafka."""
+FRAME_SECONDS = 60.0
+GRACE_SECONDS = 5.0
+"""For letting go of Kafka, once there is no time left to send."""
+
+
+class Logger:
+    """Logs prediction and label events to Kafka.
+
+    ``bootstrap``: Kafka's address. ``model_version``: of predictions that name none. ``spool``: a directory, which processes
+    may share, where events are kept until Kafka has them. ``max_buffer_bytes``: of memory, for events that are on their way;
+    ``max_spool_bytes``: of the whole directory. ``topics``: names other than ``predictions`` and ``labels``, by these.
+    ``security``: Kafka's settings (``security.protocol``, ``sasl.*``, ``ssl.cafile`` ...).
+
+    ``prediction`` and ``label`` may be called from any thread, never wait and never raise: what is wrong with an event, and
+    what there was no room for, is counted in ``dropped`` and told in one warning a minute by the Python logger
+    ``tidegauge_logger``."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        model_version: str | None = None,
+        spool: str | os.PathLike[str] | None = None,
+        max_buffer_bytes: int = 64 << 20,
+        max_spool_bytes: int = 1 << 30,
+        topics: Mapping[str, str] | None = None,
+        security: Mapping[str, str] | None = None,
+    ) -> None:
+        if not bootstrap:
+            raise ValueError("bootstrap is empty; say where Kafka is, as in kafka:9092")
+        if unknown := set(topics or ()) - {PREDICTIONS, LABELS}:
+            raise ValueError(f"topics {sorted(unknown)} are none of a logger's: {PREDICTIONS}, {LABELS}")
+        self.model_version = model_version
+        self._spool = None if spool is None else Path(spool)
+        self._max_buffer_bytes, self._max_spool_bytes = max_buffer_bytes, max_spool_bytes
+        self._window = min(WINDOW_BYTES, max_buffer_bytes // 4)
+        self._topics = {PREDICTIONS: PREDICTIONS, LABELS: LABELS, **(topics or {})}
+        self._kafka = {"bootstrap.servers": bootstrap, **kafka_names(security or {})}
+        self.counters = Counters()
+        self._begin()
+        _loggers.add(self)
+        metrics.register(_loggers)
+
+    @classmethod
+    def from_env(cls, **given: Any) -> Logger:
+        """A logger as ``TIDEGAUGE_BOOTSTRAP``, ``_MODEL_VERSION``, ``_SPOOL``, ``_MAX_BUFFER_BYTES``, ``_MAX_SPOOL_BYTES``,
+        ``_PREDICTIONS_TOPIC``, ``_LABELS_TOPIC`` and the worker's variables of security say; ``given`` arguments come first.
+        Raises ValueError where there is no address, or a size is no number."""
+        environment = os.environ.get
+        found: dict[str, Any] = {
+            "bootstrap": environment("TIDEGAUGE_BOOTSTRAP", ""),
+            "model_version": environment("TIDEGAUGE_MODEL_VERSION"),
+            "spool": environment("TIDEGAUGE_SPOOL") or None,
+            "topics": topics_from_environment(),
+            "security": security_from_environment(),
+        }
+        for name in ("max_buffer_bytes", "max_spool_bytes"):
+            if (text := environment(f"TIDEGAUGE_{name.upper()}")) is not None:
+                found[name] = int(text)
+        found |= given
+        if not found["bootstrap"]:
+            raise ValueError("TIDEGAUGE_BOOTSTRAP is not set; say where Kafka is, as in kafka:9092")
+        return cls(**found)
+
+    def _begin(self) -> None:
+        self._inbox = Inbox(self._max_buffer_bytes - 2 * self._window)
+        self._backlog = Backlog(self._inbox, self._spool, self._max_spool_bytes)
+        self._delivery = Delivery(self._kafka, self._topics, self._window, self.counters, self._backlog.arrived)
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._quiet = threading.Event()
+        self._quiet.set()
+        self._deadline: float | None = None
+
+    # -- what a service calls --------------------------------------------------------------------------------------
+
+    def prediction(
+        self,
+        *,
+        request_id: Any = None,
+        ts: Any = None,
+        model_version: Any = None,
+        model: Any = None,
+        prediction: Any = msgspec.UNSET,
+        score: Any = None,
+        confidence: Any = None,
+        features: Any = None,
+        segments: Any = None,
+        latency_ms: Any = None,
+        error: Any = None,
+        cost: Any = None,
+        role: Any = None,
+        attributions: Any = None,
+        probabilities: Any = None,
+        traceparent: str | None = None,
+        **more: Any,
+    ) -> str:
+        """Log a prediction; its members are those of the event. Returns the ``request_id``, made if there is none.
+
+        ``prediction=None``: the model abstained. ``traceparent``: the request's trace (W3C), to which alerts then lead.
+        """
+        known = new_request_id() if request_id is None else request_id
+        try:
+            known = checked_id(known)
+            members = PredictionMembers(
+                known, time.time() if ts is None else timestamp(ts), model_version or self._version(), model, prediction,
+                score, confidence, features, segments, latency_ms, error, cost, role, attributions, probabilities,
+            )  # fmt: skip
+            self._put(Event(PREDICTIONS, known, encoded(given(members) | more if more else members), traceparent))
+        except Exception as mistake:
+            self._bad(mistake)
+        return str(known)
+
+    def label(self, request_id: Any, label: Any = None, *, business: Any = None, ts: Any = None, **more: Any) -> None:
+        """Log what came of a request. ``business``: numbers by name. ``ts``: when it became known; now, if not given."""
+        try:
+            known = checked_id(request_id)
+            if label is None and not business:
+                raise UnusableError("a label needs label or business")
+            members = {"request_id": known, "ts": time.time() if ts is None else timestamp(ts), **more}
+            if label is not None:
+                members["label"] = label
+            if business:
+                members["business"] = business
+            self._put(Event(LABELS, known, encoded(members)))
+        except Exception as mistake:
+            self._bad(mistake)
+
+    def predictions(
+        self, frame: Any, *, model_version: str | None = None, mapping: Mapped | None = None, timeout: float = FRAME_SECONDS
+    ) -> list[str]:
+        """Log every row of a scored DataFrame (pandas, polars, pyarrow, or a mapping of columns); returns the request ids.
+
+        Columns named like members of the event are these; ``features.age`` or ``segments.region`` stand for one feature or
+        segment; all others are features. ``mapping`` says otherwise, by member: ``{"score": "p_churn", "segments": ["region"],
+        "features": ["age", "plan"]}``. Made for jobs: while there is no room it waits, ``timeout`` seconds at most a row.
+        Raises ValueError for a frame or a mapping that cannot be read.
+        """
+        ids: list[str] = []
+        for members in rows(frame, mapping or {}):
+            ids.append(str(members.get("request_id") or new_request_id()))
+            try:
+                members["request_id"] = checked_id(ids[-1])
+                members["ts"] = time.time() if members.get("ts") is None else timestamp(members["ts"])
+                members["model_version"] = members.get("model_version") or model_version or self._version()
+                event = Event(PREDICTIONS, ids[-1], encoded(PredictionMembers(**members)))
+                self._start()
+                self._inbox.wait_for_room(event, timeout)
+                self._put(event)
+            except Exception as mistake:
+                self._bad(mistake)
+        return ids
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until Kafka has all that was logged; whether it has."""
+        until = time.monotonic() + timeout
+        self._start()
+        while not self._settled():
+            if time.monotonic() >= until:
+                return False
+            self._inbox.wake()
+            time.sleep(0.005)
+        return True
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Send what there is, for ``timeout`` seconds at most; what is left stays in the spool, or is dropped and counted.
+        Called at exit, too."""
+        if self._spool is not None and self._deadline is None:
+            self._start()
+        with self._starting:
+            if self._deadline is None:
+                self._deadline = time.monotonic() + timeout
+        if self._thread is not None:
+            self._inbox.wake()
+            self._thread.join(timeout + GRACE_SECONDS)
+
+    @property
+    def dropped(self) -> int:
+        """Events that were logged and will not arrive."""
+        return self.counters.dropped.total()
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Memory that events take which wait."""
+        return self._inbox.held
+
+    @property
+    def spooled_bytes(self) -> int:
+        """What the spool's directory held when last looked at."""
+        return self._backlog.spooled
+
+    # -- behind it -------------------------------------------------------------------------------------------------
+
+    def _version(self) -> str:
+        if not self.model_version:
+            raise UnusableError("model_version is missing: give it to the logger, or to the prediction")
+        return self.model_version
+
+    def _bad(self, mistake: Exception) -> None:
+        self.counters.drop("bad", text=str(mistake) if isinstance(mistake, UnusableError) else repr(mistake))
+        # Its thread tells of it.
+        self._start()
+
+    def _put(self, event: Event) -> None:
+        if self._thread is None:
+            self._start()
+        if self._deadline is not None:
+            self.counters.drop("closed")
+        elif self._inbox.put(event):
+            self.counters.accepted += 1
+        else:
+            self.counters.drop("buffer_full")
+
+    def _start(self) -> None:
+        if self._thread is not None:
+            return
+        with self._starting:
+            if self._thread is None and self._deadline is None:
+                self._thread = threading.Thread(target=self._run, name="tidegauge-logger", daemon=True)
+                self._thread.start()
+                if multiprocessing.parent_process() is not None:
+                    # Such a child ends without calling what atexit knows.
+                    util.Finalize(None, self.close, exitpriority=10)
+
+    def _settled(self) -> bool:
+        return self._inbox.empty and self._quiet.is_set()
+
+    def _run(self) -> None:
+        adopted = told_at = -math.inf
+        told: Counter[str] = Counter()
+        while True:
+            now = time.monotonic()
+            self._quiet.clear()
+            try:
+                if now - adopted >= ADOPT_SECONDS:
+                    adopted = now
+                    self._backlog.adopt()
+                idle = self._step()
+            except Exception:
+                log.exception("sending events failed; it goes on")
+                idle = False
+                time.sleep(1.0)
+            if now - told_at >= TELL_SECONDS and self._tell(told):
+                told_at, told = now, self.counters.dropped.copy()
+            if self._deadline is not None and (idle or now >= self._deadline):
+                break
+            if idle:
+                self._quiet.set()
+                self._inbox.wait(ADOPT_SECONDS)
+            time.sleep(COLLECT_SECONDS)
+        self._end(told)
+
+    def _step(self) -> bool:
+        """Move events on; whether none is left."""
+        self._backlog.collect()
+        block = None
+        while not self._delivery.full and (block := self._backlog.next()) is not None:
+            self._delivery.send(block)
+        self._delivery.poll()
+        self._backlog.tidy()
+        return block is None and self._delivery.idle and self._inbox.empty
+
+    def _tell(self, told: Mapping[str, int]) -> bool:
+        lines = self.counters.since(told)
+        if lines:
+            log.warning("events dropped: %s", "; ".join(lines))
+        if self._delivery.problem:
+            log.warning(
+                "Kafka does not take events: %s; %d bytes wait in memory, %d in the spool",
+                self._delivery.problem, self.buffered_bytes, self.spooled_bytes,
+            )  # fmt: skip
+        return bool(lines or self._delivery.problem)
+
+    def _end(self, told: Mapping[str, int]) -> None:
+        self._backlog.collect()
+        self._delivery.close()
+        lost = self._backlog.close(self._delivery.under_way)
+        if lost:
+            self.counters.drop("closed", lost)
+        self._tell(told)
+        self._quiet.set()
+
+    def _forked(self) -> None:
+        """In a child: what waits is the parent's to send, and so are its files."""
+        self._backlog.abandon()
+        self._delivery.abandon()
+        self.counters = Counters()
+        self._begin()
+
+
+_loggers: weakref.WeakSet[Logger] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for one in list(_loggers):
+        if one._thread is not None:
+            one.close()
+
+
+def _after_fork() -> None:
+    for one in list(_loggers):
+        one._forked()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_after_fork)

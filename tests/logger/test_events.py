@@ -1,0 +1,167 @@
+"""What a service may put into an event, and what comes of it."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+import uuid
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.logged import KeptLogger
+from tidegauge.engine.events import Decoder, Label, Prediction
+from tidegauge.engine.stage import Record
+from tidegauge_logger import Logger
+from tidegauge_logger.events import LABELS, MAX_EVENT_BYTES, PREDICTIONS
+from tidegauge_logger.request_ids import new_request_id
+
+
+@pytest.fixture
+def log():
+    return KeptLogger()
+
+
+def only(log):
+    (event,) = log.taken()
+    return event
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (float("nan"), None), (math.inf, None), (np.float64("nan"), None), (np.float32(0.5), 0.5), (np.int64(3), 3),
+        (np.bool_(True), True), (np.str_("a"), "a"), (np.array([2.5]), 2.5), (np.array([1, 2]), [1, 2]),
+        (decimal.Decimal("1.50"), 1.5), (datetime.date(2025, 9, 27), "2025-09-27"),
+        (datetime.datetime(2025, 9, 27, tzinfo=datetime.UTC), "2025-09-27T00:00:00Z"),
+        (pd.Timestamp("2025-09-27", tz="UTC"), "2025-09-27T00:00:00+00:00"), (pd.NaT, None), (pd.NA, None),
+        (np.datetime64("2025-09-27T00:00:00"), "2025-09-27T00:00:00"), (b"ab", "YWI="), ({"a"}, ["a"]),
+        (uuid.UUID(int=1), str(uuid.UUID(int=1))), ("\ud800", "?"), (2**70, 2**70), (None, None), (object, str(object)),
+    ],
+)  # fmt: skip
+def test_values_become_what_json_can_say(log, given, expected):
+    log.prediction(features={"value": given}, score=np.float32(0.25), latency_ms=np.float64(2.5))
+    event = only(log)
+    assert event["features"] == {"value": expected}
+    assert event["score"] == 0.25
+    assert log.dropped == 0
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.decimals() | st.datetimes(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.none(), inner),
+    max_leaves=5,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            name: values for name in ("request_id", "ts", "model_version", "features", "segments", "error", "score", "role")
+        },
+    ),
+    values,
+)
+def test_whatever_is_given_nothing_is_raised_and_nothing_is_silently_lost(members, label):
+    log = KeptLogger()
+    request_id = log.prediction(**members)
+    log.label(request_id, label)
+    assert isinstance(request_id, str)
+    assert log.counters.accepted + log.dropped == 2
+    assert all(isinstance(event, dict) for event in log.taken())
+
+
+@given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.floats() | st.text(), max_size=5))
+def test_the_worker_takes_what_the_logger_writes(features):
+    log = KeptLogger()
+    request_id = log.prediction(features=features, prediction=1, score=0.5, segments={"region": "eu"})
+    log.label(request_id, 0, business={"revenue": 1.0})
+    for event in log._inbox.take():
+        kind = {PREDICTIONS: Prediction, LABELS: Label}[event.topic]
+        events, _, dead = Decoder(kind).chunk([Record(0, -1, event.key.encode(), event.value)])
+        assert dead == []
+        assert events[0].request_id == request_id
+        assert event.key == request_id
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"request_id": ""}, "request_id"), ({"request_id": "x" * 257}, "request_id"), ({"request_id": "\ud800"}, "request_id"),
+        ({"ts": "soon"}, None), ({"ts": float("nan")}, "ts"), ({"ts": [1]}, "ts"),
+        ({"features": {"text": "x" * MAX_EVENT_BYTES}}, "bytes"),
+    ],
+)  # fmt: skip
+def test_what_the_worker_would_refuse_is_counted(log, members, reason):
+    log.prediction(**members)
+    assert log.dropped == (reason is not None)
+    assert reason is None or reason in log.counters.last["bad"]
+
+
+def test_a_version_must_be_known():
+    log = KeptLogger(model_version=None)
+    log.prediction(score=0.5)
+    assert log.dropped == 1
+    log.prediction(score=0.5, model_version="m:2")
+    assert log.dropped == 1
+
+
+def test_an_abstention_is_not_an_absent_prediction(log):
+    log.prediction(prediction=None)
+    assert "prediction" in only(log)
+    log.prediction(error="out of memory")
+    assert "prediction" not in only(log)
+    log.prediction(prediction=None, more="\ud800")
+    assert only(log)["prediction"] is None
+
+
+def test_what_the_contract_does_not_know_goes_along(log):
+    log.prediction(score=0.5, shard=7)
+    assert only(log)["shard"] == 7
+
+
+def test_a_mistake_of_a_caller_changes_no_event_later(log):
+    features = {"age": 41}
+    log.prediction(features=features)
+    features["age"] = 0
+    assert only(log)["features"] == {"age": 41}
+
+
+def test_ids_are_version_7_in_order_and_unique():
+    made = [new_request_id() for _ in range(10_000)]
+    assert len(set(made)) == len(made)
+    parsed = [uuid.UUID(text) for text in made]
+    assert {(one.version, one.variant) for one in parsed} == {(7, uuid.RFC_4122)}
+    milliseconds = [one.int >> 80 for one in parsed]
+    assert milliseconds == sorted(milliseconds)
+
+
+def test_memory_is_bounded_and_what_is_beyond_is_counted():
+    log = KeptLogger(max_buffer_bytes=1 << 20)
+    for _ in range(10_000):
+        log.prediction(score=0.5)
+    assert log.buffered_bytes <= 1 << 20
+    assert log.counters.dropped["buffer_full"] == log.dropped > 0
+    assert log.counters.accepted + log.dropped == 10_000
+
+
+def test_from_the_environment(monkeypatch, tmp_path):
+    for name, value in {
+        "BOOTSTRAP": "kafka:9092", "MODEL_VERSION": "m:1", "SPOOL": str(tmp_path), "MAX_BUFFER_BYTES": "1000000",
+        "PREDICTIONS_TOPIC": "p", "SECURITY_PROTOCOL": "SASL_SSL", "SASL_USERNAME": "me", "SSL_CAFILE": "ca.pem",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"TIDEGAUGE_{name}", value)
+    log = Logger.from_env(model_version="m:2")
+    assert log.model_version == "m:2"
+    assert log._topics == {"predictions": "p", "labels": "labels"}
+    assert log._kafka == {
+        "bootstrap.servers": "kafka:9092", "security.protocol": "SASL_SSL", "sasl.username": "me", "ssl.ca.location": "ca.pem",
+    }  # fmt: skip
+    monkeypatch.delenv("TIDEGAUGE_BOOTSTRAP")
+    with pytest.raises(ValueError, match="TIDEGAUGE_BOOTSTRAP"):
+        Logger.from_env()

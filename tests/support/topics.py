@@ -1,0 +1,53 @@
+"""Topics of a broker, made and read as they are: keys, partitions and headers too."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from confluent_kafka import Consumer, TopicPartition
+
+from tidegauge.stream.broker import Broker
+from tidegauge.stream.topics import create
+
+
+class Read(NamedTuple):
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def made(broker: Broker, *names: str, partitions: int = 4) -> None:
+    """Make the topics."""
+
+    async def run() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+        await admin.start()
+        try:
+            await create(admin, [NewTopic(name, partitions, 1) for name in names])
+        finally:
+            await admin.close()
+
+    asyncio.run(run())
+
+
+def read(broker: Broker, name: str) -> list[Read]:
+    """All records that there are, each partition's in order."""
+    reader = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "tests", "enable.auto.commit": False})
+    try:
+        places = [TopicPartition(name, number, 0) for number in reader.list_topics(name, 10).topics[name].partitions]
+        ends = {place.partition: reader.get_watermark_offsets(place, 10)[1] for place in places}
+        wanted = sum(ends.values())
+        reader.assign(places)
+        found: list[Any] = []
+        while len(found) < wanted:
+            (message,) = reader.consume(1, 10)
+            assert message.error() is None, message.error()
+            found.append(message)
+    finally:
+        reader.close()
+    found.sort(key=lambda message: (message.partition(), message.offset()))
+    return [Read(m.partition(), m.offset(), m.key(), m.value(), tuple(m.headers() or ())) for m in found]
