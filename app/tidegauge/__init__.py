@@ -1,6 +1,6 @@
 """tidegauge: a stream processor that watches machine-learning models in production.
 
-For notebooks and jobs: ``build_baseline`` and ``replay``; for services: ``Logger`` and ``AsyncLogger``. Loaded when they are first
+For notebooks and jobs: ``build_baseline`` and ``replay``; for services: ``Logger`` and ``AsyncLogger``. Loaded when first
 asked for, since a Kafka client and data frames cost what no command should pay for that needs neither.
 """
 

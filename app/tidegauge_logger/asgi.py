@@ -60,7 +60,8 @@ class PredictionLog:
             if kind == "http.response.start":
                 exchange.status = message["status"]
                 others = [(name, value) for name, value in message.get("headers", ()) if name.lower() != REQUEST_ID.encode()]
-                message = {**message, "headers": [*others, (REQUEST_ID.encode(), exchange.request_id.encode())]}
+                shown = exchange.shown(state.get("prediction"))
+                message = {**message, "headers": [*others, (REQUEST_ID.encode(), shown.encode())]}
             if kind in ("http.response.body", "http.response.pathsend") and not message.get("more_body", False):
                 # Background tasks of the response run on for as long as they like, and a slow client is not the model's fault.
                 exchange.log(self.logger.prediction, state.get("prediction"))

@@ -168,7 +168,7 @@ class Backlog:
 
     def next(self) -> Block | None:
         """The next events to send."""
-        for writer in (*self._adopted, *([self._own] if self._own else [])):
+        for writer in self._writers():
             found = writer.read()
             if found is not None:
                 return Block(*found)
@@ -201,11 +201,15 @@ class Backlog:
     def close(self, unsent: list[Block]) -> int:
         """Let go of the spool; how many events nothing keeps."""
         lost = len(self._memory) + sum(block.left for block in unsent if block.segment is None)
-        for writer in (*self._adopted, *([self._own] if self._own else [])):
+        for writer in self._writers():
             writer.close()
+        self._own, self._adopted = None, []
         return lost
 
     def abandon(self) -> None:
         """In a child that was forked: close the parent's files."""
-        for writer in (*self._adopted, *([self._own] if self._own else [])):
+        for writer in self._writers():
             writer.abandon()
+
+    def _writers(self) -> list[Writer]:
+        return [*self._adopted, *([self._own] if self._own else [])]

@@ -22,13 +22,18 @@ class Exchange:
     def __init__(
         self, method: str, path: str, request_id: str | None, traceparent: str | None, paths: Sequence[str] | None
     ) -> None:
-        self.request_id = request_id if request_id and _sound(request_id) else new_request_id()
+        self.request_id = request_id if request_id is not None and _sound(request_id) else new_request_id()
         self.status = 0
         self._predicts = method in _CHANGING if paths is None else path.startswith(tuple(paths))
         self._traceparent = traceparent or _current_trace()
         self._began, self._ts = time.perf_counter(), time.time()
         self._latency_ms: float | None = None
         self._logged = False
+
+    def shown(self, filled: Any) -> str:
+        """The id that the response carries: the handler's own, if it has one."""
+        own = filled.get("request_id") if isinstance(filled, Mapping) else None
+        return own if isinstance(own, str) and _sound(own) else self.request_id
 
     def responded(self) -> None:
         """The response is complete: what comes after it is not the model's time."""
@@ -59,7 +64,7 @@ def _told(error: BaseException) -> str:
 
 
 def _sound(request_id: str) -> bool:
-    return len(request_id) <= MAX_ID_LENGTH and request_id.isascii() and request_id.isprintable()
+    return 0 < len(request_id) <= MAX_ID_LENGTH and request_id.isascii() and request_id.isprintable()
 
 
 def _current_trace() -> str | None:

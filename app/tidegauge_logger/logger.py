@@ -331,7 +331,9 @@ class Logger:
         self._backlog.abandon()
         self._delivery.abandon()
         self.counters = Counters()
+        closed = self._deadline
         self._begin()
+        self._deadline = closed
 
 
 _loggers: weakref.WeakSet[Logger] = weakref.WeakSet()

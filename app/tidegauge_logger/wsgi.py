@@ -38,7 +38,7 @@ class PredictionLog:
         def starting(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             exchange.status = int(status[:3])
             others = [(name, value) for name, value in headers if name.lower() != REQUEST_ID]
-            return start_response(status, [*others, ("X-Request-ID", exchange.request_id)], *exc_info)
+            return start_response(status, [*others, ("X-Request-ID", exchange.shown(environ.get(PREDICTION)))], *exc_info)
 
         try:
             body = self.app(environ, starting)

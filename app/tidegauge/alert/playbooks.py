@@ -36,7 +36,7 @@ PAGES = (
 """Metric patterns and their pages; the first that fits counts."""
 STREAMS = {"error": "accuracy-drop", "abs_error": "accuracy-drop", "score": "score-drift", "latency_ms": "latency"}
 """Pages of the detectors, by the stream they read."""
-STREAM_HEALTH = ("stream-lag", "dead-letters")
+STREAM_HEALTH = ("stream-lag", "dead-letters", "partitioner")
 """Pages of alerts that Prometheus raises on tidegauge itself."""
 
 

@@ -227,6 +227,10 @@ def stream(view: View) -> dict[str, Any]:
             {"partition": partition, "heard": iso(task.now), "idle": task.idle}
             for partition, task in sorted(progress.tasks.items())
         ],
+        "misplaced": [
+            {"topic": one.topic, "mistake": one.mistake, "records": one.records, "checked": one.checked, "text": one.text}
+            for one in progress.misplaced
+        ],
         "dead_letters": [
             {
                 "reason": reason,

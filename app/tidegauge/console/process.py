@@ -25,10 +25,12 @@ from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MOD
 from tidegauge.stream import ending
 from tidegauge.stream.following import Follower, OperationsLog, Start
 from tidegauge.stream.group import Group
+from tidegauge.stream.key_placement import check_partitioner
 from tidegauge.stream.settings import Settings
 
 log = logging.getLogger(__name__)
 MEASURE_EVERY = 5.0
+LOOK_AT_KEYS_EVERY = 60.0
 FOLLOWED = {
     **dict.fromkeys((MODELS, OPERATIONS), Start()),
     **dict.fromkeys((METRICS, ALERTS, INCIDENTS, DEAD_LETTERS), Start(2_000, older=True)),
@@ -74,7 +76,15 @@ async def _run(settings: Settings, options: Options, lines: IO[bytes], end: endi
             await part.start()
             stack.push_async_callback(part.stop)
         server = Server(view, options.access, Audit(lines, operations.write), operations.write, follower.ready.is_set)
-        jobs = [asyncio.create_task(job) for job in (follower.run(), _measure(view, group), _say_ready(follower, view))]
+        jobs = [
+            asyncio.create_task(job)
+            for job in (
+                follower.run(),
+                _measure(view, group),
+                _look_at_keys(view, settings),
+                _say_ready(follower, view),
+            )
+        ]
         for job in jobs:
             job.add_done_callback(lambda done: stop.set() if not done.cancelled() and done.exception() else None)
         try:
@@ -109,6 +119,15 @@ async def _say_ready(follower: Follower, view: View) -> None:
     while view.read < 1:
         await asyncio.sleep(0.2)
     log.info("read all %d metrics records in %.1f s", view.windows.records, time.monotonic() - began)
+
+
+async def _look_at_keys(view: View, settings: Settings) -> None:
+    while True:
+        try:
+            view.progress.misplaced = await check_partitioner(settings)
+        except Exception as error:
+            log.warning("where events lie cannot be looked at: %r", error)
+        await asyncio.sleep(LOOK_AT_KEYS_EVERY)
 
 
 async def _measure(view: View, group: Group) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,6 +46,7 @@ class StreamApp:
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.rebalances = 0
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
+        self.on_chunk: Callable[[str, int, Sequence[Any]], None] = lambda topic, partition, records: None
         self._factories, self._admin = factories, admin
         self._opening: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._closing: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -236,6 +237,7 @@ class StreamApp:
                 continue
             try:
                 task.process(logical, message.value)
+                self.on_chunk(logical, message.partition, message.value)
                 if task.dirty_events >= self.settings.checkpoint_events:
                     # More would pile up faster than it can be committed: wait for the transaction.
                     await task.checkpoint()

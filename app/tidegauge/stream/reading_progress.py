@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tidegauge.engine.delta import DeltaHead
+
+if TYPE_CHECKING:
+    from tidegauge.stream.key_placement import Misplaced
 
 SAMPLES_KEPT = 720
 """Measurements of lag and throughput kept: an hour at one every five seconds."""
@@ -93,6 +96,7 @@ class Progress:
         self.samples: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
         self.tasks: dict[int, Standing] = {}
         self.reachable = True
+        self.misplaced: list[Misplaced] = []
         self._seen: dict[str, dict[int, tuple[float, float]]] = {}
 
     def measured(self, at: float, places: Sequence[Place]) -> None:

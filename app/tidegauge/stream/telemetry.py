@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFam
 
 import tidegauge
 from tidegauge.engine.refusals import REASONS
-from tidegauge.engine.stage import LABELS
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.stage import MonitorStage
@@ -20,6 +20,7 @@ from tidegauge.monitor.versions import Version
 from tidegauge.profile.delay_grid import DELAY_BINS, delay_of_bin
 from tidegauge.prometheus.rollout_samples import rollout_samples
 from tidegauge.prometheus.window_samples import window_samples
+from tidegauge.stream.key_placement import MISTAKES, KeyPlacement
 from tidegauge.stream.reading_progress import Standstills
 
 if TYPE_CHECKING:
@@ -45,8 +46,16 @@ DELAY_BUCKETS = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 259
 class Telemetry:
     """Builds the exposition from what the worker's tasks hold when it is asked for."""
 
-    def __init__(self, app: StreamApp, registry: Registry, counters: Counts[tuple[str, str]], standstills: Standstills) -> None:
+    def __init__(
+        self,
+        app: StreamApp,
+        registry: Registry,
+        counters: Counts[tuple[str, str]],
+        standstills: Standstills,
+        placement: KeyPlacement,
+    ) -> None:
         self._app, self._models, self._counters, self._standstills = app, registry, counters, standstills
+        self._placement = placement
         self.registry = CollectorRegistry()
         self._checkpoints = Histogram(
             "tidegauge_checkpoint_seconds", "Duration of a checkpoint's transaction", ["stage"], registry=self.registry
@@ -91,6 +100,16 @@ class Telemetry:
         joins = [t.stage for t in self._app.tasks.values() if isinstance(t.stage, JoinStage)]
         unknown.add_metric([], sum(stage.unknown_members for stage in joins))
         yield unknown
+        looked = CounterMetricFamily("tidegauge_placement_checked", "Records whose partition was looked at", labels=["topic"])
+        misplaced = CounterMetricFamily(
+            "tidegauge_misplaced", "Those of them that are not where their request id belongs", labels=["topic", "mistake"]
+        )
+        for topic in (PREDICTIONS, LABELS):
+            looked.add_metric([topic], self._placement.checked[topic])
+            for mistake in MISTAKES:
+                misplaced.add_metric([topic, mistake], self._placement.misplaced[topic, mistake])
+        yield looked
+        yield misplaced
 
     def _stream(self) -> Iterator[Metric]:
         lag = GaugeMetricFamily("tidegauge_consumer_lag", "Records not yet processed", labels=["stage", "topic", "partition"])

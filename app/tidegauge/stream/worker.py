@@ -22,6 +22,7 @@ from tidegauge.stream.app import StreamApp
 from tidegauge.stream.ending import Ending
 from tidegauge.stream.group import look_out
 from tidegauge.stream.health_endpoints import serve
+from tidegauge.stream.key_placement import KeyPlacement
 from tidegauge.stream.models_topic import ModelsTail
 from tidegauge.stream.reading_progress import Standstills
 from tidegauge.stream.settings import Settings
@@ -116,7 +117,9 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
         admin,
         standstills,
     )
-    telemetry = Telemetry(app, registry, counters, standstills)
+    placement = KeyPlacement(sizes[PREDICTIONS])
+    app.on_chunk = placement.look
+    telemetry = Telemetry(app, registry, counters, standstills, placement)
     app.on_checkpoint = telemetry.checkpoint_took
     watchdog = Watchdog(app.marks, settings.stall_timeout, end)
     server = await serve(

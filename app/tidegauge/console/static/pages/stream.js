@@ -12,7 +12,13 @@ export const concerns = (change) => change.stream;
 
 export async function draw() {
   const stream = await get("stream");
-  return [h("h1", {}, "Stream"), lag(stream), watermarks(stream), letters(stream), itself(stream)];
+  return [h("h1", {}, "Stream"), misplaced(stream), lag(stream), watermarks(stream), letters(stream), itself(stream)];
+}
+
+function misplaced({ misplaced: found }) {
+  return found.length ? h("section", { id: "misplaced" }, h("h2", {}, "Events in the wrong partition"),
+    ...found.map((one) => h("p", { class: "trouble" }, badge("warning", one.mistake), ` ${one.text}.`)),
+    h("p", {}, "Labels do not find their predictions. What to do is in the playbook docs/playbooks/partitioner.md.")) : null;
 }
 
 // Seconds from which on it is no rebalance any more.

@@ -1,0 +1,130 @@
+"""Whether producers put events where labels meet predictions, told from the records themselves.
+
+A label is joined in the partition of its prediction. Both get there if they have one key, the ``request_id``, and if their
+producers turn a key into a partition alike: by Kafka's own default, murmur2 of the key. librdkafka, and what rests on it, has
+another default (CRC-32); a label that comes that way finds its prediction once in as many times as there are partitions.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from aiokafka import TopicPartition
+from aiokafka.partitioner import murmur2
+
+from tidegauge.client import key_of
+from tidegauge.engine.stage import LABELS, PREDICTIONS, InputRecord
+from tidegauge.stream.consumer import consumer
+from tidegauge.stream.settings import Settings
+
+log = logging.getLogger(__name__)
+MISTAKES = {
+    "no_key": "without a key, and land anywhere: the key must be the request_id",
+    "other_key": "keyed by something else than their request_id",
+    "other_partitioner": "where murmur2 of their key does not put them: set the producer's partitioner to murmur2_random "
+    "(librdkafka), or leave it at its default (Java)",
+}
+"""What a producer can do wrong, by the name it is counted under."""
+PLAYBOOK = "docs/playbooks/partitioner.md"
+A_CHUNK = 16
+"""Records looked at of a chunk: 10 µs each, of a chunk that may be one record or ten thousand."""
+NEWEST = 200
+"""Records looked at of each partition by ``check_partitioner``."""
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that Kafka's default partitioner chooses.
+
+    >>> partition_of(b"6f1c", 4), partition_of(b"6f1c", 1)
+    (2, 0)
+    """
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def mistake(record: InputRecord, partition: int, partitions: int) -> str | None:
+    """Which of ``MISTAKES`` brought a record into ``partition``; None if it belongs there, or says no request id."""
+    wanted = key_of(record.value or b"")
+    if wanted is None:
+        return None
+    key = record.key
+    if not key:
+        return "no_key"
+    if bytes(key) != wanted:
+        return "other_key"
+    return None if partition_of(key, partitions) == partition else "other_partitioner"
+
+
+class Misplaced(msgspec.Struct, frozen=True):
+    """One mistake: of ``checked`` records of ``topic`` (logical), ``records`` show it."""
+
+    topic: str
+    mistake: str
+    records: int
+    checked: int
+
+    @property
+    def text(self) -> str:
+        return f"{self.records} of {self.checked} records looked at in {self.topic} are {MISTAKES[self.mistake]}"
+
+
+class KeyPlacement:
+    """Looks at records, and counts: ``checked`` by topic, ``misplaced`` by topic and mistake. ``tell`` is called as a log's
+    ``warning`` is, at the first mistake of a kind in a topic."""
+
+    def __init__(self, partitions: int, tell: Callable[..., None] = log.warning) -> None:
+        self._partitions, self._tell = partitions, tell
+        self.checked: Counter[str] = Counter()
+        self.misplaced: Counter[tuple[str, str]] = Counter()
+
+    def look(self, topic: str, partition: int, records: Sequence[InputRecord], at_most: int = A_CHUNK) -> None:
+        """Look at some of a chunk's records of the logical ``topic``, evenly."""
+        if topic not in (PREDICTIONS, LABELS):
+            return
+        some = records[:: -(-len(records) // at_most)]
+        self.checked[topic] += len(some)
+        for record in some:
+            kind = mistake(record, partition, self._partitions)
+            if kind is None:
+                continue
+            self.misplaced[topic, kind] += 1
+            if self.misplaced[topic, kind] == 1:
+                self._tell(
+                    "topic %s, partition %d, offset %d: records are %s. Labels will not find their predictions; see %s",
+                    topic, partition, record.offset, MISTAKES[kind], PLAYBOOK,
+                )  # fmt: skip
+
+    def found(self) -> list[Misplaced]:
+        """What was found, in the order of topics and mistakes."""
+        return [Misplaced(*name, count, self.checked[name[0]]) for name, count in sorted(self.misplaced.items())]
+
+
+async def check_partitioner(settings: Settings) -> list[Misplaced]:
+    """What is wrong with where the newest records of ``predictions`` and ``labels`` lie; nothing, of a topic that is not there.
+    Raises KafkaError where Kafka does not answer."""
+    found: list[Misplaced] = []
+    reader: Any = consumer(settings)
+    await reader.start()
+    try:
+        present = await reader.topics()
+        for topic in (PREDICTIONS, LABELS):
+            name = settings.topic(topic)
+            if name not in present:
+                continue
+            numbers = reader.partitions_for_topic(name)
+            placement = KeyPlacement(len(numbers), lambda *told: None)
+            places = [TopicPartition(name, number) for number in numbers]
+            reader.assign(places)
+            begins, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
+            for place in places:
+                reader.seek(place, max(ends[place] - NEWEST, begins[place]))
+            while behind := [place for place in places if await reader.position(place) < ends[place]]:
+                for place, records in (await reader.getmany(*behind, timeout_ms=500)).items():
+                    placement.look(topic, place.partition, records, NEWEST)
+            found += placement.found()
+    finally:
+        await reader.stop()
+    return found

@@ -1,0 +1,126 @@
+"""What ``Logger.prediction()`` takes of the thread of a request, with 20 features: Kafka there, slow (it hangs for half of each
+second) and away; flat out, and at a pace of a service. And the memory held while Kafka is away, with a spool and without."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tidegauge.stream.broker import Broker
+from tidegauge_logger import Logger
+
+AIM_P50, AIM_P99 = 15.0, 100.0
+"""Microseconds."""
+
+
+def features(rng: random.Random) -> dict[str, object]:
+    numbers: dict[str, object] = {f"amount_{number}": rng.gauss(0, 100) for number in range(15)}
+    return numbers | {f"kind_{number}": rng.choice(["basic", "plus", "business"]) for number in range(5)}
+
+
+def measure(log: Logger, count: int, pause: float) -> tuple[float, float, float, float]:
+    """Microseconds of a call: median, 99th percentile, largest; and what other threads spend of the processor for an event."""
+    rng = random.Random(1)
+    given = [features(rng) for _ in range(100)]
+    took = []
+    gc.collect()
+    others = time.process_time() - time.thread_time()
+    for number in range(count):
+        one = given[number % 100]
+        began = time.perf_counter_ns()
+        log.prediction(features=one, prediction=1, score=0.83, segments={"region": "eu"}, latency_ms=12.4)
+        took.append(time.perf_counter_ns() - began)
+        if pause:
+            time.sleep(pause)
+    log.flush(10)
+    others = time.process_time() - time.thread_time() - others
+    took.sort()
+    return took[count // 2] / 1e3, took[count * 99 // 100] / 1e3, took[-1] / 1e3, others / count * 1e6
+
+
+@contextlib.contextmanager
+def slow(broker: Broker) -> Iterator[None]:
+    """The broker stands still for every other quarter of a second."""
+    done = threading.Event()
+    pid = broker.pid
+    assert pid is not None
+
+    def hang() -> None:
+        while not done.wait(0.25):
+            os.kill(pid, signal.SIGSTOP)
+            done.wait(0.25)
+            os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        os.kill(pid, signal.SIGCONT)
+
+
+def memory(spool: Path | None, megabytes: int) -> tuple[float, float, int]:
+    """Resident MB that 400 MB of events add while Kafka is away, MB of the spool, and events dropped."""
+    log = Logger("127.0.0.1:1", model_version="churn:3", spool=spool, max_buffer_bytes=megabytes << 20)
+    log.prediction(score=0.5)
+    time.sleep(1)
+    before = psutil.Process().memory_info().rss
+    one = features(random.Random(1))
+    most = before
+    for number in range(500_000):
+        log.prediction(features=one, prediction=1, score=0.83)
+        if number % 5000 == 0:
+            most = max(most, psutil.Process().memory_info().rss)
+            time.sleep(0.02)
+    disk = sum(path.stat().st_size for path in spool.iterdir()) if spool else 0
+    dropped = log.dropped
+    log.close(0)
+    return (most - before) / 1e6, disk / 1e6, dropped
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=20_000)
+    count = parser.parse_args().count
+    print(f"{'Kafka':<8}{'spool':<8}{'pace':<10}{'p50':>9}{'p99':>9}{'largest':>10}{'other threads':>16}   microseconds")
+    with tempfile.TemporaryDirectory() as directory, Broker(Path(directory) / "kafka") as broker:
+        made = AdminClient({"bootstrap.servers": broker.bootstrap}).create_topics([NewTopic("predictions", 4, 1)])
+        made["predictions"].result()
+        for kafka in ("there", "slow", "away"):
+            if kafka == "away":
+                broker.stop()
+            with slow(broker) if kafka == "slow" else contextlib.nullcontext():
+                for spool in (True, False):
+                    for pace, pause in (("1000/s", 0.001), ("flat out", 0.0)):
+                        kept = Path(directory) / f"{kafka}-{pause}" if spool else None
+                        log = Logger(broker.bootstrap, model_version="churn:3", spool=kept)
+                        measure(log, 500, 0.001)
+                        p50, p99, largest, others = measure(log, count, pause)
+                        log.close(0)
+                        missed = "" if p50 < AIM_P50 and p99 < AIM_P99 else f"   aim: {AIM_P50:.0f} and {AIM_P99:.0f}"
+                        print(
+                            f"{kafka:<8}{'yes' if spool else 'no':<8}{pace:<10}{p50:>9.1f}{p99:>9.1f}{largest:>10.0f}"
+                            f"{others:>16.1f}{missed}", flush=True,
+                        )  # fmt: skip
+        for spooled in (True, False):
+            added, disk, dropped = memory(Path(directory) / "memory" if spooled else None, 64)
+            where = f"spool of {disk:.0f} MB" if spooled else "no spool"
+            print(f"500,000 events while Kafka is away, 64 MiB allowed, {where}: {added:.0f} MB of memory, {dropped} dropped")
+
+
+if __name__ == "__main__":
+    main()
