@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
 from tidegauge.client import key_of
 from tidegauge.engine.stage import LABELS, PREDICTIONS, InputRecord
+from tidegauge.errors import StreamError
 from tidegauge.stream.consumer import consumer
+from tidegauge.stream.reading import partitions
 from tidegauge.stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -109,14 +110,12 @@ async def check_partitioner(settings: Settings) -> list[Misplaced]:
     reader: Any = consumer(settings)
     await reader.start()
     try:
-        present = await reader.topics()
         for topic in (PREDICTIONS, LABELS):
-            name = settings.topic(topic)
-            if name not in present:
+            try:
+                places = await partitions(settings, settings.topic(topic))
+            except StreamError:
                 continue
-            numbers = reader.partitions_for_topic(name)
-            placement = KeyPlacement(len(numbers), lambda *told: None)
-            places = [TopicPartition(name, number) for number in numbers]
+            placement = KeyPlacement(len(places), lambda *told: None)
             reader.assign(places)
             begins, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
             for place in places:
