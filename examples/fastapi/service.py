@@ -11,7 +11,7 @@ from tidegauge_logger.asgi import PredictionLog  # added
 
 MODEL_VERSION = "churn:3"
 app = FastAPI()
-log = Logger.from_env()  # added
+log = Logger.from_env(model_version=MODEL_VERSION)  # added
 app.add_middleware(PredictionLog, logger=log, paths=("/predict",))  # added
 
 

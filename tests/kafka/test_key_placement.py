@@ -52,19 +52,21 @@ def test_what_a_producer_does_is_told_from_its_records(broker, tmp_path, request
 def test_a_worker_counts_it_and_says_it_once(broker, tmp_path):
     cluster = Cluster(broker, "misplaced", tmp_path)
     worker = cluster.start()
-    wait_for(lambda: "tidegauge_build_info" in cluster.scrape(cluster.ports[0]), 60, "the worker")
+    wait_for(lambda: "tidegauge_build_info" in cluster.scrape(cluster.ports[0]), 90, "the worker")
     write(broker, cluster.settings.topic("predictions"), partitioner="murmur2_random")
     write(broker, cluster.settings.topic("labels"))
 
     def counted(kind, **labels):
-        name = f"tidegauge_{kind}_total{{" + ",".join(f'{label}="{value}"' for label, value in labels.items()) + "} "
+        name = f"tidegauge_{kind}_total{{" + ",".join(f'{label}="{value}"' for label, value in sorted(labels.items())) + "} "
         lines = [line for line in cluster.scrape(cluster.ports[0]).splitlines() if line.startswith(name)]
         return float(lines[0].split()[-1]) if lines else 0.0
 
-    wait_for(lambda: counted("misplaced", topic="labels", mistake="other_partitioner"), 60, "the count")
-    wait_for(lambda: counted("placement_checked", topic="predictions"), 60, "the predictions")
-    assert counted("misplaced", topic="predictions", mistake="other_partitioner") == 0
-    cluster.stop()
+    try:
+        wait_for(lambda: counted("misplaced", topic="labels", mistake="other_partitioner"), 60, "the count")
+        wait_for(lambda: counted("placement_checked", topic="predictions"), 60, "the predictions")
+        assert counted("misplaced", topic="predictions", mistake="other_partitioner") == 0
+    finally:
+        cluster.stop()
     assert worker.returncode == 0
     assert cluster.log().count("Labels will not find their predictions") == 1
     assert "murmur2_random" in cluster.log()
