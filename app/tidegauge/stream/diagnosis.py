@@ -1,0 +1,105 @@
+"""`tidegauge doctor`: every check in turn. What cannot be asked because of an earlier finding is left out, not guessed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
+from tidegauge.errors import StreamError
+from tidegauge.models.registry import ModelRecord
+from tidegauge.stream import local_checks, record_checks, topic_checks
+from tidegauge.stream.access_questions import AccessQuestions
+from tidegauge.stream.finding import Finding, judged
+from tidegauge.stream.reading import records
+from tidegauge.stream.settings import JOIN_CHANGELOG, MONITOR_CHANGELOG, TOPICS, Settings
+
+DEFAULT_HORIZON = 7 * 86400.0
+_WRITTEN = (MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG)
+_ACLS = (
+    "give its user Describe and Read on all topics and Write on those that tidegauge writes, Read on the group and Write on "
+    "transactional ids that begin with the app id"
+)
+
+
+async def diagnose(settings: Settings, models: Path | None) -> AsyncIterator[Finding]:
+    """The findings, as each is made. ``models``: the directory of specs, if there is one."""
+    files: list[ModelRecord] = []
+    if models is not None:
+        finding, files = local_checks.spec_files(models)
+        yield finding
+    yield local_checks.state_directory(settings.state_dir)
+    try:
+        admin = AccessQuestions(**settings.client())
+        await admin.start()
+    except (KafkaError, OSError, StreamError) as error:
+        yield Finding("broker", wrong=f"{settings.bootstrap} does not let us in ({error}): is it up, are the address and the "
+                      "TIDEGAUGE_SECURITY_, SASL_ and SSL_ variables right?")  # fmt: skip
+        yield local_checks.versions(None)
+        return
+    try:
+        async for finding in _ask(settings, admin, files, models is not None):
+            yield finding
+    finally:
+        await admin.close()
+
+
+async def _ask(
+    settings: Settings, admin: AccessQuestions, files: list[ModelRecord], from_files: bool
+) -> AsyncIterator[Finding]:
+    cluster = await admin.describe_cluster()
+    yield Finding("broker", f"{len(cluster['brokers'])} answer at {settings.bootstrap}")
+    yield local_checks.versions(await admin.api_versions())
+    names = {settings.topic(logical): logical for logical in TOPICS}
+    listed = set(await admin.list_topics())
+    hidden = {name: error for name, error in (await admin.topic_errors([*names])).items() if "Authorization" in error}
+    yield topic_checks.presence(settings, listed | hidden.keys())
+    described = await admin.describe_topics([name for name in names if name in listed]) if listed & names.keys() else []
+    counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+    yield topic_checks.partition_counts(settings, counts)
+    yield topic_checks.replicas(described)
+    readable, refused = await _readable(settings, counts)
+    denied = {**{name: f"describe: {error}" for name, error in hidden.items()}, **refused}
+    written = [name for name, logical in names.items() if logical in _WRITTEN and name in counts]
+    writes = await admin.write_errors(f"{settings.app_id}-doctor", settings.app_id, written)
+    denied |= {name or f"transactional id {settings.app_id}-doctor": error for name, error in writes.items() if error}
+    wrong = [f"{name} is refused ({error})" for name, error in denied.items()]
+    yield judged("access", [*wrong, _ACLS] if wrong else [], "all topics, the group and transactions are allowed")
+    configs = await topic_checks.configurations(admin, [*counts])
+    yield topic_checks.clean_up(settings, configs)
+    horizon = DEFAULT_HORIZON
+    if settings.topic(MODELS) in readable:
+        pairs = [(record.key, record.value) async for record in records(settings, MODELS)]
+        finding, registry = local_checks.published(pairs)
+        yield finding
+        if from_files:
+            yield local_checks.unpublished(files, registry)
+        horizon = max((registry.spec(model).label_horizon for model in registry.models()), default=DEFAULT_HORIZON)
+    yield topic_checks.retention(settings, configs, horizon)
+    inputs: Mapping[str, record_checks.Records] = {
+        name: readable[name] for name in map(settings.topic, (PREDICTIONS, LABELS)) if name in readable
+    }
+    yield record_checks.partitioner(inputs, counts)
+    yield record_checks.clock(readable, time.time())
+
+
+async def _readable(settings: Settings, counts: Mapping[str, int]) -> tuple[dict[str, record_checks.Records], dict[str, str]]:
+    """The newest records by topic, and why Kafka refuses to have others read."""
+    names = sorted(counts)
+    answers = await asyncio.gather(
+        *(record_checks.newest(settings, name, counts[name]) for name in names), return_exceptions=True
+    )  # fmt: skip
+    found: dict[str, record_checks.Records] = {}
+    refused = {}
+    for name, answer in zip(names, answers, strict=True):
+        if isinstance(answer, TopicAuthorizationFailedError):
+            refused[name] = f"read: {type(answer).__name__}"
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            found[name] = answer
+    return found, refused

@@ -1,0 +1,119 @@
+"""What `tidegauge doctor` checks of the topics themselves: are they there, do they fit each other, how long do they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
+from tidegauge.stream.finding import Finding, judged
+from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, TOPICS, Settings
+
+_COMPACTED = (MODELS, METRICS, ALERTS, INCIDENTS)
+_LARGE = (MODELS, METRICS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG)
+_SAME = ((PREDICTIONS, LABELS), (PREDICTIONS, JOIN_CHANGELOG), (PROFILES, MONITOR_CHANGELOG))
+
+
+def presence(settings: Settings, present: Collection[str]) -> Finding:
+    """``present``: the names of all topics there are."""
+    missing = [settings.topic(logical) for logical in TOPICS if settings.topic(logical) not in present]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        return Finding(
+            "topics", wrong=f"{', '.join(missing)} {verb} missing; a worker creates what is missing when it starts: start one; "
+            "if your topics have other names say --predictions-topic and so on"
+        )  # fmt: skip
+    return Finding("topics", f"all {len(TOPICS)} are there")
+
+
+def partition_counts(settings: Settings, counts: Mapping[str, int]) -> Finding:
+    """``counts``: partitions by the name of each topic that is there."""
+    wrong = []
+    for one, other in _SAME:
+        names = settings.topic(one), settings.topic(other)
+        if any(name not in counts for name in names) or counts[names[0]] == counts[names[1]]:
+            continue
+        remedy = (
+            "a label is joined in the partition of its prediction: recreate one of them with the other's number"
+            if other == LABELS
+            else "state cannot be moved between partitions: start afresh with a new --app-id"
+        )
+        wrong.append(f"{names[0]} has {counts[names[0]]} partitions and {names[1]} has {counts[names[1]]}; {remedy}")
+    models = settings.topic(MODELS)
+    if counts.get(models, 1) != 1:
+        wrong.append(f"{models} has {counts[models]} partitions, of which only the first is read; recreate it with 1")
+    width = counts.get(settings.topic(PREDICTIONS), 0)
+    return judged("partitions", wrong, f"{settings.topic(PREDICTIONS)} and {settings.topic(LABELS)} have {width} each")
+
+
+def replicas(described: Collection[Mapping[str, object]]) -> Finding:
+    """``described``: topics as the administration client describes them."""
+    wrong, total = [], 0
+    for topic in described:
+        parts: list[Mapping[str, object]] = topic["partitions"]  # type: ignore[assignment]
+        total += len(parts)
+        leaderless = sum(part["leader"] in (-1, None) for part in parts)
+        behind = sum(len(part["isr"]) < len(part["replicas"]) for part in parts)  # type: ignore[arg-type]
+        if leaderless:
+            wrong.append(f"{leaderless} partitions of {topic['topic']} have no leader: bring their brokers back")
+        elif behind:
+            wrong.append(f"{behind} partitions of {topic['topic']} lack replicas in sync: bring their brokers back or wait")
+    return judged("replicas", wrong, f"all replicas of {total} partitions are in sync")
+
+
+async def configurations(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, dict[str, str]]:
+    """The settings of the topics of these names."""
+    found: dict[str, dict[str, str]] = {}
+    for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names]):
+        for code, _, _, name, entries in answer.resources:
+            if not code:
+                found[name] = {entry[0]: entry[1] for entry in entries}
+    return found
+
+
+def retention(settings: Settings, configs: Mapping[str, Mapping[str, str]], horizon: float) -> Finding:
+    """``horizon``: the longest label horizon of all models, in seconds."""
+    wrong = []
+    for logical in (PREDICTIONS, LABELS):
+        name = settings.topic(logical)
+        kept = _milliseconds(configs.get(name, {}))
+        if 0 <= kept < horizon * 1000:
+            wrong.append(
+                f"{name} keeps events for {_length(kept / 1000)}, less than the label horizon of {_length(horizon)}: a worker "
+                f"that is down for longer loses them; set its retention.ms to {horizon * 1000:.0f} or more"
+            )
+    for logical in (JOIN_CHANGELOG, MONITOR_CHANGELOG):
+        name = settings.topic(logical)
+        if _milliseconds(configs.get(name, {})) >= 0:
+            wrong.append(f"{name} deletes state by age; set its retention.ms to -1")
+    return judged("retention", wrong, f"events are kept for the longest label horizon, {_length(horizon)}, and state for good")
+
+
+def clean_up(settings: Settings, configs: Mapping[str, Mapping[str, str]]) -> Finding:
+    """Which topics are compacted, and how large their records may be."""
+    wrong = []
+    for logical in TOPICS:
+        name = settings.topic(logical)
+        config = configs.get(name)
+        if config is None:
+            continue
+        compacted = "compact" in config.get("cleanup.policy", "")
+        if compacted != (logical in _COMPACTED):
+            to = "compact" if logical in _COMPACTED else "delete"
+            wrong.append(f"{name} has cleanup.policy {config.get('cleanup.policy')}; set it to {to}")
+        if logical in _LARGE and int(config.get("max.message.bytes", MAX_MESSAGE_BYTES)) < MAX_MESSAGE_BYTES:
+            wrong.append(
+                f"{name} takes records up to {config['max.message.bytes']} bytes; set max.message.bytes to {MAX_MESSAGE_BYTES}"
+            )
+    return judged("settings", wrong, "clean-up policies and record sizes are as a worker sets them")
+
+
+def _milliseconds(config: Mapping[str, str]) -> int:
+    """How long a topic keeps records; -1 for ever, also where compaction keeps the newest."""
+    return int(config.get("retention.ms", -1)) if "delete" in config.get("cleanup.policy", "delete") else -1
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds / 86400:.3g} days" if seconds >= 2 * 86400 else f"{seconds / 3600:.3g} hours"
