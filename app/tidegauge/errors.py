@@ -6,6 +6,7 @@
     ├── SourceError      a file of events, or what it was read from, that cannot be read
     ├── EventError       an event that goes to the dead letters; carries one of the documented reasons
     ├── ReportError      a report that cannot be made
+    ├── RegistryError    a registry of models that cannot be asked, or does not know what is asked for
     ├── BrokerError      the laptop broker could not be had, started or stopped
     ├── AccessError      the console refuses to be reached in this way
     └── StreamError      Kafka, or a server that is sent something, refuses to go on
@@ -47,6 +48,10 @@ class EventError(TidegaugeError):
 
 class ReportError(TidegaugeError):
     """A report that cannot be made: no such period, or nothing is known of it."""
+
+
+class RegistryError(TidegaugeError):
+    """A registry of models that cannot be asked, or does not know what is asked for."""
 
 
 class BrokerError(TidegaugeError):

@@ -182,9 +182,13 @@ class ImpliedLabelSpec(msgspec.Struct, frozen=True):
 
 
 class Lineage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a model came from: the run that trained it, with what code, data and parameters; ``url`` is where people see it."""
+
     run_id: str | None = None
     commit: str | None = None
     data_snapshot: str | None = None
+    url: str | None = None
+    parameters: dict[str, str] = {}
 
 
 DEFAULT_WINDOWS = ("5m", "1h", "1d")

@@ -1,4 +1,4 @@
-"""The commands that read files of events: `baseline build`, `models check`, `produce` and `replay`."""
+"""The commands that read files of events: `baseline build`, `models init`, `models check`, `produce` and `replay`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,20 @@ def add_check(commands: Any) -> None:
     check = command(commands, "check", _check, "names file, line and member of every mistake")
     check.add_argument("directory", type=Path)
     option(check, "--input", Path, None, f"prediction events that the specs are to fit: {FILES}")
+
+
+def add_init(commands: Any) -> None:
+    """Add `models init`."""
+    init = command(commands, "init", _init, "drafts a spec, with comments, from what there is")
+    option(
+        init, "--from", str, None,
+        "training data (JSONL, CSV, Parquet), an MLflow run or model (runs:/ID, models:/NAME/3, models:/NAME@ALIAS), a Great "
+        "Expectations suite (JSON) or a TFDV schema (pbtxt)",
+        required=True, dest="source",
+    )  # fmt: skip
+    option(init, "--model", str, None, "the model's name, if the source's own is not wanted")
+    option(init, "--label", str, None, "the column that holds the label, if it has another name than usual")
+    option(init, "--output", Path, None, "the spec; without it on standard output")
 
 
 def add(commands: Any) -> None:
@@ -82,6 +96,25 @@ def _build(options: argparse.Namespace) -> int:
         f"{options.output}: {baseline.data.predictions} predictions, {baseline.outcome.labels} labels, "
         f"{len(baseline.to_json()) / 1024:.0f} KiB"
     )
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    from tidegauge.draft.recognition import sketch_from
+    from tidegauge.draft.spec_text import spec_text
+
+    text = spec_text(sketch_from(options.source, options.model, options.label, _note))
+    if options.output is None:
+        print(text, end="")
+        return 0
+    try:
+        with options.output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise SourceError(f"{options.output}: is there already, and is not written over") from error
+    except OSError as error:
+        raise SourceError(f"{options.output}: cannot be written: {error.strerror}") from error
+    print(options.output)
     return 0
 
 

@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser("models", help="specs: verify, publish, show", formatter_class=Help)
     actions = models.add_subparsers(required=True, metavar="ACTION")
+    event_commands.add_init(actions)
     event_commands.add_check(actions)
     apply = command(actions, "apply", _apply, "publishes every spec with its baselines")
     apply.add_argument("directory", type=Path)

@@ -272,7 +272,11 @@ def _make_room(given: Mapping[str, Item], found: dict[str, Any]) -> None:
 
 
 def _lineage(of: Item) -> Lineage:
-    return Lineage(**{member: item.name() for member, item in of.members(Lineage.__struct_fields__).items()})
+    given = of.members(Lineage.__struct_fields__)
+    parameters = given.pop("parameters", None)
+    values = {} if parameters is None else {name: item.name() or "" for name, item in parameters.members().items()}
+    names = {member: item.name() for member, item in given.items()}
+    return Lineage(names.get("run_id"), names.get("commit"), names.get("data_snapshot"), names.get("url"), values)
 
 
 def _baseline(of: Item) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""Which of the sources of a draft a file or an address is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tidegauge.draft.great_expectations import is_suite, sketch_suite
+from tidegauge.draft.mlflow_model import sketch_mlflow
+from tidegauge.draft.protobuf_text import parse_text
+from tidegauge.draft.sketch import Sketch, model_name
+from tidegauge.draft.tfdv_schema import sketch_schema
+from tidegauge.draft.training_data import sketch_data
+from tidegauge.errors import SourceError
+from tidegauge.lineage.mlflow_reference import is_reference, read_reference
+from tidegauge.lineage.mlflow_server import MlflowServer
+
+
+def sketch_from(source: str, model: str | None, target: str | None, note: Callable[[str], None]) -> Sketch:
+    """Draft a spec from ``source``, a file or what MLflow calls ``runs:/…`` or ``models:/…``. ``model``: its name, if the
+    source's own is not wanted; ``target``: the column of the label in training data. Raises SourceError and RegistryError."""
+    if is_reference(source):
+        return sketch_mlflow(read_reference(MlflowServer.from_environment(), source), model)
+    path = Path(source)
+    if path.suffix in (".pbtxt", ".textproto", ".prototxt"):
+        try:
+            schema = parse_text(_text(path))
+        except SourceError as error:
+            raise SourceError(f"{path}: {error}") from error
+        if "feature" not in schema:
+            raise SourceError(f"{path}: is no schema of TFDV: it has no feature")
+        folder = path.absolute().parent.name
+        return sketch_schema(schema, source, model, path.stem if path.stem != "schema" else model_name(folder))
+    if path.suffix == ".json":
+        try:
+            document = json.loads(_text(path))
+        except ValueError:
+            document = None
+        if is_suite(document):
+            return sketch_suite(document, source, model)
+    return sketch_data(path, model, target, note)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise SourceError(f"{path}: cannot be read: {error}") from error

@@ -1,0 +1,98 @@
+"""A draft as YAML with comments, which `models check` accepts as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from tidegauge.draft.sketch import Sketch, SketchedFeature
+
+_WIDTH = 118
+
+
+class _OneLine(yaml.SafeDumper):
+    """Writes texts of several lines with escapes."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if value.isprintable() else '"')
+
+
+_OneLine.add_representer(str, _text)
+
+
+def spec_text(sketch: Sketch) -> str:
+    """The whole file."""
+    return "".join(f"{line}\n" for line in _lines(sketch))
+
+
+def _lines(sketch: Sketch) -> Iterator[str]:
+    yield from _comment(f"Drafted from {sketch.source}. What is not said here has a default: see docs/spec.md.")
+    yield f"model: {_yaml(sketch.model)}"
+    if sketch.task is None:
+        yield from _comment(sketch.guesses.get("task", "task: taken from the data"))
+    else:
+        yield from _said(f"task: {sketch.task}", sketch.guesses.get("task"))
+    if sketch.positive_label is not None:
+        yield from _said(f"positive_label: {_yaml(sketch.positive_label)}", sketch.guesses.get("positive_label"))
+    if sketch.segments:
+        yield from _said(f"segments: {_yaml(sketch.segments)}", sketch.guesses.get("segments"))
+    if sketch.windows:
+        yield from _said(f"windows: {_yaml(sketch.windows)}", sketch.guesses.get("windows"))
+    if sketch.features:
+        yield "features:"
+        for name, feature in sketch.features.items():
+            yield from _said(f"  {_yaml(name)}: {_members(feature)}", feature.remark)
+    if sketch.lineage:
+        yield f"lineage: {_yaml(sketch.lineage)}"
+    yield from _comment("monitors: none are named, so the documented defaults hold: schema, missing and unseen values, drift, "
+                        "errors, performance against the baseline, the label feed.")  # fmt: skip
+    for line, why in sketch.proposals:
+        yield ""
+        yield from _comment(why)
+        yield from (f"#   {part}" for part in line.splitlines())
+    if sketch.untranslated:
+        yield ""
+        yield from _comment("Without a counterpart in a spec:")
+        for said in sketch.untranslated:
+            yield from _comment(f"- {said}")
+
+
+def _members(feature: SketchedFeature) -> str:
+    members = {name: getattr(feature, name) for name in ("type", "min", "max", "values", "pii")}
+    return _yaml({name: value for name, value in members.items() if value is not None})
+
+
+def _said(line: str, why: str | None) -> Iterator[str]:
+    if not why:
+        yield line
+    elif len(line) + len(why) + 4 <= _WIDTH:
+        yield f"{line}  # {_printable(why)}"
+    else:
+        indent = line[: len(line) - len(line.lstrip())]
+        yield from (f"{indent}{part}" for part in _comment(why))
+        yield line
+
+
+def _comment(text: str) -> Iterator[str]:
+    line = "#"
+    for word in _printable(text).split():
+        if len(line) + len(word) >= _WIDTH:
+            yield line
+            line = "#  "
+        line += f" {word}"
+    yield line
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _yaml(value: Any) -> str:
+    """On one line. Texts that YAML would take for something else are quoted."""
+    text: str = yaml.dump(
+        value, Dumper=_OneLine, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False
+    )
+    return text.removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,230 @@
+"""A draft from training data: the rows of CSV, Parquet or JSONL, with features and, if they are there, label and prediction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidegauge.draft.sketch import SETS_LISTED, TARGETS, Sketch, SketchedFeature, model_name
+from tidegauge.engine.events import model_of
+from tidegauge.errors import SourceError
+from tidegauge.offline.sources import event_lines
+from tidegauge.offline.tables import GROUPS, MEMBERS, Columns
+from tidegauge.spec import DEFAULT_WINDOWS, SECONDS, duration
+
+MAX_DISTINCT = 2000
+"""Different values of a column that are counted; more are many."""
+MOST_CLASSES = 20
+"""Whole numbers of more values than this are a quantity, not classes."""
+SEGMENT_ROWS = 200
+"""A segment needs as many rows as a monitor's default ``min_count`` to be worth one."""
+SEGMENT_VALUES = 20
+WINDOWS = ("5m", "15m", "1h", "6h", "1d", "1w")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_POSITIVES = ("1", "true", "yes", "y", "positive")
+
+
+class ColumnSummary:
+    """What the values of one column have been so far."""
+
+    def __init__(self) -> None:
+        self.rows = self.missing = self.numbers = self.truths = self.whole = self.emails = 0
+        self.low, self.high = float("inf"), float("-inf")
+        self.counts: dict[Any, int] = {}
+
+    def add(self, value: Any) -> None:
+        self.rows += 1
+        if value is None:
+            self.missing += 1
+            return
+        if isinstance(value, bool):
+            self.truths += 1
+        elif isinstance(value, int | float):
+            self.numbers += 1
+            self.whole += float(value).is_integer()
+            self.low, self.high = min(self.low, value), max(self.high, value)
+        else:
+            value = str(value)
+            self.emails += _EMAIL.fullmatch(value) is not None
+        if value in self.counts or len(self.counts) < MAX_DISTINCT:
+            self.counts[value] = self.counts.get(value, 0) + 1
+
+    @property
+    def present(self) -> int:
+        return self.rows - self.missing
+
+    @property
+    def kind(self) -> str | None:
+        """The spec's type of a feature with these values; None where there are none."""
+        if not self.present:
+            return None
+        if self.truths == self.present:
+            return "boolean"
+        return "number" if self.numbers == self.present else "category"
+
+    def distinct(self) -> str:
+        return f"{len(self.counts)}" if len(self.counts) < MAX_DISTINCT else f"{MAX_DISTINCT} or more"
+
+
+def sketch_data(path: Path, model: str | None, target: str | None, note: Callable[[str], None]) -> Sketch:
+    """Draft the spec of ``model`` (None: as the data, or the file, call it) from the rows in ``path``. ``target``: the column
+    that holds the label, if it has another name than usual. Raises SourceError."""
+    columns: dict[str, ColumnSummary] = {}
+    first, last, rows = float("inf"), float("-inf"), 0
+    for row in _rows(path, note):
+        rows += 1
+        for name, value in row.items():
+            columns.setdefault(name, ColumnSummary()).add(value)
+        if isinstance(row.get("ts"), int | float):
+            first, last = min(first, row["ts"]), max(last, row["ts"])
+    if not rows:
+        raise SourceError(f"{path}: holds no rows")
+    for summary in columns.values():
+        summary.missing += rows - summary.rows
+        summary.rows = rows
+    if target is not None and target not in columns:
+        raise SourceError(f"{path}: has no column {target!r}; it has {', '.join(sorted(columns))}")
+    label = target or next((name for name in TARGETS if name in columns), None)
+    sketch = Sketch(model or _model(columns) or model_name(path.name.split(".")[0]), f"{path} ({rows} rows)")
+    _task(sketch, columns, label)
+    _features(sketch, columns, label)
+    _segments(sketch, columns)
+    _windows(sketch, rows, first, last)
+    version = next(iter(columns["model_version"].counts)) if "model_version" in columns else f"{sketch.model}:1"
+    sketch.proposals.append((
+        f"baseline: {sketch.model}.baseline.json",
+        "The baseline is learned from the first 5000 predictions. Better is one from this data: `tidegauge baseline build "
+        f"--spec THIS_FILE --version {version} --input {path} --output {sketch.model}.baseline.json`, and then",
+    ))  # fmt: skip
+    return sketch
+
+
+def _rows(path: Path, note: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Each row flat: members by their names, features by theirs, the members of other groups as ``segments.x``."""
+    for number, line in enumerate(event_lines(path, Columns(naive_utc=True), note), 1):
+        try:
+            event = msgspec.json.decode(line)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise SourceError(f"{path}: row {number} is no JSON: {error}") from error
+        if not isinstance(event, dict):
+            raise SourceError(f"{path}: row {number} is no object, but training data are rows of named values")
+        row: dict[str, Any] = {}
+        for name, value in event.items():
+            group = "features" if name == "features_summary" else name
+            if group in GROUPS and isinstance(value, dict):
+                prefix = "" if group == "features" else f"{group}."
+                row |= {f"{prefix}{member}": of for member, of in value.items()}
+            else:
+                row[name] = value
+        yield row
+
+
+def _model(columns: dict[str, ColumnSummary]) -> str | None:
+    """The one model that all rows are of, if they say it."""
+    for name, of in (("model", str), ("model_version", model_of)):
+        named = {of(value) for value in columns[name].counts} if name in columns else set()
+        if len(named) == 1:
+            return str(named.pop())
+    return None
+
+
+def _task(sketch: Sketch, columns: dict[str, ColumnSummary], label: str | None) -> None:
+    shown = label if label is not None and columns[label].present else "prediction" if "prediction" in columns else None
+    if shown is None:
+        sketch.guesses["task"] = (
+            "task: no column tells; it is taken from the first predictions and labels. Name the label's column with --label."
+        )
+        return
+    summary = columns[shown]
+    distinct, of = len(summary.counts), f"column {shown!r}"
+    if distinct == 2 or summary.kind == "boolean":
+        sketch.task = "binary"
+        sketch.guesses["task"] = f"{of} has two values"
+        _positive(sketch, summary)
+    elif distinct < 2:
+        sketch.guesses["task"] = f"task: {of} has one value alone; the task is taken from the first predictions and labels."
+    elif summary.kind == "number" and (summary.whole < summary.present or distinct > MOST_CLASSES):
+        sketch.task = "regression"
+        sketch.guesses["task"] = f"{of} holds numbers, {summary.distinct()} different ones"
+    else:
+        sketch.task = "multiclass"
+        count = "counts or ratings, say regression" if summary.kind == "number" else ""
+        sketch.guesses["task"] = f"{of} has {summary.distinct()} values" + (f"; if these are {count}" if count else "")
+
+
+def _positive(sketch: Sketch, summary: ColumnSummary) -> None:
+    values = sorted(summary.counts, key=lambda value: summary.counts[value])
+    likely = [value for value in values if str(int(value) if isinstance(value, bool | float) else value).lower() in _POSITIVES]
+    positive = likely[0] if len(likely) == 1 else values[0]
+    if str(int(positive) if isinstance(positive, bool | float) else positive) == "1":
+        return
+    sketch.positive_label = positive
+    if len(likely) != 1:
+        sketch.guesses["positive_label"] = f"the rarer of {values[0]!r} and {values[1]!r}; a guess, please check"
+
+
+def _features(sketch: Sketch, columns: dict[str, ColumnSummary], label: str | None) -> None:
+    for name, summary in columns.items():
+        if name in MEMBERS or name == label or name.partition(".")[0] in GROUPS[1:]:
+            continue
+        feature = SketchedFeature(summary.kind)
+        missing = f", {summary.missing / summary.rows:.2%} missing" if summary.missing else ""
+        if feature.type is None:
+            feature.remark = "no value at all"
+        elif feature.type == "number":
+            feature.remark = f"{summary.low:g} to {summary.high:g}{missing}"
+            if len(summary.counts) <= MOST_CLASSES and summary.whole == summary.present:
+                feature.remarked(f"{len(summary.counts)} whole numbers: if they are codes, it is a category")
+        elif feature.type == "category":
+            few = len(summary.counts) <= SETS_LISTED
+            feature.remark = (", ".join(map(str, summary.counts)) if few else f"{summary.distinct()} values") + missing
+            _personal(feature, summary)
+        else:
+            feature.remark = f"{summary.counts.get(True, 0) / summary.present:.0%} true{missing}"
+        sketch.features[name] = feature
+
+
+def _personal(feature: SketchedFeature, summary: ColumnSummary) -> None:
+    if summary.emails > summary.present / 2:
+        feature.pii = "drop"
+        feature.remark = "looks like e-mail addresses: dropped on arrival"
+    elif len(summary.counts) > SETS_LISTED and len(summary.counts) > summary.present / 2:
+        feature.remarked("nearly each row has its own: an identifier or free text is no use here, leave it out of the events")
+
+
+def _segments(sketch: Sketch, columns: dict[str, ColumnSummary]) -> None:
+    given = [name.removeprefix("segments.") for name in columns if name.startswith("segments.")]
+    if given:
+        sketch.segments = given
+        sketch.guesses["segments"] = "as the data have them"
+        return
+    fit = [
+        name for name, feature in sketch.features.items()
+        if feature.type in ("category", "boolean") and feature.pii is None
+        and 2 <= len(columns[name].counts) <= SEGMENT_VALUES and min(columns[name].counts.values()) >= SEGMENT_ROWS
+    ]  # fmt: skip
+    if fit:
+        sketch.proposals.append((
+            f"segments: [{', '.join(fit)}]",
+            f"Breakdowns worth having, each value with {SEGMENT_ROWS} rows or more; services then send them as `segments` too:",
+        ))  # fmt: skip
+
+
+def _windows(sketch: Sketch, rows: int, first: float, last: float) -> None:
+    """Windows long enough for the default ``min_count`` at the rate of the data; the defaults where that is fast enough."""
+    if not last > first:
+        sketch.guesses["windows"] = ""
+        return
+    rate = rows / (last - first)
+    long_enough = [name for name in WINDOWS if rate * duration(name) >= SEGMENT_ROWS] or [WINDOWS[-1]]
+    if long_enough[0] == DEFAULT_WINDOWS[0]:
+        return
+    longest = "1d" if "1d" in long_enough[1:] else "1w"
+    sketch.windows = list(dict.fromkeys((long_enough[0], longest)))
+    sketch.guesses["windows"] = (
+        f"{rate * SECONDS['d']:.0f} rows a day: {long_enough[0]} is the shortest with {SEGMENT_ROWS} of them"
+    )
