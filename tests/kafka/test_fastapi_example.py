@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -107,4 +108,5 @@ def test_from_a_request_to_the_record_of_its_window(broker, tmp_path):
     assert sum(age["count"] * age["missing_ratio"] for age in ages) == pytest.approx(3, rel=1e-4)
     assert all(r["system"]["latency_ms"]["p50"] > 0 for r in records)
     assert len(read(broker, cluster.settings.topic("predictions"))) == 63
-    assert service.returncode == 0
+    # uvicorn ends in order, and then by the signal that it was sent.
+    assert service.returncode in (0, -signal.SIGTERM)
