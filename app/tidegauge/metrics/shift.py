@@ -25,7 +25,8 @@ WEIGHTS = {"location": 0.4, "scale": 0.2, "skewness": 0.05, "peakedness": 0.05, 
 CLUSTERED = 1.5
 """How much more skewed a sum of dependent values is than one of as many independent ones as give it its variance: so much
 where they come in clusters of geometric size, or forget each other exponentially."""
-_TINY = 1e-300
+TINY = 1e-300
+"""No p-value is smaller."""
 
 
 def number_shift(
@@ -92,7 +93,7 @@ def combined(p_values: dict[str, float]) -> float:
     >>> round(combined({name: 0.001 if name == "location" else 1.0 for name in WEIGHTS}), 6)
     0.002496
     """
-    return min(1 / sum(weight / max(p_values[name], _TINY) for name, weight in WEIGHTS.items()), 1.0)
+    return min(1 / sum(weight / max(p_values[name], TINY) for name, weight in WEIGHTS.items()), 1.0)
 
 
 def _factor(dispersions: Dispersions | None, path: str, name: str, rows: int) -> tuple[float, float]:
@@ -110,8 +111,8 @@ def normal_score(z: float, skewness: float) -> float:
     shape = 4 / skewness**2
     sign = math.copysign(1.0, skewness)
     place = max(shape + sign * z * math.sqrt(shape), 0.0)
-    above = max(float(gammaincc(shape, place)), _TINY)
-    return sign * float(-ndtri(above) if above < 0.5 else ndtri(max(float(gammainc(shape, place)), _TINY)))
+    above = max(float(gammaincc(shape, place)), TINY)
+    return sign * float(-ndtri(above) if above < 0.5 else ndtri(max(float(gammainc(shape, place)), TINY)))
 
 
 def upper_quantile(score: float, skewness: float) -> float:
@@ -161,4 +162,4 @@ def count_score(count: int, n: int, before: int, total: int) -> float:
     reached = float(betainc(here, there + 1, chance)) if here > 0 else 1.0
     beyond = float(betainc(here + 1, there, chance)) if there > 0 else 0.0
     above = (reached + beyond) / 2
-    return float(-ndtri(max(above, _TINY)) if above < 0.5 else ndtri(max(1 - above, _TINY)))
+    return float(-ndtri(max(above, TINY)) if above < 0.5 else ndtri(max(1 - above, TINY)))

@@ -1,0 +1,89 @@
+"""Distances and tests of many numbers at once: what ``metrics.drift`` and ``metrics.distance`` say of one, for rows of arrays.
+
+A wide model's window is compared with its baseline feature by feature; each comparison is a handful of numpy calls on a dozen
+bins, whose fixed cost is all they cost. Counts of fewer bins are filled up with empty ones, which say nothing to any of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc, rel_entr
+
+from tidegauge.metrics.distance import FLOOR, MIN_EXPECTED, MIN_TESTED
+
+
+def side_by_side(counts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Bin counts of F numbers as an array (F, B), filled up with empty bins."""
+    found = np.zeros((len(counts), max(map(len, counts), default=0)), np.int64)
+    for row, of in zip(found, counts, strict=True):
+        row[: len(of)] = of
+    return found
+
+
+def gather(counts: NDArray[np.int64], places: NDArray[np.intp], width: int) -> NDArray[np.int64]:
+    """Counts (F, B) in coarser bins (F, ``width``): ``places`` (F, B) says in which each bin lies."""
+    rows = np.arange(len(counts))[:, None] * width
+    return np.bincount((rows + places).ravel(), counts.ravel(), len(counts) * width).astype(np.int64).reshape(-1, width)
+
+
+def binned_drifts(current: NDArray[np.int64], before: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """PSI, JS and p-value of each of F pairs of bin counts (F, B), as ``drift.binned_drift`` has them of one."""
+    n, m = current.sum(axis=1), before.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        q, p = current / n[:, None], before / m[:, None]
+        floored = np.maximum(q, FLOOR), np.maximum(p, FLOOR)
+        psi = ((floored[0] - floored[1]) * np.log(floored[0] / floored[1])).sum(axis=1)
+        middle = (p + q) / 2
+        js = np.sqrt(np.maximum((rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=1) / 2, 0.0))
+    statistics, freedoms = chi_squares(current, before)
+    p_values = chdtrc(np.maximum(freedoms, 1), statistics)
+    tested = (np.minimum(n, m) >= MIN_TESTED) & (freedoms > 0)
+    columns = zip((n > 0) & (m > 0), psi.tolist(), js.tolist(), tested.tolist(), p_values.tolist(), strict=True)
+    return [
+        {"psi": a, "js": b, **({"p_value": c} if test else {})} if known else {}
+        for known, a, b, test, c in columns
+    ]  # fmt: skip
+
+
+def chi_squares(current: NDArray[np.int64], before: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """``distance.chi_square`` of each of F pairs of bin counts (F, B): statistics and degrees of freedom (F), 0 where there is
+    no test."""
+    n, m = current.sum(axis=1).astype(np.float64), before.sum(axis=1).astype(np.float64)
+    known = (n > 0) & (m > 0)
+    n, m = np.where(known, n, 1.0), np.where(known, m, 1.0)
+    both = current + before
+    expected = both * (np.minimum(n, m) / (n + m))[:, None]
+    order = np.argsort(np.where(both > 0, expected, np.inf), axis=1, kind="stable")
+    x, y, size = (np.take_along_axis(of, order, axis=1).astype(np.float64) for of in (current, before, expected))
+    live = np.take_along_axis(both, order, axis=1) > 0
+    small = live & (size < MIN_EXPECTED)
+    rows = np.arange(len(x))
+    # Small bins are pooled from the smallest on; a pool that is full stands where its last bin stood, the others are empty.
+    a, b, pooled = np.zeros(len(x)), np.zeros(len(x)), np.zeros(len(x))
+    cells = live & ~small
+    last = np.full(len(x), -1)
+    for place in range(x.shape[1]):
+        here = small[:, place]
+        if not here.any():
+            break
+        a, b, pooled = a + here * x[:, place], b + here * y[:, place], pooled + here * size[:, place]
+        full = here & (pooled >= MIN_EXPECTED)
+        x[full, place], y[full, place] = a[full], b[full]
+        cells[:, place] |= full
+        last[full] = place
+        a, b, pooled = (np.where(full, 0.0, of) for of in (a, b, pooled))
+    found = cells.sum(axis=1)
+    # What is left of the small ones goes to the smallest of the others, or to the last pool.
+    few = small.sum(axis=1)
+    target = np.where(few < live.sum(axis=1), np.minimum(few, x.shape[1] - 1), last)
+    rest = found > 0
+    x[rows[rest], target[rest]] += a[rest]
+    y[rows[rest], target[rest]] += b[rest]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = (x * np.sqrt(m / n)[:, None] - y * np.sqrt(n / m)[:, None]) ** 2 / (x + y)
+    freedoms = np.where(known & (found >= 2), found - 1, 0)
+    return np.where(freedoms > 0, np.where(cells, terms, 0.0).sum(axis=1), 0.0), freedoms

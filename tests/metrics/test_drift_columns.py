@@ -1,0 +1,65 @@
+"""What is said of many numbers at once is what is said of each by itself."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tidegauge.baseline.contrasts import Contrasts
+from tidegauge.baseline.dispersion import Dispersions
+from tidegauge.baseline.spread import Spread
+from tidegauge.metrics.distance import chi_square
+from tidegauge.metrics.drift import binned_drift
+from tidegauge.metrics.drift_columns import binned_drifts, chi_squares, gather, side_by_side
+from tidegauge.metrics.shift import number_shift
+from tidegauge.metrics.shift_columns import ContrastColumns, number_shifts
+from tidegauge.profile.schema import SHARES, Bins, bin_codes
+
+COUNTS = st.one_of(st.integers(0, 4), st.integers(0, 60), st.integers(0, 5000))
+ROWS = st.integers(1, 14).flatmap(lambda width: st.tuples(*[arrays(np.int64, width, elements=COUNTS)] * 2))
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(ROWS, min_size=1, max_size=5))
+def test_many_numbers_are_each_what_they_are_alone(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:  # type: ignore[type-arg]
+    current, before = (side_by_side([pair[side] for pair in pairs]) for side in (0, 1))
+    statistics, freedoms = chi_squares(current, before)
+    for row, (now, earlier) in enumerate(pairs):
+        alone = chi_square(now, earlier)
+        assert (freedoms[row], statistics[row]) == ((0, 0) if alone is None else (alone[1], pytest.approx(alone[0])))
+    assert binned_drifts(current, before) == [pytest.approx(binned_drift(now, earlier)) for now, earlier in pairs]
+
+
+def contrasts_of(seed: int) -> Contrasts:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=800) if seed % 2 else rng.exponential(size=800).round(1)
+    bins = Bins(np.quantile(x, SHARES))
+    return Contrasts(np.bincount(bin_codes(x, bins.edges), minlength=bins_of(bins)), bins)
+
+
+def bins_of(bins: Bins) -> int:
+    return len(bins.deciles)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from([5, 40, 3000]), st.booleans())
+def test_shifts_of_many_numbers_are_each_what_they_are_alone(seed: int, numbers: int, size: int, spread: bool) -> None:
+    rng = np.random.default_rng(seed)
+    held = [contrasts_of(number) for number in range(numbers)]
+    counts = [rng.multinomial(size, rng.dirichlet(0.5 + 2 * (of.shares > 0))) for of in held]
+    paths = [f"data.features.f{number}" for number in range(numbers)]
+    spreads = {f"{path}.shift_z.{name}": Spread(0.0, 1.5, 20) for path in paths for name in ("location", "upper_tail")}
+    dispersions = Dispersions(spreads) if spread else None
+    found = number_shifts(side_by_side(counts), ContrastColumns(held), paths, dispersions, size)
+    for of, contrasts, path, together in zip(counts, held, paths, found, strict=True):
+        alone = number_shift(of, contrasts, path, dispersions, size)
+        assert together.keys() == alone.keys()
+        assert together.get("shift_z", {}) == pytest.approx(alone.get("shift_z", {}), rel=1e-9, abs=1e-9)
+        for member in ("shift", "shift_p_value"):
+            assert together.get(member, 0.0) == pytest.approx(alone.get(member, 0.0), rel=1e-7), member
+
+
+def test_gathered_counts() -> None:
+    counts, places = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[0, 1, 1], [2, 0, 2]])
+    assert gather(counts, places, 3).tolist() == [[1, 5, 0], [5, 0, 10]]
