@@ -1,20 +1,27 @@
 """What is said of many numbers at once is what is said of each by itself."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from msgspec.structs import replace
 
+from support.driver import SPEC, Pipeline
+from support.events import START, prediction
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.baseline.spread import Spread
+from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.metrics.distance import chi_square
-from tidegauge.metrics.drift import binned_drift
+from tidegauge.metrics.drift import Against, binned_drift, number_drift, number_drifts
 from tidegauge.metrics.drift_columns import binned_drifts, chi_squares, gather, side_by_side
 from tidegauge.metrics.shift import number_shift
 from tidegauge.metrics.shift_columns import ContrastColumns, number_shifts
 from tidegauge.profile.schema import SHARES, Bins, bin_codes
+from tidegauge.spec import BaselineSpec
 
 COUNTS = st.one_of(st.integers(0, 4), st.integers(0, 60), st.integers(0, 5000))
 ROWS = st.integers(1, 14).flatmap(lambda width: st.tuples(*[arrays(np.int64, width, elements=COUNTS)] * 2))
@@ -60,6 +67,42 @@ def test_shifts_of_many_numbers_are_each_what_they_are_alone(seed: int, numbers:
             assert together.get(member, 0.0) == pytest.approx(alone.get(member, 0.0), rel=1e-7), member
 
 
+def test_every_distance_of_many_features_is_what_it_is_of_each() -> None:
+    """Windows of a wide stream, of the whole model and of segments: numbers of few values and of many, with gaps, before and
+    after their bins are known."""
+    rng = np.random.default_rng(3)
+    pipeline = Pipeline(replace(SPEC, windows=("1m",), baseline=BaselineSpec(first=300)))
+    for minute in range(6):
+        values = []
+        for second in range(60):
+            features = {"flag": int(rng.random() < 0.3), "size": rng.exponential(), "count": int(rng.poisson(2.0 + minute))}
+            features["mixed"] = None if rng.random() < 0.1 else 0.0 if rng.random() < 0.6 else rng.normal(minute / 10)
+            event = prediction(60 * minute + second, START + 60.0 * minute + second, prediction=1, score=0.5, features=features)
+            values.append(json.dumps(event | {"segments": {"region": "eu" if second % 3 else "us"}}).encode())
+        pipeline.send(PREDICTIONS, values)
+        pipeline.checkpoint()
+    pipeline.finish()
+    whole = pipeline.registry.baseline("churn", "churn_xgb:3")
+    assert whole is not None
+    compared = 0
+    for header in pipeline.monitor.windows.headers.values():
+        for segment in header.segments:
+            baseline, block = whole.part(segment), pipeline.monitor.windows.data(header, segment).features
+            assert baseline is not None
+            against = Against(baseline, header.window, 60)
+            names = {name: row for row, name in enumerate(block.names) if name in baseline.schema.bins}
+            together = number_drifts(block, names, against)
+            for name, row in names.items():
+                path = f"data.features.{name}"
+                alone = number_drift(block, row, baseline.data.features, name, against, name, path)
+                assert together.get(name, {}).keys() == alone.keys()
+                for member, value in alone.items():
+                    near = value if isinstance(value, str) else pytest.approx(value, rel=1e-7, abs=1e-12)
+                    assert together[name][member] == near, (name, member)
+                compared += "shift" in alone
+    assert compared > 20
+
+
 def test_gathered_counts() -> None:
     counts, places = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[0, 1, 1], [2, 0, 2]])
-    assert gather(counts, places, 3).tolist() == [[1, 5, 0], [5, 0, 10]]
+    assert gather(counts, places).tolist() == [[1, 5, 0], [5, 0, 10]]

@@ -51,8 +51,8 @@ class Baseline:
 
     ``metrics`` nests as a metrics record does; ``spread`` is window length → metric path → Spread. ``parts`` are the
     segments' own baselines, which share the schema and keep no quantile sketches; ``tunings`` what detectors need of it.
-    ``contrasts`` are made of its bin counts when a number is first compared, ``performance_errors`` (number → value and
-    standard error) of its outcomes.
+    ``contrasts``, and ``columns`` of those of many numbers side by side, are made of its bin counts when numbers are first
+    compared, ``performance_errors`` (number → value and standard error) of its outcomes.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Baseline:
         self.parts = dict(parts or {})
         self.tunings = tunings
         self.contrasts: dict[str, Contrasts] = {}
+        self.columns: dict[tuple[str, ...], Any] = {}
         self.performance_errors: dict[str, tuple[float, float]] | None = None
         self._dispersions: dict[tuple[str, bool], Dispersions] = {}
 

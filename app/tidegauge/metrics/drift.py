@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,8 +16,10 @@ from tidegauge.baseline.binning import counts_in
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import RATIO, Dispersions
 from tidegauge.metrics import distance
+from tidegauge.metrics.drift_columns import ReferenceColumns, side_by_side
 from tidegauge.metrics.prediction_limits import spread_p_value
 from tidegauge.metrics.shift import number_shift
+from tidegauge.metrics.shift_columns import number_shifts
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.schema import ATTRIBUTION, MISSING, Bins
@@ -37,6 +40,18 @@ class Against(msgspec.Struct, frozen=True):
         return None if self.window is None else self.baseline.dispersions(self.window, self.recent)
 
 
+class Compared(msgspec.Struct, frozen=True):
+    """One number's counts beside the reference's, in ``bins``; whether both are ``exact``, and if not whether they are
+    ``known`` from sketches; and its ``distances`` that do not come from bins."""
+
+    bins: Bins
+    current: NDArray[np.int64]
+    before: NDArray[np.int64]
+    exact: bool
+    known: bool
+    distances: dict[str, Any]
+
+
 def number_drift(
     block: NumericBlock, row: int, reference: NumericBlock, reference_name: str, against: Against, name: str, path: str
 ) -> dict[str, Any]:
@@ -47,9 +62,54 @@ def number_drift(
     allows for the sketch's error, and the tails are left out. A reference without sketches has no KS and Wasserstein, but of
     a number with few values, whose counts say both exactly.
     """
-    baseline, place = against.baseline, reference.index(reference_name)
-    if place is None or not reference.count[place] or not block.count[row]:
+    of = _compared(block, row, reference, reference_name, against.baseline, name)
+    if of is None:
         return {}
+    if not of.exact:
+        return _by_sketch(of)
+    numbers = of.distances | binned_drift(_gather(of.current, of.bins.deciles), _gather(of.before, of.bins.deciles))
+    numbers |= _tails(of.current, of.before, of.bins)
+    held = contrasts(against.baseline, name)
+    if held is not None:
+        numbers |= number_shift(of.current, held, path, against.dispersions, against.rows)
+    return numbers
+
+
+def number_drifts(block: NumericBlock, names: Mapping[str, int], against: Against) -> dict[str, dict[str, Any]]:
+    """``number_drift`` of many features, ``names`` with their rows: of those whose counts are exact, at once."""
+    found: dict[str, dict[str, Any]] = {}
+    exact: dict[str, Compared] = {}
+    baseline = against.baseline
+    for name, row in names.items():
+        of = _compared(block, row, baseline.data.features, name, baseline, name)
+        if of is not None and of.exact:
+            exact[name] = of
+        elif of is not None:
+            found[name] = _by_sketch(of)
+    if not exact:
+        return found
+    key = tuple(exact)
+    if key not in baseline.columns:
+        held = [contrasts(baseline, name) for name in exact]
+        kept = [of for of in held if of is not None]
+        assert len(kept) == len(held), "what is counted exactly can be contrasted"
+        baseline.columns[key] = ReferenceColumns([of.bins for of in exact.values()], [of.before for of in exact.values()], kept)
+    columns: ReferenceColumns = baseline.columns[key]
+    counts = side_by_side([of.current for of in exact.values()])
+    paths = [f"data.features.{name}" for name in exact]
+    shifts = number_shifts(counts, columns.contrasts, paths, against.dispersions, against.rows)
+    for (name, of), drift, shift in zip(exact.items(), columns.drifts(counts), shifts, strict=True):
+        found[name] = of.distances | drift | shift
+    return found
+
+
+def _compared(
+    block: NumericBlock, row: int, reference: NumericBlock, reference_name: str, baseline: Baseline, name: str
+) -> Compared | None:
+    """None where one side has no values."""
+    place = reference.index(reference_name)
+    if place is None or not reference.count[place] or not block.count[row]:
+        return None
     bins = baseline.schema.bins[name]
     current, exact = counts_in(block, row, name, baseline.schema)
     before, reference_exact = counts_in(reference, place, name, baseline.schema)
@@ -70,15 +130,14 @@ def number_drift(
         n, m = int(block.count[row]), int(reference.count[place])
         if min(n, m) >= distance.MIN_TESTED:
             numbers["ks_p_value"] = distance.ks_p_value(numbers["ks"], n, m, error)
-    if not known:
+    return Compared(bins, current, before, exact, known, numbers)
+
+
+def _by_sketch(of: Compared) -> dict[str, Any]:
+    numbers = dict(of.distances)
+    if not of.known:
         return numbers
-    numbers |= binned_drift(_gather(current, bins.deciles), _gather(before, bins.deciles))
-    if exact:
-        numbers |= _tails(current, before, bins)
-        held = contrasts(baseline, name)
-        if held is not None:
-            numbers |= number_shift(current, held, path, against.dispersions, against.rows)
-        return numbers
+    numbers |= binned_drift(_gather(of.current, of.bins.deciles), _gather(of.before, of.bins.deciles))
     numbers["bins"] = "sketch"
     numbers.pop("p_value", None)
     if "ks_p_value" in numbers:

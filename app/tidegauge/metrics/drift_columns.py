@@ -13,19 +13,50 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, rel_entr
 
+from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.metrics.distance import FLOOR, MIN_EXPECTED, MIN_TESTED
+from tidegauge.metrics.shift_columns import ContrastColumns
+from tidegauge.profile.schema import MISSING, Bins
 
 
-def side_by_side(counts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Bin counts of F numbers as an array (F, B), filled up with empty bins."""
+class ReferenceColumns:
+    """A baseline's counts of F numbers, in the bins in which its windows are compared with it, and what their shift is read
+    off by: all that does not change from window to window."""
+
+    def __init__(self, bins: Sequence[Bins], counts: Sequence[NDArray[np.int64]], contrasts: Sequence[Contrasts]) -> None:
+        before = side_by_side(counts)
+        self.contrasts = ContrastColumns(contrasts)
+        self._places = [side_by_side(of) for of in ([b.deciles for b in bins], [b.tails for b in bins])]
+        self._before = [gather(before, of) for of in self._places]
+        self._beyond = [side_by_side(of) for of in ([b.upper for b in bins], [b.lower for b in bins])]
+
+    def drifts(self, counts: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """What ``drift.number_drift`` reads off exact bins, of each number's ``counts`` (F, B) of a window."""
+        deciles, tails = (
+            binned_drifts(gather(counts, places), before)
+            for places, before in zip(self._places, self._before, strict=True)
+        )  # fmt: skip
+        values = np.maximum(counts.sum(axis=1) - counts[:, MISSING], 1)
+        upper, lower = (((counts * of).sum(axis=1) / values).tolist() for of in self._beyond)
+        return [
+            drift
+            | {f"tail_{name}": tail[name] for name in ("psi", "p_value") if name in tail}
+            | {"above_p99_ratio": above, "below_p01_ratio": below}
+            for drift, tail, above, below in zip(deciles, tails, upper, lower, strict=True)
+        ]
+
+
+def side_by_side(counts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+    """Bin counts of F numbers as an array (F, B), filled up with empty bins; or what is said of each of their bins."""
     found = np.zeros((len(counts), max(map(len, counts), default=0)), np.int64)
     for row, of in zip(found, counts, strict=True):
         row[: len(of)] = of
     return found
 
 
-def gather(counts: NDArray[np.int64], places: NDArray[np.intp], width: int) -> NDArray[np.int64]:
-    """Counts (F, B) in coarser bins (F, ``width``): ``places`` (F, B) says in which each bin lies."""
+def gather(counts: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts (F, B) in coarser bins (F, C): ``places`` (F, B) says in which each bin lies."""
+    width = int(places.max()) + 1
     rows = np.arange(len(counts))[:, None] * width
     return np.bincount((rows + places).ravel(), counts.ravel(), len(counts) * width).astype(np.int64).reshape(-1, width)
 

@@ -15,7 +15,7 @@ from tidegauge.baseline.isotonic import Calibration
 from tidegauge.metrics.attributions import attributions
 from tidegauge.metrics.business import business, business_intervals
 from tidegauge.metrics.calibration import calibration_numbers
-from tidegauge.metrics.drift import Against, category_drift, missing_before, number_drift
+from tidegauge.metrics.drift import Against, category_drift, missing_before, number_drift, number_drifts
 from tidegauge.metrics.estimated import estimated
 from tidegauge.metrics.label_mix import LABEL_MIX, label_mix
 from tidegauge.metrics.performance import performance
@@ -163,26 +163,32 @@ def data_numbers(data: DataProfile, baseline: Baseline | None, reference: Agains
     features: dict[str, Any] = {}
     block = data.features
     counts = dict(zip(block.names, block.count.tolist(), strict=True))
-    moments = dict(zip(block.names, _moments(block), strict=True))
-    for row, (name, count) in enumerate(counts.items()):
-        category = data.categories.get(name)
-        other = 0 if category is None else category.count
-        if other <= count:
-            features[name] = number_feature(block, row, name, moments[name], reference, other)
+    others = {name: of.count for name, of in data.categories.items()}
+    rows = {name: row for row, (name, count) in enumerate(counts.items()) if others.get(name, 0) <= count}
+    drifts: dict[str, dict[str, Any]] = {}
+    if reference is not None:
+        binned = reference.baseline.schema.bins
+        drifts = number_drifts(block, {name: row for name, row in rows.items() if name in binned}, reference)
+    for (name, row), moments in zip(rows.items(), _moments(block, list(rows.values())), strict=True):
+        numbers = number_feature(block, row, name, moments, reference, others.get(name, 0))
+        features[name] = _merged(numbers, _finite(drifts.get(name, {})))
     for name, category in data.categories.items():
         if name not in features:
             features[name] = category_feature(category, name, reference, counts.get(name, 0))
     return _with_schema({"features": dict(sorted(features.items()))}, data, baseline)
 
 
-def _moments(block: NumericBlock) -> list[dict[str, float]]:
-    """Mean, standard deviation, extremes and median of each number (F), where they can be computed."""
+def _moments(block: NumericBlock, rows: list[int]) -> list[dict[str, float]]:
+    """Mean, standard deviation, extremes and median of the numbers in these ``rows``, where they can be computed."""
     with np.errstate(invalid="ignore"):
         deviations = np.sqrt(np.maximum(block.m2, 0.0) / np.maximum(block.count, 1)).tolist()
     columns = (block.mean.tolist(), deviations, block.low.tolist(), block.high.tolist(), block.values.medians())
     names = ("mean", "std", "min", "max", "p50")
-    rows = zip(*columns, strict=True) if block.names else ()
-    return [{name: value for name, value in zip(names, row, strict=True) if math.isfinite(value)} for row in rows]
+    return [_finite({name: column[row] for name, column in zip(names, columns, strict=True)}) for row in rows]
+
+
+def _finite(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in numbers.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
 def counted(data: DataProfile, baseline: Baseline | None) -> dict[str, Any]:
@@ -234,7 +240,7 @@ def _was_present(name: str, data: DataProfile) -> bool:
 def number_feature(
     block: NumericBlock, row: int, name: str, moments: dict[str, float], against: Against | None, mistyped: int = 0
 ) -> dict[str, Any]:
-    """One number's summary. Ratios are of all events, ``out_of_range_ratio`` of the values."""
+    """One number's summary less its drift. Ratios are of all events, ``out_of_range_ratio`` of the values."""
     count = int(block.count[row])
     missing, mismatch = int(block.missing[row]) - mistyped, int(block.mismatch[row]) + mistyped
     total = count + missing + mismatch
@@ -245,12 +251,7 @@ def number_feature(
         return numbers
     if len(block.distinct[row]):
         numbers["distinct"] = distinct.estimate(block.distinct[row])
-    numbers |= moments
-    if against is not None and name in against.baseline.schema.edges:
-        reference = against.baseline.data.features
-        drift = number_drift(block, row, reference, name, against, name, f"data.features.{name}")
-        numbers = _merged(numbers, {of: v for of, v in drift.items() if not isinstance(v, float) or math.isfinite(v)})
-    return numbers
+    return numbers | moments
 
 
 def category_feature(summary: CategorySummary, name: str, against: Against | None, mistyped: int = 0) -> dict[str, Any]:
