@@ -43,6 +43,9 @@ class PredictionLog:
         self._paths = paths
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, self._flushing(send))
+            return
         # Inside of another of us, a sub-application's events are the outer one's.
         if scope["type"] != "http" or _MARK in scope:
             await self.app(scope, receive, send)
@@ -73,3 +76,15 @@ class PredictionLog:
             exchange.log(self.logger.prediction, state.get("prediction"), error)
             raise
         exchange.log(self.logger.prediction, state.get("prediction"))
+
+    def _flushing(self, send: Send) -> Send:
+        """Sends what has been logged before the server is told that the application has shut down: a server that ends by the
+        signal it was sent, as uvicorn does, runs nothing at exit."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                # Nothing else is left to do, so that blocking does not matter.
+                self.logger.flush()
+            await send(message)
+
+        return sending

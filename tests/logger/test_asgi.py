@@ -256,6 +256,24 @@ def test_what_is_no_request_passes_through():
     assert [message.get("text") for message in asyncio.run(run())] == [None, "hello", None]
 
 
+def test_what_was_logged_is_sent_before_the_server_ends():
+    """By the signal it was sent, so that nothing runs at exit."""
+
+    class Flushed(KeptLogger):
+        flushed = 0
+
+        def flush(self, timeout=5.0):
+            self.flushed += 1
+            return super().flush(timeout)
+
+    log = Flushed()
+    app = FastAPI()
+    app.add_middleware(PredictionLog, logger=log)
+    with served(app):
+        assert not log.flushed
+    assert log.flushed == 1
+
+
 def test_litestar():
     log = KeptLogger()
 
