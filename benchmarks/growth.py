@@ -39,7 +39,7 @@ class Machine:
             RocksStore(directory / f"{name}-monitor"),
         )
         self.join = JoinStage(0, self._join_store, self._registry, 1, counters)
-        self.monitor = MonitorStage(0, self._monitor_store, self._registry, 1, counters)
+        self.monitor = MonitorStage(self._monitor_store, self._registry, 1, counters)
         self._sweeps = [
             (self._join_store, changelog.Sweep(self._join_store, self.join)),
             (self._monitor_store, changelog.Sweep(self._monitor_store, self.monitor)),

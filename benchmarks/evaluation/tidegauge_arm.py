@@ -82,7 +82,7 @@ def run(scenario: Scenario, spec: ModelSpec, baseline: bytes | None, watched: Ro
     registry.apply(MODEL.encode(), encode(ModelRecord(MODEL, spec, held)))
     counters: Counter[tuple[str, str]] = Counter()
     join = JoinStage(0, MemoryStore(), registry, 1, counters)
-    monitor = MonitorStage(0, MemoryStore(), registry, 1, counters)
+    monitor = MonitorStage(MemoryStore(), registry, 1, counters)
     verdicts = Verdicts()
     origin = scenario.reference
     _listen(monitor, verdicts, scenario.seconds, origin)

@@ -100,7 +100,7 @@ def test_what_is_no_record_s_fault_is_raised():
 def test_a_delta_the_monitor_cannot_read_is_a_dead_letter_and_the_others_count():
     registry = Registry()
     counters = Counter()
-    monitor = ContainedStage(lambda store, counted: MonitorStage(0, store, registry, 1, counted), MemoryStore(), 0, counters)
+    monitor = ContainedStage(lambda store, counted: MonitorStage(store, registry, 1, counted), MemoryStore(), 0, counters)
     join = JoinStage(0, MemoryStore(), registry, 1, counters)
     deltas = [b"\x00", b"", b"\xc1\xff"]
     for number in range(20):

@@ -105,7 +105,7 @@ def test_the_schema_knows_what_is_written(graded: Pipeline) -> None:
 
 def test_a_restart_keeps_the_grades(graded: Pipeline) -> None:
     (before,) = graded.monitor.versions.values()
-    again = MonitorStage(0, graded.monitor._store, graded.registry, 1, graded.counters)
+    again = MonitorStage(graded.monitor._store, graded.registry, 1, graded.counters)
     (after,) = again.versions.values()
     assert after.grades.totals == before.grades.totals
     (kept,) = again.newest

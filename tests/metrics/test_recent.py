@@ -170,7 +170,7 @@ def test_a_restart_changes_neither_numbers_nor_alerts(directory: Path, seed: int
                 pipeline.checkpoint()
             if place in restarts:
                 pipeline.checkpoint()
-                pipeline.monitor = MonitorStage(0, pipeline.monitor._store, pipeline.registry, 1, pipeline.counters)
+                pipeline.monitor = MonitorStage(pipeline.monitor._store, pipeline.registry, 1, pipeline.counters)
             elif place in at:
                 pipeline.checkpoint()
         pipeline.finish()

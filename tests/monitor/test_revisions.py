@@ -53,7 +53,7 @@ def played(restarts: float = 0.0, spec: ModelSpec = SPEC) -> tuple[Pipeline, Sai
                 record = json.loads(output.value)
                 said[output.key].append((published_at(pipeline, record), record))
         if rng.random() < restarts:
-            pipeline.monitor = MonitorStage(0, pipeline.monitor._store, pipeline.registry, 1, pipeline.counters)
+            pipeline.monitor = MonitorStage(pipeline.monitor._store, pipeline.registry, 1, pipeline.counters)
     return pipeline, said
 
 

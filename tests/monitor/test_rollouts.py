@@ -303,7 +303,7 @@ def test_a_restart_changes_nothing():
             pipeline.send(topic, [value for kind, value in events[start : start + 200] if kind == topic])
         pipeline.checkpoint()
         old = pipeline.monitor
-        pipeline.monitor = MonitorStage(0, old._store, pipeline.registry, 1, pipeline.counters)
+        pipeline.monitor = MonitorStage(old._store, pipeline.registry, 1, pipeline.counters)
         assert pipeline.monitor.rollouts.newest == old.rollouts.newest
     pipeline.finish()
     assert final(pipeline) == expected

@@ -57,7 +57,7 @@ def test_one_partition_may_be_far_ahead_of_another() -> None:
     # What waits survives a restart.
     store = MemoryStore()
     store.put_many(held)
-    ahead.monitor = MonitorStage(0, store, ahead.registry, 2, Counter())
+    ahead.monitor = MonitorStage(store, ahead.registry, 2, Counter())
     assert values(ahead.monitor) == held
     even.send(PREDICTIONS, events)
     for pipeline in (ahead, even):

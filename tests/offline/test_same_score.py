@@ -91,7 +91,7 @@ def replayed(directory, spec, baseline, predictions, way):
 
 
 def told(baseline):
-    return len(json.loads(baseline.to_json())["result"]["score_quantiles"])
+    return len(json.loads(baseline.to_json())["result"]["score"]["quantiles"])
 
 
 @settings(max_examples=2, deadline=None, phases=(Phase.explicit, Phase.generate))

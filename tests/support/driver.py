@@ -27,13 +27,13 @@ class Pipeline:
             self.registry.apply(spec.model.encode(), encode(ModelRecord(spec.model, spec)))
         self.counters: Counter[tuple[str, str]] = Counter()
         self.joins = [JoinStage(p, MemoryStore(), self.registry, 1, self.counters) for p in range(partitions)]
-        self.monitor = MonitorStage(0, MemoryStore(), self.registry, partitions, self.counters)
+        self.monitor = MonitorStage(MemoryStore(), self.registry, partitions, self.counters)
         self.outputs: list[Output] = []
         self._offset = 0
 
     def restart_monitor(self) -> None:
         """A new monitor task on what the one before has stored."""
-        self.monitor = MonitorStage(0, self.monitor._store, self.registry, len(self.joins), self.counters)
+        self.monitor = MonitorStage(self.monitor._store, self.registry, len(self.joins), self.counters)
 
     def partition_of(self, value: bytes) -> int:
         try:

@@ -56,7 +56,7 @@ class MonitorStage:
     """One partition of the monitor. ``partitions``: of the join; ``playbooks``: as in Announcer."""
 
     def __init__(
-        self, partition: int, store: Store, registry: Registry, partitions: int, counters: Counter[tuple[str, str]],
+        self, store: Store, registry: Registry, partitions: int, counters: Counter[tuple[str, str]],
         playbooks: str = DIRECTORY,
     ) -> None:  # fmt: skip
         self._store, self._registry, self._counters = store, registry, counters

@@ -134,7 +134,7 @@ class Replay:
             lambda store, counted: JoinStage(0, store, registry, 1, counted), self._stores[0], 0, self.counters
         )
         self._monitor = ContainedStage(
-            lambda store, counted: MonitorStage(0, store, registry, 1, counted), self._stores[1], 0, self.counters
+            lambda store, counted: MonitorStage(store, registry, 1, counted), self._stores[1], 0, self.counters
         )
         self.refused: Counter[tuple[str, str]] = Counter()
         """Dead letters by topic and reason."""

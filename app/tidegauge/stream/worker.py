@@ -108,7 +108,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
                 lambda of, counted: JoinStage(partition, of, registry, sizes[PROFILES], counted), store, partition, counters
             ),
             "monitor": lambda partition, store: ContainedStage(
-                lambda of, counted: MonitorStage(partition, of, registry, sizes[PREDICTIONS], counted, settings.playbooks),
+                lambda of, counted: MonitorStage(of, registry, sizes[PREDICTIONS], counted, settings.playbooks),
                 store,
                 partition,
                 counters,
