@@ -24,10 +24,10 @@ unit: $(VENV)/.dev
 	$(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka --ignore=tests/browser
 
 # What needs a real Kafka or a real browser waits a lot: side by side, the longest file first.
-live: $(VENV)/.dev .venv-prefect/.ready
+live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/kafka/test_exactly_once.py tests/kafka tests/browser
 
-kafka: $(VENV)/.dev .venv-prefect/.ready
+kafka: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/kafka
 
 dashboards: $(VENV)/.dev
@@ -80,5 +80,11 @@ tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
 	.venv-prefect/bin/python -m pip install -q -r $<
 	touch $@
 
+# A real MLflow server for the tests, with pins of its own; tidegauge speaks its REST API and needs nothing of it.
+.venv-mlflow/.ready: tests/fixtures/mlflow-requirements.txt
+	$(PYTHON) -m venv .venv-mlflow
+	.venv-mlflow/bin/python -m pip install -q -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-prefect $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-prefect .venv-mlflow $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -199,6 +199,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one model is watched. ``task`` None: not known yet, taken from the data with the learned baseline.
 
     ``champion``: the version others are compared with; None: the one whose role is live, and of several the oldest.
+    ``rollback``: the alias in MLflow that is moved back (``models:/churn@champion``), or the URL of a hook that is called.
     ``segments`` holds one tuple of dimension names for each breakdown: ``(("region",), ("region", "device"))``.
     """
 
@@ -222,6 +223,8 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     champion: str | None = None
     detectors: tuple[DetectorSpec, ...] = ()
     lineage: Lineage = Lineage()
+    intended_use: str | None = None
+    rollback: str | None = None
 
     @property
     def pane(self) -> float:

@@ -36,6 +36,7 @@ from tidegauge.profile.schema import (
     Bins,
     Schema,
 )
+from tidegauge.spec import Lineage
 
 RESULT_BINS = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
 """The schema's number for each of the event's own numbers that is binned."""
@@ -51,6 +52,7 @@ class Baseline:
 
     ``metrics`` nests as a metrics record does; ``spread`` is window length → metric path → Spread. ``parts`` are the
     segments' own baselines, which share the schema and keep no quantile sketches; ``tunings`` what detectors need of it.
+    ``lineage``: what trained the version, and on which data.
     ``contrasts``, and ``columns`` of those of many numbers side by side, are made of its bin counts when numbers are first
     compared, ``performance_errors`` (number → value and standard error) of its outcomes.
     """
@@ -75,6 +77,7 @@ class Baseline:
         self.source = source
         self.parts = dict(parts or {})
         self.tunings = tunings
+        self.lineage = Lineage()
         self.contrasts: dict[str, Contrasts] = {}
         self.columns: dict[tuple[str, ...], Any] = {}
         self.performance_errors: dict[str, tuple[float, float]] | None = None
@@ -150,6 +153,7 @@ class Baseline:
                 "spread": self.spread,
                 "profile": self._profile(),
                 "detectors": self.tunings,
+                "lineage": self.lineage,
                 "segments": [
                     {
                         "segment": dict(segment),
@@ -243,6 +247,7 @@ class Baseline:
             schema = Schema(held["edges_id"], bins, values, texts, further)
             baseline = cls._of(held, held, schema)
             baseline.tunings = msgspec.convert(held.get("detectors", ()), tuple[Tuning, ...])
+            baseline.lineage = msgspec.convert(held.get("lineage", {}), Lineage)
             baseline.parts = {tuple(of["segment"].items()): cls._of(held, of, schema) for of in held["segments"]}
             return baseline
         except (LookupError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:

@@ -24,6 +24,7 @@ def add_build(commands: Any) -> None:
     option(build, "--version", str, None, "model version, as churn_xgb:3; rows of others are left out", required=True)
     option(build, "--input", Path, None, f"prediction events (with label): {FILES}", required=True)
     option(build, "--output", Path, None, "the baseline", required=True)
+    option(build, "--lineage", str, None, "what trained it: runs:/RUN_ID, or models:/NAME/VERSION, in MLflow")
     _naive(build)
 
 
@@ -90,6 +91,11 @@ def _build(options: argparse.Namespace) -> int:
 
     spec, naive_utc = load_to_build(options.spec), options.naive_timestamps == "utc"
     baseline = reference.build(spec, options.version, options.input, say, _note, naive_utc=naive_utc)
+    if options.lineage is not None:
+        from tidegauge.lineage.mlflow_reference import read_reference
+        from tidegauge.lineage.mlflow_server import MlflowServer
+
+        baseline.lineage = read_reference(MlflowServer.from_environment(), options.lineage).lineage
     options.output.write_bytes(baseline.to_json())
     say("")
     print(
@@ -181,15 +187,14 @@ def _at_most_one_pipe(options: argparse.Namespace) -> None:
 
 def _replay(options: argparse.Namespace) -> int:
     from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS
-    from tidegauge.models import directory, registry
+    from tidegauge.models import directory
+    from tidegauge.models.registry import registry_of
     from tidegauge.offline.replay import Files, Lines, Replay, not_counted
     from tidegauge.offline.tables import Columns
 
     _at_most_one_pipe(options)
-    known = registry.Registry()
     records = [] if options.models is None else directory.records_of(options.models)
-    for record in records:
-        known.apply(record.model.encode(), registry.encode(record))
+    known = registry_of(records)
     # As in a worker: events die young and hold no cycles.
     gc.set_threshold(100_000, 50, 50)
     began = time.monotonic()

@@ -12,7 +12,15 @@ from typing import Any
 
 import tidegauge
 from tidegauge.alert.playbooks import DIRECTORY
-from tidegauge.cli import bridge_commands, console_command, doctor_command, event_commands, report_command
+from tidegauge.cli import (
+    bridge_commands,
+    card_command,
+    console_command,
+    doctor_command,
+    event_commands,
+    report_command,
+    rollback_command,
+)
 from tidegauge.cli.options import Help, command, kafka, option, stream_settings
 from tidegauge.errors import AccessError, TidegaugeError, TopicError
 
@@ -100,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     event_commands.add(commands)
     console_command.add(commands)
     report_command.add(commands)
+    card_command.add(commands)
+    rollback_command.add(commands)
     doctor_command.add(commands)
 
     alerts = command(commands, "alerts", _alerts, "reads the alert topic, for people")

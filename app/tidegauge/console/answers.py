@@ -63,6 +63,7 @@ def _baseline(view: View, name: str, version: str) -> dict[str, Any]:
         "source": baseline.source,
         "predictions": baseline.data.predictions,
         "labels": baseline.outcome.labels,
+        "lineage": msgspec.to_builtins(view.registry.lineage(name, version)),
         "metrics": {part: of for part, of in baseline.metrics.items() if part not in ("data", "prediction")},
     }
 

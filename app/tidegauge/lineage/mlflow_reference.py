@@ -77,7 +77,10 @@ def _of_run(
     run = server.run(run_id)
     info, data = run["info"], run.get("data", {})
     tags = {tag["key"]: tag["value"] for tag in data.get("tags", [])}
-    if mlmodel is None:
+    logged = [str(of["model_id"]) for of in run.get("outputs", {}).get("model_outputs", [])]
+    if mlmodel is None and logged and not path:
+        mlmodel = _mlmodel(lambda file: server.artifact_of_logged_model(logged[-1], file), ["MLmodel"])
+    if not mlmodel:
         mlmodel = _mlmodel(
             lambda file: server.artifact_of_run(run_id, file), [f"{place}/MLmodel" for place in _places(path, tags)]
         )  # fmt: skip

@@ -57,6 +57,11 @@ class MlflowServer:
         """A file of a run."""
         return self._raw("GET", f"get-artifact?{urllib.parse.urlencode({'path': path, 'run_uuid': run_id})}")
 
+    def artifact_of_logged_model(self, model_id: str, path: str) -> bytes:
+        """A file of a model as MLflow 3 keeps it, beside the run that logged it."""
+        asked = urllib.parse.urlencode({"artifact_file_path": path})
+        return self._raw("GET", f"ajax-api/2.0/mlflow/logged-models/{urllib.parse.quote(model_id)}/artifacts/files?{asked}")
+
     def artifact_of_version(self, name: str, version: str, path: str) -> bytes:
         """A file of a version of a registered model."""
         asked = urllib.parse.urlencode({"path": path, "name": name, "version": version})

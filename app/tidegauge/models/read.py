@@ -30,7 +30,7 @@ from tidegauge.spec import (
 
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
          "publish_interval", "baseline", "features", "champion", "kpis", "labels", "monitors", "detectors",
-         "lineage")  # fmt: skip
+         "lineage", "intended_use", "rollback")  # fmt: skip
 SOURCES = ("first", "previous", "file")
 NEEDS_BASELINE = ("auto ", "false_alarms ", "against ")
 """How the messages begin of mistakes that a newly built baseline may mend."""
@@ -121,7 +121,7 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
     for member, of in given.items():
         value: Any = None
         match member:
-            case "model" | "champion":
+            case "model" | "champion" | "intended_use" | "rollback":
                 value = of.name()
             case "task":
                 value = of.choice(get_args(Task))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.tuning import untuned
 from tidegauge.detect.detectors import Detector
 from tidegauge.errors import BaselineError, SpecError
-from tidegauge.spec import ModelSpec
+from tidegauge.spec import Lineage, ModelSpec
 
 MAX_RECORD_BYTES = 28 << 20
 """How large a record may become by baselines that are learned, so that it can be published."""
@@ -80,6 +80,12 @@ class Registry:
             self._baselines[name] = None if raw is None else Baseline.from_json(bytes(raw))
         return self._baselines[name]
 
+    def lineage(self, model: str, version: str) -> Lineage:
+        """Where a version came from: what its baseline says, else the spec."""
+        baseline = self.baseline(model, version)
+        own = baseline.lineage if baseline is not None else Lineage()
+        return own if own != Lineage() else self.spec(model).lineage
+
     def baseline_versions(self, model: str) -> list[str]:
         """Versions with a baseline in the model's record; "" stands for all others."""
         record = self._records.get(model)
@@ -117,6 +123,14 @@ class Registry:
 
 def encode(record: ModelRecord) -> bytes:
     return msgspec.json.encode(record)
+
+
+def registry_of(records: Iterable[ModelRecord]) -> Registry:
+    """A registry of these models."""
+    registry = Registry()
+    for record in records:
+        registry.apply(record.model.encode(), encode(record))
+    return registry
 
 
 def carry_over(new: ModelRecord, old: bytes | None) -> ModelRecord:

@@ -69,6 +69,10 @@ class Archive:
                     f"{path}: cannot be read: {error.strerror}; is it the output of `tidegauge replay`?"
                 ) from error
 
+    def longest(self) -> str | None:
+        """The longest window length there is; None where there are no windows."""
+        return max(self._lengths, key=self._lengths.__getitem__, default=None)
+
     def window(self, period: Period) -> str | None:
         """The longest window length of which whole ones fill the period and at least one is there: a day's window is not yet
         if nothing came after the day. None where there is none."""

@@ -18,6 +18,7 @@ NEWEST = 200
 """Records looked at of each partition."""
 PATIENCE = 20
 """Empty fetches after which what could be read is judged."""
+REFUSAL_MS = 3000
 MAX_SKEW = 60.0
 """Seconds clocks may differ."""
 
@@ -44,6 +45,9 @@ async def newest(settings: Settings, name: str, partitions: int) -> list[tuple[i
             reader.seek(place, max(begins[place], ends[place] - NEWEST))
         found: list[tuple[int, Any]] = []
         left = {place for place in places if begins[place] < ends[place]}
+        if not left:
+            # Only a fetch tells that reading is refused; one that is not says nothing until its time is over.
+            await reader.getmany(timeout_ms=REFUSAL_MS)
         empty = 0
         while left and empty < PATIENCE:
             batches = await reader.getmany(*left, timeout_ms=500)

@@ -224,7 +224,7 @@ class Telemetry:
         family = GaugeMetricFamily("tidegauge_model_info", "A model version and its lineage", labels=names)
         for stage in stages:
             for version in stage.versions.values():
-                lineage = self._models.spec(version.model).lineage
+                lineage = self._models.lineage(version.model, version.version)
                 family.add_metric([version.model, version.version, version.role, lineage.run_id or "", lineage.commit or ""], 1)
         yield family
 

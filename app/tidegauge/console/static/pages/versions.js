@@ -65,14 +65,21 @@ function spelled(path) {
   return first === undefined ? path : [title(first), ...rest].join(", ");
 }
 
+/** The run that trained a version, linked to where people see it. */
+function linked({ run_id: run, url }) {
+  if (!run) return none;
+  return url?.startsWith("https://") || url?.startsWith("http://") ? h("a", { href: url, rel: "noreferrer" }, run) : h("code", {}, run);
+}
+
 export function lineage({ model }) {
   const { lineage: of, baselines, spec } = model;
   const pairs = Object.entries(of).filter(([, text]) => text);
   return h("section", { id: "lineage" }, h("h2", {}, "Lineage"),
-    pairs.length ? h("dl", {}, pairs.map(([name, text]) => [h("dt", {}, title(name)), h("dd", {}, h("code", {}, text))]))
+    pairs.length ? h("dl", {}, pairs.map(([name, text]) => [h("dt", {}, title(name)), h("dd", {}, h("code", {}, typeof text === "string" ? text : JSON.stringify(text)))]))
       : h("p", { class: "empty" }, "The spec says nothing of where the model comes from. Add ", h("code", {}, "lineage: {run_id: …, commit: …, data_snapshot: …}"), "."),
     table("baselines", [
       { name: "Baseline of", key: "version", value: (one) => one.model_version },
+      { name: "Run", key: "run", value: (one) => one.lineage?.run_id ?? none, cell: (one) => linked(one.lineage ?? {}) },
       { name: "From", key: "source", value: (one) => one.source ?? none },
       { name: "Predictions", key: "predictions", numeric: true, value: (one) => one.predictions, cell: (one) => number(one.predictions ?? null) },
       { name: "Labels", key: "labels", numeric: true, value: (one) => one.labels, cell: (one) => number(one.labels ?? null) },

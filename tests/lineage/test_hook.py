@@ -1,0 +1,92 @@
+"""Hooks: signed, tried again with the same id, and what they answer is told."""
+
+import hashlib
+import hmac
+import http.server
+import threading
+
+import pytest
+
+from tidegauge.errors import RegistryError
+from tidegauge.lineage import hook
+from tidegauge.lineage.rolling_back import plan
+from tidegauge.spec import ModelSpec
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """Answers with the given statuses in turn, and keeps what it was sent."""
+
+    def __init__(self, *statuses):
+        self.statuses, self.received = list(statuses), []
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/roll-back"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error):
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.received.append((dict(self.headers), body))
+        status = self.server.statuses.pop(0)
+        text = f"said {status}".encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_it_is_tried_again_with_the_same_id_and_signed():
+    pauses = []
+    with Receiver(503, 429, 200) as receiver:
+        answer = hook.call(receiver.url, b'{"to": "churn:1"}', "s3cret", "id-1", pauses.append)
+    assert (answer.status, answer.text) == (200, "said 200")
+    assert pauses == [1.0, 2.0]
+    for headers, body in receiver.received:
+        assert headers["X-Tidegauge-Delivery"] == "id-1"
+        expected = hmac.new(b"s3cret", body, hashlib.sha256).hexdigest()
+        assert headers["X-Tidegauge-Signature"] == f"sha256={expected}"
+    assert len({body for _, body in receiver.received}) == 1
+
+
+def test_a_refusal_is_final_and_its_words_are_told():
+    with Receiver(403) as receiver, pytest.raises(RegistryError, match="403 Forbidden: said 403"):
+        hook.call(receiver.url, b"{}", "s3cret", "id-1", lambda seconds: None)
+    assert len(receiver.received) == 1
+
+
+def test_it_gives_up():
+    with Receiver(500, 500, 500, 500) as receiver, pytest.raises(RegistryError, match="did not take it in 4 attempts: 500"):
+        hook.call(receiver.url, b"{}", "s3cret", "id-1", lambda seconds: None)
+    with pytest.raises(RegistryError, match="did not take it in 4 attempts"):
+        hook.call("http://127.0.0.1:1/", b"{}", "s3cret", "id-1", lambda seconds: None)
+
+
+def test_a_spec_with_a_hook_needs_a_secret(monkeypatch):
+    monkeypatch.delenv("TIDEGAUGE_HOOK_SECRET", raising=False)
+    with Receiver(200) as receiver:
+        spec = ModelSpec("churn", rollback=receiver.url)
+        with pytest.raises(RegistryError, match="set TIDEGAUGE_HOOK_SECRET"):
+            plan(spec, "churn:1")
+        monkeypatch.setenv("TIDEGAUGE_HOOK_SECRET", "s3cret")
+        assert plan(spec, "churn:1").carry_out() == "the hook answered 200: said 200"
+    (sent,) = receiver.received
+    assert b'"model":"churn","to":"churn:1"' in sent[1]
+
+
+@pytest.mark.parametrize("wrong", ["models:/churn/3", "models:/@champion", "models:/a@b@c"])
+def test_a_rollback_that_names_no_alias(wrong):
+    with pytest.raises(RegistryError, match="names no alias"):
+        plan(ModelSpec("churn", rollback=wrong), "churn:1")
