@@ -22,7 +22,7 @@ def blocks_of(seed: int, sizes: list[int], odd: int) -> list[NumericBlock]:
         if number == odd:
             names, edges = _odd(rng, names)
         bins = np.where(np.isnan(x), 0, 1 + (x > 0)).astype(np.int64)
-        columns = NumericColumns(names, x, bins=bins if edges else None, edges_id=edges)
+        columns = NumericColumns(names, x, bins=bins if edges else None, edges_id=edges, width=4)
         found += columns.group(np.arange(size), np.array([0]), bool(number % 2))
     return found
 

@@ -99,7 +99,8 @@ class NumericColumns:
                 block.distinct = distinct.smallest_of_rows(hashes[:, a:b], None if full else valid[:, a:b])
             else:
                 block.distinct = [distinct.EMPTY] * features
-            if self.edges_id is None:
+            if self.edges_id is None and distincts:
+                # Of the whole model: bins are made from these, and its segments are counted in the same.
                 block.tables = [value_counts.of_sorted(np.sort(of[~np.isnan(of)])) for of in x[:, a:b]]
             blocks.append(block)
         return blocks
