@@ -154,7 +154,7 @@ def test_what_is_kept_for_too_short_a_time(cluster):
 
 def test_clocks_that_differ(cluster):
     now = time.time()
-    early = ("predictions", b"r1", json.dumps(prediction(1, now + 7000)).encode(), None, now + 7000)
+    early = ("predictions", b"r1", json.dumps(prediction(1, now + 600)).encode(), None, now + 600)
     produce(cluster.settings, [early, ("labels", b"r1", label(1, now + 7200), None, now)])
     _, said = examine(cluster.settings)
     assert wrong(said) == {"clock"}
