@@ -49,6 +49,7 @@ bench: $(VENV)/.dev
 # False alarms and recall beside Evidently, NannyML, River and the PSI rule: half an hour, or make evaluate QUICK=1.
 evaluate: $(VENV)/.evaluate $(PEERS)/.ready
 	$(BIN)/python benchmarks/evaluation/evaluate.py $(if $(QUICK),--quick) $(if $(JOBS),--jobs $(JOBS))
+	$(if $(QUICK),,$(BIN)/python benchmarks/evaluation/few_windows.py $(if $(JOBS),--jobs $(JOBS)))
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "evaluation.md"
+from tables import ROOT, fill, share, table, wilson
+
 METHODS = {
     "tidegauge": "tidegauge, all default monitors",
     "tidegauge_drift": "– its drift monitors alone",
@@ -41,41 +40,10 @@ PLOTTED = ("tidegauge", "evidently", "nannyml", "psi", "river_adwin_features")
 COLOURS = dict(zip(PLOTTED, ("#0b6e99", "#d1495b", "#edae49", "#7a7a7a", "#5f9e6e"), strict=True))
 
 
-def wilson(count: int, of: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927).
-
-    >>> [round(bound, 3) for bound in wilson(1, 100)]
-    [0.002, 0.054]
-    """
-    z, share = 1.959964, count / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z / (1 + z * z / of) * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
-
-
-def share(pair: list[int] | None, interval: bool = True) -> str:
-    """A share in per cent with its interval."""
-    if not pair or not pair[1]:
-        return "–"
-    count, of = pair
-    low, high = wilson(count, of)
-    text = f"{100 * count / of:.3g}"
-    return f"{text} ({_percent(low)}–{_percent(high)})" if interval else text
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}" if share > 0.095 else f"{round(100 * share, 2):.2g}"
-
-
 def name_of(method: str) -> str:
     base, _, how = method.rpartition("_")
     words = {"levelled": ", levelled", "families": ", 1 % in each family"}.get(how)
     return METHODS[method] if words is None else METHODS[base].partition(",")[0].partition(" above")[0] + words
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def false_alarms(results: dict[str, Any], family: str, member: str) -> str:
@@ -196,11 +164,7 @@ def write(results: dict[str, Any], out: Path) -> None:
     mpl.use("svg")
     # The same results give the same bytes.
     mpl.rcParams |= {"svg.hashsalt": "tidegauge", "font.family": "sans-serif"}
-    text = PAGE.read_text()
-    for name, found in tables(results).items():
-        marks = (f"<!-- begin {name} -->", f"<!-- end {name} -->")
-        text = re.sub(f"{marks[0]}.*?{marks[1]}", lambda _, new=f"{marks[0]}\n{found}\n{marks[1]}": new, text, flags=re.DOTALL)
-    (out.parent / "evaluation.md").write_text(text)
+    fill(tables(results), out.parent / "evaluation.md")
     plot_false_alarms(results, out / "false-alarms.svg")
     plot_recall(results, out / "recall.svg")
 

@@ -28,7 +28,8 @@ HOUR, DAY = 3600.0, 86400.0
 @dataclass(frozen=True)
 class Scenario:
     """``features`` numbers and two categories; windows of ``rows``, ``reference`` of them to build from and ``windows`` to
-    watch. ``drift`` is its kind ("" for none) and ``size``; drifting windows come in episodes of EPISODE, after CALM."""
+    watch. ``drift`` is its kind ("" for none) and ``size``; drifting windows come in episodes of EPISODE, after CALM. ``phi``:
+    autocorrelation of one row with the next, where the family is autocorrelated."""
 
     name: str
     family: str
@@ -40,6 +41,7 @@ class Scenario:
     drift: str = ""
     size: float = 0.0
     seed: int = 0
+    phi: float = PHI
 
     @property
     def window(self) -> str:
@@ -84,8 +86,8 @@ def _noise(scenario: Scenario, count: int, columns: int, rng: np.random.Generato
     noise = rng.normal(size=(count, columns))
     if scenario.family != "autocorrelated":
         return noise
-    noise[1:] *= np.sqrt(1 - PHI**2)
-    return np.asarray(lfilter([1.0], [1.0, -PHI], noise, axis=0))
+    noise[1:] *= np.sqrt(1 - scenario.phi**2)
+    return np.asarray(lfilter([1.0], [1.0, -scenario.phi], noise, axis=0))
 
 
 def _rows(scenario: Scenario, windows: int, first: int, drifting: NDArray[np.bool_], rng: np.random.Generator) -> Rows:

@@ -45,10 +45,16 @@ class Verdicts:
         return out
 
 
-def spec_of(scenario: Scenario, *, seasonal: bool = False, detectors: tuple[DetectorSpec, ...] = ()) -> ModelSpec:
+def spec_of(
+    scenario: Scenario, *, seasonal: bool = False, learned: bool = False, detectors: tuple[DetectorSpec, ...] = ()
+) -> ModelSpec:
     """The defaults, but for what the stream itself decides: its window, and which baseline. Open windows are judged once,
     not 24 times: closed ones are what is counted."""
-    baseline = BaselineSpec(previous=7 * 86400.0) if seasonal else BaselineSpec(file="m.baseline.json")
+    baseline = BaselineSpec(file="m.baseline.json")
+    if seasonal:
+        baseline = BaselineSpec(previous=7 * 86400.0)
+    elif learned:
+        baseline = BaselineSpec(first=scenario.reference * scenario.rows)
     return ModelSpec(MODEL, task="binary", windows=(scenario.window,), baseline=baseline, detectors=detectors,
                      retention=30 * 86400.0, grace=0.0, publish_interval=scenario.seconds)  # fmt: skip
 
@@ -75,8 +81,8 @@ def build_baseline(spec: ModelSpec, rows: Rows, labels: bool, file: Path) -> byt
     return build(spec, VERSION, file).to_json()
 
 
-def run(scenario: Scenario, spec: ModelSpec, baseline: bytes | None, watched: Rows) -> Verdicts:
-    """Feed the watched rows window by window."""
+def run(scenario: Scenario, spec: ModelSpec, baseline: bytes | None, watched: Rows, learned: Rows | None = None) -> Verdicts:
+    """Feed the watched rows window by window, after those that a baseline is to be ``learned`` from."""
     registry = Registry()
     held = {} if baseline is None else {"": msgspec.Raw(baseline)}
     registry.apply(MODEL.encode(), encode(ModelRecord(MODEL, spec, held)))
@@ -94,9 +100,14 @@ def run(scenario: Scenario, spec: ModelSpec, baseline: bytes | None, watched: Ro
             elif output.topic == METRICS and output.value is not None:
                 _note_psi(verdicts, json.loads(output.value), scenario.seconds, origin)
 
-    for w in range(scenario.windows):
+    parts = [
+        rows.part(start, start + scenario.rows)
+        for rows in (learned, watched)
+        if rows is not None
+        for start in range(0, len(rows.ts), scenario.rows)
+    ]
+    for w, part in enumerate(parts):
         start = w * scenario.rows
-        part = watched.part(start, start + scenario.rows)
         join.process(PREDICTIONS, [Record(start + i, -1, None, _encode(e)) for i, e in enumerate(predictions(part, start))])
         if scenario.labels:
             labels = [
@@ -118,6 +129,8 @@ def _listen(monitor: MonitorStage, verdicts: Verdicts, seconds: float, origin: i
 
     def on_verdict(subject: Subject, of: Verdict, window: Window, *rest: Any) -> list[Output]:
         place = round(window.start / seconds) - origin
+        if place < 0:
+            return verdict(subject, of, window, *rest)
         verdicts.judged[of.monitor.name, place] += 1
         paths = verdicts.breached.setdefault(of.monitor.name, {}).setdefault(place, set())
         (paths.add if of.breached else paths.discard)(of.path)

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from tidegauge.baseline.blocks import BLOCKS, BlockDispersions
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions, moderate
 from tidegauge.baseline.spread import Spread
@@ -28,11 +29,27 @@ def counted(values: NDArray[np.float64], bins: Bins) -> NDArray[np.int64]:
     return np.bincount(bin_codes(values, bins.edges), minlength=bins.size)
 
 
+def spread_of(counts: list[NDArray[np.int64]], contrasts: Contrasts, path: str) -> dict[str, Spread]:
+    """Of each direction's scores over windows, or blocks, that together are the reference."""
+    scores: dict[str, list[float]] = {}
+    for of in counts:
+        for name, z in number_shift(of, contrasts, path, None, ROWS)["shift_z"].items():
+            scores.setdefault(name, []).append(as_new("shift_z", z, int(of.sum()), contrasts.total))
+    return {
+        f"{path}.shift_z.{name}": Spread(float(np.mean(zs)), float(np.std(zs, ddof=1)), len(zs))
+        for name, zs in scores.items()
+        if len(zs) > 1
+    }
+
+
 def judged(
-    rng: np.random.Generator, phi: float, features: int, reference: int, new: int, shift: float = 0.0
+    rng: np.random.Generator, phi: float, features: int, reference: int, new: int, shift: float = 0.0, *, blocks: bool = False
 ) -> tuple[Dispersions, NDArray[np.float64]]:
-    """What the reference windows of several features say, and p-values of new windows (new, features)."""
+    """What the reference windows of several features say, and with ``blocks`` those of its rows, and p-values of new windows
+    (new, features)."""
     spreads: dict[str, Spread] = {"predictions": Spread(ROWS, 0.0, reference)}
+    block: dict[str, Spread] = {"predictions": Spread(ROWS * reference / BLOCKS, 0.0, BLOCKS)}
+    two_blocks: dict[str, Spread] = {}
     held = []
     for feature in range(features):
         values = drawn(rng, phi, reference + new)
@@ -40,14 +57,14 @@ def judged(
         counts = [counted(of, bins) for of in values[:reference]]
         contrasts = Contrasts(np.sum(counts, axis=0), bins)
         path = f"data.features.x{feature}"
-        scores: dict[str, list[float]] = {}
-        for of in counts:
-            for name, z in number_shift(of, contrasts, path, None, ROWS)["shift_z"].items():
-                scores.setdefault(name, []).append(as_new("shift_z", z, ROWS, ROWS * reference))
-        for name, zs in scores.items():
-            spreads[f"{path}.shift_z.{name}"] = Spread(float(np.mean(zs)), float(np.std(zs, ddof=1)), reference)
+        spreads |= spread_of(counts, contrasts, path)
+        if blocks:
+            row = values[:reference].ravel()
+            block |= spread_of([counted(of, bins) for of in np.array_split(row, BLOCKS)], contrasts, path)
+            two_blocks |= spread_of([counted(of, bins) for of in np.array_split(row, BLOCKS // 2)], contrasts, path)
         held.append((path, contrasts, bins, values[reference:] + shift))
-    dispersions = Dispersions(spreads)
+    said = BlockDispersions(block, two_blocks, ROWS * reference) if blocks else None
+    dispersions = Dispersions(spreads if reference > 1 else {}, None, said)
     found = [
         [
             number_shift(counted(values[window], bins), contrasts, path, dispersions, ROWS)
@@ -77,6 +94,53 @@ def test_the_family_holds_its_level(phi: float, features: int, windows: int, mos
     for _ in range(40 if features > 5 else 80):
         fired.extend((judged(rng, phi, features, windows, 50)[1].min(axis=1) < 0.01 / features).tolist())
     assert np.mean(fired) <= 0.01 * most
+
+
+@pytest.mark.parametrize(("phi", "windows", "most"), [(0.0, 3, 1.3), (0.5, 3, 1.3), (0.7, 1, 1.5), (0.9, 4, 1.5)])
+def test_the_family_holds_its_level_where_windows_are_few_or_none(phi: float, windows: int, most: float) -> None:
+    rng = np.random.default_rng(7)
+    fired = []
+    for _ in range(50):
+        fired.extend((judged(rng, phi, 8, windows, 10, blocks=True)[1].min(axis=1) < 0.01 / 8).tolist())
+    assert np.mean(fired) <= 0.01 * most
+
+
+def test_blocks_say_how_much_windows_vary() -> None:
+    """The variance of a mean of an AR(1) process is (1 + φ) / (1 - φ) of what it is of independent rows; where little is known
+    of it, it is taken for somewhat larger."""
+    rng = np.random.default_rng(8)
+    path = "data.features.x0.shift_z.location"
+    for phi in (0.3, 0.7, 0.9):
+        found = [judged(rng, phi, 6, 4, 0, blocks=True)[0].factor(path, ROWS)[0] for _ in range(12)]
+        assert 0.9 < np.mean(found) * (1 - phi) / (1 + phi) < 1.35
+
+
+def test_independence_known_of_blocks_costs_no_power() -> None:
+    rng = np.random.default_rng(9)
+    assert np.mean([judged(rng, 0.0, 8, 3, 0, blocks=True)[0].independent for _ in range(15)]) >= 0.8
+    assert not any(judged(rng, 0.3, 8, 3, 0, blocks=True)[0].independent for _ in range(10))
+    found = np.concatenate([judged(rng, 0.5, 8, 3, 20, 0.5, blocks=True)[1].ravel() for _ in range(4)])
+    assert (found < 0.01 / 8).mean() > 0.6, "half a standard deviation, where a window of 400 weighs as 133"
+
+
+def test_what_windows_have_in_common_besides_their_rows_is_seen() -> None:
+    """Seasons: rows within a window are independent, but its mean is not that of the others."""
+    spreads = {"predictions": Spread(400.0, 0.0, 4)}
+    block, two_blocks = {"predictions": Spread(50.0, 0.0, 32)}, {}
+    for feature in range(8):
+        path = f"data.features.x{feature}.shift_z.location"
+        spreads[path], block[path], two_blocks[path] = Spread(0.0, 6.0, 4), Spread(0.0, 1.1, 32), Spread(0.0, 1.2, 16)
+    found = Dispersions(spreads, None, BlockDispersions(block, two_blocks, 1600))
+    assert found.factor(path, 400)[0] == pytest.approx(27, rel=0.05)
+    pairs = Dispersions({}, found, BlockDispersions(block, two_blocks, 1600))
+    assert pairs.factor(path, 800)[0] == pytest.approx(27, rel=0.05), "what single windows say holds for pairs of them"
+
+
+def test_a_direction_too_rare_to_be_scored_is_taken_for_the_widest() -> None:
+    rng = np.random.default_rng(10)
+    found = judged(rng, 0.5, 8, 1, 0, blocks=True)[0]
+    widest = max(found.factor(f"data.features.x0.shift_z.{name}", ROWS) for name in ("location", "scale", "skewness"))
+    assert found.factor("data.features.x0.shift_z.upper_tail", ROWS) == widest
 
 
 def test_independence_known_of_many_features_costs_little_power() -> None:

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from tidegauge.baseline.binning import bin_by, bins_of_block
+from tidegauge.baseline.blocks import BlockDispersions
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.baseline.isotonic import Calibration, calibration_of
@@ -44,6 +45,10 @@ MAX_PARTS = 100
 """Segments of which a baseline keeps counts of their own."""
 RECENT_PREFIX = "recent "
 """Before the length of windows each taken together with the one before, where spreads are kept."""
+BLOCK, TWO_BLOCKS = "block", "two blocks"
+"""Where the spreads are kept over blocks of rows, and over blocks twice as long."""
+MIN_SPREAD_WINDOWS = 8
+"""A baseline must span this many windows before they alone say how much windows differ."""
 FORMAT = "tidegauge-baseline/6"
 
 
@@ -89,8 +94,25 @@ class Baseline:
         key = (window, recent)
         if key not in self._dispersions:
             single = self.dispersions(window) if recent else None
-            self._dispersions[key] = Dispersions(self.spreads(window, recent), single)
+            blocks = None if self.spans_enough(window) else self.blocks
+            self._dispersions[key] = Dispersions(self.spreads(window, recent), single, blocks)
         return self._dispersions[key]
+
+    @cached_property
+    def blocks(self) -> BlockDispersions | None:
+        """What blocks of the baseline's rows say of windows of any length; None where there were too few rows."""
+        held, doubled = self.spreads(BLOCK), self.spreads(TWO_BLOCKS)
+        if not held or not doubled:
+            return None
+        return BlockDispersions(held, doubled, self.data.predictions)
+
+    def spans_enough(self, window: str) -> bool:
+        """Whether there are windows of this length enough to say by themselves how much they differ."""
+        return any(of.windows >= MIN_SPREAD_WINDOWS for of in self.spreads(window).values())
+
+    def knows_pairs(self, window: str) -> bool:
+        """Whether it is known how much windows of this length differ, each taken together with the one before."""
+        return bool(self.spreads(window, recent=True)) or self.blocks is not None
 
     def spreads(self, window: str, recent: bool = False) -> Mapping[str, Spread]:
         """The spread over the baseline's windows of this length by metric path; ``recent``: each taken together with the one
@@ -121,11 +143,7 @@ class Baseline:
             segment: cls(model, version, of, OutcomeProfile(), schema, source="learned") for segment, of in data.items()
         }
         for segment, of in data.items():
-            for summary in of.categories.values():
-                summary.further = NONE_FURTHER
-            bin_by(of.features, schema, {name: name for name in schema.bins})
-            bin_by(of.results, schema, RESULT_BINS)
-            bin_by(of.attributions.values, schema, {ATTRIBUTION + name: name for name in schema.attributions})
+            count_in_bins(of, schema)
             if segment:
                 of.drop_sketches()
         whole = baselines.pop(())
@@ -317,6 +335,15 @@ def _bins(said: Mapping[str, Any]) -> Bins:
         None if values is None else np.array(values, np.float64),
         None if rest is None else _shares(rest),
     )
+
+
+def count_in_bins(data: DataProfile, schema: Schema) -> None:
+    """Count what a profile that knew no edges holds in the schema's bins, by its sketches."""
+    for summary in data.categories.values():
+        summary.further = NONE_FURTHER
+    bin_by(data.features, schema, {name: name for name in schema.bins})
+    bin_by(data.results, schema, RESULT_BINS)
+    bin_by(data.attributions.values, schema, {ATTRIBUTION + name: name for name in schema.attributions})
 
 
 def _shares(quantiles: list[float]) -> np.ndarray[Any, Any]:

@@ -8,28 +8,25 @@ features' together are known far better, and each is moderated by what they say 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, digamma, ndtr, polygamma
 
+from tidegauge.baseline.blocks import MIN_POOLED, BlockDispersions
+from tidegauge.baseline.scored import PERFORMANCE, RATIO, Scored, Squares, pooled
 from tidegauge.baseline.spread import Spread
 
-SCORES = "shift_z"
-"""The member of a record that holds standard scores, by direction."""
-RATIO = "chi_square_ratio"
-"""The member that holds a chi-square over its degrees of freedom: 1 on average where rows are independent."""
 DEPENDENT_LEVEL = 0.02
 """Rows are taken as dependent where their dispersion is significant at this level."""
 MIN_FREEDOM = 100
 """Degrees of freedom without which no baseline is said to have independent rows."""
-MIN_POOLED = 5
-"""Of fewer numbers than this it cannot be said what they have in common."""
-PERFORMANCE = "performance_z"
-"""The member that holds standard scores of performance."""
 BOUNDED = frozenset(("accuracy", "precision", "recall", "f1", "roc_auc", "brier"))
 """Performance whose scores are normal in the far tail where rows are independent; a few errors decide the others."""
+MIN_EFFECTIVE = 100
+"""Of a reference that weighs as fewer independent rows, only the direction that varies most can be trusted: the others' scores
+are those of its bins, which have moved as far as its rows went together."""
 ORTHOGONAL = ("location", "scale", "skewness", "peakedness", "missing")
 """Directions whose scores are uncorrelated, so that their squares can be added."""
 
@@ -39,46 +36,78 @@ class Dispersions:
 
     ``independent``: they are those of independent rows; ``outcomes_independent``: those of performance too. ``rows``:
     predictions of a usual window. ``single``: what is known of single windows, where these are of several at a time: rows
-    that are dependent there are so here.
+    that are dependent there are so here. ``blocks``: what blocks of the reference's rows say, where windows are few.
     """
 
-    __slots__ = ("_factors", "_ratios", "independent", "outcomes_independent", "rows")
+    __slots__ = ("_excess", "_factors", "_ratios", "_widest", "independent", "outcomes_independent", "rows")
 
-    def __init__(self, spreads: Mapping[str, Spread], single: Dispersions | None = None) -> None:
-        scores: dict[str, dict[str, Spread]] = {}
-        performance: dict[str, Spread] = {}
-        self._ratios: dict[str, Spread] = {}
-        for path, spread in spreads.items():
-            head, _, name = path.rpartition(".")
-            # Scores that are always nought are those of a number that never varies.
-            if head.endswith(SCORES) and spread.deviation > 0:
-                scores.setdefault(name, {})[path] = spread
-            elif head == PERFORMANCE:
-                performance[path] = spread
-            elif name == RATIO and spread.deviation > 0:
-                self._ratios[path] = spread
+    def __init__(
+        self, spreads: Mapping[str, Spread], single: Dispersions | None = None, blocks: BlockDispersions | None = None
+    ) -> None:
+        own = Scored(spreads)
         self.rows = spreads["predictions"].mean if "predictions" in spreads else math.inf
-        squares = {name: np.array([mean_square(of) for of in held.values()]) for name, held in scores.items()}
-        freedoms = {name: np.array([float(of[2] - 1) for of in held.values()]) for name, held in scores.items()}
-        self.independent: bool = _independent(squares, freedoms, self._ratios) and (single is None or single.independent)
-        self._factors = {path: (mean_square(of), float(of[2] - 1)) for path, of in performance.items()}
-        least = min((float(chdtrc(of, square * of)) for square, of in self._factors.values()), default=1.0)
-        steady = least * len(performance) > DEPENDENT_LEVEL and (single is None or single.outcomes_independent)
+        held = [own] if blocks is None else [own, blocks.plain]
+        self.independent: bool = _independent(held) and (single is None or single.independent)
+        steady = all(_steady(of.performance) for of in held) and (single is None or single.outcomes_independent)
         self.outcomes_independent: bool = self.independent and steady
-        for name, held in scores.items():
-            moderated = zip(*moderate(squares[name], freedoms[name]), strict=True)
-            self._factors |= {path: (float(s), float(d)) for path, (s, d) in zip(held, moderated, strict=True)}
+        self._excess: dict[str, float] = {}
+        if blocks is not None:
+            self._excess = {name: _excess(name, own, blocks) for name in ("", RATIO, *blocks.plain.squares)}
+            if single is not None:
+                self._excess = {name: max(of, single._excess.get(name, 1.0)) for name, of in self._excess.items()}
+        self._ratios = dict(own.ratios)
+        self._factors = dict(own.performance)
+        for name in {*own.squares, *(() if blocks is None else blocks.plain.squares)}:
+            squares = own.squares.get(name, {})
+            if blocks is not None:
+                squares = self._together(name, squares, blocks.plain.squares.get(name, {}), blocks)
+            moderated = zip(*moderate(*np.array(list(squares.values())).T), strict=True)
+            for path, (square, freedom) in zip(squares, moderated, strict=True):
+                self._factors[path] = float(square), float(freedom if blocks is None else blocks.freedom(name, freedom))
+        if blocks is not None:
+            of_performance = self._together("", own.performance, blocks.plain.performance, blocks)
+            self._factors |= {path: (square, blocks.freedom("", freedom)) for path, (square, freedom) in of_performance.items()}
+            growth = blocks.growth("") * self._excess[RATIO]
+            self._ratios |= {
+                path: Spread(of.mean * growth, of.deviation * growth, of.windows) for path, of in blocks.plain.ratios.items()
+            }
+        self._widest: dict[str, tuple[float, float]] = {}
+        for path, of in self._factors.items():
+            head = path.rpartition(".")[0]
+            self._widest[head] = max(self._widest.get(head, of), of)
+        if blocks is not None:
+            self._factors |= {path: self._sparing(path, of, blocks.rows) for path, of in self._factors.items()}
+
+    def _together(self, name: str, windows: Squares, blocks: Squares, said: BlockDispersions) -> Squares:
+        """Mean squares of one direction: those of blocks, with what windows differ by besides, and of windows as they are."""
+        squares = {path: said.square(name, path) for path in blocks}
+        squares = {path: (square * self._excess[name], freedom) for path, (square, freedom) in squares.items()}
+        return squares | {path: pooled([of, squares[path]]) if path in squares else of for path, of in windows.items()}
+
+    def _sparing(self, path: str, known: tuple[float, float], rows: int) -> tuple[float, float]:
+        """What is ``known`` of a score where the reference's ``rows`` weigh as few: its own distribution is uncertain then."""
+        head, _, name = path.rpartition(".")
+        if name == "missing" or head == PERFORMANCE:
+            return known
+        variance, freedom = self._widest[head]
+        effective = rows / max(variance, 1.0)
+        if effective < MIN_EFFECTIVE:
+            known = variance, min(freedom, known[1])
+        return known[0], min(known[1], max(effective - 1.0, 1.0))
 
     def factor(self, path: str, rows: int) -> tuple[float, float]:
         """Variance of the score at ``path`` in a window of ``rows`` predictions, at least 1, and its degrees of freedom.
 
-        What makes windows differ does not average out in a larger one: there the excess grows with the rows.
+        What makes windows differ does not average out in a larger one: there the excess grows with the rows. A direction of
+        which too few values were seen to score it is taken for the one of its number that varies most.
         """
-        of_performance = path.startswith(PERFORMANCE)
-        known = self.outcomes_independent and path.rpartition(".")[2] in BOUNDED if of_performance else self.independent
-        if known or path not in self._factors:
+        head, _, name = path.rpartition(".")
+        of_performance = head == PERFORMANCE
+        known = self.outcomes_independent and name in BOUNDED if of_performance else self.independent
+        held = self._factors.get(path, None if of_performance else self._widest.get(head))
+        if known or held is None:
             return 1.0, math.inf
-        variance, freedom = self._factors[path]
+        variance, freedom = held
         return 1.0 + max(variance - 1.0, 0.0) * max(rows / self.rows, 1.0), freedom
 
     def ratio(self, path: str) -> Spread | None:
@@ -86,30 +115,42 @@ class Dispersions:
         return None if self.independent else self._ratios.get(path)
 
 
-def mean_square(spread: Spread) -> float:
-    """About nought, which is what the scores of windows that make up the reference vary around.
+def _excess(name: str, windows: Scored, blocks: BlockDispersions) -> float:
+    """How much more windows differ than what their rows remember lets expect, all numbers together: as a season makes them.
+    At least 1."""
+    if name == RATIO:
+        both = [path for path in windows.ratios if path in blocks.plain.ratios]
+        expected = sum(blocks.plain.ratios[path].mean for path in both) * blocks.growth("")
+        return max(sum(windows.ratios[path].mean for path in both) / expected, 1.0) if both else 1.0
+    own, plain = (of.squares.get(name, {}) if name else of.performance for of in (windows, blocks.plain))
+    both = [path for path in own if path in plain]
+    expected = pooled(blocks.square(name, path) for path in both)[0]
+    return max(pooled(own[path] for path in both)[0] / expected, 1.0) if expected else 1.0
 
-    >>> mean_square((0.0, 2.0, 4))
-    3.0
-    """
-    mean, deviation, windows = spread
-    return mean**2 + deviation**2 * (windows - 1) / windows
+
+def _independent(held: Sequence[Scored]) -> bool:
+    """Whether neither all dispersions together, nor those of a direction, nor any single one is significantly above 1, in none
+    of what is held, of which one must be known well enough."""
+    said = [_least(of) for of in held if of.squares]
+    return max((freedom for _, freedom in said), default=0.0) >= MIN_FREEDOM and all(p > DEPENDENT_LEVEL for p, _ in said)
 
 
-def _independent(
-    squares: Mapping[str, NDArray[np.float64]], freedoms: Mapping[str, NDArray[np.float64]], ratios: Mapping[str, Spread]
-) -> bool:
-    """Whether neither all dispersions together, nor those of a direction, nor any single one is significantly above 1."""
-    own = [(float((squares[name] * of).sum()), float(of.sum())) for name, of in freedoms.items()]
-    orthogonal = [pair for name, pair in zip(freedoms, own, strict=True) if name in ORTHOGONAL]
-    total, freedom = (sum(of) for of in zip(*orthogonal, strict=True)) if orthogonal else (0.0, 0.0)
-    if freedom < MIN_FREEDOM:
-        return False
-    single = [p for name, of in freedoms.items() for p in chdtrc(of, squares[name] * of)]
-    single += [float(ndtr((1.0 - mean) / deviation * math.sqrt(windows))) for mean, deviation, windows in ratios.values()]
-    directions = [float(chdtrc(of, square)) for square, of in own]
-    least = min(float(chdtrc(freedom, total)), min(directions) * len(directions), min(single) * len(single))
-    return bool(least > DEPENDENT_LEVEL)
+def _least(scored: Scored) -> tuple[float, float]:
+    """The least p-value, times their number, of dispersions that are 1, and the degrees of freedom of all together."""
+    own = {name: pooled(of.values()) for name, of in scored.squares.items()}
+    total, freedom = pooled(of for name, of in own.items() if name in ORTHOGONAL)
+    single = [float(chdtrc(of, square * of)) for held in scored.squares.values() for square, of in held.values()]
+    single += [
+        float(ndtr((1.0 - mean) / deviation * math.sqrt(windows))) for mean, deviation, windows in scored.ratios.values()
+    ]
+    directions = [float(chdtrc(of, square * of)) for square, of in own.values()]
+    together = float(chdtrc(freedom, total * freedom)) if freedom else 1.0
+    return min(together, min(directions) * len(directions), min(single) * len(single)), freedom
+
+
+def _steady(performance: Squares) -> bool:
+    least = min((float(chdtrc(of, square * of)) for square, of in performance.values()), default=1.0)
+    return least * len(performance) > DEPENDENT_LEVEL if performance else True
 
 
 def moderate(squares: NDArray[np.float64], freedoms: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

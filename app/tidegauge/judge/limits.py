@@ -8,16 +8,15 @@ from typing import Any
 
 from scipy.special import ndtri, stdtrit
 
-from tidegauge.baseline.baseline import Baseline
-from tidegauge.baseline.dispersion import BOUNDED, PERFORMANCE
+from tidegauge.baseline.baseline import MIN_SPREAD_WINDOWS, Baseline
+from tidegauge.baseline.dispersion import BOUNDED
+from tidegauge.baseline.scored import PERFORMANCE
 from tidegauge.baseline.spread import Spread
 from tidegauge.metrics.performance_z import RATIOS, skewness
 from tidegauge.metrics.prediction_limits import reach
 from tidegauge.metrics.shift import upper_quantile
 from tidegauge.spec import Condition
 
-MIN_SPREAD_WINDOWS = 8
-"""A baseline must span this many windows before their spread can set a limit."""
 Error = tuple[float, float, float]
 """Standard error of a number, the degrees of freedom of that, and the number's skewness."""
 _SAID = ("", " from window to window")
@@ -40,7 +39,7 @@ def limits_of(
         of = f" (baseline {baseline:.4g})"
     if condition.auto:
         usual = _usual(baseline, spread, error, level)
-        if usual is None and not condition.relative_to_baseline:
+        if usual is None and low is None and high is None:
             return None
         if usual is not None:
             mean, deviation, down, up = usual
@@ -64,7 +63,7 @@ def _usual(
 ) -> tuple[float, float, float, float] | None:
     """What a number usually is, its deviation, and how many of these below and above it ``auto`` limits lie."""
     known = spread is not None and spread.windows >= MIN_SPREAD_WINDOWS
-    if error is not None and baseline is not None and level is not None and (known or math.isinf(error[1])):
+    if error is not None and baseline is not None and level is not None and (known or error[1] >= MIN_SPREAD_WINDOWS - 1):
         deviation, freedom, skew = error
         score = float(-ndtri(level) if math.isinf(freedom) else -stdtrit(freedom, level))
         return baseline, deviation, upper_quantile(score, -skew), upper_quantile(score, skew)
@@ -84,8 +83,12 @@ def allowed_error(
     if condition.level is None:
         return None, None
     ways = 2 if condition.kind == "outside" else 1
-    level = condition.level / ways / (2 if path in baseline.spreads(window, recent=True) else 1)
+    level = condition.level / ways / (2 if _in_pairs(path, baseline, window) else 1)
     return _error(value, path, numbers, baseline, window, recent), level
+
+
+def _in_pairs(path: str, baseline: Baseline, window: str) -> bool:
+    return path in baseline.spreads(window, recent=True) or (not baseline.spans_enough(window) and baseline.blocks is not None)
 
 
 def _error(value: float, path: str, numbers: Mapping[str, Any], baseline: Baseline, window: str, recent: bool) -> Error | None:

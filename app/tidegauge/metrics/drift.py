@@ -14,7 +14,8 @@ from scipy.special import chdtrc
 from tidegauge.baseline.baseline import RESULT_BINS, Baseline
 from tidegauge.baseline.binning import counts_in
 from tidegauge.baseline.contrasts import Contrasts
-from tidegauge.baseline.dispersion import RATIO, Dispersions
+from tidegauge.baseline.dispersion import Dispersions
+from tidegauge.baseline.scored import RATIO
 from tidegauge.metrics import distance
 from tidegauge.metrics.drift_columns import ReferenceColumns, side_by_side
 from tidegauge.metrics.prediction_limits import spread_p_value

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.special import fdtrc, ndtr, stdtrit
 
-from tidegauge.baseline.dispersion import RATIO, SCORES
+from tidegauge.baseline.scored import RATIO, SCORES
 from tidegauge.baseline.spread import Spread
 
 STANDARD_DEVIATIONS = 3.0

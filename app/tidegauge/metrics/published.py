@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tidegauge.baseline.dispersion import PERFORMANCE, RATIO, SCORES
+from tidegauge.baseline.scored import PERFORMANCE, RATIO, SCORES
 
 DIGITS = 7
 """A number is as near to the published one as 5 in ten million, nearer than any of these is to the truth."""

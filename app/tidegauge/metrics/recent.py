@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tidegauge.baseline.baseline import Baseline
-from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
+from tidegauge.baseline.scored import PERFORMANCE, SCORES
 from tidegauge.baseline.spread import Spread
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.drift import Against, contrasts, missing_before, mix_shift

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from tidegauge.baseline.baseline import Baseline
-from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
 from tidegauge.baseline.isotonic import Calibration
+from tidegauge.baseline.scored import PERFORMANCE, SCORES
 from tidegauge.metrics.attributions import attributions
 from tidegauge.metrics.business import business, business_intervals
 from tidegauge.metrics.calibration import calibration_numbers

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.special import betainc, gammainc, gammaincc, gammainccinv, gammaincinv, ndtr, ndtri, stdtr
 
 from tidegauge.baseline.contrasts import COMPONENTS, Contrasts
-from tidegauge.baseline.dispersion import SCORES, Dispersions
+from tidegauge.baseline.dispersion import Dispersions
+from tidegauge.baseline.scored import SCORES
 from tidegauge.metrics.distance import FLOOR, MIN_TESTED
 from tidegauge.profile.schema import MISSING
 

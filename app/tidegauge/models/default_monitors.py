@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tidegauge.baseline.baseline import Baseline
-from tidegauge.judge.limits import MIN_SPREAD_WINDOWS
+from tidegauge.baseline.baseline import RESULT_BINS, Baseline
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec, RolloutSpec, Severity, duration
 
 KEEP_FIRING_FOR = 7
@@ -17,6 +16,8 @@ LABEL, PERFORMANCE, CALIBRATION, POSITIVES = 0.1 * LEVEL, 0.3 * LEVEL, 0.06 * LE
 """Their shares of it. A rise of missing values is looked for in few features, but comes in whole counts; what moves the score
 shows in the features and in the labels too. PERFORMANCE is shared by the numbers of a task."""
 _ABOVE_AUTO = Condition("above", auto=True)
+_ABOVE_SMALL = Condition("above", high=0.2, auto=True)
+"""A small effect (Cohen 1988): less is not worth a word where the baseline's windows cannot say what is usual."""
 
 
 def default_rollout(spec: ModelSpec) -> RolloutSpec:
@@ -27,24 +28,25 @@ def default_rollout(spec: ModelSpec) -> RolloutSpec:
 def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[MonitorSpec, ...]:
     """Schema breaks, missing and unseen values, drift, error ratio, performance against the baseline and the label
     feed. What breaks at once is judged on the shortest window, what is statistical on the longest; limits come from
-    the baseline's window-to-window spread where it spans enough windows. Where it does not, performance is held against the
-    baseline's own, and must be worse by more than its interval allows."""
+    the baseline's window-to-window spread where it spans enough windows. Where it does not, blocks of its rows say how much
+    windows differ by chance, and drift must be worth a word besides; where these are too few as well, performance is held
+    against the baseline's own, and must be worse by more than its interval allows."""
     windows = sorted(spec.windows, key=duration)
     short, long = windows[0], windows[-1]
-    spread = baseline.spread.get(long, {}) if baseline is not None else {}
-    auto = any(of[2] >= MIN_SPREAD_WINDOWS for of in spread.values())
+    auto = baseline is not None and baseline.spans_enough(long)
+    tested = auto or (baseline is not None and baseline.blocks is not None)
 
     def above(limit: float) -> Condition:
         return Condition("above", high=limit)
 
     def drift(name: str, metric: str, level: float, hurts: bool = True) -> MonitorSpec:
         return MonitorSpec(
-            name, metric, long, _ABOVE_AUTO if auto else above(0.2), "warning", keep_firing_for=KEEP_FIRING_FOR,
+            name, metric, long, _ABOVE_AUTO if auto else _ABOVE_SMALL, "warning", keep_firing_for=KEEP_FIRING_FOR,
             significance=level, critical_with_performance=hurts,
         )  # fmt: skip
 
-    if auto:
-        said = "shift" if "prediction.shift" in spread else "mix_shift"
+    if tested and baseline is not None:
+        said = "shift" if baseline.schema.edges.keys() & RESULT_BINS.keys() else "mix_shift"
         drifts = [
             drift("feature-drift", "data.features.*.shift", NUMBERS),
             drift("category-drift", "data.features.*.mix_shift", CATEGORIES),
@@ -77,11 +79,11 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         name: str, metric: str, condition: Condition, severity: Severity = "critical", significance: float | None = None
     ) -> MonitorSpec:
         return MonitorSpec(
-            name, metric, long, condition, severity, confidence=None if auto else 0.95, significance=significance
+            name, metric, long, condition, severity, confidence=None if tested else 0.95, significance=significance
         )  # fmt: skip
 
     def worse(kind: Literal["above", "below"], share: float) -> Condition:
-        if auto:
+        if tested:
             return Condition(kind, auto=True, level=PERFORMANCE / (1 if spec.task == "regression" else 2))
         low, high = (None, share) if kind == "above" else (share, None)
         return Condition(kind, low, high, relative_to_baseline=True, percent=True)

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from tidegauge.baseline.baseline import Baseline
+from tidegauge.baseline.baseline import MIN_SPREAD_WINDOWS, Baseline
 from tidegauge.baseline.tuning import untuned
 from tidegauge.errors import BaselineError, SpecError
-from tidegauge.judge.limits import MIN_SPREAD_WINDOWS
 from tidegauge.judge.metric_names import names, suggestion
 from tidegauge.models import read_monitors, read_rollouts
 from tidegauge.models.read_monitors import Surroundings

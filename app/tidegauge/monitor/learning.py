@@ -14,7 +14,9 @@ from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import MODELS, Output, Store
 from tidegauge.metrics.record import numbers
 from tidegauge.models.registry import Registry
+from tidegauge.monitor.learned_blocks import learned_spreads
 from tidegauge.monitor.versions import Versions
+from tidegauge.monitor.windows import Windows
 from tidegauge.profile.data import DataProfile
 from tidegauge.spec import ModelSpec
 
@@ -26,8 +28,8 @@ _decode_segment = msgspec.msgpack.Decoder(Segment).decode
 class BaselineLearning:
     """The baselines one monitor task is learning."""
 
-    def __init__(self, store: Store, registry: Registry, versions: Versions) -> None:
-        self._store, self._registry, self._versions = store, registry, versions
+    def __init__(self, store: Store, registry: Registry, versions: Versions, windows: Windows) -> None:
+        self._store, self._registry, self._versions, self._windows = store, registry, versions, windows
         self._profiles: dict[tuple[str, str], dict[Segment, DataProfile]] = {}
         self._grown: set[tuple[str, str, Segment]] = set()
 
@@ -62,6 +64,7 @@ class BaselineLearning:
                 # No labels were there to learn from: nothing is known of outcomes.
                 said = numbers(part.data, part.outcome, known, None, None, None)
                 part.metrics = {group: said[group] for group in ("system", "data", "prediction")}
+            baseline.spread = learned_spreads(self._windows, baseline, known)
             # Those unseen for longest go first where there is no room for all.
             versions = [other for other, _ in sorted(self._versions.of_model(model), key=lambda item: item[1].last)]
             key, value = self._registry.learned(model, name[1], baseline, versions, task=task)

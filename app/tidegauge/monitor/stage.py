@@ -68,7 +68,7 @@ class MonitorStage:
         records = WindowRecords(self.windows, baselines)
         judge = WindowJudge(self.windows, records, baselines, self.alerts)
         self._publisher = Publisher(self.windows, records, baselines, judge, self._versions)
-        self._learning = BaselineLearning(store, registry, self._versions)
+        self._learning = BaselineLearning(store, registry, self._versions, self.windows)
         self.rollouts = Rollouts(store, self.windows, self.alerts, registry)
         decode_standing = msgspec.msgpack.Decoder(PartitionState).decode
         self._partitions = PartitionClock(partitions, {int(key[1:]): decode_standing(raw) for key, raw in store.scan(STANDING)})

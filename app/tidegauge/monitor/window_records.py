@@ -118,7 +118,7 @@ class WindowRecords:
         """The numbers of a closed window together with the one before, where the baseline says how much these vary."""
         baseline = self._baselines.of(header, spec) if header.closed and self.remembers(header, spec) else None
         before = self._windows.before(header)
-        if baseline is None or before is None or not before.closed or not baseline.spreads(header.window, recent=True):
+        if baseline is None or before is None or not before.closed or not baseline.knows_pairs(header.window):
             return {}
         own, earlier = (partial(self.data_side, of, (), spec) for of in (header, before))
         return self._recents.numbers(header, before, own, earlier, spec, baseline)

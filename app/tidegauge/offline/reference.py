@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 
 from tidegauge.baseline.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, schema_of
 from tidegauge.baseline.binning import bins_of_values
-from tidegauge.baseline.dispersion import PERFORMANCE, SCORES
 from tidegauge.baseline.spread import Spread
 from tidegauge.baseline.tuning import Tuning, tuning_for
 from tidegauge.detect import budget, value_streams
@@ -26,8 +25,8 @@ from tidegauge.join.contexts import segment_values
 from tidegauge.join.outcome_columns import OutcomeRow, outcome_columns
 from tidegauge.join.score import settle_scores
 from tidegauge.metrics.bin_counts import add_bin_counts
+from tidegauge.metrics.block_spreads import block_count, block_spreads, spread_over
 from tidegauge.metrics.confidence_reading import misread_confidence, sentence
-from tidegauge.metrics.prediction_limits import as_new
 from tidegauge.metrics.recent import recent_data, recent_outcome
 from tidegauge.metrics.record import numbers
 from tidegauge.metrics.segment_mix import segment_mix
@@ -101,6 +100,8 @@ def build(
         baseline.parts[segment] = part
     # After the parts, since the mix of segments has a spread too.
     baseline.spread = _spreads(events, spec, baseline, progress, whole=True)
+    if not all(baseline.spans_enough(window) for window in spec.windows):
+        baseline.spread |= _block_spreads(events, spec, baseline)
     return baseline
 
 
@@ -216,7 +217,7 @@ def _spreads(
         progress(f"spread over windows of {window}")
         single, pairs = _windows(events, spec, baseline, window, whole)
         for key, windows, overlap in ((window, single, 1.0), (RECENT_PREFIX + window, pairs, OVERLAP)):
-            found = _spread(windows, len(events), overlap)
+            found = spread_over(windows, len(events), overlap)
             if found:
                 spreads[key] = found
     return spreads
@@ -252,25 +253,15 @@ def _windows(
     return single, pairs
 
 
-def _spread(windows: list[dict[str, Any]], whole: int, overlap: float) -> dict[str, Spread]:
-    """Mean, standard deviation and number of every number over ``windows``, of ``whole`` predictions in all. Of windows that
-    ``overlap``, so many say as much as one."""
-    values: dict[str, list[float]] = {}
-    for found in windows:
-        for path, value in _leaves(found):
-            head, _, name = path.rpartition(".")
-            name = SCORES if head.endswith((SCORES, PERFORMANCE)) else name
-            values.setdefault(path, []).append(as_new(name, value, found["predictions"], whole))
-    return {
-        path: Spread(float(np.mean(of)), float(np.std(of, ddof=1)), int(len(of) / overlap))
-        for path, of in values.items()
-        if len(of) >= 2 * overlap
-    }
+def _block_spreads(events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline) -> dict[str, dict[str, Spread]]:
+    """The spread of scores over blocks of rows in the order of time; {} of too few rows."""
+    count = block_count(len(events))
+    if not count:
+        return {}
+    ordered = sorted(events, key=lambda event: float(event.ts))
 
+    def cut(parts: int) -> list[tuple[DataProfile, OutcomeProfile]]:
+        bounds = np.linspace(0, len(events), parts + 1).astype(int).tolist()
+        return [_profiles(ordered[start:end], spec, baseline.schema) for start, end in pairwise(bounds)]
 
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for name, child in node.items():
-        if isinstance(child, dict):
-            yield from _leaves(child, f"{prefix}{name}.")
-        elif isinstance(child, int | float) and not isinstance(child, bool) and math.isfinite(child):
-            yield f"{prefix}{name}", float(child)
+    return block_spreads(cut(count), cut(count // 2), spec, baseline)

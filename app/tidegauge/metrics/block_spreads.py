@@ -1,0 +1,66 @@
+"""Spreads of a baseline's numbers over windows, and of its scores over blocks of rows, as its dispersions are made of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tidegauge.baseline.baseline import BLOCK, TWO_BLOCKS, Baseline
+from tidegauge.baseline.blocks import BLOCKS, MIN_BLOCK_ROWS, MIN_BLOCKS
+from tidegauge.baseline.scored import PERFORMANCE, SCORES, is_scored
+from tidegauge.baseline.spread import Spread
+from tidegauge.metrics.prediction_limits import as_new
+from tidegauge.metrics.record import numbers
+from tidegauge.profile.data import DataProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.spec import ModelSpec
+
+
+def block_count(rows: int, most: int = BLOCKS) -> int:
+    """In how many blocks so many rows are cut: an even number, or 0 where they are too few to say anything.
+
+    >>> block_count(1000), block_count(300), block_count(100)
+    (32, 14, 0)
+    """
+    count = min(BLOCKS, most, rows // MIN_BLOCK_ROWS) // 2 * 2
+    return count if count >= MIN_BLOCKS else 0
+
+
+def block_spreads(
+    blocks: Sequence[tuple[DataProfile, OutcomeProfile]], doubled: Sequence[tuple[DataProfile, OutcomeProfile]],
+    spec: ModelSpec, baseline: Baseline,
+) -> dict[str, dict[str, Spread]]:  # fmt: skip
+    """The spread of scores over ``blocks`` of the baseline's rows in the order of time, and over blocks twice as long, where a
+    baseline keeps them."""
+    spreads = {}
+    for name, held in ((BLOCK, blocks), (TWO_BLOCKS, doubled)):
+        found = spread_over([numbers(*of, spec, baseline, None, None) for of in held], baseline.data.predictions)
+        spreads[name] = {path: of for path, of in found.items() if is_scored(path)}
+    return spreads
+
+
+def spread_over(windows: Sequence[Mapping[str, Any]], whole: int, overlap: float = 1.0) -> dict[str, Spread]:
+    """Mean, standard deviation and number of every number over ``windows``, of ``whole`` predictions in all. Of windows that
+    ``overlap``, so many say as much as one."""
+    values: dict[str, list[float]] = {}
+    for found in windows:
+        for path, value in _leaves(found):
+            head, _, name = path.rpartition(".")
+            name = SCORES if head.endswith((SCORES, PERFORMANCE)) else name
+            values.setdefault(path, []).append(as_new(name, value, found["predictions"], whole))
+    return {
+        path: Spread(float(np.mean(of)), float(np.std(of, ddof=1)), int(len(of) / overlap))
+        for path, of in values.items()
+        if len(of) >= 2 * overlap
+    }
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, child in node.items():
+        if isinstance(child, dict):
+            yield from _leaves(child, f"{prefix}{name}.")
+        elif isinstance(child, int | float) and not isinstance(child, bool) and math.isfinite(child):
+            yield f"{prefix}{name}", float(child)
