@@ -164,6 +164,9 @@ class Baseline:
                 "result": {
                     "score": self._bins(SCORE_FEATURE),
                     "value": self._bins(VALUE_FEATURE),
+                    # For those who read the file: where scores and values lie, whatever their bins.
+                    "score_quantiles": self._quantiles(SCORE_FEATURE),
+                    "value_quantiles": self._quantiles(VALUE_FEATURE),
                     "classes": sorted(self.schema.values.get(CLASS_FEATURE, ())),
                 },
                 "attributions": {name: self._bins(ATTRIBUTION + name) for name in sorted(self.schema.attributions)},
@@ -203,6 +206,10 @@ class Baseline:
             if bins.rest is not None:
                 said["rest"] = bins.rest.tolist()
         return said
+
+    def _quantiles(self, name: str) -> list[float] | None:
+        bins = self.schema.bins.get(name)
+        return None if bins is None else bins.quantiles.tolist()
 
     def _features(self) -> dict[str, Any]:
         features: dict[str, Any] = {}
