@@ -28,7 +28,7 @@ def test_every_metric_has_a_page(metric):
 
 def test_the_page_for_all_others_is_that_of_the_labels_alone():
     left_over = {metric for metric in METRICS if page_of(metric) == PAGES[-1][1]}
-    assert left_over == {"coverage", "expected_coverage", "label_feed.coverage_gap", "labels"}
+    assert left_over == {"coverage", "expected_coverage", "implied_labels", "label_feed.coverage_gap", "labels"}
 
 
 def test_every_detector_stream_has_a_page():

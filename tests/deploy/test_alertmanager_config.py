@@ -70,8 +70,10 @@ def alertmanager(tmp_path, receiver, mailbox):
         "smtp_smarthost": mailbox.address, "smtp_require_tls": False, "pagerduty_url": f"{receiver.url}/v2/enqueue",
     }  # fmt: skip
     del changed["global"]["smtp_auth_username"], changed["global"]["smtp_auth_password_file"]
-    changed["route"] |= {"group_wait": "0s", "group_interval": "1s"}
-    changed["route"]["routes"][1] |= {"group_wait": "0s", "group_interval": "1s"}
+    routes = [changed["route"]]
+    for route in routes:
+        route |= {"group_wait": "0s", "group_interval": "1s"}
+        routes += route.get("routes", [])
     with Alertmanager(tmp_path / "alertmanager", yaml.safe_dump(changed)) as made:
         yield made
 

@@ -7,6 +7,7 @@ detection methods based on Hoeffding's bounds" (IEEE TKDE 2015).
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import msgspec
 
@@ -14,7 +15,7 @@ import msgspec
 class Mean(msgspec.Struct, array_like=True, frozen=True):
     """Mean of ``count`` values."""
 
-    count: float = 0.0
+    count: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     mean: float = 0.0
 
 
@@ -24,6 +25,10 @@ class MeansState(msgspec.Struct, array_like=True):
     all: Mean = Mean()
     low: Mean = Mean()
     high: Mean = Mean()
+
+    def __post_init__(self) -> None:
+        if not max(self.low.count, self.high.count) <= self.all.count:
+            raise ValueError("a part has more values than all")
 
 
 class HddmA:

@@ -32,7 +32,7 @@ def sentence(found: int) -> str:
     """What to do about it, in words.
 
     >>> sentence(412)
-    'all 412 negative predictions have a confidence above one half: it is the predicted class\\'s; say confidence_is: predicted'
+    "all 412 negative predictions have a confidence above one half: it is the predicted class's; say confidence_is: predicted"
     """
     return (
         f"all {found} negative predictions have a confidence above one half: it is the predicted class's; "

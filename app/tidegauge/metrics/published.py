@@ -1,6 +1,6 @@
 """What of a record's numbers is published: as many digits as mean something, and of segments what people look at.
 
-Counts, and what is exact arithmetic of counts and sums (``performance``, ``business``, coverage, error ratios) with the
+Counts, and what is exact arithmetic of counts and sums (``performance``, ``business``, coverage, ratios of requests) with the
 estimates that are compared with it, are published in full. Everything that is a distance or a test, a quantile or a moment has
 DIGITS significant digits. Of a segment, of which there may be hundreds, what says the same in other words is left out.
 """
@@ -17,7 +17,8 @@ DIGITS = 7
 _FORMAT = f"%.{DIGITS}g"
 EXACT = frozenset((
     "performance", "estimated", "estimate_error", "estimate_mean_absolute_error", "business", "coverage", "error_ratio",
-    "expected_coverage", "class_ratio",
+    "expected_coverage", "class_ratio", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio",
+    "positive_ratio", "abstain_ratio",
 ))  # fmt: skip
 """Members that are published in full."""
 STANDARD_SCORES = frozenset((SCORES, PERFORMANCE))

@@ -98,7 +98,8 @@ class Schema:
     ``bins``: number feature → how it is counted. ``values``: category feature → its known values. ``texts``: of those,
     the ones whose values are text, so that a number is a changed type. ``further``: of those, the ones that have more values
     than are counted one by one, with the hashes of the others (``profile.category.KnownValues``). ``attributions``: features
-    whose attributions have bins. ``width``: of an array that holds the bins of any number.
+    whose attributions have bins. ``width``: of an array that holds the bins of any number, at
+    least that of missing values.
     """
 
     __slots__ = ("attributions", "bins", "edges", "further", "id", "texts", "values", "width")
@@ -113,7 +114,7 @@ class Schema:
     ) -> None:
         self.id = id
         self.bins = dict(bins)
-        self.width = max((of.size for of in self.bins.values()), default=0)
+        self.width = max((of.size for of in self.bins.values()), default=1)
         self.edges = {name: of.edges for name, of in self.bins.items()}
         self.values = dict(values)
         self.texts = texts

@@ -68,7 +68,7 @@ function spelled(path) {
 /** The run that trained a version, linked to where people see it. */
 function linked({ run_id: run, url }) {
   if (!run) return none;
-  return url?.startsWith("https://") || url?.startsWith("http://") ? h("a", { href: url, rel: "noreferrer" }, run) : h("code", {}, run);
+  return /^https?:\/\//.test(url ?? "") ? h("a", { href: url, rel: "noreferrer" }, run) : h("code", {}, run);
 }
 
 export function lineage({ model }) {
