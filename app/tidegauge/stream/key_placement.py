@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from aiokafka.partitioner import murmur2
 
 from tidegauge.client import key_of
 from tidegauge.engine.stage import LABELS, PREDICTIONS, InputRecord
 from tidegauge.errors import StreamError
 from tidegauge.stream.consumer import consumer
+from tidegauge.stream.partitioning import partition_of
 from tidegauge.stream.reading import partitions
 from tidegauge.stream.settings import Settings
 
@@ -35,15 +35,6 @@ A_CHUNK = 16
 """Records looked at of a chunk: 10 µs each, of a chunk that may be one record or ten thousand."""
 NEWEST = 200
 """Records looked at of each partition by ``check_partitioner``."""
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that Kafka's default partitioner chooses.
-
-    >>> partition_of(b"6f1c", 4), partition_of(b"6f1c", 1)
-    (2, 0)
-    """
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def mistake(record: InputRecord, partition: int, partitions: int) -> str | None:
