@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from collections import deque
 from pathlib import Path
 
 import psutil
@@ -101,11 +102,13 @@ def test_a_worker_that_hangs_ends_itself_and_what_it_left_shows_on_the_others(cl
     alive = cluster.start(0)
     cluster.send(events[:200])
     hanging = cluster.start(1, "--stall-timeout", "40", TIDEGAUGE_HANG="before-commit:1")
-    cluster.send(events[200:], pause=0.3, step=500)
-    seen = 0.0
+    # They come for as long as it hangs: what it holds is never empty.
+    coming, seen = deque(events[200:]), 0.0
     while hanging.poll() is None:
+        cluster.send([coming.popleft() for _ in range(min(40, len(coming)))])
         seen = max([seen, *standing(cluster)])
         time.sleep(1)
+    cluster.send(list(coming))
     assert hanging.returncode == 1
     assert 10 <= seen < 60, "the other worker has shown it"
     log = (tmp_path / "worker-1.log").read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from tidegauge.stream.worker import end_tasks
+from tidegauge.stream.ending import end_tasks
 
 
 def test_a_task_that_takes_a_cancellation_for_another_s_is_cancelled_again() -> None:

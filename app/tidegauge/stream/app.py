@@ -25,6 +25,8 @@ MONITOR_INTERVAL = 0.1
 MONITOR_SHARE = 0.2
 """Of the time, what a monitor task's checkpoints may take before they become rarer, as in catching up they do."""
 RESTORING_AT_ONCE = 8
+METADATA_SECONDS = 10
+"""After so long a change of the topics, such as partitions that were added, makes the group share them out anew."""
 FEW_EVENTS, FEW_A_SECOND, FEW_WAIT = 100, 20, 5.0
 """Join tasks with fewer events than this share so many transactions an interval, and wait five intervals at most."""
 FLUSH_SECONDS, DROP_SECONDS, LEAVE_SECONDS = 4.0, 4.0, 4.0
@@ -76,6 +78,9 @@ class StreamApp:
             broker_session_timeout=settings.session_timeout,
             broker_rebalance_timeout=30.0,
             broker_heartbeat_interval=settings.session_timeout / 5,
+            # Who leads the group while the broker comes up may not know the topics yet, and then nobody is assigned anything
+            # until the metadata is read again.
+            consumer_metadata_max_age_ms=METADATA_SECONDS * 1000,
             # The transactions commit the offsets; Faust never does.
             broker_commit_interval=1e9,
             # Chunks, of up to 2 MiB each.

@@ -105,6 +105,7 @@ class Ending:
             finally:
                 asking.cancel()
                 self.begin()
+                await end_tasks()
             return self._status
 
     @contextlib.contextmanager
@@ -129,6 +130,22 @@ class Ending:
             for number, handler in before.items():
                 signal.signal(number, handler)
             telling.close()
+
+
+async def end_tasks() -> None:
+    """Cancel the tasks that are left until they have ended.
+
+    A task may take a cancellation for that of what it waits for and go on, as aiokafka's fetcher does while it ends its own
+    requests: asked only once, which is what ``asyncio.run`` does, it would keep the process for ever.
+    """
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for _ in range(8):
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.25)
+    log.error("tasks do not end: %s", left)
 
 
 def _nothing(number: int, frame: object) -> None:

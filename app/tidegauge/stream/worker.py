@@ -80,7 +80,6 @@ async def _run(settings: Settings, end: Ending) -> int:
         await asyncio.wait([closing], timeout=CLOSE_SECONDS)
         if not closing.done() or closing.exception() is not None:
             log.warning("what the worker had open is left as it is")
-        await end_tasks()
     # Frozen objects would be reported as leaked by the sketches' bindings when the interpreter ends.
     gc.unfreeze()
     log.info("worker stopped with status %d", status)
@@ -137,19 +136,3 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
     gc.freeze()
     log.info("worker reads %s as group %s; metrics on port %d", settings.bootstrap, settings.app_id, settings.metrics_port)
     return app
-
-
-async def end_tasks() -> None:
-    """Cancel the tasks that are left until they have ended.
-
-    A task may take a cancellation for that of what it waits for and go on, as aiokafka's fetcher does while it ends its own
-    requests: asked only once, which is what ``asyncio.run`` does, it would keep the process for ever.
-    """
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for _ in range(8):
-        if not left:
-            return
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=0.25)
-    log.error("tasks do not end: %s", left)
