@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -29,8 +30,20 @@ _TIMES = np.dtype(
     [("context", np.int64), ("ts", np.float64), ("label_ts", np.float64), ("arrived", np.float64), ("first", bool)]
 )
 
-Place = tuple[str, str, Segment, int, float]
-"""Model, version, segment, pane, and the start of the quantum of event time of arrival."""
+Place = tuple[str, Segment, int, float]
+"""Version, segment, pane, and the start of the quantum of event time of arrival."""
+
+
+class _ModelProfiles:
+    """What there is of one model. ``latest``: the largest ``ts`` of the predictions in a place."""
+
+    __slots__ = ("data", "latest", "outcomes", "paired")
+
+    def __init__(self) -> None:
+        self.data: dict[Place, DataProfile] = {}
+        self.latest: dict[Place, float] = {}
+        self.outcomes: dict[Place, OutcomeProfile] = {}
+        self.paired: dict[Place, dict[str, PairProfile]] = {}
 
 
 class PaneProfiles:
@@ -39,10 +52,7 @@ class PaneProfiles:
     def __init__(self, contexts: Sequence[Context], registry: Registry, spec: Callable[[str], ModelSpec]) -> None:
         self._contexts, self._registry, self._spec = contexts, registry, spec
         self.samples = DetectorSamples(contexts)
-        self._data: dict[Place, DataProfile] = {}
-        self._latest: dict[Place, float] = {}
-        self._outcomes: dict[Place, OutcomeProfile] = {}
-        self._paired: dict[Place, dict[str, PairProfile]] = {}
+        self._by_model: defaultdict[str, _ModelProfiles] = defaultdict(_ModelProfiles)
         self._stood: dict[str, float] = {}
 
     def add(self, rows: Mapping[tuple[str, str], VersionRows], pairs: Pairs) -> None:
@@ -62,7 +72,7 @@ class PaneProfiles:
                 arrived = np.maximum(table["label_ts"], table["ts"])
                 self._add_outcomes(version, spec, columns, table, arrived, np.ones(len(table), bool))
         for (model, first, second), where, profile in pairs.flush():
-            _merge_into(self._paired.setdefault((model, first, (), *where), {}), second, profile)
+            _merge_into(self._by_model[model].paired.setdefault((first, (), *where), {}), second, profile)
 
     def settled_at(self, progress: Mapping[str, Progress]) -> None:
         """Note how far each model's predictions have come with the rows settled so far."""
@@ -75,16 +85,17 @@ class PaneProfiles:
         contexts = np.array(gathered.contexts, np.int64)
         # What comes out of order arrives when the latest before it did.
         places = ArrivalPlaces(spec, ts, np.maximum.accumulate(np.maximum(ts, self._stood.get(spec.model, 0.0))))
+        held = self._by_model[spec.model]
         for breakdown in ((), *spec.segments):
             order, starts, names = runs(self._contexts, breakdown, contexts, places.codes)
             if not len(starts):
                 continue
             for (segment, code), profile in zip(names, columns.group(order, starts, not breakdown), strict=True):
-                _merge_into(self._data, (spec.model, version, segment, *places.of(code)), profile)
+                _merge_into(held.data, (version, segment, *places.of(code)), profile)
             if not breakdown:
                 for (_, code), latest in zip(names, np.maximum.reduceat(ts[order], starts).tolist(), strict=True):
-                    place = (spec.model, version, (), *places.of(code))
-                    self._latest[place] = max(self._latest.get(place, 0.0), latest)
+                    place = (version, (), *places.of(code))
+                    held.latest[place] = max(held.latest.get(place, 0.0), latest)
         self.samples.add_predictions(version, spec, columns, gathered.events, contexts)
 
     def _add_outcomes(
@@ -93,42 +104,37 @@ class PaneProfiles:
     ) -> None:  # fmt: skip
         contexts = table["context"].astype(np.int64)
         places = ArrivalPlaces(spec, table["ts"], arrived)
-        groups = OutcomeGroups(columns)
+        groups, held = OutcomeGroups(columns), self._by_model[spec.model].outcomes
         for breakdown in ((), *spec.segments):
             order, starts, names = runs(self._contexts, breakdown, contexts, places.codes)
             if len(starts):
                 for (segment, code), profile in zip(names, groups.group(order, starts), strict=True):
-                    _merge_into(self._outcomes, (spec.model, version, segment, *places.of(code)), profile)
+                    _merge_into(held, (version, segment, *places.of(code)), profile)
         self.samples.add_outcomes(version, spec, columns, table, first)
 
     def parts(self, model: str) -> Iterator[ProfileDelta]:
         """What there is of ``model``, place by place."""
-        for place in dict.fromkeys((*self._data, *self._outcomes, *self._paired)):
-            if place[0] != model:
-                continue
-            data, outcome = self._data.get(place), self._outcomes.get(place)
+        held = self._by_model[model]
+        for place in dict.fromkeys((*held.data, *held.outcomes, *held.paired)):
+            data, outcome = held.data.get(place), held.outcomes.get(place)
             yield ProfileDelta(
-                *place[1:],
+                *place,
                 None if data is None else data.pack(),
                 None if outcome is None or outcome.empty() else outcome.pack(),
-                {other: of.pack() for other, of in self._paired.get(place, {}).items() if not of.empty()},
-                self._latest.get(place, 0.0),
+                {other: of.pack() for other, of in held.paired.get(place, {}).items() if not of.empty()},
+                held.latest.get(place, 0.0),
             )
 
     def examples(self, model: str) -> Iterator[str]:
         """Request ids that the profiles of ``model`` hold as examples."""
-        for place, data in self._data.items():
-            if place[0] == model:
-                yield from chain.from_iterable(data.examples.values())
-        for place, outcome in self._outcomes.items():
-            if place[0] == model:
-                yield from outcome.examples
+        held = self._by_model[model]
+        for data in held.data.values():
+            yield from chain.from_iterable(data.examples.values())
+        for outcome in held.outcomes.values():
+            yield from outcome.examples
 
     def clear(self) -> None:
-        self._data.clear()
-        self._latest.clear()
-        self._outcomes.clear()
-        self._paired.clear()
+        self._by_model.clear()
         self.samples.clear()
 
 
