@@ -18,8 +18,25 @@ from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.record import Window, iso
 from tidegauge.spec import MonitorSpec, segment_name
 
-Support = Callable[[str], tuple[dict[str, Any], str]]
-"""Evidence and a clause for the summary, of an alert that takes this status."""
+
+class Support(NamedTuple):
+    """What stands beside a verdict in an alert: its evidence, and a clause that the summary ends with."""
+
+    evidence: dict[str, Any]
+    clause: str = ""
+
+
+SupportOf = Callable[[str], Support]
+"""The support of an alert that takes a status; asked for only when the alert has something to say."""
+
+
+class JudgedWindow(NamedTuple):
+    """The window of a verdict, whether it has closed, the revision of its record, and the event time it was judged at."""
+
+    window: Window
+    closed: bool
+    revision: int
+    time: float
 
 
 class KnownAlert(NamedTuple):
@@ -55,12 +72,10 @@ class AlertBook:
         return self._states.heard((name, subject.model, subject.version))
 
     def verdict(
-        self, subject: Subject, verdict: Verdict, window: Window, closed: bool, revision: int, time: float,
-        support: Support, severity: str | None = None,
-    ) -> list[Output]:  # fmt: skip
-        """Move the verdict's alert on. ``time``: event time of the verdict; ``support`` is asked for evidence, and a
-        clause for the summary, when the alert has something to say; ``severity`` None is the monitor's."""
-        monitor = verdict.monitor
+        self, subject: Subject, verdict: Verdict, judged: JudgedWindow, support_of: SupportOf, severity: str | None = None
+    ) -> list[Output]:
+        """Move the verdict's alert on. ``severity`` None is the monitor's."""
+        monitor, window = verdict.monitor, judged.window
         severity = severity or monitor.severity
         labels = labels_of(monitor.name, subject) | member_label(monitor, verdict.path)
         mark = fingerprint(labels)
@@ -70,17 +85,19 @@ class AlertBook:
                 return []
             state = AlertState()
         before = packed(state)
-        transition = advance(state, verdict.breached, window, closed, severity, monitor.for_windows, monitor.keep_firing_for)
+        transition = advance(
+            state, verdict.breached, window, judged.closed, severity, monitor.for_windows, monitor.keep_firing_for
+        )
         output: list[Output] = []
         if transition is not None:
-            evidence, clause = support(transition.status)
+            support = support_of(transition.status)
             data: dict[str, Any] = {
                 "status": transition.status,
                 "fingerprint": mark,
                 "kind": verdict.kind,
                 "severity": state.severity,
                 "labels": labels,
-                "annotations": {"summary": (verdict.words or _summary(subject, verdict, window, transition)) + clause},
+                "annotations": {"summary": (verdict.words or _summary(subject, verdict, window, transition)) + support.clause},
                 "starts_at": iso(state.starts_at),
                 "ends_at": None if transition.status == "firing" else iso(max(window.start, state.starts_at)),
                 "metric": verdict.path,
@@ -88,15 +105,16 @@ class AlertBook:
                 "condition": verdict.condition,
                 "baseline": verdict.baseline,
                 "window": {
-                    "length": window.length, "start": iso(window.start), "end": iso(window.end), "revision": revision
+                    "length": window.length, "start": iso(window.start), "end": iso(window.end),
+                    "revision": judged.revision,
                 },
                 "sample_size": verdict.sample_size,
                 "p_value": verdict.p_value,
-                "evidence": evidence,
+                "evidence": support.evidence,
             }  # fmt: skip
             if verdict.interval is not None:
                 data["interval"] = verdict.interval
-            output = self._announcer.announce(state, transition, data, monitor.runbook, time)
+            output = self._announcer.announce(state, transition, data, monitor.runbook, judged.time)
         if packed(state) != before:
             self._states.put(mark, state, (monitor.name, subject.model, subject.version))
         return output

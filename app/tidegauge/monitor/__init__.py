@@ -5,5 +5,5 @@ Pure: records in, state changes and records out. May use ``models``, ``rollout``
 ``windows.py`` says which windows there are and how each stands, ``settling.py`` when its labels are in, ``publishing.py``
 what is published of it and when, ``window_records.py`` its numbers, ``judging.py`` what is concluded from it. ``learning.py``
 makes baselines of first predictions, ``early_parts.py`` keeps what arrived ahead of event time, ``rollouts.py`` compares
-versions.
+versions (from ``rollout_windows.py``, published by ``rollout_publishing.py``).
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
-from tidegauge.alert.book import AlertBook, Support
+from tidegauge.alert.book import AlertBook, JudgedWindow, Support, SupportOf
 from tidegauge.alert.labels import Subject
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.delta import Segment
@@ -138,8 +138,8 @@ class WindowJudge:
                 verdict = self._missing_alerts.unless_alerted_already(header, spec, subject, verdict, monitors)
             support = self._support(header, spec, subject, built, verdict, numbers)
             severity = self._severity(header, spec, subject, verdict)
-            revision = header.records[segment].revision
-            outputs.extend(self._alerts.verdict(subject, verdict, header.span, header.closed, revision, now, support, severity))
+            judged = JudgedWindow(header.span, header.closed, header.records[segment].revision, now)
+            outputs.extend(self._alerts.verdict(subject, verdict, judged, support, severity))
         return outputs
 
     def _intervals(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> Intervals:
@@ -157,12 +157,12 @@ class WindowJudge:
     def _support(
         self, header: Header, spec: ModelSpec, subject: Subject, built: BuiltRecords, verdict: Verdict,
         judged: Mapping[Segment, Mapping[str, Any]],
-    ) -> Support:  # fmt: skip
-        def support(status: str) -> tuple[dict[str, Any], str]:
+    ) -> SupportOf:  # fmt: skip
+        def support(status: str) -> Support:
             beside = self._beside(header, spec, subject, verdict)
             clause = evidence.sentence(verdict.path, beside, ended=status == "resolved")
             if status == "resolved":
-                return evidence.NO_EVIDENCE, clause
+                return Support(evidence.NO_EVIDENCE, clause)
             of = {segment: {**built[segment], **judged.get(segment, {})} for segment in built}
             own = of[subject.segment]
             clause = evidence.direction(verdict.path, own[RECENT] if verdict.recent else own) + clause
@@ -170,7 +170,7 @@ class WindowJudge:
             clause += evidence.extremes(verdict.path, own)
             examples = {segment: self._examples(header, segment) for segment in built}
             baseline = self._baselines.of(header, spec)
-            return evidence.gather(verdict, subject.segment, of, baseline, header.window, examples, beside), clause
+            return Support(evidence.gather(verdict, subject.segment, of, baseline, header.window, examples, beside), clause)
 
         return support
 

@@ -270,8 +270,8 @@ class MonitorStage:
             if () in segments:
                 published.append(header)
         if published or final or self.rollouts.known(model):
-            past = self._past.get(model, 0.0)
-            outputs.extend(self.rollouts.advance(model, self._versions.seen(model), published, now, final, past))
+            outputs.extend(self.rollouts.advance(model, self._versions.seen(model), published, now, final))
+            self.rollouts.let_go(model, self._past.get(model, 0.0))
         return outputs
 
     def _changed(self, model: str) -> list[Due]:

@@ -9,22 +9,19 @@ from typing import Any
 import msgspec
 
 from tidegauge.judge.conditions import Verdict
-from tidegauge.metrics.comparison import Side
 from tidegauge.metrics.record import iso
-from tidegauge.profile.pairs import PairProfile
-from tidegauge.rollout.pair import Contrasts, Rollout, Seen
+from tidegauge.rollout.pair import Contrasts, Rollout, Seen, SharedWindow
 from tidegauge.rollout.verdict import Compared, Finding
 from tidegauge.spec import ROLLOUT, Condition, MonitorSpec, RolloutSpec, Task
 
 
 def record(
-    rollout: Rollout, start: float, windows: int, role: str, sides: tuple[Side, Side], pairs: PairProfile, task: Task | None,
-    finding: Finding, contrasts: Contrasts,
-) -> dict[str, Any]:  # fmt: skip
-    """The comparison record of the window that begins at ``start``: the verdict on all ``windows`` up to it, and beside it
-    what this one says, in ``contrasts``. ``sides``: champion and challenger; ``role``: the challenger's."""
-    window = rollout.window_at(start)
-    champion, challenger = sides
+    rollout: Rollout, shared: SharedWindow, windows: int, role: str, task: Task | None, finding: Finding, contrasts: Contrasts
+) -> dict[str, Any]:
+    """The comparison record of the window ``shared``: the verdict on all ``windows`` up to it, and beside it what this one
+    says, in ``contrasts``. ``role``: the challenger's."""
+    window = rollout.window_at(shared.start)
+    pairs = shared.pairs
     members: dict[str, Any] = {
         "kind": "comparison",
         "model": rollout.model,
@@ -42,7 +39,7 @@ def record(
         "closed": True,
         "verdict": finding.decision,
         "reason": finding.reason,
-        "predictions": {"champion": champion.data.predictions, "challenger": challenger.data.predictions},
+        "predictions": {"champion": shared.champion.data.predictions, "challenger": shared.challenger.data.predictions},
         "shared_requests": pairs.requests,
         "metrics": {path: _metric(of) for path, of in finding.compared.items()},
     }

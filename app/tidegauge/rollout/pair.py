@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
+from tidegauge.metrics.comparison import Side
 from tidegauge.metrics.record import Window
 from tidegauge.metrics.sequential import Contrast
+from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec, duration
 
 STATE = b"g"
 Contrasts = dict[str, Contrast]
-
-
+"""By metric path."""
 MAX_KEPT = 50
 """Switches of role kept of one version, the newest."""
 
@@ -98,6 +100,17 @@ class Rollout(msgspec.Struct):
             self.ended = False
         self.since = min(self.since, start)
         self.dirty = start if self.dirty is None else min(self.dirty, start)
+
+
+class SharedWindow(NamedTuple):
+    """A window in which two versions were seen, by its start. ``pairs``: the requests that both of them answered; ``settled``:
+    the labels of both are in."""
+
+    start: float
+    champion: Side
+    challenger: Side
+    pairs: PairProfile
+    settled: bool
 
 
 def champion_of(spec: ModelSpec, versions: Mapping[str, Seen]) -> str | None:

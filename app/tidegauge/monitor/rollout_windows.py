@@ -1,0 +1,78 @@
+"""What the windows say of two versions that are compared: both sides of each window, their shared requests, the contrasts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tidegauge.metrics.comparison import Side, of_outcomes, of_system
+from tidegauge.monitor.windows import Header, Windows
+from tidegauge.profile.pairs import PairProfile
+from tidegauge.rollout.pair import Contrasts, Rollout, SharedWindow
+from tidegauge.spec import Task
+
+
+class RolloutWindows:
+    """Reads the windows of one monitor task for its comparisons, and remembers the contrasts it has computed."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+        self._contrasts: dict[tuple[bytes, float], Contrasts] = {}
+
+    def closed(self, model: str, version: str, window: str, start: float) -> Header | None:
+        """A version's window that begins at ``start``, if there is one and it has closed."""
+        header = self._windows.find(model, version, window, start)
+        return header if header is not None and header.closed else None
+
+    def predictions(self, header: Header) -> int:
+        """How many predictions a window holds."""
+        return self._windows.data(header, ()).predictions
+
+    def starts(self, rollout: Rollout) -> Iterator[float]:
+        """Starts of all closed windows in which both versions were seen."""
+        for header in self._windows.headers.values():
+            series = (header.model, header.version, header.window)
+            if (
+                series == (rollout.model, rollout.challenger, rollout.window) and header.closed
+                and self.closed(rollout.model, rollout.champion, rollout.window, header.start) is not None
+            ):  # fmt: skip
+                yield header.start
+
+    def shared(self, rollout: Rollout, start: float) -> SharedWindow:
+        """What both versions did in the window that begins at ``start``."""
+        champion, challenger = self._header(rollout, rollout.champion, start), self._header(rollout, rollout.challenger, start)
+        # Pairs are kept with the version that comes first by name.
+        first, second = (champion, challenger) if rollout.champion < rollout.challenger else (challenger, champion)
+        return SharedWindow(
+            start, self._side(champion), self._side(challenger),
+            self._windows.pairs(first, second.version) if second.version in first.pairs else PairProfile(),
+            champion.settled and challenger.settled,
+        )  # fmt: skip
+
+    def contrasts(self, rollout: Rollout, task: Task | None, start: float) -> Contrasts:
+        """What the window says of both versions, by metric path; computed again only after ``outdated``."""
+        key = (rollout.key, start)
+        if key not in self._contrasts:
+            window = self.shared(rollout, start)
+            found = of_system(window.champion, window.challenger)
+            if window.settled:
+                # Labels that come early are not like the rest.
+                swapped = rollout.challenger < rollout.champion
+                found |= of_outcomes(window.champion, window.challenger, window.pairs, swapped, task)
+            self._contrasts[key] = found
+        return self._contrasts[key]
+
+    def outdated(self, rollout: Rollout, start: float) -> None:
+        """The window has changed, or is needed no more."""
+        self._contrasts.pop((rollout.key, start), None)
+
+    def all_outdated(self) -> None:
+        """What was computed may mean something else under a new spec."""
+        self._contrasts.clear()
+
+    def _header(self, rollout: Rollout, version: str, start: float) -> Header:
+        header = self._windows.find(rollout.model, version, rollout.window, start)
+        assert header is not None, "a comparison lets go of its windows before they are forgotten"
+        return header
+
+    def _side(self, header: Header) -> Side:
+        return Side(self._windows.data(header, ()), self._windows.outcome(header, ()))
