@@ -48,7 +48,7 @@ def test_every_window_is_answered_as_the_topic_has_it() -> None:
             key = [said[m] for m in ("model", "model_version", "segment", "window", "window_start")]
             found[msgspec.json.encode(key)] = said
     assert found == {key: revisions[-1] for key, revisions in REVISIONS.items()}
-    assert view.windows.unreadable == view.windows.dropped == 0
+    assert view.windows.memory.unreadable == view.windows.memory.dropped == 0
 
 
 def test_every_revision_of_the_whole_model_is_remembered() -> None:
@@ -110,18 +110,18 @@ def test_a_tombstone_removes_its_window() -> None:
     windows = PublishedWindows()
     key, value = record(minute(0))
     windows.take(*record(minute(1)))
-    empty = windows.size
+    empty = windows.memory.size
     windows.take(key, value)
     windows.take(key, None)
-    assert windows.windows == 1
-    assert windows.size == empty
+    assert windows.memory.windows == 1
+    assert windows.memory.size == empty
 
 
 @pytest.mark.parametrize("key", [None, b"", b"[]", b'["m"]', b"\xff\xfe", b'["m","v",[],"1m","x"]', b'{"a":1,"b":2}'])
 def test_what_cannot_be_read_is_counted(key: bytes | None) -> None:
     windows = PublishedWindows()
     windows.take(key, b"{}")
-    assert (windows.unreadable, windows.windows) == (1, 0)
+    assert (windows.memory.unreadable, windows.memory.windows) == (1, 0)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
@@ -132,15 +132,15 @@ def test_memory_is_bounded_and_the_newest_windows_stay(shuffled: bool) -> None:
         random.Random(3).shuffle(records)
     for key, value in records:
         windows.take(key, value)
-        assert windows.size <= windows.budget
+        assert windows.memory.size <= windows.memory.budget
     whole, part = (windows.find("m", "m:1", "1m", segment) for segment in ("", "region=eu"))
     assert whole is not None
     assert part is not None
-    assert windows.dropped == 6000 - windows.windows
+    assert windows.memory.dropped == 6000 - windows.memory.windows
     assert len(whole.raw) > len(part.raw) >= 5
     if not shuffled:
         assert whole.starts() == [minute(n) for n in range(3000 - len(whole.raw), 3000)]
-    assert windows.size == 2 * 1500 + sum(len(raw) + 250 for series in (whole, part) for raw in series.raw.values())
+    assert windows.memory.size == 2 * 1500 + sum(len(raw) + 250 for series in (whole, part) for raw in series.raw.values())
 
 
 def test_memory_is_bounded_however_many_models_there_are() -> None:
@@ -151,12 +151,12 @@ def test_memory_is_bounded_however_many_models_there_are() -> None:
         for number in range(60_000):
             key, value = record(minute(number % 6), number, pad=str(number) * 60)
             windows.take(key.replace(b'"m"', b'"m%d"' % (number // 12)), value)
-            assert windows.size <= windows.budget + 10_000
+            assert windows.memory.size <= windows.memory.budget + 10_000
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert windows.dropped
-    assert 0.4 * windows.budget < held < 1.1 * windows.budget
+    assert windows.memory.dropped
+    assert 0.4 * windows.memory.budget < held < 1.1 * windows.memory.budget
 
 
 def _state(windows: PublishedWindows) -> dict[Any, Any]:
@@ -205,8 +205,8 @@ def test_the_newest_first_ends_as_all_in_order_does(
     for new in late:
         windows.take(*new)
     assert _state(windows) == _state(plain)
-    assert (windows.size, windows.windows) == (plain.size, plain.windows)
-    assert windows.windows == sum(len(series.raw) for series in windows.series("m"))
+    assert (windows.memory.size, windows.memory.windows) == (plain.memory.size, plain.memory.windows)
+    assert windows.memory.windows == sum(len(series.raw) for series in windows.series("m"))
 
 
 @given(WRITTEN, st.sets(st.integers(1, 39)), st.integers(1, 7))
@@ -226,7 +226,11 @@ def test_several_records_at_once_are_as_one_by_one(
         for windows in (one_by_one, at_once):
             windows.end_of_block(place == 0)
     assert _state(at_once) == _state(one_by_one)
-    assert (at_once.size, at_once.windows, at_once.records) == (one_by_one.size, one_by_one.windows, one_by_one.records)
+    assert (at_once.memory.size, at_once.memory.windows, at_once.records) == (
+        one_by_one.memory.size,
+        one_by_one.memory.windows,
+        one_by_one.records,
+    )
 
 
 def test_revisions_beyond_what_is_kept() -> None:
@@ -241,7 +245,7 @@ def test_revisions_beyond_what_is_kept() -> None:
             newest_first.take_older(*one)
         newest_first.end_of_block(block[0] is records[0])
     assert _state(plain) == _state(newest_first)
-    assert plain.size == newest_first.size
+    assert plain.memory.size == newest_first.memory.size
     (told,) = _state(plain).values()
     assert [revision for revision, _ in told[1]] == [1, *range(111, 161)]
 
@@ -256,6 +260,6 @@ def test_older_records_of_windows_that_were_given_up_do_not_bring_them_back() ->
     for key, value in records[:1700]:
         windows.take_older(key, value)
     windows.end_of_block(True)
-    assert windows.size <= windows.budget
+    assert windows.memory.size <= windows.memory.budget
     assert set(series.starts()) <= set(kept)
     assert series.dropped >= 3000 - len(kept)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tidegauge.baseline.baseline import RESULT_BINS, Baseline
 from tidegauge.console import health
 from tidegauge.console.playbook_pages import playbook
-from tidegauge.console.published_windows import Name, Series, between
 from tidegauge.console.view import View
+from tidegauge.console.window_series import Name, Series
 from tidegauge.judge.conditions import expand, label_feed
 from tidegauge.judge.limits import allowed_error, limits_of
 from tidegauge.metrics.bin_counts import category_counts
@@ -73,7 +73,7 @@ def windows(
 ) -> bytes:  # fmt: skip
     """The metrics records as they stand, oldest first, the newest ``limit`` of them; with ``members`` only those members, and
     what tells the window, of each."""
-    starts = list(between(series, since, until))
+    starts = list(series.between(since, until))
     chosen = starts[-limit:] if limit else []
     raws: list[bytes] = [series.raw[start] for start in chosen]
     if members:
@@ -87,7 +87,7 @@ def windows(
 def restatements(series: Series, since: str, until: str) -> dict[str, Any]:
     """Windows that have more than one revision, each with all that are remembered."""
     moved = []
-    for start in between(series, since, until):
+    for start in series.between(since, until):
         if start in series.earlier:
             moved.append({"window_start": start, "revisions": msgspec.to_builtins(series.revisions(start))})
     return {"windows": moved}
@@ -210,7 +210,7 @@ def incident(view: View, name: str, now: float) -> dict[str, Any] | None:
 
 def stream(view: View) -> dict[str, Any]:
     """Lag, throughput, watermarks, dead letters with samples, and what the console itself holds."""
-    progress, letters, windows = view.progress, view.letters, view.windows
+    progress, letters, memory = view.progress, view.letters, view.windows.memory
     standing = progress.standstills.seconds()
     return {
         "reachable": progress.reachable,
@@ -241,9 +241,9 @@ def stream(view: View) -> dict[str, Any]:
             for reason, count in letters.counts.most_common()
         ],
         "console": {
-            "records": windows.records, "windows": windows.windows, "bytes": windows.size, "budget_bytes": windows.budget,
-            "dropped": windows.dropped + view.alerts.dropped,
-            "unreadable": windows.unreadable + view.alerts.unreadable + view.operations.unreadable,
+            "records": view.windows.records, "windows": memory.windows, "bytes": memory.size, "budget_bytes": memory.budget,
+            "dropped": memory.dropped + view.alerts.dropped,
+            "unreadable": memory.unreadable + view.alerts.unreadable + view.operations.unreadable,
             "read": round(view.read, 3), "problems": view.problems,
         },
     }  # fmt: skip

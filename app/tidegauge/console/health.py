@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tidegauge.console.published_windows import Series
 from tidegauge.console.view import View
+from tidegauge.console.window_series import Series
 from tidegauge.metrics.record import iso
 from tidegauge.models.default_monitors import default_monitors
 from tidegauge.spec import MonitorSpec, duration

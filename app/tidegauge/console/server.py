@@ -12,6 +12,7 @@ from aiohttp import web
 
 from tidegauge.console import api, guard
 from tidegauge.console.access import Access
+from tidegauge.console.api_requests import VIEW, WRITE
 from tidegauge.console.audit import Audit, Write
 from tidegauge.console.guard import problem
 from tidegauge.console.live import Live
@@ -30,7 +31,7 @@ class Server:
         self.app = web.Application(
             middlewares=[guard.security_headers, guard.checks], client_max_size=guard.MAX_BODY
         )  # fmt: skip
-        self.app[api.VIEW], self.app[api.WRITE] = view, write
+        self.app[VIEW], self.app[WRITE] = view, write
         self.app[guard.ACCESS], self.app[guard.AUDITING] = access, audit
         self.app.add_routes(api.routes)
         self.app.router.add_get("/api/v1/events", self.live.watch)

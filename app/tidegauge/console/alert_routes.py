@@ -1,0 +1,38 @@
+"""Routes about alerts and incidents."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from tidegauge.console import answers
+from tidegauge.console.api_requests import VIEW, no_alert
+from tidegauge.console.guard import answer, problem
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/v1/alerts")
+async def alerts(request: web.Request) -> web.Response:
+    wanted = {name: request.query.get(name, "") for name in ("status", "model", "severity")}
+    return answer(answers.alerts(request.app[VIEW], time.time(), wanted))
+
+
+@routes.get("/api/v1/alerts/{fingerprint}")
+async def alert(request: web.Request) -> web.Response:
+    found = answers.alert(request.app[VIEW], request.match_info["fingerprint"], time.time())
+    return answer(found) if found is not None else no_alert(request)
+
+
+@routes.get("/api/v1/incidents")
+async def incidents(request: web.Request) -> web.Response:
+    wanted = {name: request.query.get(name, "") for name in ("status", "model")}
+    return answer(answers.incidents(request.app[VIEW], wanted))
+
+
+@routes.get("/api/v1/incidents/{id}")
+async def incident(request: web.Request) -> web.Response:
+    name = request.match_info["id"]
+    found = answers.incident(request.app[VIEW], name, time.time())
+    return answer(found) if found is not None else problem(404, f"no incident {name!r}; /api/v1/incidents lists them")

@@ -1,0 +1,46 @@
+"""What the routes of the HTTP API share: what they read and write, how a request is read, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from tidegauge.console import guard
+from tidegauge.console.audit import Write
+from tidegauge.console.guard import problem
+from tidegauge.console.view import View
+
+VIEW = web.AppKey("view", View)
+WRITE = web.AppKey[Write | None]("write")
+"""Writes a topic's record; None where nothing can be changed."""
+
+
+def json_answer(body: bytes) -> web.Response:
+    """An answer that is JSON already, compressed."""
+    response = web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
+    response.enable_compression()
+    return response
+
+
+def no_model(request: web.Request) -> web.Response:
+    return problem(404, f"no model {request.match_info['model']!r}; /api/v1/models lists them")
+
+
+def no_alert(request: web.Request) -> web.Response:
+    return problem(404, f"no alert {request.match_info['fingerprint']!r}; /api/v1/alerts lists them")
+
+
+async def read_body(request: web.Request, kind: Any) -> Any:
+    """The request's body as a ``kind``, or the answer that says why it is none."""
+    try:
+        return msgspec.json.decode(await request.read() or b"{}", type=kind)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        return await refuse(request, "unreadable body", problem(400, f"the body cannot be read: {error}"))
+
+
+async def refuse(request: web.Request, reason: str, response: web.Response) -> web.Response:
+    """Audit that a change is not made, and answer why."""
+    await guard.refused(request, reason)
+    return response

@@ -1,0 +1,96 @@
+"""Routes about models: their windows, restatements, segments, comparisons, limits and distributions."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from tidegauge.console import answers
+from tidegauge.console.api_requests import VIEW, json_answer, no_model
+from tidegauge.console.guard import answer, problem
+from tidegauge.console.window_series import Series
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/v1/models")
+async def models(request: web.Request) -> web.Response:
+    return answer(answers.models(request.app[VIEW], time.time()))
+
+
+@routes.get("/api/v1/models/{model}")
+async def model(request: web.Request) -> web.Response:
+    found = answers.model(request.app[VIEW], request.match_info["model"], time.time())
+    return answer(found) if found is not None else no_model(request)
+
+
+@routes.get("/api/v1/models/{model}/windows")
+async def windows(request: web.Request) -> web.Response:
+    series = _series(request)
+    if isinstance(series, web.Response):
+        return series
+    query = request.query
+    members = [name for name in query.get("members", "").split(",") if name]
+    limit = query.get("limit", str(answers.WINDOWS_AT_ONCE))
+    if not (limit.isascii() and limit.isdigit() and int(limit) <= answers.WINDOWS_AT_ONCE):
+        return problem(400, f"limit {limit!r} is not a number up to {answers.WINDOWS_AT_ONCE}")
+    body = answers.windows(series, query.get("from", ""), query.get("to", ""), members, int(limit))
+    return json_answer(body)
+
+
+@routes.get("/api/v1/models/{model}/restatements")
+async def restatements(request: web.Request) -> web.Response:
+    series = _series(request)
+    if isinstance(series, web.Response):
+        return series
+    return answer(answers.restatements(series, request.query.get("from", ""), request.query.get("to", "")))
+
+
+@routes.get("/api/v1/models/{model}/segments")
+async def segments(request: web.Request) -> web.Response:
+    query, name = request.query, request.match_info["model"]
+    start = query.get("window_start", "")
+    series = _series(request)
+    if isinstance(series, web.Response):
+        return series
+    if not start:
+        return problem(400, "say which window: &window_start=TIME; .../windows lists them")
+    return json_answer(answers.segments(request.app[VIEW], name, series.name.version, series.name.window, start))
+
+
+@routes.get("/api/v1/models/{model}/comparisons")
+async def comparisons(request: web.Request) -> web.Response:
+    view, name = request.app[VIEW], request.match_info["model"]
+    return json_answer(answers.comparisons(view, name)) if name in view.models() else no_model(request)
+
+
+@routes.get("/api/v1/models/{model}/limits")
+async def limits(request: web.Request) -> web.Response:
+    series = _series(request)
+    if isinstance(series, web.Response):
+        return series
+    name = request.match_info["model"]
+    return answer(answers.limits(request.app[VIEW], name, series.name.version, series.name.window))
+
+
+@routes.get("/api/v1/models/{model}/distributions")
+async def distributions(request: web.Request) -> web.Response:
+    view, name = request.app[VIEW], request.match_info["model"]
+    if name not in view.models():
+        return no_model(request)
+    return answer(answers.distributions(view, name, request.query.get("version", "")))
+
+
+def _series(request: web.Request) -> Series | web.Response:
+    """The windows that a request names, or the answer that says what is wrong with their name."""
+    view, name, query = request.app[VIEW], request.match_info["model"], request.query
+    if name not in view.models():
+        return no_model(request)
+    version, window = query.get("version", ""), query.get("window", "")
+    if not version or not window:
+        return problem(400, "say which windows: ?version=VERSION&window=LENGTH; /api/v1/models/MODEL lists them")
+    found = view.windows.find(name, version, window, query.get("segment", ""))
+    return found or problem(
+        404, f"{name} has no windows of {window} of version {version} there; /api/v1/models/{name} lists them"
+    )
