@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams import Rows, Scenario
+from tidegauge.alert.book import JudgedWindow
 from tidegauge.alert.labels import Subject
 from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.join.stage import JoinStage
 from tidegauge.judge.conditions import Verdict
-from tidegauge.metrics.record import Window
 from tidegauge.models.registry import ModelRecord, Registry, encode
 from tidegauge.monitor.stage import MonitorStage
 from tidegauge.offline.reference import build
@@ -127,14 +127,14 @@ def _listen(monitor: MonitorStage, verdicts: Verdicts, seconds: float, origin: i
     book = monitor.alerts
     verdict, detection = book.verdict, book.detections.detection
 
-    def on_verdict(subject: Subject, of: Verdict, window: Window, *rest: Any) -> list[Output]:
-        place = round(window.start / seconds) - origin
+    def on_verdict(subject: Subject, of: Verdict, judged: JudgedWindow, *rest: Any) -> list[Output]:
+        place = round(judged.window.start / seconds) - origin
         if place < 0:
-            return verdict(subject, of, window, *rest)
+            return verdict(subject, of, judged, *rest)
         verdicts.judged[of.monitor.name, place] += 1
         paths = verdicts.breached.setdefault(of.monitor.name, {}).setdefault(place, set())
         (paths.add if of.breached else paths.discard)(of.path)
-        return verdict(subject, of, window, *rest)
+        return verdict(subject, of, judged, *rest)
 
     def on_detection(subject: Subject, detector: DetectorSpec, time: float, *rest: Any) -> list[Output]:
         verdicts.detections.setdefault(detector.name, []).append(time)

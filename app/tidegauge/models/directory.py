@@ -8,7 +8,8 @@ import msgspec
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.errors import BaselineError, SpecError
-from tidegauge.models.read import baseline_file, load_with_files
+from tidegauge.models.read import load_with_files
+from tidegauge.models.read_baselines import baseline_file
 from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import ModelSpec
 
@@ -18,7 +19,7 @@ ALL_VERSIONS = ""
 
 def records_of(directory: Path) -> list[ModelRecord]:
     """A record for each spec, with the baselines it names. Raises SpecError with every mistake."""
-    return [record_of(path, spec) for spec, path in load_with_files(directory)]
+    return [record_of(file.path, file.spec) for file in load_with_files(directory)]
 
 
 def record_of(path: Path, spec: ModelSpec) -> ModelRecord:

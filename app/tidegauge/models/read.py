@@ -4,35 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
-from tidegauge.baseline.baseline import MIN_SPREAD_WINDOWS, Baseline
-from tidegauge.baseline.tuning import untuned
-from tidegauge.errors import BaselineError, SpecError
-from tidegauge.judge.metric_names import names, suggestion
-from tidegauge.models import read_monitors, read_rollouts
+from tidegauge.errors import SpecError
+from tidegauge.models import read_baselines, read_monitors, read_rollouts
 from tidegauge.models.read_monitors import Surroundings
 from tidegauge.models.yaml_reader import Item, Problem, parse, required
 from tidegauge.spec import (
     DEFAULT_HORIZON,
     DEFAULT_WINDOWS,
-    BaselineSpec,
     FeatureSpec,
     ImpliedLabelSpec,
     KpiSpec,
     Lineage,
     ModelSpec,
     Task,
-    duration,
     span_name,
 )
 
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
          "publish_interval", "baseline", "features", "champion", "kpis", "labels", "monitors", "detectors",
          "lineage", "intended_use", "rollback")  # fmt: skip
-SOURCES = ("first", "previous", "file")
-NEEDS_BASELINE = ("auto ", "false_alarms ", "against ")
-"""How the messages begin of mistakes that a newly built baseline may mend."""
+
+
+class SpecFile(NamedTuple):
+    """A spec and the file it was read from."""
+
+    spec: ModelSpec
+    path: Path
 
 
 def load_file(path: Path) -> ModelSpec:
@@ -49,7 +48,9 @@ def load_to_build(path: Path) -> ModelSpec:
     cannot be checked against it."""
     problems: list[Problem] = []
     spec = _read(path, problems)
-    real = [p for p in problems if not p.member.startswith("baseline") and not p.message.startswith(NEEDS_BASELINE)]
+    real = [
+        p for p in problems if not p.member.startswith("baseline") and not p.message.startswith(read_baselines.NEEDS_BASELINE)
+    ]
     if real or spec is None:
         raise SpecError(_all(real or problems))
     return spec[0]
@@ -57,10 +58,10 @@ def load_to_build(path: Path) -> ModelSpec:
 
 def load_directory(path: Path) -> list[ModelSpec]:
     """The specs of a directory's ``*.yaml`` and ``*.yml`` files. Raises SpecError with the mistakes of all files."""
-    return [spec for spec, _ in load_with_files(path)]
+    return [file.spec for file in load_with_files(path)]
 
 
-def load_with_files(path: Path) -> list[tuple[ModelSpec, Path]]:
+def load_with_files(path: Path) -> list[SpecFile]:
     """As ``load_directory``, with the file of each spec."""
     specs, problems = _read_directory(path)
     if problems:
@@ -73,11 +74,6 @@ def check_directory(path: Path) -> list[Problem]:
     return _in_order(_read_directory(path)[1])
 
 
-def baseline_file(spec_file: Path, written: str) -> Path:
-    """Where a baseline file named in a spec lies: beside the spec, unless the path is absolute."""
-    return spec_file.parent / written
-
-
 def _all(problems: list[Problem]) -> str:
     return "\n".join(map(str, _in_order(problems)))
 
@@ -86,9 +82,9 @@ def _in_order(problems: list[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: (problem.file, problem.line))
 
 
-def _read_directory(path: Path) -> tuple[list[tuple[ModelSpec, Path]], list[Problem]]:
+def _read_directory(path: Path) -> tuple[list[SpecFile], list[Problem]]:
     problems: list[Problem] = []
-    specs: list[tuple[ModelSpec, Path]] = []
+    specs: list[SpecFile] = []
     if not path.is_dir():
         return [], [Problem(str(path), 0, "", "is not a directory; name the one that holds the specs, one YAML file a model")]
     files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
@@ -103,7 +99,7 @@ def _read_directory(path: Path) -> tuple[list[tuple[ModelSpec, Path]], list[Prob
         if spec.model in seen:
             item.wrong(f"{spec.model!r} has a spec in {seen[spec.model].name} already; merge the two, or rename one")
         seen.setdefault(spec.model, file)
-        specs.append((spec, file))
+        specs.append(SpecFile(spec, file))
     return specs, problems
 
 
@@ -158,17 +154,11 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
         found["detectors"] = read_monitors.detectors(given["detectors"], around)
     read_monitors.unique_names(given[member] for member in ("monitors", "detectors") if member in given)
     if "baseline" in given:
-        found |= _baseline(given["baseline"])
+        found |= read_baselines.baselines(given["baseline"])
     if model is None or "model" not in found:
         return None
     spec = ModelSpec(**found)
-    held = _held_baselines(given.get("baseline"), spec)
-    if "baseline" in given:
-        _check_previous(given["baseline"], spec)
-    if spec.monitors is not None:
-        _check_auto(given["monitors"], spec, held)
-    if "detectors" in given:
-        _check_tuned(given["detectors"], spec, held)
+    read_baselines.check(given, spec)
     return spec, model
 
 
@@ -276,126 +266,3 @@ def _lineage(of: Item) -> Lineage:
     values = {} if parameters is None else {name: item.name() or "" for name, item in parameters.members().items()}
     names = {member: item.name() for member, item in given.items()}
     return Lineage(names.get("run_id"), names.get("commit"), names.get("data_snapshot"), names.get("url"), values)
-
-
-def _baseline(of: Item) -> dict[str, Any]:
-    """The members ``baseline`` and ``baselines`` of the ModelSpec."""
-    if of.kind != "map":
-        source = _source(of)
-        return {} if source is None else {"baseline": source}
-    versions = of.members()
-    if not versions or set(versions) & set(SOURCES):
-        source = _source(of)
-        return {} if source is None else {"baseline": source}
-    found = {}
-    for version, item in versions.items():
-        near = suggestion(version, SOURCES)
-        if near.startswith("did you mean") and item.kind != "map":
-            item.wrong(f"unknown member; {near}")
-        elif (source := _source(item)) is not None:
-            found[version] = source
-    return {"baselines": found}
-
-
-def _source(of: Item) -> BaselineSpec | None:
-    if of.kind == "str":
-        return _file(of)
-    if of.kind != "map":
-        of.expected("a baseline: a file's name, {first: 5000} or {previous: 7d}")
-        return None
-    given = of.members(SOURCES)
-    if len(given) != 1:
-        of.wrong("must have exactly one of first, previous, file; as {first: 5000} or {previous: 7d}")
-        return None
-    ((member, item),) = given.items()
-    if member == "file":
-        return _file(item)
-    if member == "first":
-        first = item.integer(1)
-        return None if first is None else BaselineSpec(first=first)
-    previous = item.seconds()
-    return None if previous is None else BaselineSpec(previous=previous)
-
-
-def _file(of: Item) -> BaselineSpec | None:
-    written = of.text()
-    if written is None:
-        return None
-    try:
-        exists = baseline_file(of.file, written).is_file()
-    except (OSError, ValueError):
-        exists = False
-    if not exists:
-        of.wrong(
-            f"there is no file {written!r} beside the spec; make it with `tidegauge baseline build --output {written}`, "
-            "or write {first: 5000}"
-        )
-        return None
-    return BaselineSpec(file=written)
-
-
-def _held_baselines(of: Item | None, spec: ModelSpec) -> dict[str, Baseline]:
-    """The baselines in files, by file name as written; one that cannot be read is a mistake."""
-    held: dict[str, Baseline] = {}
-    for source in (spec.baseline, *spec.baselines.values()):
-        if of is None or source.file is None or source.file in held:
-            continue
-        try:
-            held[source.file] = Baseline.from_json(baseline_file(of.file, source.file).read_bytes())
-        except BaselineError as error:
-            of.wrong(f"{source.file}: {error}")
-        except OSError as error:
-            of.wrong(f"{source.file} cannot be read: {error.strerror}")
-    return held
-
-
-def _check_previous(of: Item, spec: ModelSpec) -> None:
-    kept = max(spec.retention, spec.label_horizon)
-    for source in (spec.baseline, *spec.baselines.values()):
-        if source.previous is None:
-            continue
-        if not any(source.previous % duration(window) == 0 for window in spec.windows):
-            of.wrong(f"previous is no multiple of any of the windows {', '.join(spec.windows)}, so there is nothing to "
-                     "compare with; write one that is")  # fmt: skip
-        if source.previous > kept:
-            of.wrong(f"previous reaches back {source.previous:.0f} s, but windows are kept for {kept:.0f} s; raise retention")
-
-
-def _check_auto(of: Item, spec: ModelSpec, held: Mapping[str, Baseline]) -> None:
-    """Limits that are ``auto`` need baselines which span enough windows."""
-    by_name = {monitor.name: monitor for monitor in spec.monitors or ()}
-    sources = list(spec.baselines.values()) or [spec.baseline]
-    for item in of.items():
-        given = item.members() if item.kind == "map" else {}
-        name = given.get("name")
-        monitor = by_name.get(name.source()) if name is not None else None
-        if monitor is None or not monitor.condition.auto:
-            continue
-        for source in sources:
-            if source.file is None:
-                item.wrong(f"auto takes its limit from a baseline's spread over {MIN_SPREAD_WINDOWS} or more windows of "
-                           f"{monitor.window}, and this baseline is no file; build one with `tidegauge baseline build`, or "
-                           "write a number")  # fmt: skip
-                break
-            baseline = held.get(source.file)
-            if baseline is None:
-                continue
-            spread = baseline.spread.get(monitor.window, {})
-            most = max((of[2] for path, of in spread.items() if names(monitor.metric, path)), default=0)
-            if most < MIN_SPREAD_WINDOWS:
-                item.wrong(f"auto needs {monitor.metric} in at least {MIN_SPREAD_WINDOWS} windows of {monitor.window}; "
-                           f"{source.file} has it in {most}; build it from a longer time, or write a number")  # fmt: skip
-
-
-def _check_tuned(given: Item, spec: ModelSpec, held: Mapping[str, Baseline]) -> None:
-    """Budgets of false alarms and cycles need baselines that were built for them."""
-    sources = {"": spec.baseline, **spec.baselines}
-    tunings = {version: found.tunings for version, of in sources.items() if (found := held.get(of.file or "")) is not None}
-    by_name = {detector.name: detector for detector in spec.detectors}
-    for item in given.items():
-        name = item.members().get("name") if item.kind == "map" else None
-        detector = by_name.get(name.source()) if name is not None else None
-        if detector is not None and detector.tuned:
-            reason = untuned(spec, detector, tunings)
-            if reason is not None:
-                item.wrong(reason)
