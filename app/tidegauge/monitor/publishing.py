@@ -1,10 +1,4 @@
-"""What is published of a window: a revision of each segment's record that has something new to say, and the verdicts on them.
-
-A record is published anew only if its own numbers have changed, and ever more rarely as its window grows old: no sooner than
-the publish interval, and a quarter of the window's age, after its last revision. So a million late labels do not make a
-million records, and yet the last change is always published: when the window settles, when its label horizon has passed, when
-its input ends, or before it is forgotten.
-"""
+"""What is published of a window: a new revision of the records that have something new to say, and the verdicts on them."""
 
 from __future__ import annotations
 
@@ -29,19 +23,6 @@ from tidegauge.monitor.windows import Header, Windows
 from tidegauge.spec import ModelSpec
 
 FAIRNESS_MIN_COUNT = 100
-AGE_SHARE = 4
-"""A record waits a quarter of its window's age."""
-
-
-def due(header: Header, windows: Windows, spec: ModelSpec, now: float) -> list[Segment]:
-    """The segments of a closed window whose changed records may be published at event time ``now``."""
-    age = now - header.end
-    until = now - max(spec.published_every(header.end - header.start), age / AGE_SHARE)
-    if age >= spec.label_horizon:
-        # The first time after the horizon nothing is waited for.
-        horizon = header.end + spec.label_horizon
-        return [of for of in windows.unpublished(header) if (at := header.records[of].published) <= until or at < horizon]
-    return windows.unpublished(header, until)
 
 
 class Publisher:

@@ -21,17 +21,18 @@ from tidegauge.alert.book import AlertBook
 from tidegauge.alert.playbooks import DIRECTORY
 from tidegauge.engine import delta
 from tidegauge.engine.arrival_quanta import QuantumGrid
-from tidegauge.engine.delta import Delta, ProfileDelta, Segment
+from tidegauge.engine.delta import Delta, ProfileDelta
 from tidegauge.engine.event_time import ModelClock, PartitionClock, PartitionState
 from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import InputRecord, Output, Store
 from tidegauge.engine.traces import old_traces, trace_id
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.detector_feed import DetectorFeed
+from tidegauge.monitor.due_windows import DueWindow, DueWindows
 from tidegauge.monitor.early_parts import EarlyParts
 from tidegauge.monitor.judging import WindowJudge
 from tidegauge.monitor.learning import BaselineLearning
-from tidegauge.monitor.publishing import Publisher, due
+from tidegauge.monitor.publishing import Publisher
 from tidegauge.monitor.rollouts import Rollouts
 from tidegauge.monitor.traffic_totals import TrafficTotals
 from tidegauge.monitor.versions import Version, Versions
@@ -47,8 +48,6 @@ MAX_MERGED = 1000
 """Parts of deltas merged in one checkpoint, a whole quantum at least: a backlog is worked off in many small checkpoints."""
 SLACK = 86400.0
 """Seconds a window outlives retention and label horizon, as the join's entries do."""
-Due = tuple[Header, list[Segment], str | None]
-"""A window, the segments whose records are to be published, and why where it is not what has changed in each."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -67,6 +66,7 @@ class MonitorStage:
         baselines = WindowBaselines(self.windows, registry)
         records = WindowRecords(self.windows, baselines)
         judge = WindowJudge(self.windows, records, baselines, self.alerts)
+        self._due_windows = DueWindows(self.windows, self._versions)
         self._publisher = Publisher(self.windows, records, baselines, judge, self._versions)
         self._learning = BaselineLearning(store, registry, self._versions, self.windows)
         self.rollouts = Rollouts(store, self.windows, self.alerts, registry)
@@ -162,7 +162,8 @@ class MonitorStage:
                 # A label read before its prediction is known only when that has been read too.
                 outputs.extend(self._detectors.feed(model, min(predictions, complete), min(labels, complete), predictions))
                 outputs.extend(self._early(model))
-                if self._partitions.all_idle_for() is not None and (changed := self._changed(model)):
+                nothing_to_come = self._partitions.all_idle_for() is not None and model not in self._unfinished
+                if nothing_to_come and (changed := self._due_windows.changed(model)):
                     outputs.extend(self._publish(model, changed, clock.judged))
         if not (heard or outputs):
             # That nothing but time has passed is known again from how the partitions stand.
@@ -225,68 +226,31 @@ class MonitorStage:
     def _windows_due(self, model: str, now: float, final: bool = False) -> list[Output]:
         """Publish and judge what is due at event time ``now``; forget what is past."""
         spec = self._registry.spec(model)
-        found: dict[bytes, Due] = {}
-        for header in self.windows.pending(model):
-            if not header.closed:
-                if final or now >= header.end + spec.grace:
-                    found[header.key] = header, header.segments, "closed"
-            elif segments := self.windows.unpublished(header) if final else due(header, self.windows, spec, now):
-                found[header.key] = header, segments, "end" if final else None
-        for name, version in self._versions.of_model(model):
-            # At the end of input every label that will come is in.
-            ended_by = float("inf") if final else now - version.delays.settle_after(spec, now)
-            for header in self.windows.unsettled(model, name, ended_by):
-                found[header.key] = header, header.segments, "settled"
         past = self._past[model] = now - max(spec.retention, spec.label_horizon) - SLACK
         gone = list(self.windows.past(model, past))
-        for header in gone:
-            # What has not been due before is said before it is forgotten.
-            if header.key not in found and (changed := self.windows.unpublished(header)):
-                found[header.key] = header, changed, None
-        outputs = self._publish(model, found.values(), now, final)
+        outputs = self._publish(model, self._due_windows.at(spec, now, gone, final), now, final)
         for header in gone:
             self._publisher.forget(header)
             self.windows.forget(header)
         return outputs
 
-    def _publish(self, model: str, windows: Iterable[Due], now: float, final: bool = False) -> list[Output]:
+    def _publish(self, model: str, windows: Iterable[DueWindow], now: float, final: bool = False) -> list[Output]:
         """Publish records, those of the oldest window first, of windows that end together of the shortest, whose verdicts the
         longer ones heed; and what the versions' comparisons make of them."""
         spec = self._registry.spec(model)
         outputs: list[Output] = []
         published: list[Header] = []
-        ordered = sorted(windows, key=lambda of: (of[0].end, -of[0].start, of[0].version))
-        for header, segments, reason in chain(ordered, self._made_stale(model, final)):
-            if reason == "closed":
-                header.closed = True
-                delays = self._versions.get(model, header.version).delays
-                if not final and now < header.end + delays.settle_after(spec, now):
-                    self.windows.closed(header)
-                else:
-                    self._versions.settle(header, self.windows)
-            elif reason == "settled":
-                self._versions.settle(header, self.windows)
-            outputs.extend(self._publisher.publish(header, segments, now, reason))
-            if () in segments:
-                published.append(header)
+        ordered = sorted(windows, key=lambda of: (of.header.end, -of.header.start, of.header.version))
+        # At the end of input nothing else will publish the windows that the ones before them make stale; they make none so.
+        for due in chain(ordered, self._due_windows.made_stale(model) if final else ()):
+            self._due_windows.note(due, spec, now, final)
+            outputs.extend(self._publisher.publish(due.header, due.segments, now, due.reason))
+            if () in due.segments:
+                published.append(due.header)
         if published or final or self.rollouts.known(model):
             outputs.extend(self.rollouts.advance(model, self._versions.seen(model), published, now, final))
             self.rollouts.let_go(model, self._past.get(model, 0.0))
         return outputs
-
-    def _changed(self, model: str) -> list[Due]:
-        """The closed windows of which there is a change nobody has seen, once all that has come in is taken."""
-        if model in self._unfinished:
-            return []
-        closed = [header for header in self.windows.pending(model) if header.closed]
-        return [(header, self.windows.unpublished(header), "end") for header in closed]
-
-    def _made_stale(self, model: str, final: bool) -> Iterator[Due]:
-        """At the end of input, the windows that publishing the ones before them has made stale; they make no others so."""
-        if final:
-            for header in self.windows.pending(model):
-                if header.stale:
-                    yield header, [()], "end"
 
     # -- state ---------------------------------------------------------------------------------------------------
 
