@@ -171,7 +171,7 @@ class Backlog:
         for writer in self._writers():
             found = writer.read()
             if found is not None:
-                return Block(*found)
+                return Block(found.events, found.segment, found.end)
         if not self._memory:
             return None
         events: list[Event] = []

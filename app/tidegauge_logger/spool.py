@@ -21,6 +21,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -34,6 +35,14 @@ _MAGIC = b"tgspool1"
 _HEAD, _BLOCK = struct.Struct("<8sQ"), struct.Struct("<II")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Event]).decode
+
+
+class SpooledBlock(NamedTuple):
+    """A block that was read: its events, its segment, and the offset after it."""
+
+    events: list[Event]
+    segment: Segment
+    end: int
 
 
 class Segment:
@@ -68,8 +77,8 @@ class Segment:
             raise
         self.size += len(block)
 
-    def read(self) -> tuple[list[Event], int] | None:
-        """The next block and the offset after it; None where there is none, or none that is whole."""
+    def read(self) -> SpooledBlock | None:
+        """The next block; None where there is none, or none that is whole."""
         if self.position >= self.size:
             return None
         head = os.pread(self._file, _BLOCK.size, self.position)
@@ -80,7 +89,7 @@ class Segment:
                 with contextlib.suppress(msgspec.MsgspecError):
                     events = _decode(body)
                     self.position += _BLOCK.size + length
-                    return events, self.position
+                    return SpooledBlock(events, self, self.position)
         # Torn: the writer died while it wrote, or the disk is not to be trusted from here on.
         self.size = self.position
         return None
@@ -131,12 +140,12 @@ class Writer:
         """Whether the next block needs a new segment."""
         return not self.segments or self.segments[-1].size >= self._segment_bytes
 
-    def read(self) -> tuple[list[Event], Segment, int] | None:
-        """The next block, its segment and the offset after it."""
+    def read(self) -> SpooledBlock | None:
+        """The next block of the oldest segment that has one."""
         for segment in self.segments:
             found = segment.read()
             if found is not None:
-                return found[0], segment, found[1]
+                return found
         return None
 
     def tidy(self) -> None:

@@ -22,8 +22,8 @@ def event(number, size=10):
 def everything(writer):
     found = []
     while (block := writer.read()) is not None:
-        found += [int(one.key) for one in block[0]]
-        block[1].acknowledge(block[2])
+        found += [int(one.key) for one in block.events]
+        block.segment.acknowledge(block.end)
     return found
 
 
@@ -70,8 +70,8 @@ def test_a_torn_or_broken_end_costs_what_was_torn(tmp_path_factory, cut, flip):
     found = Segment(path)
     read = []
     while (block := found.read()) is not None:
-        read += [int(one.key) for one in block[0]]
-        found.acknowledge(block[1])
+        read += [int(one.key) for one in block.events]
+        found.acknowledge(block.end)
     assert read == list(range(sum(end <= place for end in ends[1:])))
     assert found.done
     found.close()
@@ -142,9 +142,9 @@ directory, name = Path(sys.argv[1]), int(sys.argv[2])
 adopted = list(orphans(directory))
 for writer in adopted:
     while (block := writer.read()) is not None:
-        for one in block[0]:
+        for one in block.events:
             print(one.key)
-        block[1].acknowledge(block[2])
+        block.segment.acknowledge(block.end)
     writer.tidy()
     writer.close()
 sys.stdout.flush()

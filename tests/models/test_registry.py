@@ -120,9 +120,9 @@ def test_a_mangled_record_is_taken_or_refused(place: int, junk: bytes) -> None:
 def test_a_learned_baseline_joins_the_models_record() -> None:
     registry = Registry()
     registry.apply(b"churn", record(ModelSpec("churn", grace=7.0), v1=raw("v1")))
-    key, value = registry.learned("churn", "v2", baseline("v2"), task="binary")
-    assert key == b"churn"
-    registry.apply(key, value)
+    learned = registry.learned("churn", "v2", baseline("v2"), task="binary")
+    assert learned.key == b"churn"
+    registry.apply(b"churn", learned.value)
     assert registry.spec("churn") == ModelSpec("churn", grace=7.0, task="binary")
     assert registry.baseline("churn", "v1") is not None
     assert registry.baseline("churn", "v2") is not None
@@ -130,7 +130,7 @@ def test_a_learned_baseline_joins_the_models_record() -> None:
 
 def test_an_unknown_models_baseline_can_be_learned() -> None:
     registry = Registry()
-    registry.apply(*registry.learned("churn", "v1", baseline("v1")))
+    registry.apply(b"churn", registry.learned("churn", "v1", baseline("v1")).value)
     assert registry.spec("churn") == ModelSpec("churn")
     assert registry.baseline("churn", "v1") is not None
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -66,10 +66,15 @@ decode = msgspec.json.Decoder(list[AlertmanagerSilence]).decode
 """Bytes of ``GET /api/v2/silences`` → silences; raises ``msgspec.MsgspecError``."""
 
 
-def changes(
-    standing: Iterable[Silence], held: Sequence[AlertmanagerSilence], now: float
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """What to post, and the ids of what to end, so that Alertmanager has what stands at ``now`` (Unix seconds)."""
+class Changes(NamedTuple):
+    """What to post to Alertmanager, and the ids of the silences to end."""
+
+    posts: list[dict[str, Any]]
+    ended: list[str]
+
+
+def changes(standing: Iterable[Silence], held: Sequence[AlertmanagerSilence], now: float) -> Changes:
+    """What makes Alertmanager, which has ``held``, have what stands at ``now`` (Unix seconds)."""
     wanted = {silence.id: silence for silence in standing if silence.ends_at > now}
     met: set[str] = set()
     posts, ended = [], []
@@ -84,7 +89,7 @@ def changes(
             elif not one.is_as(silence):
                 posts.append(posted(silence) | {"id": one.id})
         met.add(mark)
-    return [*posts, *(posted(silence) for silence in wanted.values() if silence.id not in met)], ended
+    return Changes([*posts, *(posted(silence) for silence in wanted.values() if silence.id not in met)], ended)
 
 
 def posted(silence: Silence) -> dict[str, Any]:

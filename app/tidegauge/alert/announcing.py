@@ -31,8 +31,9 @@ class Announcer:
         data["annotations"]["runbook_url"] = runbook or runbook_url(self._playbooks, about)
         if transition.resolution:
             data["annotations"]["resolution"] = transition.resolution
-        data["incident"], told = self._incidents.observe(data, time)
+        observed = self._incidents.observe(data, time)
+        data["incident"] = observed.incident
         state.data = data
         fingerprint = data["fingerprint"]
         event = cloud_event(fingerprint, transition, data, time)
-        return [Output(ALERTS, fingerprint.encode(), event, headers=CONTENT_TYPE), *told]
+        return [Output(ALERTS, fingerprint.encode(), event, headers=CONTENT_TYPE), *observed.outputs]

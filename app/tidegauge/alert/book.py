@@ -10,7 +10,7 @@ from tidegauge.alert.detections import DetectorAlerts
 from tidegauge.alert.labels import Subject, labels_of, member_label
 from tidegauge.alert.life_cycle import AlertState, Transition, advance, fingerprint
 from tidegauge.alert.playbooks import DIRECTORY
-from tidegauge.alert.states import AlertStates, packed
+from tidegauge.alert.states import AlertName, AlertStates, packed
 from tidegauge.engine.stage import Output, Store
 from tidegauge.engine.traces import Traces
 from tidegauge.incident.incident_book import IncidentBook
@@ -64,12 +64,12 @@ class AlertBook:
 
     def fires(self, name: str, subject: Subject) -> bool:
         """Whether an alert of this name fires for any part of the subject's model version."""
-        return self._states.fires((name, subject.model, subject.version))
+        return self._states.fires(AlertName(name, subject.model, subject.version))
 
     def heard(self, name: str, subject: Subject) -> bool:
         """Whether any verdict of this name on a part of the subject's model version was ever breached: until then those that
         are not say nothing."""
-        return self._states.heard((name, subject.model, subject.version))
+        return self._states.heard(AlertName(name, subject.model, subject.version))
 
     def verdict(
         self, subject: Subject, verdict: Verdict, judged: JudgedWindow, support_of: SupportOf, severity: str | None = None
@@ -116,7 +116,7 @@ class AlertBook:
                 data["interval"] = verdict.interval
             output = self._announcer.announce(state, transition, data, monitor.runbook, judged.time)
         if packed(state) != before:
-            self._states.put(mark, state, (monitor.name, subject.model, subject.version))
+            self._states.put(mark, state, AlertName(monitor.name, subject.model, subject.version))
         return output
 
     def state(self, subject: Subject, verdict: Verdict) -> AlertState | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,8 +16,12 @@ packed = msgspec.msgpack.Encoder().encode
 """An AlertState as the store has it."""
 
 
-Name = tuple[str, str, str]
-"""An alert's name, model and version."""
+class AlertName(NamedTuple):
+    """What alerts on the parts of one model version have in common."""
+
+    name: str
+    model: str
+    version: str
 
 
 class AlertStates:
@@ -25,7 +30,7 @@ class AlertStates:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._states: dict[str, AlertState] = {key[1:].decode(): _decode(raw) for key, raw in store.scan(ALERT)}
-        self._firing: set[Name] | None = None
+        self._firing: set[AlertName] | None = None
         self._heard = {_name(state) for state in self._states.values() if state.data}
         # One that was breached and never fired does not say whose it is.
         self._unnamed = any(not state.data for state in self._states.values())
@@ -37,17 +42,17 @@ class AlertStates:
         """The alert's state; one that never fired where it is not known yet, which is kept once it is put."""
         return self._states.get(fingerprint) or AlertState()
 
-    def fires(self, name: Name) -> bool:
+    def fires(self, name: AlertName) -> bool:
         """Whether any alert of this name fires."""
         if self._firing is None:
             self._firing = {_name(state) for state in self._states.values() if state.firing}
         return name in self._firing
 
-    def heard(self, name: Name) -> bool:
+    def heard(self, name: AlertName) -> bool:
         """Whether an alert of this name may have a state."""
         return self._unnamed or name in self._heard
 
-    def put(self, fingerprint: str, state: AlertState, name: Name | None = None) -> None:
+    def put(self, fingerprint: str, state: AlertState, name: AlertName | None = None) -> None:
         self._firing = None
         if name is not None:
             self._heard.add(name)
@@ -62,6 +67,6 @@ class AlertStates:
         return iter(self._states.values())
 
 
-def _name(state: AlertState) -> Name:
+def _name(state: AlertState) -> AlertName:
     labels = state.data["labels"]
-    return labels["alertname"], labels["model"], labels["model_version"]
+    return AlertName(labels["alertname"], labels["model"], labels["model_version"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tidegauge.baseline.scored import Scored, pooled
+from tidegauge.baseline.scored import Dispersion, Scored, pooled
 from tidegauge.baseline.spread import Spread
 
 BLOCKS = 32
@@ -38,7 +38,7 @@ class BlockDispersions:
         self.plain, longer = Scored(blocks), Scored(doubled)
         self.growths: dict[str, float] = {}
         self.spent: dict[str, float] = {}
-        whole: list[tuple[tuple[float, float], tuple[float, float]]] = []
+        whole: list[tuple[Dispersion, Dispersion]] = []
         for name, of in self.plain.squares.items():
             pairs = [(of[path], longer.squares[name][path]) for path in of if path in longer.squares.get(name, {})]
             whole += pairs
@@ -46,10 +46,10 @@ class BlockDispersions:
                 self.growths[name], self.spent[name] = _growth(pairs, share)
         self.growths[""], self.spent[""] = _growth(whole, share)
 
-    def square(self, name: str, path: str) -> tuple[float, float]:
-        """Mean square of the score at ``path`` in a window, and its degrees of freedom."""
-        square, freedom = (self.plain.squares[name] if name else self.plain.performance)[path]
-        return square * self.growth(name), freedom
+    def dispersion(self, name: str, path: str) -> Dispersion:
+        """Of the score at ``path`` in a window."""
+        variance, freedom = (self.plain.squares[name] if name else self.plain.performance)[path]
+        return Dispersion(variance * self.growth(name), freedom)
 
     def growth(self, name: str) -> float:
         return self.growths.get(name, self.growths[""])
@@ -60,13 +60,13 @@ class BlockDispersions:
         return 1.0 / (1.0 / freedom + EXTRAPOLATED / spent) if spent else freedom
 
 
-def _growth(pairs: list[tuple[tuple[float, float], tuple[float, float]]], share: float) -> tuple[float, float]:
+def _growth(pairs: list[tuple[Dispersion, Dispersion]], share: float) -> tuple[float, float]:
     """How much more a window varies than a block, and the degrees of freedom of the longer blocks that say so.
 
     A block's mean square is v - c (1 / b + 1 / N), of b rows among N, where a window's is v and c is what is cut off at its
     ends: b / N is ``share``.
     """
-    short, _ = pooled(one for one, _ in pairs)
+    short = pooled(one for one, _ in pairs).variance
     long, freedom = pooled(two for _, two in pairs)
     if short <= 0:
         return 1.0, freedom

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, digamma, ndtr, polygamma
 
 from tidegauge.baseline.blocks import MIN_POOLED, BlockDispersions
-from tidegauge.baseline.scored import PERFORMANCE, RATIO, Scored, Squares, pooled
+from tidegauge.baseline.scored import PERFORMANCE, RATIO, Dispersion, Scored, Squares, pooled
 from tidegauge.baseline.spread import Spread
 
 DEPENDENT_LEVEL = 0.02
@@ -27,6 +27,8 @@ BOUNDED = frozenset(("accuracy", "precision", "recall", "f1", "roc_auc", "brier"
 MIN_EFFECTIVE = 100
 """Of a reference that weighs as fewer independent rows, only the direction that varies most can be trusted: the others' scores
 are those of its bins, which have moved as far as its rows went together."""
+INDEPENDENT = Dispersion(1.0, math.inf)
+"""Of a score where rows are independent."""
 ORTHOGONAL = ("location", "scale", "skewness", "peakedness", "missing")
 """Directions whose scores are uncorrelated, so that their squares can be added."""
 
@@ -63,15 +65,16 @@ class Dispersions:
                 squares = self._together(name, squares, blocks.plain.squares.get(name, {}), blocks)
             moderated = zip(*moderate(*np.array(list(squares.values())).T), strict=True)
             for path, (square, freedom) in zip(squares, moderated, strict=True):
-                self._factors[path] = float(square), float(freedom if blocks is None else blocks.freedom(name, freedom))
+                known = freedom if blocks is None else blocks.freedom(name, freedom)
+                self._factors[path] = Dispersion(float(square), float(known))
         if blocks is not None:
             of_performance = self._together("", own.performance, blocks.plain.performance, blocks)
-            self._factors |= {path: (square, blocks.freedom("", freedom)) for path, (square, freedom) in of_performance.items()}
+            self._factors |= {path: of._replace(freedom=blocks.freedom("", of.freedom)) for path, of in of_performance.items()}
             growth = blocks.growth("") * self._excess[RATIO]
             self._ratios |= {
                 path: Spread(of.mean * growth, of.deviation * growth, of.windows) for path, of in blocks.plain.ratios.items()
             }
-        self._widest: dict[str, tuple[float, float]] = {}
+        self._widest: dict[str, Dispersion] = {}
         for path, of in self._factors.items():
             head = path.rpartition(".")[0]
             self._widest[head] = max(self._widest.get(head, of), of)
@@ -80,11 +83,11 @@ class Dispersions:
 
     def _together(self, name: str, windows: Squares, blocks: Squares, said: BlockDispersions) -> Squares:
         """Mean squares of one direction: those of blocks, with what windows differ by besides, and of windows as they are."""
-        squares = {path: said.square(name, path) for path in blocks}
-        squares = {path: (square * self._excess[name], freedom) for path, (square, freedom) in squares.items()}
+        squares = {path: said.dispersion(name, path) for path in blocks}
+        squares = {path: Dispersion(of.variance * self._excess[name], of.freedom) for path, of in squares.items()}
         return squares | {path: pooled([of, squares[path]]) if path in squares else of for path, of in windows.items()}
 
-    def _sparing(self, path: str, known: tuple[float, float], rows: int) -> tuple[float, float]:
+    def _sparing(self, path: str, known: Dispersion, rows: int) -> Dispersion:
         """What is ``known`` of a score where the reference's ``rows`` weigh as few: its own distribution is uncertain then."""
         head, _, name = path.rpartition(".")
         if name == "missing" or head == PERFORMANCE:
@@ -92,11 +95,11 @@ class Dispersions:
         variance, freedom = self._widest[head]
         effective = rows / max(variance, 1.0)
         if effective < MIN_EFFECTIVE:
-            known = variance, min(freedom, known[1])
-        return known[0], min(known[1], max(effective - 1.0, 1.0))
+            known = Dispersion(variance, min(freedom, known.freedom))
+        return known._replace(freedom=min(known.freedom, max(effective - 1.0, 1.0)))
 
-    def factor(self, path: str, rows: int) -> tuple[float, float]:
-        """Variance of the score at ``path`` in a window of ``rows`` predictions, at least 1, and its degrees of freedom.
+    def factor(self, path: str, rows: int) -> Dispersion:
+        """Of the score at ``path`` in a window of ``rows`` predictions, at least 1.
 
         What makes windows differ does not average out in a larger one: there the excess grows with the rows. A direction of
         which too few values were seen to score it is taken for the one of its number that varies most.
@@ -106,9 +109,8 @@ class Dispersions:
         known = self.outcomes_independent and name in BOUNDED if of_performance else self.independent
         held = self._factors.get(path, None if of_performance else self._widest.get(head))
         if known or held is None:
-            return 1.0, math.inf
-        variance, freedom = held
-        return 1.0 + max(variance - 1.0, 0.0) * max(rows / self.rows, 1.0), freedom
+            return INDEPENDENT
+        return held._replace(variance=1.0 + max(held.variance - 1.0, 0.0) * max(rows / self.rows, 1.0))
 
     def ratio(self, path: str) -> Spread | None:
         """The spread of the chi-square ratio at ``path``; None where rows are independent, or nothing is known of it."""
@@ -124,8 +126,8 @@ def _excess(name: str, windows: Scored, blocks: BlockDispersions) -> float:
         return max(sum(windows.ratios[path].mean for path in both) / expected, 1.0) if both else 1.0
     own, plain = (of.squares.get(name, {}) if name else of.performance for of in (windows, blocks.plain))
     both = [path for path in own if path in plain]
-    expected = pooled(blocks.square(name, path) for path in both)[0]
-    return max(pooled(own[path] for path in both)[0] / expected, 1.0) if expected else 1.0
+    expected = pooled(blocks.dispersion(name, path) for path in both).variance
+    return max(pooled(own[path] for path in both).variance / expected, 1.0) if expected else 1.0
 
 
 def _independent(held: Sequence[Scored]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from tidegauge.baseline.spread import Spread
 
@@ -12,8 +13,17 @@ RATIO = "chi_square_ratio"
 """The member that holds a chi-square over its degrees of freedom: 1 on average where rows are independent."""
 PERFORMANCE = "performance_z"
 """The member that holds standard scores of performance."""
-Squares = dict[str, tuple[float, float]]
-"""Metric path of a score → its mean square and the degrees of freedom of that."""
+
+
+class Dispersion(NamedTuple):
+    """How much a standard score varies, 1 where rows are independent: its mean square, and the degrees of freedom of that."""
+
+    variance: float
+    freedom: float
+
+
+Squares = dict[str, Dispersion]
+"""By the metric path of the score."""
 
 
 class Scored:
@@ -30,9 +40,9 @@ class Scored:
             head, _, name = path.rpartition(".")
             # Scores that are always nought are those of a number that never varies.
             if head.endswith(SCORES) and spread.deviation > 0:
-                self.squares.setdefault(name, {})[path] = mean_square(spread), spread.windows - 1.0
+                self.squares.setdefault(name, {})[path] = dispersion(spread)
             elif head == PERFORMANCE:
-                self.performance[path] = mean_square(spread), spread.windows - 1.0
+                self.performance[path] = dispersion(spread)
             elif name == RATIO and spread.deviation > 0:
                 self.ratios[path] = spread
 
@@ -43,22 +53,22 @@ def is_scored(path: str) -> bool:
     return head.endswith(SCORES) or head == PERFORMANCE or name in (RATIO, "predictions")
 
 
-def mean_square(spread: Spread) -> float:
+def dispersion(spread: Spread) -> Dispersion:
     """About nought, which is what the scores of windows that make up the reference vary around.
 
-    >>> mean_square((0.0, 2.0, 4))
-    3.0
+    >>> dispersion(Spread(0.0, 2.0, 4))
+    Dispersion(variance=3.0, freedom=3.0)
     """
     mean, deviation, windows = spread
-    return mean**2 + deviation**2 * (windows - 1) / windows
+    return Dispersion(mean**2 + deviation**2 * (windows - 1) / windows, windows - 1.0)
 
 
-def pooled(squares: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    """One mean square of several, and its degrees of freedom; nought of none.
+def pooled(squares: Iterable[Dispersion]) -> Dispersion:
+    """What several say together; nought of none.
 
-    >>> pooled([(1.0, 10.0), (4.0, 20.0)])
-    (3.0, 30.0)
+    >>> pooled([Dispersion(1.0, 10.0), Dispersion(4.0, 20.0)])
+    Dispersion(variance=3.0, freedom=30.0)
     """
     held = list(squares)
-    freedom = sum(of for _, of in held)
-    return (sum(square * of for square, of in held) / freedom if freedom else 0.0), freedom
+    freedom = sum(of.freedom for of in held)
+    return Dispersion(sum(of.variance * of.freedom for of in held) / freedom if freedom else 0.0, freedom)

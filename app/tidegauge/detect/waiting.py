@@ -8,18 +8,27 @@ that follows from the request id: the order does not depend on the partitioning.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.detect.value_streams import OUTCOMES
 from tidegauge.engine.delta import Samples, Segment
+from tidegauge.engine.event_time import EventTimes
 
 MAX_WAITING = 200_000
 """Values of one stream that may wait; beyond it the earliest half is fed without waiting longer."""
 
-StreamKey = tuple[str, Segment, str]
 _ROW = np.dtype([("time", np.float64), ("tie", np.uint32), ("value", np.float64), ("hour", np.uint8)])
+
+
+class StreamKey(NamedTuple):
+    """A stream of single values: ``stream`` names which (``detect/value_streams.py``)."""
+
+    version: str
+    segment: Segment
+    stream: str
 
 
 class WaitingValues:
@@ -48,13 +57,13 @@ class WaitingValues:
         rows = np.empty(len(times), _ROW)
         rows["time"], rows["tie"] = times, np.frombuffer(samples.ties, np.uint32)
         rows["value"], rows["hour"] = np.frombuffer(samples.values, np.float64), np.frombuffer(samples.hours, np.uint8)
-        key = (samples.version, samples.segment, samples.stream)
+        key = StreamKey(samples.version, samples.segment, samples.stream)
         held = self._rows.get(key)
         self._rows[key] = rows if held is None else np.concatenate((held, rows))
         self._unsorted.add(key)
         self._changed.add(key)
 
-    def ready(self, predictions: float, labels: float) -> list[tuple[StreamKey, NDArray[np.void]]]:
+    def ready(self, reached: EventTimes) -> list[tuple[StreamKey, NDArray[np.void]]]:
         """Take out the values that event time has passed, in the order to feed them."""
         out = []
         for key in self._unsorted:
@@ -62,8 +71,8 @@ class WaitingValues:
             self._rows[key] = rows[np.lexsort((rows["tie"], rows["time"]))]
         self._unsorted.clear()
         for key, rows in sorted(self._rows.items(), key=lambda item: item[0]):
-            reached = labels if key[2] in OUTCOMES else predictions
-            cut = int(np.searchsorted(rows["time"], reached, side="right"))
+            until = reached.labels if key.stream in OUTCOMES else reached.predictions
+            cut = int(np.searchsorted(rows["time"], until, side="right"))
             if len(rows) - cut > MAX_WAITING:
                 cut = len(rows) - MAX_WAITING // 2
             if cut:

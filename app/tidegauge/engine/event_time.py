@@ -8,10 +8,10 @@ event, so that the last windows close though nobody sends.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import msgspec
 
-PREDICTIONS, LABELS = 0, 1
 SILENT_AFTER = 10.0
 """Seconds by the wall clock after which a partition that says nothing of a model does not hold it up any more."""
 
@@ -77,12 +77,23 @@ class PartitionProgress(msgspec.Struct, array_like=True):
     moved: float = 0.0
 
 
+class EventTimes(NamedTuple):
+    """How far event time has come, of a model's predictions and of its labels."""
+
+    predictions: float = 0.0
+    labels: float = 0.0
+
+    def until(self, moment: float) -> EventTimes:
+        """As far as that, but no further than ``moment``."""
+        return EventTimes(min(self.predictions, moment), min(self.labels, moment))
+
+
 class ModelClock(msgspec.Struct, array_like=True):
-    """How far one model has come. ``reached``: event time of predictions and of labels, which never goes back;
-    ``judged``: the start of a quantum up to which its windows have been judged."""
+    """How far one model has come. ``reached`` never goes back; ``judged``: the start of a quantum up to which its windows have
+    been judged."""
 
     heard: dict[int, PartitionProgress] = {}
-    reached: tuple[float, float] = (0.0, 0.0)
+    reached: EventTimes = EventTimes()
     judged: float = 0.0
 
     def hear(self, partition: int, watermark: float, label_watermark: float, read: float, now: float) -> None:
@@ -97,22 +108,18 @@ class ModelClock(msgspec.Struct, array_like=True):
         """The largest prediction ``ts`` of any partition."""
         return max((heard.predictions for heard in self.heard.values()), default=0.0)
 
-    def advance(self, clock: PartitionClock) -> tuple[float, float]:
-        """Event time of predictions and of labels now."""
+    def advance(self, clock: PartitionClock) -> EventTimes:
+        """Take in how the partitions stand: how far event time has come now."""
+        predictions = {partition: heard.predictions for partition, heard in self.heard.items()}
+        labels = {partition: heard.labels for partition, heard in self.heard.items()}
         idle = clock.all_idle_for()
-        reached = []
-        for which in (PREDICTIONS, LABELS):
-            times = {p: heard.predictions if which == PREDICTIONS else heard.labels for p, heard in self.heard.items()}
-            latest = max(times.values(), default=0.0)
-            if idle is not None:
-                time = latest + idle if which == PREDICTIONS else latest
-            elif not clock.all_heard:
-                time = 0.0
-            else:
-                # A busy partition that has never seen this model says nothing about it.
-                time = min((t for p, t in times.items() if clock.counts(p) and t), default=latest)
-            reached.append(max(time, self.reached[which]))
-        self.reached = (reached[0], reached[1])
+        if idle is not None:
+            times = EventTimes(_latest(predictions) + idle, _latest(labels))
+        elif not clock.all_heard:
+            times = EventTimes()
+        else:
+            times = EventTimes(_slowest(predictions, clock), _slowest(labels, clock))
+        self.reached = EventTimes(max(times.predictions, self.reached.predictions), max(times.labels, self.reached.labels))
         return self.reached
 
     def complete(self, clock: PartitionClock) -> float:
@@ -125,3 +132,12 @@ class ModelClock(msgspec.Struct, array_like=True):
         read = [heard.read for heard in counted if now - heard.at <= SILENT_AFTER]
         come = [heard.predictions for heard in counted if heard.predictions and now - heard.moved <= SILENT_AFTER]
         return min(read + come, default=math.inf)
+
+
+def _latest(times: dict[int, float]) -> float:
+    return max(times.values(), default=0.0)
+
+
+def _slowest(times: dict[int, float], clock: PartitionClock) -> float:
+    # A busy partition that has never seen this model says nothing about it.
+    return min((t for p, t in times.items() if clock.counts(p) and t), default=_latest(times))

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -78,6 +78,14 @@ class DeadLetter(msgspec.Struct, frozen=True):
     message: str
 
 
+class Decoded(NamedTuple, Generic[Event]):
+    """A chunk of records: the accepted ``events``, the record of each, and those that are refused; together they are all."""
+
+    events: list[Event]
+    records: list[InputRecord]
+    refused: list[DeadLetter]
+
+
 class Decoder(Generic[Event]):
     """Decodes chunks of records of one kind of event.
 
@@ -91,15 +99,14 @@ class Decoder(Generic[Event]):
         self._members = frozenset(kind.__struct_fields__)
         self.unknown = 0
 
-    def chunk(self, records: Sequence[InputRecord]) -> tuple[list[Event], list[InputRecord], list[DeadLetter]]:
-        """The accepted events, the record of each, and the refused ones; together they are all of ``records``."""
+    def chunk(self, records: Sequence[InputRecord]) -> Decoded[Event]:
         strict = self._strict
         events: list[Event] = []
         accepted: list[InputRecord] = []
         dead: list[DeadLetter] = []
         sound = self._all_sound(records)
         if sound is not None:
-            return sound, list(records), dead
+            return Decoded(sound, list(records), dead)
         for record in records:
             value = record.value
             try:
@@ -119,7 +126,7 @@ class Decoder(Generic[Event]):
             else:
                 events.append(event)
                 accepted.append(record)
-        return events, accepted, dead
+        return Decoded(events, accepted, dead)
 
     def _all_sound(self, records: Sequence[InputRecord]) -> list[Event] | None:
         """The events of a chunk in which nothing needs a second look, as in most; else None."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,13 @@ MAX_KEPT = 200
 """Incidents of one model that are remembered; the oldest that are resolved are forgotten beyond it."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Incident).decode
+
+
+class Observed(NamedTuple):
+    """The id of an alert's incident, and what to publish of that."""
+
+    incident: str
+    outputs: list[Output]
 
 
 class IncidentBook:
@@ -49,9 +56,8 @@ class IncidentBook:
         """All incidents that are remembered."""
         return [incident for of in self._by_model.values() for incident in of.values()]
 
-    def observe(self, alert: Mapping[str, Any], time: float) -> tuple[str, list[Output]]:
-        """Take an alert's ``data`` as it is about to be published at event ``time``: the id of its incident, and what to
-        publish of that."""
+    def observe(self, alert: Mapping[str, Any], time: float) -> Observed:
+        """Take an alert's ``data`` as it is about to be published at event ``time``."""
         model, mark = alert["labels"]["model"], alert["fingerprint"]
         member = member_of(alert)
         incident = self._of_alert.get(mark)
@@ -74,7 +80,8 @@ class IncidentBook:
         incident.title = title(incident)
         change = "opened" if incident.open and not was_open else "changed" if incident.open else "resolved"
         self._store.put(INCIDENT + incident.id.encode(), _encode(incident))
-        return incident.id, [Output(INCIDENTS, incident.id.encode(), _event(incident, change, time), headers=CONTENT_TYPE)]
+        event = _event(incident, change, time)
+        return Observed(incident.id, [Output(INCIDENTS, incident.id.encode(), event, headers=CONTENT_TYPE)])
 
     def _opened(self, model: str, mark: str, starts_at: str) -> Incident:
         name = hashlib.blake2b(f"{model}\0{mark}\0{starts_at}".encode("utf-8", "replace"), digest_size=8).hexdigest()

@@ -10,6 +10,7 @@ import msgspec
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.tuning import untuned
 from tidegauge.detect.detectors import Detector
+from tidegauge.engine.stage import MODELS, Output
 from tidegauge.errors import BaselineError, SpecError
 from tidegauge.spec import Lineage, ModelSpec
 
@@ -91,10 +92,8 @@ class Registry:
         record = self._records.get(model)
         return sorted(record.baselines) if record else []
 
-    def learned(
-        self, model: str, version: str, baseline: Baseline, versions: Sequence[str] = (), **changes: Any
-    ) -> tuple[bytes, bytes]:
-        """Key and value of the model's record with a learned baseline added (and members of its spec changed).
+    def learned(self, model: str, version: str, baseline: Baseline, versions: Sequence[str] = (), **changes: Any) -> Output:
+        """The model's record with a learned baseline added (and members of its spec changed).
 
         While the record is larger than MAX_RECORD_BYTES it loses the learned baselines of ``versions``, the first one first,
         and then half of the new baseline's segments after half, the rarest first.
@@ -114,7 +113,7 @@ class Registry:
                 baseline.parts = dict(kept)
                 baselines[version] = msgspec.Raw(baseline.to_json())
             value = encode(ModelRecord(model, spec, baselines))
-        return model.encode(), value
+        return Output(MODELS, model.encode(), value)
 
     def encoded(self, model: str) -> bytes | None:
         record = self._records.get(model)

@@ -19,6 +19,7 @@ from tidegauge.detect.detectors import Detector, OtherParametersError, mark_of
 from tidegauge.detect.value_streams import OUTCOMES
 from tidegauge.detect.waiting import StreamKey, WaitingValues
 from tidegauge.engine.delta import Samples
+from tidegauge.engine.event_time import EventTimes
 from tidegauge.engine.stage import Output, Store
 from tidegauge.errors import TidegaugeError
 from tidegauge.models.registry import Registry
@@ -48,14 +49,14 @@ class DetectorFeed:
         for of in samples:
             waiting.add(of)
 
-    def feed(self, model: str, predictions: float, labels: float, now: float) -> list[Output]:
-        """Give detectors what arrived up to event times ``predictions`` and ``labels``; the alerts of what they find, and
+    def feed(self, model: str, reached: EventTimes, now: float) -> list[Output]:
+        """Give detectors what arrived up to the event times ``reached``; the alerts of what they find, and
         the end of those that have been calm for a shortest window at ``now``."""
         spec = self._registry.spec(model)
         outputs: list[Output] = []
         quiet = min(duration(window) for window in spec.windows)
         waiting = self._waiting.get(model)
-        for (version, segment, stream), rows in waiting.ready(predictions, labels) if waiting else ():
+        for (version, segment, stream), rows in waiting.ready(reached) if waiting else ():
             for detector in spec.detectors:
                 if detector.stream != stream or not watches(detector.segments, segment):
                     continue
@@ -69,8 +70,8 @@ class DetectorFeed:
                     outputs.extend(self._alerts.detection(subject, detector, float(rows["time"][place]), sample, quiet))
         for detector in spec.detectors:
             # In the stream's own time, so that what is said does not depend on how far the other events have come.
-            reached = min(now, labels if detector.stream in OUTCOMES else predictions)
-            outputs.extend(self._alerts.calm(model, detector, reached, quiet))
+            own = reached.labels if detector.stream in OUTCOMES else reached.predictions
+            outputs.extend(self._alerts.calm(model, detector, min(now, own), quiet))
         return outputs
 
     def _detector(self, subject: Subject, spec: DetectorSpec) -> Detector | None:

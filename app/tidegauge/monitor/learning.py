@@ -11,7 +11,7 @@ import msgspec
 
 from tidegauge.baseline.baseline import MAX_PARTS, Baseline
 from tidegauge.engine.delta import Segment
-from tidegauge.engine.stage import MODELS, Output, Store
+from tidegauge.engine.stage import Output, Store
 from tidegauge.metrics.record import numbers
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.learned_blocks import learned_spreads
@@ -67,9 +67,9 @@ class BaselineLearning:
             baseline.spread = learned_spreads(self._windows, baseline, known)
             # Those unseen for longest go first where there is no room for all.
             versions = [other for other, _ in sorted(self._versions.of_model(model), key=lambda item: item[1].last)]
-            key, value = self._registry.learned(model, name[1], baseline, versions, task=task)
-            self._registry.apply(key, value)
-            outputs.append(Output(MODELS, key, value))
+            record = self._registry.learned(model, name[1], baseline, versions, task=task)
+            self._registry.apply(model.encode(), record.value)
+            outputs.append(record)
             version = self._versions.get(*name)
             version.learned = True
             self._versions.changed(version)

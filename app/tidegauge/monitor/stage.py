@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from math import inf
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from tidegauge.alert.playbooks import DIRECTORY
 from tidegauge.engine import delta
 from tidegauge.engine.arrival_quanta import QuantumGrid
 from tidegauge.engine.delta import Delta, ProfileDelta
-from tidegauge.engine.event_time import ModelClock, PartitionClock, PartitionState
+from tidegauge.engine.event_time import EventTimes, ModelClock, PartitionClock, PartitionState
 from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import InputRecord, Output, Store
 from tidegauge.engine.traces import old_traces, trace_id
@@ -76,7 +77,7 @@ class MonitorStage:
         self.clocks: dict[str, ModelClock] = {k[1:].decode(): decode_clock(raw) for k, raw in store.scan(CLOCK)}
         self._detectors = DetectorFeed(store, registry, self.alerts.detections, counters)
         for header in self.windows.newest_closed():
-            self._publisher.recall(header, self.clocks.get(header.model, ModelClock()).reached[0])
+            self._publisher.recall(header, self.clocks.get(header.model, ModelClock()).reached.predictions)
         self.served: dict[tuple[str, str], TrafficTotals] = {}
         self._heard: set[int] = set()
         self._past: dict[str, float] = {}
@@ -118,7 +119,7 @@ class MonitorStage:
         for switch in message.roles:
             self._versions.switched(model, switch)
         if message.traces:
-            self.alerts.traces.keep(message.traces, max(message.watermark, clock.reached[0]))
+            self.alerts.traces.keep(message.traces, max(message.watermark, clock.reached.predictions))
         if message.samples:
             self._detectors.add(model, message.samples)
         clock.hear(message.partition, message.watermark, message.label_watermark, message.read, message.now)
@@ -155,12 +156,12 @@ class MonitorStage:
         for model in sorted(self._touched):
             clock = self.clocks.get(model)
             if clock is not None:
-                predictions, labels = clock.advance(self._partitions)
+                reached = clock.advance(self._partitions)
                 complete = clock.complete(self._partitions)
                 outputs.extend(self._catch_up(model, clock, complete))
                 outputs.extend(self._learning.learn(model))
                 # A label read before its prediction is known only when that has been read too.
-                outputs.extend(self._detectors.feed(model, min(predictions, complete), min(labels, complete), predictions))
+                outputs.extend(self._detectors.feed(model, reached.until(complete), reached.predictions))
                 outputs.extend(self._early(model))
                 nothing_to_come = self._partitions.all_idle_for() is not None and model not in self._unfinished
                 if nothing_to_come and (changed := self._due_windows.changed(model)):
@@ -175,14 +176,14 @@ class MonitorStage:
         """End of input: close and publish every window as if event time had passed them all."""
         outputs: list[Output] = []
         for model, clock in sorted(self.clocks.items()):
-            clock.reached = (max(clock.latest, clock.reached[0]), clock.reached[1])
+            clock.reached = EventTimes(max(clock.latest, clock.reached.predictions), clock.reached.labels)
             self._unfinished.add(model)
             while model in self._unfinished:
                 self._unfinished.discard(model)
-                outputs.extend(self._catch_up(model, clock, float("inf")))
+                outputs.extend(self._catch_up(model, clock, inf))
             # Learned baselines first, so that the last windows are compared with them.
             outputs.extend(self._learning.learn(model))
-            outputs.extend(self._detectors.feed(model, float("inf"), float("inf"), clock.reached[0]))
+            outputs.extend(self._detectors.feed(model, EventTimes(inf, inf), clock.reached.predictions))
             outputs.extend(self._windows_due(model, max(clock.reached), final=True))
         self._write()
         return outputs
@@ -190,7 +191,7 @@ class MonitorStage:
     def _catch_up(self, model: str, clock: ModelClock, complete: float) -> list[Output]:
         """Merge what arrived up to event time ``complete``, quantum by quantum, and judge in between."""
         spec = self._registry.spec(model)
-        reached, grid = min(clock.reached[0], complete), QuantumGrid(spec)
+        reached, grid = min(clock.reached.predictions, complete), QuantumGrid(spec)
         outputs: list[Output] = []
         merged = 0
         for moment in sorted({*self._early_parts.arrivals(model, complete), grid.start(grid.index(reached))}):
@@ -206,10 +207,10 @@ class MonitorStage:
                 merged += 1
         return outputs
 
-    def _judge_at(self, model: str, moment: float, reached: tuple[float, float]) -> list[Output]:
+    def _judge_at(self, model: str, moment: float, reached: EventTimes) -> list[Output]:
         """Everything that depends on how far event time is, at the start of a quantum."""
         outputs = self._learning.learn(model)
-        outputs.extend(self._detectors.feed(model, min(reached[0], moment), min(reached[1], moment), moment))
+        outputs.extend(self._detectors.feed(model, reached.until(moment), moment))
         outputs.extend(self._early(model))
         outputs.extend(self._windows_due(model, moment))
         return outputs

@@ -77,8 +77,8 @@ def _version(version: str, records: list[Record], before: list[Record], parts: l
         "compared_with": records[-1].get("compared_with", {}),
         **totals,
         "changes": [
-            {"metric": metric, "before": was, "now": now, "change": now - was}
-            for metric, was, now in summary.changes(totals, earlier)
+            {"metric": of.path, "before": of.before, "now": of.now, "change": of.now - of.before}
+            for of in summary.changes(totals, earlier)
         ],
         "features": rows,
         "missing_features": sorted({name for r in records for name in r["data"].get("missing_features", ())}),
@@ -126,9 +126,9 @@ def restatements(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str,
                 "revision": [was["revision"], entry["revision"]],
                 "labels": [was["labels"], entry["labels"]],
                 "changes": {
-                    metric: [old, new]
+                    of.path: [of.before, of.now]
                     for group in ("performance", "business")
-                    for metric, old, new in summary.changes(entry[group], was[group], f"{group}.")
+                    for of in summary.changes(entry[group], was[group], f"{group}.")
                 },
             }
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tidegauge.report.archive import Record
 
@@ -180,8 +180,16 @@ def numbers(node: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in node.items() if isinstance(value, int | float) and not isinstance(value, bool)}
 
 
-def changes(now: Mapping[str, Any], before: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float, float]]:
-    """(path, before, now) of each number that both periods' ``now`` and ``before`` have and that differs."""
+class Change(NamedTuple):
+    """A number that was another one before."""
+
+    path: str
+    before: float
+    now: float
+
+
+def changes(now: Mapping[str, Any], before: Mapping[str, Any], prefix: str = "") -> Iterator[Change]:
+    """Each number that both periods' ``now`` and ``before`` have and that differs."""
     for name, value in now.items():
         other = before.get(name)
         if isinstance(value, Mapping) and isinstance(other, Mapping):
@@ -189,4 +197,4 @@ def changes(now: Mapping[str, Any], before: Mapping[str, Any], prefix: str = "")
         elif name in ("low", "high", "exact") or value == other:
             continue
         elif isinstance(value, int | float) and isinstance(other, int | float):
-            yield f"{prefix}{name}".removesuffix(".value"), float(other), float(value)
+            yield Change(f"{prefix}{name}".removesuffix(".value"), float(other), float(value))

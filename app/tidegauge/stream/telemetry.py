@@ -144,7 +144,7 @@ class Telemetry:
                 pending.add_metric([str(partition)], task.stage.pending)
             elif isinstance(task.stage, MonitorStage):
                 for model, clock in task.stage.clocks.items():
-                    marks.add_metric([name, model, str(partition)], clock.reached[0])
+                    marks.add_metric([name, model, str(partition)], clock.reached.predictions)
         yield marks
         yield pending
 
