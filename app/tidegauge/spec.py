@@ -198,6 +198,7 @@ DEFAULT_HORIZON = 7 * 86400.0
 class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one model is watched. ``task`` None: not known yet, taken from the data with the learned baseline.
 
+    ``confidence_is`` None: the positive class's probability, unless the stream from which a baseline is learned says otherwise.
     ``champion``: the version others are compared with; None: the one whose role is live, and of several the oldest.
     ``rollback``: the alias in MLflow that is moved back (``models:/churn@champion``), or the URL of a hook that is called.
     ``segments`` holds one tuple of dimension names for each breakdown: ``(("region",), ("region", "device"))``.
@@ -206,7 +207,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str
     task: Task | None = None
     positive_label: str = "1"
-    confidence_is: Literal["positive", "predicted"] = "positive"
+    confidence_is: Literal["positive", "predicted"] | None = None
     segments: tuple[tuple[str, ...], ...] = ()
     windows: tuple[str, ...] = DEFAULT_WINDOWS
     grace: float = 60.0

@@ -14,7 +14,8 @@ from support.driver import Pipeline
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.metrics.business import business, business_intervals
 from tidegauge.profile.kpi import derived
-from tidegauge.profile.outcome import OutcomeColumns, OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.spec import Condition, KpiSpec, ModelSpec, MonitorSpec
 
 KPIS = {"revenue": KpiSpec(winsorise=(0.0, 50.0)), "basket": KpiSpec(ratio=("revenue", "orders"))}

@@ -17,8 +17,18 @@ from tidegauge.offline.reference import build
 from tidegauge.offline.replay import Lines, Replay
 from tidegauge.spec import BaselineSpec, ModelSpec
 
-SKETCHED = {"mean_confidence", "ks", "ks_p_value", "wasserstein", "p50", "p_value", "shift", "standard_scores"}
-"""What comes of quantile sketches, which choose by chance what they keep, and the mean of a member that is not there."""
+SKETCHED = {
+    "mean_confidence",
+    "misread_confidence",
+    "ks",
+    "ks_p_value",
+    "wasserstein",
+    "p50",
+    "p_value",
+    "shift",
+    "standard_scores",
+}
+"""What comes of quantile sketches, which choose by chance what they keep, and what is said of a member that is not there."""
 
 
 def rows(seed, count, start, classes):

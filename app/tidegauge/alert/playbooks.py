@@ -15,6 +15,7 @@ PAGES = (
     ("data.features.*.out_of_range_ratio", "out-of-range"),
     ("data.*", "feature-drift"),
     ("attribution*", "feature-drift"),
+    ("prediction.misread_confidence", "misread-confidence"),
     ("prediction.*", "score-drift"),
     ("label_mix.*", "label-drift"),
     ("performance.brier", "calibration"),

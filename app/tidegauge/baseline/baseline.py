@@ -9,7 +9,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -39,6 +39,7 @@ from tidegauge.profile.schema import (
 )
 from tidegauge.spec import Lineage
 
+Reading = Literal["positive", "predicted"]
 RESULT_BINS = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
 """The schema's number for each of the event's own numbers that is binned."""
 MAX_PARTS = 100
@@ -57,7 +58,8 @@ class Baseline:
 
     ``metrics`` nests as a metrics record does; ``spread`` is window length → metric path → Spread. ``parts`` are the
     segments' own baselines, which share the schema and keep no quantile sketches; ``tunings`` what detectors need of it.
-    ``lineage``: what trained the version, and on which data.
+    ``lineage``: what trained the version, and on which data. ``confidence_is``: whose probability the confidences are
+    that it was learned from, where the spec leaves that open.
     ``contrasts``, and ``columns`` of those of many numbers side by side, are made of its bin counts when numbers are first
     compared, ``performance_errors`` (number → value and standard error) of its outcomes.
     """
@@ -83,6 +85,7 @@ class Baseline:
         self.parts = dict(parts or {})
         self.tunings = tunings
         self.lineage = Lineage()
+        self.confidence_is: Reading = "positive"
         self.contrasts: dict[str, Contrasts] = {}
         self.columns: dict[tuple[str, ...], Any] = {}
         self.performance_errors: dict[str, tuple[float, float]] | None = None
@@ -135,9 +138,13 @@ class Baseline:
         return self.calibration if own is None else own
 
     @classmethod
-    def learned(cls, model: str, version: str, data: Mapping[Segment, DataProfile]) -> Baseline:
+    def learned(
+        cls, model: str, version: str, data: Mapping[Segment, DataProfile], confidence_is: Reading = "positive"
+    ) -> Baseline:  # fmt: skip
         """A baseline of the first predictions, whole and by segment. They were counted before there were any edges, so
         edges and counts come from their quantile sketches. Takes the profiles over."""
+        if confidence_is == "predicted":
+            data = {segment: of.read_otherwise() for segment, of in data.items()}
         schema = schema_of(data[()])
         baselines = {
             segment: cls(model, version, of, OutcomeProfile(), schema, source="learned") for segment, of in data.items()
@@ -147,7 +154,7 @@ class Baseline:
             if segment:
                 of.drop_sketches()
         whole = baselines.pop(())
-        whole.parts = baselines
+        whole.parts, whole.confidence_is = baselines, confidence_is
         return whole
 
     def to_json(self) -> bytes:
@@ -160,6 +167,7 @@ class Baseline:
                 "count": self.data.predictions,
                 "labels": self.outcome.labels,
                 "edges_id": self.schema.id,
+                **({"confidence_is": self.confidence_is} if self.confidence_is == "predicted" else {}),
                 "features": self._features(),
                 "result": {
                     "score": self._bins(SCORE_FEATURE),
@@ -273,6 +281,7 @@ class Baseline:
             baseline = cls._of(held, held, schema)
             baseline.tunings = msgspec.convert(held.get("detectors", ()), tuple[Tuning, ...])
             baseline.lineage = msgspec.convert(held.get("lineage", {}), Lineage)
+            baseline.confidence_is = msgspec.convert(held.get("confidence_is", "positive"), Reading)
             baseline.parts = {tuple(of["segment"].items()): cls._of(held, of, schema) for of in held["segments"]}
             return baseline
         except (LookupError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.profile.outcome import OutcomeColumns
+from tidegauge.profile.outcome_rows import OutcomeColumns
 
 OUTCOMES = ("error", "abs_error")
 """Streams that need labels."""

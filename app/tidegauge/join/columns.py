@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.events import MAX_FEATURES, MAX_NAME, Nested, Prediction, Scalar
+from tidegauge.join.score import negative_classes, read_otherwise
 from tidegauge.join.values import as_number, class_codes, numbers_of
 from tidegauge.profile.attribution import AttributionColumns
 from tidegauge.profile.category import MISMATCH_CODE, MISSING_CODE, NONE_FURTHER, CategoryColumn, KnownValues
@@ -104,6 +105,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
         [event.request_id for event in events],
         _scores(results.x[0], classes, spec),
         _attributions(events, schema),
+        _other_results(results, classes, spec, schema),
     )
 
 
@@ -229,6 +231,27 @@ def _results(events: Sequence[Prediction], given: list[Any], spec: ModelSpec, sc
         for row, name in ((0, SCORE_FEATURE), (4, VALUE_FEATURE)):
             if name in schema.edges:
                 bins[row] = bin_codes(x[row], schema.edges[name])
+    return NumericColumns(RESULT_NUMBERS, x, None, None, bins, *_of_schema(schema))
+
+
+def _other_results(
+    results: NumericColumns, classes: CategoryColumn, spec: ModelSpec, schema: Schema | None
+) -> NumericColumns | None:
+    """The results with the score read the other way, where it is a confidence; None where that is the same."""
+    negatives = negative_classes(classes.values, spec)
+    if not negatives:
+        return None
+    score, confidence = results.x[:2]
+    # The code of a missing class, -1, picks the last.
+    negative = np.array([*(name in negatives for name in classes.values), False])[classes.codes]
+    other = read_otherwise(score, negative & (score == confidence))
+    if other is None:
+        return None
+    x, bins = results.x.copy(), results.bins
+    x[0] = other
+    if bins is not None and schema is not None and SCORE_FEATURE in schema.edges:
+        bins = bins.copy()
+        bins[0] = bin_codes(other, schema.edges[SCORE_FEATURE])
     return NumericColumns(RESULT_NUMBERS, x, None, None, bins, *_of_schema(schema))
 
 

@@ -14,7 +14,7 @@ from tidegauge.engine.events import Prediction
 from tidegauge.join.contexts import Context
 from tidegauge.join.grouping import segment_code
 from tidegauge.profile.data import DataColumns
-from tidegauge.profile.outcome import OutcomeColumns
+from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.spec import ModelSpec
 
 

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.join.request_state import unpack_values
+from tidegauge.join.score import negative_classes, read_otherwise
 from tidegauge.join.values import numbers_of
 from tidegauge.profile.kpi import derived
-from tidegauge.profile.outcome import LOG_CLIP, OutcomeColumns
+from tidegauge.profile.outcome_rows import OutcomeColumns
+from tidegauge.profile.score_counts import LOG_CLIP
 from tidegauge.spec import ModelSpec, class_name
 
 
@@ -79,7 +81,9 @@ def _outcome_columns(
     if spec.task in (None, "binary"):
         truths = {name: -1 if name is None else int(name == spec.positive_label) for name in set(actual)}
         positive = np.fromiter(map(truths.__getitem__, actual), np.int64, n)
-    loss = hit = None
+    loss = hit = other_score = None
+    if negatives := negative_classes(set(predicted), spec):
+        other_score = read_otherwise(score, np.fromiter(map(negatives.__contains__, predicted), bool, n))
     if spec.task == "multiclass" and not np.isnan(score).all():
         pairs = zip(predicted, actual, strict=True)
         hit = np.fromiter((-1 if p is None or a is None else p == a for p, a in pairs), np.int64, n)
@@ -95,7 +99,8 @@ def _outcome_columns(
     if None in labels:
         labelled = np.fromiter((label is not None for label in labels), bool, n)
     return OutcomeColumns(
-        sign, labelled, predicted, actual, numbers, score, positive, loss, business, delay, request_ids, hit, implied
+        sign, labelled, predicted, actual, numbers, score, positive, loss, business, delay, request_ids, hit, implied,
+        other_score,
     )  # fmt: skip
 
 

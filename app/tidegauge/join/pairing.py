@@ -17,8 +17,8 @@ from tidegauge.engine.arrival_quanta import ArrivalPlaces
 from tidegauge.join.outcome_columns import class_log_loss
 from tidegauge.join.values import class_codes, numbers_of
 from tidegauge.profile.category import MISSING_CODE
-from tidegauge.profile.outcome import LOG_CLIP
 from tidegauge.profile.pairs import PairColumns, PairProfile
+from tidegauge.profile.score_counts import LOG_CLIP
 from tidegauge.spec import ModelSpec
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from tidegauge.join.progress import Progress
 from tidegauge.join.waiting_rows import VersionRows
 from tidegauge.models.registry import Registry
 from tidegauge.profile.data import DataProfile
-from tidegauge.profile.outcome import OutcomeColumns, OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec
 
@@ -96,6 +97,8 @@ class PaneProfiles:
                 for (_, code), latest in zip(names, np.maximum.reduceat(ts[order], starts).tolist(), strict=True):
                     place = (version, (), *places.of(code))
                     held.latest[place] = max(held.latest.get(place, 0.0), latest)
+        if baseline is not None and baseline.confidence_is == "predicted" and columns.other_results is not None:
+            columns.results = columns.other_results
         self.samples.add_predictions(version, spec, columns, gathered.events, contexts)
 
     def _add_outcomes(
@@ -110,6 +113,9 @@ class PaneProfiles:
             if len(starts):
                 for (segment, code), profile in zip(names, groups.group(order, starts), strict=True):
                     _merge_into(held, (version, segment, *places.of(code)), profile)
+        baseline = self._registry.baseline(spec.model, version)
+        if baseline is not None and baseline.confidence_is == "predicted" and columns.other_score is not None:
+            columns.score = columns.other_score
         self.samples.add_outcomes(version, spec, columns, table, first)
 
     def parts(self, model: str) -> Iterator[ProfileDelta]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from tidegauge.engine.events import Prediction
 from tidegauge.spec import ModelSpec, class_name
@@ -36,7 +38,7 @@ def score_of(event: Prediction, spec: ModelSpec) -> float | None:
     given = event.prediction
     predicted = None if given is None or given is msgspec.UNSET else class_name(given)
     if event.confidence is not None:
-        if spec.confidence_is == "positive" or not _binary(spec, {predicted} - {None}):
+        if spec.confidence_is != "predicted" or not _binary(spec, {predicted} - {None}):
             return event.confidence
         if predicted is None:
             return None
@@ -47,6 +49,28 @@ def score_of(event: Prediction, spec: ModelSpec) -> float | None:
     if predicted in probabilities:
         return probabilities[predicted]
     return max((p for p in probabilities.values() if p is not None), default=None)
+
+
+def negative_classes(classes: Iterable[str | None], spec: ModelSpec) -> frozenset[str]:
+    """Those of the predicted ``classes`` that stand against the positive one, of a model whose spec leaves open what its
+    confidence is the probability of: what is said with them may have to be read otherwise; else none."""
+    if spec.confidence_is is not None or spec.task in ("multiclass", "regression"):
+        return frozenset()
+    return frozenset(
+        name for name in classes
+        if name is not None and name != spec.positive_label and (spec.task == "binary" or name in BINARY_CLASSES)
+    )  # fmt: skip
+
+
+def read_otherwise(score: NDArray[np.float64], negative: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """The scores (n) if they are the predicted class's: of a ``negative`` prediction (n) whatever is above one half is the
+    probability of the other class. None where that changes none.
+
+    >>> read_otherwise(np.array([0.9, 0.8, 0.3]), np.array([True, False, True])).round(6).tolist()
+    [0.1, 0.8, 0.3]
+    """
+    moved = negative & (score > 0.5) & (score <= 1.0)
+    return np.where(moved, 1.0 - score, score) if moved.any() else None
 
 
 def _binary(spec: ModelSpec, classes: Iterable[str | None]) -> bool:

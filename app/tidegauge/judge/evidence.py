@@ -11,11 +11,13 @@ import msgspec
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.delta import Segment
 from tidegauge.judge.conditions import TESTS, Verdict, expand, sample_size
+from tidegauge.metrics.confidence_reading import sentence as sentence_on_confidence
 from tidegauge.metrics.distance import FLOOR
 from tidegauge.metrics.fairness import DISPARATE_IMPACT
 
 MAX_EVIDENCE = 5
 MIX = "data.segments."
+MISREAD = "prediction.misread_confidence"
 NO_EVIDENCE: dict[str, list[Any]] = {"segments": [], "features": [], "request_ids": []}
 
 
@@ -90,6 +92,19 @@ def direction(path: str, record: Mapping[str, Any]) -> str:
     group, _, number = path.rpartition(".")
     found = next((name for _, name in expand(record, f"{group}.shift_in")), None) if number == "shift" else None
     return "" if found is None else f"; most in its {found.replace('_', ' ')}"
+
+
+def confidence(path: str, record: Mapping[str, Any]) -> str:
+    """What is wrong with a confidence, and whether it is read rightly all the same; for an alert's summary.
+
+    >>> confidence("prediction.misread_confidence", {"prediction": {"misread_confidence": 412}})[:66]
+    '; all 412 negative predictions have a confidence above one half: i'
+    """
+    said = record.get("prediction", {})
+    found = said.get(path.rpartition(".")[2], 0)
+    if path != MISREAD or not found:
+        return ""
+    return f"; {sentence_on_confidence(found)}" + "; until then it is read so by itself" * ("confidence_is" in said)
 
 
 def estimate(metric: str, record: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ TREE: Tree = {
         },
     },
     "prediction": {
-        **_leaves("mean_score mean_confidence mean_value positive_ratio abstain_ratio " + _DISTANCES),
+        **_leaves("mean_score mean_confidence misread_confidence mean_value positive_ratio abstain_ratio " + _DISTANCES),
         "class_ratio": {FREE: None},
     },
     "performance": {name: child for members in _PERFORMANCE.values() for name, child in members.items()},

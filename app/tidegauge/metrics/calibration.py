@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtri
 
 from tidegauge.metrics.interval import LEVEL, Interval, wilson
-from tidegauge.profile.outcome import CALIBRATED, CALIBRATION_BINS, MAX_OUTSIDE, OutcomeProfile
+from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile
+from tidegauge.profile.score_counts import CALIBRATED, CALIBRATION_BINS
 
 MIN_EXPECTED = 5.0
 """A bin is tested only with at least this many positives and negatives expected; smaller ones are pooled."""

@@ -12,8 +12,10 @@ MIN_NEGATIVES = 30
 
 def misread_confidence(data: DataProfile, spec: ModelSpec) -> int:
     """How many negative predictions have a confidence above one half, where none is below, so that it must be the predicted
-    class's; 0 where it is read rightly, or too few are there. Derived from the score histogram of each predicted class, which
+    class's; 0 where the spec reads it so, or too few are there. Derived from the score histogram of each predicted class, which
     adds up: what it says of a sum of profiles is what it says of all their events."""
+    if data.reread:
+        return data.reread
     row = data.results.index("confidence")
     given = 0 if row is None else int(data.results.count[row])
     if spec.confidence_is == "predicted" or spec.task not in (None, "binary") or given < MIN_NEGATIVES:

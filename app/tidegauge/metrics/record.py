@@ -15,6 +15,7 @@ from tidegauge.baseline.scored import PERFORMANCE, SCORES
 from tidegauge.metrics.attributions import attributions
 from tidegauge.metrics.business import business, business_intervals
 from tidegauge.metrics.calibration import calibration_numbers
+from tidegauge.metrics.confidence_reading import misread_confidence
 from tidegauge.metrics.drift import Against, category_drift, missing_before, number_drift, number_drifts
 from tidegauge.metrics.estimated import estimated
 from tidegauge.metrics.label_mix import LABEL_MIX, label_mix
@@ -300,6 +301,10 @@ def prediction(data: DataProfile, spec: ModelSpec, against: Against | None) -> d
         row = data.results.index(source)
         if row is not None and data.results.count[row]:
             numbers[member] = float(data.results.mean[row])
+    if "mean_confidence" in numbers and spec.confidence_is != "predicted" and spec.task in (None, "binary"):
+        numbers["misread_confidence"] = misread_confidence(data, spec)
+        if data.reread:
+            numbers["confidence_is"] = "predicted"
     classes = data.result_class
     if classes.count and spec.task in (None, "binary"):
         numbers["positive_ratio"] = classes.counts.get(spec.positive_label, 0) / classes.count

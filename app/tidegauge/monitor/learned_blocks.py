@@ -42,7 +42,8 @@ def _together(
     """Profiles of the windows that share a place, counted in the baseline's bins."""
     blocks: dict[int, DataProfile] = {}
     for header, place in zip(headers, places, strict=True):
-        blocks.setdefault(place, DataProfile()).merge(windows.data(header, ()))
+        data = windows.data(header, ())
+        blocks.setdefault(place, DataProfile()).merge(data.read_otherwise() if baseline.confidence_is == "predicted" else data)
     for block in blocks.values():
         count_in_bins(block, baseline.schema)
         block.drop_sketches()

@@ -12,6 +12,7 @@ import msgspec
 from tidegauge.baseline.baseline import MAX_PARTS, Baseline
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import Output, Store
+from tidegauge.metrics.confidence_reading import misread_confidence
 from tidegauge.metrics.record import numbers
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.learned_blocks import learned_spreads
@@ -58,8 +59,9 @@ class BaselineLearning:
             if not wanted or whole is None or whole.predictions < wanted:
                 continue
             task = spec.task or infer_task(whole)
-            baseline = Baseline.learned(model, name[1], learning)
             known = msgspec.structs.replace(spec, task=task)
+            misread = spec.confidence_is is None and misread_confidence(whole, known) > 0
+            baseline = Baseline.learned(model, name[1], learning, "predicted" if misread else "positive")
             for part in (baseline, *baseline.parts.values()):
                 # No labels were there to learn from: nothing is known of outcomes.
                 said = numbers(part.data, part.outcome, known, None, None, None)

@@ -28,6 +28,7 @@ from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import InputRecord, Output, Store
 from tidegauge.engine.traces import old_traces, trace_id
 from tidegauge.models.registry import Registry
+from tidegauge.monitor.confidence_readings import ConfidenceReadings
 from tidegauge.monitor.detector_feed import DetectorFeed
 from tidegauge.monitor.due_windows import DueWindow, DueWindows
 from tidegauge.monitor.early_parts import EarlyParts
@@ -60,7 +61,7 @@ class MonitorStage:
         playbooks: str = DIRECTORY,
     ) -> None:  # fmt: skip
         self._store, self._registry, self._counters = store, registry, counters
-        self.windows = Windows(store)
+        self.windows = Windows(store, ConfidenceReadings(registry).otherwise)
         self.alerts = AlertBook(store, playbooks)
         self._versions = Versions(store)
         self._early_parts = EarlyParts(store)

@@ -20,6 +20,7 @@ from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.fairness import fairness
 from tidegauge.metrics.published import published
 from tidegauge.metrics.segment_mix import segment_mix
+from tidegauge.monitor.confidence_readings import ConfidenceNotices
 from tidegauge.monitor.recent_windows import RecentWindows
 from tidegauge.monitor.window_baselines import WindowBaselines
 from tidegauge.monitor.windows import Header, Windows
@@ -43,6 +44,7 @@ class WindowRecords:
         self._kept = 0
         self._whole: dict[bytes, tuple[Mark, Numbers]] = {}
         self._recents = RecentWindows(windows)
+        self._notices = ConfidenceNotices()
 
     def data_side(self, header: Header, segment: Segment, spec: ModelSpec) -> Numbers:
         """What a window's predictions say, and what they were compared with."""
@@ -58,6 +60,7 @@ class WindowRecords:
         side |= records.data_side(profile, spec, baseline, header.end - header.start, calibration, header.window)
         if segment:
             return side
+        self._notices.tell(header, side["prediction"].get("misread_confidence", 0))
         if baseline is not None:
             add_bin_counts(side, profile, baseline)
             predictions = {of: state.predictions for of, state in header.records.items()}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from heapq import heappop, heappush
 
@@ -87,10 +87,13 @@ def window_key(model: str, version: str, window: str, start: float) -> bytes:
 
 
 class Windows:
-    """All windows of one monitor task."""
+    """All windows of one monitor task. ``read_otherwise`` says whether the scores of a window are what its events say, or, as
+    its whole model's predictions show, another reading of it."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, read_otherwise: Callable[[Header, DataProfile], bool] = lambda header, data: False
+    ) -> None:
+        self._store, self._read_otherwise = store, read_otherwise
         decode = msgspec.msgpack.Decoder(Header).decode
         self.headers: dict[bytes, Header] = {}
         # What needs a look at a checkpoint, so that its cost does not grow with the windows kept: those open or changed
@@ -248,7 +251,12 @@ class Windows:
         return list(newest.values())
 
     def data(self, header: Header, segment: Segment) -> DataProfile:
-        return self._data(_profile_key(DATA, header.key, segment))
+        """The profile of a window's predictions, not to be merged into."""
+        found = self._data(_profile_key(DATA, header.key, segment))
+        return found.read_otherwise() if self._reread(header) else found
+
+    def _reread(self, header: Header) -> bool:
+        return self._read_otherwise(header, self._data(_profile_key(DATA, header.key, ())))
 
     def _data(self, place: bytes) -> DataProfile:
         found = self._load(place, DataProfile)
@@ -260,7 +268,9 @@ class Windows:
         return found
 
     def outcome(self, header: Header, segment: Segment) -> OutcomeProfile:
-        return self._outcome(_profile_key(OUTCOME, header.key, segment))
+        """The profile of a window's outcomes, not to be merged into."""
+        found = self._outcome(_profile_key(OUTCOME, header.key, segment))
+        return found.derived(OutcomeProfile.read_otherwise) if len(found.other.keys) and self._reread(header) else found
 
     def _outcome(self, place: bytes) -> OutcomeProfile:
         found = self._load(place, OutcomeProfile)

@@ -36,7 +36,8 @@ class DataColumns:
 
     ``error`` and ``abstained`` are (n) booleans; ``unexpected`` lists (row, feature name); ``request_ids`` (n);
     ``scores`` (n) keys of the score histogram or -1, None where no row has a score that is a probability;
-    ``attributions`` None where no row carries any.
+    ``attributions`` None where no row carries any; ``other_results`` the results with the score read the other way, None where
+    that is the same.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class DataColumns:
         "categories",
         "error",
         "features",
+        "other_results",
         "request_ids",
         "result_class",
         "results",
@@ -64,8 +66,9 @@ class DataColumns:
         request_ids: list[str],
         scores: NDArray[np.int64] | None = None,
         attributions: AttributionColumns | None = None,
+        other_results: NumericColumns | None = None,
     ) -> None:
-        self.attributions = attributions
+        self.attributions, self.other_results = attributions, other_results
         self.features, self.categories = features, categories
         self.results, self.result_class = results, result_class
         self.error, self.abstained = error, abstained
@@ -90,6 +93,9 @@ class DataColumns:
             profiles.append(profile)
         if self.scores is not None:
             self._note_scores(order, starts, profiles)
+        if self.other_results is not None:
+            for profile, other in zip(profiles, self.other_results.group(order, starts, False), strict=True):
+                profile.other_results = other
         if self.attributions is not None:
             for profile, block in zip(profiles, self.attributions.group(order, starts), strict=True):
                 profile.attributions = block
@@ -141,6 +147,8 @@ class DataProfile:
     """Counts and sketches of some predictions of one version: a value, built, merged, packed and compared.
 
     ``scores``: the score histogram of each predicted class, on the grid of ``profile.score_grid.score_bins``.
+    ``other_results``: the results with the score read the other way; of no numbers where that is the same.
+    ``reread``: how many scores were, in what ``read_otherwise`` gives.
     """
 
     __slots__ = (
@@ -150,7 +158,9 @@ class DataProfile:
         "errors",
         "examples",
         "features",
+        "other_results",
         "predictions",
+        "reread",
         "result_class",
         "results",
         "scores",
@@ -159,7 +169,8 @@ class DataProfile:
 
     def __init__(self) -> None:
         self.predictions = self.errors = self.abstained = 0
-        self.features, self.results = NumericBlock(), NumericBlock()
+        self.reread = 0
+        self.features, self.results, self.other_results = NumericBlock(), NumericBlock(), NumericBlock()
         self.categories: dict[str, CategorySummary] = {}
         self.result_class = CategorySummary()
         self.scores = SparseCounts()
@@ -174,9 +185,35 @@ class DataProfile:
     def merge(self, other: DataProfile) -> None:
         rows, other_rows = self.predictions, other.predictions
         self.features.merge(other.features, rows, other_rows)
+        self._merge_other_results(other)
         self.results.merge(other.results, rows, other_rows)
         self.scores.merge(other.scores)
         self._merge_rest(other)
+
+    def _merge_other_results(self, other: DataProfile) -> None:
+        """Before the results themselves are merged, which stand for them on the side that has none."""
+        if not (self.other_results.names or other.other_results.names):
+            return
+        theirs = other.other_results if other.other_results.names else other.results
+        if not self.other_results.names:
+            self.other_results.merge(self.results, 0, self.predictions)
+        self.other_results.merge(theirs, self.predictions, other.predictions)
+
+    def read_otherwise(self) -> DataProfile:
+        """The same predictions, their scores read the other way: of a negative prediction above one half, as the probability
+        of that class. It shares what is the same, and must not be merged into."""
+        twin = DataProfile()
+        for member in self.__slots__:
+            setattr(twin, member, getattr(self, member))
+        if not self.other_results.names:
+            return twin
+        twin.results, twin.other_results = self.other_results, NumericBlock()
+        keys = self.scores.keys
+        moved = (keys >= PREDICTED_NEGATIVE + SCORE_BINS // 2) & (keys < PREDICTED_NEGATIVE + SCORE_BINS)
+        twin.reread = int(self.scores.counts[moved].sum())
+        mirrored = np.where(moved, 2 * PREDICTED_NEGATIVE + SCORE_BINS - 1 - keys, keys)
+        twin.scores = counts.grouped(np.zeros(len(keys), np.intp), mirrored, self.scores.counts, 1, SCORE_SPACE)[0]
+        return twin
 
     def _merge_rest(self, other: DataProfile) -> None:
         merge_all(self.categories, other.categories, self.predictions, other.predictions)
@@ -195,7 +232,7 @@ class DataProfile:
         if not self.predictions and others:
             self.merge(others[0])
             others = others[1:]
-        if len(others) < 2:
+        if len(others) < 2 or any(of.other_results.names for of in (self, *others)):
             for other in others:
                 self.merge(other)
             return
@@ -208,7 +245,7 @@ class DataProfile:
 
     def drop_sketches(self) -> None:
         """Forget quantiles, single values and distinct values, which take most of the room; counts, moments and bins stay."""
-        for block in (self.features, self.results, self.attributions.values):
+        for block in (self.features, self.results, self.other_results, self.attributions.values):
             block.drop_sketches()
         for summary in (*self.categories.values(), self.result_class):
             summary.distinct = EMPTY
@@ -218,7 +255,7 @@ class DataProfile:
             self.predictions, self.errors, self.abstained, self.features.pack(), self.results.pack(),
             {name: summary.pack() for name, summary in self.categories.items()}, self.result_class.pack(),
             self.unexpected, self.examples, self.scores.pack(),
-            self.attributions.pack(),
+            self.attributions.pack(), *([self.other_results.pack()] if self.other_results.names else ()),
         ])  # fmt: skip
 
     @classmethod
@@ -232,4 +269,6 @@ class DataProfile:
         profile.unexpected, profile.examples = packed[7], packed[8]
         profile.scores = SparseCounts.unpack(packed[9])
         profile.attributions = AttributionBlock.unpack(packed[10])
+        if len(packed) > 11:
+            profile.other_results = NumericBlock.unpack(packed[11])
         return profile

@@ -1,7 +1,7 @@
 """The outcome side of a profile: what labels say. Additive counters only, so that a correction takes the old outcome
 back exactly and a window that late labels change is restated to the last bit.
 
-Scores are counted on the grid of ``profile/score_grid.py``.
+Scores are counted on the grid of ``profile/score_grid.py``; what another reading of them would change is counted beside them.
 """
 
 from __future__ import annotations
@@ -16,171 +16,20 @@ from numpy.typing import NDArray
 
 from tidegauge.profile import counts, sums
 from tidegauge.profile.counts import SparseCounts
-from tidegauge.profile.delay_grid import DELAY_BINS, delay_bins, delay_of_bin
-from tidegauge.profile.score_grid import SCORE_BINS, SCORES, score_bins
+from tidegauge.profile.delay_grid import DELAY_BINS, delay_of_bin
+from tidegauge.profile.outcome_rows import DELAYS, SPACE, OutcomeColumns
+from tidegauge.profile.score_counts import CALIBRATION_BINS, NEGATIVE, OTHER_READING, POSITIVE, SCORED
+from tidegauge.profile.score_grid import SCORE_BINS, SCORES
 
 T = TypeVar("T")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
-CALIBRATION_BINS = 10
-NEGATIVE, POSITIVE, CALIBRATED, DELAYS, SPACE = (
-    0,
-    SCORE_BINS,
-    2 * SCORE_BINS,
-    2 * SCORE_BINS + 2 * CALIBRATION_BINS,
-    2 * SCORE_BINS + 2 * CALIBRATION_BINS + DELAY_BINS,
-)
-"""Where each histogram begins in the joint key space: scores of negatives and positives, the ten calibration bins of
-negatives and of positives, label delays."""
-
-LOG_CLIP = 1e-15
 MAX_OUTSIDE = 0.01
 """A rounding error may lift a score above 1; where more of them than this share are no probability, scores are
 something else."""
 MAX_EXAMPLES = 5
 MAX_TAKEN_BACK = 50
-EXAMPLE_FROM = 0.5
-"""A classification less wrong than this (distance of score and outcome) is no example."""
-
-
-class OutcomeColumns:
-    """A chunk of one version's outcomes, column-wise (n rows), each to be added (``sign`` 1) or taken back (-1).
-
-    ``predicted`` and ``actual`` are class names or None, ``numbers`` predicted and actual as numbers (2, n) or NaN,
-    ``score`` and ``positive`` the probability of the positive class and whether it came true (-1 where unknown), ``hit``
-    (n) the same of the class a multiclass model predicted, whose probability its score is, else None; ``log_loss`` the
-    multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds, NaN where no label was sent; ``ids``
-    request ids (n), () where no examples are wanted; ``implied`` (n) whether no label says so but that none has come, or None.
-    """
-
-    __slots__ = (
-        "actual",
-        "business",
-        "delay",
-        "hit",
-        "ids",
-        "implied",
-        "labelled",
-        "log_loss",
-        "numbers",
-        "positive",
-        "predicted",
-        "score",
-        "sign",
-    )
-
-    def __init__(
-        self,
-        sign: NDArray[np.int64],
-        labelled: NDArray[np.bool_],
-        predicted: Sequence[str | None],
-        actual: Sequence[str | None],
-        numbers: NDArray[np.float64] | None,
-        score: NDArray[np.float64],
-        positive: NDArray[np.int64],
-        log_loss: NDArray[np.float64] | None,
-        business: dict[str, NDArray[np.float64]],
-        delay: NDArray[np.float64],
-        ids: Sequence[bytes] = (),
-        hit: NDArray[np.int64] | None = None,
-        implied: NDArray[np.bool_] | None = None,
-    ) -> None:
-        self.hit, self.implied = hit, implied
-        self.sign, self.labelled, self.ids = sign, labelled, ids
-        self.predicted, self.actual = predicted, actual
-        self.numbers, self.score, self.positive = numbers, score, positive
-        self.log_loss, self.business, self.delay = log_loss, business, delay
-
-    def terms(self) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Per row: the terms of the exact sums by name, and (row, key, weight) of the histogram entries."""
-        n = len(self.sign)
-        sign = self.sign.astype(np.float64)
-        terms: dict[str, NDArray[np.float64]] = {"labels": sign * self.labelled}
-        if self.implied is not None and self.implied.any():
-            terms["implied"] = sign * self.implied
-        rows = np.flatnonzero(~np.isnan(self.delay))
-        entry_rows, entry_keys = [rows], [DELAYS + delay_bins(self.delay[rows])]
-        truth = self.positive if self.hit is None else self.hit
-        scored = np.flatnonzero((truth >= 0) & (self.score >= 0.0) & (self.score <= 1.0))
-        outside = (truth >= 0) & ((self.score < 0.0) | (self.score > 1.0))
-        if outside.any():
-            terms["no_probability"] = sign * outside
-        if len(scored):
-            p, y, s = self.score[scored], truth[scored], sign[scored]
-            tenth = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-            entry_rows += [scored, scored]
-            entry_keys += [
-                np.where(y == 1, POSITIVE, NEGATIVE) + score_bins(p),
-                CALIBRATED + y * CALIBRATION_BINS + tenth,
-            ]
-            clipped = np.clip(p, LOG_CLIP, 1 - LOG_CLIP)
-            loss = -np.log(np.where(y == 1, clipped, 1 - clipped))
-            for name, values in (
-                ("brier", (p - y) ** 2),
-                ("log_loss", loss),
-                ("log_loss_squares", loss * loss),
-                ("score_squares", p * p),
-            ):
-                terms[name] = np.zeros(n)
-                terms[name][scored] = s * values
-        if self.log_loss is not None:
-            terms["class_log_loss"] = sign * self.log_loss
-            terms["class_log_loss_squares"] = sign * self.log_loss * self.log_loss
-            terms["class_log_loss_count"] = sign * ~np.isnan(self.log_loss)
-        if self.numbers is not None:
-            self._regression(terms, sign)
-        for kpi, values in self.business.items():
-            terms[f"kpi_count:{kpi}"] = sign * ~np.isnan(values)
-            terms[f"kpi_sum:{kpi}"] = sign * values
-            with np.errstate(over="ignore"):
-                terms |= sums.scaled(f"kpi_squares:{kpi}", sign * values * values)
-        row = np.concatenate(entry_rows)
-        return terms, row, np.concatenate(entry_keys), self.sign[row]
-
-    def tenths(self) -> NDArray[np.int64]:
-        """The calibration bin (n) of each score whose outcome is known, else -1."""
-        known = (self.positive >= 0) & (self.score >= 0.0) & (self.score <= 1.0)
-        tenth = (np.where(known, self.score, 0.0) * CALIBRATION_BINS).astype(np.int64)
-        return np.where(known, np.minimum(tenth, CALIBRATION_BINS - 1), -1)
-
-    def wrongness(self) -> NDArray[np.float64]:
-        """How wrong each prediction (n) was: the distance of score and outcome, else 1 for a wrong class, else the absolute
-        error; 0 where that is unknown or small."""
-        if self.numbers is not None and not np.isnan(self.numbers).all():
-            return np.asarray(np.nan_to_num(np.abs(self.numbers[0] - self.numbers[1])))
-        known = (self.positive >= 0) & ~np.isnan(self.score)
-        wrong = np.abs(self.score - self.positive)
-        if not known.all():
-            pairs = zip(self.predicted, self.actual, strict=True)
-            classes = np.fromiter((p is not None and a is not None and p != a for p, a in pairs), float)
-            wrong = np.where(known, wrong, classes)
-        return np.asarray(np.where(wrong > EXAMPLE_FROM, wrong, 0.0))
-
-    def _regression(self, terms: dict[str, NDArray[np.float64]], sign: NDArray[np.float64]) -> None:
-        assert self.numbers is not None
-        predicted, actual = self.numbers
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            error = predicted - actual
-            truth = np.where(np.isnan(error), np.nan, actual)
-            relative = np.where(actual != 0, np.abs(error / actual), np.nan)
-            squared, actual_squared = error * error, truth * truth
-            terms["errors"] = sign * ~np.isnan(error)
-            terms["error_sum"], terms["absolute"] = sign * error, sign * np.abs(error)
-            terms["relative"], terms["relative_count"] = sign * relative, sign * ~np.isnan(relative)
-            terms["actual_sum"] = sign * truth
-            for name, values in (
-                ("squares", squared),
-                ("actual_squares", actual_squared),
-                # What the intervals of RMSE, MAPE and R² rest on.
-                ("fourths", squared * squared),
-                ("squares_actual", squared * truth),
-                ("squares_actual_squares", squared * actual_squared),
-                ("actual_cubes", actual_squared * truth),
-                ("actual_fourths", actual_squared * actual_squared),
-                ("relative_squares", relative * relative),
-            ):
-                terms |= sums.scaled(name, sign * values)
 
 
 class OutcomeProfile:
@@ -188,14 +37,15 @@ class OutcomeProfile:
 
     ``sums`` exact sums by name (see ``profile.sums``), ``histograms`` the joint sparse histogram, ``confusion``
     "predicted\\x1factual" → count. ``examples``: the requests that were most wrong → by how much; 0 takes one back.
+    ``other``: what has to be added to the histograms where scores are read the other way (to the sums: OTHER_READING).
     """
 
-    __slots__ = ("_derived", "confusion", "examples", "histograms", "sums")
+    __slots__ = ("_derived", "confusion", "examples", "histograms", "other", "sums")
 
     def __init__(self) -> None:
         self._derived: dict[object, Any] = {}
         self.sums: dict[str, int] = {}
-        self.histograms = SparseCounts()
+        self.histograms, self.other = SparseCounts(), SparseCounts()
         self.confusion: dict[str, int] = {}
         self.examples: dict[str, float] = {}
 
@@ -228,6 +78,7 @@ class OutcomeProfile:
         sums.add(self.sums, other.sums)
         sums.add(self.confusion, other.confusion)
         self.histograms.merge(other.histograms)
+        self.other.merge(other.other)
         if other.examples:
             self._merge_examples(other.examples)
 
@@ -245,9 +96,23 @@ class OutcomeProfile:
             if packed[3]:
                 self._merge_examples(packed[3])
         self.histograms.merge_packed([packed[1] for packed in decoded])
+        self.other.merge_packed([packed[4] for packed in decoded if len(packed) > 4])
+
+    def read_otherwise(self) -> OutcomeProfile:
+        """The same outcomes, their scores read the other way; it shares what is the same, and must not be merged into."""
+        if not len(self.other.keys):
+            return self
+        twin = OutcomeProfile()
+        twin.confusion, twin.examples = self.confusion, self.examples
+        twin.sums = {name: units for name, units in self.sums.items() if not name.startswith(OTHER_READING)}
+        sums.add(
+            twin.sums, {n.removeprefix(OTHER_READING): of for n, of in self.sums.items() if n.startswith(OTHER_READING)}
+        )  # fmt: skip
+        twin.histograms.merge_all([self.histograms, self.other])
+        return twin
 
     def empty(self) -> bool:
-        return not (self.sums or self.confusion or len(self.histograms.keys))
+        return not (self.sums or self.confusion or len(self.histograms.keys) or len(self.other.keys))
 
     def scored(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """How many outcomes were positive and negative at each score that any has: scores (k, ascending), counts (k)."""
@@ -273,7 +138,8 @@ class OutcomeProfile:
         return [delay_of_bin(int(np.searchsorted(within, math.ceil(share * total)))) for share in shares]
 
     def pack(self) -> bytes:
-        return _encode([sums.pack(self.sums), self.histograms.pack(), self.confusion, self.examples])
+        packed = [sums.pack(self.sums), self.histograms.pack(), self.confusion, self.examples]
+        return _encode([*packed, self.other.pack()] if len(self.other.keys) else packed)
 
     @classmethod
     def unpack(cls, raw: bytes) -> OutcomeProfile:
@@ -282,6 +148,8 @@ class OutcomeProfile:
         profile.sums = sums.unpack(packed[0])
         profile.histograms = SparseCounts.unpack(packed[1])
         profile.confusion, profile.examples = packed[2], packed[3]
+        if len(packed) > 4:
+            profile.other = SparseCounts.unpack(packed[4])
         return profile
 
 
@@ -295,6 +163,7 @@ class OutcomeGroups:
 
     def __init__(self, columns: OutcomeColumns) -> None:
         terms, self._row, self._key, self._weight = columns.terms()
+        self._other = columns.other_entries()
         self._names, self._limbs = list(terms), sums.limbs(np.stack(list(terms.values())))
         self._tenth = columns.tenths()
         self._scores = sums.limbs(columns.sign * columns.score) if (self._tenth >= 0).any() else None
@@ -317,11 +186,16 @@ class OutcomeGroups:
                     profile.sums[name] = units
         if self._scores is not None:
             self._sum_scores(self._scores, profiles, order, group_of_row[order])
-        place = group_of_row[self._row]
-        taken = place >= 0
-        histograms = counts.grouped(place[taken], self._key[taken], self._weight[taken], groups, SPACE)
-        for profile, histogram in zip(profiles, histograms, strict=True):
-            profile.histograms = histogram
+        for member, space, (row, key, weight) in (
+            ("histograms", SPACE, (self._row, self._key, self._weight)),
+            ("other", SCORED, self._other),
+        ):
+            place = group_of_row[row]
+            taken = place >= 0
+            if taken.any():
+                histograms = counts.grouped(place[taken], key[taken], weight[taken], groups, space)
+                for profile, histogram in zip(profiles, histograms, strict=True):
+                    setattr(profile, member, histogram)
         if self._wrong is not None:
             self._note_examples(profiles, order, starts)
         if self._pairs:

@@ -42,7 +42,7 @@ export async function draw({ names: [name], query, go }) {
   return [
     head(model),
     h("nav", { class: "sections", "aria-label": "Sections" }, Object.entries(SECTIONS).map(([id, text]) => jump(id, id === "alerts" && firing.length ? `${text} (${firing.length})` : text))),
-    controls(seen, lengths, last, older, dropped),
+    controls(seen, lengths, last, older, dropped), misread(record.prediction),
     alertsOf(firing, alerts.filter((one) => one.event.data.status !== "firing")),
     performance(seen), labels(seen),
     await restatements(seen),
@@ -52,6 +52,12 @@ export async function draw({ names: [name], query, go }) {
     await versions(seen),
     lineage(seen),
   ];
+}
+
+/** That the confidence is the predicted class's, where the events show it and the spec does not say so. */
+function misread(prediction) {
+  return prediction?.misread_confidence ? h("p", { class: "trouble" }, `All ${number(prediction.misread_confidence)} negative predictions of this window have a confidence above one half: it is the predicted class's. `,
+    prediction.confidence_is ? "The numbers here read it so. " : "The numbers here read it as the positive class's. ", "Write ", h("code", {}, "confidence_is: predicted"), " in the spec.") : null;
 }
 
 function alertsOf(firing, past) {
