@@ -140,8 +140,8 @@ def test_another_partitioner(cluster):
     produce(cluster.settings, [*misplaced, ("labels", None, label(99, now), 0, None)])
     _, said = examine(cluster.settings)
     assert wrong(said) == {"partitioner"}
-    assert "partitioner=murmur2_random" in said["partitioner"]
-    assert "1 have no key: send request_id as the key" in said["partitioner"]
+    assert f"1 of the newest 41 records of {cluster.settings.topic('labels')} are without a key" in said["partitioner"]
+    assert "set the producer's partitioner to murmur2_random (librdkafka)" in said["partitioner"]
 
 
 def test_what_is_kept_for_too_short_a_time(cluster):

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
@@ -15,6 +16,7 @@ from tidegauge.models.registry import ModelRecord
 from tidegauge.stream import local_checks, record_checks, topic_checks
 from tidegauge.stream.access_questions import AccessQuestions
 from tidegauge.stream.finding import Finding, judged
+from tidegauge.stream.newest_records import PlacedRecord, newest
 from tidegauge.stream.reading import records
 from tidegauge.stream.settings import JOIN_CHANGELOG, MONITOR_CHANGELOG, TOPICS, Settings
 
@@ -30,8 +32,9 @@ async def diagnose(settings: Settings, models: Path | None) -> AsyncIterator[Fin
     """The findings, as each is made. ``models``: the directory of specs, if there is one."""
     files: list[ModelRecord] = []
     if models is not None:
-        finding, files = local_checks.spec_files(models)
-        yield finding
+        specs = local_checks.spec_files(models)
+        files = specs.records
+        yield specs.finding
     yield local_checks.state_directory(settings.state_dir)
     try:
         admin = AccessQuestions(**settings.client())
@@ -62,7 +65,8 @@ async def _ask(
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
     yield topic_checks.partition_counts(settings, counts)
     yield topic_checks.replicas(described)
-    readable, refused = await _readable(settings, counts)
+    asked = await _newest_of_all(settings, counts)
+    readable, refused = asked.records, asked.refused
     denied = {**{name: f"describe: {error}" for name, error in hidden.items()}, **refused}
     written = [name for name, logical in names.items() if logical in _WRITTEN and name in counts]
     writes = await admin.write_errors(f"{settings.app_id}-doctor", settings.app_id, written)
@@ -74,26 +78,31 @@ async def _ask(
     horizon = DEFAULT_HORIZON
     if settings.topic(MODELS) in readable:
         pairs = [(record.key, record.value) async for record in records(settings, MODELS)]
-        finding, registry = local_checks.published(pairs)
-        yield finding
+        published = local_checks.published(pairs)
+        registry = published.registry
+        yield published.finding
         if from_files:
             yield local_checks.unpublished(files, registry)
         horizon = max((registry.spec(model).label_horizon for model in registry.models()), default=DEFAULT_HORIZON)
     yield topic_checks.retention(settings, configs, horizon)
-    inputs: Mapping[str, record_checks.Records] = {
-        name: readable[name] for name in map(settings.topic, (PREDICTIONS, LABELS)) if name in readable
-    }
-    yield record_checks.partitioner(inputs, counts)
+    inputs = {topic: readable[settings.topic(topic)] for topic in (PREDICTIONS, LABELS) if settings.topic(topic) in readable}
+    yield record_checks.partitioner(inputs, settings, counts)
     yield record_checks.clock(readable, time.time())
 
 
-async def _readable(settings: Settings, counts: Mapping[str, int]) -> tuple[dict[str, record_checks.Records], dict[str, str]]:
+class _Readable(NamedTuple):
     """The newest records by topic, and why Kafka refuses to have others read."""
+
+    records: dict[str, list[PlacedRecord]]
+    refused: dict[str, str]
+
+
+async def _newest_of_all(settings: Settings, counts: Mapping[str, int]) -> _Readable:
     names = sorted(counts)
     answers = await asyncio.gather(
-        *(record_checks.newest(settings, name, counts[name]) for name in names), return_exceptions=True
+        *(newest(settings, name, counts[name], ask_if_empty=True) for name in names), return_exceptions=True
     )  # fmt: skip
-    found: dict[str, record_checks.Records] = {}
+    found: dict[str, list[PlacedRecord]] = {}
     refused = {}
     for name, answer in zip(names, answers, strict=True):
         if isinstance(answer, TopicAuthorizationFailedError):
@@ -102,4 +111,4 @@ async def _readable(settings: Settings, counts: Mapping[str, int]) -> tuple[dict
             raise answer
         else:
             found[name] = answer
-    return found, refused
+    return _Readable(found, refused)

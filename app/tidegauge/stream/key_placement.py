@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
 from tidegauge.client import key_of
 from tidegauge.engine.stage import LABELS, PREDICTIONS, InputRecord
 from tidegauge.errors import StreamError
-from tidegauge.stream.consumer import consumer
+from tidegauge.stream.newest_records import PlacedRecord, newest
 from tidegauge.stream.partitioning import partition_of
 from tidegauge.stream.reading import partitions
 from tidegauge.stream.settings import Settings
@@ -33,8 +32,6 @@ MISTAKES = {
 PLAYBOOK = "docs/playbooks/partitioner.md"
 A_CHUNK = 16
 """Records looked at of a chunk: 10 µs each, of a chunk that may be one record or ten thousand."""
-NEWEST = 200
-"""Records looked at of each partition by ``check_partitioner``."""
 
 
 def mistake(record: InputRecord, partition: int, partitions: int) -> str | None:
@@ -94,27 +91,23 @@ class KeyPlacement:
         return [Misplaced(*name, count, self.checked[name[0]]) for name, count in sorted(self.misplaced.items())]
 
 
+def placement(topic: str, partitions: int, records: Sequence[PlacedRecord]) -> KeyPlacement:
+    """What is to be said of these records of the logical ``topic``, all of them looked at, in silence."""
+    found = KeyPlacement(partitions, lambda *told: None)
+    for partition, record in records:
+        found.look(topic, partition, [record])
+    return found
+
+
 async def check_partitioner(settings: Settings) -> list[Misplaced]:
     """What is wrong with where the newest records of ``predictions`` and ``labels`` lie; nothing, of a topic that is not there.
     Raises KafkaError where Kafka does not answer."""
     found: list[Misplaced] = []
-    reader: Any = consumer(settings)
-    await reader.start()
-    try:
-        for topic in (PREDICTIONS, LABELS):
-            try:
-                places = await partitions(settings, settings.topic(topic))
-            except StreamError:
-                continue
-            placement = KeyPlacement(len(places), lambda *told: None)
-            reader.assign(places)
-            begins, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
-            for place in places:
-                reader.seek(place, max(ends[place] - NEWEST, begins[place]))
-            while behind := [place for place in places if await reader.position(place) < ends[place]]:
-                for place, records in (await reader.getmany(*behind, timeout_ms=500)).items():
-                    placement.look(topic, place.partition, records, NEWEST)
-            found += placement.found()
-    finally:
-        await reader.stop()
+    for topic in (PREDICTIONS, LABELS):
+        name = settings.topic(topic)
+        try:
+            count = len(await partitions(settings, name))
+        except StreamError:
+            continue
+        found += placement(topic, count, await newest(settings, name, count)).found()
     return found

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -69,23 +70,37 @@ def state_directory(path: Path) -> Finding:
     return Finding("state", f"{path} can be written, {free / 2**30:.0f} GiB are free")
 
 
-def spec_files(directory: Path) -> tuple[Finding, list[ModelRecord]]:
-    """Of the specs in a directory: what is wrong, and the records of those that are sound."""
+class SpecFiles(NamedTuple):
+    """What was found of the specs in a directory, and the records of those that are sound."""
+
+    finding: Finding
+    records: list[ModelRecord]
+
+
+class PublishedModels(NamedTuple):
+    """What was found of the models that workers have, and these models."""
+
+    finding: Finding
+    registry: Registry
+
+
+def spec_files(directory: Path) -> SpecFiles:
+    """Are the specs in a directory, and their baselines, sound?"""
     problems = check_directory(directory)
     if problems:
         more = f" (and {len(problems) - 1} more, see `tidegauge models check {directory}`)" if len(problems) > 1 else ""
-        return Finding("specs", wrong=f"{problems[0]}{more}"), []
+        return SpecFiles(Finding("specs", wrong=f"{problems[0]}{more}"), [])
     records, wrong = [], []
     for path in sorted(file for file in directory.iterdir() if file.suffix in (".yaml", ".yml")):
         try:
             records.append(record_of(path, load_file(path)))
         except SpecError as error:
             wrong.append(f"{error}; build it again with `tidegauge baseline build`")
-    return judged("specs", wrong, f"{len(records)} in {directory} are sound"), records
+    return SpecFiles(judged("specs", wrong, f"{len(records)} in {directory} are sound"), records)
 
 
-def published(pairs: list[tuple[bytes, bytes | None]]) -> tuple[Finding, Registry]:
-    """Of the records (key, value) of the topic of models, in order: can specs and baselines still be read?"""
+def published(pairs: list[tuple[bytes, bytes | None]]) -> PublishedModels:
+    """Can the specs and baselines of the topic of models, its records as (key, value) in order, still be read?"""
     registry, wrong = Registry(), dict[bytes, str]()
     for key, value in pairs:
         wrong.pop(key, None)
@@ -94,9 +109,8 @@ def published(pairs: list[tuple[bytes, bytes | None]]) -> tuple[Finding, Registr
         except SpecError as error:
             wrong[key] = f"{error}; build its baseline again and publish it with `tidegauge models apply DIR`"
     counted = sum(len(registry.baseline_versions(model)) for model in registry.models())
-    return judged(
-        "baselines", list(wrong.values()), f"{len(registry.models())} specs and {counted} baselines can be read"
-    ), registry
+    well = f"{len(registry.models())} specs and {counted} baselines can be read"
+    return PublishedModels(judged("baselines", list(wrong.values()), well), registry)
 
 
 def unpublished(files: list[ModelRecord], registry: Registry) -> Finding:
