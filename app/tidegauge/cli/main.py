@@ -84,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     option(worker, "--state-dir", Path, Path("tidegauge-state"), "local copy of the state, one directory a process")
     option(worker, "--partitions", int, 4, "of topics that are missing")
     option(worker, "--replication", int, 1, "of topics that are missing")
+    option(
+        worker, "--rekey", str, "auto",
+        "bring events to their partitions by an internal topic, whatever their key, partitioner and number of partitions: "
+        "always, never, or where they have to be",
+        nargs="?", const="always", choices=("auto", "always", "never"),
+    )  # fmt: skip
     option(worker, "--checkpoint-interval", float, 1.0, "seconds between two checkpoints of a task")
     option(worker, "--idle-timeout", float, 5.0, "seconds without records after which a partition stops holding time back")
     option(worker, "--stall-timeout", float, 60.0, "seconds without progress after which a process ends and is started anew")
@@ -169,6 +175,7 @@ def _worker(options: argparse.Namespace) -> int:
             metrics_port=options.metrics_port + options.index,
             log_format=options.log_format,
             playbooks=options.playbooks,
+            rekey=options.rekey,
         )
     )
 

@@ -14,8 +14,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from faust.types.tuples import TP
 
 from tidegauge.stream import transport
+from tidegauge.stream.input_task import InputTask
 from tidegauge.stream.reading_progress import Standstills
-from tidegauge.stream.settings import INPUTS, Settings, client_security
+from tidegauge.stream.rekey_task import BUFFERED_EVENTS, SHARE_OF_INTERVAL, RekeyTask
+from tidegauge.stream.settings import INPUT_OF, REKEY, REKEYED, Settings, client_security
 from tidegauge.stream.task import StageFactory, Task
 
 log = logging.getLogger(__name__)
@@ -41,10 +43,15 @@ class StreamApp:
     """
 
     def __init__(
-        self, settings: Settings, factories: Mapping[str, StageFactory], admin: AIOKafkaAdminClient, standstills: Standstills
+        self,
+        settings: Settings,
+        factories: Mapping[str, StageFactory],
+        admin: AIOKafkaAdminClient,
+        standstills: Standstills,
+        join_partitions: int,
     ) -> None:
-        self.settings, self._standstills = settings, standstills
-        self.tasks: dict[tuple[str, int], Task] = {}
+        self.settings, self._standstills, self._join_partitions = settings, standstills, join_partitions
+        self.tasks: dict[tuple[str, int], InputTask] = {}
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.rebalances = 0
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
@@ -57,8 +64,8 @@ class StreamApp:
         self._checkpoints: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._assigned = False
-        self._logical = {settings.topic(t): t for topics in INPUTS.values() for t in topics}
-        self._stage_of = {topic: stage for stage, topics in INPUTS.items() for topic in topics}
+        self._logical = {settings.topic(t): t for topics in settings.inputs.values() for t in topics}
+        self._stage_of = {topic: stage for stage, topics in settings.inputs.items() for topic in topics}
         self.faust = self._faust()
 
     def _faust(self) -> Any:
@@ -91,7 +98,7 @@ class StreamApp:
             web_enabled=False,
             worker_redirect_stdouts=False,
         )
-        for stage, topics in INPUTS.items():
+        for stage, topics in settings.inputs.items():
             source = app.topic(*(settings.topic(t) for t in topics), key_type=bytes, value_type=bytes)
             app.agent(source, name=stage)(self._agent)
         app.on_partitions_assigned.connect(self._on_assigned, weak=False)
@@ -99,7 +106,7 @@ class StreamApp:
         return app
 
     async def start(self) -> None:
-        for topics in INPUTS.values():
+        for topics in (REKEYED.keys(), REKEYED.values()):
             names = [self.settings.topic(topic) for topic in topics]
             self.faust.consumer.in_step.beside.update({name: [other for other in names if other != name] for name in names})
         await self.faust.start()
@@ -150,17 +157,22 @@ class StreamApp:
         await self._drop([name for name in self.tasks if name not in wanted])
         for name in wanted - self.tasks.keys():
             stage, partition = name
-            task = Task(stage, partition, INPUTS[stage], self._factories[stage], self.settings, self._admin)
+            task = self.tasks[name] = self._task(stage, partition)
             task.on_checkpoint = self.on_checkpoint
-            if len(task.topics) > 1:
-                task.behind = partial(self._behind, task)
-            else:
-                task.quiet = partial(self._all_is_quiet, task)
-            self.tasks[name] = task
             # Restoring may take longer than a rebalance may: it goes on beside Faust, chunks wait for it.
             self._opening[name] = asyncio.create_task(self._open(name, task))
 
-    async def _open(self, name: tuple[str, int], task: Task) -> None:
+    def _task(self, stage: str, partition: int) -> InputTask:
+        if stage in REKEY:
+            return RekeyTask(stage, partition, self.settings, self._admin, self._join_partitions)
+        task = Task(stage, partition, self.settings.inputs[stage], self._factories[stage], self.settings, self._admin)
+        if stage == "join":
+            task.behind = partial(self._behind, task)
+        else:
+            task.quiet = partial(self._all_is_quiet, task)
+        return task
+
+    async def _open(self, name: tuple[str, int], task: InputTask) -> None:
         try:
             # The one before has the store's directory until it is closed.
             await asyncio.gather(*(closing for closing in (self._closing.get(name),) if closing is not None))
@@ -193,7 +205,7 @@ class StreamApp:
                 self._closing[name] = asyncio.create_task(self._close(name, task))
         await asyncio.gather(*(self._closing[name] for name in names if name in self._closing))
 
-    async def _close(self, name: tuple[str, int], task: Task) -> None:
+    async def _close(self, name: tuple[str, int], task: InputTask) -> None:
         opening = self._opening.pop(name, None)
         try:
             if opening is not None:
@@ -209,7 +221,7 @@ class StreamApp:
         places = {topic: TP(self.settings.topic(topic), task.partition) for topic in task.topics}
         came = {topic: consumer.handed.get(place, (0, 0.0))[1] for topic, place in places.items()}
         return {
-            topic
+            INPUT_OF.get(topic, topic)
             for topic, place in places.items()
             if consumer.behind(place, task.offsets[topic], max(at for other, at in came.items() if other != topic))
         }
@@ -221,7 +233,7 @@ class StreamApp:
         place = TP(self.settings.topic(topic), task.partition)
         if self.faust.consumer.lag(place, task.offsets[topic]):
             return False
-        return self._standstills.all_go_on("join", time.time())
+        return self._standstills.all_go_on(self.settings.inputs.keys() - {"monitor"}, time.time())
 
     # -- records and checkpoints ---------------------------------------------------------------------------------
 
@@ -238,12 +250,12 @@ class StreamApp:
             opening = self._opening.get(name)
             if opening is not None:
                 await asyncio.wait([opening])
-            if self.tasks.get(name) is not task or task.stage is None:
+            if self.tasks.get(name) is not task or not task.opened:
                 continue
             try:
                 task.process(logical, message.value)
                 self.on_chunk(logical, message.partition, message.value)
-                if task.dirty_events >= self.settings.checkpoint_events:
+                if task.dirty_events >= (BUFFERED_EVENTS if task.name in REKEY else self.settings.checkpoint_events):
                     # More would pile up faster than it can be committed: wait for the transaction.
                     await task.checkpoint()
             except Exception as error:
@@ -262,18 +274,19 @@ class StreamApp:
                 if name not in self._opening and not task.busy and self._due(task, now, few):
                     self._spawn(self._checkpoint(task))
 
-    def _due(self, task: Task, now: float, few: int) -> bool:
+    def _due(self, task: InputTask, now: float, few: int) -> bool:
         """Whether a checkpoint of the task is due. ``few``: tasks with a handful of events each, which take turns: what a
         transaction costs does not depend on what is in it."""
-        if task.name == "join" and 0 < task.dirty_events < FEW_EVENTS:
-            rarer = min(max(few / FEW_A_SECOND, 1.0), FEW_WAIT)
-            return now - task.last_checkpoint >= rarer * self.settings.checkpoint_interval
-        if task.name == "monitor" and (task.dirty_events or (task.stage is not None and task.stage.unfinished)):
+        if task.name != "monitor":
+            rarer = min(max(few / FEW_A_SECOND, 1.0), FEW_WAIT) if 0 < task.dirty_events < FEW_EVENTS else 1.0
+            share = SHARE_OF_INTERVAL if task.name in REKEY else 1.0
+            return now - task.last_checkpoint >= rarer * share * self.settings.checkpoint_interval
+        if task.dirty_events or task.unfinished:
             interval = max(MONITOR_INTERVAL, task.took / MONITOR_SHARE)
             return now - task.last_checkpoint >= min(interval, self.settings.checkpoint_interval)
         return now - task.last_checkpoint >= self.settings.checkpoint_interval
 
-    async def _checkpoint(self, task: Task) -> None:
+    async def _checkpoint(self, task: InputTask) -> None:
         try:
             await task.checkpoint()
         except Exception as error:
@@ -298,7 +311,7 @@ class StreamApp:
             for topic, offset in task.offsets.items():
                 behind = consumer.lag(TP(self.settings.topic(topic), partition), offset)
                 # What was read but waits in the stage for the next checkpoint has not been processed either.
-                out[stage, topic, partition] = max(behind, int(task.stage is not None and task.stage.unfinished))
+                out[stage, topic, partition] = max(behind, int(task.unfinished))
         return out
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
@@ -18,10 +19,10 @@ from tidegauge.stream.access_questions import AccessQuestions
 from tidegauge.stream.finding import Finding, judged
 from tidegauge.stream.newest_records import PlacedRecord, newest
 from tidegauge.stream.reading import records
-from tidegauge.stream.settings import JOIN_CHANGELOG, MONITOR_CHANGELOG, TOPICS, Settings
+from tidegauge.stream.settings import JOIN_CHANGELOG, MONITOR_CHANGELOG, REKEYED, Settings
 
 DEFAULT_HORIZON = 7 * 86400.0
-_WRITTEN = (MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG)
+_WRITTEN = (MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, *REKEYED.values())
 _ACLS = (
     "give its user Describe and Read on all topics and Write on those that tidegauge writes, Read on the group and Write on "
     "transactional ids that begin with the app id"
@@ -57,8 +58,10 @@ async def _ask(
     cluster = await admin.describe_cluster()
     yield Finding("broker", f"{len(cluster['brokers'])} answer at {settings.bootstrap}")
     yield local_checks.versions(await admin.api_versions())
-    names = {settings.topic(logical): logical for logical in TOPICS}
     listed = set(await admin.list_topics())
+    rekeyed = not listed.isdisjoint(map(settings.topic, REKEYED.values()))
+    settings = msgspec.structs.replace(settings, rekeyed=rekeyed)
+    names = {settings.topic(logical): logical for logical in settings.all_topics}
     hidden = {name: error for name, error in (await admin.topic_errors([*names])).items() if "Authorization" in error}
     yield topic_checks.presence(settings, listed | hidden.keys())
     described = await admin.describe_topics([name for name in names if name in listed]) if listed & names.keys() else []
@@ -85,8 +88,13 @@ async def _ask(
             yield local_checks.unpublished(files, registry)
         horizon = max((registry.spec(model).label_horizon for model in registry.models()), default=DEFAULT_HORIZON)
     yield topic_checks.retention(settings, configs, horizon)
-    inputs = {topic: readable[settings.topic(topic)] for topic in (PREDICTIONS, LABELS) if settings.topic(topic) in readable}
-    yield record_checks.partitioner(inputs, settings, counts)
+    if rekeyed:
+        yield Finding("partitioner", "events are re-keyed: neither their keys nor their partitions matter")
+    else:
+        inputs = {
+            topic: readable[settings.topic(topic)] for topic in (PREDICTIONS, LABELS) if settings.topic(topic) in readable
+        }
+        yield record_checks.partitioner(inputs, settings, counts)
     yield record_checks.clock(readable, time.time())
 
 

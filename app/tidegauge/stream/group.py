@@ -7,12 +7,15 @@ import logging
 import time
 from typing import Any
 
+import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.reading_progress import Place, Standstills
-from tidegauge.stream.settings import INPUTS, Settings
+from tidegauge.stream.rekey_task import event_time
+from tidegauge.stream.settings import REKEYED, Settings
 
 log = logging.getLogger(__name__)
 FEW = 100
@@ -29,7 +32,7 @@ class Group:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._stage_of = {settings.topic(topic): stage for stage, topics in INPUTS.items() for topic in topics}
+        self._stage_of: dict[str, str] = {}
         self._admin: Any = None
         self._consumer: Any = None
         self._before: dict[TopicPartition, tuple[int, int]] = {}
@@ -49,11 +52,11 @@ class Group:
     async def places(self) -> list[Place]:
         """Every partition of the input topics; none before anything has been committed. Raises KafkaError where Kafka does not
         answer."""
+        places = await self._all()
         found = await self._admin.list_consumer_group_offsets(self._settings.app_id)
         committed = {place: of.offset for place, of in found.items() if place.topic in self._stage_of and of.offset >= 0}
         if not committed:
             return []
-        places = await self._all()
         never = [place for place in places if place not in committed]
         if never:
             committed |= await self._consumer.beginning_offsets(never)
@@ -68,11 +71,25 @@ class Group:
         self._before = standing
         for place in await self._without_records({place: standing[place] for place in doubtful}):
             ends[place] = committed[place]
-        return [Place(self._stage_of[p.topic], p.topic, p.partition, committed[p], max(ends[p], committed[p])) for p in places]
+        return [
+            Place(
+                self._stage_of[place.topic],
+                place.topic,
+                place.partition,
+                committed[place],
+                max(ends[place], committed[place]),
+                (event_time(found[place].metadata) if place in found else None) or 0.0,
+            )
+            for place in places
+        ]
 
     async def _all(self) -> list[TopicPartition]:
+        """The partitions of all input topics. Whether inputs are re-keyed is told from the topics there are."""
         if time.monotonic() - self._asked >= TOPICS_SECONDS:
             known = await self._consumer._client.fetch_all_metadata()
+            rekeyed = bool(known.partitions_for_topic(self._settings.topic(REKEYED[PREDICTIONS])))
+            self._settings = settings = msgspec.structs.replace(self._settings, rekeyed=rekeyed)
+            self._stage_of = {settings.topic(topic): stage for stage, topics in settings.inputs.items() for topic in topics}
             self._places = [
                 TopicPartition(name, number) for name in self._stage_of for number in known.partitions_for_topic(name) or ()
             ]

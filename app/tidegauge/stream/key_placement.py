@@ -7,6 +7,7 @@ another default (CRC-32); a label that comes that way finds its prediction once 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from tidegauge.errors import StreamError
 from tidegauge.stream.newest_records import PlacedRecord, newest
 from tidegauge.stream.partitioning import partition_of
 from tidegauge.stream.reading import partitions
-from tidegauge.stream.settings import Settings
+from tidegauge.stream.settings import REKEYED, Settings
 
 log = logging.getLogger(__name__)
 MISTAKES = {
@@ -100,9 +101,12 @@ def placement(topic: str, partitions: int, records: Sequence[PlacedRecord]) -> K
 
 
 async def check_partitioner(settings: Settings) -> list[Misplaced]:
-    """What is wrong with where the newest records of ``predictions`` and ``labels`` lie; nothing, of a topic that is not there.
-    Raises KafkaError where Kafka does not answer."""
+    """What is wrong with where the newest records of ``predictions`` and ``labels`` lie; nothing, of a topic that is not there,
+    nor where they are re-keyed. Raises KafkaError where Kafka does not answer."""
     found: list[Misplaced] = []
+    with contextlib.suppress(StreamError):
+        await partitions(settings, settings.topic(REKEYED[PREDICTIONS]))
+        return found
     for topic in (PREDICTIONS, LABELS):
         name = settings.topic(topic)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,13 +21,15 @@ LATELY = 6.0
 
 
 class Place(msgspec.Struct, frozen=True):
-    """One partition of an input topic of a stage, as the workers' group stands in it."""
+    """One partition of an input topic of a stage, as the workers' group stands in it. ``reached``: the event time that a
+    re-keying task has come to there."""
 
     stage: str
     topic: str
     partition: int
     committed: int
     end: int
+    reached: float = 0.0
 
     @property
     def lag(self) -> int:
@@ -52,9 +54,9 @@ class Standstills:
                 self._since[key] = (place.committed, since if committed == place.committed else at)
         self._at = at
 
-    def all_go_on(self, stage: str, now: float) -> bool:
-        """Whether all partitions of the stage were processed, or had nothing in them, when this was last measured, of late."""
-        return now - self._at <= LATELY and not any(key[0] == stage for key in self.seconds())
+    def all_go_on(self, stages: Collection[str], now: float) -> bool:
+        """Whether all partitions of the stages were processed, or had nothing in them, when this was last measured, of late."""
+        return now - self._at <= LATELY and not any(key[0] in stages for key in self.seconds())
 
     def seconds(self) -> dict[tuple[str, str, int], float]:
         """By (stage, topic, partition) for how long, where nothing went on from one measurement to the next.

@@ -34,6 +34,8 @@ def partitioner(found: Mapping[str, Sequence[PlacedRecord]], settings: Settings,
         wrong += [
             f"{of.records} of the newest {of.checked} records of {name} are {MISTAKES[of.mistake]}" for of in looked.found()
         ]
+    if wrong:
+        wrong.append("or have workers bring events to their partitions themselves (--rekey)")
     return judged(
         "partitioner", wrong, f"{seen} records lie where murmur2 of their request_id says" if seen else "no records yet"
     )

@@ -16,23 +16,27 @@ from tidegauge.errors import StreamError
 
 JOIN_CHANGELOG, MONITOR_CHANGELOG = "tidegauge-join-changelog", "tidegauge-monitor-changelog"
 CHANGELOGS = {"join": JOIN_CHANGELOG, "monitor": MONITOR_CHANGELOG}
-INPUTS = {"join": (PREDICTIONS, LABELS), "monitor": (PROFILES,)}
-"""What each stage reads."""
+REKEYED = {PREDICTIONS: "tidegauge-rekeyed-predictions", LABELS: "tidegauge-rekeyed-labels"}
+"""By input topic the one that holds its records partitioned by request id, where inputs are re-keyed."""
+INPUT_OF = {rekeyed: topic for topic, rekeyed in REKEYED.items()}
+REKEY = {f"rekey-{topic}": topic for topic in REKEYED}
+"""The stages that re-key, and what each reads."""
 TOPICS = (
     PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG,
 )  # fmt: skip
-INTERNAL = frozenset((PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, OPERATIONS, AUDIT))
+"""Those there are in every deployment."""
+INTERNAL = frozenset((PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, OPERATIONS, AUDIT, *REKEYED.values()))
 MAX_MESSAGE_BYTES = 32 << 20
-
-
+REKEY_CHOICES = ("auto", "always", "never")
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 
 class Settings(msgspec.Struct, frozen=True):
     """One worker's settings. Times in seconds. ``app_id`` is the group and prefixes transactional ids and the
-    internal topics; ``playbooks`` is the address alerts point below; ``topics`` maps the other logical names to others than
-    the default; ``security`` holds Kafka's usual names (``security.protocol``, ``sasl.mechanism``, ``sasl.username``,
-    ``sasl.password``, ``ssl.cafile``, ``ssl.certfile``, ``ssl.keyfile``)."""
+    internal topics; ``playbooks`` is the address alerts point below; ``rekey`` is one of REKEY_CHOICES, and ``rekeyed`` what
+    was made of it; ``topics`` maps the other logical names to others than the default; ``security`` holds Kafka's usual names
+    (``security.protocol``, ``sasl.mechanism``, ``sasl.username``, ``sasl.password``, ``ssl.cafile``, ``ssl.certfile``,
+    ``ssl.keyfile``)."""
 
     bootstrap: str = "127.0.0.1:9092"
     app_id: str = "tidegauge"
@@ -48,8 +52,22 @@ class Settings(msgspec.Struct, frozen=True):
     metrics_port: int = 9464
     log_format: str = "text"
     playbooks: str = DIRECTORY
+    rekey: str = "auto"
+    rekeyed: bool = False
     topics: dict[str, str] = {}
     security: dict[str, str] = {}
+
+    @property
+    def inputs(self) -> dict[str, tuple[str, ...]]:
+        """The topics (logical) that each stage reads."""
+        if not self.rekeyed:
+            return {"join": (PREDICTIONS, LABELS), "monitor": (PROFILES,)}
+        return {**{stage: (topic,) for stage, topic in REKEY.items()}, "join": (*REKEYED.values(),), "monitor": (PROFILES,)}
+
+    @property
+    def all_topics(self) -> tuple[str, ...]:
+        """The topics (logical) that this deployment has."""
+        return (*TOPICS, *REKEYED.values()) if self.rekeyed else TOPICS
 
     def topic(self, logical: str) -> str:
         """The topic's name in Kafka; the internal ones follow ``app_id``."""

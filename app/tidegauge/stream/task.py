@@ -15,81 +15,55 @@ import time
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
+from aiokafka.errors import KafkaError
 
 from tidegauge.engine.containment import ContainedStage
-from tidegauge.engine.stage import Output, Stage
+from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Output, Stage
+from tidegauge.errors import StreamError
 from tidegauge.stream import changelog
-from tidegauge.stream.consumer import consumer
 from tidegauge.stream.faults import fault_at
-from tidegauge.stream.settings import CHANGELOGS, MAX_MESSAGE_BYTES, Settings
+from tidegauge.stream.input_task import InputTask, Offsets
+from tidegauge.stream.rekeying import given_back
+from tidegauge.stream.settings import CHANGELOGS, INPUT_OF, REKEYED, Settings
 from tidegauge.stream.store import RocksStore, weight
 from tidegauge.stream.tracing import tracer
 
 log = logging.getLogger(__name__)
 StageFactory = Callable[[int, RocksStore], ContainedStage[Any]]
+PURGE_SECONDS = 30.0
+"""Between two deletions of re-keyed records that have been joined."""
 
 
-class Task:
+class Task(InputTask):
     """The task of ``stage`` ("join" or "monitor") for one partition of its input ``topics`` (logical names)."""
 
     def __init__(
         self, stage: str, partition: int, topics: Sequence[str], factory: StageFactory, settings: Settings, admin: Any
     ) -> None:
-        self.name, self.partition = stage, partition
-        self.topics, self._factory, self._settings, self._admin = topics, factory, settings, admin
+        super().__init__(stage, partition, topics, settings)
+        self._factory, self._admin = factory, admin
         self._changelog = TopicPartition(settings.topic(CHANGELOGS[stage]), partition)
-        self._attributes: dict[str, str | int] = {"tidegauge.stage": stage, "tidegauge.partition": partition}
         self._contained: ContainedStage[Any] | None = None
-        self.store: RocksStore | None = None
-        self._producer: Any = None
-        self._checkpointing = asyncio.Lock()
-        self.offsets: dict[str, int] = {}
-        self._moved = False
-        self.dirty_events = 0
-        self.first_dirty = 0.0
-        self.last_record = self.last_checkpoint = time.time()
-        self.took = 0.0
-        """Seconds the last checkpoint took, all in all."""
-        self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
         self.behind: Callable[[], Container[str]] = tuple
         self.quiet: Callable[[float], bool] = lambda seconds: seconds >= settings.idle_timeout
         """Whether the input counts as exhausted, so many seconds after its last record."""
-        self.restored_records = 0
-        self.checkpoints = 0
-        """How many were made."""
+        self._rekeyed = not INPUT_OF.keys().isdisjoint(topics)
+        self._purged: tuple[float, dict[TopicPartition, int]] = (time.monotonic(), {})
 
-    def __str__(self) -> str:
-        return f"{self.name}-{self.partition}"
-
-    async def open(self) -> None:
-        """Take the task over: fence, restore, find where to go on."""
-        settings = self._settings
+    async def _take_over(self, reader: Any) -> None:
         began = time.monotonic()
-        self._producer = AIOKafkaProducer(
-            transactional_id=f"{settings.app_id}-{self}",
-            max_request_size=MAX_MESSAGE_BYTES,
-            max_batch_size=1 << 20,
-            linger_ms=0,
-            transaction_timeout_ms=60_000,
-            **settings.client(),
-        )
-        await self._producer.start()
-        self.store = RocksStore(settings.state_dir / str(self))
-        reader = consumer(settings, group_id=settings.app_id)
-        await reader.start()
-        try:
-            with tracer.start_as_current_span("restore", attributes=self._attributes) as span:
-                await self._restore(reader, self.store)
-                span.set_attribute("tidegauge.changelog_records", self.restored_records)
-            for topic in self.topics:
-                committed = await reader.committed(TopicPartition(settings.topic(topic), self.partition))
-                self.offsets[topic] = committed or 0
-        finally:
-            await reader.stop()
+        if PREDICTIONS in self.topics and self._settings.topic(REKEYED[PREDICTIONS]) in await self._admin.list_topics():
+            raise StreamError("re-keying was turned on meanwhile; this worker has to start anew")
+        self.store = RocksStore(self._settings.state_dir / str(self))
+        with tracer.start_as_current_span("restore", attributes=self._attributes) as span:
+            await self._restore(reader, self.store)
+            span.set_attribute("tidegauge.changelog_records", self.restored_records)
+        for topic in self.topics:
+            self.offsets[topic] = await reader.committed(self._place(topic)) or 0
         self._contained = self._factory(self.partition, self.store)
         self._sweep = changelog.Sweep(self.store, self._contained)
-        self.last_record = self.last_checkpoint = time.time()
         log.info(
             "%s: restored %d changelog records in %.2f s, goes on at %s",
             self, self.restored_records, time.monotonic() - began, self.offsets,
@@ -115,23 +89,13 @@ class Task:
                     self.restored_records += 1
             start = await reader.position(place)
 
-    def process(self, topic: str, records: Sequence[Any]) -> int:
-        """Take a chunk of ``topic`` (logical), less what was committed before; returns how many records that left."""
+    def _take(self, topic: str, records: Sequence[Any]) -> None:
         assert self._contained is not None
-        resume = self.offsets[topic]
-        if records[0].offset < resume:
-            records = [record for record in records if record.offset >= resume]
-            if not records:
-                return 0
-        self._contained.process(topic, records)
-        self.offsets[topic] = records[-1].offset + 1
-        self._moved = True
-        now = time.time()
-        if not self.dirty_events:
-            self.first_dirty = now
-        self.dirty_events += len(records)
-        self.last_record = now
-        return len(records)
+        self._contained.process(INPUT_OF.get(topic, topic), records)
+
+    @property
+    def opened(self) -> bool:
+        return self._contained is not None
 
     @property
     def stage(self) -> Stage | None:
@@ -139,42 +103,46 @@ class Task:
         return None if self._contained is None else self._contained.stage
 
     @property
-    def busy(self) -> bool:
-        """A checkpoint is under way."""
-        return self._checkpointing.locked()
+    def unfinished(self) -> bool:
+        return self._contained is not None and self._contained.unfinished
 
-    async def checkpoint(self) -> None:
-        """Commit what the stage has buffered. Chunks may be processed meanwhile; they wait for the next one."""
-        async with self._checkpointing:
-            assert self._contained is not None
-            assert self.store is not None
-            now = time.time()
-            idle = self.quiet(now - self.last_record)
-            outputs = self._contained.checkpoint(now, idle=idle, behind=self.behind())
-            moved, self._moved = self._moved, False
-            events, self.dirty_events = self.dirty_events, 0
-            self.last_checkpoint = now
-            if not (outputs or moved or self.store.changed):
-                return
-            began = time.monotonic()
-            offsets = {
-                TopicPartition(self._settings.topic(topic), self.partition): offset
-                for topic, offset in self.offsets.items()
-                if offset
-            }
-            changes = self.store.freeze()
-            swept, complete = self._sweep.slice(weight(changes))
-            # Live pairs of the slice are in the local store already; only what expired changes there.
-            changes.update({key: None for key, value in swept.items() if value is None})
-            with tracer.start_as_current_span("checkpoint", attributes=self._attributes) as span:
-                span.set_attribute("tidegauge.events", events)
-                span.set_attribute("tidegauge.outputs", len(outputs))
-                await self._commit(changelog.encode({**swept, **changes}), outputs, offsets, complete)
-            self.checkpoints += 1
-            self.took = time.time() - now
-            self.on_checkpoint(self.name, time.monotonic() - began)
+    async def _commit(self, now: float, events: int, moved: bool) -> float | None:
+        assert self._contained is not None
+        assert self.store is not None
+        idle = self.quiet(now - self.last_record)
+        outputs = self._contained.checkpoint(now, idle=idle, behind=self.behind())
+        if not (outputs or moved or self.store.changed):
+            return None
+        began, offsets = time.monotonic(), self._reached()
+        if self._rekeyed:
+            outputs = [given_back(output) if output.topic == DEAD_LETTERS else output for output in outputs]
+        changes = self.store.freeze()
+        swept, complete = self._sweep.slice(weight(changes))
+        # Live pairs of the slice are in the local store already; only what expired changes there.
+        changes.update({key: None for key, value in swept.items() if value is None})
+        with tracer.start_as_current_span("checkpoint", attributes=self._attributes) as span:
+            span.set_attribute("tidegauge.events", events)
+            span.set_attribute("tidegauge.outputs", len(outputs))
+            await self._transact(changelog.encode({**swept, **changes}), outputs, offsets, complete)
+        seconds = time.monotonic() - began
+        if self._rekeyed:
+            await self._purge({place: of.offset for place, of in offsets.items()})
+        return seconds
 
-    async def _commit(self, state: list[bytes], outputs: list[Output], offsets: dict[Any, int], complete: bool) -> None:
+    async def _purge(self, joined: dict[TopicPartition, int]) -> None:
+        """Delete re-keyed records below the offsets ``joined``, now and then: their topics keep what nobody has joined."""
+        at, before = self._purged
+        if time.monotonic() - at < PURGE_SECONDS:
+            return
+        self._purged = time.monotonic(), joined
+        due = {place: RecordsToDelete(offset) for place, offset in joined.items() if offset > before.get(place, 0)}
+        if due:
+            try:
+                await self._admin.delete_records(due)
+            except KafkaError as error:
+                log.warning("%s: re-keyed records that were joined cannot be deleted: %r", self, error)
+
+    async def _transact(self, state: list[bytes], outputs: list[Output], offsets: Offsets, complete: bool) -> None:
         assert self.store is not None
         producer, settings = self._producer, self._settings
         fault_at("before-transaction")
@@ -200,15 +168,3 @@ class Task:
             self.store.commit(done[len(state) - 1].offset + 1)
             fault_at("after-local-write")
             await self._sweep.committed(done[0].offset, complete, self._admin, self._changelog)
-
-    async def close(self) -> None:
-        """Let go. Uncommitted work is lost on purpose."""
-        if self._producer is not None:
-            # A fenced producer cannot end its transaction, and one whose broker is away may not notice that it is cancelled;
-            # there is nothing left to save.
-            stopping = asyncio.ensure_future(self._producer.stop())
-            await asyncio.wait([stopping], timeout=3)
-            if not stopping.cancel() and (error := stopping.exception()) is not None:
-                log.info("%s: producer stopped with %r", self, error)
-        if self.store is not None:
-            self.store.close()

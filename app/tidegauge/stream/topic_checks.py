@@ -9,34 +9,37 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 from tidegauge.stream.finding import Finding, judged
-from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, TOPICS, Settings
+from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, REKEYED, Settings
 
 _COMPACTED = (MODELS, METRICS, ALERTS, INCIDENTS)
-_LARGE = (MODELS, METRICS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG)
-_SAME = ((PREDICTIONS, LABELS), (PREDICTIONS, JOIN_CHANGELOG), (PROFILES, MONITOR_CHANGELOG))
+_LARGE = (MODELS, METRICS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, *REKEYED.values())
+_STATE = (PROFILES, MONITOR_CHANGELOG)
+_SAME = ((PREDICTIONS, LABELS), (PREDICTIONS, JOIN_CHANGELOG), _STATE)
+_SAME_REKEYED = (*((topic, JOIN_CHANGELOG) for topic in REKEYED.values()), _STATE)
 
 
 def presence(settings: Settings, present: Collection[str]) -> Finding:
     """``present``: the names of all topics there are."""
-    missing = [settings.topic(logical) for logical in TOPICS if settings.topic(logical) not in present]
+    missing = [settings.topic(logical) for logical in settings.all_topics if settings.topic(logical) not in present]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         return Finding(
             "topics", wrong=f"{', '.join(missing)} {verb} missing; a worker creates what is missing when it starts: start one; "
             "if your topics have other names say --predictions-topic and so on"
         )  # fmt: skip
-    return Finding("topics", f"all {len(TOPICS)} are there")
+    return Finding("topics", f"all {len(settings.all_topics)} are there")
 
 
 def partition_counts(settings: Settings, counts: Mapping[str, int]) -> Finding:
     """``counts``: partitions by the name of each topic that is there."""
     wrong = []
-    for one, other in _SAME:
+    for one, other in _SAME_REKEYED if settings.rekeyed else _SAME:
         names = settings.topic(one), settings.topic(other)
         if any(name not in counts for name in names) or counts[names[0]] == counts[names[1]]:
             continue
         remedy = (
-            "a label is joined in the partition of its prediction: recreate one of them with the other's number"
+            "a label is joined in the partition of its prediction: start a worker, which will re-key them unless told --rekey "
+            "never, or recreate one of them with the other's number"
             if other == LABELS
             else "state cannot be moved between partitions: start afresh with a new --app-id"
         )
@@ -44,6 +47,9 @@ def partition_counts(settings: Settings, counts: Mapping[str, int]) -> Finding:
     models = settings.topic(MODELS)
     if counts.get(models, 1) != 1:
         wrong.append(f"{models} has {counts[models]} partitions, of which only the first is read; recreate it with 1")
+    if settings.rekeyed:
+        width = counts.get(settings.topic(JOIN_CHANGELOG), 0)
+        return judged("partitions", wrong, f"predictions and labels are re-keyed to {width}, however many they have themselves")
     width = counts.get(settings.topic(PREDICTIONS), 0)
     return judged("partitions", wrong, f"{settings.topic(PREDICTIONS)} and {settings.topic(LABELS)} have {width} each")
 
@@ -84,17 +90,17 @@ def retention(settings: Settings, configs: Mapping[str, Mapping[str, str]], hori
                 f"{name} keeps events for {_length(kept / 1000)}, less than the label horizon of {_length(horizon)}: a worker "
                 f"that is down for longer loses them; set its retention.ms to {horizon * 1000:.0f} or more"
             )
-    for logical in (JOIN_CHANGELOG, MONITOR_CHANGELOG):
+    for logical in (JOIN_CHANGELOG, MONITOR_CHANGELOG, *REKEYED.values()):
         name = settings.topic(logical)
         if _milliseconds(configs.get(name, {})) >= 0:
-            wrong.append(f"{name} deletes state by age; set its retention.ms to -1")
+            wrong.append(f"{name} deletes by age what is still needed; set its retention.ms to -1")
     return judged("retention", wrong, f"events are kept for the longest label horizon, {_length(horizon)}, and state for good")
 
 
 def clean_up(settings: Settings, configs: Mapping[str, Mapping[str, str]]) -> Finding:
     """Which topics are compacted, and how large their records may be."""
     wrong = []
-    for logical in TOPICS:
+    for logical in settings.all_topics:
         name = settings.topic(logical)
         config = configs.get(name)
         if config is None:

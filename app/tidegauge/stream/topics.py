@@ -10,7 +10,7 @@ from aiokafka.errors import TopicAlreadyExistsError
 
 from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 from tidegauge.errors import TopicError
-from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, TOPICS, Settings
+from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, REKEYED, Settings
 
 log = logging.getLogger(__name__)
 _LARGE = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
@@ -25,6 +25,8 @@ _CONFIGS = {
     PROFILES: {"retention.ms": "86400000", **_LARGE},
     JOIN_CHANGELOG: _LOG,
     MONITOR_CHANGELOG: _LOG,
+    # Nothing goes by its age, which is that of the events: what was joined is deleted. In small files, so that it soon is.
+    **{topic: {**_LOG, "message.timestamp.type": "CreateTime", "segment.bytes": str(64 << 20)} for topic in REKEYED.values()},
 }
 
 
@@ -36,17 +38,20 @@ async def ensure(admin: AIOKafkaAdminClient, settings: Settings, label_horizon: 
     """
     present = set(await admin.list_topics())
     sizes: dict[str, int] = {}
-    described = await admin.describe_topics([settings.topic(t) for t in TOPICS if settings.topic(t) in present])
+    described = await admin.describe_topics([settings.topic(t) for t in settings.all_topics if settings.topic(t) in present])
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
     both = [counts.get(settings.topic(t)) for t in (PREDICTIONS, LABELS)]
-    _check_co_partitioned(settings, *both)
-    width = next((count for count in both if count), settings.partitions)
+    if settings.rekey == "never":
+        _check_co_partitioned(settings, *both)
+    width = max((count for count in both if count), default=settings.partitions)
     wanted = []
-    for logical in TOPICS:
+    for logical in settings.all_topics:
         name = settings.topic(logical)
         count = 1 if logical == MODELS else width if logical in (PREDICTIONS, LABELS, JOIN_CHANGELOG) else settings.partitions
         if logical == MONITOR_CHANGELOG:
             count = sizes[PROFILES]
+        elif logical in REKEYED.values():
+            count = sizes[JOIN_CHANGELOG]
         sizes[logical] = counts.get(name, count)
         if name not in counts:
             wanted.append(NewTopic(name, count, settings.replication, topic_configs=_CONFIGS.get(logical, {})))
@@ -69,16 +74,20 @@ def _check_co_partitioned(settings: Settings, predictions: int | None, labels: i
     if predictions and labels and predictions != labels:
         raise TopicError(
             f"topic {settings.topic(PREDICTIONS)} has {predictions} partitions and {settings.topic(LABELS)} has {labels}; "
-            "a label is joined in the partition of its prediction, so both need the same number: recreate one of them"
+            "a label is joined in the partition of its prediction, so both need the same number: start workers with --rekey, "
+            "or recreate one of the topics"
         )
 
 
 def _check_changelogs(settings: Settings, sizes: dict[str, int]) -> None:
-    for one, other in ((PREDICTIONS, JOIN_CHANGELOG), (PROFILES, MONITOR_CHANGELOG)):
+    joined = list(REKEYED.values()) if settings.rekeyed else [PREDICTIONS] if settings.rekey == "never" else []
+    for one, other in (*((topic, JOIN_CHANGELOG) for topic in joined), (PROFILES, MONITOR_CHANGELOG)):
         if sizes[one] != sizes[other]:
             raise TopicError(
                 f"topic {settings.topic(one)} has {sizes[one]} partitions, its state's changelog {settings.topic(other)} "
-                f"{sizes[other]}; state cannot be moved between partitions: start afresh with a new --app-id"
+                f"{sizes[other]}; state cannot be moved between partitions: "
+                + ("start workers with --rekey, or " if one == PREDICTIONS else "")
+                + "start afresh with a new --app-id"
             )
 
 

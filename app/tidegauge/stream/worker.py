@@ -25,7 +25,8 @@ from tidegauge.stream.health_endpoints import serve
 from tidegauge.stream.key_placement import KeyPlacement
 from tidegauge.stream.models_topic import ModelsTail
 from tidegauge.stream.reading_progress import Standstills
-from tidegauge.stream.settings import Settings
+from tidegauge.stream.rekey_choice import decided
+from tidegauge.stream.settings import JOIN_CHANGELOG, Settings
 from tidegauge.stream.telemetry import Telemetry
 from tidegauge.stream.watchdog import Watchdog
 
@@ -92,6 +93,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
     parts.push_async_callback(admin.close)
     await admin.start()
     registry = Registry()
+    settings = await decided(admin, settings)
     sizes = await topics.ensure(admin, settings, 0.0)
     tail = ModelsTail(settings, registry)
     parts.push_async_callback(tail.stop)
@@ -107,7 +109,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
                 lambda of, counted: JoinStage(partition, of, registry, sizes[PROFILES], counted), store, partition, counters
             ),
             "monitor": lambda partition, store: ContainedStage(
-                lambda of, counted: MonitorStage(of, registry, sizes[PREDICTIONS], counted, settings.playbooks),
+                lambda of, counted: MonitorStage(of, registry, sizes[JOIN_CHANGELOG], counted, settings.playbooks),
                 store,
                 partition,
                 counters,
@@ -115,9 +117,11 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
         },
         admin,
         standstills,
+        sizes[JOIN_CHANGELOG],
     )
     placement = KeyPlacement(sizes[PREDICTIONS])
-    app.on_chunk = placement.look
+    if not settings.rekeyed:
+        app.on_chunk = placement.look
     telemetry = Telemetry(app, registry, counters, standstills, placement)
     app.on_checkpoint = telemetry.checkpoint_took
     watchdog = Watchdog(app.marks, settings.stall_timeout, end)

@@ -1,0 +1,155 @@
+"""What every task has in common: one partition of some topics, and the transactions that commit what it made of their records.
+
+A transactional producer of the task's own id fences the former owner; the group's committed offsets are read again, and records
+below them are skipped. Each checkpoint is one transaction with the offsets it has come to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from tidegauge.engine.stage import Stage
+from tidegauge.stream.consumer import consumer
+from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
+from tidegauge.stream.store import RocksStore
+
+log = logging.getLogger(__name__)
+Offsets = dict[TopicPartition, OffsetAndMetadata]
+
+
+class InputTask(ABC):
+    """The task ``name`` of one ``partition`` of its input ``topics`` (logical names)."""
+
+    def __init__(self, name: str, partition: int, topics: Sequence[str], settings: Settings) -> None:
+        self.name, self.partition, self.topics, self._settings = name, partition, topics, settings
+        self._attributes: dict[str, str | int] = {"tidegauge.stage": name, "tidegauge.partition": partition}
+        self.store: RocksStore | None = None
+        self._producer: Any = None
+        self._checkpointing = asyncio.Lock()
+        self.offsets: dict[str, int] = {}
+        self._moved = False
+        self.dirty_events = 0
+        self.first_dirty = 0.0
+        self.last_record = self.last_checkpoint = time.time()
+        self.took = 0.0
+        """Seconds the last checkpoint took, all in all."""
+        self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
+        self.restored_records = 0
+        self.checkpoints = 0
+        """How many were made."""
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.partition}"
+
+    async def open(self) -> None:
+        """Take the task over: fence, restore, find where to go on."""
+        self._producer = await self._started_producer(f"{self._settings.app_id}-{self}")
+        reader = consumer(self._settings, group_id=self._settings.app_id)
+        await reader.start()
+        try:
+            await self._take_over(reader)
+        finally:
+            await reader.stop()
+        self.last_record = self.last_checkpoint = time.time()
+
+    async def _started_producer(self, transactional_id: str) -> Any:
+        producer = AIOKafkaProducer(
+            transactional_id=transactional_id,
+            max_request_size=MAX_MESSAGE_BYTES,
+            max_batch_size=1 << 20,
+            linger_ms=0,
+            transaction_timeout_ms=60_000,
+            **self._settings.client(),
+        )
+        await producer.start()
+        return producer
+
+    @abstractmethod
+    async def _take_over(self, reader: Any) -> None:
+        """Once the former owner is fenced: restore, and set ``offsets``. ``reader``: a consumer of the group."""
+
+    def _place(self, topic: str) -> TopicPartition:
+        return TopicPartition(self._settings.topic(topic), self.partition)
+
+    def process(self, topic: str, records: Sequence[Any]) -> int:
+        """Take a chunk of ``topic`` (logical), less what was committed before; returns how many records that left."""
+        resume = self.offsets[topic]
+        if records[0].offset < resume:
+            records = [record for record in records if record.offset >= resume]
+            if not records:
+                return 0
+        self._take(topic, records)
+        self.offsets[topic] = records[-1].offset + 1
+        self._moved = True
+        now = time.time()
+        if not self.dirty_events:
+            self.first_dirty = now
+        self.dirty_events += len(records)
+        self.last_record = now
+        return len(records)
+
+    @abstractmethod
+    def _take(self, topic: str, records: Sequence[Any]) -> None:
+        """Take records that were not committed before."""
+
+    @property
+    @abstractmethod
+    def opened(self) -> bool:
+        """Records can be processed."""
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage as it stands; None of a task without one, or until it is restored."""
+        return None
+
+    @property
+    def unfinished(self) -> bool:
+        """More has come in than the last checkpoint took: the next need not wait for more."""
+        return False
+
+    @property
+    def busy(self) -> bool:
+        """A checkpoint is under way."""
+        return self._checkpointing.locked()
+
+    async def checkpoint(self) -> None:
+        """Commit what is buffered. Chunks may be processed meanwhile; they wait for the next one."""
+        async with self._checkpointing:
+            now = time.time()
+            moved, self._moved = self._moved, False
+            events, self.dirty_events = self.dirty_events, 0
+            self.last_checkpoint = now
+            seconds = await self._commit(now, events, moved)
+            if seconds is not None:
+                self.checkpoints += 1
+                self.took = time.time() - now
+                self.on_checkpoint(self.name, seconds)
+
+    @abstractmethod
+    async def _commit(self, now: float, events: int, moved: bool) -> float | None:
+        """Commit in one transaction what ``events`` records made, as of wall clock ``now``; how many seconds that took, None
+        if there was nothing. ``moved``: the offsets have. Until it waits for anything nothing else is processed."""
+
+    def _reached(self, note: str = "") -> Offsets:
+        """The offsets to commit, and what is said with them."""
+        return {self._place(topic): OffsetAndMetadata(offset, note) for topic, offset in self.offsets.items() if offset}
+
+    async def close(self) -> None:
+        """Let go. Uncommitted work is lost on purpose."""
+        if self._producer is not None:
+            # A fenced producer cannot end its transaction, and one whose broker is away may not notice that it is cancelled;
+            # there is nothing left to save.
+            stopping = asyncio.ensure_future(self._producer.stop())
+            await asyncio.wait([stopping], timeout=3)
+            if not stopping.cancel() and (error := stopping.exception()) is not None:
+                log.info("%s: producer stopped with %r", self, error)
+        if self.store is not None:
+            self.store.close()

@@ -1,0 +1,110 @@
+"""A re-keying task: records of one input partition to the partition their request id belongs in, as they are.
+
+It has no state. A transaction writes the records and commits the offsets, with the event time they have come to beside each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tidegauge.stream.faults import fault_at
+from tidegauge.stream.input_task import InputTask, Offsets
+from tidegauge.stream.rekeying import origin, place
+from tidegauge.stream.settings import REKEY, REKEYED, Settings
+from tidegauge.stream.tracing import tracer
+
+log = logging.getLogger(__name__)
+BUFFERED_EVENTS = 10_000
+"""After so many a checkpoint is due: they wait as they came, in memory."""
+SHARE_OF_INTERVAL = 0.5
+"""Of a checkpoint's interval, after which a re-keying task has its own: the join waits for it."""
+MAX_AHEAD_MS = 1_800_000
+"""How far ahead of the clock a record's timestamp may be: Kafka refuses those of more than an hour, unless told otherwise."""
+
+
+class RekeyTask(InputTask):
+    """The task of ``stage`` (one of REKEY) for one partition of its topic, which writes to ``partitions`` partitions."""
+
+    def __init__(self, stage: str, partition: int, settings: Settings, admin: Any, partitions: int) -> None:
+        (self._topic,) = topics = (REKEY[stage],)
+        super().__init__(stage, partition, topics, settings)
+        self._output, self._admin, self._partitions = settings.topic(REKEYED[self._topic]), admin, partitions
+        self._batches: dict[int, list[Any]] = {}
+        self._event_time = 0.0
+        self._opened = False
+
+    @property
+    def opened(self) -> bool:
+        return self._opened
+
+    async def _take_over(self, reader: Any) -> None:
+        place_of, app_id = self._place(self._topic), self._settings.app_id
+        committed = (await self._admin.list_consumer_group_offsets(app_id, partitions=[place_of]))[place_of]
+        self.offsets[self._topic] = max(committed.offset, 0)
+        self._event_time = event_time(committed.metadata) or 0.0
+        if committed.offset > 0 and event_time(committed.metadata) is None:
+            # A join task has read this partition itself. Whatever it has not committed is for us to do, not for it.
+            await (await self._started_producer(f"{app_id}-join-{self.partition}")).stop()
+            await self._transact({}, self._reached(self._note))
+        self._opened = True
+        log.info("%s: goes on at %d", self, self.offsets[self._topic])
+
+    @property
+    def _note(self) -> str:
+        return repr(self._event_time)
+
+    def _take(self, topic: str, records: Sequence[Any]) -> None:
+        places, reached = place(records, self.partition, self._partitions)
+        self._event_time = max(self._event_time, reached)
+        latest = int(time.time() * 1000) + MAX_AHEAD_MS
+        for record, partition in zip(records, places, strict=True):
+            batches = self._batches.get(partition)
+            if batches is None:
+                batches = self._batches[partition] = [self._producer.create_batch()]
+            event = {
+                "timestamp": min(record.timestamp, latest),
+                "key": origin(record, self.partition),
+                "value": record.value,
+                "headers": record.headers,
+            }
+            if batches[-1].append(**event) is None:
+                batches.append(self._producer.create_batch())
+                batches[-1].append(**event)
+
+    async def _commit(self, now: float, events: int, moved: bool) -> float | None:
+        if not moved:
+            return None
+        began, offsets = time.monotonic(), self._reached(self._note)
+        batches, self._batches = self._batches, {}
+        with tracer.start_as_current_span("checkpoint", attributes=self._attributes) as span:
+            span.set_attribute("tidegauge.events", events)
+            await self._transact(batches, offsets)
+        return time.monotonic() - began
+
+    async def _transact(self, batches: dict[int, list[Any]], offsets: Offsets) -> None:
+        producer = self._producer
+        fault_at("before-transaction")
+        async with producer.transaction():
+            await asyncio.gather(*(self._send(partition, ready) for partition, ready in batches.items()))
+            fault_at("mid-transaction")
+            await producer.send_offsets_to_transaction(offsets, self._settings.app_id)
+            fault_at("before-commit")
+        fault_at("after-commit")
+
+    async def _send(self, partition: int, batches: list[Any]) -> None:
+        """Write the batches of one partition, in their order."""
+        sent = [await self._producer.send_batch(batch, self._output, partition=partition) for batch in batches]
+        await asyncio.gather(*sent)
+
+
+def event_time(note: str | None) -> float | None:
+    """What a re-keying task says beside an offset: the largest ``ts`` of the events below it; None if none has said it.
+
+    >>> event_time("1758931200.25"), event_time("")
+    (1758931200.25, None)
+    """
+    return float(note) if note else None

@@ -1,0 +1,193 @@
+"""Any key, any partitioner, any number of partitions: re-keyed, predictions and labels meet, each once, whoever is killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from confluent_kafka import Producer
+
+from support.alternation import assert_alternating
+from support.cluster import Cluster
+from support.topics import made
+from support.traffic import RECORD, assert_same, replayed, traffic
+from tidegauge.engine.stage import LABELS, PREDICTIONS
+
+POINTS = ("before-transaction", "mid-transaction", "before-commit", "after-commit", "after-local-write", "mid-restore")
+
+
+def request_key(topic, request_id):
+    return request_id
+
+
+def debezium_key(topic, request_id):
+    """As a table's change events have it; predictions come without any."""
+    return json.dumps({"payload": {"id": request_id}}) if topic == LABELS else None
+
+
+@pytest.fixture
+def cluster(broker, tmp_path, request):
+    """With topics of three and of two partitions, unless the test says otherwise."""
+    found = Cluster(broker, f"rekey-{random.randrange(10**6)}", tmp_path)
+    for topic, partitions in getattr(request, "param", {PREDICTIONS: 3, LABELS: 2}).items():
+        made(broker, found.settings.topic(topic), partitions=partitions)
+    found.apply(RECORD)
+    yield found
+    found.stop()
+
+
+def write(cluster, events, key, **settings):
+    """As confluent-kafka writes, by its own default partitioner (CRC-32, at random without a key)."""
+    producer = Producer({"bootstrap.servers": cluster.settings.bootstrap, **settings})
+    for topic, value in events:
+        producer.produce(cluster.settings.topic(topic), value, key=key(topic, json.loads(value)["request_id"]))
+    assert producer.flush(60) == 0
+
+
+def predictions(events):
+    return sum(topic == PREDICTIONS for topic, _ in events)
+
+
+def counted(cluster, port, name):
+    lines = [line for line in cluster.scrape(port).splitlines() if line.startswith(name)]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+def doctor(cluster):
+    """What `tidegauge doctor` says; nothing may be wrong."""
+    names = {f"TIDEGAUGE_{topic.upper().replace('-', '_')}_TOPIC": name for topic, name in cluster.settings.topics.items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "tidegauge", "doctor", "--bootstrap", cluster.settings.bootstrap, "--app-id", cluster.name],
+        env=os.environ | names, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("key", [request_key, debezium_key])
+def test_partition_counts_that_differ_and_any_key(cluster, tmp_path, key):
+    events, end = traffic(11, 2000)
+    write(cluster, events + end, key)
+    cluster.start(0)
+    assert_same(cluster.wait_for_predictions(predictions(events), "1m"), replayed(events + end, tmp_path))
+    assert counted(cluster, cluster.ports[0], "tidegauge_misplaced_total") == 0
+    assert cluster.stop() == [0]
+    assert "their partition counts differ" in cluster.log()
+    assert "re-keyed to 3, however many they have" in doctor(cluster)
+
+
+@pytest.mark.parametrize("cluster", [{PREDICTIONS: 4, LABELS: 4}], indirect=True)
+def test_another_partitioner_is_recognised_at_the_start(cluster, tmp_path):
+    events, end = traffic(12, 2000)
+    for topic, settings in ((PREDICTIONS, {"partitioner": "murmur2_random"}), (LABELS, {})):
+        write(cluster, [event for event in events + end if event[0] == topic], request_key, **settings)
+    cluster.start(0)
+    assert_same(cluster.wait_for_predictions(predictions(events), "1m"), replayed(events + end, tmp_path))
+    # It stays so, though what comes now is as it should be.
+    assert cluster.stop() == [0]
+    cluster.start(0)
+    cluster.send([(PREDICTIONS, value) for topic, value in end])
+    deadline = time.monotonic() + 60
+    while counted(cluster, cluster.ports[-1], 'tidegauge_duplicate_total{topic="predictions"}') < len(end):
+        assert time.monotonic() < deadline, cluster.log()[-4000:]
+        time.sleep(0.5)
+    assert cluster.log().count("are re-keyed") == 2
+
+
+@pytest.mark.parametrize("cluster", [{PREDICTIONS: 4, LABELS: 4}], indirect=True)
+def test_turned_on_where_topics_were_joined_as_they_are(cluster, tmp_path):
+    """Events of before are not counted again, and labels of before and after find their predictions."""
+    events, end = traffic(13, 2000)
+    half = len(events) // 2
+    cluster.start(0)
+    cluster.send(events[:half])
+    cluster.wait_for_predictions(int(predictions(events[:half]) * 0.8), "1m")
+    assert cluster.stop() == [0]
+    write(cluster, events[half:] + end, debezium_key)
+    workers = {index: cluster.start(index, "--rekey") for index in (0, 1)}
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        # Taking over from a task that read the topics itself fences that task's id, and the join may have it already.
+        for index, worker in workers.items():
+            if worker.poll() is not None:
+                workers[index] = cluster.start(index, "--rekey")
+        time.sleep(0.5)
+    assert_same(cluster.wait_for_predictions(predictions(events), "1m"), replayed(events + end, tmp_path))
+
+
+@pytest.mark.parametrize("cluster", [{PREDICTIONS: 4, LABELS: 4}], indirect=True)
+def test_one_worker_turns_it_on_for_all(cluster, tmp_path):
+    """While another joins the topics as they are: it is fenced off, starts anew and goes along."""
+    events, end = traffic(15, 3000)
+    thirds = [events[part * len(events) // 3 : (part + 1) * len(events) // 3] for part in range(3)]
+    cluster.supervise(0)
+    cluster.send(thirds[0])
+    cluster.wait_for_predictions(int(predictions(thirds[0]) * 0.7), "1m")
+    cluster.supervise(1, "--rekey")
+    cluster.send(thirds[1], pause=0.5, step=100)
+    deadline = time.monotonic() + 60
+    while "since they were before" not in cluster.log():
+        assert time.monotonic() < deadline, cluster.log()[-4000:]
+        time.sleep(0.5)
+    # What came earlier in other partitions was joined as it lay.
+    write(cluster, thirds[2] + end, debezium_key)
+    assert_same(cluster.wait_for_predictions(predictions(events), "1m"), replayed(events + end, tmp_path))
+
+
+def test_dead_letters_say_where_they_came_from(cluster):
+    bad = {
+        b'{"request_id": "a"}': b"k1",
+        b"{": b"",
+        b"\xff": None,
+        b'{"request_id": "b", "ts": -1, "model_version": "m:1"}': b"b",
+    }
+    producer = Producer({"bootstrap.servers": cluster.settings.bootstrap})
+    places = {}
+
+    def delivered(error, message):
+        assert error is None
+        places[message.value()] = (str(message.partition()), str(message.offset()))
+
+    for value, key in bad.items():
+        producer.produce(cluster.settings.topic(PREDICTIONS), value, key=key, on_delivery=delivered)
+    assert producer.flush(30) == 0
+    cluster.start(0)
+    deadline = time.monotonic() + 60
+    while len(letters := cluster.read("dead-letters")) < len(bad) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    found = {letter.value: (letter.key, {name: of.decode() for name, of in letter.headers}) for letter in letters}
+    assert {value: key for value, (key, _) in found.items()} == {value: key or None for value, key in bad.items()} | {b"{": b""}
+    assert {value: (of["partition"], of["offset"]) for value, (_, of) in found.items()} == places
+    assert {of["topic"] for _, of in found.values()} == {PREDICTIONS}
+
+
+def test_kills_between_the_steps_of_a_checkpoint(cluster, tmp_path):
+    """Two workers that kill -9 themselves at named points of the protocol, re-keying and joining, while traffic flows."""
+    events, end = traffic(14, 4000)
+    plan = ",".join(f"{point}:0.06" for point in POINTS)
+    workers = {index: cluster.start(index, TIDEGAUGE_CRASH=plan) for index in (0, 1)}
+    deaths, parts = 0, 12
+    step = len(events) // parts
+    for part in range(parts):
+        write(cluster, events[part * step : (part + 1) * step if part < parts - 1 else None], debezium_key)
+        for _ in range(20):
+            time.sleep(0.7)
+            for index, worker in workers.items():
+                if worker.poll() is not None:
+                    assert worker.returncode == -signal.SIGKILL, cluster.log()[-3000:]
+                    deaths += 1
+                    workers[index] = cluster.start(index, TIDEGAUGE_CRASH=plan)
+            if deaths >= part // 3:
+                break
+    assert deaths >= 3
+    for index, worker in workers.items():
+        worker.kill()
+        worker.wait()
+        cluster.start(index)
+    write(cluster, end, debezium_key)
+    assert_same(cluster.wait_for_predictions(predictions(events), "1m"), replayed(events + end, tmp_path))
+    assert_alternating(cluster.alerts())
