@@ -15,6 +15,8 @@ PAGES = (
     ("data.features.*.out_of_range_ratio", "out-of-range"),
     ("data.*", "feature-drift"),
     ("attribution*", "feature-drift"),
+    ("prediction.type_mismatch_ratio", "unreadable-numbers"),
+    ("unreadable_label_ratio", "unreadable-numbers"),
     ("prediction.misread_confidence", "misread-confidence"),
     ("prediction.*", "score-drift"),
     ("label_mix.*", "label-drift"),

@@ -223,15 +223,19 @@ def _results(events: Sequence[Prediction], given: list[Any], spec: ModelSpec, sc
         column = list(map(attrgetter(name), events))
         if column.count(None) < len(column):
             x[row] = column
+    mismatch = None
     if spec.task != "binary" and spec.task != "multiclass":
         x[4] = numbers_of(given, spec)
+    if spec.task == "regression" and np.isnan(x[4]).any():
+        mismatch = np.zeros(x.shape, bool)
+        mismatch[4] = np.isnan(x[4]) & [value is not None for value in given]
     bins = None
     if schema is not None:
         bins = np.zeros(x.shape, np.int64)
         for row, name in ((0, SCORE_FEATURE), (4, VALUE_FEATURE)):
             if name in schema.edges:
                 bins[row] = bin_codes(x[row], schema.edges[name])
-    return NumericColumns(RESULT_NUMBERS, x, None, None, bins, *_of_schema(schema))
+    return NumericColumns(RESULT_NUMBERS, x, mismatch, None, bins, *_of_schema(schema))
 
 
 def _other_results(

@@ -98,9 +98,10 @@ def _outcome_columns(
     labelled = np.ones(n, bool)
     if None in labels:
         labelled = np.fromiter((label is not None for label in labels), bool, n)
+    unreadable = labelled & np.isnan(numbers[1]) if spec.task == "regression" and numbers is not None else None
     return OutcomeColumns(
         sign, labelled, predicted, actual, numbers, score, positive, loss, business, delay, request_ids, hit, implied,
-        other_score,
+        other_score, unreadable,
     )  # fmt: skip
 
 

@@ -320,7 +320,7 @@ def label_feed(record: Mapping[str, Any]) -> dict[str, float]:
 def sample_size(record: Mapping[str, Any], path: str) -> int:
     """The denominator a metric rests on: values of the feature or KPI, labels, or predictions."""
     parts = path.split(".")
-    if parts[0] in ("performance", "calibration", LABEL_MIX, "fairness", "estimate_error"):
+    if parts[0] in ("performance", "calibration", LABEL_MIX, "fairness", "estimate_error", "unreadable_label_ratio"):
         return int(record.get("labels", 0))
     if parts[0] == "estimated":
         return int(record["estimated"]["count"])

@@ -33,7 +33,7 @@ _PERFORMANCE: dict[Task, dict[str, Any]] = {
 }
 _QUANTILES = _leaves("p50 p95 p99")
 TREE: Tree = {
-    **_leaves("predictions labels implied_labels coverage expected_coverage"),
+    **_leaves("predictions labels implied_labels unreadable_label_ratio coverage expected_coverage"),
     "label_delay_seconds": _leaves("p50 p95"),
     "label_feed": _leaves("coverage_gap"),
     "system": {
@@ -52,7 +52,10 @@ TREE: Tree = {
         },
     },
     "prediction": {
-        **_leaves("mean_score mean_confidence misread_confidence mean_value positive_ratio abstain_ratio " + _DISTANCES),
+        **_leaves(
+            "mean_score mean_confidence misread_confidence mean_value positive_ratio abstain_ratio type_mismatch_ratio "
+            + _DISTANCES
+        ),
         "class_ratio": {FREE: None},
     },
     "performance": {name: child for members in _PERFORMANCE.values() for name, child in members.items()},

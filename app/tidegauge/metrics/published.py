@@ -18,7 +18,7 @@ _FORMAT = f"%.{DIGITS}g"
 EXACT = frozenset((
     "performance", "estimated", "estimate_error", "estimate_mean_absolute_error", "business", "coverage", "error_ratio",
     "expected_coverage", "class_ratio", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio",
-    "positive_ratio", "abstain_ratio",
+    "positive_ratio", "abstain_ratio", "unreadable_label_ratio",
 ))  # fmt: skip
 """Members that are published in full."""
 STANDARD_SCORES = frozenset((SCORES, PERFORMANCE))

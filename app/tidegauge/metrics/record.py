@@ -20,6 +20,7 @@ from tidegauge.metrics.drift import Against, category_drift, missing_before, num
 from tidegauge.metrics.estimated import estimated
 from tidegauge.metrics.label_mix import LABEL_MIX, label_mix
 from tidegauge.metrics.performance import performance
+from tidegauge.metrics.performance_counts import performance_counts
 from tidegauge.metrics.performance_interval import performance_intervals
 from tidegauge.metrics.performance_z import performance_z
 from tidegauge.metrics.shift import missing_shift
@@ -91,9 +92,12 @@ def outcome_side(
 ) -> dict[str, Any]:  # fmt: skip
     """What labels say of so many predictions; ``window`` as in ``data_side``, ``bins`` as in ``calibration_numbers``."""
     side = label_coverage(outcome, predictions)
+    if spec.task == "regression" and outcome.labels:
+        side["unreadable_label_ratio"] = outcome.unreadable / outcome.labels
     performed = performance(outcome, spec.task, spec.positive_label)
     for name, value in (
         ("performance", performed),
+        ("performance_counts", performance_counts(outcome, spec.task)),
         (PERFORMANCE, performance_z(performed, outcome.labels, baseline, spec)),
         ("performance_interval", performance_intervals(outcome, spec.task, spec.positive_label)),
         ("calibration", {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome, bins=bins)),
@@ -291,12 +295,22 @@ def _merged(numbers: dict[str, Any], drift: dict[str, Any]) -> dict[str, Any]:
     return numbers | drift | ({SCORES: scores} if scores else {})
 
 
+def answers(data: DataProfile, spec: ModelSpec) -> dict[str, float]:
+    """Of the requests that did not fail, the share that has no answer, and of a regression the share whose answer is no
+    number."""
+    answered = data.predictions - data.errors
+    if not answered:
+        return {}
+    numbers = {"abstain_ratio": data.abstained / answered}
+    row = data.results.index("value")
+    if spec.task == "regression" and row is not None:
+        numbers["type_mismatch_ratio"] = int(data.results.mismatch[row]) / answered
+    return numbers
+
+
 def prediction(data: DataProfile, spec: ModelSpec, against: Against | None) -> dict[str, Any]:
     """What the model says: scores, classes, abstentions, and their drift against the baseline."""
-    numbers: dict[str, Any] = {}
-    answered = data.predictions - data.errors
-    if answered:
-        numbers["abstain_ratio"] = data.abstained / answered
+    numbers: dict[str, Any] = answers(data, spec)
     for source, member in (("score", "mean_score"), ("confidence", "mean_confidence"), ("value", "mean_value")):
         row = data.results.index(source)
         if row is not None and data.results.count[row]:

@@ -89,7 +89,11 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         return Condition(kind, low, high, relative_to_baseline=True, percent=True)
 
     if spec.task == "regression":
-        monitors.append(performance("rmse", "performance.rmse", worse("above", 0.2)))
+        monitors += [
+            performance("rmse", "performance.rmse", worse("above", 0.2)),
+            MonitorSpec("unreadable-predictions", "prediction.type_mismatch_ratio", short, above(0.02), "critical"),
+            MonitorSpec("unreadable-labels", "unreadable_label_ratio", long, above(0.02), "critical"),
+        ]
     elif spec.task == "multiclass":
         monitors += [
             performance("accuracy", "performance.accuracy", worse("below", 0.1)),

@@ -104,7 +104,8 @@ class WindowRecords:
         seconds = header.end - header.start
         if counted:
             data = records.counted(profile, baseline)
-            return {"predictions": profile.predictions, "labels": 0, "system": records.system(profile, seconds), "data": data}
+            side = {"predictions": profile.predictions, "labels": 0, "system": records.system(profile, seconds), "data": data}
+            return side | {"prediction": records.answers(profile, spec)}
         calibration = None if whole is None else whole.calibration_for(segment)
         side = records.data_side(profile, spec, baseline, seconds, calibration, header.window, drift=False)
         return side | records.label_coverage(self._windows.outcome(header, segment), profile.predictions)

@@ -59,6 +59,11 @@ class OutcomeProfile:
         """Those of the labels that nobody sent: none had come in time, which means something too."""
         return self.sums.get("implied", 0) >> sums.UNIT_BITS
 
+    @property
+    def unreadable(self) -> int:
+        """Those of the labels that are no numbers though the task asks for such."""
+        return self.sums.get("unreadable", 0) >> sums.UNIT_BITS
+
     def sum(self, name: str) -> float:
         return sums.total(self.sums.get(name, 0))
 

@@ -25,7 +25,8 @@ class OutcomeColumns:
     (n) the same of the class a multiclass model predicted, whose probability its score is, else None; ``other_score`` (n) the
     score read the other way, None where that is the same; ``log_loss`` the
     multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds, NaN where no label was sent; ``ids``
-    request ids (n), () where no examples are wanted; ``implied`` (n) whether no label says so but that none has come, or None.
+    request ids (n), () where no examples are wanted; ``implied`` (n) whether no label says so but that none has come, or None;
+    ``unreadable`` (n) whether the label is no number though the task asks for one, or None.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class OutcomeColumns:
         "predicted",
         "score",
         "sign",
+        "unreadable",
     )
 
     def __init__(
@@ -61,7 +63,9 @@ class OutcomeColumns:
         hit: NDArray[np.int64] | None = None,
         implied: NDArray[np.bool_] | None = None,
         other_score: NDArray[np.float64] | None = None,
+        unreadable: NDArray[np.bool_] | None = None,
     ) -> None:
+        self.unreadable = unreadable
         self.hit, self.implied, self.other_score = hit, implied, other_score
         self.sign, self.labelled, self.ids = sign, labelled, ids
         self.predicted, self.actual = predicted, actual
@@ -75,6 +79,8 @@ class OutcomeColumns:
         terms: dict[str, NDArray[np.float64]] = {"labels": sign * self.labelled}
         if self.implied is not None and self.implied.any():
             terms["implied"] = sign * self.implied
+        if self.unreadable is not None and self.unreadable.any():
+            terms["unreadable"] = sign * self.unreadable
         rows = np.flatnonzero(~np.isnan(self.delay))
         entry_rows, entry_keys = [rows], [DELAYS + delay_bins(self.delay[rows])]
         truth = self.positive if self.hit is None else self.hit

@@ -6,20 +6,38 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tidegauge.metrics.interval import Interval, positive, within_unit
 from tidegauge.report.archive import Record
 
-POOLED = frozenset(("accuracy", "brier", "log_loss", "mae", "bias", "rmse"))
-"""Means over labels: weighted by labels, the windows' values give the period's to the last digit (rmse by its square)."""
+POOLED = frozenset(("accuracy", "brier", "log_loss", "mae", "bias", "rmse", "mape"))
+"""Means over labels: weighted by those they are taken over, the windows' values give the period's to the last digit (rmse by
+its square)."""
+RATIOS = frozenset(("accuracy", "precision", "recall", "f1", "roc_auc", "ece", "brier", "no_probability_ratio"))
+LOSSES = frozenset(("log_loss", "mae", "rmse", "mape"))
+OF_EVENTS = frozenset(("missing_ratio", "type_mismatch_ratio"))
+"""A feature's ratios of all events; its others, and its mean, are of its values."""
 Z95 = 1.959963984540054
 
 
-def pooled(records: Sequence[Record], group: str, name: str, weight: str) -> float | None:
-    """Mean of ``record[group][name]`` over windows, weighted by the window's ``weight`` (predictions or labels)."""
+def weight_of(record: Record, group: str, name: str) -> float:
+    """How many predictions, or labels, ``record[group][name]`` is the mean of."""
+    if group == "performance":
+        return int(record.get("performance_counts", {}).get(name, record["labels"]))
+    weight = float(record["predictions"])
+    if group == "prediction":
+        weight *= 1 - record["system"].get("error_ratio", 0.0)
+        if name not in ("abstain_ratio", "type_mismatch_ratio"):
+            weight *= 1 - record["prediction"].get("abstain_ratio", 0.0)
+    return weight
+
+
+def pooled(records: Sequence[Record], group: str, name: str) -> float | None:
+    """Mean of ``record[group][name]`` over windows, weighted by what each window's is the mean of."""
     square = name == "rmse"
     pairs = [
-        (record[weight], record[group][name] ** 2 if square else record[group][name])
+        (weight_of(record, group, name), record[group][name] ** 2 if square else record[group][name])
         for record in records
-        if record.get(weight) and isinstance(record.get(group, {}).get(name), int | float)
+        if isinstance(record.get(group, {}).get(name), int | float)
     ]
     total = sum(count for count, _ in pairs)
     if not total:
@@ -36,7 +54,7 @@ def performance(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
     )
     found = {}
     for name in names:
-        value = pooled(records, "performance", name, "labels")
+        value = pooled(records, "performance", name)
         if value is not None:
             exact = name in POOLED or sum(name in record.get("performance", {}) for record in records) == 1
             found[name] = {"value": value, "exact": exact} | _interval(records, name, value)
@@ -44,16 +62,32 @@ def performance(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
 
 
 def _interval(records: Sequence[Record], name: str, value: float) -> dict[str, float]:
-    total = variance = 0.0
+    weights, bounds = [], []
     for record in records:
-        bounds = record.get("performance_interval", {}).get(name)
-        if name in record.get("performance", {}) and record.get("labels"):
-            if not bounds:
+        if name in record.get("performance", {}) and (weight := weight_of(record, "performance", name)):
+            if name not in record.get("performance_interval", {}):
                 return {}
-            total += record["labels"]
-            variance += (record["labels"] * (bounds[1] - bounds[0]) / (2 * Z95)) ** 2
-    reach = Z95 * math.sqrt(variance) / total if total else 0.0
-    return {"low": value - reach, "high": value + reach} if total else {}
+            weights.append(weight)
+            bounds.append(record["performance_interval"][name])
+    if not weights:
+        return {}
+    total = sum(weights)
+    variance = sum((w * (high - low) / (2 * Z95)) ** 2 for w, (low, high) in zip(weights, bounds, strict=True)) / total**2
+    found = bounds[0] if len(bounds) == 1 else _around(name, value, variance, total)
+    return {"low": found[0], "high": found[1]} if found is not None else {}
+
+
+def _around(name: str, value: float, variance: float, labels: float) -> Interval | None:
+    """An interval that stays where the number can be: ratios within 0 and 1, losses above 0, R² below 1."""
+    if name in RATIOS:
+        return within_unit(value, variance, labels)
+    if name in LOSSES:
+        return positive(value, variance, labels - 1)
+    reach = Z95 * math.sqrt(variance)
+    if name != "r2":
+        return value - reach, value + reach
+    rest = positive(1 - value, variance, labels - 1)
+    return None if rest is None else (1 - rest[1], 1 - rest[0])
 
 
 def traffic(records: Sequence[Record]) -> dict[str, Any]:
@@ -62,7 +96,10 @@ def traffic(records: Sequence[Record]) -> dict[str, Any]:
     found: dict[str, Any] = {"predictions": predictions, "labels": labels}
     if predictions:
         found["coverage"] = labels / predictions
-    error_ratio = pooled(records, "system", "error_ratio", "predictions")
+    unreadable = sum(round(record.get("unreadable_label_ratio", 0.0) * record["labels"]) for record in records)
+    if unreadable:
+        found["unreadable_labels"] = unreadable
+    error_ratio = pooled(records, "system", "error_ratio")
     if error_ratio is not None:
         found["error_ratio"] = error_ratio
     for quantile in ("p50", "p95", "p99"):
@@ -78,8 +115,10 @@ def traffic(records: Sequence[Record]) -> dict[str, Any]:
 def prediction(records: Sequence[Record]) -> dict[str, float]:
     """Mean score, confidence and value, positive and abstain ratio, and the largest drift of the score."""
     found = {}
-    for name in ("mean_score", "mean_confidence", "mean_value", "positive_ratio", "abstain_ratio"):
-        value = pooled(records, "prediction", name, "predictions")
+    for name in (
+        "mean_score", "mean_confidence", "mean_value", "positive_ratio", "abstain_ratio", "type_mismatch_ratio",
+    ):  # fmt: skip
+        value = pooled(records, "prediction", name)
         if value is not None:
             found[name] = value
     drifts = [record["prediction"]["psi"] for record in records if "psi" in record.get("prediction", {})]
@@ -102,11 +141,12 @@ def features(records: Sequence[Record]) -> list[dict[str, Any]]:
 def _add_feature(row: dict[str, Any], of: Mapping[str, Any], start: str) -> None:
     count = of.get("count", 0)
     row["count"] += count
+    values = count * (1 - of.get("missing_ratio", 0.0) - of.get("type_mismatch_ratio", 0.0))
     for name in ("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio", "mean"):
         if name in of:
-            sums = row.setdefault("_sums", {}).setdefault(name, [0.0, 0])
-            sums[0] += of[name] * count
-            sums[1] += count
+            sums, weight = row.setdefault("_sums", {}).setdefault(name, [0.0, 0.0]), count if name in OF_EVENTS else values
+            sums[0] += of[name] * weight
+            sums[1] += weight
     for name, worst in (("min", min), ("max", max)):
         if name in of:
             row[name] = worst(row.get(name, of[name]), of[name])

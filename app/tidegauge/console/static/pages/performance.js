@@ -27,12 +27,12 @@ export function limitLines(limits, path) {
 export function performance({ records, record, place, pick, limits, segment }) {
   const names = [...new Set([...metrics(records, "performance"), ...metrics(records, "estimated")])];
   if (!names.length) {
-    return h("section", { id: "performance" }, h("h2", {}, "Performance"), h("p", { class: "empty" },
+    return h("section", { id: "performance" }, h("h2", {}, "Performance"), unreadable(record), h("p", { class: "empty" },
       "No label has been joined in these windows, and no estimate is made. Labels go to the topic labels under the prediction's request_id; the page ",
       h("a", { href: "#/stream" }, "Stream"), " says whether any arrive."));
   }
   const times = column(records, (one) => one.window_start);
-  return h("section", { id: "performance" }, h("h2", {}, "Performance"), state(record),
+  return h("section", { id: "performance" }, h("h2", {}, "Performance"), state(record), unreadable(record),
     h("div", { class: "charts" },
       names.map((name) => {
         const values = column(records, (one) => one.performance?.[name]);
@@ -62,6 +62,12 @@ function state(record) {
   const counted = [`${number(record.labels)} labels of ${number(record.predictions)} predictions`, record.coverage !== undefined ? ` (${share(record.coverage)}` : "",
     record.expected_coverage !== undefined ? `, ${share(record.expected_coverage)} expected by now` : "", record.coverage !== undefined ? ")." : "."];
   return h("p", {}, "Chosen window, from ", time(record.window_start), ": ", mark, " ", record.performance_note ? h("span", { class: "note" }, `${record.performance_note}.`) : counted);
+}
+
+/** Labels and predictions of a regression that are no numbers. */
+function unreadable({ unreadable_label_ratio: labels, prediction }) {
+  const found = [labels ? `${share(labels)} of the labels` : "", prediction?.type_mismatch_ratio ? `${share(prediction.type_mismatch_ratio)} of the predictions` : ""].filter(Boolean);
+  return found.length ? h("p", { class: "trouble" }, `${found.join(" and ")} in the chosen window are no numbers and count for nothing here.`) : null;
 }
 
 function coverage(records, times, place, pick) {
