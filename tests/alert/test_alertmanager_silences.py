@@ -55,7 +55,7 @@ def test_after_each_round_alertmanager_has_what_stands_and_nothing_more_changes(
         active = {one.mark: one for one in alertmanager.active()}
         assert len(active) == len(alertmanager.active())
         assert active.keys() == {None, *wanted}
-        assert all(active[n].is_as(s) for n, s in wanted.items())
+        assert all(active[n].agrees_with(s) for n, s in wanted.items())
         assert changes(standing.values(), alertmanager.listed(), NOW) == ([], [])
 
 

@@ -9,7 +9,7 @@ import pytest
 from support.debian import program
 from support.page import Browser
 from support.serving import Running, fed, outputs, running
-from tidegauge.console.replayed import Line
+from tidegauge.console.replay_directory import Line
 from tidegauge.console.view import View
 from tidegauge.engine.stage import DEAD_LETTERS, Output
 from tidegauge.stream.reading_progress import Place

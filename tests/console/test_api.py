@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from support.serving import Running, fed, metrics_by_key, outputs, running
-from tidegauge.console.replayed import Line
+from tidegauge.console.replay_directory import Line
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS
 from tidegauge.stream.reading_progress import Place

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tidegauge.console import alert_history
 from tidegauge.console.alert_history import AlertHistory
 from tidegauge.console.dead_letters import DeadLetters
-from tidegauge.console.replayed import Line
+from tidegauge.console.replay_directory import Line
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS
 

@@ -13,7 +13,7 @@ from tidegauge.alert.operations import Acknowledgement, Operations, Silence
 from tidegauge.console import alert_history, dead_letters
 from tidegauge.console.alert_history import AlertHistory
 from tidegauge.console.dead_letters import DeadLetters
-from tidegauge.console.replayed import Line, read
+from tidegauge.console.replay_directory import Line, read
 from tidegauge.console.view import View
 from tidegauge.engine.delta import Delta, encode
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, PROFILES

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.serving import fed, metrics_by_key, outputs
 from tidegauge.console import answers
 from tidegauge.console.published_windows import PublishedWindows
-from tidegauge.console.replayed import Line
+from tidegauge.console.replay_directory import Line
 from tidegauge.console.view import View
 
 SAID = outputs()

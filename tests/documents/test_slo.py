@@ -16,7 +16,7 @@ import yaml
 from tidegauge.engine.stage import ALERTS, METRICS, Output
 from tidegauge.models.directory import records_of
 from tidegauge.models.read import check_directory
-from tidegauge.models.read_monitors import Surroundings, monitors
+from tidegauge.models.read_monitors import SpecContext, monitors
 from tidegauge.models.registry import Registry, encode
 from tidegauge.models.yaml_reader import Problem, parse
 from tidegauge.offline.replay import Lines, Replay
@@ -106,7 +106,7 @@ def test_the_other_objectives_are_monitors(tmp_path: Path, written: str) -> None
     problems: list[Problem] = []
     document = parse(tmp_path / "monitors.yaml", problems)
     assert document is not None
-    found = monitors(document, Surroundings("binary", ("5m", "1d", "7d"), (("region",),)))
+    found = monitors(document, SpecContext("binary", ("5m", "1d", "7d"), (("region",),)))
     assert (len(found), problems) == (1, [])
 
 

@@ -70,7 +70,7 @@ def test_a_counter_of_failures_names_the_trace_of_one():
         PREDICTIONS, [prediction(n, START + n, error="no memory" if n == 7 else None, score=0.5) for n in range(20)]
     )
     pipeline.finish()
-    (served,) = pipeline.monitor.served.values()
+    (served,) = pipeline.monitor.traffic.values()
     assert (served.errors, served.failed) == (1, f"{8:032x}")
 
 

@@ -38,7 +38,7 @@ def test_predictions_errors_and_latencies(partitions):
             errors += 1
         else:
             latencies[latency] += 1
-    (served,) = pipeline.monitor.served.values()
+    (served,) = pipeline.monitor.traffic.values()
     assert (served.predictions, served.errors, served.timed) == (2000, errors, 2000 - errors)
     assert served.seconds == pytest.approx(sum(ms * count for ms, count in latencies.items()) / 1000)
     for bound, count in zip(LATENCY_SECONDS, served.within, strict=True):

@@ -13,7 +13,7 @@ from support.events import START, prediction
 from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.errors import ReportError
 from tidegauge.report import summary
-from tidegauge.report.archive import Archive, lives
+from tidegauge.report.archive import Archive, alert_lives
 from tidegauge.report.build import build
 from tidegauge.report.page import render
 from tidegauge.report.period import DAY, Period, moment, periods
@@ -200,10 +200,10 @@ def test_what_late_labels_changed_is_told_by_the_next_report(full, tmp_path):
 
 def test_alerts_have_one_life_each(full):
     outputs, _ = full
-    found = lives(archive(outputs).alerts, Period(START + DAY, START + 2 * DAY))
+    found = alert_lives(archive(outputs).alerts, Period(START + DAY, START + 2 * DAY))
     assert [life["alertname"] for life in found] == ["errors"]
     assert found[0]["resolved"] is not None
-    assert lives(archive(outputs).alerts, Period(START + 3 * DAY, START + 4 * DAY)) == []
+    assert alert_lives(archive(outputs).alerts, Period(START + 3 * DAY, START + 4 * DAY)) == []
 
 
 def test_a_hostile_name_stays_text(full):

@@ -18,7 +18,7 @@ from support.driver import SPEC, Pipeline
 from support.events import stream
 from tidegauge.console.access import Access
 from tidegauge.console.audit import Audit
-from tidegauge.console.replayed import Line
+from tidegauge.console.replay_directory import Line
 from tidegauge.console.server import Server
 from tidegauge.console.view import View
 from tidegauge.engine.stage import METRICS, MODELS, Output

@@ -56,7 +56,7 @@ class AlertmanagerSilence(msgspec.Struct, frozen=True, rename="camel"):
         found = _MARK.search(self.comment)
         return None if found is None else found[1]
 
-    def is_as(self, silence: Silence) -> bool:
+    def agrees_with(self, silence: Silence) -> bool:
         said = {(m.name, m.value, m.is_regex, m.is_equal) for m in self.matchers}
         meant = {(name, value, False, True) for name, value in silence.matchers.items()}
         return said == meant and abs(self.ends_at.timestamp() - silence.ends_at) <= _TOLERANCE
@@ -86,7 +86,7 @@ def changes(standing: Iterable[Silence], held: Sequence[AlertmanagerSilence], no
         if one.status.state != "expired":
             if silence is None or mark in met:
                 ended.append(one.id)
-            elif not one.is_as(silence):
+            elif not one.agrees_with(silence):
                 posts.append(posted(silence) | {"id": one.id})
         met.add(mark)
     return Changes([*posts, *(posted(silence) for silence in wanted.values() if silence.id not in met)], ended)

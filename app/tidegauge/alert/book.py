@@ -66,10 +66,10 @@ class AlertBook:
         """Whether an alert of this name fires for any part of the subject's model version."""
         return self._states.fires(AlertName(name, subject.model, subject.version))
 
-    def heard(self, name: str, subject: Subject) -> bool:
+    def ever_breached(self, name: str, subject: Subject) -> bool:
         """Whether any verdict of this name on a part of the subject's model version was ever breached: until then those that
         are not say nothing."""
-        return self._states.heard(AlertName(name, subject.model, subject.version))
+        return self._states.may_know(AlertName(name, subject.model, subject.version))
 
     def verdict(
         self, subject: Subject, verdict: Verdict, judged: JudgedWindow, support_of: SupportOf, severity: str | None = None

@@ -30,7 +30,7 @@ class DetectorAlerts:
         labels = labels_of(detector.name, subject)
         mark = fingerprint(labels)
         state = self._states.get_or_new(mark)
-        outputs = self._calmed(mark, state, detector, time, quiet)
+        outputs = self._resolve_one_if_quiet(mark, state, detector, time, quiet)
         state.window = max(state.window, time)
         if not state.firing:
             state.firing, state.severity, state.starts_at = True, detector.severity, time
@@ -63,17 +63,19 @@ class DetectorAlerts:
         self._states.put(mark, state)
         return outputs
 
-    def calm(self, model: str, detector: DetectorSpec, time: float, quiet: float) -> list[Output]:
+    def resolve_if_quiet(self, model: str, detector: DetectorSpec, time: float, quiet: float) -> list[Output]:
         """Resolve a detector's alerts after ``quiet`` seconds of event time without another detection."""
         outputs = []
         for mark, state in self._states.items():
             labels = state.data.get("labels", {}) if state.firing else {}
             named = (labels.get("model"), labels.get("alertname")) == (model, detector.name)
             if named and state.data["kind"] == "detector":
-                outputs.extend(self._calmed(mark, state, detector, time, quiet))
+                outputs.extend(self._resolve_one_if_quiet(mark, state, detector, time, quiet))
         return outputs
 
-    def _calmed(self, mark: str, state: AlertState, detector: DetectorSpec, time: float, quiet: float) -> list[Output]:
+    def _resolve_one_if_quiet(
+        self, mark: str, state: AlertState, detector: DetectorSpec, time: float, quiet: float
+    ) -> list[Output]:
         """Resolve one detector's alert if it is due."""
         if not state.firing or time < state.window + quiet:
             return []

@@ -48,7 +48,7 @@ class AlertStates:
             self._firing = {_name(state) for state in self._states.values() if state.firing}
         return name in self._firing
 
-    def heard(self, name: AlertName) -> bool:
+    def may_know(self, name: AlertName) -> bool:
         """Whether an alert of this name may have a state."""
         return self._unnamed or name in self._heard
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tidegauge.baseline.scored import Dispersion, Scored, pooled
+from tidegauge.baseline.scored import Dispersion, ScoreDispersions, pooled
 from tidegauge.baseline.spread import Spread
 
 BLOCKS = 32
@@ -35,7 +35,7 @@ class BlockDispersions:
 
     def __init__(self, blocks: Mapping[str, Spread], doubled: Mapping[str, Spread], rows: int) -> None:
         self.rows, share = rows, blocks["predictions"].mean / rows
-        self.plain, longer = Scored(blocks), Scored(doubled)
+        self.plain, longer = ScoreDispersions(blocks), ScoreDispersions(doubled)
         self.growths: dict[str, float] = {}
         self.spent: dict[str, float] = {}
         whole: list[tuple[Dispersion, Dispersion]] = []

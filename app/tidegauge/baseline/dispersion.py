@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, digamma, ndtr, polygamma
 
 from tidegauge.baseline.blocks import MIN_POOLED, BlockDispersions
-from tidegauge.baseline.scored import PERFORMANCE, RATIO, Dispersion, Scored, Squares, pooled
+from tidegauge.baseline.scored import PERFORMANCE, RATIO, Dispersion, ScoreDispersions, Squares, pooled
 from tidegauge.baseline.spread import Spread
 
 DEPENDENT_LEVEL = 0.02
@@ -46,7 +46,7 @@ class Dispersions:
     def __init__(
         self, spreads: Mapping[str, Spread], single: Dispersions | None = None, blocks: BlockDispersions | None = None
     ) -> None:
-        own = Scored(spreads)
+        own = ScoreDispersions(spreads)
         self.rows = spreads["predictions"].mean if "predictions" in spreads else math.inf
         held = [own] if blocks is None else [own, blocks.plain]
         self.independent: bool = _independent(held) and (single is None or single.independent)
@@ -117,7 +117,7 @@ class Dispersions:
         return None if self.independent else self._ratios.get(path)
 
 
-def _excess(name: str, windows: Scored, blocks: BlockDispersions) -> float:
+def _excess(name: str, windows: ScoreDispersions, blocks: BlockDispersions) -> float:
     """How much more windows differ than what their rows remember lets expect, all numbers together: as a season makes them.
     At least 1."""
     if name == RATIO:
@@ -130,14 +130,14 @@ def _excess(name: str, windows: Scored, blocks: BlockDispersions) -> float:
     return max(pooled(own[path] for path in both).variance / expected, 1.0) if expected else 1.0
 
 
-def _independent(held: Sequence[Scored]) -> bool:
+def _independent(held: Sequence[ScoreDispersions]) -> bool:
     """Whether neither all dispersions together, nor those of a direction, nor any single one is significantly above 1, in none
     of what is held, of which one must be known well enough."""
     said = [_least(of) for of in held if of.squares]
     return max((freedom for _, freedom in said), default=0.0) >= MIN_FREEDOM and all(p > DEPENDENT_LEVEL for p, _ in said)
 
 
-def _least(scored: Scored) -> tuple[float, float]:
+def _least(scored: ScoreDispersions) -> tuple[float, float]:
     """The least p-value, times their number, of dispersions that are 1, and the degrees of freedom of all together."""
     own = {name: pooled(of.values()) for name, of in scored.squares.items()}
     total, freedom = pooled(of for name, of in own.items() if name in ORTHOGONAL)

@@ -26,7 +26,7 @@ Squares = dict[str, Dispersion]
 """By the metric path of the score."""
 
 
-class Scored:
+class ScoreDispersions:
     """The scores among ``spreads``: ``squares`` direction → path → mean square, of ``performance`` the same by path, and the
     spreads of the chi-square ``ratios`` by path."""
 

@@ -147,7 +147,7 @@ def _broker(options: argparse.Namespace) -> int:
 
 def _worker(options: argparse.Namespace) -> int:
     from tidegauge.stream import logs
-    from tidegauge.stream.supervisor import Supervisor, apart
+    from tidegauge.stream.supervisor import Supervisor, run_apart
 
     logs.set_up(options.log_format)
     if options.index is None:
@@ -156,7 +156,7 @@ def _worker(options: argparse.Namespace) -> int:
             return 0
         if options.models is not None:
             # In a process of its own, since this one stays and is to stay small.
-            status = apart([*options.arguments, "--publish"])
+            status = run_apart([*options.arguments, "--publish"])
             if status:
                 return status
         return Supervisor(options.arguments, options.workers).run()

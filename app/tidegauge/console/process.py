@@ -16,7 +16,7 @@ from typing import IO
 import msgspec
 
 from tidegauge.alert.operations import OPERATIONS
-from tidegauge.console import replayed
+from tidegauge.console import replay_directory
 from tidegauge.console.access import Access
 from tidegauge.console.audit import Audit
 from tidegauge.console.server import Server
@@ -67,7 +67,7 @@ async def _run(settings: Settings, options: Options, lines: IO[bytes], end: endi
     view = View(options.memory)
     stop = asyncio.Event()
     if options.replay is not None:
-        replayed.read(view, options.replay, options.models)
+        replay_directory.read(view, options.replay, options.models)
         return await _serve(options, Server(view, options.access, Audit(lines, None), None), stop)
     follower = Follower(settings, FOLLOWED, view)
     operations, group = OperationsLog(settings), Group(settings)

@@ -39,7 +39,7 @@ def console(settings: Settings, output: Path) -> Iterator[str]:
         end(process, 10)
 
 
-def stay(address: str) -> None:
+def keep_running(address: str) -> None:
     """Until Ctrl-C."""
     print(f"the console stays at {address} until Ctrl-C", flush=True)
     with contextlib.suppress(KeyboardInterrupt):

@@ -77,7 +77,7 @@ def demo(days: int, speed: float | None, workers: int, output: Path, keep_consol
                 print(findings.fixed_rules(map(msgspec.json.decode, published), _baseline_metrics(directory)))
             print(f"wrote {output / 'metrics.jsonl'}, {output / 'alerts.jsonl'}, {output / 'worker.log'}", flush=True)
             if keep_console:
-                console_process.stay(address)
+                console_process.keep_running(address)
     return 0
 
 

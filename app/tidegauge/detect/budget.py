@@ -41,7 +41,7 @@ FOLDS = 5
 CHUNK = 20_000
 
 
-class Knob(msgspec.Struct, frozen=True):
+class TunedParameter(msgspec.Struct, frozen=True):
     """The parameter that decides how often a detector alarms. ``at`` gives its value for a strength between ``weakest`` and
     ``strongest``: the stronger, the fewer alarms. ``rarest``: the fewest alarms a value that can be simulated in a minute."""
 
@@ -56,14 +56,14 @@ def _probability(strength: float) -> float:
     return math.exp(-strength)
 
 
-KNOBS = {
-    "adwin": Knob("delta", _probability, 0.1, 690.0, 1 / 300_000),
-    "page_hinkley": Knob("threshold", float, 1e-6, 1e9, 1 / 300_000),
-    "kswin": Knob("alpha", _probability, 0.7, 690.0, 1 / 2_000),
-    "ddm": Knob("drift_threshold", float, 1.0, 1e3, 1 / 300_000),
-    "eddm": Knob("beta", lambda strength: 1.0 - strength, 1e-4, 0.9999, 1 / 300_000),
-    "hddm_a": Knob("drift_confidence", _probability, 0.1, 690.0, 1 / 100_000),
-    "hddm_w": Knob("drift_confidence", _probability, 0.1, 690.0, 1 / 100_000),
+TUNED_PARAMETERS = {
+    "adwin": TunedParameter("delta", _probability, 0.1, 690.0, 1 / 300_000),
+    "page_hinkley": TunedParameter("threshold", float, 1e-6, 1e9, 1 / 300_000),
+    "kswin": TunedParameter("alpha", _probability, 0.7, 690.0, 1 / 2_000),
+    "ddm": TunedParameter("drift_threshold", float, 1.0, 1e3, 1 / 300_000),
+    "eddm": TunedParameter("beta", lambda strength: 1.0 - strength, 1e-4, 0.9999, 1 / 300_000),
+    "hddm_a": TunedParameter("drift_confidence", _probability, 0.1, 690.0, 1 / 100_000),
+    "hddm_w": TunedParameter("drift_confidence", _probability, 0.1, 690.0, 1 / 100_000),
 }
 PRECISION = 1.02
 """The search ends when the strength is known within this factor."""
@@ -172,7 +172,7 @@ def _calibrate(
     detector: DetectorSpec, tuning: Tuning, values: NDArray[np.float64], cuts: NDArray[np.intp], period: int, by_days: bool
 ) -> Tuning:
     assert detector.false_alarms is not None
-    knob = KNOBS[detector.algorithm]
+    knob = TUNED_PARAMETERS[detector.algorithm]
     length = math.ceil(ALLOWED_ALARMS / detector.false_alarms)
     best, rng = block_length(values, len(values) / BLOCKS), np.random.default_rng(1)
     if by_days:

@@ -27,29 +27,29 @@ class PartitionState(msgspec.Struct, array_like=True):
 class PartitionClock:
     """How the join partitions stand, all models alike. ``partitions``: how many there are (1 in replay)."""
 
-    def __init__(self, partitions: int, standings: dict[int, PartitionState] | None = None) -> None:
+    def __init__(self, partitions: int, states: dict[int, PartitionState] | None = None) -> None:
         self.partitions = partitions
-        self.standings = standings or {}
+        self.states = states or {}
         self._told = 0.0
 
     def hear(self, partition: int, now: float, idle: bool) -> None:
-        before = self.standings.get(partition)
+        before = self.states.get(partition)
         since = before.idle_since if before is not None and before.idle and idle else now
-        self.standings[partition] = PartitionState(max(now, before.now if before else now), idle, since)
+        self.states[partition] = PartitionState(max(now, before.now if before else now), idle, since)
 
     def counts(self, partition: int) -> bool:
-        standing = self.standings.get(partition)
+        standing = self.states.get(partition)
         return standing is None or not standing.idle
 
     @property
-    def all_heard(self) -> bool:
+    def all_reported(self) -> bool:
         """Every partition has said how it stands, or that it is idle."""
-        return all(partition in self.standings for partition in range(self.partitions))
+        return all(partition in self.states for partition in range(self.partitions))
 
     @property
     def now(self) -> float:
         """The latest wall clock of any partition."""
-        return max((standing.now for standing in self.standings.values()), default=0.0)
+        return max((standing.now for standing in self.states.values()), default=0.0)
 
     def tick(self, now: float) -> bool:
         """The wall clock, told while nobody has anything to say; whether that moves event time: all partitions are idle."""
@@ -60,10 +60,10 @@ class PartitionClock:
 
     def all_idle_for(self) -> float | None:
         """Wall-clock seconds since the last partition went idle; None while one is not."""
-        if len(self.standings) < self.partitions or not all(s.idle for s in self.standings.values()):
+        if len(self.states) < self.partitions or not all(s.idle for s in self.states.values()):
             return None
-        now = max(self._told, max(s.now for s in self.standings.values()))
-        return now - max(s.idle_since for s in self.standings.values())
+        now = max(self._told, max(s.now for s in self.states.values()))
+        return now - max(s.idle_since for s in self.states.values())
 
 
 class PartitionProgress(msgspec.Struct, array_like=True):
@@ -115,7 +115,7 @@ class ModelClock(msgspec.Struct, array_like=True):
         idle = clock.all_idle_for()
         if idle is not None:
             times = EventTimes(_latest(predictions) + idle, _latest(labels))
-        elif not clock.all_heard:
+        elif not clock.all_reported:
             times = EventTimes()
         else:
             times = EventTimes(_slowest(predictions, clock), _slowest(labels, clock))
@@ -125,7 +125,7 @@ class ModelClock(msgspec.Struct, array_like=True):
     def complete(self, clock: PartitionClock) -> float:
         """Event time up to which all that arrived has come in: how far the partitions have read, and how far their
         predictions have come; a partition counts that is not idle and has lately had a word to say of this model."""
-        if not clock.all_heard:
+        if not clock.all_reported:
             return 0.0
         now = clock.now
         counted = [heard for partition, heard in self.heard.items() if clock.counts(partition)]

@@ -160,7 +160,7 @@ class Decoder(Generic[Event]):
         if None in features or max(map(len, features)) > MAX_FEATURES:
             return False
         named = {event.model_version for event in events} | {event.model for event in events}
-        if not all(map(sound_name, named)) or "" in {event.error for event in events}:
+        if not all(map(is_valid_name, named)) or "" in {event.error for event in events}:
             return False
         if any([len(event.segment) for event in events]):
             return False
@@ -176,7 +176,7 @@ class Decoder(Generic[Event]):
                 raise EventError("too_many_features", f"{len(event.features)} features, at most {MAX_FEATURES}")
             if not event.model_version:
                 raise EventError("missing_member", "model_version is empty")
-            if not (sound_name(event.model_version) and sound_name(event.model or None)):
+            if not (is_valid_name(event.model_version) and is_valid_name(event.model or None)):
                 raise EventError("bad_model", f"model and model_version have at most {MAX_NAME} characters, none of them NUL")
             if len(event.probabilities or ()) > MAX_FEATURES:
                 raise EventError("too_many_features", f"{len(event.probabilities)} probabilities, at most {MAX_FEATURES}")
@@ -185,8 +185,8 @@ class Decoder(Generic[Event]):
             return
         event.label = _exact(event.label)
         if event.business:
-            sound_kpis(event.business)
-        if not sound_name(event.model or None):
+            check_kpi_names(event.business)
+        if not is_valid_name(event.model or None):
             raise EventError("bad_model", f"model has at most {MAX_NAME} characters, none of them NUL")
         if event.label is None and not any(value is not None for value in (event.business or {}).values()):
             raise EventError("missing_member", "a label event needs label or business")
@@ -268,15 +268,15 @@ def check_ts(ts: float | int | str, record: InputRecord) -> float:
     return ts
 
 
-def sound_kpis(kpis: Collection[str]) -> None:
+def check_kpi_names(kpis: Collection[str]) -> None:
     """Raises EventError for more KPIs than one event may have, and for a name that none can have."""
     if len(kpis) > MAX_KPIS:
         raise EventError("too_many_features", f"{len(kpis)} KPIs, at most {MAX_KPIS}")
-    if not all(map(sound_name, kpis)) or any("\x1f" in kpi for kpi in kpis):
+    if not all(map(is_valid_name, kpis)) or any("\x1f" in kpi for kpi in kpis):
         raise EventError("wrong_type", f"a KPI's name has 1 to {MAX_NAME} characters, none of them NUL or U+001F")
 
 
-def sound_name(name: str | None) -> bool:
+def is_valid_name(name: str | None) -> bool:
     return name is None or (0 < len(name) <= MAX_NAME and "\0" not in name)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.engine.events import Scalar, check_ts, clean, sound_kpis, sound_name
+from tidegauge.engine.events import Scalar, check_kpi_names, check_ts, clean, is_valid_name
 from tidegauge.engine.stage import InputRecord
 from tidegauge.errors import EventError
 
@@ -50,9 +50,9 @@ def read_kpi_event(record: InputRecord) -> KpiEvent:
         except (ValueError, RecursionError) as error:
             raise EventError("not_json", f"the value cannot be read as JSON: {error}") from None
     event.ts = check_ts(event.ts, record)
-    if not event.model or not sound_name(event.model) or not sound_name(event.model_version or None):
+    if not event.model or not is_valid_name(event.model) or not is_valid_name(event.model_version or None):
         raise EventError("bad_model", "a KPI that belongs to no request needs its model's name, of at most 256 characters")
     if not any(of is not None for of in event.kpi.values()):
         raise EventError("missing_member", "kpi has no value")
-    sound_kpis(event.kpi)
+    check_kpi_names(event.kpi)
     return event

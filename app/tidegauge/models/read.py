@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 from tidegauge.errors import SpecError
 from tidegauge.models import read_baselines, read_monitors, read_rollouts
-from tidegauge.models.read_monitors import Surroundings
+from tidegauge.models.read_monitors import SpecContext
 from tidegauge.models.yaml_reader import Item, Problem, parse, required
 from tidegauge.spec import (
     DEFAULT_HORIZON,
@@ -144,7 +144,7 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
             found[member] = value
     if "labels" in found:
         _make_room(given, found)
-    around = Surroundings(
+    around = SpecContext(
         found.get("task"), found.get("windows") or DEFAULT_WINDOWS, found.get("segments") or (), found.get("kpis") or {}
     )  # fmt: skip
     if "monitors" in given:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import msgspec
 
 from tidegauge.baseline.tuning import budget_text
-from tidegauge.detect.budget import KNOBS
+from tidegauge.detect.budget import TUNED_PARAMETERS
 from tidegauge.detect.detectors import ALGORITHMS, BINARY, Detector
 from tidegauge.detect.value_streams import OUTCOMES, PREDICTIONS
 from tidegauge.errors import SpecError
@@ -44,7 +44,7 @@ MAX_DETECTOR_SIZE = 100_000
 """The largest whole number a detector parameter may be: a detector's memory and time grow with its window."""
 
 
-class Surroundings(msgspec.Struct, frozen=True):
+class SpecContext(msgspec.Struct, frozen=True):
     """What monitors and detectors refer to in the rest of their spec."""
 
     task: Task | None
@@ -53,7 +53,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     kpis: Mapping[str, KpiSpec] = {}
 
 
-def monitors(given: Item, around: Surroundings) -> tuple[MonitorSpec, ...]:
+def monitors(given: Item, around: SpecContext) -> tuple[MonitorSpec, ...]:
     return tuple(monitor for item in given.items() if not is_rollout(item) and (monitor := _monitor(item, around)) is not None)
 
 
@@ -63,7 +63,7 @@ def is_rollout(item: Item) -> bool:
     return kind is not None and kind.kind == "str" and kind.source() == ROLLOUT
 
 
-def detectors(given: Item, around: Surroundings) -> tuple[DetectorSpec, ...]:
+def detectors(given: Item, around: SpecContext) -> tuple[DetectorSpec, ...]:
     return tuple(detector for item in given.items() if (detector := _detector(item, around)) is not None)
 
 
@@ -82,7 +82,7 @@ def unique_names(lists: Iterator[Item]) -> None:
             lines.setdefault(name.source(), name.line)
 
 
-def _monitor(item: Item, around: Surroundings) -> MonitorSpec | None:
+def _monitor(item: Item, around: SpecContext) -> MonitorSpec | None:
     given = item.members(MONITOR)
     if item.kind != "map":
         return None
@@ -182,7 +182,7 @@ def percentage(of: Item) -> float | None:
     return share
 
 
-def _check_metric(of: Item, metric: str, around: Surroundings) -> None:
+def _check_metric(of: Item, metric: str, around: SpecContext) -> None:
     mistake = metric_mistake(metric, around.task)
     if mistake is not None:
         of.wrong(mistake)
@@ -222,7 +222,7 @@ def window_name(of: Item, windows: tuple[str, ...]) -> str | None:
     return None
 
 
-def _segments(of: Item, around: Surroundings) -> bool | tuple[str, ...] | None:
+def _segments(of: Item, around: SpecContext) -> bool | tuple[str, ...] | None:
     if of.kind != "seq":
         if of.kind == "bool":
             return of.boolean()
@@ -263,7 +263,7 @@ def _early(of: Item, metric: str | None) -> bool | None:
     return early
 
 
-def _detector(item: Item, around: Surroundings) -> DetectorSpec | None:
+def _detector(item: Item, around: SpecContext) -> DetectorSpec | None:
     given = item.members(DETECTOR)
     if item.kind != "map":
         return None
@@ -306,8 +306,8 @@ def _detector(item: Item, around: Surroundings) -> DetectorSpec | None:
     if algorithm in BINARY and "against" in found:
         given["against"].wrong(f"{algorithm} takes errors of 0 and 1, not what is left of them; choose adwin or page_hinkley")
         return None
-    if "false_alarms" in found and KNOBS[found["algorithm"]].parameter in found.get("parameters", {}):
-        parameter = KNOBS[found["algorithm"]].parameter
+    if "false_alarms" in found and TUNED_PARAMETERS[found["algorithm"]].parameter in found.get("parameters", {}):
+        parameter = TUNED_PARAMETERS[found["algorithm"]].parameter
         given["parameters"].wrong(f"{parameter} is what false_alarms calibrates; remove one of the two")
         return None
     spec = DetectorSpec(**found)
@@ -326,7 +326,7 @@ def _budget(of: Item, algorithm: str | None) -> float | None:
         of.expected("a number of false alarms per values fed, as 1 per 100000")
         return None
     rate = float(match[1]) / float(match[2])
-    rarest = KNOBS[algorithm].rarest if algorithm is not None else 0.0
+    rarest = TUNED_PARAMETERS[algorithm].rarest if algorithm is not None else 0.0
     if rate > MOST_FALSE_ALARMS:
         of.wrong(f"{of.source()} is no budget, a detector may be wrong at most {budget_text(MOST_FALSE_ALARMS)}; write fewer")
     elif rate < rarest * (1 - 1e-9):

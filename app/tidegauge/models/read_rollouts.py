@@ -6,7 +6,7 @@ from typing import Any
 
 from tidegauge.judge.metric_names import metric_mistake, suggestion
 from tidegauge.metrics.comparison import QUANTITIES, quantity
-from tidegauge.models.read_monitors import SEVERITIES, Surroundings, is_rollout, percentage, significance, window_name
+from tidegauge.models.read_monitors import SEVERITIES, SpecContext, is_rollout, percentage, significance, window_name
 from tidegauge.models.yaml_reader import Item, required
 from tidegauge.spec import RolloutSpec, duration
 
@@ -14,12 +14,12 @@ MEMBERS = ("name", "kind", "metric", "window", "margin", "significance", "min_co
 KPI = "business.<KPI>.mean"
 
 
-def rollouts(given: Item, around: Surroundings) -> tuple[RolloutSpec, ...]:
+def rollouts(given: Item, around: SpecContext) -> tuple[RolloutSpec, ...]:
     items = given.items() if given.kind == "seq" else []
     return tuple(of for item in items if is_rollout(item) and (of := _rollout(item, around)) is not None)
 
 
-def _rollout(item: Item, around: Surroundings) -> RolloutSpec | None:
+def _rollout(item: Item, around: SpecContext) -> RolloutSpec | None:
     given = item.members(MEMBERS)
     required(given, "name", item, "a name for its alerts")
     found: dict[str, Any] = {"window": max(around.windows, key=duration)}
@@ -54,7 +54,7 @@ def _rollout(item: Item, around: Surroundings) -> RolloutSpec | None:
     return RolloutSpec(**found) if "name" in found else None
 
 
-def _metrics(of: Item, around: Surroundings) -> tuple[str, ...] | None:
+def _metrics(of: Item, around: SpecContext) -> tuple[str, ...] | None:
     """The metrics that decide; None for the default."""
     if of.kind == "str" and of.source() == "default":
         return None

@@ -61,17 +61,17 @@ class DetectorFeed:
                 if detector.stream != stream or not watches(detector.segments, segment):
                     continue
                 subject = Subject(model, version, segment)
-                feeler = self._detector(subject, detector)
-                if feeler is None:
+                detector_of_subject = self._detector(subject, detector)
+                if detector_of_subject is None:
                     self._counters["untuned_samples", model] += len(rows)
                     continue
-                for place in feeler.update(rows["value"], rows["hour"]):
-                    sample = {"value": feeler.estimation, "sample_size": len(rows)}
+                for place in detector_of_subject.update(rows["value"], rows["hour"]):
+                    sample = {"value": detector_of_subject.estimation, "sample_size": len(rows)}
                     outputs.extend(self._alerts.detection(subject, detector, float(rows["time"][place]), sample, quiet))
         for detector in spec.detectors:
             # In the stream's own time, so that what is said does not depend on how far the other events have come.
             own = reached.labels if detector.stream in OUTCOMES else reached.predictions
-            outputs.extend(self._alerts.calm(model, detector, min(now, own), quiet))
+            outputs.extend(self._alerts.resolve_if_quiet(model, detector, min(now, own), quiet))
         return outputs
 
     def _detector(self, subject: Subject, spec: DetectorSpec) -> Detector | None:

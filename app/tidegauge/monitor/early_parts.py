@@ -12,7 +12,7 @@ import msgspec
 from tidegauge.engine.delta import ProfileDelta
 from tidegauge.engine.stage import Store
 
-HELD = b"u"
+EARLY_PART = b"u"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ProfileDelta).decode
 
@@ -36,7 +36,7 @@ class EarlyParts:
         self._grown: set[tuple[str, float]] = set()
         self._gone: list[bytes] = []
         self._number = 0
-        for key, raw in store.scan(HELD):
+        for key, raw in store.scan(EARLY_PART):
             model, _, number = key[1:].rsplit(b"\0", 2)
             part = _decode(raw)
             quantum = self._quantum(model.decode(), part.arrival)
@@ -69,7 +69,7 @@ class EarlyParts:
         for model, arrival in self._grown:
             quantum = self._waiting[model][arrival]
             for part in quantum.parts[len(quantum.keys) :]:
-                key = b"%s%s\0%020d\0%012d" % (HELD, model.encode(), round(arrival * 1000), self._number)
+                key = b"%s%s\0%020d\0%012d" % (EARLY_PART, model.encode(), round(arrival * 1000), self._number)
                 self._store.put(key, _encode(part))
                 quantum.keys.append(key)
                 self._number += 1

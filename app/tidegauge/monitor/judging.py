@@ -127,7 +127,7 @@ class WindowJudge:
             # Which values of a dimension are large enough to be compared is for each monitor to say.
             numbers = {(): built.outcomes(()) | {"fairness": self._records.fairness(header, spec, monitor.min_count)}}
         outputs: list[Output] = []
-        if not self._alerts.heard(monitor.name, Subject(header.model, header.version)) and is_calm(numbers, monitor):
+        if not self._alerts.ever_breached(monitor.name, Subject(header.model, header.version)) and is_calm(numbers, monitor):
             return outputs
         for segment, verdict in judge(numbers, monitor, baseline, header.window, self._intervals(header, spec, baseline)):
             if segment not in wanted:

@@ -15,8 +15,8 @@ from tidegauge.judge.evidence import MAX_EVIDENCE, NO_EVIDENCE
 from tidegauge.metrics.comparison import Side
 from tidegauge.monitor.rollout_windows import RolloutWindows
 from tidegauge.profile.outcome import most_wrong
+from tidegauge.rollout.compared_versions import Rollout, SeenVersion, add, champion_of
 from tidegauge.rollout.comparison_record import ended, record, record_key, switches_in, verdict
-from tidegauge.rollout.pair import Rollout, Seen, add, champion_of
 from tidegauge.rollout.verdict import judge
 from tidegauge.spec import ModelSpec, RolloutSpec
 
@@ -41,7 +41,7 @@ class RolloutPublisher:
         self._windows, self._alerts = windows, alerts
 
     def publish(
-        self, rollout: Rollout, spec: ModelSpec, monitor: RolloutSpec, versions: Mapping[str, Seen], now: float
+        self, rollout: Rollout, spec: ModelSpec, monitor: RolloutSpec, versions: Mapping[str, SeenVersion], now: float
     ) -> list[Output]:
         """Records of all windows from the earliest changed one on, since each holds what the ones before it say."""
         changed_from = rollout.dirty
@@ -52,7 +52,7 @@ class RolloutPublisher:
         for number, start in enumerate(rollout.starts, rollout.carried_windows + 1):
             contrasts = self._windows.contrasts(rollout, spec.task, start)
             add(total, contrasts)
-            then = {name: versions[name].by(start + rollout.length) for name in (rollout.champion, rollout.challenger)}
+            then = {name: versions[name].just_before(start + rollout.length) for name in (rollout.champion, rollout.challenger)}
             # What was seen under another champion counts, and was said under that one.
             if start < changed_from or champion_of(spec, then) != rollout.champion:
                 continue

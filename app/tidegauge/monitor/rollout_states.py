@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tidegauge.engine.stage import Store
-from tidegauge.rollout.pair import STATE, Rollout
+from tidegauge.rollout.compared_versions import STATE, Rollout
 
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tidegauge.metrics.comparison import Side, of_outcomes, of_system
 from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.pairs import PairProfile
-from tidegauge.rollout.pair import Contrasts, Rollout, SharedWindow
+from tidegauge.rollout.compared_versions import Contrasts, Rollout, SharedWindow
 from tidegauge.spec import Task
 
 

@@ -17,7 +17,7 @@ from tidegauge.monitor.rollout_publishing import RolloutPublisher, is_due
 from tidegauge.monitor.rollout_states import RolloutStates
 from tidegauge.monitor.rollout_windows import RolloutWindows
 from tidegauge.monitor.windows import Header, Windows
-from tidegauge.rollout.pair import Rollout, Seen, add, champion_of
+from tidegauge.rollout.compared_versions import Rollout, SeenVersion, add, champion_of
 from tidegauge.spec import ModelSpec, RolloutSpec
 
 MAX_CHALLENGERS = 20
@@ -44,7 +44,7 @@ class Rollouts:
         return any(rollout.model == model for rollout in self._states)
 
     def advance(
-        self, model: str, versions: Mapping[str, Seen], published: Sequence[Header], now: float, final: bool = False
+        self, model: str, versions: Mapping[str, SeenVersion], published: Sequence[Header], now: float, final: bool = False
     ) -> list[Output]:
         """After the model's windows in ``published`` have been: compare what is due at event time ``now``; with ``final``
         everything, and nothing ends, since the input does."""
@@ -91,12 +91,14 @@ class Rollouts:
         """Write what changed to the store."""
         self._states.flush()
 
-    def _together(self, spec: ModelSpec, monitor: RolloutSpec, versions: Mapping[str, Seen], start: float) -> list[Rollout]:
+    def _together(
+        self, spec: ModelSpec, monitor: RolloutSpec, versions: Mapping[str, SeenVersion], start: float
+    ) -> list[Rollout]:
         """The comparisons that the closed window at ``start`` belongs to."""
         found = {name: self._windows.closed(spec.model, name, monitor.window, start) for name in versions}
         headers = {name: header for name, header in found.items() if header is not None}
         # Who was live at the end of the window, so that what is restated keeps its champion.
-        champion = champion_of(spec, {name: versions[name].by(header.end) for name, header in headers.items()})
+        champion = champion_of(spec, {name: versions[name].just_before(header.end) for name, header in headers.items()})
         if champion is None or len(headers) < 2:
             return []
         sizes = {name: self._windows.predictions(header) for name, header in headers.items()}

@@ -45,7 +45,7 @@ from tidegauge.profile.data import DataProfile
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec
 
-STANDING, CLOCK = b"x", b"m"
+PARTITION, CLOCK = b"x", b"m"
 MAX_MERGED = 1000
 """Parts of deltas merged in one checkpoint, a whole quantum at least: a backlog is worked off in many small checkpoints."""
 SLACK = 86400.0
@@ -73,13 +73,15 @@ class MonitorStage:
         self._learning = BaselineLearning(store, registry, self._versions, self.windows)
         self.rollouts = Rollouts(store, self.windows, self.alerts, registry)
         decode_standing = msgspec.msgpack.Decoder(PartitionState).decode
-        self._partitions = PartitionClock(partitions, {int(key[1:]): decode_standing(raw) for key, raw in store.scan(STANDING)})
+        self._partitions = PartitionClock(
+            partitions, {int(key[1:]): decode_standing(raw) for key, raw in store.scan(PARTITION)}
+        )
         decode_clock = msgspec.msgpack.Decoder(ModelClock).decode
         self.clocks: dict[str, ModelClock] = {k[1:].decode(): decode_clock(raw) for k, raw in store.scan(CLOCK)}
         self._detectors = DetectorFeed(store, registry, self.alerts.detections, counters)
         for header in self.windows.newest_closed():
             self._publisher.recall(header, self.clocks.get(header.model, ModelClock()).reached.predictions)
-        self.served: dict[tuple[str, str], TrafficTotals] = {}
+        self.traffic: dict[tuple[str, str], TrafficTotals] = {}
         self._heard: set[int] = set()
         self._past: dict[str, float] = {}
         self._touched: set[str] = set()
@@ -138,7 +140,7 @@ class MonitorStage:
         if not part.segment:
             self._versions.take(model, part.version, part.pane * spec.pane, part.outcome)
             if data is not None:
-                served = self.served.setdefault((model, part.version), TrafficTotals())
+                served = self.traffic.setdefault((model, part.version), TrafficTotals())
                 served.add(data)
                 for parent in self.alerts.traces.of(data.examples.get("system.error_ratio", ())).values():
                     served.failed = trace_id(parent)
@@ -250,7 +252,7 @@ class MonitorStage:
             if () in due.segments:
                 published.append(due.header)
         if published or final or self.rollouts.known(model):
-            outputs.extend(self.rollouts.advance(model, self._versions.seen(model), published, now, final))
+            outputs.extend(self.rollouts.advance(model, self._versions.seen_versions(model), published, now, final))
             self.rollouts.let_go(model, self._past.get(model, 0.0))
         return outputs
 
@@ -261,7 +263,7 @@ class MonitorStage:
         for part in (self.windows, self._versions, self._learning, self.rollouts, self._early_parts, self._detectors):
             part.flush()
         for partition in self._heard:
-            put(STANDING + b"%d" % partition, _encode(self._partitions.standings[partition]))
+            put(PARTITION + b"%d" % partition, _encode(self._partitions.states[partition]))
         for model in self._touched:
             if model in self.clocks:
                 put(CLOCK + model.encode(), _encode(self.clocks[model]))

@@ -15,7 +15,7 @@ from tidegauge.metrics.grading import Grades
 from tidegauge.monitor.settling import LabelDelays
 from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.outcome import packed_delay_counts
-from tidegauge.rollout.pair import Seen, switched
+from tidegauge.rollout.compared_versions import SeenVersion, switched
 
 VERSION = b"v"
 _encode = msgspec.msgpack.Encoder().encode
@@ -59,9 +59,9 @@ class Versions:
         """The model's versions by name."""
         return self._of_model.get(model, {}).items()
 
-    def seen(self, model: str) -> dict[str, Seen]:
+    def seen_versions(self, model: str) -> dict[str, SeenVersion]:
         """The model's versions, as a comparison of them needs to know them."""
-        return {name: Seen(of.role, of.delays.first, of.switches) for name, of in self.of_model(model)}
+        return {name: SeenVersion(of.role, of.delays.first, of.switches) for name, of in self.of_model(model)}
 
     def take(self, model: str, name: str, moment: float, outcome: bytes | None) -> None:
         """What a delta of the whole model tells of its version's time and label delays; ``outcome`` is packed."""

@@ -94,7 +94,7 @@ class Archive:
         return sorted(found, key=lambda record: (record["model_version"], record["window_start"]))
 
 
-def lives(alerts: Iterable[dict[str, Any]], period: Period) -> list[dict[str, Any]]:
+def alert_lives(alerts: Iterable[dict[str, Any]], period: Period) -> list[dict[str, Any]]:
     """Each life of an alert that touches the period: what it said when it fired, and when and how it ended."""
     open_: dict[str, dict[str, Any]] = {}
     found: list[dict[str, Any]] = []

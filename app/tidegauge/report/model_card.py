@@ -15,7 +15,7 @@ from tidegauge.errors import ReportError
 from tidegauge.models.default_monitors import default_monitors
 from tidegauge.models.registry import Registry
 from tidegauge.report import summary
-from tidegauge.report.archive import Archive, lives
+from tidegauge.report.archive import Archive, alert_lives
 from tidegauge.report.period import Period
 from tidegauge.spec import Condition, MonitorSpec, segment_name
 
@@ -42,7 +42,7 @@ def build_card(archive: Archive, registry: Registry, model: str, version: str | 
         raise ReportError(f"no window of {version or model} is known; {known}")
     segments = [r for r in archive.windows(window, ALWAYS, segments=True) if r["model_version"] == version]
     spec, baseline = registry.spec(model), registry.baseline(model, version)
-    alerts = [life for life in lives(archive.alerts, ALWAYS) if life["labels"].get("model_version", version) == version]
+    alerts = [life for life in alert_lives(archive.alerts, ALWAYS) if life["labels"].get("model_version", version) == version]
     card: dict[str, Any] = {
         "model": model,
         "model_version": version,

@@ -10,7 +10,7 @@ import msgspec
 
 from tidegauge.judge.conditions import Verdict
 from tidegauge.metrics.record import iso
-from tidegauge.rollout.pair import Contrasts, Rollout, Seen, SharedWindow
+from tidegauge.rollout.compared_versions import Contrasts, Rollout, SeenVersion, SharedWindow
 from tidegauge.rollout.verdict import Compared, Finding
 from tidegauge.spec import ROLLOUT, Condition, MonitorSpec, RolloutSpec, Task
 
@@ -63,7 +63,7 @@ def _metric(compared: Compared) -> dict[str, Any]:
     return members
 
 
-def switches_in(rollout: Rollout, versions: Mapping[str, Seen], start: float) -> list[dict[str, str]]:
+def switches_in(rollout: Rollout, versions: Mapping[str, SeenVersion], start: float) -> list[dict[str, str]]:
     """The changes of either version's role between the first window compared and the end of the one at ``start``."""
     end = start + rollout.length
     found = [

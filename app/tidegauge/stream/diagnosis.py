@@ -15,7 +15,7 @@ from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, LABELS, METR
 from tidegauge.errors import StreamError
 from tidegauge.models.registry import ModelRecord
 from tidegauge.stream import local_checks, record_checks, topic_checks
-from tidegauge.stream.access_questions import AccessQuestions
+from tidegauge.stream.access_probe import AccessProbe
 from tidegauge.stream.finding import Finding, judged
 from tidegauge.stream.newest_records import PlacedRecord, newest
 from tidegauge.stream.reading import records
@@ -38,7 +38,7 @@ async def diagnose(settings: Settings, models: Path | None) -> AsyncIterator[Fin
         yield specs.finding
     yield local_checks.state_directory(settings.state_dir)
     try:
-        admin = AccessQuestions(**settings.client())
+        admin = AccessProbe(**settings.client())
         await admin.start()
     except (KafkaError, OSError, StreamError) as error:
         yield Finding("broker", wrong=f"{settings.bootstrap} does not let us in ({error}): is it up, are the address and the "
@@ -52,9 +52,7 @@ async def diagnose(settings: Settings, models: Path | None) -> AsyncIterator[Fin
         await admin.close()
 
 
-async def _ask(
-    settings: Settings, admin: AccessQuestions, files: list[ModelRecord], from_files: bool
-) -> AsyncIterator[Finding]:
+async def _ask(settings: Settings, admin: AccessProbe, files: list[ModelRecord], from_files: bool) -> AsyncIterator[Finding]:
     cluster = await admin.describe_cluster()
     yield Finding("broker", f"{len(cluster['brokers'])} answer at {settings.bootstrap}")
     yield local_checks.versions(await admin.api_versions())

@@ -115,7 +115,7 @@ class Group:
         return empty
 
 
-async def look_out(settings: Settings, standstills: Standstills) -> None:
+async def watch_for_standstills(settings: Settings, standstills: Standstills) -> None:
     """Measure until cancelled. While Kafka does not answer, what was last known stands."""
     group = Group(settings)
     said = ""

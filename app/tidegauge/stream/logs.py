@@ -20,7 +20,7 @@ _PASSING = frozenset(
 """By name: a supervisor logs, and does without the client."""
 
 
-class Passing(logging.Filter):
+class DropsPassingErrors(logging.Filter):
     """Drops what aiokafka reports as errors and then retries: a broker that is still getting to know a new topic."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -28,7 +28,7 @@ class Passing(logging.Filter):
         return not (record.name.startswith("aiokafka.") and any(type(arg).__name__ in _PASSING for arg in given))
 
 
-class Traced(logging.Filter):
+class AddsTraceIds(logging.Filter):
     """Gives a record logged within a span the span's ids, under their ECS names."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -44,8 +44,8 @@ def set_up(log_format: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(_ecs() if log_format == "json" else plain)
-    handler.addFilter(Passing())
-    handler.addFilter(Traced())
+    handler.addFilter(DropsPassingErrors())
+    handler.addFilter(AddsTraceIds())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("aiokafka", "faust", "mode", "kafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -72,5 +72,5 @@ def _ecs() -> logging.Formatter:
 def set_up_for_people() -> None:
     """Commands other than the worker print warnings only, plainly; what fails in the end is raised."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(Passing())
+    handler.addFilter(DropsPassingErrors())
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler], force=True)

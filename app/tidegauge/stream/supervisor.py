@@ -18,7 +18,7 @@ BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0)
 HEALTHY_SECONDS = 30.0
 
 
-def apart(arguments: Sequence[str]) -> int:
+def run_apart(arguments: Sequence[str]) -> int:
     """The exit status of ``tidegauge <arguments>``, which ends when this process does."""
     command = [sys.executable, "-m", "tidegauge", *arguments]
     return subprocess.run(command, check=False, preexec_fn=die_with_parent(signal.SIGTERM)).returncode

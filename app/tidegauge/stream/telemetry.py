@@ -79,7 +79,7 @@ class Telemetry:
         yield from self._counted()
         yield from self._stream()
         stages = [t.stage for t in self._app.tasks.values() if isinstance(t.stage, MonitorStage)]
-        yield from self._served(stages)
+        yield from self._traffic(stages)
         yield from self._labels(stages)
         yield from estimate_errors(version for stage in stages for version in stage.versions.values())
         yield from self._windows(stages)
@@ -148,13 +148,13 @@ class Telemetry:
         yield marks
         yield pending
 
-    def _served(self, stages: list[MonitorStage]) -> Iterator[Metric]:
+    def _traffic(self, stages: list[MonitorStage]) -> Iterator[Metric]:
         names = ["model", "model_version"]
         predictions = CounterMetricFamily("tidegauge_predictions", "Predictions served, since this task began", labels=names)
         errors = CounterMetricFamily("tidegauge_prediction_errors", "Those that failed", labels=names)
         latency = HistogramMetricFamily("tidegauge_prediction_latency_seconds", "How long they took", labels=names)
         for stage in stages:
-            for key, served in list(stage.served.items()):
+            for key, served in list(stage.traffic.items()):
                 predictions.add_metric(list(key), served.predictions)
                 trace = Exemplar({"trace_id": served.failed}, 1.0) if served.failed else None
                 errors.add_metric(list(key), served.errors, exemplar=trace)

@@ -36,7 +36,7 @@ _TRANSACTION, _ABORT = 1, 0
 _LATER = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError, ConcurrentTransactions)
 
 
-class AccessQuestions(AIOKafkaAdminClient):  # type: ignore[misc]
+class AccessProbe(AIOKafkaAdminClient):  # type: ignore[misc]
     """An administration client that also asks what it may do. Answers are names of Kafka's errors, "" for none."""
 
     async def api_versions(self) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""One comparison of two versions of a model, as the monitor stage keeps it, and who is compared with whom."""
+"""Which versions of a model are compared, and one comparison as the monitor stage keeps it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ MAX_KEPT = 50
 """Switches of role kept of one version, the newest."""
 
 
-class Seen(msgspec.Struct, frozen=True):
+class SeenVersion(msgspec.Struct, frozen=True):
     """A version's role, the earliest event time it was seen, and the switches of its role: since when, and to which."""
 
     role: str
     first: float
     switches: tuple[tuple[float, str], ...] = ()
 
-    def by(self, moment: float) -> Seen:
+    def just_before(self, moment: float) -> SeenVersion:
         """What it was just before event time ``moment``.
 
-        >>> Seen("live", 0.0, ((0.0, "shadow"), (5.0, "live"))).by(5.0).role
+        >>> SeenVersion("live", 0.0, ((0.0, "shadow"), (5.0, "live"))).just_before(5.0).role
         'shadow'
         """
         before = [role for since, role in self.switches if since < moment]
-        return Seen(before[-1] if before else self.role, self.first, self.switches)
+        return SeenVersion(before[-1] if before else self.role, self.first, self.switches)
 
 
 def switched(switches: tuple[tuple[float, str], ...], since: float, role: str) -> tuple[tuple[float, str], ...]:
@@ -113,11 +113,11 @@ class SharedWindow(NamedTuple):
     settled: bool
 
 
-def champion_of(spec: ModelSpec, versions: Mapping[str, Seen]) -> str | None:
+def champion_of(spec: ModelSpec, versions: Mapping[str, SeenVersion]) -> str | None:
     """The version that the others seen with it are compared with: the spec's, or else the live one, of several the oldest;
     where none is live, the oldest of all.
 
-    >>> versions = {"m:1": Seen("live", 5.0), "m:2": Seen("live", 9.0), "m:0": Seen("shadow", 1.0)}
+    >>> versions = {"m:1": SeenVersion("live", 5.0), "m:2": SeenVersion("live", 9.0), "m:0": SeenVersion("shadow", 1.0)}
     >>> champion_of(ModelSpec("m"), versions), champion_of(ModelSpec("m", champion="m:2"), versions)
     ('m:1', 'm:2')
     """
