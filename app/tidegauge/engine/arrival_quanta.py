@@ -8,6 +8,7 @@ quanta, on what had arrived by then. Running live it does the same, only more sl
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,3 +57,9 @@ class ArrivalPlaces:
         """Pane, and start of the quantum."""
         quanta, pane = divmod(code, self._width)
         return pane + self._pane, self._grid.start(quanta + self._quantum)
+
+    def by_quantum(self) -> Iterator[tuple[float, NDArray[np.intp]]]:
+        """Start of each quantum, and the rows that arrive in it."""
+        quanta = self.codes // self._width
+        for quantum in np.unique(quanta).tolist():
+            yield self._grid.start(quantum + self._quantum), np.flatnonzero(quanta == quantum)

@@ -10,7 +10,7 @@ Segment = tuple[tuple[str, str], ...]
 """A segment's (dimension, value) pairs in the order of the spec; () is the whole model."""
 
 
-class ProfileDelta(msgspec.Struct, array_like=True, frozen=True):
+class ProfileDelta(msgspec.Struct, array_like=True, frozen=True, tag="profile"):
     """What one checkpoint adds to one pane of one version and segment: packed profiles, each None where untouched.
 
     ``arrival``: start of the quantum of event time in which it arrived (``engine/arrival_quanta.py``); ``latest``: the largest
@@ -26,6 +26,28 @@ class ProfileDelta(msgspec.Struct, array_like=True, frozen=True):
     outcome: bytes | None = None
     pairs: dict[str, bytes] = {}
     latest: float = 0.0
+
+
+class RowsDelta(msgspec.Struct, array_like=True, frozen=True, tag="rows"):
+    """What one checkpoint adds to one version in one quantum of arrival (``arrival``, as above), row by row: for where profiles
+    would be of few events each.
+
+    ``segments``: combinations of segment values, in the order of the spec; ``codes`` (n) uint32 says which each row has.
+    ``times`` (n) float64: each prediction's ``ts``. Either ``data`` are packed predictions (``profile/data_rows.py``) or
+    ``outcome`` packed outcomes (``profile/outcome_table.py``). Raw little-endian arrays.
+    """
+
+    version: str
+    arrival: float
+    segments: tuple[Segment, ...]
+    codes: bytes
+    times: bytes
+    data: bytes | None = None
+    outcome: bytes | None = None
+
+
+Part = ProfileDelta | RowsDelta
+"""Of a delta."""
 
 
 class Samples(msgspec.Struct, array_like=True, frozen=True):
@@ -76,7 +98,7 @@ class Delta(DeltaHead, array_like=True, frozen=True):
     contexts of the profiles' examples, by request id.
     """
 
-    profiles: tuple[ProfileDelta, ...] = ()
+    parts: tuple[Part, ...] = ()
     samples: tuple[Samples, ...] = ()
     roles: tuple[RoleSwitch, ...] = ()
     read: float = math.inf

@@ -95,7 +95,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
         abstained = np.array([value is None for value in given]) & ~scored & ~error
     results, classes = _results(events, given, spec, schema), _classes(given, spec, schema)
     return DataColumns(
-        _numbers(numbers, spec, schema) if x is None else _judged(wanted, x, None, spec, schema),
+        _numbers(numbers, len(events), spec, schema) if x is None else _judged(wanted, x, None, spec, schema),
         [_category(name, column, spec, schema) for name, column in texts],
         results,
         classes,
@@ -137,9 +137,10 @@ def _column(name: str, features: Sequence[Any]) -> tuple[list[Scalar], int]:
         return [row.get(name) for row in features], sum(name in row for row in features)
 
 
-def _numbers(columns: list[tuple[str, list[Scalar]]], spec: ModelSpec, schema: Schema | None) -> NumericColumns:
+def _numbers(
+    columns: list[tuple[str, list[Scalar]]], rows: int, spec: ModelSpec, schema: Schema | None
+) -> NumericColumns:  # fmt: skip
     names = tuple(name for name, _ in columns)
-    rows = len(columns[0][1]) if columns else 0
     x = np.empty((len(columns), rows))
     mismatch: NDArray[np.bool_] | None = None
     for f, (name, column) in enumerate(columns):
@@ -214,7 +215,7 @@ def _category(name: str, column: list[Scalar], spec: ModelSpec, schema: Schema |
     codes, values = class_codes(column)
     if flags is not None:
         codes[flags] = code
-    return CategoryColumn(name, codes, values, known)
+    return CategoryColumn(name, codes, values, places=None if known is None else known.places(values))
 
 
 def _results(events: Sequence[Prediction], given: list[Any], spec: ModelSpec, schema: Schema | None) -> NumericColumns:
@@ -261,9 +262,9 @@ def _other_results(
 
 def _classes(given: list[Any], spec: ModelSpec, schema: Schema | None) -> CategoryColumn:
     if spec.task == "regression":
-        return CategoryColumn(RESULT_CLASS, np.full(len(given), MISSING_CODE), [], None)
+        return CategoryColumn(RESULT_CLASS, np.full(len(given), MISSING_CODE), [])
     codes, values = class_codes(given)
-    return CategoryColumn(RESULT_CLASS, codes, values, None)
+    return CategoryColumn(RESULT_CLASS, codes, values)
 
 
 def _scores(score: NDArray[np.float64], classes: CategoryColumn, spec: ModelSpec) -> NDArray[np.int64] | None:

@@ -12,8 +12,8 @@ from tidegauge.detect import value_streams
 from tidegauge.engine.delta import Samples, Segment
 from tidegauge.engine.events import Prediction
 from tidegauge.join.contexts import Context
-from tidegauge.join.grouping import segment_code
 from tidegauge.profile.data import DataColumns
+from tidegauge.profile.grouping import segment_code
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.spec import ModelSpec
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine import delta
-from tidegauge.engine.delta import Delta, ProfileDelta, RoleSwitch
+from tidegauge.engine.delta import Delta, Part, ProfileDelta, RoleSwitch
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.stage import PROFILES, Output
 from tidegauge.join.contexts import Context
@@ -50,23 +50,25 @@ class Gathering:
         self._profiles.settled_at(progress)
         self._rows.by_name.clear()
 
-    def examples(self, model: str) -> Sequence[str]:
-        """Request ids that the profiles of ``model`` hold as examples."""
-        return list(self._profiles.examples(model))
+    def examples(self, model: str) -> Iterator[str]:
+        """As ``PaneProfiles.examples``."""
+        return self._profiles.examples(model)
 
     def outputs(
         self, model: str, now: float, times: tuple[float, float, float], roles: tuple[RoleSwitch, ...], traces: dict[str, str]
     ) -> list[Output]:
         """What the flushes since the last ``clear`` say about ``model``; ``times``: a delta's watermarks, and ``read``;
         ``traces``: the trace contexts of its ``examples``."""
-        parts: list[list[ProfileDelta]] = [[]]
+        parts: list[list[Part]] = [[]]
         size = 0
-        for profile in self._profiles.parts(model):
-            size += len(profile.data or b"") + len(profile.outcome or b"") + sum(map(len, profile.pairs.values()))
+        for of in self._profiles.parts(model):
+            size += len(of.data or b"") + len(of.outcome or b"")
+            if isinstance(of, ProfileDelta):
+                size += sum(map(len, of.pairs.values()))
             if size > MAX_DELTA_BYTES:
                 parts.append([])
                 size = 0
-            parts[-1].append(profile)
+            parts[-1].append(of)
         samples = self._profiles.samples.of(model)
         outputs: list[Output] = []
         for number, part in enumerate(parts, 1):

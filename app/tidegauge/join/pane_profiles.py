@@ -1,4 +1,8 @@
-"""Rows become columns, columns profiles: what one join task has to say of each pane of each version and segment."""
+"""Rows become columns, columns profiles: what one join task has to say of each pane of each version and segment.
+
+Where profiles would be of few rows each, the columns themselves are said: of a hundred quiet segments or models that is less,
+and the monitor stage groups the rows of many checkpoints at once.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.arrival_quanta import ArrivalPlaces
-from tidegauge.engine.delta import ProfileDelta, Segment
+from tidegauge.engine.delta import Part, ProfileDelta, RowsDelta, Segment
 from tidegauge.join.columns import data_columns
 from tidegauge.join.contexts import Context
 from tidegauge.join.detector_samples import DetectorSamples
-from tidegauge.join.grouping import runs
 from tidegauge.join.outcome_columns import joined_columns, outcome_columns
 from tidegauge.join.pairing import Pairs
 from tidegauge.join.progress import Progress
 from tidegauge.join.waiting_rows import VersionRows
 from tidegauge.models.registry import Registry
-from tidegauge.profile.data import DataProfile
+from tidegauge.profile import data_rows
+from tidegauge.profile.data import DataColumns, DataProfile
+from tidegauge.profile.grouping import Runs, Segments
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.profile.outcome_rows import OutcomeColumns
+from tidegauge.profile.outcome_table import OutcomeTable
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec
 
@@ -31,20 +37,27 @@ _TIMES = np.dtype(
     [("context", np.int64), ("ts", np.float64), ("label_ts", np.float64), ("arrived", np.float64), ("first", bool)]
 )
 
+MIN_ROWS = 100
+"""Profiles of fewer rows than this in the mean are not made."""
+MAX_PART_BYTES = 1 << 19
+"""A part of rows is no larger than this, or a single row."""
 Place = tuple[str, Segment, int, float]
 """Version, segment, pane, and the start of the quantum of event time of arrival."""
 
 
 class _ModelProfiles:
-    """What there is of one model. ``latest``: the largest ``ts`` of the predictions in a place."""
+    """What there is of one model. ``latest``: the largest ``ts`` of the predictions in a place; ``rows``: what was not made
+    into profiles, and the ``columns`` it is of."""
 
-    __slots__ = ("data", "latest", "outcomes", "paired")
+    __slots__ = ("columns", "data", "latest", "outcomes", "paired", "rows")
 
     def __init__(self) -> None:
         self.data: dict[Place, DataProfile] = {}
         self.latest: dict[Place, float] = {}
         self.outcomes: dict[Place, OutcomeProfile] = {}
         self.paired: dict[Place, dict[str, PairProfile]] = {}
+        self.rows: list[RowsDelta] = []
+        self.columns: list[DataColumns | OutcomeColumns] = []
 
 
 class PaneProfiles:
@@ -87,10 +100,15 @@ class PaneProfiles:
         # What comes out of order arrives when the latest before it did.
         places = ArrivalPlaces(spec, ts, np.maximum.accumulate(np.maximum(ts, self._stood.get(spec.model, 0.0))))
         held = self._by_model[spec.model]
-        for breakdown in ((), *spec.segments):
-            order, starts, names = runs(self._contexts, breakdown, contexts, places.codes)
-            if not len(starts):
-                continue
+        grouped = self._grouped(spec, contexts, places)
+        if grouped is None:
+            size = 16 + 16 * (len(columns.features.names) + len(columns.results.names) + len(columns.categories))
+            for arrival, rows in places.by_quantum():
+                for some in _portions(rows, size):
+                    part = data_rows.take(columns, some)
+                    held.rows.append(self._rows(version, arrival, contexts[some], ts[some], data=data_rows.pack(part)))
+            held.columns.append(columns)
+        for breakdown, (order, starts, names) in grouped or ():
             for (segment, code), profile in zip(names, columns.group(order, starts, not breakdown), strict=True):
                 _merge_into(held.data, (version, segment, *places.of(code)), profile)
             if not breakdown:
@@ -107,20 +125,52 @@ class PaneProfiles:
     ) -> None:  # fmt: skip
         contexts = table["context"].astype(np.int64)
         places = ArrivalPlaces(spec, table["ts"], arrived)
-        groups, held = OutcomeGroups(columns), self._by_model[spec.model].outcomes
-        for breakdown in ((), *spec.segments):
-            order, starts, names = runs(self._contexts, breakdown, contexts, places.codes)
-            if len(starts):
-                for (segment, code), profile in zip(names, groups.group(order, starts), strict=True):
-                    _merge_into(held, (version, segment, *places.of(code)), profile)
+        held = self._by_model[spec.model]
+        grouped = self._grouped(spec, contexts, places)
+        if grouped is None:
+            given = OutcomeTable.of(columns)
+            for arrival, rows in places.by_quantum():
+                for some in _portions(rows, 128 + 16 * len(given.more)):
+                    packed = given.take(some).pack()
+                    held.rows.append(self._rows(version, arrival, contexts[some], table["ts"][some], outcome=packed))
+            held.columns.append(columns)
+        groups = OutcomeGroups(columns) if grouped else None
+        for _, (order, starts, names) in grouped or ():
+            assert groups is not None
+            for (segment, code), profile in zip(names, groups.group(order, starts), strict=True):
+                _merge_into(held.outcomes, (version, segment, *places.of(code)), profile)
         baseline = self._registry.baseline(spec.model, version)
         if baseline is not None and baseline.confidence_is == "predicted" and columns.other_score is not None:
             columns.score = columns.other_score
         self.samples.add_outcomes(version, spec, columns, table, first)
 
-    def parts(self, model: str) -> Iterator[ProfileDelta]:
+    def _grouped(
+        self, spec: ModelSpec, contexts: NDArray[np.int64], places: ArrivalPlaces
+    ) -> list[tuple[tuple[str, ...], Runs]] | None:
+        """The rows of each breakdown by segment and place; None where that would make profiles of few rows."""
+        if len(contexts) < MIN_ROWS:
+            return None
+        unique, dense = np.unique(contexts, return_inverse=True)
+        values = list(map(self._values_of, unique.tolist()))
+        found = [(of, Segments(values, of).runs(dense, places.codes)) for of in ((), *spec.segments)]
+        rows, profiles = (sum(len(part[which]) for _, part in found) for which in (0, 1))
+        return [of for of in found if len(of[1][1])] if rows >= MIN_ROWS * profiles else None
+
+    def _values_of(self, context: int) -> Segment:
+        return self._contexts[context].values
+
+    def _rows(
+        self, version: str, arrival: float, contexts: NDArray[np.int64], ts: NDArray[np.float64], *,
+        data: bytes | None = None, outcome: bytes | None = None,
+    ) -> RowsDelta:  # fmt: skip
+        unique, codes = np.unique(contexts, return_inverse=True)
+        values = tuple(map(self._values_of, unique.tolist()))
+        return RowsDelta(version, arrival, values, codes.astype(np.uint32).tobytes(), ts.tobytes(), data, outcome)
+
+    def parts(self, model: str) -> Iterator[Part]:
         """What there is of ``model``, place by place."""
         held = self._by_model[model]
+        yield from held.rows
         for place in dict.fromkeys((*held.data, *held.outcomes, *held.paired)):
             data, outcome = held.data.get(place), held.outcomes.get(place)
             yield ProfileDelta(
@@ -132,12 +182,14 @@ class PaneProfiles:
             )
 
     def examples(self, model: str) -> Iterator[str]:
-        """Request ids that the profiles of ``model`` hold as examples."""
+        """Request ids that the profiles of ``model`` hold as examples, or its rows may come to be."""
         held = self._by_model[model]
         for data in held.data.values():
             yield from chain.from_iterable(data.examples.values())
         for outcome in held.outcomes.values():
             yield from outcome.examples
+        for columns in held.columns:
+            yield from columns.examples()
 
     def clear(self) -> None:
         self._by_model.clear()
@@ -150,3 +202,10 @@ def _merge_into(held: dict[Any, Any], key: Any, profile: Any) -> None:
         held[key] = profile
     else:
         own.merge(profile)
+
+
+def _portions(rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
+    """Rows (n) of about so many bytes each, as many at a time as a part may have."""
+    most = max(MAX_PART_BYTES // size, 1)
+    for start in range(0, len(rows), most):
+        yield rows[start : start + most]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import msgspec
 
-from tidegauge.engine.delta import ProfileDelta
+from tidegauge.engine.delta import Part
 from tidegauge.engine.stage import Store
 
 EARLY_PART = b"u"
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(ProfileDelta).decode
+_decode = msgspec.msgpack.Decoder(Part).decode
 
 
 class _Quantum:
@@ -23,7 +23,7 @@ class _Quantum:
     __slots__ = ("keys", "parts")
 
     def __init__(self) -> None:
-        self.parts: list[ProfileDelta] = []
+        self.parts: list[Part] = []
         self.keys: list[bytes] = []
 
 
@@ -47,7 +47,7 @@ class EarlyParts:
     def _quantum(self, model: str, arrival: float) -> _Quantum:
         return self._waiting.setdefault(model, {}).setdefault(arrival, _Quantum())
 
-    def add(self, model: str, part: ProfileDelta) -> None:
+    def add(self, model: str, part: Part) -> None:
         self._quantum(model, part.arrival).parts.append(part)
         self._grown.add((model, part.arrival))
 
@@ -55,7 +55,7 @@ class EarlyParts:
         """Starts of the quanta, up to ``until``, in which something waits."""
         return [arrival for arrival in self._waiting.get(model, ()) if arrival <= until]
 
-    def take(self, model: str, arrival: float) -> list[ProfileDelta]:
+    def take(self, model: str, arrival: float) -> list[Part]:
         """Take out what arrives in the quantum that starts at ``arrival``."""
         quantum = self._waiting.get(model, {}).pop(arrival, None)
         if quantum is None:

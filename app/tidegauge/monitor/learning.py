@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from tidegauge.baseline.baseline import MAX_PARTS, Baseline
 from tidegauge.engine.delta import Segment
@@ -16,9 +17,12 @@ from tidegauge.metrics.confidence_reading import misread_confidence
 from tidegauge.metrics.record import numbers
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.learned_blocks import learned_spreads
+from tidegauge.monitor.row_log import Rows
 from tidegauge.monitor.versions import Versions
-from tidegauge.monitor.windows import Windows
+from tidegauge.monitor.window_rows import Shares, data_profiles
+from tidegauge.monitor.windows import MAX_ROWS_BYTES, Windows
 from tidegauge.profile.data import DataProfile
+from tidegauge.profile.grouping import Segments
 from tidegauge.spec import ModelSpec
 
 LEARNING = b"l"
@@ -33,16 +37,53 @@ class BaselineLearning:
         self._store, self._registry, self._versions, self._windows = store, registry, versions, windows
         self._profiles: dict[tuple[str, str], dict[Segment, DataProfile]] = {}
         self._grown: set[tuple[str, str, Segment]] = set()
+        # Rows that are not in the profiles yet.
+        self._rows: dict[tuple[str, str], list[Rows]] = {}
+        for rows in windows.log.rows.values():
+            version = versions.by_name.get((rows.model, rows.version))
+            if version is not None and rows.number >= version.rows and rows.data is not None:
+                self.take_rows(registry.spec(rows.model), rows)
+
+    def take_rows(self, spec: ModelSpec, rows: Rows) -> None:
+        """Learn from rows, when enough have come."""
+        if not self._versions.get(rows.model, rows.version).learned and spec.baseline_for(rows.version).learned_from:
+            self._rows.setdefault((rows.model, rows.version), []).append(rows)
+            rows.waiting += 1
+
+    def _count(self, model: str, name: str) -> None:
+        """Count the rows that wait."""
+        waiting = self._rows.pop((model, name), [])
+        found: dict[Segment, Shares] = {}
+        for rows in waiting:
+            for breakdown in ((), *rows.breakdowns):
+                for segment, _, chosen in Segments(rows.segments, breakdown).groups(rows.codes, np.zeros_like(rows.codes)):
+                    found.setdefault(segment, []).append((rows, chosen))
+        for segment, data in data_profiles(list(found.items())):
+            self._take(model, name, segment, data)
+        for rows in waiting:
+            self._windows.log.taken(rows)
+        if waiting:
+            version = self._versions.get(model, name)
+            version.rows = self._windows.log.next
+            self._versions.changed(version)
 
     def take(self, model: str, name: str, spec: ModelSpec, segment: Segment, data: DataProfile) -> None:
         """Learn from what a delta says of a segment."""
         if self._versions.get(model, name).learned or not spec.baseline_for(name).learned_from:
             return
+        self._take(model, name, segment, data)
+
+    def _learning(self, model: str, name: str) -> dict[Segment, DataProfile]:
+        """The profiles as far as they are counted."""
         learning = self._profiles.get((model, name))
         if learning is None:
             stored = self._store.scan(_learning_key(model, name))
             learning = {_segment_of(key): DataProfile.unpack(raw) for key, raw in stored}
             self._profiles[model, name] = learning
+        return learning
+
+    def _take(self, model: str, name: str, segment: Segment, data: DataProfile) -> None:
+        learning = self._learning(model, name)
         if segment in learning or len(learning) <= MAX_PARTS:
             learning.setdefault(segment, DataProfile()).merge(data)
             self._grown.add((model, name, segment))
@@ -50,14 +91,18 @@ class BaselineLearning:
     def learn(self, model: str) -> list[Output]:
         """The model's baselines for which enough has been seen, taken up at once and as records of the topic of models."""
         outputs = []
-        for name, learning in list(self._profiles.items()):
-            if name[0] != model:
+        for name in [(model, of) for of, _ in self._versions.of_model(model)]:
+            if name not in self._profiles and name not in self._rows:
                 continue
             spec = self._registry.spec(model)
             wanted = spec.baseline_for(name[1]).learned_from
-            whole = learning.get(())
-            if not wanted or whole is None or whole.predictions < wanted:
+            whole = self._learning(*name).get(())
+            seen = sum(len(rows.times) for rows in self._rows.get(name, ())) + (0 if whole is None else whole.predictions)
+            if not wanted or seen < wanted:
                 continue
+            self._count(*name)
+            learning = self._learning(*name)
+            whole = learning[()]
             task = spec.task or infer_task(whole)
             known = msgspec.structs.replace(spec, task=task)
             misread = spec.confidence_is is None and misread_confidence(whole, known) > 0
@@ -82,6 +127,9 @@ class BaselineLearning:
 
     def flush(self) -> None:
         """Write what changed to the store."""
+        if self._windows.log.size > MAX_ROWS_BYTES:
+            for name in list(self._rows):
+                self._count(*name)
         for model, version, segment in self._grown:
             self._store.put(_learning_key(model, version, segment), self._profiles[model, version][segment].pack())
         self._grown.clear()

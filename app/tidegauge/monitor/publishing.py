@@ -44,6 +44,9 @@ class Publisher:
         fresh: dict[Segment, Numbers] = {}
         changed: dict[Segment, bool] = {}
         window = self._of_window(header, now)
+        segments = list(segments)
+        self._windows.count(header, "data", segments)
+        self._windows.count(header, "outcome", segments)
         for segment in segments:
             state = header.records[segment]
             state.revision += 1

@@ -1,15 +1,16 @@
 """The monitor stage: merges profile deltas into windows, closes, settles and restates them, judges, and alerts.
 
-State of one task, all in its store: windows (``monitor/windows.py``), versions (``monitor/versions.py``), baselines that are
-being learned (``monitor/learning.py``), detectors (``monitor/detector_feed.py``), parts of deltas that wait for their time
-(``monitor/early_parts.py``), alerts (``alert/book.py``), trace contexts (``engine/traces.py``), rollouts
-(``monitor/rollouts.py``), and
+State of one task, all in its store: windows (``monitor/windows.py``, ``monitor/window_profiles.py``), versions
+(``monitor/versions.py``), baselines that are being learned (``monitor/learning.py``), detectors (``monitor/detector_feed.py``),
+parts of deltas that wait for their time (``monitor/early_parts.py``), rows that are not counted yet (``monitor/row_log.py``),
+alerts (``alert/book.py``), trace contexts (``engine/traces.py``), rollouts (``monitor/rollouts.py``), and
     x<partition>                      how a join partition stands
     m<model>                          its clock
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -17,12 +18,13 @@ from math import inf
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from tidegauge.alert.book import AlertBook
 from tidegauge.alert.playbooks import DIRECTORY
 from tidegauge.engine import delta
 from tidegauge.engine.arrival_quanta import QuantumGrid
-from tidegauge.engine.delta import Delta, ProfileDelta
+from tidegauge.engine.delta import Delta, Part, ProfileDelta, RowsDelta
 from tidegauge.engine.event_time import EventTimes, ModelClock, PartitionClock, PartitionState
 from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import InputRecord, Output, Store
@@ -42,12 +44,15 @@ from tidegauge.monitor.window_baselines import WindowBaselines
 from tidegauge.monitor.window_records import WindowRecords
 from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.data import DataProfile
+from tidegauge.profile.outcome import packed_delay_counts
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec
 
 PARTITION, CLOCK = b"x", b"m"
 MAX_MERGED = 1000
 """Parts of deltas merged in one checkpoint, a whole quantum at least: a backlog is worked off in many small checkpoints."""
+TIMES_A_PART = 50 * 8
+"""Bytes of the times of fifty rows, which count for as much as one profile."""
 SLACK = 86400.0
 """Seconds a window outlives retention and label horizon, as the join's entries do."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -117,7 +122,7 @@ class MonitorStage:
         model = message.model
         self._touched.add(model)
         clock = self.clocks.setdefault(model, ModelClock())
-        for part in message.profiles:
+        for part in message.parts:
             self._early_parts.add(model, part)
         for switch in message.roles:
             self._versions.switched(model, switch)
@@ -127,8 +132,11 @@ class MonitorStage:
             self._detectors.add(model, message.samples)
         clock.hear(message.partition, message.watermark, message.label_watermark, message.read, message.now)
 
-    def _merge(self, model: str, spec: ModelSpec, part: ProfileDelta, now: float) -> None:
+    def _merge(self, model: str, spec: ModelSpec, part: Part, now: float) -> None:
         """Take a part of a delta into its windows, whose time has come at event time ``now``."""
+        if isinstance(part, RowsDelta):
+            self._take_rows(model, spec, part, now)
+            return
         data = DataProfile.unpack(part.data) if part.data else None
         pairs = {other: PairProfile.unpack(raw) for other, raw in part.pairs.items()}
         gone = now - max(spec.retention, spec.label_horizon) - SLACK
@@ -138,7 +146,9 @@ class MonitorStage:
         if data is not None and not part.segment and lost == len(spec.windows):
             self._counters["late_predictions", model] += data.predictions
         if not part.segment:
-            self._versions.take(model, part.version, part.pane * spec.pane, part.outcome)
+            moment = part.pane * spec.pane
+            delays = None if part.outcome is None else packed_delay_counts(part.outcome)
+            self._versions.take(model, part.version, moment, moment, delays)
             if data is not None:
                 served = self.traffic.setdefault((model, part.version), TrafficTotals())
                 served.add(data)
@@ -146,6 +156,26 @@ class MonitorStage:
                     served.failed = trace_id(parent)
         if data is not None:
             self._learning.take(model, part.version, spec, part.segment, data)
+
+    def _take_rows(self, model: str, spec: ModelSpec, part: RowsDelta, now: float) -> None:
+        """``_merge`` of rows."""
+        gone = now - max(spec.retention, spec.label_horizon) - SLACK
+        log = self.windows.log
+        rows = log.add(model, spec, part)
+        lost, late = self.windows.take_rows(rows, gone)
+        self._counters["late_windows", model] += lost
+        self._counters["late_predictions", model] += late
+        first, last = (math.floor(of / spec.pane) * spec.pane for of in (rows.times.min(), rows.times.max()))
+        delays = None if rows.outcome is None else rows.outcome.delay_counts()
+        self._versions.take(model, part.version, first, last, delays)
+        if rows.data is not None:
+            served = self.traffic.setdefault((model, part.version), TrafficTotals())
+            served.add_rows(rows.data)
+            failed = [rows.data.request_ids[row] for row in np.flatnonzero(rows.data.error).tolist()]
+            for parent in self.alerts.traces.of(failed).values():
+                served.failed = trace_id(parent)
+            self._learning.take_rows(spec, rows)
+        log.settle(rows)
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
 
@@ -207,7 +237,7 @@ class MonitorStage:
                 spec = self._registry.spec(model)
             for part in self._early_parts.take(model, moment):
                 self._merge(model, spec, part, clock.judged)
-                merged += 1
+                merged += 1 if isinstance(part, ProfileDelta) else 1 + len(part.times) // TIMES_A_PART
         return outputs
 
     def _judge_at(self, model: str, moment: float, reached: EventTimes) -> list[Output]:
@@ -260,7 +290,10 @@ class MonitorStage:
 
     def _write(self) -> None:
         put = self._store.put
-        for part in (self.windows, self._versions, self._learning, self.rollouts, self._early_parts, self._detectors):
+        # Learning and windows take rows, which the log lets go of then.
+        for part in (
+            self._learning, self.windows, self._versions, self.rollouts, self._early_parts, self._detectors, self.windows.log,
+        ):  # fmt: skip
             part.flush()
         for partition in self._heard:
             put(PARTITION + b"%d" % partition, _encode(self._partitions.states[partition]))

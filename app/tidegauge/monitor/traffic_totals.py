@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.profile.data import DataProfile
+from tidegauge.profile.data import DataColumns, DataProfile
 
 LATENCY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LATENCY_MS = [1000 * bound for bound in LATENCY_SECONDS]
@@ -35,6 +35,16 @@ class TrafficTotals:
         self.timed += timed
         self.seconds += float(data.results.mean[row]) * timed / 1000
         self.within += np.rint(np.array(data.results.values.sketch(row).get_cdf(_LATENCY_MS, True))[:-1] * timed)
+
+    def add_rows(self, columns: DataColumns) -> None:
+        """Count predictions row by row."""
+        latency = columns.results.x[columns.results.names.index("latency_ms")]
+        latency = latency[~np.isnan(latency)]
+        self.predictions += len(columns.error)
+        self.errors += int(columns.error.sum())
+        self.timed += len(latency)
+        self.seconds += float(latency.sum()) / 1000
+        self.within += np.searchsorted(np.sort(latency), _LATENCY_MS, side="right")
 
     def buckets(self) -> list[tuple[str, float]]:
         """As a Prometheus histogram has them: cumulative, by upper bound in seconds."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from tidegauge.engine.delta import RoleSwitch
 from tidegauge.engine.stage import Store
 from tidegauge.metrics.grading import Grades
 from tidegauge.monitor.settling import LabelDelays
 from tidegauge.monitor.windows import Header, Windows
-from tidegauge.profile.outcome import packed_delay_counts
 from tidegauge.rollout.compared_versions import SeenVersion, switched
 
 VERSION = b"v"
@@ -22,7 +23,8 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Version(msgspec.Struct):
-    """One model version. ``learned``: its baseline has been learned; ``last``: the newest pane of its predictions."""
+    """One model version. ``learned``: its baseline has been learned; ``rows``: the number in the log of rows below
+    which those are counted that it is learned from; ``last``: the newest pane of its predictions."""
 
     model: str
     version: str
@@ -31,6 +33,7 @@ class Version(msgspec.Struct):
     role: str = "live"
     switches: tuple[tuple[float, str], ...] = ()
     learned: bool = False
+    rows: int = 0
     last: float = 0.0
 
 
@@ -63,15 +66,16 @@ class Versions:
         """The model's versions, as a comparison of them needs to know them."""
         return {name: SeenVersion(of.role, of.delays.first, of.switches) for name, of in self.of_model(model)}
 
-    def take(self, model: str, name: str, moment: float, outcome: bytes | None) -> None:
-        """What a delta of the whole model tells of its version's time and label delays; ``outcome`` is packed."""
+    def take(self, model: str, name: str, first: float, last: float, delays: NDArray[np.int64] | None) -> None:
+        """What a delta of the whole model tells of its version: the panes from ``first`` to ``last``, and how many outcomes
+        had which delay (DELAY_BINS)."""
         version = self.get(model, name)
-        if not version.delays.first or moment < version.delays.first:
-            version.delays.first = moment
-        version.last = max(version.last, moment)
+        if not version.delays.first or first < version.delays.first:
+            version.delays.first = first
+        version.last = max(version.last, last)
         self.changed(version)
-        if outcome is not None:
-            version.delays.add(packed_delay_counts(outcome))
+        if delays is not None:
+            version.delays.add(delays)
 
     def switched(self, model: str, switch: RoleSwitch) -> None:
         """A version's predictions say that it has a role since then."""
@@ -84,6 +88,8 @@ class Versions:
     def settle(self, header: Header, windows: Windows) -> None:
         """All but a few of a window's labels are in."""
         header.settled = True
+        # Of all segments, whose records are to be published too.
+        windows.count(header, "outcome")
         version = self.get(header.model, header.version)
         outcome = windows.outcome(header, ())
         version.delays.mature(header.records[()].predictions, outcome.labels - outcome.implied)

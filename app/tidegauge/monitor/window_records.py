@@ -135,6 +135,7 @@ class WindowRecords:
     def fairness(self, header: Header, spec: ModelSpec, min_count: int) -> dict[str, dict[str, Any]]:
         """What sets the values of each dimension apart, of those with at least ``min_count`` labels."""
         gaps = {}
+        self._windows.count(header, "outcome")
         for breakdown in spec.segments:
             outcomes: Mapping[str, OutcomeProfile] = {
                 ",".join(value for _, value in segment): self._windows.outcome(header, segment)

@@ -1,50 +1,51 @@
-"""Tumbling windows of the monitor stage: which there are, how each stands, and their profiles, kept in the task's store.
+"""Tumbling windows of the monitor stage: which there are, and how each stands.
 
     h<model>\\0<version>\\0<window>\\0<start>            Header
-    d<the same>\\0<segment>                             packed DataProfile
-    o<the same>\\0<segment>                             packed OutcomeProfile
-    p<the same>\\0<version>                             packed PairProfile, with a version whose name sorts after
 
-Headers are all in memory (one a window, some 200 bytes and 100 a segment); profiles are loaded when touched and evicted least
-recently used, by what they take. Data and outcomes are stored apart, since late labels touch only the small outcome side of old
-windows.
+Headers are all in memory (one a window, some 200 bytes and 100 a segment); of the profiles see ``monitor/window_profiles.py``.
+What comes in row by row is counted into them when they are asked for (``monitor/window_rows.py``).
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from heapq import heappop, heappush
 
 import msgspec
+import numpy as np
 
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import Store
 from tidegauge.metrics.grading import Errors
 from tidegauge.metrics.record import Window
+from tidegauge.monitor.row_log import RowLog, Rows
+from tidegauge.monitor.window_profiles import WindowProfiles
+from tidegauge.monitor.window_rows import Side, WindowRows, data_profiles, outcome_profiles, places
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec, duration
 
-MAX_CACHED_BYTES = 96 << 20
-"""Profiles kept in memory, by the bytes they take packed; unpacked they take two or three times as many."""
-HEADER, DATA, OUTCOME, PAIRS = b"h", b"d", b"o", b"p"
-Profile = DataProfile | OutcomeProfile | PairProfile
+MAX_ROWS_BYTES = 48 << 20
+"""Rows kept in memory and in the store before they are counted."""
+HEADER = b"h"
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class RecordState(msgspec.Struct, array_like=True, gc=False):
     """How the record of one segment of a window stands: the ``predictions`` in it; ``published``, event time of its last
-    revision; ``data`` and ``outcome``, whether predictions or outcomes have changed it since."""
+    revision; ``data`` and ``outcome``, whether predictions or outcomes have changed it since; ``data_rows`` and
+    ``outcome_rows``, the number in the log of rows below which its profiles have taken theirs."""
 
     predictions: int = 0
     revision: int = 0
     published: float = 0.0
     data: bool = False
     outcome: bool = False
+    data_rows: int = 0
+    outcome_rows: int = 0
 
 
 class Header(msgspec.Struct, array_like=True):
@@ -106,16 +107,14 @@ class Windows:
         self._by_end: dict[str, list[tuple[float, bytes]]] = {}
         for _, raw in store.scan(HEADER):
             self._admit(decode(raw))
+        self.log = RowLog(store)
+        self._rows = WindowRows(self.log)
+        for rows in self.log.rows.values():
+            self._await_rows(rows)
         self._changed: set[bytes] = set()
         # Open windows with data that no early verdict has seen.
         self._fresh: dict[str, set[bytes]] = {}
-        self._profiles: OrderedDict[bytes, Profile] = OrderedDict()
-        self._sizes: dict[bytes, int] = {}
-        # What comes in many small parts waits until its window's profile is asked for; outcomes packed.
-        self._arrived: dict[bytes, list[bytes]] = {}
-        self._arrived_data: dict[bytes, list[DataProfile]] = {}
-        self._cached = 0
-        self._dirty: set[bytes] = set()
+        self._profiles = WindowProfiles(store)
 
     def _admit(self, header: Header) -> None:
         key = header.key
@@ -150,34 +149,91 @@ class Windows:
             if start + length <= expired_before:
                 lost += 1
                 continue
-            key = window_key(model, version, name, start)
-            header = self.headers.get(key)
-            if header is None:
-                header = Header(model, version, name, start, start + length)
-                self._admit(header)
-            state = header.records.get(segment)
-            if state is None:
-                state = header.records[segment] = RecordState()
-                header.records = dict(sorted(header.records.items()))
+            header = self._header(model, version, name, start)
+            key, state = header.key, self._state(header, segment)
             if data is not None:
                 state.data = True
                 state.predictions += data.predictions
-                self._arrived_data.setdefault(_profile_key(DATA, key, segment), []).append(data)
+                self._profiles.add_data(key, segment, data)
                 header.latest = max(header.latest, latest)
                 if not header.closed:
                     self._fresh.setdefault(model, set()).add(key)
             if outcome is not None:
-                self._arrived.setdefault(_profile_key(OUTCOME, key, segment), []).append(outcome)
+                self._profiles.add_packed_outcome(key, segment, outcome)
             for other, profile in pairs.items():
                 if other not in header.pairs:
                     header.pairs.append(other)
-                self.pairs(header, other).merge(profile)
-                self._dirty.add(_profile_key(PAIRS, key, other))
+                self._profiles.add_pairs(key, other, profile)
             if outcome is not None or pairs:
                 state.outcome = True
             self._await_publication(header, key, segment, state)
             self._changed.add(key)
         return lost
+
+    def take_rows(self, rows: Rows, expired_before: float) -> tuple[int, int]:
+        """Note what rows say of every window they lie in; how many changes to windows, and how many predictions, are lost as
+        their windows are gone for good."""
+        lost, lost_rows = 0, np.zeros(len(rows.times), np.int64)
+        for segment, name, start, numbers in places(rows):
+            if start + duration(name) <= expired_before:
+                lost += 1
+                if not segment:
+                    lost_rows[numbers] += 1
+                continue
+            header = self._header(rows.model, rows.version, name, start)
+            key, state = header.key, self._state(header, segment)
+            if rows.data is not None:
+                state.data = True
+                state.predictions += len(numbers)
+                if not segment:
+                    header.latest = max(header.latest, float(rows.times[numbers].max()))
+                if not header.closed:
+                    self._fresh.setdefault(rows.model, set()).add(key)
+            else:
+                state.outcome = True
+            self._rows.add(key, segment, rows, numbers)
+            self._await_publication(header, key, segment, state)
+            self._changed.add(key)
+        return lost, int((lost_rows == len(rows.windows)).sum()) if rows.data is not None else 0
+
+    def _await_rows(self, rows: Rows) -> None:
+        """After a restart: what has not been counted."""
+        for segment, name, start, numbers in places(rows):
+            key = window_key(rows.model, rows.version, name, start)
+            state = self.headers[key].records.get(segment) if key in self.headers else None
+            if state is not None and rows.number >= (state.outcome_rows if rows.data is None else state.data_rows):
+                self._rows.add(key, segment, rows, numbers)
+
+    def _header(self, model: str, version: str, window: str, start: float) -> Header:
+        header = self.headers.get(window_key(model, version, window, start))
+        if header is None:
+            header = Header(model, version, window, start, start + duration(window))
+            self._admit(header)
+        return header
+
+    def _state(self, header: Header, segment: Segment) -> RecordState:
+        state = header.records.get(segment)
+        if state is None:
+            state = header.records[segment] = RecordState()
+            header.records = dict(sorted(header.records.items()))
+        return state
+
+    def count(self, header: Header, side: Side, segments: Iterable[Segment] | None = None) -> None:
+        """Count the rows that wait for these segments of a window, or for all: many at once at a fraction of what each by
+        itself would take."""
+        key = header.key
+        found = self._rows.take(side, key, segments)
+        if not found:
+            return
+        if side == "data":
+            for segment, data in data_profiles(found):
+                self._profiles.add_data(key, segment, data)
+                header.records[segment].data_rows = self.log.next
+        else:
+            for segment, outcome in outcome_profiles(found):
+                self._profiles.add_outcome(key, segment, outcome)
+                header.records[segment].outcome_rows = self.log.next
+        self._changed.add(key)
 
     def pending(self, model: str) -> list[Header]:
         """The model's windows that are open, or changed since they were published."""
@@ -252,40 +308,23 @@ class Windows:
 
     def data(self, header: Header, segment: Segment) -> DataProfile:
         """The profile of a window's predictions, not to be merged into."""
-        found = self._data(_profile_key(DATA, header.key, segment))
+        self.count(header, "data", (segment,))
+        found = self._profiles.data(header.key, segment)
         return found.read_otherwise() if self._reread(header) else found
 
     def _reread(self, header: Header) -> bool:
-        return self._read_otherwise(header, self._data(_profile_key(DATA, header.key, ())))
-
-    def _data(self, place: bytes) -> DataProfile:
-        found = self._load(place, DataProfile)
-        assert isinstance(found, DataProfile)
-        arrived = self._arrived_data.pop(place, None)
-        if arrived is not None:
-            found.merge_all(arrived)
-            self._dirty.add(place)
-        return found
+        self.count(header, "data", ((),))
+        return self._read_otherwise(header, self._profiles.data(header.key, ()))
 
     def outcome(self, header: Header, segment: Segment) -> OutcomeProfile:
         """The profile of a window's outcomes, not to be merged into."""
-        found = self._outcome(_profile_key(OUTCOME, header.key, segment))
+        self.count(header, "outcome", (segment,))
+        found = self._profiles.outcome(header.key, segment)
         return found.derived(OutcomeProfile.read_otherwise) if len(found.other.keys) and self._reread(header) else found
 
-    def _outcome(self, place: bytes) -> OutcomeProfile:
-        found = self._load(place, OutcomeProfile)
-        assert isinstance(found, OutcomeProfile)
-        arrived = self._arrived.pop(place, None)
-        if arrived is not None:
-            found.merge_packed(arrived)
-            self._dirty.add(place)
-        return found
-
     def pairs(self, header: Header, other: str) -> PairProfile:
-        """The requests that the header's version and one whose name sorts after it have both answered."""
-        found = self._load(_profile_key(PAIRS, header.key, other), PairProfile)
-        assert isinstance(found, PairProfile)
-        return found
+        """As ``WindowProfiles.pairs``."""
+        return self._profiles.pairs(header.key, other)
 
     def find(self, model: str, version: str, window: str, start: float) -> Header | None:
         return self.headers.get(window_key(model, version, window, start))
@@ -316,14 +355,9 @@ class Windows:
     def forget(self, header: Header) -> None:
         """Delete a window and all that is kept of it."""
         key = header.key
-        places = [_profile_key(kind, key, segment) for segment in header.records for kind in (DATA, OUTCOME)]
-        for place in (*places, *(_profile_key(PAIRS, key, other) for other in header.pairs)):
-            self._profiles.pop(place, None)
-            self._cached -= self._sizes.pop(place, 0)
-            self._dirty.discard(place)
-            self._arrived.pop(place, None)
-            self._arrived_data.pop(place, None)
-            self._store.delete(place)
+        self._rows.take("data", key)
+        self._rows.take("outcome", key)
+        self._profiles.forget(key, header.records, header.pairs)
         self._changed.discard(key)
         self._unpublished.pop(key, None)
         self._earliest.pop(key, None)
@@ -333,37 +367,10 @@ class Windows:
 
     def flush(self) -> None:
         """Write what changed to the store."""
+        if self.log.size > MAX_ROWS_BYTES:
+            for side, key in self._rows.windows():
+                self.count(self.headers[key], side)
         for key in self._changed:
             self._store.put(HEADER + key, _encode(self.headers[key]))
-        for place in list(self._arrived):
-            self._outcome(place)
-        for place in list(self._arrived_data):
-            self._data(place)
-        for place in self._dirty:
-            raw = self._profiles[place].pack()
-            self._store.put(place, raw)
-            self._note_size(place, len(raw))
         self._changed.clear()
-        self._dirty.clear()
-        while self._cached > MAX_CACHED_BYTES:
-            place, _ = self._profiles.popitem(last=False)
-            self._cached -= self._sizes.pop(place, 0)
-
-    def _note_size(self, place: bytes, size: int) -> None:
-        self._cached += size - self._sizes.get(place, 0)
-        self._sizes[place] = size
-
-    def _load(self, place: bytes, kind: type[Profile]) -> Profile:
-        profile = self._profiles.get(place)
-        if profile is None:
-            raw = self._store.get(place)
-            profile = self._profiles[place] = kind() if raw is None else kind.unpack(raw)
-            self._note_size(place, 0 if raw is None else len(raw))
-        else:
-            self._profiles.move_to_end(place)
-        return profile
-
-
-@lru_cache(1 << 15)
-def _profile_key(kind: bytes, window: bytes, part: Segment | str) -> bytes:
-    return kind + window + b"\0" + _encode(part)
+        self._profiles.flush()

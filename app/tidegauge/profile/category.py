@@ -51,22 +51,23 @@ def hashes_of(names: Iterable[str]) -> NDArray[np.uint32]:
 class CategoryColumn:
     """One category of a chunk of rows: ``codes`` (n) into ``values``, or MISSING_CODE, MISMATCH_CODE.
 
-    ``known``: what the baseline knows, None where there is no baseline yet.
+    ``places``: COUNTED, FURTHER or NEW of each value, as the baseline knows it; None where there is no baseline yet.
     """
 
-    __slots__ = ("_places", "codes", "known", "name", "values")
+    __slots__ = ("codes", "name", "places", "values")
 
-    def __init__(self, name: str, codes: NDArray[np.int64], values: Sequence[str], known: KnownValues | None) -> None:
-        self.name, self.codes, self.values, self.known = name, codes, values, known
-        self._places = None if known is None else known.places(values)
+    def __init__(
+        self, name: str, codes: NDArray[np.int64], values: Sequence[str], *, places: NDArray[np.int64] | None = None
+    ) -> None:
+        self.name, self.codes, self.values, self.places = name, codes, values, places
 
     def unseen_codes(self) -> list[int]:
         """Codes of the values that the baseline does not know."""
-        return [] if self._places is None else np.flatnonzero(self._places == NEW).tolist()
+        return [] if self.places is None else np.flatnonzero(self.places == NEW).tolist()
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp]) -> list[CategorySummary]:
         """One summary for each run of rows (as in ``NumericColumns.group``)."""
-        codes = self.codes[order] + 2
+        codes = self.codes[order].astype(np.int64) + 2
         width = len(self.values) + 2
         groups = len(starts)
         row_group = np.repeat(np.arange(groups), np.diff(np.append(starts, len(order))))
@@ -78,7 +79,7 @@ class CategoryColumn:
         else:
             where, counts = np.unique(joint, return_counts=True)
         out = [CategorySummary() for _ in range(groups)]
-        places = [COUNTED] * len(self.values) if self._places is None else self._places.tolist()
+        places = [COUNTED] * len(self.values) if self.places is None else self.places.tolist()
         group_of, code_of = np.divmod(where, width)
         for g, code, count in zip(group_of.tolist(), code_of.tolist(), counts.tolist(), strict=True):
             summary = out[g]

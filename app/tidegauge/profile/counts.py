@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_TYPES: dict[int, Any] = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
+COUNT_TYPES: dict[int, Any] = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
 """By the bytes a packed count may take."""
 _SPARSE = 8
 """Of a space so many times as large as what lies in it, most is empty: sorting is cheaper then."""
@@ -17,12 +17,12 @@ _SPARSE = 8
 def pack_counts(counts: NDArray[np.int64]) -> tuple[int, bytes]:
     """Counts in as few bytes each as the largest needs, and how many those are."""
     largest = max(int(counts.max()), -int(counts.min())) if counts.size else 0
-    width = next(w for w in _TYPES if largest < 1 << (8 * w - 1))
-    return width, counts.astype(_TYPES[width]).tobytes()
+    width = next(w for w in COUNT_TYPES if largest < 1 << (8 * w - 1))
+    return width, counts.astype(COUNT_TYPES[width]).tobytes()
 
 
 def unpack_counts(width: int, raw: bytes) -> NDArray[np.int64]:
-    return np.frombuffer(raw, _TYPES[width]).astype(np.int64)
+    return np.frombuffer(raw, COUNT_TYPES[width]).astype(np.int64)
 
 
 def _summed(keys: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -109,7 +109,7 @@ class SparseCounts:
 def _unpacked(packed: tuple[bytes, bytes]) -> tuple[NDArray[Any], NDArray[Any]]:
     keys = np.frombuffer(packed[0], np.uint16)
     width = len(packed[1]) // max(len(keys), 1) or 1
-    return keys, np.frombuffer(packed[1], _TYPES[width])
+    return keys, np.frombuffer(packed[1], COUNT_TYPES[width])
 
 
 def grouped(

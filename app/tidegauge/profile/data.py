@@ -121,7 +121,15 @@ class DataColumns:
             if row < len(place) and place[row] >= 0:
                 profiles[place[row]].note_unexpected(name, 1)
 
-    def _note_examples(self, order: NDArray[np.intp], starts: NDArray[np.intp], profiles: list[DataProfile]) -> None:
+    def examples(self) -> list[str]:
+        """Requests that may become examples of something."""
+        odd = np.zeros(len(self.error), bool)
+        for _, flag in self._flags():
+            odd |= flag
+        return [self.request_ids[row] for row in np.flatnonzero(odd).tolist()]
+
+    def _flags(self) -> list[tuple[str, NDArray[np.bool_]]]:
+        """What predictions are examples of, and which are."""
         flags: list[tuple[str, NDArray[np.bool_]]] = [("system.error_ratio", self.error)]
         for row, name in enumerate(self.features.names):
             if self.features.mismatch is not None:
@@ -133,8 +141,11 @@ class DataColumns:
             unseen = column.unseen_codes()
             if unseen:
                 flags.append((f"data.features.{column.name}.unseen_ratio", np.isin(column.codes, unseen)))
+        return flags
+
+    def _note_examples(self, order: NDArray[np.intp], starts: NDArray[np.intp], profiles: list[DataProfile]) -> None:
         ends = np.append(starts[1:], len(order))
-        for what, flag in flags:
+        for what, flag in self._flags():
             if flag.any():
                 sorted_flag = flag[order]
                 for g, (a, b) in enumerate(zip(starts, ends, strict=True)):

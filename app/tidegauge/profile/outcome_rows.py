@@ -158,6 +158,10 @@ class OutcomeColumns:
             wrong = np.where(known, wrong, classes)
         return np.asarray(np.where(wrong > EXAMPLE_FROM, wrong, 0.0))
 
+    def examples(self) -> list[str]:
+        """Requests that may become examples."""
+        return [self.ids[row].decode() for row in np.flatnonzero(self.wrongness()).tolist()] if self.ids else []
+
     def _regression(self, terms: dict[str, NDArray[np.float64]], sign: NDArray[np.float64]) -> None:
         assert self.numbers is not None
         predicted, actual = self.numbers

@@ -1,0 +1,125 @@
+"""Which rows of the log lie in which segment of which window and have not been counted there; and profiles made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.engine.delta import Segment
+from tidegauge.monitor.row_log import RowLog, Rows
+from tidegauge.profile import data_rows, outcome_table
+from tidegauge.profile.data import DataProfile
+from tidegauge.profile.grouping import Segments
+from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.spec import duration
+
+Side = Literal["data", "outcome"]
+Shares = list[tuple[Rows, NDArray[np.intp]]]
+"""Of some parts, the numbers of those rows that one segment's profile is to take."""
+
+
+def side_of(rows: Rows) -> Side:
+    return "outcome" if rows.data is None else "data"
+
+
+def places(rows: Rows) -> Iterator[tuple[Segment, str, float, NDArray[np.intp]]]:
+    """Segment, length and start of every window in which rows of a part lie, and which do."""
+    # The half pane keeps rounding away from the border.
+    moments = np.floor(rows.times / rows.pane) * rows.pane + rows.pane / 2
+    windows = [(name, duration(name), (moments // duration(name)).astype(np.int64)) for name in rows.windows]
+    for breakdown in ((), *rows.breakdowns):
+        segments = Segments(rows.segments, breakdown)
+        for name, length, numbers in windows:
+            for segment, window, chosen in segments.groups(rows.codes, numbers):
+                yield segment, name, window * length, chosen
+
+
+class WindowRows:
+    """The rows that windows of one task have not counted, by window and segment."""
+
+    def __init__(self, log: RowLog) -> None:
+        self._log = log
+        self._waiting: dict[tuple[Side, bytes], dict[Segment, Shares]] = {}
+
+    def add(self, window: bytes, segment: Segment, rows: Rows, numbers: NDArray[np.intp]) -> None:
+        rows.waiting += 1
+        self._waiting.setdefault((side_of(rows), window), {}).setdefault(segment, []).append((rows, numbers))
+
+    def take(self, side: Side, window: bytes, segments: Iterable[Segment] | None = None) -> list[tuple[Segment, Shares]]:
+        """Take out what waits for these segments of a window, or for all."""
+        waiting = self._waiting.get((side, window))
+        if waiting is None:
+            return []
+        found = [(of, waiting.pop(of)) for of in list(waiting if segments is None else segments) if of in waiting]
+        if not waiting:
+            del self._waiting[side, window]
+        for _, shares in found:
+            for rows, _ in shares:
+                self._log.taken(rows)
+        return found
+
+    def windows(self) -> list[tuple[Side, bytes]]:
+        """Those for which something waits."""
+        return list(self._waiting)
+
+
+def data_profiles(found: Sequence[tuple[Segment, Shares]]) -> Iterator[tuple[Segment, DataProfile]]:
+    """A profile of each segment's rows; several where these are not all of one layout."""
+    parts: dict[object, dict[int, Rows]] = {}
+    layouts: dict[int, object] = {}
+    for _, shares in found:
+        for rows, _ in shares:
+            if rows.number not in layouts:
+                assert rows.data is not None
+                layouts[rows.number] = layout = data_rows.layout(rows.data)
+                parts.setdefault(layout, {})[rows.number] = rows
+    for layout, alike in parts.items():
+        columns = data_rows.together([of.data for of in alike.values() if of.data is not None])
+        ends = np.cumsum([len(of.times) for of in alike.values()]).tolist()
+        places_of = dict(zip(alike, [0, *ends], strict=False))
+        own = [(of, [(rows, numbers) for rows, numbers in shares if layouts[rows.number] == layout]) for of, shares in found]
+        for some in _by_breakdown([(of, shares) for of, shares in own if shares]):
+            order = np.concatenate([places_of[rows.number] + numbers for _, shares in some for rows, numbers in shares])
+            profiles = columns.group(order, _starts(some), not some[0][0])
+            yield from zip([of for of, _ in some], profiles, strict=True)
+
+
+def outcome_profiles(found: Sequence[tuple[Segment, Shares]]) -> Iterator[tuple[Segment, OutcomeProfile]]:
+    """A profile of each segment's rows."""
+    # Of a part that reaches back over many hours, one window takes few rows.
+    wanted: dict[int, list[NDArray[np.intp]]] = {}
+    parts: dict[int, Rows] = {}
+    for _, shares in found:
+        for rows, numbers in shares:
+            parts[rows.number] = rows
+            wanted.setdefault(rows.number, []).append(numbers)
+    pieces, places_of, begin = [], {}, 0
+    for number, rows in parts.items():
+        assert rows.outcome is not None
+        chosen = np.zeros(len(rows.outcome), bool)
+        for numbers in wanted[number]:
+            chosen[numbers] = True
+        places_of[number] = begin - 1 + np.cumsum(chosen)
+        pieces.append(rows.outcome.take(np.flatnonzero(chosen)))
+        begin += len(pieces[-1])
+    groups = OutcomeGroups(outcome_table.together(pieces).columns())
+    for some in _by_breakdown(found):
+        order = np.concatenate([places_of[rows.number][numbers] for _, shares in some for rows, numbers in shares])
+        yield from zip([of for of, _ in some], groups.group(order, _starts(some)), strict=True)
+
+
+def _by_breakdown(found: Sequence[tuple[Segment, Shares]]) -> list[list[tuple[Segment, Shares]]]:
+    """The segments of each breakdown by themselves: a row is of one of them."""
+    breakdowns: dict[tuple[str, ...], list[tuple[Segment, Shares]]] = {}
+    for segment, shares in found:
+        breakdowns.setdefault(tuple(dimension for dimension, _ in segment), []).append((segment, shares))
+    return list(breakdowns.values())
+
+
+def _starts(found: Sequence[tuple[Segment, Shares]]) -> NDArray[np.intp]:
+    """Where each one's rows begin."""
+    sizes = [sum(len(numbers) for _, numbers in shares) for _, shares in found]
+    return np.cumsum([0, *sizes[:-1]])

@@ -1,0 +1,138 @@
+"""Outcomes as rows that travel: packed, unpacked, picked out and put together. See ``profile/data_rows.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegauge.profile.delay_grid import DELAY_BINS, delay_bins
+from tidegauge.profile.outcome_rows import OutcomeColumns
+
+_ROW = np.dtype([
+    ("sign", "i1"), ("labelled", "?"), ("implied", "?"), ("unreadable", "?"), ("positive", "i1"), ("hit", "i1"),
+    ("predicted", "<u4"), ("actual", "<u4"), ("score", "<f8"), ("delay", "<f8"),
+])  # fmt: skip
+"""``predicted`` and ``actual`` are places among the classes' names, of which the first stands for none."""
+_BYTES = np.dtype((np.void, _ROW.itemsize))
+_PREDICTED, _ACTUAL, _LOSS, _OTHER, _KPI = "predicted", "actual", "log_loss", "other_score", "kpi:"
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+class OutcomeTable:
+    """Some outcomes of one version: a ``table`` (n) of what all have, the ``classes`` it names, request ``ids`` (n objects),
+    and ``more``: numbers (n) that not every model's outcomes have, NaN where there is none. ``hits``: whether rows say whether
+    a class came true."""
+
+    __slots__ = ("classes", "hits", "ids", "more", "table")
+
+    def __init__(
+        self, table: NDArray[np.void], classes: tuple[str, ...], ids: NDArray[np.object_], more: dict[str, NDArray[np.float64]],
+        hits: bool,
+    ) -> None:  # fmt: skip
+        self.table, self.classes, self.ids, self.more, self.hits = table, classes, ids, more, hits
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @classmethod
+    def of(cls, columns: OutcomeColumns) -> OutcomeTable:
+        n = len(columns.sign)
+        table = np.zeros(n, _ROW)
+        for member in ("sign", "labelled", "positive", "score", "delay"):
+            table[member] = getattr(columns, member)
+        table["hit"] = -1 if columns.hit is None else columns.hit
+        for member in ("implied", "unreadable"):
+            if (flags := getattr(columns, member)) is not None:
+                table[member] = flags
+        names: dict[str | None, int] = {None: 0}
+        for member in ("predicted", "actual"):
+            table[member] = [names.setdefault(name, len(names)) for name in getattr(columns, member)]
+        more = {_KPI + name: values for name, values in columns.business.items()}
+        if columns.numbers is not None:
+            more[_PREDICTED], more[_ACTUAL] = columns.numbers
+        if columns.log_loss is not None:
+            more[_LOSS] = columns.log_loss
+        if columns.other_score is not None:
+            more[_OTHER] = columns.other_score
+        ids = np.empty(n, object)
+        if len(columns.ids):
+            ids[:] = columns.ids
+        return cls(table, tuple(name for name in names if name is not None), ids, more, columns.hit is not None)
+
+    def columns(self) -> OutcomeColumns:
+        """Them as columns."""
+        table, names = self.table, (None, *self.classes)
+        ids = self.ids.tolist()
+        has_ids = all(of is not None for of in ids)
+        more, business = self.more, {}
+        for name in sorted(more):
+            if name.startswith(_KPI):
+                business[name.removeprefix(_KPI)] = more[name]
+        return OutcomeColumns(
+            table["sign"].astype(np.int64), table["labelled"], [names[code] for code in table["predicted"].tolist()],
+            [names[code] for code in table["actual"].tolist()],
+            np.array([more[_PREDICTED], more[_ACTUAL]]) if _PREDICTED in more else None, table["score"],
+            table["positive"].astype(np.int64), more.get(_LOSS), business, table["delay"], ids if has_ids else (),
+            table["hit"].astype(np.int64) if self.hits else None, table["implied"], more.get(_OTHER),
+            table["unreadable"],
+        )  # fmt: skip
+
+    def delay_counts(self) -> NDArray[np.int64]:
+        """How many have which label delay (DELAY_BINS)."""
+        known = ~np.isnan(self.table["delay"])
+        bins, weights = delay_bins(self.table["delay"][known]), self.table["sign"][known]
+        return np.bincount(bins, weights, DELAY_BINS).astype(np.int64)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """One kind of ``more`` (n): where there is none, NaN, or of another reading of the score the score."""
+        if name in self.more:
+            return self.more[name]
+        return self.table["score"] if name == _OTHER else np.full(len(self), np.nan)
+
+    def take(self, rows: NDArray[np.intp]) -> OutcomeTable:
+        """Some rows (k) of them, in that order."""
+        more = {name: of[rows] for name, of in self.more.items()}
+        return OutcomeTable(self.table[rows], self.classes, self.ids[rows], more, self.hits)
+
+    def pack(self) -> bytes:
+        more = {name: of.tobytes() for name, of in self.more.items()}
+        return _encode([self.table.tobytes(), self.classes, self.ids.tolist(), more, self.hits])
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> OutcomeTable:
+        packed: list[Any] = _decode(raw)
+        table, classes, given, more, hits = packed
+        ids = np.empty(len(given), object)
+        ids[:] = given
+        numbers = {name: np.frombuffer(of, np.float64) for name, of in more.items()}
+        return cls(np.frombuffer(table, _ROW), tuple(classes), ids, numbers, hits)
+
+
+def together(parts: Sequence[OutcomeTable]) -> OutcomeTable:
+    """All rows of several, at least one."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    # As plain bytes: numpy compares the members of every table otherwise.
+    table = np.concatenate([of.table.view(_BYTES) for of in parts]).view(_ROW)
+    classes = first.classes
+    if any(of.classes != classes for of in parts):
+        names: dict[str | None, int] = {None: 0}
+        begin = 0
+        for of in parts:
+            places = np.array([names.setdefault(name, len(names)) for name in (None, *of.classes)], np.uint32)
+            own = table[begin : begin + len(of)]
+            for member in ("predicted", "actual"):
+                own[member] = places[own[member]]
+            begin += len(of)
+        classes = tuple(name for name in names if name is not None)
+    more = {
+        name: np.concatenate([of.numbers(name) for of in parts])
+        for name in dict.fromkeys(name for of in parts for name in of.more)
+    }
+    return OutcomeTable(table, classes, np.concatenate([of.ids for of in parts]), more, any(of.hits for of in parts))

@@ -1,0 +1,100 @@
+"""Rows that wait in the monitor stage say, whenever they are counted, what profiles made at once say; none is lost or counted
+twice by a restart, and none is kept once all have taken it."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from support.driver import Pipeline, flatten, numbers
+from support.events import START, prediction
+from tidegauge.engine.stage import LABELS, PREDICTIONS
+from tidegauge.join import pane_profiles
+from tidegauge.monitor import learning, row_log, windows
+from tidegauge.spec import BaselineSpec, ModelSpec
+
+HOUR = 3600.0
+SPEC = ModelSpec(
+    "churn", task="binary", segments=(("region",), ("device",)), windows=("1h", "2h"), grace=0.0, label_horizon=12 * HOUR,
+    retention=14 * HOUR, baseline=BaselineSpec(first=150),
+)  # fmt: skip
+
+
+def events() -> list[tuple[str, bytes]]:
+    """400 requests of five hours in a dozen segments, of whose labels some are corrected, some features missing or odd. No
+    window has more than 200, beyond which sketches are random."""
+    rng = random.Random(3)
+    found: list[tuple[float, str, dict[str, Any]]] = []
+    for number in range(400):
+        ts, score = START + 5 * HOUR * number / 400, rng.random()
+        features: dict[str, Any] = {"x": rng.gauss(0, 1), "plan": rng.choice("abc")}
+        if rng.random() < 0.1:
+            features["x"] = rng.choice([None, "text"])
+        event = prediction(number, ts, prediction=int(score > 0.5), score=score, features=features)
+        segments = {"region": rng.choice(["eu", "us", "ap"]), "device": f"d{rng.randrange(9)}"}
+        found.append((ts, PREDICTIONS, event | {"segments": segments}))
+        for _ in range(1 + (rng.random() < 0.1)):
+            known = ts + rng.expovariate(1 / HOUR)
+            found.append((known, LABELS, {"request_id": f"r{number}", "ts": known, "label": int(rng.random() < score)}))
+    return [(topic, json.dumps(event).encode()) for _, topic, event in sorted(found, key=lambda of: of[0])]
+
+
+def played(restarts: float = 0.0, partitions: int = 1) -> Pipeline:
+    rng, pipeline, all_events = random.Random(5), Pipeline(SPEC, partitions), events()
+    for start in range(0, len(all_events), 7):
+        for topic, value in all_events[start : start + 7]:
+            pipeline.send(topic, [value])
+        pipeline.checkpoint()
+        if rng.random() < restarts:
+            pipeline.restart_monitor()
+    pipeline.finish()
+    return pipeline
+
+
+def said(pipeline: Pipeline) -> dict[tuple[bytes, str], Any]:
+    """Every number of the newest records."""
+    return {
+        name: pytest.approx(value, rel=1e-5, abs=1e-9) if isinstance(value, float | int) else value
+        for name, value in leaves(pipeline).items()
+    }
+
+
+def leaves(pipeline: Pipeline) -> dict[tuple[bytes, str], Any]:
+    found: dict[tuple[bytes, str], Any] = {}
+    for key, record in pipeline.records().items():
+        for path, value in flatten(numbers(record)).items():
+            for place, of in enumerate(value if isinstance(value, list) else [value]):
+                found[key, f"{path}[{place}]"] = of
+    return found
+
+
+@pytest.fixture(scope="module")
+def by_rows() -> Pipeline:
+    return played()
+
+
+def test_rows_say_what_profiles_say(by_rows: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pane_profiles, "MIN_ROWS", 0)
+    assert leaves(played()) == said(by_rows)
+
+
+@pytest.mark.parametrize("kept", [0, 20_000, windows.MAX_ROWS_BYTES])
+def test_restarts_lose_and_repeat_nothing(by_rows: Pipeline, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "MAX_ROWS_BYTES", kept)
+    monkeypatch.setattr(learning, "MAX_ROWS_BYTES", kept)
+    assert leaves(played(restarts=0.3)) == said(by_rows)
+
+
+def test_what_all_have_taken_is_not_kept(by_rows: Pipeline) -> None:
+    monitor = by_rows.monitor
+    for header in list(monitor.windows.headers.values()):
+        monitor.windows.count(header, "data")
+        monitor.windows.count(header, "outcome")
+    assert monitor.versions["churn", "churn_xgb:3"].learned
+    assert not monitor.windows.log.rows
+    assert monitor.windows.log.size == 0
+    monitor.checkpoint(0.0)
+    assert not [key for key, _ in monitor._store.scan(row_log.ROWS)]
