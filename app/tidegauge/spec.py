@@ -258,7 +258,7 @@ def _plain(text: str) -> str:
 
 
 def class_name(value: bool | int | float | str) -> str:
-    """The canonical text of a class: predictions, labels and ``positive_label`` meet in it.
+    """The canonical text of a category, or of a class (see ``outcome_class``).
 
     >>> class_name(True), class_name(1.0), class_name("b"), class_name(0.5)
     ('1', '1', 'b', '0.5')
@@ -268,6 +268,33 @@ def class_name(value: bool | int | float | str) -> str:
     if isinstance(value, float) and not value.is_integer():
         return repr(value)
     return str(int(value))
+
+
+_TRUTHS = {
+    **dict.fromkeys(("true", "True", "TRUE", "1.0"), "1"), **dict.fromkeys(("false", "False", "FALSE", "0.0"), "0"),
+}  # fmt: skip
+
+
+def outcome_class(value: bool | int | float | str) -> str:
+    """The class a prediction, a label or the name of a probability stands for: truth values and 1 and 0 are the same two,
+    however a language, a table or a JSON key spells them.
+
+    >>> [outcome_class(value) for value in (True, 1, 1.0, "1", "True", "true", "1.0", "false", "b")]
+    ['1', '1', '1', '1', '1', '1', '1', '0', 'b']
+    """
+    name = class_name(value)
+    return _TRUTHS.get(name, name)
+
+
+def by_class(probabilities: dict[str, float | None]) -> dict[str, float | None]:
+    """Probabilities by the class that each name stands for.
+
+    >>> by_class({"True": 0.7, "False": 0.3})
+    {'1': 0.7, '0': 0.3}
+    """
+    if _TRUTHS.keys().isdisjoint(probabilities):
+        return probabilities
+    return {outcome_class(name): p for name, p in probabilities.items()}
 
 
 def watches(segments: bool | tuple[str, ...], segment: tuple[tuple[str, str], ...]) -> bool:

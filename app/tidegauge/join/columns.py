@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tidegauge.engine.events import MAX_FEATURES, MAX_NAME, Nested, Prediction, Scalar
 from tidegauge.join.score import negative_classes, read_otherwise
-from tidegauge.join.values import as_number, class_codes, numbers_of
+from tidegauge.join.values import as_number, category_codes, class_codes, numbers_of
 from tidegauge.profile.attribution import AttributionColumns
 from tidegauge.profile.category import MISMATCH_CODE, MISSING_CODE, NONE_FURTHER, CategoryColumn, KnownValues
 from tidegauge.profile.data import (
@@ -212,7 +212,7 @@ def _category(name: str, column: list[Scalar], spec: ModelSpec, schema: Schema |
         code, flags = MISSING_CODE, None
     if feature.pii == "hash":
         column = [None if v is None else hashlib.blake2b(class_name(v).encode(), digest_size=8).hexdigest() for v in column]
-    codes, values = class_codes(column)
+    codes, values = category_codes(column)
     if flags is not None:
         codes[flags] = code
     return CategoryColumn(name, codes, values, places=None if known is None else known.places(values))

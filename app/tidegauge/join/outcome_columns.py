@@ -15,7 +15,7 @@ from tidegauge.join.values import numbers_of
 from tidegauge.profile.kpi import derived
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.score_counts import LOG_CLIP
-from tidegauge.spec import ModelSpec, class_name
+from tidegauge.spec import ModelSpec, by_class, outcome_class
 
 
 class OutcomeRow(msgspec.Struct, gc=False):
@@ -107,11 +107,11 @@ def _outcome_columns(
 
 class _ClassNames(dict[Any, str | None]):
     def __missing__(self, value: Any) -> str:
-        name = self[value] = class_name(value)
+        name = self[value] = outcome_class(value)
         return name
 
 
 def class_log_loss(probabilities: dict[str, float | None] | None, actual: str | None) -> float:
     if not probabilities or actual is None:
         return np.nan
-    return float(-np.log(np.clip(probabilities.get(actual) or 0.0, LOG_CLIP, 1 - LOG_CLIP)))
+    return float(-np.log(np.clip(by_class(probabilities).get(actual) or 0.0, LOG_CLIP, 1 - LOG_CLIP)))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.events import Prediction
-from tidegauge.spec import ModelSpec, class_name
+from tidegauge.spec import ModelSpec, by_class, outcome_class
 
 BINARY_CLASSES = frozenset(("0", "1"))
 """The classes that make a model binary whose task is not known yet (see ``monitor.stage.infer_task``)."""
@@ -36,14 +36,14 @@ def score_of(event: Prediction, spec: ModelSpec) -> float | None:
     if event.score is not None:
         return event.score
     given = event.prediction
-    predicted = None if given is None or given is msgspec.UNSET else class_name(given)
+    predicted = None if given is None or given is msgspec.UNSET else outcome_class(given)
     if event.confidence is not None:
         if spec.confidence_is != "predicted" or not _binary(spec, {predicted} - {None}):
             return event.confidence
         if predicted is None:
             return None
         return event.confidence if predicted == spec.positive_label else 1.0 - event.confidence
-    probabilities = event.probabilities or {}
+    probabilities = by_class(event.probabilities or {})
     if _binary(spec, probabilities):
         return probabilities.get(spec.positive_label)
     if predicted in probabilities:

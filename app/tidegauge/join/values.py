@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.profile.category import MISSING_CODE
-from tidegauge.spec import ModelSpec, class_name
+from tidegauge.spec import ModelSpec, class_name, outcome_class
 
 _DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 class _Codes(dict[Any, int]):
-    """Numbers values in the order they are first asked for; ``names`` has their class names."""
+    """Numbers values in the order they are first asked for; ``names`` has the ``name`` of each."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: Callable[[Any], str]) -> None:
         super().__init__()
         self.names: dict[str, int] = {}
+        self._name = name
 
     def __missing__(self, value: Any) -> int:
-        code = MISSING_CODE if value is None else self.names.setdefault(class_name(value), len(self.names))
+        code = MISSING_CODE if value is None else self.names.setdefault(self._name(value), len(self.names))
         self[value] = code
         return code
 
 
 def class_codes(values: Iterable[Any]) -> tuple[NDArray[np.int64], list[str]]:
-    """Codes (n) of class values and the class names they stand for; None is MISSING_CODE."""
-    codes = _Codes()
+    """Codes (n) of predictions or labels and the classes they stand for; None is MISSING_CODE."""
+    return _coded(values, outcome_class)
+
+
+def category_codes(values: Iterable[Any]) -> tuple[NDArray[np.int64], list[str]]:
+    """Codes (n) of a feature's values and their names; None is MISSING_CODE."""
+    return _coded(values, class_name)
+
+
+def _coded(values: Iterable[Any], name: Callable[[Any], str]) -> tuple[NDArray[np.int64], list[str]]:
+    codes = _Codes(name)
     return np.fromiter(map(codes.__getitem__, values), np.int64), list(codes.names)
 
 

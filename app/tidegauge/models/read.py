@@ -19,6 +19,7 @@ from tidegauge.spec import (
     Lineage,
     ModelSpec,
     Task,
+    outcome_class,
     span_name,
 )
 
@@ -121,7 +122,7 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
             case "task":
                 value = of.choice(get_args(Task))
             case "positive_label":
-                value = of.class_name()
+                value = None if (name := of.class_name()) is None else outcome_class(name)
             case "confidence_is":
                 value = of.choice(("positive", "predicted"))
             case "segments":
@@ -144,6 +145,9 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
             found[member] = value
     if "labels" in found:
         _make_room(given, found)
+    if found.get("positive_label", "1") != "1" and "task" not in given:
+        # Only a binary model has a positive class.
+        found["task"] = "binary"
     around = SpecContext(
         found.get("task"), found.get("windows") or DEFAULT_WINDOWS, found.get("segments") or (), found.get("kpis") or {}
     )  # fmt: skip

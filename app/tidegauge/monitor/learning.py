@@ -5,8 +5,6 @@ l<model>\\0<version>\\0<segment>    packed DataProfile of the first predictions
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import numpy as np
 
@@ -23,7 +21,7 @@ from tidegauge.monitor.window_rows import Shares, data_profiles
 from tidegauge.monitor.windows import MAX_ROWS_BYTES, Windows
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.grouping import Segments
-from tidegauge.spec import ModelSpec
+from tidegauge.spec import ModelSpec, Task
 
 LEARNING = b"l"
 _encode = msgspec.msgpack.Encoder().encode
@@ -144,7 +142,7 @@ def _segment_of(key: bytes) -> Segment:
     return _decode_segment(key.split(b"\0", 2)[2])
 
 
-def infer_task(data: DataProfile) -> Any:
+def infer_task(data: DataProfile) -> Task | None:
     """The task some predictions suggest: a score or two 0/1 classes make it binary, texts multiclass, other numbers
     regression."""
     classes = data.result_class.counts

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tidegauge.baseline.baseline import Baseline, schema_of
 from tidegauge.engine.delta import Segment
 from tidegauge.metrics import record as records
 from tidegauge.metrics.record import iso
 from tidegauge.models.default_monitors import default_monitors
 from tidegauge.models.registry import Registry
+from tidegauge.monitor.learning import infer_task
 from tidegauge.monitor.windows import Header, Windows
-from tidegauge.spec import ModelSpec, MonitorSpec, span_name
+from tidegauge.spec import ModelSpec, MonitorSpec, Task, span_name
 
+WIDER: tuple[Task | None, ...] = (None, "binary", "regression", "multiclass")
+"""Tasks in the order in which a window's predictions may suggest too narrow a one."""
 MAX_EARLIER = 100
 """Earlier windows kept as baselines of later ones."""
 
@@ -20,12 +25,22 @@ class WindowBaselines:
 
     def __init__(self, windows: Windows, registry: Registry) -> None:
         self._windows, self.registry = windows, registry
+        self._suggested: dict[tuple[str, str], Task | None] = {}
         self._revision = -1
         self._monitors: dict[tuple[str, str], tuple[MonitorSpec, ...]] = {}
         self._earlier: dict[tuple[bytes, int], Baseline] = {}
 
     def spec(self, header: Header) -> ModelSpec:
-        return self.registry.spec(header.model)
+        """The spec a window is seen under: a task that is not known yet is what the version's predictions so far suggest, so
+        that no number is shown that belongs to another task."""
+        spec = self.registry.spec(header.model)
+        if spec.task is not None:
+            return spec
+        name = (header.model, header.version)
+        found = infer_task(self._windows.data(header, ())), self._suggested.get(name)
+        # Two of several classes may be all that a window has.
+        task = self._suggested[name] = max(found, key=WIDER.index)
+        return msgspec.structs.replace(spec, task=task)
 
     def monitors(self, header: Header, spec: ModelSpec) -> tuple[MonitorSpec, ...]:
         """The spec's monitors, or where it names none the defaults that the version's baseline allows."""
@@ -36,7 +51,7 @@ class WindowBaselines:
             self._revision = self.registry.revision
         name = (header.model, header.version)
         if name not in self._monitors:
-            self._monitors[name] = default_monitors(spec, self.registry.baseline(*name))
+            self._monitors[name] = default_monitors(self.registry.spec(header.model), self.registry.baseline(*name))
         return self._monitors[name]
 
     def is_fixed(self, header: Header, spec: ModelSpec) -> bool:
