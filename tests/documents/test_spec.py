@@ -12,6 +12,8 @@ import yaml
 
 from support.deployment import ROOT
 from support.schemas import SCHEMAS, mistakes
+from tidegauge.detect.budget import TUNED_PARAMETERS
+from tidegauge.detect.detectors import ALGORITHMS, BINARY
 from tidegauge.models.read import load_to_build
 from tidegauge.spec import ModelSpec
 
@@ -133,6 +135,13 @@ def test_a_member_is_required_where_the_schema_requires_it(section: Section, row
 @pytest.mark.parametrize(("section", "row"), CHOICES)
 def test_a_choice_is_told_whole(section: Section, row: Row) -> None:
     assert re.findall(r"`(\w+)`", row.type) == section.schema["properties"][row.member]["enum"]
+
+
+def test_the_algorithms_of_the_schema_are_those_there_are() -> None:
+    detector = SCHEMA["$defs"]["detector"]
+    assert set(detector["properties"]["algorithm"]["enum"]) == ALGORITHMS.keys() == TUNED_PARAMETERS.keys()
+    errors_only = [of["if"] for of in detector["allOf"] if of["then"]["properties"].get("stream") == {"const": "error"}]
+    assert [set(of["properties"]["algorithm"]["enum"]) for of in errors_only] == [BINARY]
 
 
 def test_the_parameters_of_detectors() -> None:
