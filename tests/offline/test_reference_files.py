@@ -86,7 +86,7 @@ def as_csv(table, path, encoding="utf-8-sig"):
 
 
 def as_parquet(table, path):
-    columns = table | {"ts": [datetime.fromtimestamp(ts, UTC) for ts in table["ts"]]}
+    columns = table | ({"ts": [datetime.fromtimestamp(ts, UTC) for ts in table["ts"]]} if "ts" in table else {})
     given = {name: pa.array(values) for name, values in columns.items()}
     given["plan"] = given["plan"].cast(pa.large_string()).dictionary_encode()
     parquet.write_table(pa.table(given), path)
@@ -103,8 +103,9 @@ def said(baseline):
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(table=tables())
-def test_csv_jsonl_and_parquet_make_the_same_baseline(tmp_path, table):
+@given(table=tables(), absent=st.sampled_from([(), ("request_id",), ("request_id", "ts")]))
+def test_csv_jsonl_and_parquet_make_the_same_baseline(tmp_path, table, absent):
+    table = {name: values for name, values in table.items() if name not in absent}
     ways = [as_jsonl(table, tmp_path / "r.jsonl"), as_csv(table, tmp_path / "r.csv"), as_parquet(table, tmp_path / "r.parquet")]
     lines, *others = [said(build(spec(), "m:1", path)) for path in ways]
     for other in others:
@@ -178,6 +179,18 @@ def test_columns_that_are_no_features(tmp_path):
     event = json.loads(next(iter(event_lines(tmp_path / "r.parquet", EVENTS, print))))
     assert event["segments"] == {"region": "eu"}
     assert event["features"]["day"] == "2025-09-01"
+
+
+def test_rows_without_a_request_id_are_numbered_over_all_files(tmp_path):
+    rows = [{"score": 0.5, "features": {"x": n % 7}} for n in range(60)]
+    rows += [{"request_id": "", "ts": None, "score": 0.5, "features": {"x": float("nan")}}, {"request_id": 7, "score": 0.5}]
+    for part in "ab":
+        (tmp_path / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        frame(50).drop(columns="ts").to_csv(tmp_path / f"{part}.csv", index=False)
+    baseline, notes = built(tmp_path / "*.jsonl")
+    assert (baseline.data.predictions, "left out 1 rows whose request_id was there already" in notes) == (2 * 62 - 1, True)
+    baseline, notes = built(tmp_path / "*.csv")
+    assert (baseline.data.predictions, notes) == (100, "")
 
 
 def test_rows_of_other_versions_and_repeated_rows_stay_out(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -68,9 +69,8 @@ def build(
     """
     if model_of(version) != spec.model and ":" in version:
         note(f"version {version} would belong to model {model_of(version)}, the spec is of {spec.model}")
-    defaults = {"ts": 0.0, "model_version": version}
-    columns = Columns.of([spec], defaults=defaults, numbered=True, naive_utc=naive_utc)
-    records = [Record(number, -1, None, line) for number, line in enumerate(event_lines(path, columns, note))]
+    lines = enumerate(event_lines(path, Columns.of([spec], naive_utc=naive_utc), note))
+    records = [Record(number, -1, None, _completed(line, number, version)) for number, line in lines]
     events, _, dead = Decoder(ReferenceEvent).chunk(records)
     if dead:
         first = dead[0]
@@ -103,6 +103,43 @@ def build(
     if not all(baseline.spans_enough(window) for window in spec.windows):
         baseline.spread |= _block_spreads(events, spec, baseline)
     return baseline
+
+
+class _Required(msgspec.Struct):
+    """The members that reference data need not have."""
+
+    request_id: Any = None
+    ts: Any = None
+    model_version: Any = None
+
+
+_required = msgspec.json.Decoder(_Required).decode
+
+
+def _completed(line: bytes, number: int, version: str) -> bytes:
+    """A row with what it does not say: the number of the row for its request, time 0, and the version asked for.
+
+    >>> _completed(b'{"request_id": null, "ts": 5, "score": 0.5}', 7, "m:1")
+    b'{"request_id":"row 8","ts":5,"score":0.5,"model_version":"m:1"}'
+    """
+    try:
+        said = _required(line)
+        if isinstance(said.request_id, str) and said.request_id and said.ts is not None and said.model_version:
+            return line
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        pass
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    if not isinstance(row, dict):
+        return line
+    for name, value in (("request_id", f"row {number + 1}"), ("ts", 0.0), ("model_version", version)):
+        if row.get(name) in (None, ""):
+            row[name] = value
+    if type(row["request_id"]) is int:
+        row["request_id"] = str(row["request_id"])
+    return msgspec.json.encode(row)
 
 
 def _of_version(

@@ -44,12 +44,10 @@ _NOTHING = frozenset(
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """What is known of a table's columns beforehand. ``features``: as the spec has them; ``defaults``: members for rows
-    without them; ``numbered``: row numbers stand for missing request ids; ``naive_utc``: a ``ts`` without an offset is UTC."""
+    """What is known of a table's columns beforehand. ``features``: as the spec has them; ``naive_utc``: a ``ts`` without
+    an offset is UTC."""
 
     features: Mapping[str, FeatureSpec] = {}
-    defaults: Mapping[str, Any] = {}
-    numbered: bool = False
     naive_utc: bool = False
     regression: bool = False
 
@@ -226,9 +224,7 @@ def _plain(value: Any) -> Any:
 
 
 def _event(row: Mapping[str, Any], number: int, name: str, columns: Columns) -> bytes:
-    event: dict[str, Any] = dict(columns.defaults)
-    if columns.numbered:
-        event["request_id"] = str(number)
+    event: dict[str, Any] = {}
     parts: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
     for title, value in row.items():
         group, dot, rest = title.partition(".")
