@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lint types unit live kafka browser bench evaluate dashboards clean
+.PHONY: demo test lint types unit live kafka browser faults bench evaluate dashboards clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tidegauge demo $(if $(DAYS),--days $(DAYS)) $(if $(SPEED),--speed $(SPEED))
@@ -25,7 +25,11 @@ unit: $(VENV)/.dev
 
 # What needs a real Kafka or a real browser waits a lot: side by side, the longest file first.
 live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/kafka/test_exactly_once.py tests/kafka tests/browser
+	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/kafka/test_exactly_once.py tests/kafka/test_half_dead.py tests/kafka tests/browser
+
+# Long forms of tests whose short forms run with the others.
+faults: $(VENV)/.dev
+	$(BIN)/pytest -q -m long
 
 kafka: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/kafka

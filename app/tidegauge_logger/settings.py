@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from tidegauge_logger.events import LABELS, PREDICTIONS
 
-_OURS = {"ssl.cafile": "ssl.ca.location", "ssl.certfile": "ssl.certificate.location", "ssl.keyfile": "ssl.key.location"}
+_OURS = {
+    "ssl.cafile": "ssl.ca.location",
+    "ssl.certfile": "ssl.certificate.location",
+    "ssl.keyfile": "ssl.key.location",
+    "ssl.keypassword": "ssl.key.password",
+}
 
 
 def kafka_names(security: Mapping[str, str]) -> dict[str, str]:
@@ -16,16 +22,22 @@ def kafka_names(security: Mapping[str, str]) -> dict[str, str]:
     >>> kafka_names({"security.protocol": "SSL", "ssl.cafile": "ca.pem"})
     {'security.protocol': 'SSL', 'ssl.ca.location': 'ca.pem'}
     """
-    return {_OURS.get(name, name): value for name, value in security.items()}
+    names = {_OURS.get(name, name): value for name, value in security.items()}
+    if "sasl.oauthbearer.token.endpoint.url" in names:
+        names["sasl.oauthbearer.method"] = "oidc"
+    return names
 
 
 def security_from_environment() -> dict[str, str]:
-    """``TIDEGAUGE_SECURITY_PROTOCOL``, ``TIDEGAUGE_SASL_USERNAME``, ``TIDEGAUGE_SSL_CAFILE`` ... by Kafka's names."""
+    """``TIDEGAUGE_SECURITY_PROTOCOL``, ``TIDEGAUGE_SSL_CAFILE``, ``TIDEGAUGE_SASL_PASSWORD_FILE`` ... by Kafka's names.
+    A name with ``_FILE`` behind it names a file that holds the value. Raises OSError where that cannot be read."""
     found = {}
     for name, value in os.environ.items():
         rest = name.removeprefix("TIDEGAUGE_")
         if rest != name and rest.startswith(("SECURITY_", "SASL_", "SSL_")):
-            found[rest.lower().replace("_", ".", 1)] = value
+            if rest.endswith("_FILE"):
+                rest, value = rest.removesuffix("_FILE"), Path(value).read_text().strip()
+            found[rest.lower().replace("_", ".")] = value
     return found
 
 

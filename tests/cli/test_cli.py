@@ -7,8 +7,6 @@ import sys
 import pytest
 
 from support.events import START, prediction
-from tidegauge.errors import StreamError
-from tidegauge.stream.settings import Settings, client_security
 
 
 def run(*arguments, **environment):
@@ -80,24 +78,3 @@ def test_models_check_names_the_place(tmp_path):
     assert done.returncode == 1
     assert "a.yaml:2: grase" in done.stdout
     assert "grace" in done.stdout
-
-
-@pytest.mark.parametrize(
-    "security",
-    [
-        {"security.protocol": "SASL_SSL"},
-        {"sasl.username": "u", "sasl.password": "p"},
-        {"security.protocol": "TLS"},
-        {"security.protocol": "SSL", "ssl.truststore": "x"},
-    ],
-)
-def test_security_that_does_not_go_together_is_refused(security):
-    with pytest.raises(StreamError):
-        client_security(security)
-
-
-def test_security_by_the_usual_names():
-    given = {"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "u", "sasl.password": "p"}
-    client = Settings(security=given).client()
-    assert client["sasl_plain_username"] == "u"
-    assert client["ssl_context"] is not None

@@ -14,10 +14,12 @@ from tidegauge.stream import telemetry
 from tidegauge.stream.endpoint import endpoint
 from tidegauge.stream.history_writer import HistoryWriter
 from tidegauge.stream.notify import Notifier
-from tidegauge.stream.settings import Settings, client_security, security_from_environment
+from tidegauge.stream.security import client_security, security_from_environment
+from tidegauge.stream.settings import Settings
 
 MONITORING = (ROOT / "docs/monitoring.md").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
+ACCESS = (ROOT / "docs/security.md").read_text()
 
 
 # -- docs/operations.md -----------------------------------------------------------------------------------------------
@@ -34,7 +36,7 @@ def test_the_document_names_every_flag_and_no_other(capsys):
 
 def test_the_security_variables_are_understood(monkeypatch):
     for name, value in SECURITY.items():
-        assert name in OPERATIONS
+        assert name in ACCESS
         if value is not None:
             monkeypatch.setenv(name, value)
     arguments = client_security(security_from_environment())

@@ -20,6 +20,8 @@ intended_use: "Whom to call | before they cancel <b>never</b> to set prices"
 monitors:
   - {name: errors, metric: system.error_ratio, window: 1d, above: 0.1, severity: critical}
   - {name: accuracy, metric: performance.accuracy, window: 1d, below: 0.5}
+detectors:
+  - {name: mistakes, stream: error, algorithm: adwin}
 lineage: {run_id: 3f2a, commit: 9fceb02, url: "https://mlflow.example.org/#/runs/3f2a", parameters: {max_depth: "6"}}
 """
 

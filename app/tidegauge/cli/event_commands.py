@@ -158,7 +158,7 @@ def _produce(options: argparse.Namespace) -> int:
     events = chain(_lines(options, options.predictions, PREDICTIONS), _lines(options, options.labels, LABELS))
 
     async def send() -> int:
-        await models_topic.ensure_topics(settings)
+        await models_topic.ensure_topics(settings, (PREDICTIONS, LABELS))
         async with Client(topics={t: settings.topic(t) for t in (PREDICTIONS, LABELS)}, **settings.client()) as client:
             return await produce(client, events, options.rate, lambda sent: say(f"{sent} events sent"))
 

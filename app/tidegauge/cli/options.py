@@ -51,7 +51,8 @@ def kafka(parser: argparse.ArgumentParser) -> None:
 
 def stream_settings(options: argparse.Namespace, **more: Any) -> Any:
     """The ``stream.settings.Settings`` that these flags and the environment make."""
-    from tidegauge.stream.settings import Settings, security_from_environment
+    from tidegauge.stream.security import security_from_environment
+    from tidegauge.stream.settings import Settings
 
     topics = {name: getattr(options, f"{name.replace('-', '_')}_topic") for name in TOPICS}
     return Settings(

@@ -60,7 +60,7 @@ def build_card(archive: Archive, registry: Registry, model: str, version: str | 
         "reference": _reference(baseline),
         "default_monitors": spec.monitors is None,
         "monitors": [_planned(monitor) for monitor in spec.monitors or default_monitors(spec, baseline)],
-        "detectors": [msgspec.to_builtins(detector) for detector in spec.detectors],
+        "detectors": [msgspec.structs.asdict(detector) for detector in spec.detectors],
         "alerts": alerts,
     }
     return card | {"limits": limits(card, summary.features(records))}

@@ -11,13 +11,15 @@ from typing import Any
 
 import faust
 from aiokafka.admin import AIOKafkaAdminClient
+from faust.auth import OAuthCredentials
 from faust.types.tuples import TP
 
 from tidegauge.stream import transport
 from tidegauge.stream.input_task import InputTask
 from tidegauge.stream.reading_progress import Standstills
 from tidegauge.stream.rekey_task import BUFFERED_EVENTS, SHARE_OF_INTERVAL, RekeyTask
-from tidegauge.stream.settings import INPUT_OF, REKEY, REKEYED, Settings, client_security
+from tidegauge.stream.security import client_security
+from tidegauge.stream.settings import INPUT_OF, REKEY, REKEYED, Settings
 from tidegauge.stream.task import StageFactory, Task
 
 log = logging.getLogger(__name__)
@@ -336,6 +338,8 @@ def _credentials(settings: Settings) -> Any:
         return None
     if protocol == "SSL":
         return faust.SSLCredentials(context=arguments["ssl_context"])
+    if "sasl_oauth_token_provider" in arguments:
+        return OAuthCredentials(oauth_cb=arguments["sasl_oauth_token_provider"], ssl_context=arguments.get("ssl_context"))
     return faust.SASLCredentials(
         username=arguments["sasl_plain_username"],
         password=arguments["sasl_plain_password"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -14,7 +14,7 @@ from tidegauge.errors import SpecError
 from tidegauge.models.registry import ModelRecord, Registry, carry_over, encode
 from tidegauge.stream import topics
 from tidegauge.stream.consumer import consumer
-from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
+from tidegauge.stream.settings import MAX_MESSAGE_BYTES, TOPICS, Settings
 
 log = logging.getLogger(__name__)
 ENVELOPE_BYTES = 1024
@@ -67,19 +67,19 @@ async def read(settings: Settings) -> Registry:
     return registry
 
 
-async def ensure_topics(settings: Settings) -> dict[str, int]:
-    """Create the topics that are missing; the partition count of each by logical name."""
+async def ensure_topics(settings: Settings, needed: Collection[str] = TOPICS) -> dict[str, int]:
+    """Create the topics that are missing; the partition count of each by logical name. See ``topics.ensure``."""
     admin = AIOKafkaAdminClient(**settings.client())
     await admin.start()
     try:
-        return await topics.ensure(admin, settings, 0.0)
+        return await topics.ensure(admin, settings, 0.0, needed)
     finally:
         await admin.close()
 
 
 async def apply(settings: Settings, records: Iterable[ModelRecord]) -> list[str]:
     """Publish the models that differ from what stands in the topic; a line on each. Learned baselines stay."""
-    await ensure_topics(settings)
+    await ensure_topics(settings, (MODELS,))
     registry = await read(settings)
     changed, lines = [], []
     for record in records:

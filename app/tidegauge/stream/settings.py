@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import ssl
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import msgspec
 from tidegauge.alert.operations import AUDIT, OPERATIONS
 from tidegauge.alert.playbooks import DIRECTORY
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
-from tidegauge.errors import StreamError
+from tidegauge.stream.security import client_security
 
 JOIN_CHANGELOG, MONITOR_CHANGELOG = "tidegauge-join-changelog", "tidegauge-monitor-changelog"
 CHANGELOGS = {"join": JOIN_CHANGELOG, "monitor": MONITOR_CHANGELOG}
@@ -28,15 +26,13 @@ TOPICS = (
 INTERNAL = frozenset((PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, OPERATIONS, AUDIT, *REKEYED.values()))
 MAX_MESSAGE_BYTES = 32 << 20
 REKEY_CHOICES = ("auto", "always", "never")
-PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 
 class Settings(msgspec.Struct, frozen=True):
     """One worker's settings. Times in seconds. ``app_id`` is the group and prefixes transactional ids and the
     internal topics; ``playbooks`` is the address alerts point below; ``rekey`` is one of REKEY_CHOICES, and ``rekeyed`` what
-    was made of it; ``topics`` maps the other logical names to others than the default; ``security`` holds Kafka's usual names
-    (``security.protocol``, ``sasl.mechanism``, ``sasl.username``, ``sasl.password``, ``ssl.cafile``, ``ssl.certfile``,
-    ``ssl.keyfile``)."""
+    was made of it; ``topics`` maps the other logical names to others than the default; ``security`` is what
+    ``security.client_security`` takes."""
 
     bootstrap: str = "127.0.0.1:9092"
     app_id: str = "tidegauge"
@@ -56,6 +52,11 @@ class Settings(msgspec.Struct, frozen=True):
     rekeyed: bool = False
     topics: dict[str, str] = {}
     security: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        """Without the values of ``security``: among them are passwords."""
+        shown = {name: value for name, value in msgspec.structs.asdict(self).items() if name != "security"}
+        return f"Settings({shown}, security={sorted(self.security)})"
 
     @property
     def inputs(self) -> dict[str, tuple[str, ...]]:
@@ -78,44 +79,3 @@ class Settings(msgspec.Struct, frozen=True):
     def client(self) -> dict[str, Any]:
         """Keyword arguments every aiokafka client takes."""
         return {"bootstrap_servers": self.bootstrap, **client_security(self.security)}
-
-
-def client_security(security: dict[str, str]) -> dict[str, Any]:
-    """aiokafka's keyword arguments for Kafka's usual security names. Raises StreamError for a name it does not know."""
-    if not security:
-        return {}
-    rest = dict(security)
-    protocol = rest.pop("security.protocol", "PLAINTEXT")
-    if protocol not in PROTOCOLS:
-        raise StreamError(f"security.protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}")
-    if protocol.startswith("SASL") != any(name.startswith("sasl.") for name in rest):
-        raise StreamError(f"sasl.* settings and security.protocol {protocol} do not go together; SASL needs SASL_SSL")
-    if protocol.startswith("SASL") and not rest.keys() >= {"sasl.username", "sasl.password"}:
-        raise StreamError(f"security.protocol {protocol} needs sasl.username and sasl.password")
-    arguments: dict[str, Any] = {"security_protocol": protocol}
-    for name, argument in (
-        ("sasl.mechanism", "sasl_mechanism"),
-        ("sasl.username", "sasl_plain_username"),
-        ("sasl.password", "sasl_plain_password"),
-    ):
-        if name in rest:
-            arguments[argument] = rest.pop(name)
-    cafile, certfile, keyfile = (rest.pop(f"ssl.{name}", None) for name in ("cafile", "certfile", "keyfile"))
-    if rest:
-        raise StreamError(f"unknown security setting {', '.join(sorted(rest))}; known: security.protocol, sasl.*, ssl.*")
-    if protocol in ("SSL", "SASL_SSL"):
-        context = ssl.create_default_context(cafile=cafile)
-        if certfile:
-            context.load_cert_chain(certfile, keyfile)
-        arguments["ssl_context"] = context
-    return arguments
-
-
-def security_from_environment() -> dict[str, str]:
-    """``TIDEGAUGE_SECURITY_PROTOCOL``, ``TIDEGAUGE_SASL_USERNAME`` ... as Kafka's names."""
-    found = {}
-    for name, value in os.environ.items():
-        for prefix in ("SECURITY_", "SASL_", "SSL_"):
-            if name.startswith(f"TIDEGAUGE_{prefix}"):
-                found[name.removeprefix("TIDEGAUGE_").lower().replace("_", ".", 1)] = value
-    return found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedError
 
 from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 from tidegauge.errors import TopicError
@@ -30,11 +31,13 @@ _CONFIGS = {
 }
 
 
-async def ensure(admin: AIOKafkaAdminClient, settings: Settings, label_horizon: float) -> dict[str, int]:
+async def ensure(
+    admin: AIOKafkaAdminClient, settings: Settings, label_horizon: float, needed: Collection[str] = TOPICS
+) -> dict[str, int]:
     """Create what is missing; returns the partition count of each topic by logical name.
 
-    Raises TopicError where the topics do not fit each other; warns where Kafka would delete events within
-    ``label_horizon`` seconds.
+    Raises TopicError where the topics do not fit each other, or one that is ``needed`` is neither seen nor may be created;
+    warns where Kafka would delete events within ``label_horizon`` seconds.
     """
     present = set(await admin.list_topics())
     sizes: dict[str, int] = {}
@@ -56,17 +59,20 @@ async def ensure(admin: AIOKafkaAdminClient, settings: Settings, label_horizon: 
         if name not in counts:
             wanted.append(NewTopic(name, count, settings.replication, topic_configs=_CONFIGS.get(logical, {})))
     if wanted:
-        await create(admin, wanted)
+        await create(admin, wanted, {settings.topic(topic) for topic in needed})
     _check_changelogs(settings, sizes)
     await _warn_of_retention(admin, settings, label_horizon)
     return sizes
 
 
-async def create(admin: AIOKafkaAdminClient, wanted: list[NewTopic]) -> None:
-    """Create topics; one that has come to be meanwhile is fine. Raises TopicError."""
+async def create(admin: AIOKafkaAdminClient, wanted: list[NewTopic], needed: Collection[str]) -> None:
+    """Create topics; one that has come to be meanwhile is fine. Raises TopicError, of a refusal only where it is ``needed``."""
     answer = await admin.create_topics(wanted)
     for name, code, *message in answer.topic_errors:
-        if code and code != TopicAlreadyExistsError.errno:
+        if code == TopicAuthorizationFailedError.errno:
+            if name in needed:
+                raise TopicError(f"topic {name} is not there, or not to be seen by this user, who may not create it either")
+        elif code and code != TopicAlreadyExistsError.errno:
             raise TopicError(f"topic {name} cannot be created: {message[0] if message else code}")
 
 

@@ -1,0 +1,208 @@
+"""How clients prove who they are to Kafka: TLS, SASL and tokens, by librdkafka's names.
+
+Flags would show in a process list: settings come from ``TIDEGAUGE_SECURITY_PROTOCOL``, ``TIDEGAUGE_SASL_...`` and
+``TIDEGAUGE_SSL_...``, or, with ``_FILE`` behind the name, from the file the variable names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import os
+import ssl
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aiokafka.abc import AbstractTokenProvider
+
+from tidegauge.errors import StreamError
+
+log = logging.getLogger(__name__)
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+PASSWORDS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+OAUTH, AWS = "OAUTHBEARER", "AWS_MSK_IAM"
+_NEEDED = {
+    **dict.fromkeys(PASSWORDS, ("sasl.username", "sasl.password")),
+    OAUTH: ("sasl.oauthbearer.token.endpoint.url", "sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret"),
+    AWS: ("sasl.aws.region",),
+}
+_ALSO = {OAUTH: ("sasl.oauthbearer.scope",)}
+_SSL = ("ssl.cafile", "ssl.certfile", "ssl.keyfile", "ssl.keypassword")
+TOKEN_SECONDS = 10.0
+"""How long a token endpoint may take to answer."""
+SPENT = 0.8
+"""Of a token's life; after that it is asked for anew."""
+
+
+def client_security(security: Mapping[str, str]) -> dict[str, Any]:
+    """aiokafka's keyword arguments for settings by Kafka's names. Raises StreamError where they cannot be used together."""
+    if not security:
+        return {}
+    protocol = security.get("security.protocol", "PLAINTEXT")
+    if protocol not in PROTOCOLS:
+        raise StreamError(f"security.protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}")
+    sasl = {name: value for name, value in security.items() if name.startswith("sasl.")}
+    if protocol.startswith("SASL") != bool(sasl):
+        raise StreamError(f"sasl.* settings and security.protocol {protocol} do not go together; SASL needs SASL_SSL")
+    arguments: dict[str, Any] = {"security_protocol": protocol, **(_login(sasl) if sasl else {})}
+    unknown = security.keys() - sasl.keys() - {"security.protocol", *_SSL}
+    if unknown:
+        raise StreamError(
+            f"unknown security setting {', '.join(sorted(unknown))}; known: security.protocol, sasl.*, {', '.join(_SSL)}"
+        )
+    if protocol in ("SSL", "SASL_SSL"):
+        arguments["ssl_context"] = RenewingContext.of(*(security.get(name) for name in _SSL))
+    return arguments
+
+
+def _login(sasl: dict[str, str]) -> dict[str, Any]:
+    """aiokafka's arguments of a SASL mechanism."""
+    mechanism = sasl.get("sasl.mechanism", "PLAIN")
+    if mechanism not in _NEEDED:
+        raise StreamError(f"sasl.mechanism {mechanism!r} is not one of {', '.join(_NEEDED)}")
+    needed = _NEEDED[mechanism]
+    missing = [name for name in needed if not sasl.get(name)]
+    if missing:
+        raise StreamError(f"sasl.mechanism {mechanism} needs {', '.join(missing)}")
+    unknown = sasl.keys() - {"sasl.mechanism", *needed, *_ALSO.get(mechanism, ())}
+    if unknown:
+        raise StreamError(f"sasl.mechanism {mechanism} does not take {', '.join(sorted(unknown))}")
+    if mechanism in PASSWORDS:
+        return {
+            "sasl_mechanism": mechanism,
+            "sasl_plain_username": sasl["sasl.username"],
+            "sasl_plain_password": sasl["sasl.password"],
+        }
+    provider: Tokens
+    if mechanism == AWS:
+        provider = AwsSigner(sasl["sasl.aws.region"])
+    else:
+        url, client, secret = (sasl[name] for name in needed)
+        provider = ClientCredentials(url, client, secret, sasl.get("sasl.oauthbearer.scope"))
+    return {"sasl_mechanism": OAUTH, "sasl_oauth_token_provider": provider}
+
+
+class RenewingContext(ssl.SSLContext):
+    """Client side of TLS. Certificates that were renewed on disk are taken up by the next connection."""
+
+    _files: tuple[str | None, ...] = (None, None, None, None)
+    _read: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, cafile: str | None, certfile: str | None, keyfile: str | None, password: str | None) -> RenewingContext:
+        """Raises StreamError for a file that is missing or no certificate. No ``cafile``: the system's authorities."""
+        context = cls(ssl.PROTOCOL_TLS_CLIENT)
+        context._files = (cafile, certfile, keyfile, password)
+        try:
+            if not cafile:
+                context.load_default_certs()
+            context._load()
+        except (OSError, ssl.SSLError) as error:
+            names = ", ".join(f"{name} {value}" for name, value in zip(_SSL[:3], context._files, strict=False) if value)
+            raise StreamError(f"TLS cannot be set up with {names}: {error}") from error
+        return context
+
+    def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
+        """What asyncio calls for each connection."""
+        try:
+            if self._times() != self._read:
+                self._load()
+        except (OSError, ssl.SSLError) as error:
+            log.warning("renewed certificates cannot be read, those from before are used: %s", error)
+        return super().wrap_bio(*arguments, **named)
+
+    def _times(self) -> tuple[int, ...]:
+        return tuple(Path(file).stat().st_mtime_ns for file in self._files[:3] if file)
+
+    def _load(self) -> None:
+        cafile, certfile, keyfile, password = self._files
+        times = self._times()
+        if cafile:
+            self.load_verify_locations(cafile)
+        if certfile:
+            self.load_cert_chain(certfile, keyfile, password)
+        self._read = times
+
+
+class Tokens(AbstractTokenProvider):  # type: ignore[misc]
+    """Bearer tokens for aiokafka, each used until most of its life is over."""
+
+    def __init__(self) -> None:
+        self._token, self._until = "", 0.0
+
+    async def token(self) -> str:
+        if time.time() >= self._until:
+            token, seconds = await asyncio.get_running_loop().run_in_executor(None, self.fetch)
+            self._token, self._until = token, time.time() + SPENT * seconds
+        return self._token
+
+    def fetch(self) -> tuple[str, float]:
+        """A new token and the seconds it lives. Raises StreamError."""
+        raise NotImplementedError
+
+
+class ClientCredentials(Tokens):
+    """Tokens of an OAuth 2.0 endpoint, by the grant of client credentials (RFC 6749, section 4.4)."""
+
+    def __init__(self, url: str, client: str, secret: str, scope: str | None) -> None:
+        super().__init__()
+        self._url, self._scope = url, scope
+        pair = ":".join(urllib.parse.quote(part, safe="") for part in (client, secret))
+        self._login = "Basic " + base64.b64encode(pair.encode()).decode()
+
+    def fetch(self) -> tuple[str, float]:
+        form = {"grant_type": "client_credentials", **({"scope": self._scope} if self._scope else {})}
+        headers = {"Authorization": self._login, "Accept": "application/json"}
+        request = urllib.request.Request(self._url, urllib.parse.urlencode(form).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=TOKEN_SECONDS) as answer:
+                said = json.load(answer)
+            return str(said["access_token"]), float(said.get("expires_in", 60))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StreamError(f"the token endpoint {self._url} gives no token: {error}") from error
+
+
+class AwsSigner(Tokens):
+    """Tokens of Amazon MSK's IAM: requests signed with the credentials boto finds. Needs ``tidegauge[msk]``."""
+
+    def __init__(self, region: str) -> None:
+        super().__init__()
+        self._region = region
+        try:
+            from aws_msk_iam_sasl_signer.MSKAuthTokenProvider import generate_auth_token
+        except ImportError as error:
+            raise StreamError(f"sasl.mechanism {AWS} needs its extra: pip install 'tidegauge[msk]'") from error
+        self._sign = generate_auth_token
+
+    def fetch(self) -> tuple[str, float]:
+        try:
+            token, until_ms = self._sign(self._region)
+        except Exception as error:
+            raise StreamError(f"no token for Amazon MSK can be signed: {error}") from error
+        return token, until_ms / 1000 - time.time()
+
+
+def security_from_environment() -> dict[str, str]:
+    """``TIDEGAUGE_SECURITY_PROTOCOL``, ``TIDEGAUGE_SASL_PASSWORD_FILE`` ... as Kafka's names and their values.
+    Raises StreamError for a file that cannot be read, and for a setting that is given twice."""
+    found: dict[str, str] = {}
+    for variable, value in os.environ.items():
+        name = variable.removeprefix("TIDEGAUGE_")
+        if name == variable or not name.startswith(("SECURITY_", "SASL_", "SSL_")):
+            continue
+        if name.endswith("_FILE"):
+            name = name.removesuffix("_FILE")
+            if f"TIDEGAUGE_{name}" in os.environ:
+                raise StreamError(f"TIDEGAUGE_{name} and {variable} say the same; set one")
+            try:
+                value = Path(value).read_text().strip()
+            except (OSError, UnicodeError) as error:
+                raise StreamError(f"{variable}: {value} cannot be read: {error}") from error
+        found[name.lower().replace("_", ".")] = value
+    return found
