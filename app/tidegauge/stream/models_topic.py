@@ -14,7 +14,7 @@ from tidegauge.errors import SpecError
 from tidegauge.models.registry import ModelRecord, Registry, carry_over, encode
 from tidegauge.stream import topics
 from tidegauge.stream.consumer import consumer
-from tidegauge.stream.settings import MAX_MESSAGE_BYTES, TOPICS, Settings
+from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 
 log = logging.getLogger(__name__)
 ENVELOPE_BYTES = 1024
@@ -67,7 +67,7 @@ async def read(settings: Settings) -> Registry:
     return registry
 
 
-async def ensure_topics(settings: Settings, needed: Collection[str] = TOPICS) -> dict[str, int]:
+async def ensure_topics(settings: Settings, needed: Collection[str] | None = None) -> dict[str, int]:
     """Create the topics that are missing; the partition count of each by logical name. See ``topics.ensure``."""
     admin = AIOKafkaAdminClient(**settings.client())
     await admin.start()

@@ -32,11 +32,11 @@ _CONFIGS = {
 
 
 async def ensure(
-    admin: AIOKafkaAdminClient, settings: Settings, label_horizon: float, needed: Collection[str] = TOPICS
+    admin: AIOKafkaAdminClient, settings: Settings, label_horizon: float, needed: Collection[str] | None = None
 ) -> dict[str, int]:
     """Create what is missing; returns the partition count of each topic by logical name.
 
-    Raises TopicError where the topics do not fit each other, or one that is ``needed`` is neither seen nor may be created;
+    Raises TopicError where the topics do not fit each other, or one that is ``needed`` (None: each) is neither seen nor may be created;
     warns where Kafka would delete events within ``label_horizon`` seconds.
     """
     present = set(await admin.list_topics())
@@ -59,7 +59,7 @@ async def ensure(
         if name not in counts:
             wanted.append(NewTopic(name, count, settings.replication, topic_configs=_CONFIGS.get(logical, {})))
     if wanted:
-        await create(admin, wanted, {settings.topic(topic) for topic in needed})
+        await create(admin, wanted, {settings.topic(topic) for topic in needed or settings.all_topics})
     _check_changelogs(settings, sizes)
     await _warn_of_retention(admin, settings, label_horizon)
     return sizes
