@@ -14,6 +14,7 @@ from tidegauge.errors import SpecError
 from tidegauge.models.registry import ModelRecord, Registry, carry_over, encode
 from tidegauge.stream import topics
 from tidegauge.stream.consumer import consumer
+from tidegauge.stream.reading import partitions
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ class ModelsTail:
 
 
 async def read(settings: Settings) -> Registry:
-    """The models as they stand in the topic now."""
+    """The models as they stand in the topic now. Raises StreamError where there is none."""
+    await partitions(settings, settings.topic(MODELS))
     registry = Registry()
     tail = ModelsTail(settings, registry)
     await tail.start()

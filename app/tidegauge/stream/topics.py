@@ -36,8 +36,8 @@ async def ensure(
 ) -> dict[str, int]:
     """Create what is missing; returns the partition count of each topic by logical name.
 
-    Raises TopicError where the topics do not fit each other, or one that is ``needed`` (None: each) is neither seen nor may be created;
-    warns where Kafka would delete events within ``label_horizon`` seconds.
+    Raises TopicError where the topics do not fit each other, or one that is ``needed`` (None: each) is neither seen nor may be
+    created; warns where Kafka would delete events within ``label_horizon`` seconds.
     """
     present = set(await admin.list_topics())
     sizes: dict[str, int] = {}
