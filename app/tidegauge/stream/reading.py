@@ -39,7 +39,7 @@ async def partitions(settings: Settings, name: str) -> list[TopicPartition]:
     await admin.start()
     try:
         if name not in await admin.list_topics():
-            raise StreamError(f"there is no topic {name} at {settings.bootstrap}; has a worker run there, and may this user read it?")
+            raise StreamError(f"{settings.bootstrap} shows no topic {name}; has a worker run there, and may this user read it?")
         (described,) = await admin.describe_topics([name])
     finally:
         await admin.close()
