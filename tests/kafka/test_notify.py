@@ -285,6 +285,6 @@ def test_clear_errors(cluster):
 
     assert "write it as http://HOST:PORT" in run("--alertmanager", "alertmanager:9093")
     assert "TIDEGAUGE_ALERTMANAGER_USERNAME" in run("--alertmanager", "http://me:secret@host")
-    assert "there is no topic nowhere" in run("--alerts-topic", "nowhere")
+    assert "shows no topic nowhere" in run("--alerts-topic", "nowhere")
     assert "are these files right" in run("--alertmanager", "https://host", TIDEGAUGE_ALERTMANAGER_CAFILE="/nowhere")
     assert "--interval 0" in run("--interval", "0")

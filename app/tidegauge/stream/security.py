@@ -13,6 +13,7 @@ import logging
 import os
 import ssl
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
@@ -165,6 +166,8 @@ class ClientCredentials(Tokens):
                 said = json.load(answer)
             return str(said["access_token"]), float(said.get("expires_in", 60))
         except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
             raise StreamError(f"the token endpoint {self._url} gives no token: {error}") from error
 
 
