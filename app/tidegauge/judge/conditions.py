@@ -76,6 +76,15 @@ def is_counted(metric: str) -> bool:
     return metric.partition(".")[0] == "system" or metric in SCHEMA or metric.rpartition(".")[2] in EARLY
 
 
+def only_falls(metric: str) -> bool:
+    """Whether a metric can only become less as predictions come in with which nothing is wrong.
+
+    >>> only_falls("data.features.*.missing_ratio"), only_falls("system.error_ratio"), only_falls("system.latency_ms.p95")
+    (True, True, False)
+    """
+    return metric == "system.error_ratio" or metric in SCHEMA or metric.rpartition(".")[2] in EARLY
+
+
 def needs_settled(metric: str) -> bool:
     """Whether early labels would bias the metric, so that its window must settle first."""
     return metric.partition(".")[0] in SETTLED

@@ -74,11 +74,16 @@ def probabilities(outcome: OutcomeProfile) -> dict[str, float]:
     if scored <= 0 or outside > MAX_OUTSIDE:
         return numbers
     numbers |= {"log_loss": outcome.sum("log_loss") / scored, "brier": outcome.sum("brier") / scored}
-    auc = roc_auc(positives, negatives)
+    auc = outcome.derived(auc_of)
     if auc is not None:
         numbers["roc_auc"] = auc
     numbers["ece"] = float(np.abs(outcome.derived(Reliability).excess).sum() / scored)
     return numbers
+
+
+def auc_of(outcome: OutcomeProfile) -> float | None:
+    """Area under the ROC curve; None with one class."""
+    return roc_auc(*outcome.scored()[1:])
 
 
 def regression(outcome: OutcomeProfile) -> dict[str, float]:

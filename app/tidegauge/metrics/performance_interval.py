@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from tidegauge.metrics import interval
 from tidegauge.metrics.calibration import ece_interval
 from tidegauge.metrics.interval import LEVEL, Interval
-from tidegauge.metrics.performance import is_regression
+from tidegauge.metrics.performance import auc_of, is_regression
 from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile, confusion_counts
-from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
 
@@ -125,7 +124,7 @@ def _probabilities(outcome: OutcomeProfile, level: float) -> dict[str, Any]:
     if m + n <= 0 or outcome.no_probability_ratio > MAX_OUTSIDE:
         return {}
     found: dict[str, Any] = {}
-    auc, variance = roc_auc(positives, negatives), auc_variance(positives, negatives)
+    auc, variance = outcome.derived(auc_of), auc_variance(positives, negatives)
     if auc is not None and variance is not None:
         found["roc_auc"] = interval.within_unit(auc, variance, min(m, n), level)
     brier = outcome.sum("brier")

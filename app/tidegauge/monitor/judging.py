@@ -21,12 +21,14 @@ from tidegauge.judge.conditions import (
     is_early,
     judge,
     needs_settled,
+    only_falls,
 )
 from tidegauge.judge.evidence import Beside, Performance
 from tidegauge.metrics import record as records
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
+from tidegauge.monitor.fresh_windows import Features
 from tidegauge.monitor.missing_values import MissingValueAlerts, is_rise, is_share
 from tidegauge.monitor.window_baselines import WindowBaselines
 from tidegauge.monitor.window_records import WindowRecords
@@ -76,9 +78,12 @@ class WindowJudge:
         self._windows, self._records, self._baselines, self._alerts = windows, records, baselines, alerts
         self._missing_alerts = MissingValueAlerts(windows, alerts, baselines.of)
         self._judged: dict[bytes, tuple[int, int]] = {}
+        # Open windows of which early verdicts said nothing, the baselines' mark then, and the features in them.
+        self._calm: dict[bytes, tuple[int, int, Features]] = {}
 
     def closed(self, header: Header, built: BuiltRecords, published: Mapping[Segment, bool], now: float) -> list[Output]:
         """Verdicts on the records of a closed window that were ``published`` (→ whether more than outcomes has changed)."""
+        self._calm.pop(header.key, None)
         spec = self._baselines.spec(header)
         mark = self._baselines.mark(header, spec)
         anew = self._judged.get(header.key) != mark
@@ -90,16 +95,31 @@ class WindowJudge:
             labels, changed = heeds_labels(monitor.metric), anew or self._heeds_alerts(monitor, header)
             wanted = {of for of, data in published.items() if watches(monitor.segments, of) and (labels or data or changed)}
             if wanted:
-                outputs.extend(self._verdicts(header, spec, monitor, built, wanted, now))
+                outputs.extend(self._verdicts(header, spec, monitor, built, wanted, now) or ())
         return outputs
+
+    def stays_calm(self, header: Header, monitors: Sequence[MonitorSpec], sound: Features | None) -> bool:
+        """Whether early verdicts on an open window would say nothing: they said nothing of it before, and what is new, which is
+        ``sound`` (``Fresh``), can only lower what these ``monitors`` look at."""
+        if sound is None or self._calm.get(header.key) != (*self._baselines.mark(header, self._baselines.spec(header)), sound):
+            return False
+        subject = Subject(header.model, header.version)
+        return all(only_falls(m.metric) and not self._alerts.ever_breached(m.name, subject) for m in monitors)
 
     def early(self, header: Header, built: BuiltRecords, now: float) -> list[Output]:
         """Verdicts on the records of an open window, by the monitors that do not wait."""
         spec = self._baselines.spec(header)
         outputs: list[Output] = []
+        calm = True
         for monitor in self._in_order(header, spec):
             if is_early(monitor) and not needs_settled(monitor.metric):
-                outputs.extend(self._verdicts(header, spec, monitor, built, built, now))
+                found = self._verdicts(header, spec, monitor, built, built, now)
+                calm = calm and found is None
+                outputs.extend(found or ())
+        if calm:
+            self._calm[header.key] = *self._baselines.mark(header, spec), frozenset(built[()]["data"]["features"])
+        else:
+            self._calm.pop(header.key, None)
         return outputs
 
     def forget(self, header: Header) -> None:
@@ -117,8 +137,9 @@ class WindowJudge:
 
     def _verdicts(
         self, header: Header, spec: ModelSpec, monitor: MonitorSpec, built: BuiltRecords, wanted: Container[Segment], now: float
-    ) -> list[Output]:
-        """Verdicts of one monitor on the ``wanted`` segments; those of all it watches are one family of tests."""
+    ) -> list[Output] | None:
+        """Verdicts of one monitor on the ``wanted`` segments; those of all it watches are one family of tests. None where
+        nothing comes near a limit, and nothing ever passed it."""
         baseline = self._baselines.of(header, spec)
         family = [of for of in built if watches(monitor.segments, of)]
         predictions = heeds_predictions(monitor.metric)
@@ -126,9 +147,9 @@ class WindowJudge:
         if () in numbers and monitor.metric.startswith("fairness."):
             # Which values of a dimension are large enough to be compared is for each monitor to say.
             numbers = {(): built.outcomes(()) | {"fairness": self._records.fairness(header, spec, monitor.min_count)}}
-        outputs: list[Output] = []
         if not self._alerts.ever_breached(monitor.name, Subject(header.model, header.version)) and is_calm(numbers, monitor):
-            return outputs
+            return None
+        outputs: list[Output] = []
         for segment, verdict in judge(numbers, monitor, baseline, header.window, self._intervals(header, spec, baseline)):
             if segment not in wanted:
                 continue

@@ -14,6 +14,7 @@ from tidegauge.metrics.grading import estimate_error
 from tidegauge.metrics.published import published
 from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
+from tidegauge.monitor.fresh_windows import Features
 from tidegauge.monitor.judging import BuiltRecords, WindowJudge
 from tidegauge.monitor.settling import label_members, performance_note
 from tidegauge.monitor.versions import Versions
@@ -83,11 +84,14 @@ class Publisher:
             self._note_error(header, spec, segment, record)
             self._note_newest(header, segment, self._encode(header, segment, spec, record))
 
-    def early(self, header: Header, now: float) -> list[Output]:
-        """Verdicts on an open window, by the monitors that do not wait."""
+    def early(self, header: Header, sound: Features | None, now: float) -> list[Output]:
+        """Verdicts on an open window, by the monitors that do not wait; ``sound``: of the predictions that are new in it, as
+        in ``Fresh``."""
         spec = self._baselines.spec(header)
         monitors = [m for m in self._baselines.monitors(header, spec) if m.window == header.window and is_early(m)]
         if not monitors:
+            return []
+        if self._judge.stays_calm(header, monitors, sound):
             return []
         wanted = header.segments if any(m.segments for m in monitors) else [()]
         window = self._of_window(header, now)

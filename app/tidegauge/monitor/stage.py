@@ -251,8 +251,8 @@ class MonitorStage:
     def _early(self, model: str) -> list[Output]:
         """Verdicts on open windows that do not wait for them to close, as of the newest data in them."""
         outputs: list[Output] = []
-        for header in self.windows.fresh(model):
-            outputs.extend(self._publisher.early(header, header.latest))
+        for header, sound in self.windows.fresh(model):
+            outputs.extend(self._publisher.early(header, sound, header.latest))
         return outputs
 
     # -- windows that are due --------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import Store
 from tidegauge.metrics.grading import Errors
 from tidegauge.metrics.record import Window
+from tidegauge.monitor.fresh_windows import Features, FreshWindows
 from tidegauge.monitor.row_log import RowLog, Rows
 from tidegauge.monitor.window_profiles import WindowProfiles
 from tidegauge.monitor.window_rows import Side, WindowRows, data_profiles, outcome_profiles, places
@@ -112,8 +113,7 @@ class Windows:
         for rows in self.log.rows.values():
             self._await_rows(rows)
         self._changed: set[bytes] = set()
-        # Open windows with data that no early verdict has seen.
-        self._fresh: dict[str, set[bytes]] = {}
+        self._fresh = FreshWindows()
         self._profiles = WindowProfiles(store)
 
     def _admit(self, header: Header) -> None:
@@ -157,7 +157,7 @@ class Windows:
                 self._profiles.add_data(key, segment, data)
                 header.latest = max(header.latest, latest)
                 if not header.closed:
-                    self._fresh.setdefault(model, set()).add(key)
+                    self._fresh.add(model, key, data.sound_features)
             if outcome is not None:
                 self._profiles.add_packed_outcome(key, segment, outcome)
             for other, profile in pairs.items():
@@ -188,7 +188,7 @@ class Windows:
                 if not segment:
                     header.latest = max(header.latest, float(rows.times[numbers].max()))
                 if not header.closed:
-                    self._fresh.setdefault(rows.model, set()).add(key)
+                    self._fresh.add(rows.model, key, rows.data.sound_features)
             else:
                 state.outcome = True
             self._rows.add(key, segment, rows, numbers)
@@ -239,10 +239,11 @@ class Windows:
         """The model's windows that are open, or changed since they were published."""
         return [self.headers[key] for key in self._pending.get(model, ())]
 
-    def fresh(self, model: str) -> list[Header]:
-        """The model's open windows to which predictions were added since this was last asked, oldest first."""
-        found = [self.headers[key] for key in self._fresh.pop(model, ()) if key in self.headers]
-        return sorted((h for h in found if not h.closed), key=lambda h: (h.end, h.window, h.version))
+    def fresh(self, model: str) -> list[tuple[Header, Features | None]]:
+        """The model's open windows to which predictions were added since this was last asked, oldest first, and the features
+        of these if they are sound (``Fresh``)."""
+        found = [(self.headers[of.key], of.sound) for of in self._fresh.take(model) if of.key in self.headers]
+        return sorted((of for of in found if not of[0].closed), key=lambda of: (of[0].end, of[0].window, of[0].version))
 
     def unpublished(self, header: Header, until: float = math.inf) -> list[Segment]:
         """The segments whose records have changed since they were published, at event time ``until`` or before."""

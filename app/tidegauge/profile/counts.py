@@ -86,12 +86,17 @@ class SparseCounts:
     def side_by_side(self, starts: Sequence[int], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Histograms of the same ``length`` that begin at ``starts`` (S), where any of them has counts: their keys (k,
         ascending) without the start, and the counts (S, k)."""
-        bounds = [np.searchsorted(self.keys, (start, start + length)) for start in starts]
+        edges = np.searchsorted(self.keys, [edge for start in starts for edge in (start, start + length)]).tolist()
+        bounds = list(zip(edges[::2], edges[1::2], strict=True))
         parts = [self.keys[low:high] - start for (low, high), start in zip(bounds, starts, strict=True)]
-        keys = np.unique(np.concatenate(parts))
+        keys = np.concatenate(parts)
+        keys.sort()
+        first = np.ones(len(keys), bool)
+        np.not_equal(keys[1:], keys[:-1], out=first[1:])
+        keys = keys[first]
         counts = np.zeros((len(starts), len(keys)), np.int64)
         for row, ((low, high), part) in enumerate(zip(bounds, parts, strict=True)):
-            counts[row, np.searchsorted(keys, part)] = self.counts[low:high]
+            counts[row, keys.searchsorted(part)] = self.counts[low:high]
         return keys, counts
 
     def pack(self) -> tuple[bytes, bytes]:

@@ -128,6 +128,17 @@ class DataColumns:
             odd |= flag
         return [self.request_ids[row] for row in np.flatnonzero(odd).tolist()]
 
+    def sound_features(self) -> frozenset[str] | None:
+        """The features, if every row has all of them and none is mistyped, out of bounds or unseen, nothing failed and nothing
+        unexpected came; else None."""
+        numbers = self.features
+        judged = (numbers.mismatch, numbers.out_of_range, self.results.mismatch)
+        if self.unexpected or self.error.any() or any(of is not None and of.any() for of in judged):
+            return None
+        if np.isnan(numbers.x).any() or any((of.codes < 0).any() or of.unseen_codes() for of in self.categories):
+            return None
+        return frozenset((*numbers.names, *(of.name for of in self.categories)))
+
     def _flags(self) -> list[tuple[str, NDArray[np.bool_]]]:
         """What predictions are examples of, and which are."""
         flags: list[tuple[str, NDArray[np.bool_]]] = [("system.error_ratio", self.error)]
@@ -253,6 +264,16 @@ class DataProfile:
         self.scores.merge_all([of.scores for of in others])
         for other in others:
             self._merge_rest(other)
+
+    def sound_features(self) -> frozenset[str] | None:
+        """As ``DataColumns.sound_features``."""
+        numbers = self.features
+        odd = (numbers.missing, numbers.mismatch, numbers.out_of_range, self.results.mismatch)
+        if self.unexpected or self.errors or any(of.any() for of in odd):
+            return None
+        if any(of.missing or of.mismatch or of.new for of in self.categories.values()):
+            return None
+        return frozenset((*numbers.names, *self.categories))
 
     def drop_sketches(self) -> None:
         """Forget quantiles, single values and distinct values, which take most of the room; counts, moments and bins stay."""

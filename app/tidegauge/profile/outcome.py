@@ -121,8 +121,7 @@ class OutcomeProfile:
 
     def scored(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """How many outcomes were positive and negative at each score that any has: scores (k, ascending), counts (k)."""
-        bins, (positives, negatives) = self.histograms.side_by_side((POSITIVE, NEGATIVE), SCORE_BINS)
-        return SCORES[bins], positives, negatives
+        return self.derived(_scored)
 
     @property
     def no_probability_ratio(self) -> float:
@@ -156,6 +155,11 @@ class OutcomeProfile:
         if len(packed) > 4:
             profile.other = SparseCounts.unpack(packed[4])
         return profile
+
+
+def _scored(outcome: OutcomeProfile) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    bins, (positives, negatives) = outcome.histograms.side_by_side((POSITIVE, NEGATIVE), SCORE_BINS)
+    return SCORES[bins], positives, negatives
 
 
 def packed_delay_counts(raw: bytes) -> NDArray[np.int64]:
