@@ -146,6 +146,7 @@ def test_a_broker_restart_in_the_middle(tmp_path):
                 cluster.start(0)
         assert_same(cluster.wait_for_predictions(2000, "1m"), replayed(events + end, tmp_path))
         cluster.stop()
+        assert len(re.findall("Unable connect|Unable to|Failed fetch|Coordinator Request failed", cluster.log())) < 10
 
 
 def test_topics_that_do_not_fit_are_refused(cluster):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 
 from opentelemetry import trace
@@ -20,12 +21,47 @@ _PASSING = frozenset(
 """By name: a supervisor logs, and does without the client."""
 
 
+_CLIENTS = ("aiokafka", "faust", "mode", "kafka")
+_AWAY = frozenset(
+    ("KafkaConnectionError", "NodeNotReadyError", "RequestTimedOutError", "ConnectionError", "ConnectionRefusedError")
+)
+_CANNOT_REACH = ("Unable connect to node", "Unable to update metadata", "Unable to request metadata")
+AGAIN_SECONDS = 60.0
+MAX_TEXTS = 1000
+
+
 class DropsPassingErrors(logging.Filter):
     """Drops what aiokafka reports as errors and then retries: a broker that is still getting to know a new topic."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         given = record.args if isinstance(record.args, tuple) else (record.args,)
         return not (record.name.startswith("aiokafka.") and any(type(arg).__name__ in _PASSING for arg in given))
+
+
+class SaysItOnceAMinute(logging.Filter):
+    """Of what the client says again and again, ten times a second while a broker is away, lets one line a minute pass, with the
+    number of those left out. All that says that a broker cannot be reached is one; else what has the same text is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(_CLIENTS):
+            return True
+        given = record.args if isinstance(record.args, tuple) else (record.args,)
+        away = any(type(arg).__name__ in _AWAY for arg in given) or str(record.msg).startswith(_CANNOT_REACH)
+        key = ("away",) if away else (record.name, str(record.msg))
+        at, left_out = self._said.get(key, (-math.inf, 0))
+        if record.created - at < AGAIN_SECONDS:
+            self._said[key] = (at, left_out + 1)
+            return False
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out} lines like it since the last)", None
+        if len(self._said) >= MAX_TEXTS:
+            self._said.clear()
+        self._said[key] = (record.created, 0)
+        return True
 
 
 class AddsTraceIds(logging.Filter):
@@ -45,6 +81,7 @@ def set_up(log_format: str) -> None:
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(_ecs() if log_format == "json" else plain)
     handler.addFilter(DropsPassingErrors())
+    handler.addFilter(SaysItOnceAMinute())
     handler.addFilter(AddsTraceIds())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("aiokafka", "faust", "mode", "kafka"):
@@ -73,4 +110,5 @@ def set_up_for_people() -> None:
     """Commands other than the worker print warnings only, plainly; what fails in the end is raised."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(DropsPassingErrors())
+    handler.addFilter(SaysItOnceAMinute())
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler], force=True)
