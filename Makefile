@@ -42,6 +42,7 @@ browser: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/rekeying.py
 	$(BIN)/python benchmarks/logger.py
 	$(BIN)/python benchmarks/verdict_cost.py
 	$(BIN)/python benchmarks/growth.py

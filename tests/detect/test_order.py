@@ -10,7 +10,7 @@ import pytest
 from support.driver import Pipeline
 from support.events import START
 from tidegauge.detect.detectors import Detector
-from tidegauge.engine.stage import LABELS, PREDICTIONS
+from tidegauge.engine.stage import AS_TAKEN, LABELS, PREDICTIONS
 from tidegauge.spec import DetectorSpec, ModelSpec
 
 SHIFT = DetectorSpec("shift", "error", "page_hinkley")
@@ -44,10 +44,10 @@ def fed(partitions: int, labels_ahead: float) -> bytes:
         if due:
             pipeline.send(LABELS, due)
         more = predictions[begin : begin + STEP]
-        pipeline.checkpoint(behind=(PREDICTIONS,) if labels_ahead > 0 and begin < COUNT else ())
+        pipeline.checkpoint(behind={PREDICTIONS: AS_TAKEN} if labels_ahead > 0 and begin < COUNT else {})
         if more:
             pipeline.send(PREDICTIONS, more)
-            pipeline.checkpoint(behind=(LABELS,) if labels_ahead < 0 else ())
+            pipeline.checkpoint(behind={LABELS: AS_TAKEN} if labels_ahead < 0 else {})
     pipeline.finish()
     (detector,) = pipeline.monitor._detectors._detectors.values()
     return detector.dump()

@@ -6,10 +6,21 @@ import json
 import random
 import zlib
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from tidegauge.engine.stage import LABELS, METRICS, MODELS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
+from tidegauge.engine.stage import (
+    LABELS,
+    METRICS,
+    MODELS,
+    NOTHING,
+    PREDICTIONS,
+    PROFILES,
+    Behind,
+    MemoryStore,
+    Output,
+    Record,
+)  # fmt: skip
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import ModelRecord, Registry, encode
 from tidegauge.monitor.stage import MonitorStage
@@ -52,7 +63,7 @@ class Pipeline:
         for place, records in by_partition.items():
             self.joins[place].process(topic, records)
 
-    def checkpoint(self, *places: int, behind: Container[str] = (), now: float = 0.0) -> None:
+    def checkpoint(self, *places: int, behind: Behind = NOTHING, now: float = 0.0) -> None:
         for place in places or range(len(self.joins)):
             for output in self.joins[place].checkpoint(now, behind=behind):
                 if output.topic == PROFILES:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Generic, Protocol, TypeVar
 
 from tidegauge.engine.refusals import UNPROCESSABLE, dead_letter
-from tidegauge.engine.stage import InputRecord, Output, Stage, Store
+from tidegauge.engine.stage import AS_TAKEN, NOTHING, Behind, InputRecord, Output, Stage, Store
 from tidegauge.errors import StreamError
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class ContainedStage(Generic[S]):
             except Exception as error:
                 self._note(error)
 
-    def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
+    def checkpoint(self, now: float, *, idle: bool = False, behind: Behind = NOTHING) -> list[Output]:
         """As ``Stage.checkpoint``."""
         outputs: list[Output] = []
         if not self._failed:
@@ -73,7 +73,7 @@ class ContainedStage(Generic[S]):
             except Exception as error:
                 self._note(error)
         if self._failed:
-            outputs = self._without_poison(now)
+            outputs = self._without_poison(now, behind)
             outputs.extend(self.stage.checkpoint(now, idle=idle, behind=behind))
             self._failed = False
         self._since.clear()
@@ -92,7 +92,7 @@ class ContainedStage(Generic[S]):
     def _waiting(self) -> int:
         return sum(len(records) for _, records in self._since)
 
-    def _without_poison(self, now: float) -> list[Output]:
+    def _without_poison(self, now: float, behind: Behind) -> list[Output]:
         """Settle the records since the last checkpoint upon a stage built anew, less those that cannot be processed."""
         self._store.revert()
         self._counted.clear()
@@ -100,14 +100,14 @@ class ContainedStage(Generic[S]):
         stage = self._build(layer, self._counted)
         outputs: list[Output] = []
         parts = [[(topic, record) for topic, records in self._since for record in records]]
-        topics = {topic for topic, _ in self._since}
+        behind = {**dict.fromkeys((topic for topic, _ in self._since), AS_TAKEN), **behind}
         while parts:
             part = parts.pop()
             before = self._counted.copy()
             try:
                 for topic, records in groupby(part, key=itemgetter(0)):
                     stage.process(topic, [record for _, record in records])
-                said = stage.checkpoint(now, behind=topics)
+                said = stage.checkpoint(now, behind=behind)
             except NOT_THE_INPUT:
                 raise
             except Exception as error:

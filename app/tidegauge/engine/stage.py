@@ -8,7 +8,9 @@ committed, so a stage never has to undo (``engine/containment.py``).
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -77,6 +79,13 @@ class Store(Protocol):
         ...
 
 
+Behind = Mapping[str, float]
+"""By topic of which there is more to read, or may be, the event time up to which nothing is missing; AS_TAKEN where the records
+that were taken say that by their own time."""
+AS_TAKEN = math.inf
+NOTHING: Behind = MappingProxyType({})
+
+
 class Stage(Protocol):
     """One task's logic. ``process`` buffers; ``checkpoint`` settles the buffers into store and outputs."""
 
@@ -84,11 +93,11 @@ class Stage(Protocol):
         """Take records of the logical ``topic`` in offset order. Never raises for bad input."""
         ...
 
-    def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
+    def checkpoint(self, now: float, *, idle: bool = False, behind: Behind = NOTHING) -> list[Output]:
         """Settle all buffered work. ``now`` is wall-clock seconds from the driver; ``idle`` says that this task's
         input has been exhausted for the idle timeout, of the monitor: that it is exhausted, and that no partition of the
-        join holds records that nobody processes; ``behind`` names the topics of which there is more to read than was
-        taken, or may be. After it returns, store and outputs agree and may be committed together. Returns [] and changes
+        join holds records that nobody processes; ``behind``: of which topics there is more to read than was taken, or may
+        be. After it returns, store and outputs agree and may be committed together. Returns [] and changes
         nothing in the store when there is nothing to say."""
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -43,10 +44,11 @@ class Gathering:
     def outcome(self, row: OutcomeRow) -> None:
         self._rows.outcome(row)
 
-    def flush(self, progress: Mapping[str, Progress]) -> None:
+    def flush(self, progress: Mapping[str, Progress], complete: float = math.inf) -> None:
         """Settle the rows under the specs and baselines of now. ``progress``: how far each model's predictions have come with
-        them."""
-        self._profiles.add(self._rows.by_name, self.pairs)
+        them. ``complete``: the event time from which on others were to be expected when these came, whatever came before;
+        infinite where they come in the order of time."""
+        self._profiles.add(self._rows.by_name, self.pairs, complete)
         self._profiles.settled_at(progress)
         self._rows.by_name.clear()
 

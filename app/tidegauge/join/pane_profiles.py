@@ -69,12 +69,12 @@ class PaneProfiles:
         self._by_model: defaultdict[str, _ModelProfiles] = defaultdict(_ModelProfiles)
         self._stood: dict[str, float] = {}
 
-    def add(self, rows: Mapping[tuple[str, str], VersionRows], pairs: Pairs) -> None:
-        """Take in rows and pairs, counted under the specs and baselines of now."""
+    def add(self, rows: Mapping[tuple[str, str], VersionRows], pairs: Pairs, complete: float) -> None:
+        """Take in rows and pairs, counted under the specs and baselines of now. ``complete``: as ``Gathering.flush`` has it."""
         for (model, version), gathered in rows.items():
             spec = self._spec(model)
             if gathered.events:
-                self._add_predictions(version, spec, gathered)
+                self._add_predictions(version, spec, gathered, complete)
             if gathered.outcomes:
                 outcomes = gathered.outcomes
                 table = np.array([(row.context, row.ts, row.label_ts, row.arrived, row.first) for row in outcomes], _TIMES)
@@ -92,13 +92,14 @@ class PaneProfiles:
         """Note how far each model's predictions have come with the rows settled so far."""
         self._stood = {model: of.predictions for model, of in progress.items()}
 
-    def _add_predictions(self, version: str, spec: ModelSpec, gathered: VersionRows) -> None:
+    def _add_predictions(self, version: str, spec: ModelSpec, gathered: VersionRows, complete: float) -> None:
         baseline = self._registry.baseline(spec.model, version)
         columns = data_columns(gathered.events, spec, baseline.schema if baseline else None)
         ts = np.array([event.ts for event in gathered.events])
         contexts = np.array(gathered.contexts, np.int64)
-        # What comes out of order arrives when the latest before it did.
-        places = ArrivalPlaces(spec, ts, np.maximum.accumulate(np.maximum(ts, self._stood.get(spec.model, 0.0))))
+        # What comes out of order arrives when the latest before it did, unless more of that time was still to come.
+        latest_before = np.maximum.accumulate(np.maximum(ts, self._stood.get(spec.model, 0.0)))
+        places = ArrivalPlaces(spec, ts, np.maximum(ts, np.minimum(latest_before, complete)))
         held = self._by_model[spec.model]
         grouped = self._grouped(spec, contexts, places)
         if grouped is None:

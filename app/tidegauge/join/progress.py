@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from tidegauge.engine.events import Label
-from tidegauge.engine.stage import LABELS, PREDICTIONS, Store
+from tidegauge.engine.stage import AS_TAKEN, LABELS, PREDICTIONS, Behind, Store
 
 PREFIX = b"w"
 
@@ -70,34 +70,43 @@ class TaskProgress:
         self.touched.add(model)
         return self.by_model.setdefault(model, Progress())
 
-    def reached(self, behind: Container[str]) -> float:
+    def reached(self, behind: Behind) -> float:
         """How far event time has come with both inputs read, whatever the model; ``behind`` as in ``Stage.checkpoint``."""
-        latest = max((of.predictions for of in self.by_model.values()), default=0.0)
+        time = max((of.predictions for of in self.by_model.values()), default=0.0)
         if LABELS not in behind:
-            return max(latest, self.labels_read)
-        return min(latest, self.labels_read)
+            time = max(time, self.labels_read)
+        elif behind[LABELS] == AS_TAKEN:
+            time = min(time, self.labels_read)
+        return min(time, *behind.values()) if behind else time
 
-    def to_tell(self, behind: Container[str]) -> list[tuple[str, tuple[float, float, float]]]:
+    def to_tell(self, behind: Behind) -> list[tuple[str, tuple[float, float, float]]]:
         """The models of which the monitor stage must hear, each with its watermarks and the event time up to which both
         inputs have been read; ``behind`` as in ``Stage.checkpoint``. Their progress is put into the store."""
         told = []
+        complete = [behind.get(topic, AS_TAKEN) for topic in (PREDICTIONS, LABELS)]
         for model in sorted(self.touched | self._told_behind):
             progress, read = self.by_model[model], self._read(model, behind)
-            told.append((model, (progress.predictions, progress.labels, read)))
+            times = min(progress.predictions, complete[0]), min(progress.labels, complete[1]), read
+            told.append((model, times))
+            said_all = times[:2] == (progress.predictions, progress.labels) and AS_TAKEN not in behind.values()
+            (self._told_behind.discard if said_all and read >= progress.predictions else self._told_behind.add)(model)
             self._store.put(PREFIX + model.encode(), _encode(progress))
         self.touched.clear()
         return told
 
-    def _read(self, model: str, behind: Container[str]) -> float:
+    def _read(self, model: str, behind: Behind) -> float:
         progress = self.by_model[model]
-        read = progress.predictions if PREDICTIONS in behind else math.inf
-        if LABELS in behind:
-            # Where labels are weeks away there is but the last time that all were read.
-            read = min(read, max(self.labels_read + progress.label_lag, progress.complete))
-        else:
+        read = behind.get(PREDICTIONS, math.inf)
+        if PREDICTIONS in behind and read == AS_TAKEN:
+            read = progress.predictions
+        if LABELS not in behind:
             progress.complete = progress.predictions
             if self.labels_read:
                 progress.label_lag = max(progress.predictions - self.labels_read, 0.0)
+        elif behind[LABELS] == AS_TAKEN:
+            # Where labels are weeks away there is but the last time that all were read.
+            read = min(read, max(self.labels_read + progress.label_lag, progress.complete))
+        else:
+            read = min(read, behind[LABELS])
         progress.labels_read = self.labels_read
-        (self._told_behind.add if read < math.inf else self._told_behind.discard)(model)
         return read

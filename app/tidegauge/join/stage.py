@@ -9,7 +9,7 @@ lost with impunity.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidegauge.engine import delta
@@ -18,7 +18,7 @@ from tidegauge.engine.events import DeadLetter, Decoder, Label, Prediction
 from tidegauge.engine.kpi_events import is_kpi_event, read_kpi_event
 from tidegauge.engine.refusals import dead_letter
 from tidegauge.engine.sortable_time import sortable_second
-from tidegauge.engine.stage import LABELS, PREDICTIONS, PROFILES, InputRecord, Output, Store
+from tidegauge.engine.stage import AS_TAKEN, LABELS, NOTHING, PREDICTIONS, PROFILES, Behind, InputRecord, Output, Store
 from tidegauge.engine.traces import Traces, old_traces
 from tidegauge.errors import EventError
 from tidegauge.join.contexts import Contexts, model_of_event
@@ -75,6 +75,8 @@ class JoinStage:
         self._roles = Roles()
         self._oldest = UNDATED
         self._now = 0.0
+        # Up to which event time nothing was missing, as of the last checkpoint.
+        self._complete: float | None = None
         self._told_idle: set[str] = set()
         self._specs: dict[str, ModelSpec] = {}
 
@@ -179,16 +181,20 @@ class JoinStage:
         return context
 
     def _flush(self) -> None:
-        self._gathered.flush(self._progress.by_model)
+        self._gathered.flush(self._progress.by_model, AS_TAKEN if self._complete is None else self._complete)
         self._rows = 0
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
 
-    def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
+    def checkpoint(self, now: float, *, idle: bool = False, behind: Behind = NOTHING) -> list[Output]:
         self._now = now
+        complete = behind.get(PREDICTIONS, AS_TAKEN)
+        if self._complete is None:
+            self._complete = 0.0 if complete < AS_TAKEN else AS_TAKEN
         for _ in self._implied.count(self._progress.reached(behind)):
             self._flush()
         self._flush()
+        self._complete = complete
         self._oldest = sortable_second(max(map(self._cutoff, self.progress), default=0.0))
         outputs, self._dead = self._dead, []
         told, roles = self._progress.to_tell(behind), self._roles.take()
@@ -196,7 +202,7 @@ class JoinStage:
             traces = self._traces.of(self._gathered.examples(model))
             outputs.extend(self._gathered.outputs(model, now, times, roles.get(model, ()), traces))
         self._told_idle.difference_update(model for model, _ in told)
-        if idle and not behind:
+        if idle:
             outputs.extend(self._say_idle(now))
         if told or self._rows_since:
             self._requests.save()

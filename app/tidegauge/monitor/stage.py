@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from math import inf
 from typing import Any
@@ -27,7 +27,7 @@ from tidegauge.engine.arrival_quanta import QuantumGrid
 from tidegauge.engine.delta import Delta, Part, ProfileDelta, RowsDelta
 from tidegauge.engine.event_time import EventTimes, ModelClock, PartitionClock, PartitionState
 from tidegauge.engine.sortable_time import sortable_second
-from tidegauge.engine.stage import InputRecord, Output, Store
+from tidegauge.engine.stage import NOTHING, Behind, InputRecord, Output, Store
 from tidegauge.engine.traces import old_traces, trace_id
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.confidence_readings import ConfidenceReadings
@@ -179,7 +179,7 @@ class MonitorStage:
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
 
-    def checkpoint(self, now: float, *, idle: bool = False, behind: Container[str] = ()) -> list[Output]:
+    def checkpoint(self, now: float, *, idle: bool = False, behind: Behind = NOTHING) -> list[Output]:
         outputs: list[Output] = []
         heard = bool(self._touched or self._unfinished)
         if idle and self._partitions.tick(now):

@@ -14,12 +14,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from faust.auth import OAuthCredentials
 from faust.types.tuples import TP
 
+from tidegauge.engine.stage import AS_TAKEN, Behind
 from tidegauge.stream import transport
 from tidegauge.stream.input_task import InputTask
 from tidegauge.stream.reading_progress import Standstills
+from tidegauge.stream.rekey_progress import FollowedLooks, Look
 from tidegauge.stream.rekey_task import BUFFERED_EVENTS, SHARE_OF_INTERVAL, RekeyTask
 from tidegauge.stream.security import client_security
-from tidegauge.stream.settings import INPUT_OF, REKEY, REKEYED, Settings
+from tidegauge.stream.settings import REKEY, REKEYED, Settings
 from tidegauge.stream.task import StageFactory, Task
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class StreamApp:
         self.tasks: dict[tuple[str, int], InputTask] = {}
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.rebalances = 0
+        self._followed: dict[int, FollowedLooks] = {}
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
         self.on_chunk: Callable[[str, int, Sequence[Any]], None] = lambda topic, partition, records: None
         self._factories, self._admin = factories, admin
@@ -169,7 +172,9 @@ class StreamApp:
             return RekeyTask(stage, partition, self.settings, self._admin, self._join_partitions)
         task = Task(stage, partition, self.settings.inputs[stage], self._factories[stage], self.settings, self._admin)
         if stage == "join":
+            self._followed[partition] = FollowedLooks()
             task.behind = partial(self._behind, task)
+            task.quiet = partial(self._is_quiet, task)
         else:
             task.quiet = partial(self._all_is_quiet, task)
         return task
@@ -180,6 +185,9 @@ class StreamApp:
             await asyncio.gather(*(closing for closing in (self._closing.get(name),) if closing is not None))
             async with self._slots:
                 await task.open()
+                if task.name == "join":
+                    # So that the stage knows how far its inputs had come before its first records.
+                    await task.checkpoint()
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -217,13 +225,34 @@ class StreamApp:
         finally:
             del self._closing[name]
 
-    def _behind(self, task: Task) -> set[str]:
+    def looked(self, look: Look, ends: Mapping[TP, int]) -> None:
+        """A look at the group, and where the partitions of the re-keyed topics ended after it."""
+        for partition, followed in self._followed.items():
+            places = {topic: TP(self.settings.topic(topic), partition) for topic in REKEYED.values()}
+            followed.take(look, {topic: ends[place] for topic, place in places.items()})
+
+    def _behind(self, task: Task) -> Behind:
+        """As the join stage is told it."""
+        if not self.settings.rekeyed:
+            return dict.fromkeys(self._unread(task), AS_TAKEN)
+        places = {topic: TP(self.settings.topic(topic), task.partition) for topic in task.topics}
+        followed = self._followed[task.partition]
+        followed.read({topic: self.faust.consumer.reached(place, task.offsets[topic]) for topic, place in places.items()})
+        return followed.behind
+
+    def _is_quiet(self, task: Task, seconds: float) -> bool:
+        """Whether the input of a join task counts as exhausted, so many seconds after its last record."""
+        if self.settings.rekeyed:
+            seconds = self._followed[task.partition].silence(task.last_record)
+        return seconds >= self.settings.idle_timeout and not self._unread(task)
+
+    def _unread(self, task: Task) -> set[str]:
         """Topics of which a task may not have read all that was there when the other topics' last records came in."""
         consumer = self.faust.consumer
         places = {topic: TP(self.settings.topic(topic), task.partition) for topic in task.topics}
         came = {topic: consumer.handed.get(place, (0, 0.0))[1] for topic, place in places.items()}
         return {
-            INPUT_OF.get(topic, topic)
+            topic
             for topic, place in places.items()
             if consumer.behind(place, task.offsets[topic], max(at for other, at in came.items() if other != topic))
         }

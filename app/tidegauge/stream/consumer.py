@@ -35,9 +35,7 @@ fetcher.FetchResult.getall = _at_once
 
 def consumer(settings: Settings, **arguments: Any) -> Any:
     """A consumer of committed records that commits nothing by itself; ``arguments`` as ``AIOKafkaConsumer`` takes them."""
-    return AIOKafkaConsumer(
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        **{"auto_offset_reset": "earliest", "max_partition_fetch_bytes": MAX_MESSAGE_BYTES, **arguments},
-        **settings.client(),
-    )
+    defaults = {
+        "isolation_level": "read_committed", "auto_offset_reset": "earliest", "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
+    }  # fmt: skip
+    return AIOKafkaConsumer(enable_auto_commit=False, **{**defaults, **arguments}, **settings.client())

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from tidegauge.engine.stage import PREDICTIONS
+from tidegauge.engine.stage import LABELS
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.reading_progress import Place, Standstills
+from tidegauge.stream.rekey_progress import Look, RekeyLooks
 from tidegauge.stream.rekey_task import event_time
 from tidegauge.stream.settings import REKEYED, Settings
 
@@ -25,6 +27,9 @@ TOPICS_SECONDS = 30.0
 """Between two looks for partitions that are new."""
 LOOK_SECONDS = 2.0
 """Between two looks of a worker at the whole group."""
+REKEYED_LOOK_SECONDS = 1.0
+"""The same where inputs are re-keyed: event time goes on from look to look."""
+Ends = Mapping[TopicPartition, int]
 
 
 class Group:
@@ -35,6 +40,7 @@ class Group:
         self._stage_of: dict[str, str] = {}
         self._admin: Any = None
         self._consumer: Any = None
+        self._uncommitted: Any = None
         self._before: dict[TopicPartition, tuple[int, int]] = {}
         self._places: list[TopicPartition] = []
         self._asked = -TOPICS_SECONDS
@@ -44,9 +50,14 @@ class Group:
         self._consumer = consumer(self._settings, max_partition_fetch_bytes=1 << 12, fetch_max_wait_ms=100)
         await self._admin.start()
         await self._consumer.start()
+        if self._settings.rekeyed:
+            self._uncommitted = consumer(self._settings, isolation_level="read_uncommitted")
+            await self._uncommitted.start()
 
     async def stop(self) -> None:
         await self._consumer.stop()
+        if self._uncommitted is not None:
+            await self._uncommitted.stop()
         await self._admin.close()
 
     async def places(self) -> list[Place]:
@@ -83,17 +94,25 @@ class Group:
             for place in places
         ]
 
+    async def rekeyed_ends(self) -> dict[TopicPartition, int]:
+        """Where the partitions of the re-keyed topics end, with what is written and not yet committed. Of a group whose
+        settings say that inputs are re-keyed."""
+        names = [self._settings.topic(topic) for topic in REKEYED.values()]
+        ends: dict[TopicPartition, int] = await self._uncommitted.end_offsets([p for p in self._places if p.topic in names])
+        return ends
+
     async def _all(self) -> list[TopicPartition]:
         """The partitions of all input topics. Whether inputs are re-keyed is told from the topics there are."""
         if time.monotonic() - self._asked >= TOPICS_SECONDS:
             known = await self._consumer._client.fetch_all_metadata()
-            rekeyed = bool(known.partitions_for_topic(self._settings.topic(REKEYED[PREDICTIONS])))
+            rekeyed = bool(known.partitions_for_topic(self._settings.topic(REKEYED[LABELS])))
             self._settings = settings = msgspec.structs.replace(self._settings, rekeyed=rekeyed)
             self._stage_of = {settings.topic(topic): stage for stage, topics in settings.inputs.items() for topic in topics}
             self._places = [
                 TopicPartition(name, number) for name in self._stage_of for number in known.partitions_for_topic(name) or ()
             ]
-            self._asked = time.monotonic()
+            if all(known.partitions_for_topic(name) for name in self._stage_of):
+                self._asked = time.monotonic()
         return self._places
 
     async def _without_records(self, standing: dict[TopicPartition, tuple[int, int]]) -> set[TopicPartition]:
@@ -115,20 +134,26 @@ class Group:
         return empty
 
 
-async def watch_for_standstills(settings: Settings, standstills: Standstills) -> None:
-    """Measure until cancelled. While Kafka does not answer, what was last known stands."""
-    group = Group(settings)
+async def watch_group(settings: Settings, standstills: Standstills, looked: Callable[[Look, Ends], None]) -> None:
+    """Measure until cancelled. While Kafka does not answer, what was last known stands. ``looked`` is called, where inputs are
+    re-keyed, with each look and where the partitions of the re-keyed topics ended after it. Nothing is looked at before a
+    task has committed anything."""
+    group, looks = Group(settings), RekeyLooks()
     said = ""
     try:
         await group.start()
         while True:
             try:
-                standstills.measured(time.time(), await group.places())
+                at = time.time()
+                places = await group.places()
+                standstills.measured(at, places)
+                if (look := looks.take(at, places)) is not None:
+                    looked(look, await group.rekeyed_ends())
                 said = ""
             except Exception as error:
                 if repr(error) != said:
                     said = repr(error)
                     log.warning("the workers' group cannot be measured: %s", said)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(REKEYED_LOOK_SECONDS if settings.rekeyed else LOOK_SECONDS)
     finally:
         await group.stop()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -20,7 +20,7 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from tidegauge.engine.containment import ContainedStage
-from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Output, Stage
+from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Behind, Output, Stage
 from tidegauge.errors import StreamError
 from tidegauge.stream import changelog
 from tidegauge.stream.faults import fault_at
@@ -46,7 +46,7 @@ class Task(InputTask):
         self._factory, self._admin = factory, admin
         self._changelog = TopicPartition(settings.topic(CHANGELOGS[stage]), partition)
         self._contained: ContainedStage[Any] | None = None
-        self.behind: Callable[[], Container[str]] = tuple
+        self.behind: Callable[[], Behind] = dict
         self.quiet: Callable[[float], bool] = lambda seconds: seconds >= settings.idle_timeout
         """Whether the input counts as exhausted, so many seconds after its last record."""
         self._rekeyed = not INPUT_OF.keys().isdisjoint(topics)
@@ -109,8 +109,8 @@ class Task(InputTask):
     async def _commit(self, now: float, events: int, moved: bool) -> float | None:
         assert self._contained is not None
         assert self.store is not None
-        idle = self.quiet(now - self.last_record)
-        outputs = self._contained.checkpoint(now, idle=idle, behind=self.behind())
+        behind = self.behind()
+        outputs = self._contained.checkpoint(now, idle=self.quiet(now - self.last_record), behind=behind)
         if not (outputs or moved or self.store.changed):
             return None
         began, offsets = time.monotonic(), self._reached()

@@ -86,9 +86,14 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         if state is None or state.highwater is None:
             return 0
         end: int = state.highwater if state.lso in (None, -1) else state.lso
-        # Once all that was handed over is processed, only transaction markers can be between there and the position.
-        reached = processed if processed < self.handed.get(place, (0, 0.0))[0] else self._accounted.get(place, processed)
-        return max(end - max(reached, processed), 0)
+        return max(end - self.reached(place, processed), 0)
+
+    def reached(self, place: TP, processed: int) -> int:
+        """The offset below which nothing is left once all below ``processed`` is processed."""
+        if processed < self.handed.get(place, (0, 0.0))[0]:
+            return processed
+        # All that was handed over: only transaction markers can be between there and the position.
+        return max(self._accounted.get(place, processed), processed)
 
     def _state(self, place: TP) -> Any:
         """What aiokafka knows of an assigned partition: it tells a position only to who waits for it."""

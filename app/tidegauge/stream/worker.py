@@ -20,7 +20,7 @@ from tidegauge.monitor.stage import MonitorStage
 from tidegauge.stream import ending, topics, tracing
 from tidegauge.stream.app import StreamApp
 from tidegauge.stream.ending import Ending
-from tidegauge.stream.group import watch_for_standstills
+from tidegauge.stream.group import watch_group
 from tidegauge.stream.health_endpoints import serve
 from tidegauge.stream.key_placement import KeyPlacement
 from tidegauge.stream.models_topic import ModelsTail
@@ -129,7 +129,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
         settings.metrics_host, settings.metrics_port, telemetry.registry, lambda: app.ready, lambda: watchdog.trouble
     )
     parts.push_async_callback(server.cleanup)
-    looking = asyncio.create_task(watch_for_standstills(settings, standstills))
+    looking = asyncio.create_task(watch_group(settings, standstills, app.looked))
     parts.callback(looking.cancel)
     watchdog.start()
     try:
