@@ -102,8 +102,8 @@ def test_default_monitors_are_quiet_on_small_windows_of_a_model_that_has_not_cha
     bare = dict(fired)
     for _ in range(150):
         before, now = binary(rng, 400), binary(rng, 200)
-        held = {"performance": performance(before, "binary", "1")}
-        baseline = Baseline("m", "m:1", DataProfile(), before, schema_of(DataProfile()), held)
+        baseline = Baseline("m", "m:1", DataProfile(), before, schema_of(DataProfile()))
+        baseline.metrics = {"performance": performance(before, "binary", "1")}
         record = {"labels": 200, "performance": performance(now, "binary", "1")}
         for monitor in monitors:
             for of, counts in ((monitor, fired), (msgspec.structs.replace(monitor, confidence=None), bare)):

@@ -158,7 +158,9 @@ def test_segments_that_moved_the_other_way_have_no_share() -> None:
     schema = Schema("s", {}, {}, frozenset())
 
     def held(accuracy: float) -> Baseline:
-        return Baseline("m", "m:1", DataProfile(), OutcomeProfile(), schema, {"performance": {"accuracy": accuracy}})
+        baseline = Baseline("m", "m:1", DataProfile(), OutcomeProfile(), schema)
+        baseline.metrics = {"performance": {"accuracy": accuracy}}
+        return baseline
 
     whole = held(0.9)
     whole.parts = {(("region", region),): held(0.9) for region in REGIONS}

@@ -52,7 +52,8 @@ BASELINE = "churn_xgb-3.baseline.json"
 
 def write_baseline(path: Path, spread: dict[str, dict[str, Spread]] | None = None) -> None:
     schema = Schema("e", {"age": Bins(np.linspace(0.0, 1.0, 15))}, {})
-    held = Baseline("churn", "churn_xgb:3", DataProfile(), OutcomeProfile(), schema, spread=spread)
+    held = Baseline("churn", "churn_xgb:3", DataProfile(), OutcomeProfile(), schema)
+    held.spread = spread or {}
     path.write_bytes(held.to_json())
 
 

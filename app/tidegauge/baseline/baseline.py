@@ -9,7 +9,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -53,6 +53,13 @@ MIN_SPREAD_WINDOWS = 8
 FORMAT = "tidegauge-baseline/6"
 
 
+class KnownNumber(NamedTuple):
+    """A number and its standard error."""
+
+    value: float
+    error: float
+
+
 class Baseline:
     """Reference data to compare with. ``schema`` says how to count so that the comparison is exact.
 
@@ -61,34 +68,23 @@ class Baseline:
     ``lineage``: what trained the version, and on which data. ``confidence_is``: whose probability the confidences are
     that it was learned from, where the spec leaves that open.
     ``contrasts``, and ``columns`` of those of many numbers side by side, are made of its bin counts when numbers are first
-    compared, ``performance_errors`` (number → value and standard error) of its outcomes.
+    compared, ``performance_errors`` (by number) of its outcomes.
     """
 
-    def __init__(
-        self,
-        model: str,
-        version: str,
-        data: DataProfile,
-        outcome: OutcomeProfile,
-        schema: Schema,
-        metrics: Mapping[str, Any] | None = None,
-        spread: Mapping[str, Mapping[str, Spread]] | None = None,
-        source: str = "reference",
-        parts: Mapping[Segment, Baseline] | None = None,
-        tunings: tuple[Tuning, ...] = (),
-    ) -> None:
+    def __init__(self, model: str, version: str, data: DataProfile, outcome: OutcomeProfile, schema: Schema) -> None:
+        """Of profiles alone; whoever knows more sets the other members."""
         self.model, self.version = model, version
         self.data, self.outcome, self.schema = data, outcome, schema
-        self.metrics = dict(metrics or {})
-        self.spread = {window: dict(paths) for window, paths in (spread or {}).items()}
-        self.source = source
-        self.parts = dict(parts or {})
-        self.tunings = tunings
+        self.metrics: dict[str, Any] = {}
+        self.spread: dict[str, dict[str, Spread]] = {}
+        self.source = "reference"
+        self.parts: dict[Segment, Baseline] = {}
+        self.tunings: tuple[Tuning, ...] = ()
         self.lineage = Lineage()
         self.confidence_is: Reading = "positive"
         self.contrasts: dict[str, Contrasts] = {}
         self.columns: dict[tuple[str, ...], Any] = {}
-        self.performance_errors: dict[str, tuple[float, float]] | None = None
+        self.performance_errors: dict[str, KnownNumber] | None = None
         self._dispersions: dict[tuple[str, bool], Dispersions] = {}
 
     def dispersions(self, window: str, recent: bool = False) -> Dispersions:
@@ -146,10 +142,10 @@ class Baseline:
         if confidence_is == "predicted":
             data = {segment: of.read_otherwise() for segment, of in data.items()}
         schema = schema_of(data[()])
-        baselines = {
-            segment: cls(model, version, of, OutcomeProfile(), schema, source="learned") for segment, of in data.items()
-        }
+        baselines: dict[Segment, Baseline] = {}
         for segment, of in data.items():
+            baselines[segment] = cls(model, version, of, OutcomeProfile(), schema)
+            baselines[segment].source = "learned"
             count_in_bins(of, schema)
             if segment:
                 of.drop_sketches()
@@ -290,16 +286,13 @@ class Baseline:
     @classmethod
     def _of(cls, held: dict[str, Any], of: dict[str, Any], schema: Schema) -> Baseline:
         """The whole, or one segment, of a decoded baseline."""
-        return cls(
-            held["model"],
-            held["model_version"],
-            DataProfile.unpack(base64.b64decode(of["profile"]["data"])),
-            OutcomeProfile.unpack(base64.b64decode(of["profile"]["outcome"])),
-            schema,
-            of["metrics"],
-            {w: {p: Spread(*s) for p, s in paths.items()} for w, paths in of["spread"].items()},
-            held["source"],
-        )
+        data = DataProfile.unpack(base64.b64decode(of["profile"]["data"]))
+        outcome = OutcomeProfile.unpack(base64.b64decode(of["profile"]["outcome"]))
+        baseline = cls(held["model"], held["model_version"], data, outcome, schema)
+        baseline.metrics = dict(of["metrics"])
+        baseline.spread = {window: {path: Spread(*s) for path, s in paths.items()} for window, paths in of["spread"].items()}
+        baseline.source = held["source"]
+        return baseline
 
 
 def schema_of(data: DataProfile, exact: Mapping[str, Bins] | None = None) -> Schema:

@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy.special import ndtri
 
-from tidegauge.baseline.baseline import Baseline
+from tidegauge.baseline.baseline import Baseline, KnownNumber
 from tidegauge.metrics.interval import LEVEL
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import performance_intervals
@@ -33,7 +33,9 @@ def performance_z(numbers: Mapping[str, Any], labels: int, baseline: Baseline | 
     scale = math.sqrt(baseline.outcome.labels / labels + 1)
     known = baseline.performance_errors
     return {
-        name: (value - known[name][0]) / (known[name][1] * scale) for name, value in sorted(numbers.items()) if name in known
+        name: (value - known[name].value) / (known[name].error * scale)
+        for name, value in sorted(numbers.items())
+        if name in known
     }
 
 
@@ -49,7 +51,7 @@ def skewness(name: str, value: float, error: float) -> float:
     return 3 * error / value if name in LOSSES and value > 0 else 0.0
 
 
-def _errors(baseline: Baseline, spec: ModelSpec) -> dict[str, tuple[float, float]]:
+def _errors(baseline: Baseline, spec: ModelSpec) -> dict[str, KnownNumber]:
     """Value and standard error of each of the baseline's performance numbers."""
     values = performance(baseline.outcome, spec.task, spec.positive_label)
     intervals = performance_intervals(baseline.outcome, spec.task, spec.positive_label)
@@ -58,5 +60,5 @@ def _errors(baseline: Baseline, spec: ModelSpec) -> dict[str, tuple[float, float
     for name, value in values.items():
         held = intervals.get(name)
         if isinstance(held, tuple) and name != BIASED and held[1] > held[0]:
-            found[name] = (value, (held[1] - held[0]) / reach)
+            found[name] = KnownNumber(value, (held[1] - held[0]) / reach)
     return found

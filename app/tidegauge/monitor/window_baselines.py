@@ -91,7 +91,8 @@ class WindowBaselines:
         """An earlier window, as the baseline of a later one."""
         data, outcome = self._windows.data(before, segment), self._windows.outcome(before, segment)
         schema = schema_of(data) if bins is None else bins.schema
-        baseline = Baseline(before.model, before.version, data, outcome, schema, source="previous")
+        baseline = Baseline(before.model, before.version, data, outcome, schema)
+        baseline.source = "previous"
         baseline.metrics = records.numbers(data, outcome, spec, None, before.end - before.start, baseline.calibration)
         return baseline
 
