@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.sentences import EMPTY
 from tidegauge.judge import evidence
 from tidegauge.judge.evidence import Beside, Performance
 
-EMPTY = re.compile(r"\(\s*\)|\bnan\b|\bNone\b|\binf\b|\(\s|\s\)|\s\s|,\s*[,;)]")
 METRICS = ("data.features.age.shift", "prediction.psi", "performance.roc_auc", "estimated.f1", "estimated.roc_auc",
-           "fairness.region.recall_gap", "system.error_ratio")  # fmt: skip
+           "fairness.region.recall_gap", "system.error_ratio", "prediction.misread_confidence")  # fmt: skip
 
 numbers = st.sampled_from([0.0, 0.812, -3.0, 1e9, math.nan, math.inf])
 RECORD: dict[str, Any] = {
@@ -22,7 +21,7 @@ RECORD: dict[str, Any] = {
     "estimate_mean_absolute_error": {"windows": 3, "roc_auc": 0.02, "accuracy": 0.01, "f1": 0.03},
     "fairness": {"region": {"recall_gap": 0.2, "extremes": {"recall": ["eu", "us"]}}},
     "data": {"features": {"age": {"shift": 0.4, "shift_in": "upper_tail"}}},
-    "prediction": {"shift": 0.2, "shift_in": "location"},
+    "prediction": {"shift": 0.2, "shift_in": "location", "misread_confidence": 40, "confidence_is": "predicted"},
 }
 
 
@@ -59,6 +58,7 @@ def test_what_an_alert_says_beside_its_number(
         evidence.direction(metric, record),
         evidence.estimate(metric, record),
         evidence.extremes(metric, record),
+        evidence.confidence(metric, record),
     ]
     for text in said:
         assert not EMPTY.search(text), text

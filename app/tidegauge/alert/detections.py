@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ class DetectorAlerts:
             state.sequence += 1
             transition = Transition("firing", state.sequence)
             value = found.get("value")
-            level = "" if value is None else f", now at {value:.4g}"
+            level = "" if value is None or not math.isfinite(value) else f", now at {value:.4g}"
             data = {
                 "status": "firing",
                 "fingerprint": mark,

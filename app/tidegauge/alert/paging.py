@@ -161,15 +161,16 @@ def _notice(data: AlertData) -> Notice:
 
 def texts_of(data: AlertData) -> dict[str, str]:
     """What a person is shown: the event's own annotations, the numbers behind them, and its evidence line by line."""
-    texts = dict(data.annotations)
-    if data.metric:
-        texts["condition"] = f"{data.metric} {data.condition}"
-    if data.value is not None:
-        texts["value"] = _number(data.value) + ("" if data.baseline is None else f" (baseline {_number(data.baseline)})")
-    if data.sample_size is not None:
-        texts["sample_size"] = str(data.sample_size)
-    if data.p_value is not None:
-        texts["p_value"] = _number(data.p_value)
+    texts = {name: text for name, text in data.annotations.items() if text}
+    before = f" (baseline {_number(data.baseline)})" if _said(data.baseline) else ""
+    for name, text in (
+        ("condition", f"{data.metric} {data.condition}".strip()),
+        ("value", _number(data.value) + before if _said(data.value) else ""),
+        ("sample_size", str(data.sample_size) if _said(data.sample_size) else ""),
+        ("p_value", _number(data.p_value) if _said(data.p_value) else ""),
+    ):
+        if text:
+            texts[name] = text
     shown: list[tuple[str, Any, Callable[[Any], list[str]]]] = [("window", data.window, _window)]
     shown += [(name, value, _LINES.get(name, _plain)) for name, value in data.evidence.items()]
     for name, value, lines in shown:
@@ -178,9 +179,14 @@ def texts_of(data: AlertData) -> dict[str, str]:
         except (KeyError, TypeError, ValueError, AttributeError):
             # Evidence of a shape not known here: shown as it is. No alert is lost for how it reads.
             found = [msgspec.json.encode(value).decode()]
-        if found:
-            texts[name] = "\n".join(found)
+        if text := "\n".join(line for line in found if line):
+            texts[name] = text
     return texts
+
+
+def _said(value: Any) -> bool:
+    """Whether there is anything to show."""
+    return value is not None and value != ""
 
 
 def _number(value: Any) -> str:
@@ -188,33 +194,47 @@ def _number(value: Any) -> str:
 
 
 def _window(window: dict[str, Any]) -> list[str]:
-    return ["{length} from {start} to {end}, revision {revision}".format(**window)]
+    parts = (("", "length"), ("from ", "start"), ("to ", "end"))
+    span = " ".join(f"{word}{window[name]}" for word, name in parts if _said(window.get(name)))
+    revision = f"revision {window['revision']}" if _said(window.get("revision")) else ""
+    return [", ".join(part for part in (span, revision) if part)]
 
 
 def _plain(found: Any) -> list[str]:
-    return [item if isinstance(item, str) else msgspec.json.encode(item).decode() for item in found]
+    return [item if isinstance(item, str) else msgspec.json.encode(item).decode() for item in found if item]
 
 
 def _segments(found: list[dict[str, Any]]) -> list[str]:
-    return [f"{segment_name(e['segment'])}: {_number(e['value'])}, {e['share']:.0%} of the change" for e in found]
+    named = ((entry, {d: of for d, of in (entry["segment"] or {}).items() if _said(of)}) for entry in found if entry)
+    return [_line(segment_name(segment), _facts(entry, (("value", "{}"),)) + _share(entry)) for entry, segment in named]
+
+
+def _share(entry: dict[str, Any]) -> list[str]:
+    return [f"{entry['share']:.0%} of the change"] if _said(entry.get("share")) else []
 
 
 def _features(found: list[dict[str, Any]]) -> list[str]:
-    lines = []
-    for entry in found:
-        facts = [
-            text.format(_number(entry[member]))
-            for member, text in (("psi", "PSI {}"), ("p_value", "p {}"), ("effect", "{} standard deviations from usual"))
-            if entry.get(member) is not None
-        ]
-        lines.append(f"{entry['feature']}: {', '.join(facts)}" if facts else entry["feature"])
-    return lines
+    facts = (("psi", "PSI {}"), ("p_value", "p {}"), ("effect", "{} standard deviations from usual"))
+    return [_line(entry["feature"], _facts(entry, facts)) for entry in found if entry]
+
+
+def _facts(entry: dict[str, Any], texts: Iterable[tuple[str, str]]) -> list[str]:
+    return [text.format(_number(entry[member])) for member, text in texts if _said(entry.get(member))]
+
+
+def _line(name: str | None, facts: list[str]) -> str:
+    """What is said of something, by its name; nothing of what has none."""
+    return f"{name}: {', '.join(facts)}" if name and facts else name or ""
 
 
 def _performance(found: dict[str, Any]) -> list[str]:
-    values = [f"{path.removeprefix('performance.')} {_number(value)}" for path, value in found["values"].items()]
-    lines = [f"{', '.join(values)} in the window from {found['window_start']}"] if values else []
-    return [*lines, f"breached: {', '.join(found['breached'])}"] if found["breached"] else lines
+    values = [
+        f"{path.removeprefix('performance.')} {_number(value)}"
+        for path, value in (found.get("values") or {}).items() if _said(value)
+    ]  # fmt: skip
+    when = f" in the window from {found['window_start']}" if found.get("window_start") else ""
+    breached = [name for name in found.get("breached") or () if name]
+    return [f"{', '.join(values)}{when}"] * bool(values) + [f"breached: {', '.join(breached)}"] * bool(breached)
 
 
 _LINES: dict[str, Callable[[Any], list[str]]] = {"segments": _segments, "features": _features, "performance": _performance}

@@ -28,6 +28,8 @@ _PATTERNS = (
     ("data.features.*.unseen_ratio", VALUES),
     ("data.features.*.out_of_range_ratio", VALUES),
     ("data.*", FEATURE_DRIFT),
+    ("prediction.type_mismatch_ratio", SCHEMA),
+    ("prediction.misread_confidence", SCHEMA),
     ("prediction.*", SCORE_DRIFT),
     ("attribution*", SCORE_DRIFT),
     ("estimate*", SCORE_DRIFT),
@@ -41,6 +43,7 @@ _PATTERNS = (
     ("coverage", LABEL_FEED),
     ("expected_coverage", LABEL_FEED),
     ("labels", LABEL_FEED),
+    ("unreadable_label_ratio", LABEL_FEED),
 )
 """Patterns of metrics, or of detectors' streams, and their concerns; the first that fits counts, the rest is performance."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from tidegauge.incident.membership import LISTS, Incident, Member
 from tidegauge.judge.metric_names import names
@@ -16,6 +17,12 @@ _SHARES = (
     ("data.features.*.unseen_ratio", "of values never seen before"),
     ("data.features.*.out_of_range_ratio", "out of range"),
 )
+_ANSWERS = {
+    "prediction.type_mismatch_ratio": ("Predictions are", "of the predictions are", "no numbers"),
+    "prediction.abstain_ratio": ("Requests have", "of requests have", "no answer"),
+    "unreadable_label_ratio": ("Labels are", "of the labels are", "no numbers"),
+}
+"""Metrics that are shares of answers or labels: what is so, without the share and with it."""
 """Metrics that are shares of requests, and what is so in them."""
 _MOVED = (
     ("data.features.*.missing_shift", "missing more often than before"),
@@ -104,7 +111,7 @@ def _fitted(made: Callable[[int], str], count: int) -> str:
 
 
 def _meaning(cause: Member, listed: str) -> str:
-    path, value = cause.metric, cause.value if isinstance(cause.value, int | float) else None
+    path, value = cause.metric, cause.value if _is_number(cause.value) else None
     be = "are" if " and " in listed else "is"
     if path == LISTS[0]:
         return f"{listed or 'Features'} {be} missing in every request"
@@ -113,10 +120,15 @@ def _meaning(cause: Member, listed: str) -> str:
     for pattern, words in _SHARES:
         if names(pattern, path):
             of = "requests" if value is None else "every request" if value >= 0.9999 else f"{percent(value)} of requests"
-            return f"{listed} {be} {words} in {of}"
+            return f"{listed or 'A feature'} {be} {words} in {of}"
     for pattern, words in _MOVED:
         if names(pattern, path):
             return f"{listed or 'The population'} {be} {words}"
+    if path in _ANSWERS:
+        bare, share, words = _ANSWERS[path]
+        return f"{bare if value is None else f'{percent(value)} {share}'} {words}"
+    if path == "prediction.misread_confidence":
+        return "The confidence is the predicted class's, and the spec does not say so"
     if path == "system.error_ratio" and value is not None:
         return f"{percent(value)} of requests fail"
     if path.startswith("label_feed") and value is not None:
@@ -125,9 +137,14 @@ def _meaning(cause: Member, listed: str) -> str:
         return "Scores are unlike those of the training data"
     what = path.split(".", 1)[-1].replace("_", " ") if path.startswith(("performance.", "system.")) else path
     if value is None:
-        return f"{cause.version}: {what} is {cause.value if cause.value else 'out of its limits'}"
-    before = "" if cause.baseline is None else f", {number(cause.baseline)} before"
+        said = cause.value if isinstance(cause.value, str) and cause.value else "out of its limits"
+        return f"{cause.version}: {what} is {said}"
+    before = f", {number(cause.baseline)} before" if _is_number(cause.baseline) else ""
     return f"{cause.version}: {what} is {number(value)}{before}"
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _moment(at: float) -> str:

@@ -245,7 +245,7 @@ def _candidates(
         names: tuple[str, ...] = ()
         if isinstance(found, list):
             names, value = tuple(found), float(len(found))
-        elif isinstance(found, int | float) and not isinstance(found, bool):
+        elif isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found):
             value = float(found)
         else:
             continue

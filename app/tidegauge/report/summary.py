@@ -103,10 +103,11 @@ def traffic(records: Sequence[Record]) -> dict[str, Any]:
     if error_ratio is not None:
         found["error_ratio"] = error_ratio
     for quantile in ("p50", "p95", "p99"):
-        values = [record["system"]["latency_ms"][quantile] for record in records if "latency_ms" in record["system"]]
+        held = (record["system"].get("latency_ms", {}) for record in records)
+        values = [of[quantile] for of in held if quantile in of]
         if values:
             found[f"latency_ms_{quantile}_worst"] = max(values)
-    costs = [record["system"]["cost"]["sum"] for record in records if "cost" in record["system"]]
+    costs = [cost["sum"] for record in records if "sum" in (cost := record["system"].get("cost", {}))]
     if costs:
         found["cost"] = sum(costs)
     return found

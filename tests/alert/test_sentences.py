@@ -1,0 +1,153 @@
+"""What alerts, pages, incidents and comparisons say has no gap, whatever is not known."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.sentences import EMPTY, numbers, without_some
+from tidegauge.alert.book import AlertBook, JudgedWindow, Support
+from tidegauge.alert.labels import Subject
+from tidegauge.alert.life_cycle import line
+from tidegauge.alert.paging import AlertEvent, decode, texts_of
+from tidegauge.engine.stage import ALERTS, MemoryStore
+from tidegauge.incident.sentences import line as incident_line
+from tidegauge.judge.conditions import Verdict
+from tidegauge.judge.evidence import NO_EVIDENCE
+from tidegauge.judge.limits import limits_of
+from tidegauge.judge.metric_names import TREE, _candidates
+from tidegauge.metrics.record import Window
+from tidegauge.metrics.sequential import Contrast
+from tidegauge.monitor.settling import performance_note
+from tidegauge.rollout.verdict import judge as judge_rollout
+from tidegauge.spec import Condition, DetectorSpec, MonitorSpec, RolloutSpec
+
+METRICS = sorted(metric.replace("*", "age") for metric in _candidates(TREE, []))
+WINDOW = Window("1h", 0.0, 3600.0)
+maybe = st.none() | numbers
+
+
+def sound(*texts: str) -> None:
+    for text in texts:
+        assert not EMPTY.search(text), text
+
+
+def columns(text: str) -> list[str]:
+    """The parts of a line in columns, which stand apart by two spaces."""
+    return [part.strip() for part in text.split("  ") if part.strip()]
+
+
+@given(
+    st.sampled_from(METRICS), st.sampled_from([0.0, 0.812, -3.0, 1e9]), st.booleans(), maybe, maybe,
+    st.sampled_from([(), ("age",), ("age", "plan")]),
+    st.sampled_from([(), (("region", "eu"),)]), st.sampled_from(["", "; most in its upper tail"]),
+)  # fmt: skip
+def test_verdicts(metric, value, breached, baseline, p_value, names, segment, clause):
+    book = AlertBook(MemoryStore())
+    subject, said = Subject("m", "m:1", segment), []
+    for number, ill in enumerate((True, breached)):
+        window = Window("1h", number * 3600.0, (number + 1) * 3600.0)
+        verdict = Verdict(MonitorSpec("watch", metric, "1h", Condition("above", high=0.1)), metric, value, ill, "above 0.1", 0,
+                          baseline, p_value, names if metric.endswith("_features") else ())  # fmt: skip
+        judged = JudgedWindow(window, True, 1, window.end)
+        said += book.verdict(subject, verdict, judged, lambda status: Support(NO_EVIDENCE, clause))
+    for output in said:
+        event = json.loads(output.value)
+        if output.topic == ALERTS:
+            sound(event["data"]["annotations"]["summary"], event["data"]["condition"], *columns(line(event)))
+            told = texts_of(decode(output.value).data)
+            sound(*[part for text in told.values() for part in text.splitlines()])
+        else:
+            sound(event["data"]["title"], *columns(incident_line(event)))
+
+
+@given(maybe, st.sampled_from([None, 1e-5]), st.sampled_from([None, "hour_of_day"]))
+def test_detections(value, false_alarms, against):
+    book = AlertBook(MemoryStore())
+    detector = DetectorSpec("d", "score", "adwin", false_alarms=false_alarms, against=against)
+    outputs = book.detections.detection(Subject("m", "m:1"), detector, 60.0, {"value": value, "sample_size": 10}, 60.0)
+    outputs += book.detections.resolve_if_quiet("m", detector, 600.0, 60.0)
+    events = [json.loads(output.value) for output in outputs if output.topic == ALERTS]
+    assert [event["data"]["status"] for event in events] == ["firing", "resolved"]
+    for event in events:
+        sound(event["data"]["annotations"]["summary"], event["data"]["condition"], *columns(line(event)))
+        sound(*texts_of(decode(json.dumps(event).encode()).data).values())
+
+
+EVIDENCE: dict[str, Any] = {
+    "segments": [{"segment": {"region": "eu"}, "value": 0.7, "share": 0.4}],
+    "features": [{"feature": "age", "psi": 0.4, "p_value": 0.01, "effect": 3.0}],
+    "performance": {"window_start": "2025-09-27T00:00:00Z", "values": {"performance.roc_auc": 0.7}, "breached": ["auc"]},
+    "drifted_features": ["age"],
+    "request_ids": ["r1"],
+    "traces": [{"request_id": "r1", "traceparent": "00-1-2-01"}],
+}
+DATA: dict[str, Any] = {
+    "status": "firing", "fingerprint": "0b", "severity": "critical", "labels": {"alertname": "auc"}, "annotations": {},
+    "starts_at": "2025-09-27T00:00:00Z", "metric": "performance.roc_auc", "condition": "below 0.8", "value": 0.7,
+    "baseline": 0.9, "sample_size": 10, "p_value": 0.01, "evidence": EVIDENCE,
+    "window": {"length": "1d", "start": "a", "end": "b", "revision": 1},
+}  # fmt: skip
+PAGED = ("status", "fingerprint", "severity", "labels", "annotations", "starts_at", "alertname")
+
+
+@st.composite
+def emptied(draw: st.DrawFn, node: Any) -> Any:
+    """The same with any value null, or nothing of its kind."""
+    if isinstance(node, dict):
+        return {name: of if name in PAGED else draw(emptied(of)) for name, of in node.items()}
+    of = [draw(emptied(each)) for each in node] if isinstance(node, list) else node
+    return draw(st.sampled_from([of, of, of, None, type(node)()])) if node is not None else None
+
+
+@given(st.randoms(use_true_random=False).map(lambda rng: without_some(rng, DATA, PAGED)).flatmap(emptied).filter(bool))
+def test_pages_of_any_producer(data):
+    typed = {"metric": "", "condition": "", "evidence": {}}
+    data |= {name: data[name] or nothing for name, nothing in typed.items() if name in data}
+    event: AlertEvent = decode(json.dumps({"data": data}).encode())
+    for name, text in texts_of(event.data).items():
+        assert text, name
+        for part in text.splitlines():
+            # What has no shape known here is shown as it is, as JSON.
+            assert part.startswith(("{", "[", '"')) or not EMPTY.search(part), part
+
+
+@given(
+    st.sampled_from(["above", "below", "outside"]), maybe, maybe, st.booleans(), st.booleans(), st.booleans(), maybe
+)  # fmt: skip
+def test_conditions(kind, low, high, relative, percent, auto, baseline):
+    if not all(of is None or math.isfinite(of) for of in (low, high, baseline)):
+        return
+    low, high = (None if kind == "above" else low), (None if kind == "below" else high)
+    condition = Condition(kind, low, high, relative_to_baseline=relative, percent=percent, auto=auto)
+    given = [of for of, wanted in ((low, kind != "above"), (high, kind != "below")) if wanted]
+    if None in given and not (auto and given == [None] * len(given)):
+        return
+    found = limits_of(condition, baseline, None)
+    if found is not None:
+        sound(found[2])
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.booleans(), st.none() | st.floats(0, 1))
+def test_notes_on_performance(labels, predictions, settled, expected):
+    record = {"labels": labels, "predictions": predictions, "settled": settled}
+    note = performance_note(record | ({} if expected is None else {"expected_coverage": expected}))
+    if note is not None:
+        sound(note)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["performance.accuracy", "performance.brier", "system.latency_ms.mean", "business.revenue.mean"]),
+        st.lists(st.one_of(st.sampled_from([0.0, 300.0]), st.floats(0, 1e4)), min_size=16, max_size=16), max_size=4,
+    ),
+    st.sampled_from([None, "binary", "multiclass", "regression"]),
+)  # fmt: skip
+def test_comparisons(found, task):
+    contrasts = {path: Contrast(max(weight, 1.0), *rest) for path, (weight, *rest) in found.items()}
+    finding = judge_rollout(contrasts, RolloutSpec("rollout", "1d"), task, "m:1")
+    sound(finding.reason)
