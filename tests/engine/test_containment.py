@@ -51,6 +51,9 @@ class Summing:
         self._taken.clear()
         return outputs
 
+    def kept(self, value):
+        return value
+
     def expired(self, pairs):
         return []
 

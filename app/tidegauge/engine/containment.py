@@ -81,6 +81,10 @@ class ContainedStage(Generic[S]):
         self._counted.clear()
         return outputs
 
+    def kept(self, value: bytes | None) -> bytes | None:
+        """As ``Stage.kept``."""
+        return self.stage.kept(value)
+
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
         """As ``Stage.expired``."""
         return self.stage.expired(pairs)
@@ -133,8 +137,11 @@ class ContainedStage(Generic[S]):
     def _bury(self, topic: str, record: InputRecord, error: Exception) -> Output:
         self._counted["events", topic] += 1
         self._counted["dead_lettered", UNPROCESSABLE] += 1
-        self._buried.append(f"{topic} {self._partition}, offset {record.offset}: {error!r}")
-        return dead_letter(topic, self._partition, record, UNPROCESSABLE, f"{type(error).__name__}: {error}")
+        kept = self.stage.kept(record.value)
+        # An error's words may have in them what the record had.
+        words = f"{type(error).__name__}: {error}" if kept == record.value else type(error).__name__
+        self._buried.append(f"{topic} {self._partition}, offset {record.offset}: {words}")
+        return dead_letter(topic, self._partition, record, UNPROCESSABLE, words, kept)
 
 
 class _Layer:

@@ -1,4 +1,4 @@
-"""Dead letters: records that could not be used, as they came, with headers that say why and where from."""
+"""Dead letters: records that could not be used, as they came but for personal data; headers say why and where from."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ REASONS = {
 """Every value the header ``reason`` of a dead letter can have, and what it means."""
 
 
-def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, message: str) -> Output:
-    """The dead letter of a record of ``topic`` (logical)."""
+def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, message: str, kept: bytes | None) -> Output:
+    """The dead letter of a record of ``topic`` (logical). ``kept``: what of its value may be (``Stage.kept``)."""
     return Output(
         DEAD_LETTERS,
         record.key,
-        record.value,
+        kept,
         headers=(
             ("reason", reason.encode()),
             ("message", f"{reason}: {message}".encode("utf-8", "replace")[:MAX_MESSAGE]),

@@ -106,6 +106,10 @@ class Stage(Protocol):
         """Whether the last checkpoint left work for another one, which then need not wait for records."""
         ...
 
+    def kept(self, value: bytes | None) -> bytes | None:
+        """What of a refused record's value may be kept: all of it but personal data."""
+        ...
+
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
         """The keys of those stored pairs that have outlived their use. The rolling snapshot drops them; count them."""
         ...

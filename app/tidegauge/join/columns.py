@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.engine import pseudonyms
 from tidegauge.engine.events import MAX_FEATURES, MAX_NAME, Nested, Prediction, Scalar
 from tidegauge.join.score import negative_classes, read_otherwise
 from tidegauge.join.values import as_number, category_codes, class_codes, numbers_of
@@ -45,7 +45,8 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
     texts: list[tuple[str, list[Scalar]]] = []
     x: NDArray[np.float64] | None = None
     unexpected: list[tuple[int, str]] = []
-    dropped = {name for name, f in spec.features.items() if f.pii == "drop"}
+    secret = pseudonyms.key()
+    dropped = {name for name, f in spec.features.items() if f.pii == "drop" or (f.pii == "hash" and secret is None)}
     if schema is None:
         names = frozenset().union(*features) - dropped  # type: ignore[arg-type]
         refused = {name for name in names if _refused(name)}
@@ -211,7 +212,8 @@ def _category(name: str, column: list[Scalar], spec: ModelSpec, schema: Schema |
     else:
         code, flags = MISSING_CODE, None
     if feature.pii == "hash":
-        column = [None if v is None else hashlib.blake2b(class_name(v).encode(), digest_size=8).hexdigest() for v in column]
+        secret = pseudonyms.key()
+        column = [None if v is None or secret is None else pseudonyms.pseudonym(class_name(v), secret) for v in column]
     codes, values = category_codes(column)
     if flags is not None:
         codes[flags] = code

@@ -33,6 +33,7 @@ from tidegauge.join.requests import REQUEST, Requests
 from tidegauge.join.roles import Roles
 from tidegauge.join.score import settle_scores
 from tidegauge.join.unattached_kpis import UnattachedKpis
+from tidegauge.models.personal_data import PersonalData
 from tidegauge.models.registry import Registry
 from tidegauge.spec import ModelSpec
 
@@ -70,6 +71,7 @@ class JoinStage:
         self._predictions, self._labels = Decoder(Prediction), Decoder(Label)
         self._context_ids: dict[Any, int] = {}
         self._revision = registry.revision
+        self._personal = PersonalData(registry)
         self._rows = self._rows_since = 0
         self._dead: list[Output] = []
         self._roles = Roles()
@@ -92,6 +94,7 @@ class JoinStage:
             # What is buffered was read under the old specs and baselines: settle it under them first.
             self._flush()
             self._revision = self._registry.revision
+            self._personal = PersonalData(self._registry)
             self._context_ids.clear()
             self._specs.clear()
         self._counters["events", topic] += len(records)
@@ -130,7 +133,14 @@ class JoinStage:
 
     def _bury(self, topic: str, letter: DeadLetter) -> None:
         self._counters["dead_lettered", letter.reason] += 1
-        self._dead.append(dead_letter(topic, self._partition, letter.record, letter.reason, str(letter.message)))
+        record = letter.record
+        self._dead.append(
+            dead_letter(topic, self._partition, record, letter.reason, str(letter.message), self.kept(record.value))
+        )
+
+    def kept(self, value: bytes | None) -> bytes | None:
+        """As ``Stage.kept``."""
+        return self._personal.without(value)
 
     def _spec(self, model: str) -> ModelSpec:
         spec = self._specs.get(model)

@@ -303,6 +303,10 @@ class MonitorStage:
         self._touched.clear()
         self._heard.clear()
 
+    def kept(self, value: bytes | None) -> bytes | None:
+        """As ``Stage.kept``: what a join task says has no personal data."""
+        return value
+
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
         """Trace contexts that no window can be about any more; windows are forgotten as time goes on."""
         return old_traces(pairs, sortable_second(min(self._past.values(), default=0.0)))

@@ -17,6 +17,7 @@ from tidegauge.baseline.binning import bins_of_values
 from tidegauge.baseline.spread import Spread
 from tidegauge.baseline.tuning import Tuning, tuning_for
 from tidegauge.detect import budget, value_streams
+from tidegauge.engine import pseudonyms
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.events import Decoder, Prediction, model_of
 from tidegauge.engine.stage import Record
@@ -67,6 +68,9 @@ def build(
 
     Raises BaselineError, and SourceError where a file cannot be read.
     """
+    hashed = [name for name, feature in spec.features.items() if feature.pii == "hash"]
+    if hashed and pseudonyms.key() is None:
+        raise BaselineError(f"{spec.model}: {', '.join(hashed)} is to be hashed: set {pseudonyms.VARIABLE} to the workers' key")
     if model_of(version) != spec.model and ":" in version:
         note(f"version {version} would belong to model {model_of(version)}, the spec is of {spec.model}")
     lines = enumerate(event_lines(path, Columns.of([spec], naive_utc=naive_utc), note))
