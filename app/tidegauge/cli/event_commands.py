@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import sys
 import time
@@ -205,10 +206,9 @@ def _replay(options: argparse.Namespace) -> int:
     }
     predictions, labels = read[PREDICTIONS][1], read[LABELS][1]
     try:
-        files = Files(options.output)
-        replay = Replay(known, files)
-        replay.run(predictions, labels, options.order == "file")
-        files.close()
+        with contextlib.closing(Files(options.output)) as files:
+            replay = Replay(known, files)
+            replay.run(predictions, labels, options.order == "file")
     except OSError as error:
         raise TidegaugeError(f"{options.output}: cannot be written: {error.strerror}") from error
     count, seconds = len(predictions) + len(labels), time.monotonic() - began
