@@ -1,4 +1,4 @@
-"""For services that log events, and `tidegauge produce`: the topics' keys and partitioner done right.
+"""A producer of events, for services and for `tidegauge produce`: with the keys and the partitioner that the topics need.
 
 async with Client("kafka:9092") as log:
     await log.prediction(request_id="6f1c", ts=time.time(), model_version="churn:3", prediction=1, features={...})

@@ -1,4 +1,4 @@
-"""The logger for asyncio: the same, and what waits is awaited."""
+"""The logger for asyncio: the same methods; those that wait are coroutines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a service holds in its hands to the JSON that tidegauge reads."""
+"""From Python values, as a service has them, to the JSON that tidegauge reads."""
 
 from __future__ import annotations
 

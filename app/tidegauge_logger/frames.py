@@ -1,4 +1,4 @@
-"""Scored DataFrames as events: pandas, polars and pyarrow by what they have in common with nobody, and nothing imported."""
+"""Scored DataFrames as events: pandas, polars and pyarrow, each by methods that only it has, and none of them imported."""
 
 from __future__ import annotations
 

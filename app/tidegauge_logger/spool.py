@@ -1,4 +1,4 @@
-"""Events on disk, for when Kafka is away and for who comes after us.
+"""Events on disk, for while Kafka cannot be reached, and for the process that comes after this one.
 
 A directory that several processes share. Each has a writer's name, a file ``NAME.lock`` that it holds locked as long as it
 lives, and segments ``NAME.NUMBER.events``:

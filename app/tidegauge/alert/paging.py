@@ -1,6 +1,6 @@
 """Alert events as pages: what Alertmanager is to be told, and which alerts are firing.
 
-The paged is rebuilt from the topic ``alerts`` at any time: events in, notices out. It knows neither Kafka nor HTTP nor a clock.
+``PagedAlerts`` can be rebuilt from the topic ``alerts``: events in, notices out. It knows neither Kafka, HTTP nor a clock.
 
     event                            says to Alertmanager
     firing                           firing

@@ -1,9 +1,10 @@
 """How much dependent rows make windows differ, where a baseline has too few windows to say: from blocks of its rows.
 
-The reference rows, in the order of time, are cut into BLOCKS blocks. The mean square of the blocks' standard scores is what
-batch means say of the variance of a mean (Law and Carson 1979). Of blocks that are not much longer than the rows remember it
-says too little, by an amount that halves where blocks are twice as long. So both are looked at, and the difference is added
-once more (lugsail batch means: Vats and Flegal 2022), for all features together, since a single one's would be known too badly.
+The reference rows, in the order of time, are cut into BLOCKS blocks. The mean square of the blocks' standard scores is
+the batch-means estimate of the variance of a mean (Law and Carson 1979). Where blocks are not much longer than the dependence
+between rows it is too small, by an amount that halves when blocks are twice as long. So both lengths are looked at, and their
+difference is added once more (lugsail batch means: Vats and Flegal 2022), for all features together, since for one of them it
+would be too uncertain.
 """
 
 from __future__ import annotations

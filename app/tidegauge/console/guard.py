@@ -1,4 +1,4 @@
-"""What every request passes: host, identity, origin, and the headers every answer carries."""
+"""The checks that every request passes (host, identity, origin), and the headers that every answer carries."""
 
 from __future__ import annotations
 

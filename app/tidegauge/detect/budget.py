@@ -1,11 +1,11 @@
-"""A detector's false-alarm budget to its parameter, by simulation on the baseline's own values.
+"""The parameter that keeps a detector within its budget of false alarms, found by simulation on the baseline's own values.
 
 Values that follow each other are alike (a storm, a night), and detectors built for independent values take that for change.
-So the values are drawn anew in blocks of days, each beginning at the phase of the week (with less data, of the day) at which
+So the values are resampled in blocks of days, each beginning at the phase of the week (with less data, of the day) at which
 the one before ended: a seasonal block bootstrap (Künsch 1989; Dudek et al. 2014). Data that do not span enough days are
-drawn in blocks as long as their dependence asks for: in longer ones a rare pattern is there or not, and is never seen to
-come about. Then the most sensitive parameter is sought that raises no more alarms in the simulated stream than the budget
-allows, and made stronger by one standard error of what so few values say of their variance.
+resampled in blocks that are just long enough for their dependence: in longer blocks a rare pattern would be present or absent
+from the start, and never be seen to begin. Then the most sensitive parameter is sought that raises no more alarms in the
+simulated stream than the budget allows, less one standard error for what so few values leave unknown of their variance.
 """
 
 from __future__ import annotations

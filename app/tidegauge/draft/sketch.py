@@ -1,4 +1,4 @@
-"""What a draft of a spec holds before it is written down, whatever it was drawn from."""
+"""A draft of a spec before it is written down, whatever source it comes from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No input stops a stage: what it cannot process becomes a dead letter, and everything else counts as if that had not come.
+"""No input stops a stage: a record it cannot process becomes a dead letter, and the others count as if it had not come.
 
 A stage never undoes anything. So when processing or a checkpoint raises, whatever it raises, the stage is thrown away and built
 again from what was last settled, the records since then are given to it once more, a checkpoint at once, and where that raises

@@ -1,4 +1,4 @@
-"""Rolling a model back: MLflow's alias is moved, or a hook of the spec is called. Asking and auditing is the caller's."""
+"""Rolling a model back: moves MLflow's alias, or calls a hook of the spec. The caller asks for consent, and audits."""
 
 from __future__ import annotations
 

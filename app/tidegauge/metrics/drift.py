@@ -1,4 +1,4 @@
-"""How far numbers and categories have moved from their baseline: distances, what the tails do, and p-values for each."""
+"""How far numbers and categories have moved from their baseline: distances, the tails, and a p-value for each."""
 
 from __future__ import annotations
 

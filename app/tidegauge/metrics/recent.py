@@ -1,4 +1,4 @@
-"""A window together with the one before it, as if they were one: what lasts shows there that is too weak for one window.
+"""A window taken together with the one before it: shows a lasting change that is too weak to show in one window.
 
 Drift seldom ends with its window, and two windows say half as much again as one does (Page 1954 and Roberts 1959 let evidence
 add up over time; here it does over two windows only, so that an alert ends when the change does). Counts are added up, and

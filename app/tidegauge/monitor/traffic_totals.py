@@ -1,4 +1,4 @@
-"""What a model version has served since its task began: counters that only grow, for Prometheus's rates and burn rates."""
+"""What a model version has predicted since its task began: counters that only grow, for rates and burn rates in Prometheus."""
 
 from __future__ import annotations
 

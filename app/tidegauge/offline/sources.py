@@ -1,5 +1,5 @@
-"""Files of events as people have them, each event as one line of JSON: JSONL, CSV or Parquet, the texts gzipped or not, one
-file or many (a pattern), a pipe. What cannot be read is refused with what to do about it."""
+"""Files of events to lines of JSON, one an event: JSONL, CSV or Parquet, gzipped or not, one file, many (a pattern) or a pipe.
+A file that cannot be read is refused with a message that says what to do."""
 
 from __future__ import annotations
 

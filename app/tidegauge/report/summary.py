@@ -1,4 +1,4 @@
-"""Windows to the numbers of a period: what can be pooled exactly is, everything else is a mean of windows and says so."""
+"""Windows to the numbers of a period: pooled exactly where that is possible, else a mean of the windows that says so."""
 
 from __future__ import annotations
 

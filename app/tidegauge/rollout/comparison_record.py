@@ -1,4 +1,4 @@
-"""A comparison in the outside's terms: its record in the topic ``metrics``, and the verdict an alert's life cycle takes."""
+"""A comparison as others see it: its record in the topic ``metrics``, and the verdict that moves its alert on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that hands a topic on to another server: its pages, its signals, its end."""
+"""A process that hands a topic on to another server: its metrics and health pages, its signals, its shutdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a process: asked to end, it is gone in time, whatever its libraries make of that.
+"""Shutting a process down: once asked to end it is gone within a deadline, whatever its libraries do.
 
 A thread that is no daemon, a task that takes no cancellation, a loop that is blocked: each would keep a worker in its group,
 holding partitions that nobody reads. The deadline is kept by a thread of its own, which hears signals from the interpreter's

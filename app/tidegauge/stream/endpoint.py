@@ -1,4 +1,4 @@
-"""Another server's HTTP address: what it takes to send it something, and to know whether it was taken."""
+"""Another server's HTTP address: sending it a request, and telling whether it accepted, refused, or could not be reached."""
 
 from __future__ import annotations
 

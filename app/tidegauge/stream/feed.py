@@ -1,4 +1,4 @@
-"""A topic read by one process from where it left off: what is done with its records is committed as done by the reader."""
+"""A topic that one process reads from where it left off; the reader commits the records that it is done with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process shows the outside: /metrics, /healthz (it makes progress), /readyz (caught up and at work)."""
+"""The HTTP endpoints of a process: /metrics, /healthz (it makes progress), /readyz (it has caught up and is at work)."""
 
 from __future__ import annotations
 

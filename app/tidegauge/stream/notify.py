@@ -1,6 +1,6 @@
 """`tidegauge notify`: the topic ``alerts`` to Alertmanager.
 
-start      the paged is rebuilt from the events that were handed over before; those that came since are handed over now
+start      which alerts fire is rebuilt from the events that were handed over before; later ones are handed over now
 event      posted at once, and committed once an Alertmanager has taken it
 interval   everything that fires is posted again, good for four intervals: Alertmanager forgets when it restarts, and
            resolves an alert itself when nobody speaks of it any more

@@ -1,4 +1,4 @@
-"""Reading backwards what stood in a topic before the offsets where following it began: the newest block first."""
+"""Reads what was in a topic before following it began, block by block backwards, the newest block first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task's state in RocksDB: what is on disk, under what was committed of late, what is being committed, what is not yet.
+"""A task's state in four layers: on disk (RocksDB), committed recently, being committed, and not committed yet.
 
 Reads look through the layers. Nothing reaches the disk before Kafka has it: ``freeze`` hands out the changes for a
 transaction, ``commit`` takes them for committed. They are written behind, the oldest commits in one batch together with the

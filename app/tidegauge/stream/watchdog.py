@@ -1,4 +1,4 @@
-"""Ends a process that makes no progress: a thread of its own that looks at the event loop and at what has work to do.
+"""Ends a process that makes no progress: a thread that watches the event loop and everything that has work to do.
 
 It counts its own looks and not seconds, so that a process that was stopped and goes on is not taken for one that hangs.
 """
