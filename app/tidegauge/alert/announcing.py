@@ -13,7 +13,7 @@ from tidegauge.spec import ROLLOUT
 
 
 class Announcer:
-    """``playbooks``: the address below which the playbooks are that an alert points to where its spec names no runbook."""
+    """``playbooks``: the address below which the playbooks lie. An alert points to one where its spec names no runbook."""
 
     def __init__(self, traces: Traces, incidents: IncidentBook, playbooks: str) -> None:
         self._traces, self._incidents, self._playbooks = traces, incidents, playbooks

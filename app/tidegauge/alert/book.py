@@ -67,8 +67,8 @@ class AlertBook:
         return self._states.fires(AlertName(name, subject.model, subject.version))
 
     def ever_breached(self, name: str, subject: Subject) -> bool:
-        """Whether any verdict of this name on a part of the subject's model version was ever breached: until then those that
-        are not say nothing."""
+        """Whether any verdict of this name on any part of the subject's model version was ever breached. Until one was,
+        verdicts that are not breached change nothing."""
         return self._states.may_know(AlertName(name, subject.model, subject.version))
 
     def verdict(

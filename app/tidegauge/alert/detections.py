@@ -26,8 +26,8 @@ class DetectorAlerts:
     def detection(
         self, subject: Subject, detector: DetectorSpec, time: float, found: Mapping[str, Any], quiet: float
     ) -> list[Output]:
-        """A detector found a change at event ``time``; ``found`` has value and sample_size. One that fires stays so for
-        ``quiet`` seconds: a detection later than that is another alert."""
+        """A detector found a change at event ``time``; ``found`` has value and sample_size. An alert goes on firing until
+        ``quiet`` seconds have passed without a detection; a later one is another alert."""
         labels = labels_of(detector.name, subject)
         mark = fingerprint(labels)
         state = self._states.get_or_new(mark)

@@ -78,7 +78,7 @@ SilencedSince = Callable[[Mapping[str, str], float, float, float], float]
 
 
 class PagedAlerts:
-    """Which alerts fire, and which have lately resolved, or under a silence that has not ended for long."""
+    """Which alerts fire, and which have resolved lately, or under a silence that was there until lately."""
 
     def __init__(self, silenced_since: SilencedSince) -> None:
         self.firing: dict[str, Notice] = {}

@@ -49,7 +49,7 @@ def page_of(metric: str) -> str:
     >>> page_of("data.features.age.psi"), page_of("performance.roc_auc"), page_of("latency_ms")
     ('feature-drift', 'accuracy-drop', 'latency')
     """
-    # Who only needs to know where playbooks lie, as a supervisor does, is spared SciPy.
+    # Imported here, so that a process which only needs the playbooks' place, as a supervisor does, does not load SciPy.
     from tidegauge.judge.metric_names import names
 
     return STREAMS.get(metric) or next(page for pattern, page in PAGES if names(pattern, metric))

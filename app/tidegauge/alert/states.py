@@ -32,14 +32,14 @@ class AlertStates:
         self._states: dict[str, AlertState] = {key[1:].decode(): _decode(raw) for key, raw in store.scan(ALERT)}
         self._firing: set[AlertName] | None = None
         self._heard = {_name(state) for state in self._states.values() if state.data}
-        # One that was breached and never fired does not say whose it is.
+        # An alert that was breached but never fired has no labels yet, so that its name is not known.
         self._unnamed = any(not state.data for state in self._states.values())
 
     def get(self, fingerprint: str) -> AlertState | None:
         return self._states.get(fingerprint)
 
     def get_or_new(self, fingerprint: str) -> AlertState:
-        """The alert's state; one that never fired where it is not known yet, which is kept once it is put."""
+        """The alert's state, or a new one, which is kept once it is put."""
         return self._states.get(fingerprint) or AlertState()
 
     def fires(self, name: AlertName) -> bool:

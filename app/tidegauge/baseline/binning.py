@@ -79,8 +79,8 @@ def bin_by(block: NumericBlock, schema: Schema, names: Mapping[str, str]) -> Non
 
 
 def counts_in(block: NumericBlock, row: int, name: str, schema: Schema) -> tuple[NDArray[np.int64], bool]:
-    """Counts of one number of a block in the bins of the schema's number ``name``, and whether they are exact: where they are
-    not, they are what a sketch knows of them."""
+    """Counts of one number of a block in the bins of the schema's number ``name``, and whether they are exact; else they are
+    estimated by a quantile sketch."""
     bins = schema.bins[name]
     if block.bins is not None and block.edges_id == schema.id:
         return block.bins[row, : bins.size], True

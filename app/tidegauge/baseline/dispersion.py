@@ -88,7 +88,8 @@ class Dispersions:
         return squares | {path: pooled([of, squares[path]]) if path in squares else of for path, of in windows.items()}
 
     def _sparing(self, path: str, known: Dispersion, rows: int) -> Dispersion:
-        """What is ``known`` of a score where the reference's ``rows`` weigh as few: its own distribution is uncertain then."""
+        """What is ``known`` of a score, made more cautious where the reference's ``rows`` are worth few independent ones: then
+        its own distribution is uncertain."""
         head, _, name = path.rpartition(".")
         if name == "missing" or head == PERFORMANCE:
             return known
@@ -118,8 +119,8 @@ class Dispersions:
 
 
 def _excess(name: str, windows: ScoreDispersions, blocks: BlockDispersions) -> float:
-    """How much more windows differ than what their rows remember lets expect, all numbers together: as a season makes them.
-    At least 1."""
+    """How much more windows differ than the dependence between their rows explains, all numbers together, as with a season. At
+    least 1."""
     if name == RATIO:
         both = [path for path in windows.ratios if path in blocks.plain.ratios]
         expected = sum(blocks.plain.ratios[path].mean for path in both) * blocks.growth("")
@@ -131,14 +132,15 @@ def _excess(name: str, windows: ScoreDispersions, blocks: BlockDispersions) -> f
 
 
 def _independent(held: Sequence[ScoreDispersions]) -> bool:
-    """Whether neither all dispersions together, nor those of a direction, nor any single one is significantly above 1, in none
-    of what is held, of which one must be known well enough."""
+    """Whether rows are independent: in none of ``held`` is a dispersion significantly above 1, neither a single one, nor those
+    of a direction together, nor all together; and one of ``held`` rests on MIN_FREEDOM degrees of freedom or more."""
     said = [_least(of) for of in held if of.squares]
     return max((freedom for _, freedom in said), default=0.0) >= MIN_FREEDOM and all(p > DEPENDENT_LEVEL for p, _ in said)
 
 
 def _least(scored: ScoreDispersions) -> tuple[float, float]:
-    """The least p-value, times their number, of dispersions that are 1, and the degrees of freedom of all together."""
+    """The smallest p-value of the dispersions against 1, times their number (Bonferroni), and the degrees of freedom of all
+    together."""
     own = {name: pooled(of.values()) for name, of in scored.squares.items()}
     total, freedom = pooled(of for name, of in own.items() if name in ORTHOGONAL)
     single = [float(chdtrc(of, square * of)) for held in scored.squares.values() for square, of in held.values()]

@@ -196,7 +196,7 @@ def _replay(options: argparse.Namespace) -> int:
     _at_most_one_pipe(options)
     records = [] if options.models is None else directory.records_of(options.models)
     known = registry_of(records)
-    # As in a worker: events die young and hold no cycles.
+    # As in a worker: events are short-lived and form no reference cycles.
     gc.set_threshold(100_000, 50, 50)
     began = time.monotonic()
     columns = Columns.of([record.spec for record in records], naive_utc=options.naive_timestamps == "utc")

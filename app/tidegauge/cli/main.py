@@ -155,7 +155,7 @@ def _worker(options: argparse.Namespace) -> int:
             _publish(options, options.models)
             return 0
         if options.models is not None:
-            # In a process of its own, since this one stays and is to stay small.
+            # In a process of its own: this one lives on as the supervisor and must stay small.
             status = run_apart([*options.arguments, "--publish"])
             if status:
                 return status

@@ -14,7 +14,7 @@ Command = Callable[[argparse.Namespace], int]
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows each default, but not that there is none."""
+    """Shows the default of each flag that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None or action.default is False else super()._get_help_string(action)

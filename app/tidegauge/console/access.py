@@ -68,7 +68,7 @@ class Access:
         return self._token is not None
 
     def actor(self, headers: Mapping[str, str], cookies: Mapping[str, str], remote: str | None, now: float) -> Actor | None:
-        """Who makes a request with these headers, cookies and peer address; None if nobody who may."""
+        """Who makes a request with these headers, cookies and peer address; None where they prove nobody who may."""
         if not self.guarded:
             return Actor("local", "local")
         if self.identity_header is not None and self.trusts(remote):

@@ -30,7 +30,7 @@ def models(view: View, now: float) -> dict[str, Any]:
 
 
 def model(view: View, name: str, now: float) -> dict[str, Any] | None:
-    """A model's spec, versions, segments, monitors and lineage; None for one nobody has heard of."""
+    """A model's spec, versions, segments, monitors and lineage; None for an unknown model."""
     if name not in view.models():
         return None
     spec = view.registry.spec(name)

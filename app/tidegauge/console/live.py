@@ -20,7 +20,7 @@ MODELS_NAMED = 100
 
 class Live:
     """Hands the view's changes to everyone who watches. Each watcher has a queue of one event: what comes while it is full is
-    merged into it, so a slow one is never behind by more than the truth."""
+    merged into it, so that a slow watcher misses no change."""
 
     def __init__(self, view: View) -> None:
         self._view = view

@@ -115,7 +115,7 @@ async def _silence(request: web.Request, matchers: dict[str, str], length: str, 
         return await refuse(request, "bad duration", problem(400, str(error)))
     if not 0 < seconds <= LONGEST_SILENCE:
         return await refuse(request, "bad duration", problem(400, "a silence lasts longer than nothing and at most 366 days"))
-    # What Alertmanager would refuse would be shown as silenced, and page.
+    # A silence that Alertmanager refuses would be shown here, and its alerts would still page.
     if not 0 < len(matchers) <= MAX_MATCHERS or not any(matchers.values()) or not all(map(_LABEL.fullmatch, matchers)):
         said = f"a silence needs 1 to {MAX_MATCHERS} matchers: label → value, and a value that is not empty"
         return await refuse(request, "bad matchers", problem(400, said))

@@ -55,7 +55,7 @@ class Options(msgspec.Struct, frozen=True):
 
 def run(settings: Settings, options: Options) -> int:
     """Until SIGTERM or SIGINT. The exit status."""
-    # A million records held are nothing to look through for cycles again and again.
+    # The records that are kept form no reference cycles; looking through a million of them again and again would take time.
     gc.set_threshold(100_000, 50, 50)
     if options.audit_file is None:
         return ending.run(partial(_run, settings, options, sys.stdout.buffer))

@@ -28,8 +28,8 @@ class Keyed(Protocol):
 
 
 class _OlderBlock:
-    """What is known of the block of older records that is being taken in: windows that ``stand`` by one of its records, what
-    those of its records said that do not stand, and the windows ``deleted`` in it."""
+    """What is known of the block of older records that is being taken in. ``standing``: keys of windows whose current record is
+    one of its records; ``superseded``: what its other records said of such windows; ``deleted``: keys deleted in it."""
 
     def __init__(self) -> None:
         self.standing: set[bytes] = set()

@@ -3,8 +3,8 @@
 The real ones are worked out from the rows alone (``tests/demo/test_demo.py`` does it again). A *storm* is a day on which the
 share of late flights among those that landed was higher by STORM_SHARE than the model had expected, a *gap* one on which at
 least GAP_SHARE of the predictions lack the weather. Days with at most one between them are one incident.
-The controllers' furlough is the week it was in force. Snow that the model saw coming (14 to 17 December: it expected 42 % late) is
-none, nor are seasons and holidays.
+The controllers' furlough is the week it was in force. Snow that the model saw coming (14 to 17 December: it expected 42 % late)
+is none, nor are seasons and holidays.
 """
 
 from __future__ import annotations
