@@ -46,7 +46,7 @@ class PredictionLog:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, self._flushing(send))
             return
-        # Inside of another of us, a sub-application's events are the outer one's.
+        # In a sub-application whose application has this middleware too, the outer one logs.
         if scope["type"] != "http" or _MARK in scope:
             await self.app(scope, receive, send)
             return

@@ -161,7 +161,7 @@ class Backlog:
         return False
 
     def _say(self, problem: str) -> None:
-        # Once, and again when it is another: what follows from it is counted.
+        # Logged once, and again when it is another problem; events lost by it are counted.
         if problem != self._problem:
             self._problem = problem
             log.warning("the spool %s takes no events, they wait in memory: %s", self._directory, problem)

@@ -109,7 +109,7 @@ def _carried(text: str) -> bool:
 
 
 def _known(value: Any) -> Any:
-    """What msgspec does not know, as something it does."""
+    """A value that msgspec cannot encode, as one that it can."""
     if isinstance(value, float):
         return float(value)
     if isinstance(value, datetime.datetime | datetime.date):

@@ -48,7 +48,7 @@ def prepare(cache: Path, progress: Callable[[str], None]) -> DemoData:
 
 
 def _make(data: DemoData, progress: Callable[[str], None]) -> None:
-    # These take a second to import, which a second start does not need to spend.
+    # Importing these takes a second, which a start with cached data saves.
     from tidegauge.demo import flights
 
     began = time.monotonic()

@@ -57,7 +57,7 @@ def alerts_of(events: Iterable[Mapping[str, Any]]) -> list[Alert]:
 
 def explains(incident: Incident, alert: Alert) -> bool:
     """Whether an alert is about an incident: it speaks of what the incident breaks, and began in a window of its days or the
-    day before or after. What we broke has no aftermath."""
+    day before or after. An injected fault has no aftermath."""
     after = incident.end if incident.injected else incident.end + DAY
     if not incident.start - DAY <= alert.window < after or not any(part in alert.name for part in incident.sees):
         return False

@@ -21,7 +21,7 @@ GAP = ("missing-feature/", *(f"missing-values/{name} " for name in ("temp", "win
 
 class Incident(msgspec.Struct, frozen=True):
     """Something wrong from ``start`` to before ``end`` (Unix seconds). ``injected``: by us; else it really happened.
-    ``sees``: the parts of "name/feature version" that an alert about it has, one of them."""
+    ``sees``: an alert is about it if its "name/feature version" contains one of these."""
 
     name: str
     start: float

@@ -131,7 +131,7 @@ def _workers(settings: Settings, count: int, ports: list[int], scratch: Path, ou
         sys.executable, "-m", "tidegauge", "worker", "--bootstrap", settings.bootstrap, "--workers", str(count),
         "--metrics-port", str(ports[0]), "--state-dir", str(scratch / "state"), "--idle-timeout", "2",
         "--partitions", str(settings.partitions),
-        # A second holds days of event time here; live it holds a second.
+        # Here a second of the wall clock holds days of event time.
         "--checkpoint-interval", "0.1",
     ]  # fmt: skip
     with (output / "worker.log").open("wb") as log:

@@ -79,7 +79,8 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 def tune(detector: DetectorSpec, stream: Stream) -> Tuning:
-    """What the baseline has to say to a detector. Raises BaselineError, with the reason, where it cannot."""
+    """The tuning of a detector by the baseline's values of its ``stream``. Raises BaselineError, with the reason, where it
+    cannot."""
     count = len(stream.values)
     name = f"detector {detector.name!r}"
     if not count:
@@ -208,7 +209,7 @@ def _calibrate(
             low = middle
         else:
             high, found = middle, count
-    # Of n values in blocks of b that do not know each other, the variance is known to a share of the root of 2 b / n.
+    # From n values in independent blocks of b the variance is known with a relative error of √(2 b / n).
     margin = 1 + math.sqrt(2 * best / len(values))
     tuned = with_strength(min(high * margin, knob.strongest))
     return msgspec.structs.replace(tuned, simulated=length, alarms=found)

@@ -56,7 +56,7 @@ class Kswin:
 
         older = [window[place] for place in self._random.sample(range(self._size - self._newest), self._newest)]
         with warnings.catch_warnings():
-            # SciPy says so where it cannot be exact.
+            # SciPy warns where the p-value cannot be exact.
             warnings.simplefilter("ignore", category=RuntimeWarning)
             distance, chance = ks_2samp(older, window[-self._newest :], method="auto")
         found = bool(chance <= self._alpha and distance > LEAST_DISTANCE)

@@ -138,7 +138,7 @@ class ContainedStage(Generic[S]):
         self._counted["events", topic] += 1
         self._counted["dead_lettered", UNPROCESSABLE] += 1
         kept = self.stage.kept(record.value)
-        # An error's words may have in them what the record had.
+        # An error's message may quote the record.
         words = f"{type(error).__name__}: {error}" if kept == record.value else type(error).__name__
         self._buried.append(f"{topic} {self._partition}, offset {record.offset}: {words}")
         return dead_letter(topic, self._partition, record, UNPROCESSABLE, words, kept)

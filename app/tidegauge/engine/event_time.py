@@ -52,7 +52,8 @@ class PartitionClock:
         return max((standing.now for standing in self.states.values()), default=0.0)
 
     def tick(self, now: float) -> bool:
-        """The wall clock, told while nobody has anything to say; whether that moves event time: all partitions are idle."""
+        """Take in the wall clock while no messages come; whether event time moves by it, as it does while all partitions are
+        idle."""
         if self.all_idle_for() is None:
             return False
         self._told = now
@@ -124,7 +125,7 @@ class ModelClock(msgspec.Struct, array_like=True):
 
     def complete(self, clock: PartitionClock) -> float:
         """Event time up to which all that arrived has come in: how far the partitions have read, and how far their
-        predictions have come; a partition counts that is not idle and has lately had a word to say of this model."""
+        predictions have come; a partition counts that is not idle and has reported on this model lately."""
         if not clock.all_reported:
             return 0.0
         now = clock.now

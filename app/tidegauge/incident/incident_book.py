@@ -67,7 +67,7 @@ class IncidentBook:
             incident = incident_for(member, room) or self._opened(model, mark, alert["starts_at"])
         was_open, was = incident.open, incident.members.get(mark)
         if was is not None:
-            # What it was when it began is what is told of it.
+            # It is told of as it was when it began; only how it stands is new.
             how = {name: getattr(member, name) for name in ("firing", "restated", "severity", "last")}
             member = msgspec.structs.replace(was, **how)
         incident.members[mark] = member

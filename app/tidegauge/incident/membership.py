@@ -128,7 +128,7 @@ def incident_for(member: Member, incidents: Iterable[Incident]) -> Incident | No
 
 
 def _gap(member: Member, incident: Incident) -> float | None:
-    """Seconds between an alert and what it would belong to of an incident; None where that is nothing."""
+    """Seconds between an alert and the nearest one of an incident that it may belong with; None where there is none."""
     found: list[float] = []
     for other in incident.members.values():
         length = max(member.onset_end - member.onset, other.onset_end - other.onset)

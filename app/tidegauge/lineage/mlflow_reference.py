@@ -93,7 +93,7 @@ def _of_run(
 
 
 def _places(path: str | None, tags: dict[str, str]) -> list[str]:
-    """Where a run may have its model: as it was asked for, as MLflow 2 says, as everybody calls it."""
+    """Paths at which a run may have its model: the one asked for, those that MLflow 2 notes, and the usual one."""
     if path:
         return [path]
     try:

@@ -256,7 +256,7 @@ def _labels(of: Item) -> ImpliedLabelSpec | None:
 
 
 def _make_room(given: Mapping[str, Item], found: dict[str, Any]) -> None:
-    """A label may still come, and take an implied one back, after that has been counted."""
+    """The label horizon must leave time after ``missing_after`` for a label to come and take an implied one back."""
     after = found["labels"].missing_after
     if "label_horizon" not in given:
         found["label_horizon"] = after + DEFAULT_HORIZON

@@ -98,8 +98,8 @@ def _kind(path: Path, head: bytes) -> Kind:
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The non-empty lines of chunks that each end with a line feed: ends of any system (JSON has them in no text), no mark of
-    UTF-8 at the beginning.
+    """The non-empty lines of chunks that each end with a line feed, without their line ends, of whatever system (JSON has none
+    within a text), and without a byte order mark.
 
     >>> list(split_lines([b'\\xef\\xbb\\xbf{}\\r\\n', b'\\n', b'{}\\r{}']))
     [b'{}', b'{}', b'{}']

@@ -148,7 +148,7 @@ def _kind(title: str, seen: _Seen, columns: Columns) -> Kind:
 
 
 def _cell(text: str, kind: Kind) -> Any:
-    """A cell's value; of a column of numbers, what is none stays a text."""
+    """A cell's value; in a column of numbers a cell that is none stays text."""
     if kind == "text":
         return text
     if kind == "truth":

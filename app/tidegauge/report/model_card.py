@@ -77,7 +77,7 @@ def _reference(baseline: Baseline | None) -> dict[str, Any] | None:
 
 
 def limits(card: Mapping[str, Any], features: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the numbers say of where the model, or what is known of it, is weak: one sentence each."""
+    """Where the model, or what is known of it, is weak by the numbers: one sentence each."""
     found = []
     coverage = card["traffic"].get("coverage", 0.0)
     if coverage < MIN_COVERAGE:

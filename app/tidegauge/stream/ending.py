@@ -43,7 +43,7 @@ def leave(status: int, why: str, error: BaseException | None = None) -> None:
         log.error("%s; the process ends here with status %d\n%s", why, status, stacks(), exc_info=error)
         logging.shutdown()
 
-    # Who reads the log may have stopped reading.
+    # Writing may fail: whoever reads the log may have stopped.
     speaker = threading.Thread(target=last_words, daemon=True)
     speaker.start()
     speaker.join(LEAVING_SECONDS)
@@ -110,7 +110,7 @@ class Ending:
 
     @contextlib.contextmanager
     def _signals(self, call: Callable[[], object]) -> Any:
-        """``call`` is called at the first SIGTERM or SIGINT, by another thread, and the process has but its seconds then."""
+        """At the first SIGTERM or SIGINT another thread calls ``call``, and the process has ``seconds`` left."""
         hearing, telling = socket.socketpair()
         telling.setblocking(False)
 
@@ -149,7 +149,7 @@ async def end_tasks() -> None:
 
 
 def _nothing(number: int, frame: object) -> None:
-    """The wake-up file has told already."""
+    """Does nothing: the wake-up file has passed the signal on already."""
 
 
 def run(main: Callable[[Ending], Coroutine[Any, Any, int]], seconds: float = END_SECONDS) -> int:

@@ -51,8 +51,8 @@ class Feed:
         await self._consumer.stop()
 
     async def before(self) -> AsyncIterator[Any]:
-        """The records that were done with before, oldest first in each partition; all of them if nothing was committed, and
-        then all of them are done with. Afterwards reading goes on behind them."""
+        """The records that were committed before, oldest first in each partition. If none were, all there are, which are then
+        taken as committed. Reading goes on behind them afterwards."""
         if self.new:
             self._done = dict(self._ends)
         await self._consumer.seek_to_beginning(*self._places)
@@ -75,7 +75,7 @@ class Feed:
         return [record for batch in batches.values() for record in batch]
 
     async def commit(self) -> None:
-        """All records taken so far are done with. If Kafka cannot take that now, the next call says it again."""
+        """Commit all records taken so far. Where Kafka cannot take that now, the next call makes up for it."""
         try:
             await self._consumer.commit(dict(self._done))
         except KafkaError as error:

@@ -152,6 +152,6 @@ class Notifier:
             else:
                 raise answer
         if len(failures) == len(answers):
-            # One that refuses what it was sent knows more than one that could not be reached.
+            # A refusal says more than that a server could not be reached.
             raise next((failure for failure in failures if isinstance(failure, RejectedError)), failures[0])
         self._patience.worked()

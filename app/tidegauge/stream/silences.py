@@ -50,7 +50,7 @@ class Silencer:
         await self._find()
 
     async def _find(self) -> None:
-        """The topic is the console's to make, with the replication it was told: without a console nothing is silenced."""
+        """Only the console creates the topic, with the replication it was given; without a console nothing is silenced."""
         try:
             await self._feed.start()
         except StreamError:
