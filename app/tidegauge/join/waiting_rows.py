@@ -35,45 +35,48 @@ class WaitingRows:
 
     def predicted(self, events: list[Prediction], contexts: list[int]) -> list[tuple[str, float]]:
         """Queue predictions and the number of each one's context; the largest ``ts`` of each version, with its model."""
-        latest = []
-        different = set(contexts)
-        for name, members in self._members(different).items():
-            chosen, numbers = events, contexts
-            if len(members) < len(different):
-                chosen = [event for event, context in zip(events, contexts, strict=True) if context in members]
-                numbers = [context for context in contexts if context in members]
-            version = self._version(name)
-            version.events.extend(chosen)
-            version.contexts.extend(numbers)
-            latest.append((name[0], float(max([event.ts for event in chosen]))))
-        return latest
+        versions = self._versions_of(set(contexts))
+        begins = {name: len(version.events) for name, version in versions.items()}
+        if len(versions) == 1:
+            (version,) = versions.values()
+            version.events.extend(events)
+            version.contexts.extend(contexts)
+        else:
+            by_context = {context: versions[self._name(context)] for context in set(contexts)}
+            for event, context in zip(events, contexts, strict=True):
+                version = by_context[context]
+                version.events.append(event)
+                version.contexts.append(context)
+        return [
+            (name[0], float(max([event.ts for event in version.events[begins[name] :]]))) for name, version in versions.items()
+        ]
 
     def joined(self, table: NDArray[np.void], request_ids: list[bytes]) -> list[tuple[str, float]]:
         """Queue outcomes known for the first time, as joined entries; the largest label ``ts`` of each version, with its
         model."""
+        contexts, which = np.unique(table["context"], return_inverse=True)
+        versions = self._versions_of(contexts.tolist())
+        numbers = {name: number for number, name in enumerate(versions)}
+        owners = np.array([numbers[self._name(context)] for context in contexts.tolist()])[which]
+        order = np.argsort(owners, kind="stable")
+        bounds = np.searchsorted(owners[order], np.arange(len(versions) + 1)).tolist()
         latest = []
-        contexts = np.unique(table["context"]).tolist()
-        for name, members in self._members(contexts).items():
-            chosen, ids = table, request_ids
-            if len(members) < len(contexts):
-                flags = np.isin(table["context"], list(members))
-                chosen, ids = table[flags], [request_ids[place] for place in np.flatnonzero(flags).tolist()]
-            version = self._version(name)
+        for (name, version), begin, end in zip(versions.items(), bounds, bounds[1:], strict=False):
+            chosen = table[order[begin:end]] if len(versions) > 1 else table
             version.joined.append(chosen)
-            version.request_ids.extend(ids)
+            version.request_ids.extend([request_ids[place] for place in order[begin:end].tolist()])
             latest.append((name[0], float(chosen["label_ts"].max())))
         return latest
 
-    def _members(self, contexts: Iterable[int]) -> dict[tuple[str, str], set[int]]:
-        found: dict[tuple[str, str], set[int]] = {}
-        for context in contexts:
-            of = self._contexts[context]
-            found.setdefault((of.model, of.version), set()).add(context)
-        return found
+    def _name(self, context: int) -> tuple[str, str]:
+        of = self._contexts[context]
+        return of.model, of.version
+
+    def _versions_of(self, contexts: Iterable[int]) -> dict[tuple[str, str], VersionRows]:
+        return {name: self._version(name) for name in dict.fromkeys(map(self._name, contexts))}
 
     def outcome(self, row: OutcomeRow) -> None:
-        of = self._contexts[row.context]
-        self._version((of.model, of.version)).outcomes.append(row)
+        self._version(self._name(row.context)).outcomes.append(row)
 
     def _version(self, name: tuple[str, str]) -> VersionRows:
         version = self.by_name.get(name)

@@ -43,13 +43,13 @@ class Rows:
     have not taken their share of it."""
 
     __slots__ = (
-        "breakdowns", "codes", "data", "kept", "model", "number", "outcome", "pane", "segments", "size", "times", "version",
+        "breakdowns", "codes", "data", "model", "number", "outcome", "pane", "segments", "size", "times", "version",
         "waiting", "windows",
     )  # fmt: skip
 
     def __init__(self, number: int, kept: _Stored) -> None:
         part = kept.part
-        self.number, self.kept, self.model, self.version = number, kept, kept.model, part.version
+        self.number, self.model, self.version = number, kept.model, part.version
         self.windows, self.breakdowns, self.pane = kept.windows, kept.breakdowns, kept.pane
         self.segments: tuple[Segment, ...] = part.segments
         self.codes = np.frombuffer(part.codes, np.uint32).astype(np.int64)
@@ -57,8 +57,8 @@ class Rows:
         self.data: DataColumns | None = None if part.data is None else data_rows.unpack(part.data)
         self.outcome = None if part.outcome is None else OutcomeTable.unpack(part.outcome)
         self.waiting = 0
-        # Packed, and unpacked, which takes about as much.
-        self.size = FIXED_BYTES + 2 * len(part.data or part.outcome or b"")
+        # Unpacked it takes about as much as packed.
+        self.size = FIXED_BYTES + len(part.data or part.outcome or b"")
 
 
 class RowLog:
@@ -68,7 +68,7 @@ class RowLog:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._stored: set[int] = set()
-        self._new: list[int] = []
+        self._new: dict[int, _Stored] = {}
         self._gone: list[int] = []
         self.rows: dict[int, Rows] = {}
         self.next, self.size = int(store.get(NEXT) or b"0"), 0
@@ -80,9 +80,10 @@ class RowLog:
 
     def add(self, model: str, spec: ModelSpec, part: RowsDelta) -> Rows:
         """Take in a part; whoever is to take its rows raises ``waiting``."""
-        rows = Rows(self.next, _Stored(model, spec.windows, spec.segments, spec.pane, part))
+        stored = _Stored(model, spec.windows, spec.segments, spec.pane, part)
+        rows = Rows(self.next, stored)
         self.rows[rows.number] = rows
-        self._new.append(rows.number)
+        self._new[rows.number] = stored
         self.next, self.size = self.next + 1, self.size + rows.size
         return rows
 
@@ -103,9 +104,9 @@ class RowLog:
 
     def flush(self) -> None:
         """Write what changed to the store."""
-        for number in self._new:
+        for number, stored in self._new.items():
             if number in self.rows:
-                self._store.put(_key(number), _encode(self.rows[number].kept))
+                self._store.put(_key(number), _encode(stored))
                 self._stored.add(number)
         if self._new:
             self._store.put(NEXT, b"%d" % self.next)

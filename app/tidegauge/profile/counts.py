@@ -63,6 +63,9 @@ class SparseCounts:
             self._add(found)
 
     def _add(self, parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> None:
+        if not len(self.keys) and len(parts) == 1:
+            self.keys, self.counts = (of.astype(np.int64) for of in parts[0])
+            return
         space = 1 + int(max([*(keys[-1] for keys, _ in parts), *self.keys[-1:]]))
         if _SPARSE * (len(self.keys) + sum(len(keys) for keys, _ in parts)) < space:
             keys, counts = (np.concatenate([of.astype(np.int64) for of in column]) for column in zip(*parts, strict=True))
