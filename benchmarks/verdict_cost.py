@@ -4,6 +4,7 @@ multiples of the plain workload's in the same run. Both stages in process over t
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import resource
 import tempfile
@@ -138,6 +139,8 @@ def play(directory: Path, specs: Sequence[ModelSpec]) -> Cost:
             said["alerts"] += 1
 
     predictions, labels = Lines(directory / "predictions.jsonl"), Lines(directory / "labels.jsonl")
+    # As workers and `replay` do.
+    gc.set_threshold(100_000, 50, 50)
     began = time.process_time()
     Replay(registry, sink).run(predictions, labels)
     cpu = time.process_time() - began

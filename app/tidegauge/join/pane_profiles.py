@@ -106,7 +106,7 @@ class PaneProfiles:
             size = 16 + 16 * (len(columns.features.names) + len(columns.results.names) + len(columns.categories))
             for arrival, rows in places.by_quantum():
                 for some in _portions(rows, size):
-                    part = data_rows.take(columns, some)
+                    part = data_rows.take(columns, some) if len(some) < len(contexts) else columns
                     held.rows.append(self._rows(version, arrival, contexts[some], ts[some], data=data_rows.pack(part)))
             held.columns.append(columns)
         for breakdown, (order, starts, names) in grouped or ():
@@ -132,7 +132,7 @@ class PaneProfiles:
             given = OutcomeTable.of(columns)
             for arrival, rows in places.by_quantum():
                 for some in _portions(rows, 128 + 16 * len(given.more)):
-                    packed = given.take(some).pack()
+                    packed = (given.take(some) if len(some) < len(contexts) else given).pack()
                     held.rows.append(self._rows(version, arrival, contexts[some], table["ts"][some], outcome=packed))
             held.columns.append(columns)
         groups = OutcomeGroups(columns) if grouped else None

@@ -88,7 +88,8 @@ def reliability_p_value(held: Reliability) -> float | None:
     """P-value of "every score is true" on the bins, neighbours pooled where too few of either class are expected."""
     groups: list[tuple[float, float]] = []
     excess = variance = likely = unlikely = 0.0
-    parts = zip(held.excess, held.variance, held.score_sums, held.counts - held.score_sums, strict=True)
+    columns = (held.excess, held.variance, held.score_sums, held.counts - held.score_sums)
+    parts = zip(*(column.tolist() for column in columns), strict=True)
     for more, spread, positives, negatives in parts:
         excess, variance = excess + more, variance + spread
         likely, unlikely = likely + positives, unlikely + negatives

@@ -187,8 +187,8 @@ class Windows:
                 state.predictions += len(numbers)
                 if not segment:
                     header.latest = max(header.latest, float(rows.times[numbers].max()))
-                if not header.closed:
-                    self._fresh.add(rows.model, key, rows.data.sound_features)
+                    if not header.closed:
+                        self._fresh.add(rows.model, key, rows.data.sound_features)
             else:
                 state.outcome = True
             self._rows.add(key, segment, rows, numbers)

@@ -129,17 +129,16 @@ class OutcomeProfile:
         outside = self.sum("no_probability")
         return outside / (outside + int(sum(of.sum() for of in self.scored()[1:]))) if outside > 0 else 0.0
 
-    def delay_counts(self) -> NDArray[np.int64]:
-        return self.histograms.dense(DELAYS, DELAY_BINS)
-
     def delay_quantiles(self, shares: Sequence[float]) -> list[float]:
         """Label delays in seconds below which these shares of the outcomes came in, within 3.7 %; [] where none did."""
-        delays = self.delay_counts()
-        within = np.cumsum(delays)
-        total = int(within[-1])
+        first = int(self.histograms.keys.searchsorted(DELAYS))
+        within = self.histograms.counts[first:].cumsum()
+        total = int(within[-1]) if len(within) else 0
         if total <= 0:
             return []
-        return [delay_of_bin(int(np.searchsorted(within, math.ceil(share * total)))) for share in shares]
+        bins = (self.histograms.keys[first:] - DELAYS).tolist()
+        places = within.searchsorted([math.ceil(share * total) for share in shares]).tolist()
+        return [delay_of_bin(bins[place]) for place in places]
 
     def pack(self) -> bytes:
         packed = [sums.pack(self.sums), self.histograms.pack(), self.confusion, self.examples]
