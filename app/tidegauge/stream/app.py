@@ -16,6 +16,7 @@ from faust.types.tuples import TP
 
 from tidegauge.engine.stage import AS_TAKEN, Behind
 from tidegauge.stream import transport
+from tidegauge.stream.catching_up import CatchingUp, event_time
 from tidegauge.stream.input_task import InputTask
 from tidegauge.stream.reading_progress import Standstills
 from tidegauge.stream.rekey_progress import FollowedLooks, Look
@@ -69,6 +70,7 @@ class StreamApp:
         self._checkpoints: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._assigned = False
+        self._catching_up = CatchingUp()
         self._logical = {settings.topic(t): t for topics in settings.inputs.values() for t in topics}
         self._stage_of = {topic: stage for stage, topics in settings.inputs.items() for topic in topics}
         self.faust = self._faust()
@@ -300,10 +302,18 @@ class StreamApp:
                 self._fail("Faust", self.faust.crash_reason or RuntimeError("no reason given"))
                 return
             now = time.time()
+            if self._catching_up.is_due(now):
+                self._tell_progress(now)
             few = sum(0 < task.dirty_events < FEW_EVENTS for task in self.tasks.values())
             for name, task in list(self.tasks.items()):
                 if name not in self._opening and not task.busy and self._due(task, now, few):
                     self._spawn(self._checkpoint(task))
+
+    def _tell_progress(self, now: float) -> None:
+        stages = [task.stage for task in self.tasks.values() if isinstance(task, Task)]
+        said = self._catching_up.sentence(now, sum(self.lag().values()), event_time(stages))
+        if said is not None:
+            log.info(said)
 
     def _due(self, task: InputTask, now: float, few: int) -> bool:
         """Whether a checkpoint of the task is due. ``few``: tasks with a handful of events each, which take turns: what a
