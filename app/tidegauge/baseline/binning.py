@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,18 +72,24 @@ def bin_by(block: NumericBlock, schema: Schema, names: Mapping[str, str]) -> Non
     for name, own in names.items():
         row = block.index(own)
         if row is not None and name in schema.bins:
-            counts, _ = counts_in(block, row, name, schema)
+            counts = counts_in(block, row, name, schema).counts
             block.bins[row, : len(counts)] = counts
     block.edges_id = schema.id
     block.tables = []
 
 
-def counts_in(block: NumericBlock, row: int, name: str, schema: Schema) -> tuple[NDArray[np.int64], bool]:
-    """Counts of one number of a block in the bins of the schema's number ``name``, and whether they are exact; else they are
-    estimated by a quantile sketch."""
+class BinCounts(NamedTuple):
+    """Counts (B), and whether they are ``exact``; else they are estimated by a quantile sketch."""
+
+    counts: NDArray[np.int64]
+    exact: bool
+
+
+def counts_in(block: NumericBlock, row: int, name: str, schema: Schema) -> BinCounts:
+    """Of one number of a block, in the bins of the schema's number ``name``."""
     bins = schema.bins[name]
     if block.bins is not None and block.edges_id == schema.id:
-        return block.bins[row, : bins.size], True
+        return BinCounts(block.bins[row, : bins.size], True)
     table = block.tables[row] if block.tables else None
     if table is not None:
         values, times = table
@@ -91,7 +97,7 @@ def counts_in(block: NumericBlock, row: int, name: str, schema: Schema) -> tuple
     else:
         counts = _sketched(block.values.sketch(row), bins)
     counts[MISSING] = int(block.missing[row])
-    return counts, table is not None
+    return BinCounts(counts, table is not None)
 
 
 def _sketched(sketch: Any, bins: Bins) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES
 from tidegauge.metrics.interval import Interval
 from tidegauge.metrics.label_mix import LABEL_MIX
 from tidegauge.metrics.prediction_limits import spread_p_value
-from tidegauge.metrics.recent import RECENT, leaning
+from tidegauge.metrics.recent import RECENT, Leaning, leaning
 from tidegauge.spec import Condition, MonitorSpec
 
 TESTS = {
@@ -164,11 +164,14 @@ def is_calm(records: Mapping[Segment, Mapping[str, Any]], monitor: MonitorSpec) 
     )
 
 
+EITHER_WAY = Leaning(True, True)
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """One number a monitor's metric names, before the family it belongs to is judged. ``share``: how much
     of its window it rests on; ``level``: how often it may pass each of its limits by chance, None three standard deviations;
-    ``recent``: it is of the window together with the one before; ``leans``: whether the window itself is low, and whether it
-    is high, as it must be then."""
+    ``recent``: it is of the window together with the one before; ``leans``: which way the window itself does, as
+    it must then."""
 
     segment: Segment
     path: str
@@ -184,7 +187,7 @@ class Candidate(msgspec.Struct, frozen=True):
     error: Error | None = None
     level: float | None = None
     recent: bool = False
-    leans: tuple[bool, bool] = (True, True)
+    leans: Leaning = EITHER_WAY
 
 
 def judge(
@@ -216,8 +219,8 @@ def judge(
             text += f" with {100 * monitor.confidence:g} % confidence"
         else:
             held = value * candidate.share
-            below, above = candidate.leans
-            breached = (low is not None and held < low and below) or (high is not None and held > high and above)
+            below = low is not None and held < low and candidate.leans.low
+            breached = below or (high is not None and held > high and candidate.leans.high)
         text += " over it and the window before" * candidate.recent
         verdict = Verdict(
             monitor, candidate.path, value, breached and allowed, text, candidate.sample_size, candidate.baseline,
@@ -272,7 +275,7 @@ def _candidates(
             continue
         before = next((float(v) for _, v in expand(metrics, path) if isinstance(v, int | float)), None)
         share = _share_in(record, path, size, spreads) if monitor.condition.auto else 1.0
-        lean = leaning(path, numbers, record, single, test) if recent else (True, True)
+        lean = leaning(path, numbers, record, single, test) if recent else EITHER_WAY
         yield Candidate(
             segment, path, value, size, names, before, spread, p_value, share=share, error=error, level=level, recent=recent,
             leans=lean,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from scipy.special import ndtri, stdtrit
 
@@ -17,17 +17,38 @@ from tidegauge.metrics.prediction_limits import reach
 from tidegauge.metrics.shift import upper_quantile
 from tidegauge.spec import Condition
 
-Error = tuple[float, float, float]
-"""Standard error of a number, the degrees of freedom of that, and the number's skewness."""
 _SAID = ("", " from window to window")
+
+
+class Error(NamedTuple):
+    """Standard error of a number, the degrees of freedom of that, and the number's skewness."""
+
+    error: float
+    freedom: float
+    skewness: float
+
+
+class AllowedError(NamedTuple):
+    """What is known of a number's error, and how often it may pass each limit by chance; both None where that is not asked."""
+
+    error: Error | None = None
+    level: float | None = None
+
+
+class Limits(NamedTuple):
+    """Lower and upper limit of a condition, None where it has none, and the condition in words."""
+
+    low: float | None
+    high: float | None
+    text: str
 
 
 def limits_of(
     condition: Condition, baseline: float | None, spread: Spread | None, error: Error | None = None,
     level: float | None = None,
-) -> tuple[float | None, float | None, str] | None:  # fmt: skip
-    """Lower and upper limit of a condition and its text; None where it rests on a baseline that is not there. ``error``: of
-    the number, in place of its spread; ``level``: how often it may pass each limit by chance."""
+) -> Limits | None:  # fmt: skip
+    """The limits of a condition; None where it rests on a baseline that is not there. ``error``: of the number, in place of
+    its spread; ``level``: how often it may pass each limit by chance."""
     low, high = condition.low, condition.high
     of = ""
     if condition.relative_to_baseline:
@@ -52,10 +73,10 @@ def limits_of(
             if (low, high) != given:
                 of = f" (baseline {mean:.4g} ± {away:.2g} × {deviation:.2g}{_SAID[error is None]})"
     if condition.kind == "outside" and low is not None and high is not None:
-        return low, high, f"outside {low:.4g} to {high:.4g}{of}"
+        return Limits(low, high, f"outside {low:.4g} to {high:.4g}{of}")
     if condition.kind == "below":
-        return low, None, f"below {low:.4g}{of}"
-    return None, high, f"above {high:.4g}{of}"
+        return Limits(low, None, f"below {low:.4g}{of}")
+    return Limits(None, high, f"above {high:.4g}{of}")
 
 
 def _usual(
@@ -63,7 +84,7 @@ def _usual(
 ) -> tuple[float, float, float, float] | None:
     """What a number usually is, its deviation, and how many of these below and above it ``auto`` limits lie."""
     known = spread is not None and spread.windows >= MIN_SPREAD_WINDOWS
-    if error is not None and baseline is not None and level is not None and (known or error[1] >= MIN_SPREAD_WINDOWS - 1):
+    if error is not None and baseline is not None and level is not None and (known or error.freedom >= MIN_SPREAD_WINDOWS - 1):
         deviation, freedom, skew = error
         score = float(-ndtri(level) if math.isinf(freedom) else -stdtrit(freedom, level))
         return baseline, deviation, upper_quantile(score, -skew), upper_quantile(score, skew)
@@ -77,14 +98,14 @@ def _usual(
 def allowed_error(
     condition: Condition, value: float, path: str, numbers: Mapping[str, Any], baseline: Baseline, window: str,
     recent: bool = False,
-) -> tuple[Error | None, float | None]:  # fmt: skip
+) -> AllowedError:  # fmt: skip
     """What is known of the error of a number that a condition with a ``level`` holds, and how often it may pass each limit:
     the level is shared by both limits, and by the looks at the window alone and together with the one before."""
     if condition.level is None:
-        return None, None
+        return AllowedError()
     ways = 2 if condition.kind == "outside" else 1
     level = condition.level / ways / (2 if _in_pairs(path, baseline, window) else 1)
-    return _error(value, path, numbers, baseline, window, recent), level
+    return AllowedError(_error(value, path, numbers, baseline, window, recent), level)
 
 
 def _in_pairs(path: str, baseline: Baseline, window: str) -> bool:
@@ -103,4 +124,4 @@ def _error(value: float, path: str, numbers: Mapping[str, Any], baseline: Baseli
     error = (abs((value - before) / z) if z else 0.0) * math.sqrt(variance)
     # Of a bounded loss that comes in clusters, the spread is as wide as its own worst windows have made it.
     symmetric = name in BOUNDED and name not in RATIOS and math.isfinite(freedom)
-    return error, freedom, 0.0 if symmetric else skewness(name, before, error)
+    return Error(error, freedom, 0.0 if symmetric else skewness(name, before, error))

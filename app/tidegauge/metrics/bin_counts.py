@@ -63,5 +63,5 @@ def category_counts(summary: CategorySummary, values: list[str], missing: int) -
 
 
 def _number(block: NumericBlock, row: int, name: str, baseline: Baseline) -> list[int]:
-    found: list[int] = counts_in(block, row, name, baseline.schema)[0].tolist()
+    found: list[int] = counts_in(block, row, name, baseline.schema).counts.tolist()
     return found

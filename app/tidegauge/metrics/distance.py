@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,14 +44,28 @@ def jensen_shannon(current: NDArray[np.int64], reference: NDArray[np.int64]) -> 
     return math.sqrt(max(float(rel_entr(p, m).sum() + rel_entr(q, m).sum()) / 2, 0.0))
 
 
+class ChiSquare(NamedTuple):
+    """A chi-square statistic and its degrees of freedom."""
+
+    statistic: float
+    freedom: int
+
+
+class SketchDistances(NamedTuple):
+    """KS statistic, and Wasserstein-1 distance in the feature's unit."""
+
+    ks: float
+    wasserstein: float
+
+
 def chi_square_p(current: NDArray[np.int64], reference: NDArray[np.int64]) -> float | None:
     """P-value of the two-sample chi-square test of homogeneity on two bin counts (B); None where there is no test."""
     found = chi_square(current, reference)
-    return None if found is None else float(chdtrc(found[1], found[0]))
+    return None if found is None else float(chdtrc(found.freedom, found.statistic))
 
 
-def chi_square(current: NDArray[np.int64], reference: NDArray[np.int64]) -> tuple[float, int] | None:
-    """The two-sample chi-square statistic of homogeneity on two bin counts (B), and its degrees of freedom.
+def chi_square(current: NDArray[np.int64], reference: NDArray[np.int64]) -> ChiSquare | None:
+    """The two-sample chi-square statistic of homogeneity on two bin counts (B).
 
     Bins too small to test are pooled; None where fewer than two remain or a sample is too small for any.
     """
@@ -78,11 +92,11 @@ def chi_square(current: NDArray[np.int64], reference: NDArray[np.int64]) -> tupl
     # What is left of the small ones goes to the smallest of the others, or to the last pool.
     pairs[len(pooled) if few < len(order) else -1] += (a, b)
     x, y = pairs.T
-    return float((((x * math.sqrt(m / n) - y * math.sqrt(n / m)) ** 2) / (x + y)).sum()), len(x) - 1
+    return ChiSquare(float((((x * math.sqrt(m / n) - y * math.sqrt(n / m)) ** 2) / (x + y)).sum()), len(x) - 1)
 
 
-def sketch_distances(current: Any, reference: Any) -> tuple[float, float]:
-    """KS statistic and Wasserstein-1 distance (in the feature's unit) of two KLL sketches.
+def sketch_distances(current: Any, reference: Any) -> SketchDistances:
+    """Distances of two KLL sketches.
 
     Both are taken on the joint support points of the sketches; the KS error is at most the sum of the two rank errors
     (2 x 1.65 % at k = 200, 99 % confidence; none where both hold fewer than k values).
@@ -90,7 +104,7 @@ def sketch_distances(current: Any, reference: Any) -> tuple[float, float]:
     points = np.unique(np.concatenate((_support(current), _support(reference))))
     f, g = _cdf(current, points), _cdf(reference, points)
     gap = np.abs(f - g)
-    return float(gap.max()), float((gap[:-1] * np.diff(points)).sum())
+    return SketchDistances(float(gap.max()), float((gap[:-1] * np.diff(points)).sum()))
 
 
 def distances_of_values(current: NDArray[np.int64], reference: NDArray[np.int64], bins: Bins) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -125,8 +125,7 @@ def _compared(
         known = exact or ours is not None
         if ours is not None:
             error = 0.0 if numbers else distance.rank_error(ours) + distance.rank_error(theirs)
-            ks, wasserstein = distance.sketch_distances(ours, theirs)
-            numbers = {"ks": ks, "wasserstein": wasserstein} | numbers
+            numbers = distance.sketch_distances(ours, theirs)._asdict() | numbers
     if "ks" in numbers:
         n, m = int(block.count[row]), int(reference.count[place])
         if min(n, m) >= distance.MIN_TESTED:
@@ -164,14 +163,21 @@ def contrasts(baseline: Baseline, name: str) -> Contrasts | None:
     return baseline.contrasts[name]
 
 
-def missing_before(name: str, baseline: Baseline) -> tuple[int, int]:
-    """How many of a feature's values were missing in the reference, of how many."""
+class MissingCount(NamedTuple):
+    """How many values are missing, of how many."""
+
+    missing: int
+    total: int
+
+
+def missing_before(name: str, baseline: Baseline) -> MissingCount:
+    """Of a feature, in the reference."""
     data = baseline.data
     row, category = data.features.index(name), data.categories.get(name)
     values, missing = (0, 0) if row is None else (int(data.features.count[row]), int(data.features.missing[row]))
     if category is not None and category.count > values:
         values, missing = category.count, category.missing
-    return missing, values + missing
+    return MissingCount(missing, values + missing)
 
 
 def _gather(counts: NDArray[np.int64], places: NDArray[np.intp]) -> NDArray[np.int64]:

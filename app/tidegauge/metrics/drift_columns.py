@@ -7,7 +7,7 @@ bins, whose fixed cost is all they cost. Counts of fewer bins are filled up with
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,9 +80,15 @@ def binned_drifts(current: NDArray[np.int64], before: NDArray[np.int64]) -> list
     ]  # fmt: skip
 
 
-def chi_squares(current: NDArray[np.int64], before: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """``distance.chi_square`` of each of F pairs of bin counts (F, B): statistics and degrees of freedom (F), 0 where there is
-    no test."""
+class ChiSquares(NamedTuple):
+    """Statistics (F) and their degrees of freedom (F), both 0 where there is no test."""
+
+    statistics: NDArray[np.float64]
+    freedoms: NDArray[np.int64]
+
+
+def chi_squares(current: NDArray[np.int64], before: NDArray[np.int64]) -> ChiSquares:
+    """``distance.chi_square`` of each of F pairs of bin counts (F, B)."""
     n, m = current.sum(axis=1).astype(np.float64), before.sum(axis=1).astype(np.float64)
     known = (n > 0) & (m > 0)
     n, m = np.where(known, n, 1.0), np.where(known, m, 1.0)
@@ -117,4 +123,4 @@ def chi_squares(current: NDArray[np.int64], before: NDArray[np.int64]) -> tuple[
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = (x * np.sqrt(m / n)[:, None] - y * np.sqrt(n / m)[:, None]) ** 2 / (x + y)
     freedoms = np.where(known & (found >= 2), found - 1, 0)
-    return np.where(freedoms > 0, np.where(cells, terms, 0.0).sum(axis=1), 0.0), freedoms
+    return ChiSquares(np.where(freedoms > 0, np.where(cells, terms, 0.0).sum(axis=1), 0.0), freedoms)

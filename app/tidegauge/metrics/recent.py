@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -100,10 +100,17 @@ def _shift(name: str, now: Mapping[str, Any], before: Mapping[str, Any], against
     return {}
 
 
+class Leaning(NamedTuple):
+    """Whether a window's own number is low, and whether it is high."""
+
+    low: bool
+    high: bool
+
+
 def leaning(
     path: str, both: Mapping[str, Any], single: Mapping[str, Any], spreads: Mapping[str, Spread], test: str | None
-) -> tuple[bool, bool]:
-    """Whether a window's own number at ``path`` is low, and whether it is high, LEANING standard deviations off. ``both`` and
+) -> Leaning:
+    """Which way a window's own number at ``path`` leans, LEANING standard deviations off. ``both`` and
     ``single`` are the numbers of the window with the one before and alone, ``spreads`` those of the baseline's windows;
     ``test``: the p-value of a distance, which can only be high."""
     head, _, name = path.rpartition(".")
@@ -112,15 +119,15 @@ def leaning(
         direction = node.get("shift_in")
         before, now = node.get(SCORES, {}).get(direction), own.get(SCORES, {}).get(direction)
         if before is None or now is None:
-            return False, False
+            return Leaning(False, False)
         mean, deviation, _ = spreads.get(f"{head}.{SCORES}.{direction}", (0.0, 1.0, 0))
-        return False, math.copysign(now, before * now) >= LEANING * max(math.hypot(mean, deviation), 1.0)
+        return Leaning(False, math.copysign(now, before * now) >= LEANING * max(math.hypot(mean, deviation), 1.0))
     if test is not None:
-        return False, own.get(test, 1.0) <= LEANING_LEVEL
+        return Leaning(False, own.get(test, 1.0) <= LEANING_LEVEL)
     if path not in spreads or name not in own:
-        return False, False
+        return Leaning(False, False)
     mean, deviation, _ = spreads[path]
-    return own[name] < mean - LEANING * deviation, own[name] > mean + LEANING * deviation
+    return Leaning(own[name] < mean - LEANING * deviation, own[name] > mean + LEANING * deviation)
 
 
 def _node(numbers: Mapping[str, Any], path: str) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ pair stands in the log since the sweep's start, and what is older is deleted. Re
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import TopicPartition
@@ -51,6 +51,13 @@ def decode(raw: bytes) -> Changes:
     return _decode(raw)
 
 
+class Slice(NamedTuple):
+    """Pairs of the rolling snapshot; ``complete``: the sweep has come round."""
+
+    pairs: Changes
+    complete: bool
+
+
 class Sweep:
     """The rolling snapshot of one task."""
 
@@ -60,9 +67,9 @@ class Sweep:
         self._begun: int | None = None
         self._deleted_before = 0
 
-    def slice(self, dirty_bytes: int) -> tuple[Changes, bool]:
+    def slice(self, dirty_bytes: int) -> Slice:
         """The next slice of live pairs, about half the bytes of the changes it rides with; expired pairs are dropped
-        (as deletes of the slice). The flag says that the sweep has come round."""
+        (as deletes of the slice)."""
         if not self._cursor:
             # What is committed but not on the disk would stand in the log's old part only.
             self._store.flush()
@@ -76,8 +83,8 @@ class Sweep:
             out.update(dict.fromkeys(self._stage.expired(pairs)))
             budget -= sum(map(len, pairs)) + sum(map(len, pairs.values())) + count
             if not self._cursor:
-                return out, True
-        return out, False
+                return Slice(out, True)
+        return Slice(out, False)
 
     async def committed(self, first_offset: int, complete: bool, admin: Any, place: TopicPartition) -> None:
         """A checkpoint whose first changelog record has ``first_offset`` was committed."""

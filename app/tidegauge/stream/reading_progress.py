@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -89,6 +89,13 @@ class Standing(msgspec.Struct):
     idle: bool = False
 
 
+class LastEvent(NamedTuple):
+    """Largest ``ts`` of a model's predictions and of its labels; None where there are none."""
+
+    prediction: float | None
+    label: float | None
+
+
 class Progress:
     """Takes in measurements of the group and what the join tasks say in the internal topic ``tidegauge-profiles``."""
 
@@ -132,11 +139,11 @@ class Progress:
         seen[head.partition] = (max(predicted, head.watermark), max(labelled, head.label_watermark))
         return head.model
 
-    def last_event(self, model: str) -> tuple[float | None, float | None]:
-        """Largest ``ts`` of the model's predictions and of its labels, as far as the join tasks have told."""
+    def last_event(self, model: str) -> LastEvent:
+        """As far as the join tasks have told."""
         pairs = self._seen.get(model, {}).values()
         newest = [max((pair[which] for pair in pairs), default=0.0) for which in (0, 1)]
-        return newest[0] or None, newest[1] or None
+        return LastEvent(newest[0] or None, newest[1] or None)
 
     def watermark(self, model: str) -> float | None:
         """Event time of the model's predictions: the minimum over the join tasks that are not idle (all, if all are)."""

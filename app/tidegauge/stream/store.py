@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
@@ -38,6 +39,13 @@ def weight(changes: Changes) -> int:
 
 _CACHE = Cache(64 << 20)
 """One block cache for all the stores of a process."""
+
+
+class StoredSlice(NamedTuple):
+    """Stored pairs, and the key from which to go on; empty at the end."""
+
+    pairs: Pairs
+    following: bytes
 
 
 class RocksStore:
@@ -209,14 +217,13 @@ class RocksStore:
         raw = self._db.get(POSITION)
         return None if raw is None else int(raw)
 
-    def slice(self, after: bytes, count: int) -> tuple[Pairs, bytes]:
-        """Pairs on the disk that nothing has changed since, among the next ``count`` from key ``after`` on; and the key
-        to go on after, empty at the end."""
+    def slice(self, after: bytes, count: int) -> StoredSlice:
+        """Pairs on the disk that nothing has changed since, among the next ``count`` from key ``after`` on."""
         pairs = dict(islice(self._db.items(from_key=after or FIRST_KEY), count))
         following = next(reversed(pairs)) + b"\0" if len(pairs) == count else b""
         for key in self._recent.keys() & pairs.keys():
             del pairs[key]
-        return pairs, following
+        return StoredSlice(pairs, following)
 
     def wipe(self) -> None:
         """Begin again from nothing."""
