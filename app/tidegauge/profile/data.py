@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_NONE, SCORE_SPACE = 0, SCORE_B
 "positive": its score is the confidence in that class."""
 
 
+@dataclass(slots=True, eq=False)
 class DataColumns:
     """A chunk of one version's predictions, column-wise (n rows).
 
@@ -40,39 +42,17 @@ class DataColumns:
     that is the same.
     """
 
-    __slots__ = (
-        "abstained",
-        "attributions",
-        "categories",
-        "error",
-        "features",
-        "other_results",
-        "request_ids",
-        "result_class",
-        "results",
-        "scores",
-        "unexpected",
-    )
-
-    def __init__(
-        self,
-        features: NumericColumns,
-        categories: list[CategoryColumn],
-        results: NumericColumns,
-        result_class: CategoryColumn,
-        error: NDArray[np.bool_],
-        abstained: NDArray[np.bool_],
-        unexpected: list[tuple[int, str]],
-        request_ids: list[str],
-        scores: NDArray[np.int64] | None = None,
-        attributions: AttributionColumns | None = None,
-        other_results: NumericColumns | None = None,
-    ) -> None:
-        self.attributions, self.other_results = attributions, other_results
-        self.features, self.categories = features, categories
-        self.results, self.result_class = results, result_class
-        self.error, self.abstained = error, abstained
-        self.unexpected, self.request_ids, self.scores = unexpected, request_ids, scores
+    features: NumericColumns
+    categories: list[CategoryColumn]
+    results: NumericColumns
+    result_class: CategoryColumn
+    error: NDArray[np.bool_]
+    abstained: NDArray[np.bool_]
+    unexpected: list[tuple[int, str]]
+    request_ids: list[str]
+    scores: NDArray[np.int64] | None = None
+    attributions: AttributionColumns | None = None
+    other_results: NumericColumns | None = None
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp], whole: bool) -> list[DataProfile]:
         """One profile for each run of rows; distinct values only for the ``whole`` model."""

@@ -8,6 +8,7 @@ Chan, Golub and LeVeque's update, bins by addition.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ _NO_VALUES = Quantiles.none(0)
 _MOMENTS = ("count", "missing", "mismatch", "out_of_range", "mean", "m2", "low", "high")
 
 
+@dataclass(slots=True, eq=False)
 class NumericColumns:
     """A chunk of rows, column-wise: ``x`` is (F, n) with NaN where there is no number.
 
@@ -33,21 +35,13 @@ class NumericColumns:
     numbers have no edges, ``edges_id`` where there is no baseline yet.
     """
 
-    __slots__ = ("bins", "edges_id", "mismatch", "names", "out_of_range", "width", "x")
-
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        x: NDArray[np.float64],
-        mismatch: NDArray[np.bool_] | None = None,
-        out_of_range: NDArray[np.bool_] | None = None,
-        bins: NDArray[np.int64] | None = None,
-        edges_id: str | None = None,
-        width: int = 0,
-    ) -> None:
-        self.width = width
-        self.names, self.x, self.mismatch, self.out_of_range = names, x, mismatch, out_of_range
-        self.bins, self.edges_id = bins, edges_id
+    names: tuple[str, ...]
+    x: NDArray[np.float64]
+    mismatch: NDArray[np.bool_] | None = None
+    out_of_range: NDArray[np.bool_] | None = None
+    bins: NDArray[np.int64] | None = None
+    edges_id: str | None = None
+    width: int = 0
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp], distincts: bool) -> list[NumericBlock]:
         """One block for each run of rows: ``order`` (m) picks and sorts rows, ``starts`` (G) says where runs begin."""

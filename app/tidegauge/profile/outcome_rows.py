@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ EXAMPLE_FROM = 0.5
 """A classification less wrong than this (distance of score and outcome) is no example."""
 
 
+@dataclass(slots=True, eq=False)
 class OutcomeColumns:
     """A chunk of one version's outcomes, column-wise (n rows), each to be added (``sign`` 1) or taken back (-1).
 
@@ -29,48 +31,21 @@ class OutcomeColumns:
     ``unreadable`` (n) whether the label is no number though the task asks for one, or None.
     """
 
-    __slots__ = (
-        "actual",
-        "business",
-        "delay",
-        "hit",
-        "ids",
-        "implied",
-        "labelled",
-        "log_loss",
-        "numbers",
-        "other_score",
-        "positive",
-        "predicted",
-        "score",
-        "sign",
-        "unreadable",
-    )
-
-    def __init__(
-        self,
-        sign: NDArray[np.int64],
-        labelled: NDArray[np.bool_],
-        predicted: Sequence[str | None],
-        actual: Sequence[str | None],
-        numbers: NDArray[np.float64] | None,
-        score: NDArray[np.float64],
-        positive: NDArray[np.int64],
-        log_loss: NDArray[np.float64] | None,
-        business: dict[str, NDArray[np.float64]],
-        delay: NDArray[np.float64],
-        ids: Sequence[bytes] = (),
-        hit: NDArray[np.int64] | None = None,
-        implied: NDArray[np.bool_] | None = None,
-        other_score: NDArray[np.float64] | None = None,
-        unreadable: NDArray[np.bool_] | None = None,
-    ) -> None:
-        self.unreadable = unreadable
-        self.hit, self.implied, self.other_score = hit, implied, other_score
-        self.sign, self.labelled, self.ids = sign, labelled, ids
-        self.predicted, self.actual = predicted, actual
-        self.numbers, self.score, self.positive = numbers, score, positive
-        self.log_loss, self.business, self.delay = log_loss, business, delay
+    sign: NDArray[np.int64]
+    labelled: NDArray[np.bool_]
+    predicted: Sequence[str | None]
+    actual: Sequence[str | None]
+    numbers: NDArray[np.float64] | None
+    score: NDArray[np.float64]
+    positive: NDArray[np.int64]
+    log_loss: NDArray[np.float64] | None
+    business: dict[str, NDArray[np.float64]]
+    delay: NDArray[np.float64]
+    ids: Sequence[bytes] = ()
+    hit: NDArray[np.int64] | None = None
+    implied: NDArray[np.bool_] | None = None
+    other_score: NDArray[np.float64] | None = None
+    unreadable: NDArray[np.bool_] | None = None
 
     def terms(self) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Per row: the terms of the exact sums by name, and (row, key, weight) of the histogram entries."""
