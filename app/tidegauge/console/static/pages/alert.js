@@ -133,7 +133,7 @@ export function evidence(now, transitions, page) {
   const { segments = [], features = [], request_ids: requests = [], ...rest } = data.evidence ?? {};
   const section = h("section", { id: "evidence" }, h("h2", {}, "Evidence"));
   if (data !== now && has(data)) section.append(h("p", { class: "dim" }, "From when it fired last."));
-  const more = Object.entries(rest).filter(([, of]) => of !== null);
+  const more = Object.entries(rest).filter(([, of]) => of !== null && !(typeof of === "object" && !Object.keys(of).length));
   if (!segments.length && !features.length && !requests.length && !more.length) {
     section.append(h("p", { class: "empty" }, "The alert carries no evidence: none is gathered for what resolves one, nor where no segment, feature or request stands out. The model's page shows the window."));
     return section;
