@@ -13,6 +13,7 @@ from tidegauge.engine.delta import Delta, Part, ProfileDelta, RoleSwitch
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.stage import PROFILES, Output
 from tidegauge.join.contexts import Context
+from tidegauge.join.kpi_names import KpiNames
 from tidegauge.join.outcome_columns import OutcomeRow
 from tidegauge.join.pairing import Pairs
 from tidegauge.join.pane_profiles import PaneProfiles
@@ -27,8 +28,10 @@ MAX_DELTA_BYTES = 4 << 20
 class Gathering:
     """The buffers of one join task. ``contexts`` are those of ``Contexts.by_id``."""
 
-    def __init__(self, partition: int, contexts: list[Context], registry: Registry, spec: Callable[[str], ModelSpec]) -> None:
-        self._partition = partition
+    def __init__(
+        self, partition: int, contexts: list[Context], registry: Registry, spec: Callable[[str], ModelSpec], kpis: KpiNames
+    ) -> None:  # fmt: skip
+        self._partition, self._contexts, self._spec, self._kpis = partition, contexts, spec, kpis
         self._rows = WaitingRows(contexts)
         self.pairs = Pairs(contexts.__getitem__, spec)
         self._profiles = PaneProfiles(contexts, registry, spec)
@@ -42,6 +45,8 @@ class Gathering:
         return self._rows.joined(table, request_ids)
 
     def outcome(self, row: OutcomeRow) -> None:
+        if row.business:
+            row.business = self._kpis.bounded(row.business, self._spec(self._contexts[row.context].model))
         self._rows.outcome(row)
 
     def flush(self, progress: Mapping[str, Progress], complete: float = math.inf) -> None:

@@ -11,7 +11,7 @@ from scipy.special import ndtri, stdtrit
 
 from tidegauge.metrics import interval
 from tidegauge.metrics.interval import LEVEL, Interval
-from tidegauge.profile.kpi import DENOMINATOR, MOVED, NUMERATOR, PRODUCT, WINSORISED, is_derived
+from tidegauge.profile.kpi import DENOMINATOR, LEFT_OUT, MAX_NAMES, MOVED, NUMERATOR, PRODUCT, WINSORISED, is_derived
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import KpiSpec
 
@@ -28,16 +28,32 @@ def business(
     outcome: OutcomeProfile, kpis: Mapping[str, KpiSpec], baseline: OutcomeProfile | None, level: float = LEVEL
 ) -> dict[str, dict[str, Any]]:
     """Each KPI's numbers, and under ``interval`` those of them that have one."""
-    numbers: dict[str, dict[str, Any]] = {}
-    for name in outcome.sums:
-        kpi = name.removeprefix("kpi_count:")
-        if kpi != name and not is_derived(kpi) and outcome.sum(name) > 0:
-            numbers[kpi] = _mean(outcome, kpi, baseline, level)
+    numbers = {kpi: _mean(outcome, kpi, baseline, level) for kpi in _commonest(outcome)}
     for kpi in kpis:
         ratio = ratio_of(outcome, kpi)
         if ratio is not None:
             numbers[kpi] = _ratio(ratio, None if baseline is None else ratio_of(baseline, kpi), level)
     return dict(sorted(numbers.items()))
+
+
+def _commonest(outcome: OutcomeProfile) -> list[str]:
+    """The KPIs with values, of more than MAX_NAMES those with most."""
+    counts = {
+        kpi: units for name, units in outcome.sums.items()
+        if (kpi := name.removeprefix("kpi_count:")) != name and not is_derived(kpi) and units > 0
+    }  # fmt: skip
+    return sorted(counts, key=lambda kpi: (-counts[kpi], kpi))[:MAX_NAMES]
+
+
+def kpi_values_left_out(outcome: OutcomeProfile) -> int:
+    """How many values of KPIs are not in the record, since their model has too many names of such."""
+    left_out = outcome.sum(f"kpi_sum:{LEFT_OUT}")
+    shown = set(_commonest(outcome))
+    for name in outcome.sums:
+        kpi = name.removeprefix("kpi_count:")
+        if kpi != name and not is_derived(kpi) and kpi not in shown:
+            left_out += outcome.sum(name)
+    return round(left_out)
 
 
 def business_intervals(

@@ -13,7 +13,7 @@ from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.isotonic import Calibration
 from tidegauge.baseline.scored import PERFORMANCE, SCORES
 from tidegauge.metrics.attributions import attributions
-from tidegauge.metrics.business import business, business_intervals
+from tidegauge.metrics.business import business, business_intervals, kpi_values_left_out
 from tidegauge.metrics.calibration import calibration_numbers
 from tidegauge.metrics.confidence_reading import misread_confidence
 from tidegauge.metrics.drift import Against, category_drift, missing_before, number_drift, number_drifts
@@ -103,6 +103,7 @@ def outcome_side(
         ("calibration", {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome, bins=bins)),
         (LABEL_MIX, _label_mix(outcome, spec, baseline, window)),
         ("business", business(outcome, spec.kpis, None if baseline is None else baseline.outcome)),
+        ("kpi_values_left_out", kpi_values_left_out(outcome)),
     ):
         if value:
             side[name] = value

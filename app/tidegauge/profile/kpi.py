@@ -14,6 +14,10 @@ WINSORISED, MOVED, NUMERATOR, DENOMINATOR, PRODUCT = (
     f"\x1f{part}" for part in ("winsorised", "moved", "numerator", "denominator", "product")
 )
 """Endings of such a column's name, after the KPI's."""
+MAX_NAMES = 100
+"""Names of KPIs that a partition counts of a model, and that a record has."""
+LEFT_OUT = "\x1fleft out"
+"""The column of how many values of further names a row has."""
 
 
 def is_derived(name: str) -> bool:

@@ -23,6 +23,9 @@ export function system({ records, place, pick, limits }) {
     latency.length ? null : h("p", { class: "empty" }, "No latencies: services send them in the member latency_ms.")));
 }
 
+/** Values of KPIs beyond the bound of names. */
+const leftOut = ({ kpi_values_left_out: count }) => (count ? h("p", { class: "trouble" }, `${number(count)} values of the chosen window are left out: the model has too many names of figures. What varies, as ids do, belongs into segments.`) : null);
+
 export function business({ records, place, pick, limits }) {
   const names = [...new Set(records.flatMap((one) => Object.keys(one.business ?? {})))].sort();
   const times = records.map((one) => one.window_start);
@@ -31,7 +34,7 @@ export function business({ records, place, pick, limits }) {
     section.append(h("p", { class: "empty" }, "No business figures: services send them with the label, as in ", h("code", {}, '"business": {"converted": 1}'), "."));
     return section;
   }
-  section.append(h("div", { class: "charts" }, names.map((name) => {
+  section.append(leftOut(records[place]) ?? "", h("div", { class: "charts" }, names.map((name) => {
     const band = (end) => column(records, (one) => one.business?.[name]?.interval?.mean?.[end]);
     const interval = some(band(0)) ? { low: band(0), high: band(1) } : {};
     return timeChart({
