@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 from confluent_kafka import Producer
@@ -15,7 +16,8 @@ from support.alternation import assert_alternating
 from support.cluster import Cluster
 from support.topics import made
 from support.traffic import RECORD, assert_same, replayed, traffic
-from tidegauge.engine.stage import LABELS, PREDICTIONS
+from tidegauge.engine import delta
+from tidegauge.engine.stage import LABELS, PREDICTIONS, PROFILES
 
 POINTS = ("before-transaction", "mid-transaction", "before-commit", "after-commit", "after-local-write", "mid-restore")
 
@@ -68,6 +70,12 @@ def doctor(cluster):
     return done.stdout
 
 
+def standing(cluster):
+    """By partition of the join whether it has said last that nothing comes any more."""
+    messages = [delta.decode(record.value) for record in cluster.read(PROFILES)]
+    return {message.partition: message.idle for message in messages}
+
+
 @pytest.mark.parametrize("key", [request_key, debezium_key])
 def test_partition_counts_that_differ_and_any_key(cluster, tmp_path, key):
     events, end = traffic(11, 2000)
@@ -75,6 +83,13 @@ def test_partition_counts_that_differ_and_any_key(cluster, tmp_path, key):
     cluster.start(0)
     assert_same(cluster.wait_for_predictions(predictions(events), "1m"), replayed(events + end, tmp_path))
     assert counted(cluster, cluster.ports[0], "tidegauge_misplaced_total") == 0
+    lags = [line for line in cluster.scrape(cluster.ports[0]).splitlines() if line.startswith("tidegauge_consumer_lag{")]
+    read = Counter(label for line in lags for label in ("rekey-predictions", "rekey-labels", "join") if f'"{label}"' in line)
+    assert read == {"rekey-predictions": 3, "rekey-labels": 2, "join": 6}
+    deadline = time.monotonic() + 30
+    while not all(standing(cluster).values()):
+        assert time.monotonic() < deadline, standing(cluster)
+        time.sleep(0.5)
     assert cluster.stop() == [0]
     assert "their partition counts differ" in cluster.log()
     assert "re-keyed to 3, however many they have" in doctor(cluster)

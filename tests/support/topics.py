@@ -27,7 +27,7 @@ def made(broker: Broker, *names: str, partitions: int = 4) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
         await admin.start()
         try:
-            await create(admin, [NewTopic(name, partitions, 1) for name in names])
+            await create(admin, [NewTopic(name, partitions, 1) for name in names], names)
         finally:
             await admin.close()
 

@@ -27,7 +27,7 @@ TOPICS_SECONDS = 30.0
 """Between two looks for partitions that are new."""
 LOOK_SECONDS = 2.0
 """Between two looks of a worker at the whole group."""
-REKEYED_LOOK_SECONDS = 1.0
+REKEYED_LOOK_SECONDS = 0.5
 """The same where inputs are re-keyed: event time goes on from look to look."""
 Ends = Mapping[TopicPartition, int]
 

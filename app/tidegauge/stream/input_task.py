@@ -17,7 +17,6 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from tidegauge.engine.stage import Stage
-from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 from tidegauge.stream.store import RocksStore
 
@@ -52,12 +51,7 @@ class InputTask(ABC):
     async def open(self) -> None:
         """Take the task over: fence, restore, find where to go on."""
         self._producer = await self._started_producer(f"{self._settings.app_id}-{self}")
-        reader = consumer(self._settings, group_id=self._settings.app_id)
-        await reader.start()
-        try:
-            await self._take_over(reader)
-        finally:
-            await reader.stop()
+        await self._take_over()
         self.last_record = self.last_checkpoint = time.time()
 
     async def _started_producer(self, transactional_id: str) -> Any:
@@ -73,8 +67,8 @@ class InputTask(ABC):
         return producer
 
     @abstractmethod
-    async def _take_over(self, reader: Any) -> None:
-        """Once the former owner is fenced: restore, and set ``offsets``. ``reader``: a consumer of the group."""
+    async def _take_over(self) -> None:
+        """Once the former owner is fenced: restore, and set ``offsets``."""
 
     def _place(self, topic: str) -> TopicPartition:
         return TopicPartition(self._settings.topic(topic), self.partition)

@@ -41,7 +41,7 @@ class RekeyTask(InputTask):
     def opened(self) -> bool:
         return self._opened
 
-    async def _take_over(self, reader: Any) -> None:
+    async def _take_over(self) -> None:
         place_of, app_id = self._place(self._topic), self._settings.app_id
         committed = (await self._admin.list_consumer_group_offsets(app_id, partitions=[place_of]))[place_of]
         self.offsets[self._topic] = max(committed.offset, 0)

@@ -23,6 +23,7 @@ from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Behind, Output, Stage
 from tidegauge.errors import StreamError
 from tidegauge.stream import changelog
+from tidegauge.stream.consumer import consumer
 from tidegauge.stream.faults import fault_at
 from tidegauge.stream.input_task import InputTask, Offsets
 from tidegauge.stream.rekeying import given_back
@@ -52,16 +53,21 @@ class Task(InputTask):
         self._rekeyed = not INPUT_OF.keys().isdisjoint(topics)
         self._purged: tuple[float, dict[TopicPartition, int]] = (time.monotonic(), {})
 
-    async def _take_over(self, reader: Any) -> None:
+    async def _take_over(self) -> None:
         began = time.monotonic()
         if PREDICTIONS in self.topics and self._settings.topic(REKEYED[PREDICTIONS]) in await self._admin.list_topics():
             raise StreamError("re-keying was turned on meanwhile; this worker has to start anew")
         self.store = RocksStore(self._settings.state_dir / str(self))
-        with tracer.start_as_current_span("restore", attributes=self._attributes) as span:
-            await self._restore(reader, self.store)
-            span.set_attribute("tidegauge.changelog_records", self.restored_records)
-        for topic in self.topics:
-            self.offsets[topic] = await reader.committed(self._place(topic)) or 0
+        reader = consumer(self._settings, group_id=self._settings.app_id)
+        await reader.start()
+        try:
+            with tracer.start_as_current_span("restore", attributes=self._attributes) as span:
+                await self._restore(reader, self.store)
+                span.set_attribute("tidegauge.changelog_records", self.restored_records)
+            for topic in self.topics:
+                self.offsets[topic] = await reader.committed(self._place(topic)) or 0
+        finally:
+            await reader.stop()
         self._contained = self._factory(self.partition, self.store)
         self._sweep = changelog.Sweep(self.store, self._contained)
         log.info(
