@@ -80,5 +80,5 @@ def test_kpis_that_belong_to_no_request_meet_those_of_their_model_and_segment():
 def test_a_dead_letter_is_given_back_as_it_was(key, partition, offset):
     original = record(b"{", offset, key)
     rekeyed = Record(3, NOW, origin(original, partition), b"{")
-    letter = given_back(dead_letter("predictions", 1, rekeyed, "not_json", "no"))
-    assert letter == dead_letter("predictions", partition, original, "not_json", "no")
+    letter = given_back(dead_letter("predictions", 1, rekeyed, "not_json", "no", b"{"))
+    assert letter == dead_letter("predictions", partition, original, "not_json", "no", b"{")
