@@ -12,8 +12,8 @@ from tidegauge.engine import delta
 from tidegauge.engine.delta import Delta, Part, ProfileDelta, RoleSwitch
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.stage import PROFILES, Output
+from tidegauge.join.bounded_names import BoundedNames
 from tidegauge.join.contexts import Context
-from tidegauge.join.kpi_names import KpiNames
 from tidegauge.join.outcome_columns import OutcomeRow
 from tidegauge.join.pairing import Pairs
 from tidegauge.join.pane_profiles import PaneProfiles
@@ -29,12 +29,12 @@ class Gathering:
     """The buffers of one join task. ``contexts`` are those of ``Contexts.by_id``."""
 
     def __init__(
-        self, partition: int, contexts: list[Context], registry: Registry, spec: Callable[[str], ModelSpec], kpis: KpiNames
+        self, partition: int, contexts: list[Context], registry: Registry, spec: Callable[[str], ModelSpec], names: BoundedNames
     ) -> None:  # fmt: skip
-        self._partition, self._contexts, self._spec, self._kpis = partition, contexts, spec, kpis
+        self._partition, self._contexts, self._spec, self._names = partition, contexts, spec, names
         self._rows = WaitingRows(contexts)
         self.pairs = Pairs(contexts.__getitem__, spec)
-        self._profiles = PaneProfiles(contexts, registry, spec)
+        self._profiles = PaneProfiles(contexts, registry, spec, names)
 
     def predicted(self, events: list[Prediction], contexts: list[int]) -> list[tuple[str, float]]:
         """As ``WaitingRows.predicted``."""
@@ -46,7 +46,7 @@ class Gathering:
 
     def outcome(self, row: OutcomeRow) -> None:
         if row.business:
-            row.business = self._kpis.bounded(row.business, self._spec(self._contexts[row.context].model))
+            row.business = self._names.kpis(row.business, self._spec(self._contexts[row.context].model))
         self._rows.outcome(row)
 
     def flush(self, progress: Mapping[str, Progress], complete: float = math.inf) -> None:

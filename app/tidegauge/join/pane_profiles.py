@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tidegauge.engine.arrival_quanta import ArrivalPlaces
 from tidegauge.engine.delta import Part, ProfileDelta, RowsDelta, Segment
+from tidegauge.join.bounded_names import BoundedNames
 from tidegauge.join.columns import data_columns
 from tidegauge.join.contexts import Context
 from tidegauge.join.detector_samples import DetectorSamples
@@ -63,8 +64,10 @@ class _ModelProfiles:
 class PaneProfiles:
     """The profiles since the last ``clear``. ``contexts`` are those of ``Contexts.by_id``."""
 
-    def __init__(self, contexts: Sequence[Context], registry: Registry, spec: Callable[[str], ModelSpec]) -> None:
-        self._contexts, self._registry, self._spec = contexts, registry, spec
+    def __init__(
+        self, contexts: Sequence[Context], registry: Registry, spec: Callable[[str], ModelSpec], names: BoundedNames
+    ) -> None:  # fmt: skip
+        self._contexts, self._registry, self._spec, self._names = contexts, registry, spec, names
         self.samples = DetectorSamples(contexts)
         self._by_model: defaultdict[str, _ModelProfiles] = defaultdict(_ModelProfiles)
         self._stood: dict[str, float] = {}
@@ -124,6 +127,7 @@ class PaneProfiles:
         self, version: str, spec: ModelSpec, columns: OutcomeColumns, table: NDArray[np.void],
         arrived: NDArray[np.float64], first: NDArray[np.bool_],
     ) -> None:  # fmt: skip
+        self._names.classes(columns, spec)
         contexts = table["context"].astype(np.int64)
         places = ArrivalPlaces(spec, table["ts"], arrived)
         held = self._by_model[spec.model]

@@ -21,10 +21,10 @@ from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import AS_TAKEN, LABELS, NOTHING, PREDICTIONS, PROFILES, Behind, InputRecord, Output, Store
 from tidegauge.engine.traces import Traces, old_traces
 from tidegauge.errors import EventError
+from tidegauge.join.bounded_names import BoundedNames
 from tidegauge.join.contexts import Contexts, model_of_event
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.implied_labels import ImpliedLabels
-from tidegauge.join.kpi_names import KpiNames
 from tidegauge.join.label_matching import LabelMatching
 from tidegauge.join.outcomes import Outcomes
 from tidegauge.join.prediction_matching import PredictionMatching
@@ -59,7 +59,7 @@ class JoinStage:
         self._partition, self._store, self._registry = partition, store, registry
         self._profile_partitions, self._counters = profile_partitions, counters
         self._contexts = Contexts(store)
-        self._gathered = Gathering(partition, self._contexts.by_id, registry, self._spec, KpiNames(store, counters))
+        self._gathered = Gathering(partition, self._contexts.by_id, registry, self._spec, BoundedNames(store, counters))
         self._progress = TaskProgress(store)
         self._traces = Traces(store)
         self._gathered.flush(self._progress.by_model)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tidegauge.metrics.calibration import Reliability
-from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import MAX_CLASSES, MAX_OUTSIDE, OutcomeProfile, confusion_counts
 from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
@@ -39,20 +41,33 @@ def classification(cells: list[tuple[str, str, int]], positive: str | None) -> d
     if not total:
         return {}
     numbers: dict[str, Any] = {"accuracy": sum(c for p, a, c in cells if p == a) / total}
+    of_class = class_counts(cells)
     if positive is not None:
-        return numbers | _of_class(cells, positive)
-    classes = sorted({p for p, _, _ in cells} | {a for _, a, _ in cells})
-    each = {name: _of_class(cells, name) for name in classes}
+        return numbers | _ratios(*of_class.get(positive, (0, 0, 0)))
+    each = {name: _ratios(*counts) for name, counts in of_class.items()}
     for measure in ("precision", "recall", "f1"):
-        numbers[measure] = sum(of.get(measure, 0.0) for of in each.values()) / len(classes)
-    numbers["classes"] = each
+        numbers[measure] = sum(of.get(measure, 0.0) for of in each.values()) / len(each)
+    numbers["classes"] = {name: each[name] for name in commonest(of_class)}
     return numbers
 
 
-def _of_class(cells: list[tuple[str, str, int]], name: str) -> dict[str, float]:
-    hit = sum(c for p, a, c in cells if p == name == a)
-    predicted = sum(c for p, _, c in cells if p == name)
-    actual = sum(c for _, a, c in cells if a == name)
+def class_counts(cells: list[tuple[str, str, int]]) -> dict[str, tuple[int, int, int]]:
+    """How often each class was hit, was predicted and was actual, by name in their order."""
+    hits, predicted, actual = Counter[str](), Counter[str](), Counter[str]()
+    for said, true, count in cells:
+        predicted[said] += count
+        actual[true] += count
+        if said == true:
+            hits[said] += count
+    return {name: (hits[name], predicted[name], actual[name]) for name in sorted(predicted.keys() | actual.keys())}
+
+
+def commonest(of_class: Mapping[str, tuple[int, int, int]]) -> list[str]:
+    """The classes that a record has numbers of, in their order: of more than MAX_CLASSES those met most often."""
+    return sorted(sorted(of_class, key=lambda name: (-of_class[name][1] - of_class[name][2], name))[:MAX_CLASSES])
+
+
+def _ratios(hit: int, predicted: int, actual: int) -> dict[str, float]:
     numbers = {}
     if predicted:
         numbers["precision"] = hit / predicted

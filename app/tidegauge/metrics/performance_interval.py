@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tidegauge.metrics import interval
 from tidegauge.metrics.calibration import ece_interval
 from tidegauge.metrics.interval import LEVEL, Interval
-from tidegauge.metrics.performance import auc_of, is_regression
+from tidegauge.metrics.performance import auc_of, class_counts, commonest, is_regression
 from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile, confusion_counts
 from tidegauge.spec import Task
 
@@ -31,7 +31,8 @@ def performance_intervals(outcome: OutcomeProfile, task: Task | None, positive: 
             outcome.sum("class_log_loss"), outcome.sum("class_log_loss_squares"), outcome.sum("class_log_loss_count"), level
         )
     else:
-        found = {"accuracy": _accuracy(cells, level), **_of_class(cells, positive, level), **_probabilities(outcome, level)}
+        counts = class_counts(cells).get(positive, (0, 0, 0))
+        found = {"accuracy": _accuracy(cells, level), **_of_class(counts, level), **_probabilities(outcome, level)}
     return _known(found)
 
 
@@ -43,10 +44,8 @@ def _accuracy(cells: list[tuple[str, str, int]], level: float) -> Interval | Non
     return interval.wilson(sum(c for p, a, c in cells if p == a), sum(c for _, _, c in cells), level)
 
 
-def _of_class(cells: list[tuple[str, str, int]], name: str, level: float) -> dict[str, Any]:
-    hit = sum(c for p, a, c in cells if p == name == a)
-    predicted = sum(c for p, _, c in cells if p == name)
-    actual = sum(c for _, a, c in cells if a == name)
+def _of_class(counts: tuple[int, int, int], level: float) -> dict[str, Any]:
+    hit, predicted, actual = counts
     return {
         "precision": interval.wilson(hit, predicted, level),
         "recall": interval.wilson(hit, actual, level),
@@ -96,7 +95,8 @@ def multiclass(cells: list[tuple[str, str, int]], level: float = LEVEL) -> dict[
         held = sizes > 0
         trials = k * k * (1.0 / (sizes[held] / weight)).sum() ** -1
         found[measure] = interval.within_unit(value, variance, float(trials), level)
-    found["classes"] = {name: _known(_of_class(cells, name, level)) for name in names}
+    of_class = class_counts(cells)
+    found["classes"] = {name: _known(_of_class(of_class[name], level)) for name in commonest(of_class)}
     return found
 
 

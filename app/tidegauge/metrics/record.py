@@ -104,6 +104,7 @@ def outcome_side(
         (LABEL_MIX, _label_mix(outcome, spec, baseline, window)),
         ("business", business(outcome, spec.kpis, None if baseline is None else baseline.outcome)),
         ("kpi_values_left_out", kpi_values_left_out(outcome)),
+        ("further_classes", outcome.further_classes),
     ):
         if value:
             side[name] = value

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.profile import counts, sums
+from tidegauge.profile.category import OTHER
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.delay_grid import DELAY_BINS, delay_of_bin
 from tidegauge.profile.outcome_rows import DELAYS, SPACE, OutcomeColumns
@@ -28,6 +29,10 @@ _decode = msgspec.msgpack.Decoder().decode
 MAX_OUTSIDE = 0.01
 """A rounding error may lift a score above 1; where more of them than this share are no probability, scores are
 something else."""
+MAX_CLASSES = 1000
+"""Classes of a model that a partition tells apart, and that a record has numbers of."""
+ANOTHER = "__another__"
+"""The actual class where neither it nor the predicted one, which is another, is told apart (see ``category.OTHER``)."""
 MAX_EXAMPLES = 5
 MAX_TAKEN_BACK = 50
 
@@ -118,6 +123,12 @@ class OutcomeProfile:
 
     def empty(self) -> bool:
         return not (self.sums or self.confusion or len(self.histograms.keys) or len(self.other.keys))
+
+    @property
+    def further_classes(self) -> int:
+        """How many of the outcomes have a class that is not told apart."""
+        beyond = {OTHER, ANOTHER}
+        return sum(count for said, true, count in confusion_counts(self.confusion) if {said, true} & beyond)
 
     def scored(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """How many outcomes were positive and negative at each score that any has: scores (k, ascending), counts (k)."""
