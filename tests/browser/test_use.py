@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 
 import pytest
+from msgspec.structs import replace
 from selenium.webdriver.common.keys import Keys
 
+from support.hooks import Receiver
 from support.page import Browser
-from support.serving import Running, fed, running
-from tidegauge.console.access import Access
+from support.serving import WATCHED, Running, fed, running
+from tidegauge.console.access import DECIDE, SILENCE, Access
 from tidegauge.console.view import View
-from tidegauge.engine.stage import Output
+from tidegauge.engine.stage import MODELS, Output
+from tidegauge.models.registry import ModelRecord, encode
 
 TOKEN = "0123456789abcdef-secret"
 PAGES = ("/", "/#/models/churn", "/#/incidents", "/#/alerts", "/#/silences", "/#/stream")
@@ -271,8 +274,37 @@ def test_acknowledging_and_silencing(browser: Browser, said: list[Output]) -> No
         browser.leave()
 
 
+def test_rolling_back(browser: Browser, said: list[Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEGAUGE_HOOK_SECRET", "s3cret-of-the-hook")
+    with Receiver(200) as receiver:
+        spec = Output(MODELS, b"churn", encode(ModelRecord("churn", replace(WATCHED, rollback=receiver.url))))
+        with running(fed(View(), [spec, *(output for output in said if output.topic != MODELS)])) as console:
+            browser.open(f"{console.address}/#/models/churn?version=churn_xgb:4")
+            browser.click("#rollback summary")
+            browser.click("#rollback button")
+            browser.has(f"This would be done: the hook {receiver.url} is called.")
+            assert not browser.one("#rollback .danger").is_enabled()
+            browser.one("#rollback input").send_keys("churn_xgb:3")
+            assert not receiver.received
+            browser.click("#rollback .danger")
+            browser.has("Done: the hook answered 200: said 200.")
+            assert [line["action"] for line in console.audit()] == ["roll back"]
+            browser.leave()
+
+
+def test_rolling_back_needs_the_role(browser: Browser, said: list[Output]) -> None:
+    with running(fed(View(), said), Access("0.0.0.0", {TOKEN: SILENCE})) as console:
+        browser.open(console.address + "/#/models/churn?version=churn_xgb:4")
+        browser.one("#token").send_keys(TOKEN)
+        browser.press(Keys.ENTER)
+        browser.one("#versions-table")
+        assert not browser.all("#rollback")
+        browser.leave()
+        browser.expected = ("401",)
+
+
 def test_signing_in_and_out(browser: Browser, said: list[Output]) -> None:
-    with running(fed(View(), said), Access("0.0.0.0", TOKEN)) as console:
+    with running(fed(View(), said), Access("0.0.0.0", {TOKEN: DECIDE})) as console:
         browser.open(console.address + "/#/alerts")
         browser.one("#token").send_keys("wrong-wrong-wrong")
         browser.press(Keys.ENTER)

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from support.serving import Running, fed, outputs, running
 from tidegauge.cli.main import main
-from tidegauge.console.access import Access, is_loopback, networks, read_token
+from tidegauge.console.access import DECIDE, LOOK, Access, Proxy, is_loopback, networks, read_tokens
 from tidegauge.console.guard import AUDITING
 from tidegauge.console.view import View
 from tidegauge.errors import AccessError, StreamError
@@ -26,7 +26,7 @@ SILENCE = {"matchers": {"model": "churn"}, "duration": "1h"}
 
 @pytest.fixture(scope="module")
 def guarded():
-    with running(fed(View(), SAID), Access("0.0.0.0", TOKEN)) as console:
+    with running(fed(View(), SAID), Access("0.0.0.0", {TOKEN: DECIDE})) as console:
         yield console
 
 
@@ -38,7 +38,7 @@ def local():
 
 @pytest.fixture(scope="module")
 def proxied():
-    access = Access("0.0.0.0", None, "X-Forwarded-User", networks("127.0.0.0/8"))
+    access = Access("0.0.0.0", None, Proxy("X-Forwarded-User", networks("127.0.0.0/8")))
     with running(fed(View(), SAID), access) as console:
         yield console
 
@@ -56,9 +56,9 @@ def test_the_command_refuses_with_a_usage_error(capsys: pytest.CaptureFixture[st
 
 def test_half_a_proxy_is_refused() -> None:
     with pytest.raises(AccessError, match="--trusted-proxy"):
-        Access("0.0.0.0", None, "X-User")
+        Proxy("X-User", ())
     with pytest.raises(AccessError, match="--identity-header"):
-        Access("127.0.0.1", None, None, networks("10.0.0.1"))
+        Proxy(None, networks("10.0.0.1"))
     with pytest.raises(AccessError, match=r"10\.0\.0\.300"):
         networks("10.0.0.300")
 
@@ -70,9 +70,9 @@ def test_weak_tokens_are_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "token"
     file.write_text(text)
     with pytest.raises(AccessError):
-        read_token(file)
+        read_tokens(file)
     with pytest.raises(AccessError, match="cannot be read"):
-        read_token(tmp_path / "none")
+        read_tokens(tmp_path / "none")
 
 
 def test_loopback_has_many_names() -> None:
@@ -116,9 +116,9 @@ def test_signing_in_gives_a_cookie(guarded: Running) -> None:
 
 
 def test_cookies_end_and_cannot_be_made_up() -> None:
-    access, other = Access("0.0.0.0", TOKEN), Access("0.0.0.0", TOKEN + "2")
+    access, other = Access("0.0.0.0", {TOKEN: DECIDE}), Access("0.0.0.0", {TOKEN + "2": DECIDE})
     now = time.time()
-    value = access.session(now)
+    value = access.session("silence", now)
 
     def let_in(of: Access, cookie: str, at: float) -> bool:
         return of.actor({}, {"tidegauge_session": cookie}, None, at) is not None
@@ -127,17 +127,18 @@ def test_cookies_end_and_cannot_be_made_up() -> None:
     assert not let_in(access, value, now + 13 * 3600)
     assert not let_in(other, value, now)
     until, _, proof = value.partition(".")
-    assert not let_in(access, f"{int(until) + 1}.{proof}", now)
+    assert not let_in(access, f"{int(until.partition('-')[0]) + 1}-silence.{proof}", now)
+    assert not let_in(access, f"{until.partition('-')[0]}-decide.{proof}", now), "a role cannot be made up"
     for made_up in ("", ".", until, f"{until}.", "²³." + proof, "x" * 10_000):
         assert not let_in(access, made_up, now)
-    assert let_in(Access("0.0.0.0", TOKEN), value, now)
+    assert let_in(Access("0.0.0.0", {TOKEN: DECIDE}), value, now)
 
 
 def test_a_proxy_names_the_person_only_from_its_own_address(proxied: Running) -> None:
     assert proxied.ask("/api/v1/models")[0] == 401
     status, _, said = proxied.ask("/api/v1/session", headers={"X-Forwarded-User": "ada@example.com"})
     assert (status, said["actor"], said["method"]) == (200, "ada@example.com", "proxy")
-    access = Access("0.0.0.0", None, "X-Forwarded-User", networks("10.0.0.7"))
+    access = Access("0.0.0.0", None, Proxy("X-Forwarded-User", networks("10.0.0.7")))
     assert access.actor({"X-Forwarded-User": "eve"}, {}, "10.0.0.8", 0.0) is None
     assert access.actor({"X-Forwarded-User": "ada"}, {}, "::ffff:10.0.0.7", 0.0) is not None
     assert access.actor({"X-Forwarded-User": " "}, {}, "10.0.0.7", 0.0) is None
@@ -260,3 +261,45 @@ def test_the_pages_name_no_other_place() -> None:
             text = file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
             assert "http://" not in text or file.parent.name == "vendor", file
             assert "https://" not in text or file.parent.name == "vendor", file
+
+
+# -- roles -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("groups", "role"),
+    [("", "look"), ("all", "look"), ("all, on-call", "silence"), ("on-call,ml-leads", "decide"), ("x,,", "look")],
+)
+def test_groups_of_a_proxy_give_roles(groups: str, role: str) -> None:
+    proxy = Proxy("X-User", networks("127.0.0.0/8"), "X-Groups", {"on-call": "silence", "ml-leads": "decide"})
+    with running(fed(View(), SAID), Access("0.0.0.0", None, proxy)) as console:
+        headers = {"X-User": "ada", "X-Groups": groups}
+        assert console.ask("/api/v1/session", headers=headers)[2]["role"] == role
+        status, _, said = console.ask("/api/v1/silences", "POST", SILENCE, headers)
+        assert status == (403 if role == "look" else 201)
+        if role == "look":
+            assert said == {"error": "this needs the role 'silence'; yours is 'look'"}
+            assert console.audit()[-1]["reason"] == "may look only"
+        rollback = console.ask("/api/v1/models/churn/rollback", "POST", {"to": "churn_xgb:1"}, headers)
+        assert (rollback[0] == 403) == (role != "decide")
+
+
+def test_tokens_have_roles(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text(f"look {TOKEN}-1\n\nsilence {TOKEN}-2\n{TOKEN}-3\n")
+    tokens = read_tokens(tmp_path / "tokens")
+    assert tokens == {f"{TOKEN}-1": "look", f"{TOKEN}-2": "silence", f"{TOKEN}-3": "decide"}
+    with running(fed(View(), SAID), Access("0.0.0.0", tokens)) as console:
+        for number, role in enumerate(("look", "silence", "decide"), 1):
+            _, headers, _ = console.ask("/api/v1/session", "POST", {"token": f"{TOKEN}-{number}"})
+            cookie = {"Cookie": f"tidegauge_session={SimpleCookie(headers['Set-Cookie'])['tidegauge_session'].value}"}
+            assert console.ask("/api/v1/session", headers=cookie)[2]["role"] == role
+            assert console.ask("/api/v1/silences", "POST", SILENCE, cookie)[0] == (403 if role == LOOK else 201)
+    (tmp_path / "tokens").write_text(f"boss {TOKEN}\n")
+    with pytest.raises(AccessError, match="its role"):
+        read_tokens(tmp_path / "tokens")
+
+
+@pytest.mark.parametrize(("header", "roles"), [("X-Groups", {}), (None, {"ops": "silence"})])
+def test_half_of_the_groups_is_refused(header: str | None, roles: dict[str, str]) -> None:
+    with pytest.raises(AccessError, match="--groups-header"):
+        Proxy("X-User", networks("10.0.0.1"), header, roles)

@@ -17,9 +17,12 @@ def add(commands: Any) -> None:
     kafka(console)
     option(console, "--host", str, "127.0.0.1", "interface to listen on; off loopback somebody has to say who may")
     option(console, "--port", int, 8088, "to listen on; 0 for any")
-    option(console, "--token-file", Path, None, "file with the secret that requests and people have to give")
+    option(console, "--token-file", Path, None, "file with the secrets that requests and people have to give, a line each")
     option(console, "--identity-header", str, None, "header in which a reverse proxy names the person")
     option(console, "--trusted-proxy", str, "", "addresses or networks of that proxy, with commas")
+    option(console, "--groups-header", str, None, "header in which it names the person's groups, with commas")
+    option(console, "--silence-groups", str, "", "groups that may acknowledge and silence, with commas")
+    option(console, "--decide-groups", str, "", "groups that may roll a model back as well, with commas")
     option(console, "--allowed-host", str, "", "further names this console is reached under on loopback, with commas")
     option(console, "--tls-cert", Path, None, "certificate (PEM) to serve HTTPS with")
     option(console, "--tls-key", Path, None, "its key (PEM), where it is not in the same file")
@@ -32,11 +35,14 @@ def add(commands: Any) -> None:
 
 def _console(options: argparse.Namespace) -> int:
     from tidegauge.console import process
-    from tidegauge.console.access import Access, networks, read_token
+    from tidegauge.console.access import DECIDE, SILENCE, Access, Proxy, networks, read_tokens
 
     names = frozenset(name.strip().lower() for name in options.allowed_host.split(",") if name.strip())
-    token = read_token(options.token_file) if options.token_file else None
-    access = Access(options.host, token, options.identity_header, networks(options.trusted_proxy), names)
+    tokens = read_tokens(options.token_file) if options.token_file else None
+    groups = {SILENCE: options.silence_groups, DECIDE: options.decide_groups}
+    roles = {group.strip(): role for role, text in groups.items() for group in text.split(",") if group.strip()}
+    proxy = Proxy(options.identity_header, networks(options.trusted_proxy), options.groups_header, roles)
+    access = Access(options.host, tokens, proxy, names)
     what = process.Options(
         options.host, options.port, access, options.audit_file, _tls(options), options.memory << 20, options.replay,
         options.models,

@@ -25,32 +25,68 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LOCAL_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
+LOOK, SILENCE, DECIDE = "look", "silence", "decide"
+ROLES = (LOOK, SILENCE, DECIDE)
+"""What somebody may do, each more than the one before: read; acknowledge and silence; roll a model back."""
+
+
 class Actor(msgspec.Struct, frozen=True):
     """Who makes a request, and how that is known: ``local``, ``token``, ``session`` or ``proxy``."""
 
     name: str
     method: str
+    role: str = DECIDE
+
+    def may(self, role: str) -> bool:
+        return ROLES.index(self.role) >= ROLES.index(role)
 
 
-class Access:
-    """Decides on requests. ``token``: the shared secret; ``identity_header``: where a reverse proxy at one of ``proxies``
-    names the person; ``names``: further host names the console is reached under on loopback."""
+class Proxy(msgspec.Struct, frozen=True):
+    """A reverse proxy at one of ``networks`` that names the person in the header ``identity`` and, with commas, their groups in
+    the header ``groups``; ``roles`` are the roles of groups. Without ``groups`` everyone may everything.
+    Raises AccessError where half of it is missing."""
 
-    def __init__(
-        self, host: str, token: str | None = None, identity_header: str | None = None, proxies: tuple[Network, ...] = (),
-        names: frozenset[str] = frozenset(),
-    ) -> None:  # fmt: skip
-        self.host, self.identity_header, self.proxies = host, identity_header, proxies
-        self._token = token.encode() if token is not None else None
-        self._names = names | _LOCAL_NAMES
-        self._key = hashlib.blake2b(b"tidegauge session", key=hashlib.sha256(self._token or b"").digest()).digest()
-        if identity_header is not None and not proxies:
+    identity: str | None
+    networks: tuple[Network, ...]
+    groups: str | None = None
+    roles: Mapping[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if self.identity is not None and not self.networks:
             raise AccessError(
                 "--identity-header needs --trusted-proxy: say from which addresses the header is believed, as in "
                 "--trusted-proxy 10.0.0.7 (or a network, 10.0.0.0/24; several with commas)"
             )
-        if proxies and identity_header is None:
+        if self.networks and self.identity is None:
             raise AccessError("--trusted-proxy needs --identity-header: say which header names the person")
+        if (self.groups is None) != (not self.roles) or (self.groups is not None and self.identity is None):
+            raise AccessError(
+                "--groups-header goes with --identity-header, and with --silence-groups or --decide-groups: say who may what"
+            )
+
+    def role(self, groups: str) -> str:
+        """The role of somebody whose groups the header names."""
+        if self.groups is None:
+            return DECIDE
+        found = [self.roles.get(group.strip(), LOOK) for group in groups.split(",")]
+        return max(found, key=ROLES.index)
+
+
+NO_PROXY = Proxy(None, ())
+
+
+class Access:
+    """Decides on requests. ``tokens``: the secrets, each with its role; ``names``: further host names the console is reached
+    under on loopback."""
+
+    def __init__(
+        self, host: str, tokens: Mapping[str, str] | None = None, proxy: Proxy = NO_PROXY, names: frozenset[str] = frozenset()
+    ) -> None:
+        self.host, self._proxy = host, proxy
+        self._tokens = {token.encode(): role for token, role in (tokens or {}).items()}
+        self._names = names | _LOCAL_NAMES
+        secret = hashlib.sha256(b"\n".join(sorted(self._tokens))).digest()
+        self._key = hashlib.blake2b(b"tidegauge session", key=secret).digest()
         if not self.guarded and not is_loopback(host):
             raise AccessError(
                 f"the console would be open to everyone who reaches {host}: give --token-file FILE (a secret of at least "
@@ -61,35 +97,37 @@ class Access:
     @property
     def guarded(self) -> bool:
         """Whether a request needs to say who it is."""
-        return self._token is not None or self.identity_header is not None
+        return bool(self._tokens) or self._proxy.identity is not None
 
     @property
     def has_login(self) -> bool:
-        return self._token is not None
+        return bool(self._tokens)
 
     def actor(self, headers: Mapping[str, str], cookies: Mapping[str, str], remote: str | None, now: float) -> Actor | None:
         """Who makes a request with these headers, cookies and peer address; None where they prove nobody who may."""
         if not self.guarded:
             return Actor("local", "local")
-        if self.identity_header is not None and self.trusts(remote):
-            name = headers.get(self.identity_header, "").strip()
+        if self._proxy.identity is not None and self.trusts(remote):
+            name = headers.get(self._proxy.identity, "").strip()
             if name:
-                return Actor(name[:200], "proxy")
+                return Actor(name[:200], "proxy", self._proxy.role(headers.get(self._proxy.groups or "", "")))
         scheme, _, given = headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.is_token(given.strip()):
-            return Actor("token", "token")
+        if scheme.lower() == "bearer" and (role := self.role_of(given.strip())) is not None:
+            return Actor("token", "token", role)
         session = cookies.get(COOKIE)
-        if session is not None and self._is_session(session, now):
-            return Actor("token", "session")
+        if session is not None and (role := self._role_of_session(session, now)) is not None:
+            return Actor("token", "session", role)
         return None
 
-    def is_token(self, given: str) -> bool:
-        """In constant time."""
-        return self._token is not None and hmac.compare_digest(given.encode("utf-8", "replace"), self._token)
+    def role_of(self, given: str) -> str | None:
+        """The role of who has the token ``given``, None if it is none; in constant time."""
+        found = [hmac.compare_digest(given.encode("utf-8", "replace"), token) for token in self._tokens]
+        return next((role for right, role in zip(found, self._tokens.values(), strict=True) if right), None)
 
-    def session(self, now: float) -> str:
-        """A cookie's value: when it ends, and proof that its owner had the token. It outlives a restart, not a new token."""
-        until = str(int(now + SESSION_SECONDS))
+    def session(self, role: str, now: float) -> str:
+        """A cookie's value: when it ends, its owner's role, and proof that a token was given. It outlives a restart, but not a
+        change of the tokens."""
+        until = f"{int(now + SESSION_SECONDS)}-{role}"
         return f"{until}.{self._sign(until)}"
 
     def trusts(self, remote: str | None) -> bool:
@@ -100,7 +138,7 @@ class Access:
             return False
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
-        return any(address in network for network in self.proxies)
+        return any(address in network for network in self._proxy.networks)
 
     def knows_host(self, host: str) -> bool:
         """Whether a request may carry this ``Host``. An unguarded console answers to names of this machine only: another name
@@ -115,10 +153,11 @@ class Access:
         origin = headers.get("Origin")
         return origin is None or (urlsplit(origin).netloc.lower() == host.lower() and origin != "null")
 
-    def _is_session(self, given: str, now: float) -> bool:
-        until, _, proof = given.partition(".")
-        good = hmac.compare_digest(proof.encode("utf-8", "replace"), self._sign(until).encode())
-        return good and self._token is not None and until.isascii() and until.isdigit() and now < int(until)
+    def _role_of_session(self, given: str, now: float) -> str | None:
+        said, _, proof = given.partition(".")
+        good = hmac.compare_digest(proof.encode("utf-8", "replace"), self._sign(said).encode())
+        until, _, role = said.partition("-")
+        return role if good and self._tokens and until.isascii() and until.isdigit() and now < int(until) else None
 
     def _sign(self, text: str) -> str:
         return hmac.new(self._key, text.encode("utf-8", "replace"), "sha256").hexdigest()
@@ -138,18 +177,24 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def read_token(path: Path) -> str:
-    """The token in a file. Raises AccessError where there is none, or one too short to keep anyone out."""
+def read_tokens(path: Path) -> dict[str, str]:
+    """The tokens in a file and their roles: a line each, ``ROLE TOKEN``, or a token alone, whose owner may everything.
+    Raises AccessError where there is none, or one too short to keep anyone out."""
     try:
-        token = path.read_text("utf-8").strip()
+        lines = [line.split() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeError) as error:
         raise AccessError(f"{path}: the token cannot be read: {getattr(error, 'strerror', error)}") from error
-    if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-        raise AccessError(
-            f"{path}: a token is one line of at least {LEAST_TOKEN} printable ASCII characters without spaces; "
-            "make one with `openssl rand -hex 32`"
-        )
-    return token
+    found: dict[str, str] = {}
+    for words in lines or [[""]]:
+        role, token = (words[0], words[1]) if len(words) == 2 else (DECIDE, words[0])
+        good = len(token) >= LEAST_TOKEN and token.isascii() and token.isprintable()
+        if len(words) > 2 or role not in ROLES or not good:
+            raise AccessError(
+                f"{path}: a line is a token of at least {LEAST_TOKEN} printable ASCII characters without spaces, and before "
+                f"it its role ({', '.join(ROLES)}) if it may not everything; make one with `openssl rand -hex 32`"
+            )
+        found[token] = role
+    return found
 
 
 def networks(text: str) -> tuple[Network, ...]:

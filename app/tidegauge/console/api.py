@@ -1,7 +1,9 @@
-"""The HTTP API, `/api/v1`: reads the view; acknowledging and silencing are all that it changes."""
+"""The HTTP API, `/api/v1`: reads the view; acknowledging, silencing and rolling back are all that it changes."""
 
 from __future__ import annotations
 
-from tidegauge.console import alert_routes, model_routes, operation_routes, session_routes
+from tidegauge.console import alert_routes, model_routes, operation_routes, rollback_routes, session_routes
 
-routes = [*model_routes.routes, *alert_routes.routes, *operation_routes.routes, *session_routes.routes]
+routes = [
+    *model_routes.routes, *alert_routes.routes, *operation_routes.routes, *rollback_routes.routes, *session_routes.routes,
+]  # fmt: skip

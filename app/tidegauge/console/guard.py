@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from tidegauge.console.access import COOKIE, SESSION_SECONDS, Access, Actor
+from tidegauge.console.access import COOKIE, SESSION_SECONDS, SILENCE, Access, Actor
 from tidegauge.console.audit import Audit, Entry, stamp
 from tidegauge.errors import StreamError
 
@@ -92,7 +92,21 @@ async def checks(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = problem(401, "sign in, or send the token: Authorization: Bearer …")
         response.headers["WWW-Authenticate"] = "Bearer"
         return response
+    needed = getattr(request.match_info.handler, "role", SILENCE)
+    if found is not None and request.method not in SAFE and not open_to_all and not found.may(needed):
+        await refused(request, f"may {found.role} only")
+        return problem(403, f"this needs the role {needed!r}; yours is {found.role!r}")
     return await handler(request)
+
+
+def role(name: str) -> Callable[[Marked], Marked]:
+    """Marks a change that takes more than the role that silences."""
+
+    def mark(handler: Marked) -> Marked:
+        handler.role = name  # type: ignore[attr-defined]
+        return handler
+
+    return mark
 
 
 def open_to_all(handler: Marked) -> Marked:
@@ -124,8 +138,8 @@ def _host(request: web.Request, access: Access) -> str:
 
 
 def give_session(request: web.Request, response: web.Response) -> None:
+    """Sign the request's actor in."""
     access = request.app[ACCESS]
     secure = request.secure or (access.trusts(request.remote) and request.headers.get("X-Forwarded-Proto") == "https")
-    response.set_cookie(
-        COOKIE, access.session(time.time()), max_age=SESSION_SECONDS, httponly=True, samesite="Strict", secure=secure, path="/"
-    )
+    session = access.session(request[ACTOR].role, time.time())
+    response.set_cookie(COOKIE, session, max_age=SESSION_SECONDS, httponly=True, samesite="Strict", secure=secure, path="/")

@@ -32,7 +32,7 @@ async def session(request: web.Request) -> web.Response:
     access, actor = request.app[guard.ACCESS], request.get(guard.ACTOR)
     said: dict[str, Any] = {"signed_in": actor is not None, "login": access.has_login}
     said["can_change"] = request.app[WRITE] is not None
-    return answer(said | ({"actor": actor.name, "method": actor.method} if actor is not None else {}))
+    return answer(said | ({"actor": actor.name, "method": actor.method, "role": actor.role} if actor is not None else {}))
 
 
 @routes.post("/api/v1/session")
@@ -42,11 +42,12 @@ async def login(request: web.Request) -> web.Response:
     body = await read_body(request, Login)
     if isinstance(body, web.Response):
         return body
-    if not access.is_token(body.token.strip()):
+    role = access.role_of(body.token.strip())
+    if role is None:
         await guard.refused(request, "wrong token")
         await asyncio.sleep(guard.FAILED_LOGIN_SECONDS)
         return problem(401, "this is not the token; it is in the file that --token-file names, where the console runs")
-    request[guard.ACTOR] = Actor("token", "session")
+    request[guard.ACTOR] = Actor("token", "session", role)
     await guard.accepted(request, "sign in", "")
     response = answer({"signed_in": True})
     guard.give_session(request, response)

@@ -153,7 +153,7 @@ class OperationsLog:
                 if self._settings.topic(topic) not in present
             ]
             if wanted:
-                await create(admin, wanted, [topic.name for topic in wanted])
+                await create(admin, wanted)
         finally:
             await admin.close()
         self._producer = AIOKafkaProducer(

@@ -65,12 +65,13 @@ async def ensure(
     return sizes
 
 
-async def create(admin: AIOKafkaAdminClient, wanted: list[NewTopic], needed: Collection[str]) -> None:
-    """Create topics; one that has come to be meanwhile is fine. Raises TopicError, of a refusal only where it is ``needed``."""
+async def create(admin: AIOKafkaAdminClient, wanted: list[NewTopic], needed: Collection[str] | None = None) -> None:
+    """Create topics; one that has come to be meanwhile is fine. Raises TopicError, of a refusal only where the topic is
+    ``needed`` (None: each)."""
     answer = await admin.create_topics(wanted)
     for name, code, *message in answer.topic_errors:
         if code == TopicAuthorizationFailedError.errno:
-            if name in needed:
+            if needed is None or name in needed:
                 raise TopicError(f"topic {name} is not there, or not to be seen by this user, who may not create it either")
         elif code and code != TopicAlreadyExistsError.errno:
             raise TopicError(f"topic {name} cannot be created: {message[0] if message else code}")

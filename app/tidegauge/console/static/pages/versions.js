@@ -6,12 +6,13 @@ import { h } from "../dom.js";
 import { none, number, share, time, title, value } from "../format.js";
 import { table } from "../table.js";
 import { metrics } from "./performance.js";
+import { rollback } from "./rollback.js";
 
 const VERDICTS = { promote: "ok", "roll back": "critical", rollback: "critical" };
 
 export async function versions({ model, version, window, at, go }) {
   const section = h("section", { id: "versions" }, h("h2", {}, "Versions"));
-  const { records: comparisons } = await get(`models/${part(model.model)}/comparisons`);
+  const [{ records: comparisons }, session] = await Promise.all([get(`models/${part(model.model)}/comparisons`), get("session")]);
   section.append(...comparisons.map(verdict));
   const known = model.version_details.filter((one) => one.windows.some((of) => of.window === window));
   const sides = await Promise.all(known.slice(0, 6).map(async (one) => {
@@ -32,6 +33,8 @@ export async function versions({ model, version, window, at, go }) {
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, ""), sides.map((one) => h("th", { scope: "col", class: "number" },
         h("button", { type: "button", class: "link", onclick: () => go({ version: one.model_version }) }, one.model_version), one.model_version === version ? " (shown)" : "", h("div", { class: "dim" }, time(one.window_start)))))),
       h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.name), sides.map((one) => h("td", { class: "number" }, row.read(one)))))))));
+  const back = rollback({ model, version, session });
+  if (back) section.append(back);
   return section;
 }
 
