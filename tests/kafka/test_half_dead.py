@@ -100,7 +100,9 @@ def test_a_worker_that_hangs_ends_itself_and_what_it_left_shows_on_the_others(cl
     """Its event loop is blocked in a checkpoint, its heartbeat goes on: the group would leave it its partitions for ever."""
     events, end = traffic(19, 2000)
     alive = cluster.start(0)
+    # What hangs before the group has another member and its first commit is seen to by its own watchdog alone.
     cluster.send(events[:200])
+    wait_for(lambda: "join-0: restored" in cluster.log() and bool(cluster.read("tidegauge-profiles")), 60, "a first commit")
     hanging = cluster.start(1, "--stall-timeout", "25", TIDEGAUGE_HANG="before-commit:1")
     # They come for as long as it hangs: what it holds is never empty.
     coming, seen = deque(events[200:]), 0.0

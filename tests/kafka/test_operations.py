@@ -158,12 +158,12 @@ def test_topics_that_do_not_fit_are_refused(cluster):
 
     asyncio.run(make())
     odd = {**cluster.settings.topics, "predictions": "odd-predictions", "labels": "odd-labels"}
-    settings = type(cluster.settings)(bootstrap=cluster.settings.bootstrap, app_id="odd", topics=odd)
+    settings = type(cluster.settings)(bootstrap=cluster.settings.bootstrap, app_id="odd", topics=odd, rekey="never")
     with pytest.raises(TopicError, match=r"3 partitions and odd-labels has 2"):
         asyncio.run(models_topic.ensure_topics(settings))
     refused = subprocess.run(
         [sys.executable, "-m", "tidegauge", "worker", "--bootstrap", settings.bootstrap, "--predictions-topic",
-         "odd-predictions", "--labels-topic", "odd-labels", "--state-dir", str(cluster.directory / "odd")],
+         "odd-predictions", "--labels-topic", "odd-labels", "--state-dir", str(cluster.directory / "odd"), "--rekey", "never"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert refused.returncode == 2
