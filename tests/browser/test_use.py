@@ -299,6 +299,8 @@ def test_rolling_back_needs_the_role(browser: Browser, said: list[Output]) -> No
         browser.press(Keys.ENTER)
         browser.one("#versions-table")
         assert not browser.all("#rollback")
+        browser.click("#sign-out")
+        browser.one("#token")
         browser.leave()
         browser.expected = ("401",)
 
