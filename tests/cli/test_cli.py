@@ -1,6 +1,7 @@
 """The commands, as a shell sees them."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,8 +11,6 @@ from support.events import START, prediction
 
 
 def run(*arguments, **environment):
-    import os
-
     return subprocess.run(
         [sys.executable, "-m", "tidegauge", *map(str, arguments)],
         capture_output=True, text=True, timeout=60, check=False, env=os.environ | environment,
@@ -78,3 +77,22 @@ def test_models_check_names_the_place(tmp_path):
     assert done.returncode == 1
     assert "a.yaml:2: grase" in done.stdout
     assert "grace" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("tidegauge mod", {"models"}),
+        ("tidegauge models ", {"init", "check", "apply", "list"}),
+        ("tidegauge report --car", {"--card"}),
+    ],
+)
+def test_a_shell_completes_commands_and_flags(tmp_path, typed, offered):
+    """As bash asks by the function that `register-python-argcomplete tidegauge` defines."""
+    answer = tmp_path / "answer"
+    asked = {
+        "_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "COMP_LINE": typed,
+        "COMP_POINT": str(len(typed)), "COMP_TYPE": "9", "_ARGCOMPLETE_SHELL": "bash",
+    }  # fmt: skip
+    subprocess.run([sys.executable, "-m", "tidegauge"], env=os.environ | asked, capture_output=True, timeout=60, check=True)
+    assert {word.strip() for word in answer.read_text().split("\n")} >= offered

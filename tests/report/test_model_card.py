@@ -107,3 +107,14 @@ def test_another_version_and_none(replayed, tmp_path, capsys):
     assert "known versions: churn:1, churn:2" in capsys.readouterr().err
     assert main(["card", "chrn", *given]) == 1
     assert "known models: churn" in capsys.readouterr().err
+
+
+def test_a_report_brings_the_card_along(replayed, tmp_path, capsys):
+    directory, _ = replayed
+    assert main(["report", "--model", "churn", "--from", "2025-09-27", "--to", "2025-09-28", "--replay", str(directory / "out"),
+                 "--card", "--models", str(directory / "models"), "--output", str(tmp_path / "reports")]) == 0  # fmt: skip
+    told = capsys.readouterr().out.splitlines()
+    assert {"churn_2.md", "churn_2.html"} < {path.name for path in (tmp_path / "reports").rglob("*")}
+    _, body, _ = made(directory, tmp_path / "cards")
+    assert (tmp_path / "reports" / "churn_2.md").read_text().endswith(body)
+    assert any(line.endswith("churn_2.md") for line in told)

@@ -28,6 +28,11 @@ from tidegauge.errors import AccessError, TidegaugeError, TopicError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
     parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:
+        # A shell asks what may come next; it is answered, and the process ends here.
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidegauge.cli.card_command import write_cards
 from tidegauge.cli.options import command, kafka, option, stream_settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def add(commands: Any) -> None:
     option(report, "--every", str, None, "a report for each day or week; without --from the last one", choices=("day", "week"))
     option(report, "--replay", Path, None, "take the output of `tidegauge replay` instead of the topics")
     option(report, "--output", Path, Path("reports"), "directory; reports already there tell what has been restated since")
+    report.add_argument("--card", action="store_true", help="a card of the version that served last, too")
+    option(report, "--models", Path, None, "directory of specs, for --card with --replay")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,4 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
     for page in write(options.model, wanted, options.output, collect):
         print(page)
+    if options.card:
+        for page in write_cards(options, options.model, None):
+            print(page)
     return 0
