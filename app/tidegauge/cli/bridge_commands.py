@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from tidegauge.cli.options import command, kafka, option, stream_settings
@@ -29,12 +30,14 @@ def add(commands: Any) -> None:
 def _pages(parser: argparse.ArgumentParser, port: int) -> None:
     option(parser, "--metrics-port", int, port, "of /metrics, /healthz and /readyz")
     option(parser, "--metrics-host", str, "127.0.0.1", "their interface")
+    option(parser, "--web-config", Path, None, "file with TLS and passwords of these pages, as Prometheus's web.config")
     option(parser, "--log-format", str, "text", "json or text", choices=("json", "text"))
 
 
 def _notify(options: argparse.Namespace) -> int:
     from tidegauge.stream import bridge, ending, logs
     from tidegauge.stream.endpoint import endpoint
+    from tidegauge.stream.health_endpoints import Listen
     from tidegauge.stream.notify import Notifier
 
     logs.set_up(options.log_format)
@@ -44,7 +47,7 @@ def _notify(options: argparse.Namespace) -> int:
 
     async def run(end: ending.Ending) -> int:
         notifier = Notifier(stream_settings(options), alertmanagers, options.interval, options.console)
-        return await bridge.run(notifier, options.metrics_host, options.metrics_port)
+        return await bridge.run(notifier, Listen(options.metrics_host, options.metrics_port, options.web_config))
 
     return ending.run(run)
 
@@ -52,6 +55,7 @@ def _notify(options: argparse.Namespace) -> int:
 def _history(options: argparse.Namespace) -> int:
     from tidegauge.stream import bridge, ending, logs
     from tidegauge.stream.endpoint import endpoint
+    from tidegauge.stream.health_endpoints import Listen
     from tidegauge.stream.history_writer import HistoryWriter
 
     logs.set_up(options.log_format)
@@ -63,6 +67,6 @@ def _history(options: argparse.Namespace) -> int:
 
     async def run(end: ending.Ending) -> int:
         writer = HistoryWriter(stream_settings(options), target, back)
-        return await bridge.run(writer, options.metrics_host, options.metrics_port)
+        return await bridge.run(writer, Listen(options.metrics_host, options.metrics_port, options.web_config))
 
     return ending.run(run)

@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     option(worker, "--workers", int, 1, "processes")
     option(worker, "--metrics-port", int, 9464, "of the first process; the next ones follow")
     option(worker, "--metrics-host", str, "127.0.0.1", "interface of /metrics, /healthz and /readyz")
+    option(worker, "--web-config", Path, None, "file with TLS and passwords of these pages, as Prometheus's web.config")
     option(worker, "--state-dir", Path, Path("tidegauge-state"), "local copy of the state, one directory a process")
     option(worker, "--partitions", int, 4, "of topics that are missing")
     option(worker, "--replication", int, 1, "of topics that are missing")
@@ -178,6 +179,7 @@ def _worker(options: argparse.Namespace) -> int:
             stall_timeout=options.stall_timeout,
             metrics_host=options.metrics_host,
             metrics_port=options.metrics_port + options.index,
+            web_config=options.web_config,
             log_format=options.log_format,
             playbooks=options.playbooks,
             rekey=options.rekey,

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollecto
 
 import tidegauge
 from tidegauge.errors import StreamError
-from tidegauge.stream.health_endpoints import serve
+from tidegauge.stream.health_endpoints import Listen, serve
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +50,14 @@ class Meters:
         self._last.set_to_current_time()
 
 
-async def run(bridge: Bridge, host: str, port: int) -> int:
+async def run(bridge: Bridge, at: Listen) -> int:
     """Run until cancelled. What the bridge raises is raised."""
     work = asyncio.ensure_future(bridge.run())
     try:
         try:
-            server = await serve(host, port, bridge.registry, lambda: bridge.ready)
+            server = await serve(at, bridge.registry, lambda: bridge.ready)
         except OSError as error:
-            raise StreamError(f"port {port} of {host} cannot be listened on: {error}; choose --metrics-port") from error
+            raise StreamError(f"port {at.port} of {at.host} cannot be listened on: {error}; choose --metrics-port") from error
         try:
             await work
         finally:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from tidegauge.stream.web_config import WebConfig, passwords
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """Where the pages are served; ``web_config``: a file that says how they are guarded (see ``WebConfig``)."""
+
+    host: str
+    port: int
+    web_config: Path | None = None
+
 
 async def serve(
-    host: str, port: int, metrics_of: CollectorRegistry, ready: Callable[[], bool],
-    trouble: Callable[[], str | None] = lambda: None,
-) -> web.AppRunner:  # fmt: skip
-    """Start serving; the caller calls ``cleanup`` on what it gets. ``trouble``: why the process should be started anew."""
+    at: Listen, metrics_of: CollectorRegistry, ready: Callable[[], bool], trouble: Callable[[], str | None] = lambda: None
+) -> web.AppRunner:
+    """Start serving; the caller calls ``cleanup`` on what it gets. ``trouble``: why the process should be started anew.
+    Raises StreamError for a ``web_config`` that cannot be used."""
 
     async def metrics(request: web.Request) -> web.Response:
         # Who asks for OpenMetrics, as Prometheus does, gets it: only there exemplars have a place.
@@ -29,9 +41,11 @@ async def serve(
             return web.Response(text="ready\n")
         return web.Response(status=503, text="not ready: still catching up, or what it needs is away; its log says which\n")
 
-    pages = web.Application()
+    config = WebConfig() if at.web_config is None else WebConfig.read(at.web_config)
+    tls = None if at.web_config is None else config.context(at.web_config)
+    pages = web.Application(middlewares=[passwords(config.basic_auth_users)] if config.basic_auth_users else [])
     pages.add_routes([web.get("/metrics", metrics), web.get("/healthz", alive), web.get("/readyz", readiness)])
     runner = web.AppRunner(pages, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    await web.TCPSite(runner, at.host, at.port, ssl_context=tls).start()
     return runner

@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
     stall_timeout: float = 60.0
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9464
+    web_config: Path | None = None
     log_format: str = "text"
     playbooks: str = DIRECTORY
     rekey: str = "auto"

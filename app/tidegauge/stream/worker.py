@@ -21,7 +21,7 @@ from tidegauge.stream import ending, topics, tracing
 from tidegauge.stream.app import StreamApp
 from tidegauge.stream.ending import Ending
 from tidegauge.stream.group import watch_group
-from tidegauge.stream.health_endpoints import serve
+from tidegauge.stream.health_endpoints import Listen, serve
 from tidegauge.stream.key_placement import KeyPlacement
 from tidegauge.stream.models_topic import ModelsTail
 from tidegauge.stream.reading_progress import Standstills
@@ -125,9 +125,8 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
     telemetry = Telemetry(app, registry, counters, standstills, placement)
     app.on_checkpoint = telemetry.checkpoint_took
     watchdog = Watchdog(app.marks, settings.stall_timeout, end)
-    server = await serve(
-        settings.metrics_host, settings.metrics_port, telemetry.registry, lambda: app.ready, lambda: watchdog.trouble
-    )
+    pages = Listen(settings.metrics_host, settings.metrics_port, settings.web_config)
+    server = await serve(pages, telemetry.registry, lambda: app.ready, lambda: watchdog.trouble)
     parts.push_async_callback(server.cleanup)
     looking = asyncio.create_task(watch_group(settings, standstills, app.looked))
     parts.callback(looking.cancel)
