@@ -216,7 +216,7 @@ def stream(view: View) -> dict[str, Any]:
         "reachable": progress.reachable,
         "partitions": [
             msgspec.to_builtins(place)
-            | {"lag": place.lag, "stands_still_seconds": standing.get((place.stage, place.topic, place.partition), 0.0)}
+            | {"lag": place.lag, "stands_still_seconds": standing.get(place.input, 0.0)}
             for place in progress.places
         ],
         "samples": [msgspec.to_builtins(sample) | {"at": iso(sample.at)} for sample in progress.samples],

@@ -18,7 +18,7 @@ from tidegauge.engine.stage import AS_TAKEN, Behind
 from tidegauge.stream import transport
 from tidegauge.stream.catching_up import CatchingUp, event_time
 from tidegauge.stream.input_task import InputTask
-from tidegauge.stream.reading_progress import Standstills
+from tidegauge.stream.reading_progress import StageInput, Standstills
 from tidegauge.stream.rekey_progress import FollowedLooks, Look
 from tidegauge.stream.rekey_task import BUFFERED_EVENTS, SHARE_OF_INTERVAL, RekeyTask
 from tidegauge.stream.security import client_security
@@ -145,7 +145,7 @@ class StreamApp:
             found["taking tasks over"] = (self.rebalances, len(self._opening), restored)
         lag = self.lag()
         for name, task in self.tasks.items():
-            behind = any(lag.get((task.name, topic, task.partition)) for topic in task.topics)
+            behind = any(lag.get(StageInput(task.name, topic, task.partition)) for topic in task.topics)
             if name not in self._opening and (behind or task.dirty_events or task.busy):
                 found[f"task {task}"] = (id(task), task.checkpoints)
         for place in self.faust.consumer.assignment():
@@ -172,7 +172,7 @@ class StreamApp:
     def _task(self, stage: str, partition: int) -> InputTask:
         if stage in REKEY:
             return RekeyTask(stage, partition, self.settings, self._admin, self._join_partitions)
-        task = Task(stage, partition, self.settings.inputs[stage], self._factories[stage], self.settings, self._admin)
+        task = Task(stage, partition, self._factories[stage], self.settings, self._admin)
         if stage == "join":
             self._followed[partition] = FollowedLooks()
             task.behind = partial(self._behind, task)
@@ -344,15 +344,15 @@ class StreamApp:
             log.error("%s failed, the worker stops", who, exc_info=error)
             self.failed.set_result(error)
 
-    def lag(self) -> dict[tuple[str, str, int], int]:
-        """Records not yet processed, by (stage, topic, partition)."""
+    def lag(self) -> dict[StageInput, int]:
+        """Records not yet processed."""
         out = {}
         consumer = self.faust.consumer
         for (stage, partition), task in self.tasks.items():
             for topic, offset in task.offsets.items():
                 behind = consumer.lag(TP(self.settings.topic(topic), partition), offset)
                 # What was read but waits in the stage for the next checkpoint has not been processed either.
-                out[stage, topic, partition] = max(behind, int(task.unfinished))
+                out[StageInput(stage, topic, partition)] = max(behind, int(task.unfinished))
         return out
 
 

@@ -20,6 +20,14 @@ LATELY = 6.0
 """Seconds for which a measurement says how the group stands."""
 
 
+class StageInput(NamedTuple):
+    """One partition of an input topic of a stage."""
+
+    stage: str
+    topic: str
+    partition: int
+
+
 class Place(msgspec.Struct, frozen=True):
     """One partition of an input topic of a stage, as the workers' group stands in it. ``reached``: the event time that a
     re-keying task has come to there."""
@@ -35,12 +43,16 @@ class Place(msgspec.Struct, frozen=True):
     def lag(self) -> int:
         return max(self.end - self.committed, 0)
 
+    @property
+    def input(self) -> StageInput:
+        return StageInput(self.stage, self.topic, self.partition)
+
 
 class Standstills:
     """Which partitions hold records that nobody processes: owned by no task, or by one that takes no step."""
 
     def __init__(self) -> None:
-        self._since: dict[tuple[str, str, int], tuple[int, float]] = {}
+        self._since: dict[StageInput, tuple[int, float]] = {}
         self._at = 0.0
 
     def measured(self, at: float, places: Sequence[Place]) -> None:
@@ -48,24 +60,23 @@ class Standstills:
         before = self._since
         self._since = {}
         for place in places:
-            key = (place.stage, place.topic, place.partition)
-            committed, since = before.get(key, (-1, at))
+            committed, since = before.get(place.input, (-1, at))
             if place.lag:
-                self._since[key] = (place.committed, since if committed == place.committed else at)
+                self._since[place.input] = (place.committed, since if committed == place.committed else at)
         self._at = at
 
     def all_go_on(self, stages: Collection[str], now: float) -> bool:
         """Whether all partitions of the stages were processed, or had nothing in them, when this was last measured, of late."""
-        return now - self._at <= LATELY and not any(key[0] in stages for key in self.seconds())
+        return now - self._at <= LATELY and not any(of.stage in stages for of in self.seconds())
 
-    def seconds(self) -> dict[tuple[str, str, int], float]:
-        """By (stage, topic, partition) for how long, where nothing went on from one measurement to the next.
+    def seconds(self) -> dict[StageInput, float]:
+        """For how long each stands still: nothing went on in it from one measurement to the next.
 
         >>> standing = Standstills()
         >>> for at in (0.0, 10.0, 20.0):
         ...     standing.measured(at, [Place("join", "labels", 3, 7, 9), Place("join", "labels", 4, int(at), 99)])
         >>> standing.seconds()
-        {('join', 'labels', 3): 20.0}
+        {StageInput(stage='join', topic='labels', partition=3): 20.0}
         """
         return {key: self._at - since for key, (_, since) in self._since.items() if since < self._at}
 

@@ -38,19 +38,17 @@ PURGE_SECONDS = 30.0
 
 
 class Task(InputTask):
-    """The task of ``stage`` ("join" or "monitor") for one partition of its input ``topics`` (logical names)."""
+    """The task of ``stage`` ("join" or "monitor") for one partition of its inputs."""
 
-    def __init__(
-        self, stage: str, partition: int, topics: Sequence[str], factory: StageFactory, settings: Settings, admin: Any
-    ) -> None:
-        super().__init__(stage, partition, topics, settings)
+    def __init__(self, stage: str, partition: int, factory: StageFactory, settings: Settings, admin: Any) -> None:
+        super().__init__(stage, partition, settings.inputs[stage], settings)
         self._factory, self._admin = factory, admin
         self._changelog = TopicPartition(settings.topic(CHANGELOGS[stage]), partition)
         self._contained: ContainedStage[Any] | None = None
         self.behind: Callable[[], Behind] = dict
         self.quiet: Callable[[float], bool] = lambda seconds: seconds >= settings.idle_timeout
         """Whether the input counts as exhausted, so many seconds after its last record."""
-        self._rekeyed = not INPUT_OF.keys().isdisjoint(topics)
+        self._rekeyed = not INPUT_OF.keys().isdisjoint(self.topics)
         self._purged: tuple[float, dict[TopicPartition, int]] = (time.monotonic(), {})
 
     async def _take_over(self) -> None:
