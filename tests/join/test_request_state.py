@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.join import request_state
-from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, KeptPrediction, RequestState, Word
+from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, KeptPrediction, RequestState, Statement
 
 numbers = st.integers(1 - 2**53, 2**53 - 1) | st.floats(-9e15, 9e15) | st.booleans() | st.none()
 moments = st.floats(0, 2e9)
@@ -46,7 +46,7 @@ def test_fixed_layouts_read_as_the_general_form(value, ts, score, label, label_t
     predicted = opened([value], context, ts, [score])
     known = early([label], label_ts)
     made = KeptPrediction(context, ts, value, score)
-    said = [] if label is None else [Word("", label, label_ts, 3)]
+    said = [] if label is None else [Statement("", label, label_ts, 3)]
     for form, table, entry in (
         (OPEN, predicted, RequestState([made])),
         (EARLY, known, RequestState([], said)),
@@ -66,7 +66,7 @@ def test_seconds_sort_as_bytes():
 def test_a_general_entry_survives():
     entry = RequestState(
         [KeptPrediction(1, 2.0, "b", None, {"a": 0.5, "b": None})],
-        [Word("", "b", 3.0, 4), Word("revenue", 1.5, 3.0, 4, "churn")],
+        [Statement("", "b", 3.0, 4), Statement("revenue", 1.5, 3.0, 4, "churn")],
         5,
     )
     raw = request_state.encode(request_state.UNDATED, entry)

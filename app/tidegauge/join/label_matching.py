@@ -18,7 +18,7 @@ from tidegauge.join.outcomes import Outcomes
 from tidegauge.join.pairing import Pairs, pair_label
 from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, UNDATED, RequestState
 from tidegauge.join.requests import LookUp, Requests
-from tidegauge.join.words import Outcome, kept, meaning, said
+from tidegauge.join.statements import Outcome, content, statements_of, still_needed
 
 
 class LabelMatching:
@@ -66,17 +66,17 @@ class LabelMatching:
 
     def _take_one(self, event: Label, record: InputRecord, key: bytes, raw: bytes | None) -> None:
         entry = RequestState([]) if raw is None else request_state.decode(raw)
-        new = said(event, record.offset)
-        words, outcomes = entry.words, self._outcomes
+        new = statements_of(event, record.offset)
+        earlier, outcomes = entry.statements, self._outcomes
         deadlines = [outcomes.deadline(made) for made in entry.predictions]
         old = [outcomes.of(made, entry) for made in entry.predictions]
-        entry.words, entry.arrived = kept([*words, *new], deadlines), record.timestamp
-        if entry.words != words:
+        entry.statements, entry.arrived = still_needed([*earlier, *new], deadlines), record.timestamp
+        if entry.statements != earlier:
             self._requests.store.put(key, request_state.encode(raw[:4] if raw else UNDATED, entry))
-        if not words:
+        if not earlier:
             self._requests.pending += -1 if entry.predictions else 1
         if not any(new[0].model in ("", outcomes.model(made)) for made in entry.predictions):
-            again = set(map(meaning, new)) <= set(map(meaning, words))
+            again = set(map(content, new)) <= set(map(content, earlier))
             self._counters["duplicate" if again else "waiting", LABELS] += 1
             return
         known = [outcomes.of(made, entry) for made in entry.predictions]
@@ -87,7 +87,7 @@ class LabelMatching:
             for other in range(place):
                 labels = pair_label(old[place], old[other]), pair_label(known[place], known[other])
                 self._pairs.outcome_changed(made, entry.predictions[other], *labels, moment)
-        if old == known and new[0].ts > max(deadlines) and not set(map(meaning, new)) <= set(map(meaning, words)):
+        if old == known and new[0].ts > max(deadlines) and not set(map(content, new)) <= set(map(content, earlier)):
             self._counters["expired", LABELS] += 1
         elif old == known or all(map(_same, old, known)):
             self._counters["duplicate", LABELS] += 1

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.stage import LABELS
-from tidegauge.join import words
+from tidegauge.join import statements
 from tidegauge.join.contexts import Context
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.outcome_columns import OutcomeRow
 from tidegauge.join.progress import TaskProgress
 from tidegauge.join.request_state import KeptPrediction, RequestState
-from tidegauge.join.words import Outcome
+from tidegauge.join.statements import Outcome
 from tidegauge.spec import ModelSpec
 
 
@@ -62,7 +62,7 @@ class Outcomes:
     def of(self, made: KeptPrediction, entry: RequestState) -> Outcome | None:
         """What is known of a prediction."""
         model = self.model(made)
-        return words.outcome(made, model, self._spec(model).label_horizon, entry.words)
+        return statements.outcome_of(made, model, self._spec(model).label_horizon, entry.statements)
 
     def change(self, made: KeptPrediction, old: Outcome | None, new: Outcome | None, key: bytes, moment: float) -> None:
         """Queue what has changed at event time ``moment``: the old outcome is taken back, the new one counted."""

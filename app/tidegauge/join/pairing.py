@@ -24,7 +24,7 @@ from tidegauge.spec import ModelSpec
 if TYPE_CHECKING:
     from tidegauge.join.contexts import Context
     from tidegauge.join.request_state import KeptPrediction
-    from tidegauge.join.words import Outcome
+    from tidegauge.join.statements import Outcome
 
 PairKey = tuple[str, str, str]
 """Model, and the two versions in the order of their names."""

@@ -111,12 +111,12 @@ class PredictionMatching:
             since = raw[:4]
         entry.predictions.append(made)
         requests.store.put(key, request_state.encode(since, entry))
-        if entry.words:
+        if entry.statements:
             requests.pending -= len(entry.predictions) == 1
             known = self._outcomes.of(made, entry)
             if known is None:
                 # Labels of other models, or past the horizon.
-                applies = any(word.model in ("", self._outcomes.model(made)) for word in entry.words)
+                applies = any(of.model in ("", self._outcomes.model(made)) for of in entry.statements)
                 self._counters["expired", LABELS] += applies
                 return True
             self._outcomes.change(made, None, known, key, known.known)

@@ -50,8 +50,8 @@ class KeptPrediction(msgspec.Struct, array_like=True, gc=False):
     implied: tuple[str, float] | None = None
 
 
-class Word(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One value that a label event gave a member of the outcome: the label (``member`` is ""), or a KPI by its name.
+class Statement(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a label event says of one member of the outcome: of the label (``member`` is ""), or of a KPI by its name.
 
     ``model``: whose predictions it is about, "" for every model's.
     """
@@ -67,7 +67,7 @@ class RequestState(msgspec.Struct, array_like=True, gc=False):
     """What stands under a request id. ``arrived``: record timestamp in ms of the latest label event."""
 
     predictions: list[KeptPrediction]
-    words: list[Word] = []
+    statements: list[Statement] = []
     arrived: int = -1
 
 
@@ -91,7 +91,7 @@ def decode(raw: bytes) -> RequestState:
     if form != OPEN:
         kind, label, ts, offset, arrived = _known.unpack_from(raw, place)
         value = _value(kind, label)
-        entry.words, entry.arrived = [] if value is None else [Word("", value, ts, offset)], arrived
+        entry.statements, entry.arrived = [] if value is None else [Statement("", value, ts, offset)], arrived
     return entry
 
 

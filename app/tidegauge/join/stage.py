@@ -262,7 +262,7 @@ class JoinStage:
         return self.progress.get(model, Progress()).predictions - self._spec(model).label_horizon - KEPT_BEYOND_HORIZON
 
     def _drop(self, entry: RequestState) -> None:
-        if not (entry.words and entry.predictions):
+        if not (entry.statements and entry.predictions):
             self._requests.pending -= 1
         if not entry.predictions:
             self._counters["unmatched", LABELS] += 1
