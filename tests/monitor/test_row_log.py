@@ -7,12 +7,14 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from support.driver import Pipeline, flatten, numbers
 from support.events import START, prediction
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.join import pane_profiles
+from tidegauge.models.registry import ModelRecord, encode
 from tidegauge.monitor import learning, row_log, windows
 from tidegauge.spec import BaselineSpec, ModelSpec
 
@@ -98,3 +100,31 @@ def test_what_all_have_taken_is_not_kept(by_rows: Pipeline) -> None:
     assert monitor.windows.log.size == 0
     monitor.checkpoint(0.0)
     assert not [key for key, _ in monitor._store.scan(row_log.ROWS)]
+
+
+def test_rows_of_a_forgotten_window_are_let_go() -> None:
+    pipeline = Pipeline(msgspec.structs.replace(SPEC, baseline=BaselineSpec(file="elsewhere.json")))
+    for topic, value in events()[:50]:
+        pipeline.send(topic, [value])
+    pipeline.checkpoint()
+    windows_ = pipeline.monitor.windows
+    assert windows_.log.rows
+    for header in list(windows_.headers.values()):
+        windows_.forget(header)
+    assert not windows_.log.rows
+
+
+def test_rows_that_a_new_spec_does_not_learn_from_are_let_go_at_a_restart() -> None:
+    pipeline = Pipeline(SPEC)
+    for topic, value in events()[:50]:
+        pipeline.send(topic, [value])
+    pipeline.checkpoint()
+    for header in pipeline.monitor.windows.headers.values():
+        pipeline.monitor.windows.count(header, "data")
+        pipeline.monitor.windows.count(header, "outcome")
+    pipeline.checkpoint()
+    assert [key for key, _ in pipeline.monitor._store.scan(row_log.ROWS)]
+    spec = msgspec.structs.replace(SPEC, baseline=BaselineSpec(file="elsewhere.json"))
+    pipeline.registry.apply(b"churn", encode(ModelRecord("churn", spec)))
+    pipeline.restart_monitor()
+    assert not pipeline.monitor.windows.log.rows

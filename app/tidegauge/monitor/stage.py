@@ -76,6 +76,7 @@ class MonitorStage:
         self._due_windows = DueWindows(self.windows, self._versions)
         self._publisher = Publisher(self.windows, records, baselines, judge, self._versions)
         self._learning = BaselineLearning(store, registry, self._versions, self.windows)
+        self.windows.log.settle_all()
         self.rollouts = Rollouts(store, self.windows, self.alerts, registry)
         decode_standing = msgspec.msgpack.Decoder(PartitionState).decode
         self._partitions = PartitionClock(
