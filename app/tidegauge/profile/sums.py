@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 UNIT_BITS = 60
 MAX_TERM = 2.0**80
 """Terms beyond this magnitude (1.2e24) are clipped to it."""
+_IN_CACHE = 8192
+"""So many numbers are taken apart at once."""
 
 
 def grouped(values: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
@@ -29,7 +31,7 @@ def grouped(values: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
 
 def limbs(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Values (any shape) as whole numbers in four parts (4, that shape), which may be added up; NaN counts as 0."""
-    if values.ndim > 1:
+    if values.ndim > 1 and values.size > _IN_CACHE:
         # One row at a time stays in the processor's cache.
         return np.stack([limbs(row) for row in values], axis=1)
     rest = np.minimum(np.abs(values), MAX_TERM)
