@@ -13,6 +13,8 @@ from support.events import START
 from support.schemas import mistakes
 from tidegauge.cli.main import main
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
+from tidegauge.join.stage import JoinStage
+from tidegauge.metrics.record import iso
 from tidegauge.spec import BaselineSpec, ModelSpec
 
 DAY = 86400.0
@@ -155,3 +157,31 @@ def test_however_the_stream_is_cut_and_corrected_the_numbers_are_those_of_the_ri
         assert record.get("calibration", {}).get("bins") == right.get("calibration", {}).get("bins"), key
         for member in ("mean_score", "positive_ratio"):
             assert record["prediction"][member] == pytest.approx(right["prediction"][member], abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_windows_of_few_predictions_and_tasks_that_start_again(seed):
+    """Five minutes hold too few predictions to say it by themselves; half way all tasks go on from what they have stored."""
+    rows = recipe(seed, 1500, START - START % DAY, 0.2)
+    found = []
+    for confidence_is in (None, "predicted"):
+        pipe = Pipeline(
+            ModelSpec("m", windows=("5m", "1h"), confidence_is=confidence_is, baseline=BaselineSpec(first=100_000)), 2
+        )
+        for begin in range(0, 1500, 50):
+            for topic, place in ((PREDICTIONS, 0), (LABELS, 1)):
+                pipe.send(topic, [json.dumps(row[place]).encode() for row in rows[begin : begin + 50]])
+            pipe.checkpoint()
+            if begin == 750:
+                pipe.joins = [JoinStage(p, of._store, pipe.registry, 1, pipe.counters) for p, of in enumerate(pipe.joins)]
+                pipe.restart_monitor()
+        pipe.finish()
+        found.append(pipe.records())
+    assert found[0].keys() == found[1].keys()
+    told = 0
+    for key, record in found[0].items():
+        # The first windows close before enough is known.
+        if record["window"] == "1h" or record["window_start"] >= iso(START - START % DAY + 3600):
+            assert record["performance"] == pytest.approx(found[1][key]["performance"], abs=1e-12), key
+            told += record["window"] == "5m"
+    assert told > 40

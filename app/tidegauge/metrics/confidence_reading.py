@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tidegauge.profile.data import PREDICTED_NEGATIVE, PREDICTED_POSITIVE, DataProfile
-from tidegauge.profile.score_grid import SCORE_BINS, SCORES
+from tidegauge.profile.data import PREDICTED_NEGATIVE, PREDICTED_NONE, PREDICTED_POSITIVE, DataProfile
+from tidegauge.profile.score_grid import SCORE_BINS
 from tidegauge.spec import ModelSpec
 
 MIN_NEGATIVES = 30
@@ -22,12 +22,18 @@ def misread_confidence(data: DataProfile, spec: ModelSpec) -> int:
         return 0
     if not set(data.result_class.counts) <= {spec.positive_label, "0", "1"} and spec.task is None:
         return 0
-    negative, positive = (data.scores.dense(begin, SCORE_BINS) for begin in (PREDICTED_NEGATIVE, PREDICTED_POSITIVE))
-    below = SCORES < 0.5
-    if given < int(negative.sum() + positive.sum()) or negative[below].any() or positive[below].any():
+    keys, counts = data.scores.keys, data.scores.counts
+    negatives = int(counts[(keys >= PREDICTED_NEGATIVE) & (keys < PREDICTED_NEGATIVE + SCORE_BINS)].sum())
+    positives = int(counts[(keys >= PREDICTED_POSITIVE) & (keys < PREDICTED_POSITIVE + SCORE_BINS)].sum())
+    if given < negatives + positives or has_scores_below_half(data):
         return 0
-    found = int(negative.sum())
-    return found if found >= MIN_NEGATIVES else 0
+    return negatives if negatives >= MIN_NEGATIVES else 0
+
+
+def has_scores_below_half(data: DataProfile) -> bool:
+    """Whether any prediction of either class has one."""
+    keys = data.scores.keys[data.scores.keys < PREDICTED_NONE]
+    return bool((keys % SCORE_BINS < SCORE_BINS // 2).any())
 
 
 def sentence(found: int) -> str:

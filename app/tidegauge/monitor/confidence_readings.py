@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from tidegauge.metrics.confidence_reading import misread_confidence, sentence
+from tidegauge.metrics.confidence_reading import has_scores_below_half, misread_confidence, sentence
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.windows import Header
 from tidegauge.profile.data import DataProfile
@@ -17,18 +17,26 @@ class ConfidenceReadings:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._found: set[tuple[str, str]] = set()
 
     def otherwise(self, header: Header, data: DataProfile) -> bool:
         """Whether the scores of a window, in which ``data`` are the whole model's predictions, are to be read as the predicted
         class's though they were counted as the positive class's: as its baseline reads them, or while one is learned as its
-        own predictions show."""
+        own predictions show, or where they are too few those of the version's windows looked at before."""
         spec = self._registry.spec(header.model)
         if spec.confidence_is is not None:
             return False
         baseline = self._registry.baseline(header.model, header.version)
         if baseline is not None:
             return baseline.confidence_is == "predicted"
-        return bool(data.other_results.names) and misread_confidence(data, spec) > 0
+        if not data.other_results.names:
+            return False
+        name = (header.model, header.version)
+        if misread_confidence(data, spec):
+            self._found.add(name)
+        elif has_scores_below_half(data):
+            self._found.discard(name)
+        return name in self._found
 
 
 class ConfidenceNotices:
