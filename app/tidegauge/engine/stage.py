@@ -133,6 +133,8 @@ class MemoryStore:
         return list(map(self._data.get, keys))
 
     def put(self, key: bytes, value: bytes) -> None:
+        if not value:
+            raise ValueError("a store holds no empty values")
         self._before.setdefault(key, self._data.get(key))
         self._data[key] = value
 

@@ -42,7 +42,7 @@ class BoundedNames:
             if len(known) >= MOST[kind]:
                 break
             known.add(name)
-            self._store.put(NAME + f"{kind}\0{model}\0{name}".encode("utf-8", "surrogatepass"), b"")
+            self._store.put(NAME + f"{kind}\0{model}\0{name}".encode("utf-8", "surrogatepass"), b"1")
         return known
 
     def _tell(self, kind: str, model: str, name: str, advice: str) -> None:
