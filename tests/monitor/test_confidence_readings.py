@@ -39,7 +39,7 @@ def recipe(seed, count, start, days, threshold=0.5, confidence="predicted"):
 
 def replayed(directory, rows, spec=None):
     models = directory / "models"
-    models.mkdir()
+    models.mkdir(exist_ok=True)
     if spec is None:
         (models / "other.yaml").write_text("model: other\n")
     else:
@@ -111,6 +111,27 @@ def test_a_spec_that_insists_is_obeyed_and_told(tmp_path):
     assert records[-1]["performance"]["roc_auc"] < 0.6
     (told,) = misreadings(alerts)
     assert "by itself" not in told["annotations"]["summary"]
+
+
+def test_a_baseline_that_is_built_reads_it_rightly_too(tmp_path, capsys):
+    start = START - START % DAY
+    lines = [event | {"label": label["label"]} for event, label, _ in recipe(5, 3000, start - 20 * DAY, 20)]
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    models = tmp_path / "models"
+    models.mkdir()
+    spec, held = models / "m.yaml", models / "m.baseline.json"
+    spec.write_text("model: m\ntask: binary\nwindows: [1d]\nbaseline: m.baseline.json\n")
+    build = ["baseline", "build", f"--spec={spec}", "--version=m:1", f"--input={tmp_path / 'r.jsonl'}", f"--output={held}"]
+    assert main(build) == 0
+    assert "say confidence_is: predicted; until then it is read so by itself" in capsys.readouterr().err
+    assert mistakes("baseline", json.loads(held.read_text())) == []
+    rows = recipe(6, 2000, start, 4)
+    records, alerts = replayed(tmp_path, rows, "task: binary\nbaseline: m.baseline.json\n")
+    for day, record in enumerate(records):
+        close(record, rows[day * 500 : (day + 1) * 500], exact=True)
+        assert record["prediction"]["psi"] < 0.15
+        assert record["estimated"]["roc_auc"] == pytest.approx(record["performance"]["roc_auc"], abs=0.05)
+    assert {a["data"]["labels"]["alertname"] for a in alerts} == {"misread-confidence"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tidegauge.baseline.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, schema_of
+from tidegauge.baseline.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, Reading, schema_of
 from tidegauge.baseline.binning import bins_of_values
 from tidegauge.baseline.spread import Spread
 from tidegauge.baseline.tuning import Tuning, tuning_for
@@ -83,15 +83,25 @@ def build(
             f"{first.message}; mend or remove them"
         )
     events = _of_version(events, spec, version, path, note)
+    bare = [event for event in events if event.score is None]
     settle_scores((event, spec) for event in events)
     if len(events) < MIN_ROWS:
         raise BaselineError(f"{path}: {len(events)} rows are too few for a baseline, at least {MIN_ROWS} are needed")
     progress(f"{len(events)} rows read")
     schema = _schema(events, spec)
     data, outcome = _profiles(events, spec, schema)
+    confidence_is: Reading = "positive"
     if found := misread_confidence(data, spec):
-        note(f"{path}: {sentence(found)}")
+        note(f"{path}: {sentence(found)}" + "; until then it is read so by itself" * (spec.confidence_is is None))
+        if spec.confidence_is is None:
+            confidence_is, spec = "predicted", msgspec.structs.replace(spec, confidence_is="predicted")
+            for event in bare:
+                event.score = None
+            settle_scores((event, spec) for event in bare)
+            schema = _schema(events, spec)
+            data, outcome = _profiles(events, spec, schema)
     baseline = Baseline(spec.model, version, data, outcome, schema)
+    baseline.confidence_is = confidence_is
     baseline.metrics = numbers(data, outcome, spec, baseline, None, baseline.calibration)
     baseline.tunings = _tunings(events, spec, progress)
     auto = any(m.segments and m.condition.auto for m in spec.monitors or ())

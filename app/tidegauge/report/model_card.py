@@ -82,6 +82,8 @@ def limits(card: Mapping[str, Any], features: Sequence[Mapping[str, Any]]) -> li
     coverage = card["traffic"].get("coverage", 0.0)
     if coverage < MIN_COVERAGE:
         found.append(f"Only {coverage:.1%} of the predictions have a label: performance is that of those that have one.")
+    if unreadable := card["traffic"].get("unreadable_labels"):
+        found.append(f"{unreadable} labels are no numbers: performance is that of the others.")
     whole = card["performance"]
     for segment in card["segments"]:
         name = segment_name(segment["segment"])
