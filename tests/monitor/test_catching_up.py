@@ -181,12 +181,12 @@ def test_where_no_label_has_come_yet_event_time_goes_on_to_where_all_was_last_re
     progress = TaskProgress(store)
     both = {PREDICTIONS: AS_TAKEN, LABELS: AS_TAKEN}
     progress.predicted("m", 100.0)
-    assert progress.to_tell(both) == [("m", (100.0, 0.0, 0.0))]
-    assert progress.to_tell({PREDICTIONS: AS_TAKEN}) == [("m", (100.0, 0.0, 100.0))]
+    assert progress.to_tell(both) == {"m": (100.0, 0.0, 0.0)}
+    assert progress.to_tell({PREDICTIONS: AS_TAKEN}) == {"m": (100.0, 0.0, 100.0)}
     progress.predicted("m", 200.0)
-    assert progress.to_tell(both) == [("m", (200.0, 0.0, 100.0))]
+    assert progress.to_tell(both) == {"m": (200.0, 0.0, 100.0)}
     # What is known survives a restart.
     progress = TaskProgress(store)
     progress.predicted("m", 300.0)
-    assert progress.to_tell(both) == [("m", (300.0, 0.0, 100.0))]
-    assert progress.to_tell({}) == [("m", (300.0, 0.0, float("inf")))]
+    assert progress.to_tell(both) == {"m": (300.0, 0.0, 100.0)}
+    assert progress.to_tell({}) == {"m": (300.0, 0.0, float("inf"))}

@@ -17,7 +17,7 @@ from tidegauge.join.contexts import Context
 from tidegauge.join.outcome_columns import OutcomeRow
 from tidegauge.join.pairing import Pairs
 from tidegauge.join.pane_profiles import PaneProfiles
-from tidegauge.join.progress import Progress
+from tidegauge.join.progress import Progress, Watermarks
 from tidegauge.join.waiting_rows import WaitingRows
 from tidegauge.models.registry import Registry
 from tidegauge.spec import ModelSpec
@@ -62,9 +62,9 @@ class Gathering:
         return self._profiles.examples(model)
 
     def outputs(
-        self, model: str, now: float, times: tuple[float, float, float], roles: tuple[RoleSwitch, ...], traces: dict[str, str]
+        self, model: str, now: float, times: Watermarks, roles: tuple[RoleSwitch, ...], traces: dict[str, str]
     ) -> list[Output]:
-        """What the flushes since the last ``clear`` say about ``model``; ``times``: a delta's watermarks, and ``read``;
+        """What the flushes since the last ``clear`` say about ``model``; ``times``: how far it has come;
         ``traces``: the trace contexts of its ``examples``."""
         parts: list[list[Part]] = [[]]
         size = 0
@@ -81,18 +81,18 @@ class Gathering:
         for number, part in enumerate(parts, 1):
             # Only the last part moves event time on: a window must not close between two parts of one delta.
             last = number == len(parts)
-            predicted, labelled, read = times if last else (0.0, 0.0, 0.0)
+            marks = times if last else Watermarks(0.0, 0.0, 0.0)
             message = Delta(
                 self._partition,
                 model,
                 now,
                 False,
-                predicted,
-                labelled,
+                marks.predictions,
+                marks.labels,
                 tuple(part),
                 samples if last else (),
                 roles,
-                read,
+                marks.read,
                 {} if outputs else traces,
             )
             outputs.append(Output(PROFILES, model.encode(), delta.encode(message)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,6 +30,15 @@ class Progress(msgspec.Struct, array_like=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Progress).decode
+
+
+class Watermarks(NamedTuple):
+    """Of one model: the largest ``ts`` of its predictions and of its labels, and the event time up to which both inputs have
+    been read."""
+
+    predictions: float
+    labels: float
+    read: float
 
 
 class TaskProgress:
@@ -79,16 +89,16 @@ class TaskProgress:
             time = min(time, self.labels_read)
         return min(time, *behind.values()) if behind else time
 
-    def to_tell(self, behind: Behind) -> list[tuple[str, tuple[float, float, float]]]:
-        """The models of which the monitor stage must hear, each with its watermarks and the event time up to which both
-        inputs have been read; ``behind`` as in ``Stage.checkpoint``. Their progress is put into the store."""
-        told = []
+    def to_tell(self, behind: Behind) -> dict[str, Watermarks]:
+        """By model what the monitor stage must hear of it; ``behind`` as in ``Stage.checkpoint``. The models' progress is put
+        into the store."""
+        told: dict[str, Watermarks] = {}
         complete = [behind.get(topic, AS_TAKEN) for topic in (PREDICTIONS, LABELS)]
         for model in sorted(self.touched | self._told_behind):
             progress, read = self.by_model[model], self._read(model, behind)
-            times = min(progress.predictions, complete[0]), min(progress.labels, complete[1]), read
-            told.append((model, times))
-            said_all = times[:2] == (progress.predictions, progress.labels) and AS_TAKEN not in behind.values()
+            predictions, labels = min(progress.predictions, complete[0]), min(progress.labels, complete[1])
+            told[model] = Watermarks(predictions, labels, read)
+            said_all = (predictions, labels) == (progress.predictions, progress.labels) and AS_TAKEN not in behind.values()
             (self._told_behind.discard if said_all and read >= progress.predictions else self._told_behind.add)(model)
             self._store.put(PREFIX + model.encode(), _encode(progress))
         self.touched.clear()

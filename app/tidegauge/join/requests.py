@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,6 +16,15 @@ NOTHING = 255
 """Stands for the form of an entry where there is none."""
 
 
+class PlacesByForm(NamedTuple):
+    """Places of events whose request is ``new``, of those whose entry is ``known`` in the form asked for, and of all others,
+    with those that are repeated in the chunk."""
+
+    new: list[int]
+    known: list[int]
+    others: list[int]
+
+
 class LookUp(msgspec.Struct, frozen=True):
     """What stands under the requests of a chunk: the key of each event, the entry found there, and the places of events
     whose request came before in the chunk."""
@@ -23,16 +33,15 @@ class LookUp(msgspec.Struct, frozen=True):
     raws: list[bytes | None]
     repeated: set[int]
 
-    def by_form(self, form: int) -> tuple[list[int], list[int], list[int]]:
-        """Places of what is met for the first time, of what has an entry of ``form``, and of the rest, with those that are
-        repeated."""
+    def by_form(self, form: int) -> PlacesByForm:
+        """The events told apart by whether their request has an entry of ``form``."""
         raws = self.raws
         forms = np.frombuffer(bytes([NOTHING if raw is None else raw[4] for raw in raws]), np.uint8)
         alone = np.ones(len(raws), bool)
         alone[list(self.repeated)] = False
         new, known = alone & (forms == NOTHING), alone & (forms == form)
         others = ~(new | known)
-        return np.flatnonzero(new).tolist(), np.flatnonzero(known).tolist(), np.flatnonzero(others).tolist()
+        return PlacesByForm(*(np.flatnonzero(of).tolist() for of in (new, known, others)))
 
 
 class Requests:

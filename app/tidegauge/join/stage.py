@@ -209,10 +209,10 @@ class JoinStage:
         self._oldest = sortable_second(max(map(self._cutoff, self.progress), default=0.0))
         outputs, self._dead = self._dead, []
         told, roles = self._progress.to_tell(behind), self._roles.take()
-        for model, times in told:
+        for model, times in told.items():
             traces = self._traces.of(self._gathered.examples(model))
             outputs.extend(self._gathered.outputs(model, now, times, roles.get(model, ()), traces))
-        self._told_idle.difference_update(model for model, _ in told)
+        self._told_idle.difference_update(told)
         if idle:
             outputs.extend(self._say_idle(now))
         if told or self._rows_since:

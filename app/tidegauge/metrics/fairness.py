@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from tidegauge.metrics.calibration import Reliability
-from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import ConfusionCell, OutcomeProfile, confusion_counts
 from tidegauge.spec import Task
 
 MIN_DENOMINATOR = 20
@@ -70,7 +70,7 @@ def _compare(
     extremes[measure] = [values[least], values[most]]
 
 
-def _rates(cells: list[tuple[str, str, int]], total: int, positive: str | None) -> dict[str, tuple[int, int]]:
+def _rates(cells: Sequence[ConfusionCell], total: int, positive: str | None) -> dict[str, tuple[int, int]]:
     """(Hits, trials) of each rate; of the positive class only the accuracy where there is none."""
     found = {"accuracy": (sum(c for p, a, c in cells if p == a), total)}
     if positive is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tidegauge.metrics.calibration import Reliability
-from tidegauge.profile.outcome import MAX_CLASSES, MAX_OUTSIDE, OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import MAX_CLASSES, MAX_OUTSIDE, ConfusionCell, OutcomeProfile, confusion_counts
 from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
@@ -33,7 +33,7 @@ def performance(outcome: OutcomeProfile, task: Task | None, positive: str) -> di
     return {**numbers, **probabilities(outcome)}
 
 
-def classification(cells: list[tuple[str, str, int]], positive: str | None) -> dict[str, Any]:
+def classification(cells: Sequence[ConfusionCell], positive: str | None) -> dict[str, Any]:
     """Accuracy, precision, recall and F1 of (predicted, actual, count) cells: of class ``positive``, or with None macro
     averages and each class's own. An undefined ratio (nothing predicted, nothing actual) is left out, but counts as 0 in
     an average, as in scikit-learn."""
@@ -51,7 +51,7 @@ def classification(cells: list[tuple[str, str, int]], positive: str | None) -> d
     return numbers
 
 
-def class_counts(cells: list[tuple[str, str, int]]) -> dict[str, tuple[int, int, int]]:
+def class_counts(cells: Sequence[ConfusionCell]) -> dict[str, tuple[int, int, int]]:
     """How often each class was hit, was predicted and was actual, by name in their order."""
     hits, predicted, actual = Counter[str](), Counter[str](), Counter[str]()
     for said, true, count in cells:
@@ -98,7 +98,8 @@ def probabilities(outcome: OutcomeProfile) -> dict[str, float]:
 
 def auc_of(outcome: OutcomeProfile) -> float | None:
     """Area under the ROC curve; None with one class."""
-    return roc_auc(*outcome.scored()[1:])
+    scored = outcome.scored()
+    return roc_auc(scored.positives, scored.negatives)
 
 
 def regression(outcome: OutcomeProfile) -> dict[str, float]:

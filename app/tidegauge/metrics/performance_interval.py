@@ -7,6 +7,7 @@ are in, which need not be like those to come.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tidegauge.metrics import interval
 from tidegauge.metrics.calibration import ece_interval
 from tidegauge.metrics.interval import LEVEL, Interval
 from tidegauge.metrics.performance import auc_of, class_counts, commonest, is_regression
-from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import MAX_OUTSIDE, ConfusionCell, OutcomeProfile, confusion_counts
 from tidegauge.spec import Task
 
 
@@ -40,7 +41,7 @@ def _known(found: dict[str, Any]) -> dict[str, Any]:
     return {name: of for name, of in found.items() if of is not None and (isinstance(of, dict) or all(map(math.isfinite, of)))}
 
 
-def _accuracy(cells: list[tuple[str, str, int]], level: float) -> Interval | None:
+def _accuracy(cells: Sequence[ConfusionCell], level: float) -> Interval | None:
     return interval.wilson(sum(c for p, a, c in cells if p == a), sum(c for _, _, c in cells), level)
 
 
@@ -64,7 +65,7 @@ def f1(hit: int, predicted: int, actual: int, level: float = LEVEL) -> Interval 
     return None if found is None else (2 * found[0] / (1 + found[0]), 2 * found[1] / (1 + found[1]))
 
 
-def multiclass(cells: list[tuple[str, str, int]], level: float = LEVEL) -> dict[str, Any]:
+def multiclass(cells: Sequence[ConfusionCell], level: float = LEVEL) -> dict[str, Any]:
     """Intervals of accuracy, of each class's numbers, and of macro precision, recall and F1, these by the delta method on
     the multinomial of the confusion matrix (Takahashi, Yamamoto, Kuchiba and Koyama 2022)."""
     names = sorted({p for p, _, _ in cells} | {a for _, a, _ in cells})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -35,6 +35,14 @@ ANOTHER = "__another__"
 """The actual class where neither it nor the predicted one, which is another, is told apart (see ``category.OTHER``)."""
 MAX_EXAMPLES = 5
 MAX_TAKEN_BACK = 50
+
+
+class ScoreCounts(NamedTuple):
+    """Outcomes by score: ``scores`` (k, ascending), and how many were positive and negative at each (k)."""
+
+    scores: NDArray[np.float64]
+    positives: NDArray[np.int64]
+    negatives: NDArray[np.int64]
 
 
 class OutcomeProfile:
@@ -130,15 +138,18 @@ class OutcomeProfile:
         beyond = {OTHER, ANOTHER}
         return sum(count for said, true, count in confusion_counts(self.confusion) if {said, true} & beyond)
 
-    def scored(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        """How many outcomes were positive and negative at each score that any has: scores (k, ascending), counts (k)."""
+    def scored(self) -> ScoreCounts:
+        """How many outcomes were positive and negative at each score that any has."""
         return self.derived(_scored)
 
     @property
     def no_probability_ratio(self) -> float:
         """Share of the outcomes with a score whose score is no probability, below 0 or above 1."""
         outside = self.sum("no_probability")
-        return outside / (outside + int(sum(of.sum() for of in self.scored()[1:]))) if outside > 0 else 0.0
+        if outside <= 0:
+            return 0.0
+        scored = self.scored()
+        return outside / (outside + int(scored.positives.sum() + scored.negatives.sum()))
 
     def delay_quantiles(self, shares: Sequence[float]) -> list[float]:
         """Label delays in seconds below which these shares of the outcomes came in, within 3.7 %; [] where none did."""
@@ -167,9 +178,9 @@ class OutcomeProfile:
         return profile
 
 
-def _scored(outcome: OutcomeProfile) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+def _scored(outcome: OutcomeProfile) -> ScoreCounts:
     bins, (positives, negatives) = outcome.histograms.side_by_side((POSITIVE, NEGATIVE), SCORE_BINS)
-    return SCORES[bins], positives, negatives
+    return ScoreCounts(SCORES[bins], positives, negatives)
 
 
 def packed_delay_counts(raw: bytes) -> NDArray[np.int64]:
@@ -278,8 +289,16 @@ class _Pairs(dict[tuple[str | None, str | None], int]):
         return code
 
 
-def confusion_counts(confusion: dict[str, int]) -> Iterable[tuple[str, str, int]]:
-    """(predicted, actual, count) of each cell."""
+class ConfusionCell(NamedTuple):
+    """How many ``outcomes`` had this predicted and this actual class."""
+
+    predicted: str
+    actual: str
+    outcomes: int
+
+
+def confusion_counts(confusion: dict[str, int]) -> Iterable[ConfusionCell]:
+    """The cells of a confusion matrix."""
     for cell, count in confusion.items():
         predicted, _, actual = cell.partition("\x1f")
-        yield predicted, actual, count
+        yield ConfusionCell(predicted, actual, count)
