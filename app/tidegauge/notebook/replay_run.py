@@ -202,7 +202,7 @@ def _version_of(path: Path, spec: ModelSpec) -> str:
     several."""
     decode = msgspec.json.Decoder(_Version).decode
     versions: Counter[str] = Counter()
-    columns = Columns.of([spec], defaults={"ts": 0.0}, numbered=True, naive_utc=True)
+    columns = Columns.of([spec], naive_utc=True)
     for line in event_lines(path, columns, lambda text: None):
         try:
             found = decode(line).model_version
