@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -19,7 +20,7 @@ from support.events import START, prediction, stream
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.errors import TopicError
-from tidegauge.stream import models_topic
+from tidegauge.stream import changelog, models_topic, state_format
 from tidegauge.stream.broker import Broker
 
 
@@ -147,6 +148,29 @@ def test_a_broker_restart_in_the_middle(tmp_path):
         assert_same(cluster.wait_for_predictions(2000, "1m"), replayed(events + end, tmp_path))
         cluster.stop()
         assert len(re.findall("Unable connect|Unable to|Failed fetch|Coordinator Request failed", cluster.log())) < 10
+
+
+def test_state_of_another_form_is_refused(cluster):
+    worker = cluster.start(0)
+    events, _ = traffic(11, 300)
+    cluster.send(events)
+    wait_until(lambda: offsets(cluster, "tidegauge-join-changelog", 0)[1] > 0)
+    cluster.stop()
+    assert worker.returncode == 0
+
+    async def write():
+        producer = AIOKafkaProducer(**cluster.settings.client())
+        await producer.start()
+        topic = cluster.settings.topic("tidegauge-join-changelog")
+        await producer.send_and_wait(topic, value=changelog.encode({state_format.KEY: b"0"})[0], partition=0)
+        await producer.stop()
+
+    asyncio.run(write())
+    before = offsets(cluster, "tidegauge-join-changelog", 0)
+    again = cluster.start(0)
+    assert again.wait(60) == 1
+    assert "the state of join-0 was stored in another form (format 0, this version has 1)" in cluster.log()
+    assert offsets(cluster, "tidegauge-join-changelog", 0) == before
 
 
 def test_topics_that_do_not_fit_are_refused(cluster):

@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Behind, Output, Stage
 from tidegauge.errors import StreamError
-from tidegauge.stream import changelog
+from tidegauge.stream import changelog, state_format
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.faults import fault_at
 from tidegauge.stream.input_task import InputTask, Offsets
@@ -66,6 +66,7 @@ class Task(InputTask):
                 self.offsets[topic] = await reader.committed(self._place(topic)) or 0
         finally:
             await reader.stop()
+        state_format.check(self.store, str(self))
         self._contained = self._factory(self.partition, self.store)
         self._sweep = changelog.Sweep(self.store, self._contained)
         log.info(
@@ -120,6 +121,7 @@ class Task(InputTask):
         began, offsets = time.monotonic(), self._reached()
         if self._rekeyed:
             outputs = [given_back(output) if output.topic == DEAD_LETTERS else output for output in outputs]
+        state_format.mark(self.store)
         changes = self.store.freeze()
         swept, complete = self._sweep.slice(weight(changes))
         # Live pairs of the slice are in the local store already; only what expired changes there.
