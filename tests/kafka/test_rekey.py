@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 
 from support.alternation import assert_alternating
 from support.cluster import Cluster
+from support.half_an_hour import make, replayed_alerts, transitions, watched
 from support.topics import made
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine import delta
@@ -93,6 +94,26 @@ def test_partition_counts_that_differ_and_any_key(cluster, tmp_path, key):
     assert cluster.stop() == [0]
     assert "their partition counts differ" in cluster.log()
     assert "re-keyed to 3, however many they have" in doctor(cluster)
+
+
+def test_alerts_are_those_of_replay_though_partitions_are_behind_each_other(cluster, tmp_path):
+    """A backlog that lies unevenly, so that its partitions come to their ends one long after the other."""
+    record, events, rng = watched(tmp_path), make(1), random.Random(3)
+    cluster.apply(record)
+    producer = Producer({"bootstrap.servers": cluster.settings.bootstrap})
+    for _, topic, value in events:
+        partition = rng.choice([0, 0, 0, 0, 0, 1, 1, 2] if topic == PREDICTIONS else [0, 0, 0, 1])
+        producer.produce(cluster.settings.topic(topic), value, partition=partition)
+    assert producer.flush(60) == 0
+    expected = replayed_alerts(record, events, tmp_path)
+    for index in (0, 1):
+        cluster.start(index)
+    deadline = time.monotonic() + 60
+    while len(cluster.alerts()) < len(expected) and time.monotonic() < deadline:
+        time.sleep(1)
+    time.sleep(3)
+    for early in (False, True):
+        assert transitions(cluster.alerts(), early) == transitions(expected, early), cluster.log()[-3000:]
 
 
 @pytest.mark.parametrize("cluster", [{PREDICTIONS: 4, LABELS: 4}], indirect=True)
