@@ -192,7 +192,7 @@ def _publish(options: argparse.Namespace, path: Path) -> list[str]:
     from tidegauge.stream import models_topic
 
     records = directory.records_of(path)
-    sizes = {name: getattr(options, name) for name in ("partitions", "replication") if hasattr(options, name)}
+    sizes = {name: getattr(options, name) for name in ("partitions", "replication", "rekey") if hasattr(options, name)}
     return asyncio.run(models_topic.apply(stream_settings(options, **sizes), records))
 
 

@@ -10,11 +10,12 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.engine.stage import MODELS
-from tidegauge.errors import SpecError
+from tidegauge.errors import SpecError, TopicError
 from tidegauge.models.registry import ModelRecord, Registry, carry_over, encode
 from tidegauge.stream import topics
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.reading import partitions
+from tidegauge.stream.rekey_choice import decided
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 
 log = logging.getLogger(__name__)
@@ -70,10 +71,16 @@ async def read(settings: Settings) -> Registry:
 
 
 async def ensure_topics(settings: Settings, needed: Collection[str] | None = None) -> dict[str, int]:
-    """Create the topics that are missing; the partition count of each by logical name. See ``topics.ensure``."""
+    """Create the topics that are missing, for inputs that are re-keyed where they have to be; the partition count of each by
+    logical name. See ``topics.ensure``."""
     admin = AIOKafkaAdminClient(**settings.client())
     await admin.start()
     try:
+        return await topics.ensure(admin, settings, 0.0, needed)
+    except TopicError:
+        settings = await decided(admin, settings)
+        if not settings.rekeyed:
+            raise
         return await topics.ensure(admin, settings, 0.0, needed)
     finally:
         await admin.close()

@@ -1,10 +1,11 @@
 """Whether inputs are re-keyed: told from the topics, so that all workers of a group decide alike, and stays so once it is.
 
 Where the re-keyed topics exist, inputs are re-keyed. A worker makes them at its start if it was told to; or, left to choose,
-where predictions and labels cannot be joined as they are (their partition counts differ), and where their newest records do not
-lie where murmur2 of their request id puts them and nothing has been joined yet. What was joined already is looked for in the
-partition where it was read: re-keying could then lose labels that now find their predictions, as where both topics are
-partitioned by one other hash. That only a person decides.
+where topics that hold records cannot be joined as they are (their partition counts differ; of empty ones that is a mistake
+that costs nothing to mend, and is refused), and where their newest records do not lie where murmur2 of their request id puts
+them and nothing has been joined yet. What was joined already is looked for in the partition where it was read: re-keying could
+then lose labels that now find their predictions, as where both topics are partitioned by one other hash. That only a person
+decides.
 
 A worker that still joins the topics as they are when another turns re-keying on is fenced off and starts anew.
 """
@@ -22,6 +23,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgre
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.errors import TopicError
 from tidegauge.stream.key_placement import check_partitioner
+from tidegauge.stream.newest_records import newest
 from tidegauge.stream.settings import JOIN_CHANGELOG, REKEYED, Settings
 
 log = logging.getLogger(__name__)
@@ -59,7 +61,8 @@ async def _why(admin: AIOKafkaAdminClient, settings: Settings, present: set[str]
     described = await admin.describe_topics([name for name in names if name in present])
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
     if len(set(counts.values())) > 1:
-        return "their partition counts differ: " + ", ".join(f"{name} has {count}" for name, count in counts.items())
+        said = "their partition counts differ: " + ", ".join(f"{name} has {count}" for name, count in counts.items())
+        return said if any([await newest(settings, name, counts[name]) for name in names[:2] if name in counts]) else ""
     if any(place.topic in names and offset > 0 for place, offset in (await _committed(admin, settings.app_id)).items()):
         return ""
     return "; ".join(one.text for one in await check_partitioner(settings) if one.records >= SHARE * one.checked)

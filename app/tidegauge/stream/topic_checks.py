@@ -38,8 +38,8 @@ def partition_counts(settings: Settings, counts: Mapping[str, int]) -> Finding:
         if any(name not in counts for name in names) or counts[names[0]] == counts[names[1]]:
             continue
         remedy = (
-            "a label is joined in the partition of its prediction: start a worker, which will re-key them unless told --rekey "
-            "never, or recreate one of them with the other's number"
+            "a label is joined in the partition of its prediction: start workers with --rekey, or "
+            "recreate one of them with the other's number"
             if other == LABELS
             else "state cannot be moved between partitions: start afresh with a new --app-id"
         )

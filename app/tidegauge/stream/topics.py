@@ -44,7 +44,7 @@ async def ensure(
     described = await admin.describe_topics([settings.topic(t) for t in settings.all_topics if settings.topic(t) in present])
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
     both = [counts.get(settings.topic(t)) for t in (PREDICTIONS, LABELS)]
-    if settings.rekey == "never":
+    if not settings.rekeyed:
         _check_co_partitioned(settings, *both)
     width = max((count for count in both if count), default=settings.partitions)
     wanted = []
@@ -87,7 +87,7 @@ def _check_co_partitioned(settings: Settings, predictions: int | None, labels: i
 
 
 def _check_changelogs(settings: Settings, sizes: dict[str, int]) -> None:
-    joined = list(REKEYED.values()) if settings.rekeyed else [PREDICTIONS] if settings.rekey == "never" else []
+    joined = REKEYED.values() if settings.rekeyed else [PREDICTIONS]
     for one, other in (*((topic, JOIN_CHANGELOG) for topic in joined), (PROFILES, MONITOR_CHANGELOG)):
         if sizes[one] != sizes[other]:
             raise TopicError(
