@@ -198,6 +198,7 @@ def test_dead_letters_say_where_they_came_from(cluster):
     for value, key in bad.items():
         producer.produce(cluster.settings.topic(PREDICTIONS), value, key=key, on_delivery=delivered)
     assert producer.flush(30) == 0
+    cluster.apply(RECORD)
     cluster.start(0)
     deadline = time.monotonic() + 60
     while len(letters := cluster.read("dead-letters")) < len(bad) and time.monotonic() < deadline:
