@@ -82,6 +82,18 @@ def test_no_two_modules_have_one_name() -> None:
     assert {name for name, count in names.items() if count > 1} == {"stage.py"}
 
 
+def test_constructors_have_few_parameters() -> None:
+    """What has more members is a record (a struct or a dataclass)."""
+    many = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                count = len(node.args.posonlyargs) + len(node.args.args) + len(node.args.kwonlyargs) - 1
+                if count > 5:
+                    many[f"{path.relative_to(APP)}:{node.lineno}"] = count
+    assert many == {}
+
+
 def test_the_package_itself_holds_few_modules() -> None:
     assert len([path for path in MODULES if path.parent == APP]) <= 8
 
