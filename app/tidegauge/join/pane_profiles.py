@@ -38,8 +38,8 @@ _TIMES = np.dtype(
     [("context", np.int64), ("ts", np.float64), ("label_ts", np.float64), ("arrived", np.float64), ("first", bool)]
 )
 
-MIN_ROWS = 100
-"""Profiles of fewer rows than this in the mean are not made."""
+MIN_ROWS = 200
+"""Profiles of fewer rows in the mean are not made: they would hold the values themselves (``profile/quantiles.py``)."""
 MAX_PART_BYTES = 1 << 19
 """A part of rows is no larger than this, or a single row."""
 Place = tuple[str, Segment, int, float]
