@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,20 +51,28 @@ def classification(cells: Sequence[ConfusionCell], positive: str | None) -> dict
     return numbers
 
 
-def class_counts(cells: Sequence[ConfusionCell]) -> dict[str, tuple[int, int, int]]:
-    """How often each class was hit, was predicted and was actual, by name in their order."""
+class ClassCounts(NamedTuple):
+    """How often a class was predicted rightly, was predicted, and was actual."""
+
+    hits: int = 0
+    predicted: int = 0
+    actual: int = 0
+
+
+def class_counts(cells: Sequence[ConfusionCell]) -> dict[str, ClassCounts]:
+    """Each class's, by name in their order."""
     hits, predicted, actual = Counter[str](), Counter[str](), Counter[str]()
     for said, true, count in cells:
         predicted[said] += count
         actual[true] += count
         if said == true:
             hits[said] += count
-    return {name: (hits[name], predicted[name], actual[name]) for name in sorted(predicted.keys() | actual.keys())}
+    return {name: ClassCounts(hits[name], predicted[name], actual[name]) for name in sorted(predicted.keys() | actual.keys())}
 
 
-def commonest(of_class: Mapping[str, tuple[int, int, int]]) -> list[str]:
+def commonest(of_class: Mapping[str, ClassCounts]) -> list[str]:
     """The classes that a record has numbers of, in their order: of more than MAX_CLASSES those met most often."""
-    return sorted(sorted(of_class, key=lambda name: (-of_class[name][1] - of_class[name][2], name))[:MAX_CLASSES])
+    return sorted(sorted(of_class, key=lambda name: (-of_class[name].predicted - of_class[name].actual, name))[:MAX_CLASSES])
 
 
 def _ratios(hit: int, predicted: int, actual: int) -> dict[str, float]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tidegauge.metrics import interval
 from tidegauge.metrics.calibration import ece_interval
 from tidegauge.metrics.interval import LEVEL, Interval
-from tidegauge.metrics.performance import auc_of, class_counts, commonest, is_regression
+from tidegauge.metrics.performance import ClassCounts, auc_of, class_counts, commonest, is_regression
 from tidegauge.profile.outcome import MAX_OUTSIDE, ConfusionCell, OutcomeProfile, confusion_counts
 from tidegauge.spec import Task
 
@@ -32,7 +32,7 @@ def performance_intervals(outcome: OutcomeProfile, task: Task | None, positive: 
             outcome.sum("class_log_loss"), outcome.sum("class_log_loss_squares"), outcome.sum("class_log_loss_count"), level
         )
     else:
-        counts = class_counts(cells).get(positive, (0, 0, 0))
+        counts = class_counts(cells).get(positive, ClassCounts())
         found = {"accuracy": _accuracy(cells, level), **_of_class(counts, level), **_probabilities(outcome, level)}
     return _known(found)
 
@@ -45,7 +45,7 @@ def _accuracy(cells: Sequence[ConfusionCell], level: float) -> Interval | None:
     return interval.wilson(sum(c for p, a, c in cells if p == a), sum(c for _, _, c in cells), level)
 
 
-def _of_class(counts: tuple[int, int, int], level: float) -> dict[str, Any]:
+def _of_class(counts: ClassCounts, level: float) -> dict[str, Any]:
     hit, predicted, actual = counts
     return {
         "precision": interval.wilson(hit, predicted, level),

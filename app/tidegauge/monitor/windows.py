@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -86,6 +87,13 @@ class Header(msgspec.Struct, array_like=True):
 @lru_cache(1 << 14)
 def window_key(model: str, version: str, window: str, start: float) -> bytes:
     return b"\0".join((model.encode(), version.encode(), window.encode(), b"%020d" % round(start * 1000)))
+
+
+class Lost(NamedTuple):
+    """So many changes to windows, and so many predictions."""
+
+    changes: int
+    predictions: int
 
 
 class Windows:
@@ -170,9 +178,8 @@ class Windows:
             self._changed.add(key)
         return lost
 
-    def take_rows(self, rows: Rows, expired_before: float) -> tuple[int, int]:
-        """Note what rows say of every window they lie in; how many changes to windows, and how many predictions, are lost as
-        their windows are gone for good."""
+    def take_rows(self, rows: Rows, expired_before: float) -> Lost:
+        """Note what rows say of every window they lie in; what is lost, as its windows are gone for good."""
         lost, lost_rows = 0, np.zeros(len(rows.times), np.int64)
         for segment, name, start, numbers in places(rows):
             if start + duration(name) <= expired_before:
@@ -194,7 +201,7 @@ class Windows:
             self._rows.add(key, segment, rows, numbers)
             self._await_publication(header, key, segment, state)
             self._changed.add(key)
-        return lost, int((lost_rows == len(rows.windows)).sum()) if rows.data is not None else 0
+        return Lost(lost, int((lost_rows == len(rows.windows)).sum()) if rows.data is not None else 0)
 
     def _await_rows(self, rows: Rows) -> None:
         """After a restart: what has not been counted."""
