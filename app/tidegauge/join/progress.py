@@ -57,14 +57,14 @@ class TaskProgress:
         progress = self.touch(model)
         progress.predictions = max(progress.predictions, ts)
 
-    def served(self, model: str, version: str, ts: float) -> None:
-        """A version has served live at ``ts``."""
+    def note_live(self, model: str, version: str, ts: float) -> None:
+        """A live version made a prediction at ``ts``."""
         progress = self.by_model.setdefault(model, Progress())
         if (ts, version) > (progress.live_at, progress.live):
             progress.live, progress.live_at = version, ts
 
     def live_version(self, model: str) -> str:
-        """The version that served live last; "" where none has."""
+        """The version that was live last; "" where none has."""
         return self.by_model.get(model, Progress()).live
 
     def labelled(self, model: str, ts: float) -> None:

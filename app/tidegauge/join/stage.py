@@ -163,7 +163,7 @@ class JoinStage:
         for context, event in dict(zip(contexts, events, strict=True)).items():
             if event.role in (None, "", "live"):
                 of = self._contexts.by_id[context]
-                self._progress.served(of.model, of.version, float(event.ts))
+                self._progress.note_live(of.model, of.version, float(event.ts))
         for model, ts in self._predicted.take(events, contexts):
             self._progress.predicted(model, ts)
 
