@@ -27,9 +27,10 @@ unit: $(VENV)/.dev
 live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
 	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/kafka/test_exactly_once.py tests/kafka/test_half_dead.py tests/kafka tests/browser
 
-# Long forms of tests whose short forms run with the others.
+# Long forms of tests whose short forms run with the others, and property tests on examples they have not tried.
 faults: $(VENV)/.dev
 	$(BIN)/pytest -q -m long
+	HYPOTHESIS_PROFILE=exploring $(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka --ignore=tests/browser
 
 kafka: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/kafka

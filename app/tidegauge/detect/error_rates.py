@@ -20,6 +20,11 @@ class RateState(msgspec.Struct, array_like=True):
     best_deviation: float = 0.0
     best: float = math.inf
 
+    def __post_init__(self) -> None:
+        shares = 0 <= self.rate <= 1 and 0 <= self.best_rate <= 1
+        if not (shares and self.count.is_integer() and self.count >= 0 and 0 <= self.best_deviation <= 1 and self.best >= 0):
+            raise ValueError("no counts and rates of errors")
+
 
 class Ddm:
     """``warm_start``: values before the first verdict; ``drift_threshold``: how many standard deviations above the best.
@@ -60,6 +65,12 @@ class DistanceState(msgspec.Struct, array_like=True):
     mean: float = 0.0
     squares: float = 0.0
     widest: float = -1.0
+
+    def __post_init__(self) -> None:
+        counts = 0 <= self.errors <= self.values and 0 <= self.last <= self.values
+        spread = 0 <= self.mean < math.inf and 0 <= self.squares < math.inf
+        if not (counts and spread and (self.widest == -1.0 or 0 < self.widest < math.inf)):
+            raise ValueError("no counts and distances of errors")
 
 
 class Eddm:

@@ -96,6 +96,12 @@ class WeightedState(msgspec.Struct, array_like=True):
     lowest: float = math.inf
     highest: float = -math.inf
 
+    def __post_init__(self) -> None:
+        parts = (self.all, self.before_rise, self.after_rise, self.before_fall, self.after_fall)
+        # A mean of ones may be rounded to a little more.
+        if not all(0 <= part.mean < 1.001 and 0 <= part.squares <= 1 for part in parts):
+            raise ValueError("no means of errors")
+
 
 class HddmW:
     """As HddmA, of means in which a value weighs ``lambda_val`` and those before it ever less."""

@@ -20,6 +20,10 @@ class State(msgspec.Struct, array_like=True):
     lowest_up: float = math.inf
     highest_down: float = -1.0
 
+    def __post_init__(self) -> None:
+        if not (self.count >= 0 and all(map(math.isfinite, (self.count, self.mean, self.up, self.down)))):
+            raise ValueError("no counts and sums")
+
 
 class PageHinkley:
     """``delta``: deviations that are let pass; ``threshold``: how far a sum may go; ``alpha``: what is left of it at the next

@@ -7,7 +7,7 @@ the monitor stage only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,8 +26,21 @@ if TYPE_CHECKING:
     from tidegauge.join.request_state import KeptPrediction
     from tidegauge.join.statements import Outcome
 
-PairKey = tuple[str, str, str]
-"""Model, and the two versions in the order of their names."""
+
+class PairKey(NamedTuple):
+    """Two versions of a model, in the order of their names."""
+
+    model: str
+    first: str
+    second: str
+
+
+class GatheredPairs(NamedTuple):
+    """Pairs of two versions: ``place`` is the pane of the first one's predictions, and when they arrived."""
+
+    key: PairKey
+    place: tuple[int, float]
+    profile: PairProfile
 
 
 class PairRow(msgspec.Struct, gc=False):
@@ -71,12 +84,12 @@ class Pairs:
             return
         if b.version < a.version:
             a, b, made, other = b, a, other, made
-        to.setdefault((a.model, a.version, b.version), []).append(
+        to.setdefault(PairKey(a.model, a.version, b.version), []).append(
             PairRow(made, other, label, sign, max(made.ts, other.ts, since))
         )
 
-    def flush(self) -> Iterator[tuple[PairKey, tuple[int, float], PairProfile]]:
-        """The pairs gathered, and which pane of the first version each profile belongs to, and when it arrived."""
+    def flush(self) -> Iterator[GatheredPairs]:
+        """The pairs gathered since this was last asked."""
         for gathered, columns in ((self._met, met_columns), (self._outcomes, outcome_columns)):
             for key, rows in gathered.items():
                 spec = self._spec(key[0])
@@ -85,7 +98,7 @@ class Pairs:
                 starts = np.flatnonzero(np.append(True, np.diff(places.codes[order]) != 0))
                 profiles = columns(rows, spec).group(order, starts)
                 codes = places.codes[order][starts].tolist()
-                yield from ((key, places.of(code), of) for code, of in zip(codes, profiles, strict=True))
+                yield from (GatheredPairs(key, places.of(code), of) for code, of in zip(codes, profiles, strict=True))
             gathered.clear()
 
 

@@ -23,6 +23,7 @@ from tidegauge.join.outcomes import Outcomes
 from tidegauge.join.pairing import pair_label
 from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, KeptPrediction, RequestState
 from tidegauge.join.requests import LookUp, Requests
+from tidegauge.join.waiting_rows import Newest
 
 
 class PredictionMatching:
@@ -39,7 +40,7 @@ class PredictionMatching:
         self._requests, self._contexts, self._gathered = requests, contexts, gathered
         self._outcomes, self._counters = outcomes, counters
 
-    def take(self, events: list[Prediction], contexts: list[int]) -> list[tuple[str, float]]:
+    def take(self, events: list[Prediction], contexts: list[int]) -> list[Newest]:
         """Take predictions and the number of each one's context; the largest ``ts`` of each version, with its model."""
         if not events:
             return []

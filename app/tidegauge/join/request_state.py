@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -104,8 +104,15 @@ def _value(kind: int, value: float) -> float | bool | None:
     return value if kind == NUMBER else None if kind == NONE else bool(value)
 
 
-def pack_values(values: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float64]] | None:
-    """Kinds (n) and numbers (n, NaN for None) of values; None if a text or a huge number is among them."""
+class Packed(NamedTuple):
+    """Values as columns: the kind of each (n), and its number (n), NaN for None."""
+
+    kinds: NDArray[np.uint8]
+    numbers: NDArray[np.float64]
+
+
+def pack_values(values: Sequence[Any]) -> Packed | None:
+    """The values as columns; None if a text or a huge number is among them."""
     types = set(map(type, values))
     if not types <= {int, float, bool, type(None)}:
         return None
@@ -117,7 +124,7 @@ def pack_values(values: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.fl
         kinds[[type(value) is bool for value in values]] = TRUTH
     if type(None) in types:
         kinds[[value is None for value in values]] = NONE
-    return kinds, packed
+    return Packed(kinds, packed)
 
 
 def unpack_values(kinds: NDArray[np.uint8], packed: NDArray[np.float64]) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,19 +29,27 @@ class _Codes(dict[Any, int]):
         return code
 
 
-def class_codes(values: Iterable[Any]) -> tuple[NDArray[np.int64], list[str]]:
-    """Codes (n) of predictions or labels and the classes they stand for; None is MISSING_CODE."""
+class Coded(NamedTuple):
+    """Values as numbers (n) of the names they stand for; None is MISSING_CODE."""
+
+    codes: NDArray[np.int64]
+    names: list[str]
+
+
+def class_codes(values: Iterable[Any]) -> Coded:
+    """Predictions or labels by their classes."""
     return _coded(values, outcome_class)
 
 
-def category_codes(values: Iterable[Any]) -> tuple[NDArray[np.int64], list[str]]:
-    """Codes (n) of a feature's values and their names; None is MISSING_CODE."""
+def category_codes(values: Iterable[Any]) -> Coded:
+    """A feature's values by their names."""
     return _coded(values, class_name)
 
 
-def _coded(values: Iterable[Any], name: Callable[[Any], str]) -> tuple[NDArray[np.int64], list[str]]:
+def _coded(values: Iterable[Any], name: Callable[[Any], str]) -> Coded:
     codes = _Codes(name)
-    return np.fromiter(map(codes.__getitem__, values), np.int64), list(codes.names)
+    numbers = np.fromiter(map(codes.__getitem__, values), np.int64)
+    return Coded(numbers, list(codes.names))
 
 
 def as_number(value: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,13 @@ class VersionRows:
         self.request_ids: list[bytes] = []
 
 
+class Newest(NamedTuple):
+    """The model of some events of one version, and the largest ``ts`` among them."""
+
+    model: str
+    ts: float
+
+
 class WaitingRows:
     """``by_name``: the rows of each (model, version). ``contexts`` are those of ``Contexts.by_id``."""
 
@@ -33,8 +41,8 @@ class WaitingRows:
         self._contexts = contexts
         self.by_name: dict[tuple[str, str], VersionRows] = {}
 
-    def predicted(self, events: list[Prediction], contexts: list[int]) -> list[tuple[str, float]]:
-        """Queue predictions and the number of each one's context; the largest ``ts`` of each version, with its model."""
+    def predicted(self, events: list[Prediction], contexts: list[int]) -> list[Newest]:
+        """Queue predictions and the number of each one's context; the newest of each version."""
         versions = self._versions_of(set(contexts))
         begins = {name: len(version.events) for name, version in versions.items()}
         if len(versions) == 1:
@@ -48,12 +56,12 @@ class WaitingRows:
                 version.events.append(event)
                 version.contexts.append(context)
         return [
-            (name[0], float(max([event.ts for event in version.events[begins[name] :]]))) for name, version in versions.items()
+            Newest(name[0], float(max([event.ts for event in version.events[begins[name] :]])))
+            for name, version in versions.items()
         ]
 
-    def joined(self, table: NDArray[np.void], request_ids: list[bytes]) -> list[tuple[str, float]]:
-        """Queue outcomes known for the first time, as joined entries; the largest label ``ts`` of each version, with its
-        model."""
+    def joined(self, table: NDArray[np.void], request_ids: list[bytes]) -> list[Newest]:
+        """Queue outcomes known for the first time, as joined entries; the newest label of each version."""
         contexts, which = np.unique(table["context"], return_inverse=True)
         versions = self._versions_of(contexts.tolist())
         numbers = {name: number for number, name in enumerate(versions)}
@@ -65,7 +73,7 @@ class WaitingRows:
             chosen = table[order[begin:end]] if len(versions) > 1 else table
             version.joined.append(chosen)
             version.request_ids.extend([request_ids[place] for place in order[begin:end].tolist()])
-            latest.append((name[0], float(chosen["label_ts"].max())))
+            latest.append(Newest(name[0], float(chosen["label_ts"].max())))
         return latest
 
     def _name(self, context: int) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,17 @@ def side_of(rows: Rows) -> Side:
     return "outcome" if rows.data is None else "data"
 
 
-def places(rows: Rows) -> Iterator[tuple[Segment, str, float, NDArray[np.intp]]]:
-    """Segment, length and start of every window in which rows of a part lie, and which do."""
+class Place(NamedTuple):
+    """A segment of a window in which rows of a part lie: the window's length, as specs write it, its start, and which rows."""
+
+    segment: Segment
+    window: str
+    start: float
+    rows: NDArray[np.intp]
+
+
+def places(rows: Rows) -> Iterator[Place]:
+    """Where the rows of a part lie."""
     # The half pane keeps rounding away from the border.
     moments = np.floor(rows.times / rows.pane) * rows.pane + rows.pane / 2
     windows = [(name, duration(name), (moments // duration(name)).astype(np.int64)) for name in rows.windows]
@@ -34,7 +43,7 @@ def places(rows: Rows) -> Iterator[tuple[Segment, str, float, NDArray[np.intp]]]
         segments = Segments(rows.segments, breakdown)
         for name, length, numbers in windows:
             for segment, window, chosen in segments.groups(rows.codes, numbers):
-                yield segment, name, window * length, chosen
+                yield Place(segment, name, window * length, chosen)
 
 
 class WindowRows:

@@ -96,6 +96,13 @@ class Lost(NamedTuple):
     predictions: int
 
 
+class FreshWindow(NamedTuple):
+    """An open window with new predictions; ``sound`` as in ``Fresh``."""
+
+    header: Header
+    sound: Features | None
+
+
 class Windows:
     """All windows of one monitor task. ``read_otherwise`` says whether the scores of a window are what its events say, or, as
     its whole model's predictions show, another reading of it."""
@@ -246,11 +253,11 @@ class Windows:
         """The model's windows that are open, or changed since they were published."""
         return [self.headers[key] for key in self._pending.get(model, ())]
 
-    def fresh(self, model: str) -> list[tuple[Header, Features | None]]:
-        """The model's open windows to which predictions were added since this was last asked, oldest first, and the features
-        of these if they are sound (``Fresh``)."""
-        found = [(self.headers[of.key], of.sound) for of in self._fresh.take(model) if of.key in self.headers]
-        return sorted((of for of in found if not of[0].closed), key=lambda of: (of[0].end, of[0].window, of[0].version))
+    def fresh(self, model: str) -> list[FreshWindow]:
+        """The model's open windows to which predictions were added since this was last asked, oldest first."""
+        found = [FreshWindow(self.headers[of.key], of.sound) for of in self._fresh.take(model) if of.key in self.headers]
+        open_ones = (of for of in found if not of.header.closed)
+        return sorted(open_ones, key=lambda of: (of.header.end, of.header.window, of.header.version))
 
     def unpublished(self, header: Header, until: float = math.inf) -> list[Segment]:
         """The segments whose records have changed since they were published, at event time ``until`` or before."""

@@ -192,7 +192,8 @@ class OutcomeGroups:
     """Groups the rows of OutcomeColumns into profiles, once for each breakdown, sharing the per-row work."""
 
     def __init__(self, columns: OutcomeColumns) -> None:
-        terms, self._row, self._key, self._weight = columns.terms()
+        terms, entries = columns.terms()
+        self._row, self._key, self._weight = entries
         self._other = columns.other_entries()
         self._names, self._limbs = list(terms), sums.limbs(np.stack(list(terms.values())))
         self._tenth = columns.tenths()

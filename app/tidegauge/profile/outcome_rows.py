@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,21 @@ DELAYS, SPACE = SCORED, SCORED + DELAY_BINS
 """Where label delays begin in the joint key space, and its end."""
 EXAMPLE_FROM = 0.5
 """A classification less wrong than this (distance of score and outcome) is no example."""
+
+
+class Entries(NamedTuple):
+    """Entries of histograms: the row each comes from, its key, and how often it counts; all (m)."""
+
+    row: NDArray[np.int64]
+    key: NDArray[np.int64]
+    weight: NDArray[np.int64]
+
+
+class Terms(NamedTuple):
+    """What rows add: to the exact sums, by name, a number a row (n); and to the histograms."""
+
+    sums: dict[str, NDArray[np.float64]]
+    entries: Entries
 
 
 @dataclass(slots=True, eq=False)
@@ -47,8 +63,8 @@ class OutcomeColumns:
     other_score: NDArray[np.float64] | None = None
     unreadable: NDArray[np.bool_] | None = None
 
-    def terms(self) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Per row: the terms of the exact sums by name, and (row, key, weight) of the histogram entries."""
+    def terms(self) -> Terms:
+        """What the rows add to the exact sums and to the histograms."""
         n = len(self.sign)
         sign = self.sign.astype(np.float64)
         terms: dict[str, NDArray[np.float64]] = {"labels": sign * self.labelled}
@@ -84,7 +100,7 @@ class OutcomeColumns:
             with np.errstate(over="ignore"):
                 terms |= sums.scaled(f"kpi_squares:{kpi}", sign * values * values)
         row = np.concatenate(entry_rows)
-        return terms, row, np.concatenate(entry_keys), self.sign[row]
+        return Terms(terms, Entries(row, np.concatenate(entry_keys), self.sign[row]))
 
     def _reread(self) -> NDArray[np.intp]:
         """The rows whose outcome is known and whose score would be another, read the other way."""
@@ -105,15 +121,15 @@ class OutcomeColumns:
             found[name][rows] = values
         return found
 
-    def other_entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """(row, key, weight) of what the score histograms gain and lose where scores are read the other way."""
+    def other_entries(self) -> Entries:
+        """What the score histograms gain and lose where scores are read the other way."""
         rows = self._reread()
         if not len(rows):
-            return rows, rows, rows
+            return Entries(rows, rows, rows)
         assert self.other_score is not None
         p, other, y, sign = self.score[rows], self.other_score[rows], self.positive[rows], self.sign[rows]
         keys = np.concatenate((*score_keys(p, y), *score_keys(other, y)))
-        return np.tile(rows, 4), keys, np.concatenate((-sign, -sign, sign, sign))
+        return Entries(np.tile(rows, 4), keys, np.concatenate((-sign, -sign, sign, sign)))
 
     def tenths(self) -> NDArray[np.int64]:
         """The calibration bin (n) of each score whose outcome is known, else -1."""
