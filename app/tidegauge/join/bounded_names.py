@@ -62,8 +62,8 @@ class BoundedNames:
         return {name: value for name, value in given.items() if name in allowed} | {LEFT_OUT: float(len(left_out))}
 
     def classes(self, columns: OutcomeColumns, spec: ModelSpec) -> None:
-        """Classes that are not among the model's first become OTHER, and where it was another such that was predicted,
-        ANOTHER: whether a prediction was right is known all the same."""
+        """Replace classes beyond the model's first with OTHER. An actual class becomes ANOTHER where the predicted one was
+        replaced too and was a different class, so that whether the prediction was right stays known."""
         names = {*columns.predicted, *columns.actual} - {None}
         known: set[str | None] = {None, *self._admitted(CLASSES, spec.model, (name for name in names if name is not None))}
         if names <= known:

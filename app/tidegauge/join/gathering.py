@@ -50,9 +50,9 @@ class Gathering:
         self._rows.outcome(row)
 
     def flush(self, progress: Mapping[str, Progress], complete: float = math.inf) -> None:
-        """Settle the rows under the specs and baselines of now. ``progress``: how far each model's predictions have come with
-        them. ``complete``: the event time from which on others were to be expected when these came, whatever came before;
-        infinite where they come in the order of time."""
+        """Settle the rows under the current specs and baselines. ``progress``: how far each model's predictions have come,
+        these included. ``complete``: when these rows came, everything before this event time had been read; infinite where
+        rows come in the order of time."""
         self._profiles.add(self._rows.by_name, self.pairs, complete)
         self._profiles.settled_at(progress)
         self._rows.by_name.clear()

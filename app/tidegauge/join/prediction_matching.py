@@ -78,7 +78,7 @@ class PredictionMatching:
         return self._gathered.predicted(events, contexts)
 
     def _take_new(self, table: NDArray[np.void], found: LookUp) -> list[int]:
-        """Take the predictions whose request is new or has but an early label; the places of the others."""
+        """Take the predictions whose request is new, or has an early label only; return the places of the others."""
         requests, keys, raws = self._requests, found.keys, found.raws
         if not found.repeated and not any(raws):
             requests.store.put_many(dict(zip(keys, request_state.raws(OPEN, table), strict=True)))

@@ -323,7 +323,7 @@ def surely_beyond(candidate: Candidate, condition: Condition, low: float | None,
 
 
 def label_feed(record: Mapping[str, Any]) -> dict[str, float]:
-    """How far coverage lags behind what this version's label delays let expect."""
+    """How far coverage lags behind what the label delays of this version lead one to expect."""
     if "expected_coverage" not in record or "coverage" not in record:
         return {}
     return {"coverage_gap": record["expected_coverage"] - record["coverage"]}

@@ -48,7 +48,7 @@ def is_performance(metric: str) -> bool:
 
 
 def sentence(metric: str, beside: Beside, *, ended: bool) -> str:
-    """Whether data drift and a drop of performance coincide, for an alert's summary; "" where that is no question."""
+    """Whether data drift and a drop of performance coincide, for an alert's summary; "" where that does not apply."""
     if is_performance(metric):
         if beside.drifted is None:
             return ""
@@ -70,7 +70,7 @@ def sentence(metric: str, beside: Beside, *, ended: bool) -> str:
 
 
 def extremes(path: str, record: Mapping[str, Any]) -> str:
-    """Between which values of a dimension a fairness gap is, for an alert's summary.
+    """The two values of a dimension between which a fairness gap lies, for an alert's summary.
 
     >>> extremes("fairness.age.recall_gap", {"fairness": {"age": {"extremes": {"recall": ["old", "young"]}}}})
     '; smallest for old, largest for young'
@@ -108,7 +108,7 @@ def confidence(path: str, record: Mapping[str, Any]) -> str:
 
 
 def estimate(metric: str, record: Mapping[str, Any]) -> str:
-    """What performance is estimated to be where something has drifted, and how far such estimates have been off; for an
+    """The estimated performance where something has drifted, and how far such estimates have been off; for an
     alert's summary.
 
     >>> estimate("estimated.f1", {"estimated": {"f1": 0.5}, "estimate_mean_absolute_error": {"windows": 7, "f1": 0.02}})

@@ -72,7 +72,7 @@ TREE: Tree = {
 
 
 def metric_mistake(metric: str, task: Task | None) -> str | None:
-    """What is wrong with a metric path for a model of ``task``, and what to write instead; None for a good one.
+    """Why a metric path is wrong for a model of ``task``, and what to write instead; None for a good one.
 
     >>> metric_mistake("data.features.*.psi", None)
     >>> metric_mistake("performance.roc_acu", None)

@@ -99,7 +99,7 @@ class WindowJudge:
         return outputs
 
     def stays_calm(self, header: Header, monitors: Sequence[MonitorSpec], sound: Features | None) -> bool:
-        """Whether early verdicts on an open window would say nothing: they said nothing of it before, and what is new, which is
+        """Whether early verdicts on an open window would stay silent: they were silent before, and what is new, which is
         ``sound`` (``Fresh``), can only lower what these ``monitors`` look at."""
         if sound is None or self._calm.get(header.key) != (*self._baselines.mark(header, self._baselines.spec(header)), sound):
             return False
