@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from support.alternation import assert_alternating
-from support.cluster import Cluster
+from support.cluster import AFTER_A_KILL, Cluster
 from support.servers import wait_for
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.stage import PREDICTIONS
@@ -68,7 +68,10 @@ def test_no_worker_outlives_its_supervisor_and_every_prediction_is_counted(clust
             worker.wait(max(since + GONE_WITHIN - time.monotonic(), 0.1))
         assert not worker.is_running(), f"it outlives its supervisor\n{cluster.log()[-8000:]}"
     count = sum(topic == PREDICTIONS for topic, _ in events)
-    assert_same(cluster.wait_for_predictions(count, "1m", 120), replayed(events + end, tmp_path))
+    assert_same(
+        cluster.wait_for_predictions(count, "1m", 120, quiet=AFTER_A_KILL),
+        replayed(events + end, tmp_path),
+    )
 
 
 def test_a_zombie_is_fenced_or_ends(cluster: Cluster, tmp_path: Path) -> None:
@@ -85,7 +88,10 @@ def test_a_zombie_is_fenced_or_ends(cluster: Cluster, tmp_path: Path) -> None:
         os.kill(workers[0].pid, signal.SIGCONT)
     cluster.send(end)
     count = sum(topic == PREDICTIONS for topic, _ in events)
-    assert_same(cluster.wait_for_predictions(count, "1m", 120), replayed(events + end, tmp_path))
+    assert_same(
+        cluster.wait_for_predictions(count, "1m", 120, quiet=AFTER_A_KILL),
+        replayed(events + end, tmp_path),
+    )
     assert_alternating(cluster.alerts())
 
 
@@ -118,6 +124,9 @@ def test_a_worker_that_hangs_ends_itself_and_what_it_left_shows_on_the_others(cl
     assert "fault_at" in log, "where it hung"
     cluster.send(end)
     count = sum(topic == PREDICTIONS for topic, _ in events)
-    assert_same(cluster.wait_for_predictions(count, "1m", 120), replayed(events + end, tmp_path))
+    assert_same(
+        cluster.wait_for_predictions(count, "1m", 120, quiet=AFTER_A_KILL),
+        replayed(events + end, tmp_path),
+    )
     assert alive.poll() is None
     wait_for(lambda: not standing(cluster), 60, "an end of the standstill")

@@ -25,6 +25,9 @@ from tidegauge.stream.settings import Settings
 
 TOPICS = ("predictions", "labels", "models", "alerts", "incidents", "metrics", "dead-letters")
 
+AFTER_A_KILL = Settings().session_timeout + 5
+"""Seconds in which the group has noticed that a member was killed, and someone reads its partitions again."""
+
 
 class Cluster:
     """One application of its own on a shared broker: its topics carry ``name`` so that tests do not meet."""
@@ -114,8 +117,11 @@ class Cluster:
             return urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
         return ""
 
-    def wait_for_predictions(self, count: int, windows: str, seconds: float = 90.0) -> dict[bytes, dict[str, Any]]:
-        """Wait until the closed windows of length ``windows`` hold ``count`` predictions and nothing changes any more."""
+    def wait_for_predictions(
+        self, count: int, windows: str, seconds: float = 90.0, quiet: float = 6.0
+    ) -> dict[bytes, dict[str, Any]]:
+        """Wait until the closed windows of length ``windows`` hold ``count`` predictions and nothing changes any more, for
+        ``quiet`` seconds; AFTER_A_KILL where a worker was killed."""
         deadline = time.monotonic() + seconds
         last: Any = None
         since = time.monotonic()
@@ -126,7 +132,7 @@ class Cluster:
             if state != last:
                 last, since = state, time.monotonic()
             # Longer than the idle timeout and a session's: a partition that changed hands holds event time up until then.
-            if sum(r["predictions"] for r in whole) >= count and time.monotonic() - since > 6:
+            if sum(r["predictions"] for r in whole) >= count and time.monotonic() - since > quiet:
                 return found
             if time.monotonic() > deadline:
                 raise AssertionError(

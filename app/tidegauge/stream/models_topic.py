@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from tidegauge.engine.stage import MODELS
 from tidegauge.errors import SpecError, TopicError
@@ -77,8 +78,12 @@ async def ensure_topics(settings: Settings, needed: Collection[str] | None = Non
     await admin.start()
     try:
         return await topics.ensure(admin, settings, 0.0, needed)
-    except TopicError:
-        settings = await decided(admin, settings)
+    except TopicError as refused:
+        try:
+            settings = await decided(admin, settings)
+        except KafkaError:
+            # Who may not ask the group need not: what was refused says more.
+            raise refused from None
         if not settings.rekeyed:
             raise
         return await topics.ensure(admin, settings, 0.0, needed)
