@@ -2,7 +2,6 @@
 those of `replay` to the last count, and each alert's transitions stand in the topic once."""
 
 import random
-import signal
 import time
 
 import pytest
@@ -49,21 +48,16 @@ def test_kills_between_the_steps_of_a_checkpoint(cluster, tmp_path):
             "mid-restore",
         )
     )
-    workers = {index: cluster.start(index, TIDEGAUGE_CRASH=plan) for index in (0, 1)}
+
+    def start(index):
+        return cluster.start(index, TIDEGAUGE_CRASH=plan)
+
+    workers = {index: start(index) for index in (0, 1)}
     deaths = 0
     step = len(events) // 20
     for part in range(20):
         cluster.send(events[part * step : (part + 1) * step if part < 19 else None])
-        # On a slow machine a worker may take long to come back: give it time to die again, without waiting for ever.
-        for _ in range(20):
-            time.sleep(0.7)
-            for index, worker in workers.items():
-                if worker.poll() is not None:
-                    assert worker.returncode == -signal.SIGKILL, cluster.log()[-3000:]
-                    deaths += 1
-                    workers[index] = cluster.start(index, TIDEGAUGE_CRASH=plan)
-            if deaths >= part // 4:
-                break
+        deaths += cluster.start_killed(workers, start, part // 4 - deaths)
     assert deaths >= 3
     for index, worker in workers.items():
         worker.kill()

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.cluster import Cluster
+from support.cluster import AFTER_A_KILL, Cluster
 from support.events import START, prediction, stream
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.stage import LABELS, PREDICTIONS
@@ -145,7 +145,7 @@ def test_a_broker_restart_in_the_middle(tmp_path):
             time.sleep(4)
             if all(worker.poll() is not None for worker in cluster._workers):
                 cluster.start(0)
-        assert_same(cluster.wait_for_predictions(2000, "1m"), replayed(events + end, tmp_path))
+        assert_same(cluster.wait_for_predictions(2000, "1m", quiet=AFTER_A_KILL), replayed(events + end, tmp_path))
         cluster.stop()
         assert len(re.findall("Unable connect|Unable to|Failed fetch|Coordinator Request failed", cluster.log())) < 10
 

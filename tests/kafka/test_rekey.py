@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ import pytest
 from confluent_kafka import Producer
 
 from support.alternation import assert_alternating
-from support.cluster import Cluster
+from support.cluster import AFTER_A_KILL, Cluster
 from support.half_an_hour import make, replayed_alerts, transitions, watched
 from support.topics import made
 from support.traffic import RECORD, assert_same, replayed, traffic
@@ -215,25 +214,21 @@ def test_kills_between_the_steps_of_a_checkpoint(cluster, tmp_path):
     cluster.settings = msgspec.structs.replace(cluster.settings, rekey="always")
     cluster.apply(RECORD)
     plan = ",".join(f"{point}:0.06" for point in POINTS)
-    workers = {index: cluster.start(index, "--rekey", TIDEGAUGE_CRASH=plan) for index in (0, 1)}
+
+    def start(index):
+        return cluster.start(index, "--rekey", TIDEGAUGE_CRASH=plan)
+
+    workers = {index: start(index) for index in (0, 1)}
     deaths, parts = 0, 12
     step = len(events) // parts
     for part in range(parts):
         write(cluster, events[part * step : (part + 1) * step if part < parts - 1 else None], debezium_key)
-        for _ in range(20):
-            time.sleep(0.7)
-            for index, worker in workers.items():
-                if worker.poll() is not None:
-                    assert worker.returncode == -signal.SIGKILL, cluster.log()[-3000:]
-                    deaths += 1
-                    workers[index] = cluster.start(index, "--rekey", TIDEGAUGE_CRASH=plan)
-            if deaths >= part // 3:
-                break
+        deaths += cluster.start_killed(workers, start, part // 3 - deaths)
     assert deaths >= 3
     for index, worker in workers.items():
         worker.kill()
         worker.wait()
         cluster.start(index)
     write(cluster, end, debezium_key)
-    assert_same(cluster.wait_for_predictions(predictions(events), "1m"), replayed(events + end, tmp_path))
+    assert_same(cluster.wait_for_predictions(predictions(events), "1m", quiet=AFTER_A_KILL), replayed(events + end, tmp_path))
     assert_alternating(cluster.alerts())

@@ -12,7 +12,7 @@ import trustme
 
 from support.secured import PASSWORD, USER, TokenServer
 from tidegauge.errors import StreamError
-from tidegauge.stream.security import ClientCredentials, client_security, security_from_environment
+from tidegauge.stream.security import ClientCredentials, Tokens, client_security, security_from_environment
 from tidegauge.stream.settings import Settings
 
 LOGIN = {"sasl.username": "u", "sasl.password": "p"}
@@ -121,7 +121,7 @@ def test_a_token_is_used_until_it_is_nearly_spent():
     try:
 
         async def ask(secret):
-            provider = ClientCredentials(f"{server.url}/token", USER, secret, None)
+            provider = Tokens(ClientCredentials(f"{server.url}/token", USER, secret, None).fetch)
             return [await provider.token() for _ in range(3)]
 
         assert len(set(asyncio.run(ask(PASSWORD)))) == 1

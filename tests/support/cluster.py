@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,23 @@ class Cluster:
         port = free_port()
         flags = ("--state-dir", str(self.directory), "--index", str(index), "--metrics-port", str(port - index), *flags)
         return self._start(port, f"worker-{index}", flags, environment)
+
+    def start_killed(
+        self, workers: dict[int, subprocess.Popen[bytes]], start: Callable[[int], subprocess.Popen[bytes]], enough: int
+    ) -> int:
+        """Start those of ``workers`` again that have killed themselves; how many. Waits for ``enough`` of them, but not for
+        ever: on a slow machine a worker may take long to come back."""
+        deaths = 0
+        for _ in range(20):
+            time.sleep(0.7)
+            for index, worker in workers.items():
+                if worker.poll() is not None:
+                    assert worker.returncode == -signal.SIGKILL, self.log()[-3000:]
+                    deaths += 1
+                    workers[index] = start(index)
+            if deaths >= enough:
+                break
+        return deaths
 
     def supervise(self, index: int, *flags: str, **environment: str) -> subprocess.Popen[bytes]:
         """A supervisor of one worker, in a process group of its own, with a state directory of its own."""

@@ -16,9 +16,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.abc import AbstractTokenProvider
 
@@ -80,13 +80,13 @@ def _login(sasl: dict[str, str]) -> dict[str, Any]:
             "sasl_plain_username": sasl["sasl.username"],
             "sasl_plain_password": sasl["sasl.password"],
         }
-    provider: Tokens
+    source: ClientCredentials | AwsSigner
     if mechanism == AWS:
-        provider = AwsSigner(sasl["sasl.aws.region"])
+        source = AwsSigner(sasl["sasl.aws.region"])
     else:
         url, client, secret = (sasl[name] for name in needed)
-        provider = ClientCredentials(url, client, secret, sasl.get("sasl.oauthbearer.scope"))
-    return {"sasl_mechanism": OAUTH, "sasl_oauth_token_provider": provider}
+        source = ClientCredentials(url, client, secret, sasl.get("sasl.oauthbearer.scope"))
+    return {"sasl_mechanism": OAUTH, "sasl_oauth_token_provider": Tokens(source.fetch)}
 
 
 class RenewingContext(ssl.SSLContext):
@@ -131,51 +131,52 @@ class RenewingContext(ssl.SSLContext):
         self._read = times
 
 
-class Tokens(AbstractTokenProvider):  # type: ignore[misc]
-    """Bearer tokens for aiokafka, each used until most of its life is over."""
+class Token(NamedTuple):
+    """A bearer token and the seconds it lives."""
 
-    def __init__(self) -> None:
-        self._token, self._until = "", 0.0
+    text: str
+    seconds: float
+
+
+class Tokens(AbstractTokenProvider):  # type: ignore[misc]
+    """Bearer tokens for aiokafka, each used until most of its life is over. ``fetch`` gives a new one or raises StreamError."""
+
+    def __init__(self, fetch: Callable[[], Token]) -> None:
+        self._fetch, self._token, self._until = fetch, "", 0.0
 
     async def token(self) -> str:
         if time.time() >= self._until:
-            token, seconds = await asyncio.get_running_loop().run_in_executor(None, self.fetch)
-            self._token, self._until = token, time.time() + SPENT * seconds
+            made = await asyncio.to_thread(self._fetch)
+            self._token, self._until = made.text, time.time() + SPENT * made.seconds
         return self._token
 
-    def fetch(self) -> tuple[str, float]:
-        """A new token and the seconds it lives. Raises StreamError."""
-        raise NotImplementedError
 
-
-class ClientCredentials(Tokens):
+class ClientCredentials:
     """Tokens of an OAuth 2.0 endpoint, by the grant of client credentials (RFC 6749, section 4.4)."""
 
     def __init__(self, url: str, client: str, secret: str, scope: str | None) -> None:
-        super().__init__()
         self._url, self._scope = url, scope
         pair = ":".join(urllib.parse.quote(part, safe="") for part in (client, secret))
         self._login = "Basic " + base64.b64encode(pair.encode()).decode()
 
-    def fetch(self) -> tuple[str, float]:
+    def fetch(self) -> Token:
         form = {"grant_type": "client_credentials", **({"scope": self._scope} if self._scope else {})}
         headers = {"Authorization": self._login, "Accept": "application/json"}
         request = urllib.request.Request(self._url, urllib.parse.urlencode(form).encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=TOKEN_SECONDS) as answer:
                 said = json.load(answer)
-            return str(said["access_token"]), float(said.get("expires_in", 60))
+            return Token(str(said["access_token"]), float(said.get("expires_in", 60)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
             raise StreamError(f"the token endpoint {self._url} gives no token: {error}") from error
 
 
-class AwsSigner(Tokens):
+class AwsSigner:
     """Tokens of Amazon MSK's IAM: requests signed with the credentials boto finds. Needs ``tidegauge[msk]``."""
 
     def __init__(self, region: str) -> None:
-        super().__init__()
         self._region = region
         try:
             from aws_msk_iam_sasl_signer.MSKAuthTokenProvider import generate_auth_token
@@ -183,12 +184,12 @@ class AwsSigner(Tokens):
             raise StreamError(f"sasl.mechanism {AWS} needs its extra: pip install 'tidegauge[msk]'") from error
         self._sign = generate_auth_token
 
-    def fetch(self) -> tuple[str, float]:
+    def fetch(self) -> Token:
         try:
             token, until_ms = self._sign(self._region)
         except Exception as error:
             raise StreamError(f"no token for Amazon MSK can be signed: {error}") from error
-        return token, until_ms / 1000 - time.time()
+        return Token(token, until_ms / 1000 - time.time())
 
 
 def security_from_environment() -> dict[str, str]:
