@@ -101,6 +101,20 @@ def test_what_goes_wrong_is_an_alert_and_an_incident_named_by_its_cause(run: Any
     assert len(run.dead_letters) == 0
 
 
+def test_a_run_says_what_it_is(run: Any) -> None:
+    assert repr(run) == f"<Run of churn: windows 9, changes of alerts {len(run.alerts)}, incidents 1>"
+
+
+def test_rows_that_are_no_events_are_refused_and_some_of_them_told(data: Any, caplog: pytest.LogCaptureFixture) -> None:
+    predictions, labels = data
+    with pytest.raises(SourceError, match=r"data frame: no event of the topic predictions .* the first: .*model_version"):
+        tg.replay(predictions.drop(columns="model_version"), labels, spec=SPEC)
+    some = predictions.assign(model_version=predictions["model_version"].where(predictions.index % 2 == 0))
+    with caplog.at_level("WARNING", logger="tidegauge.notebook"):
+        tg.replay(some, labels, spec=SPEC)
+    assert "1140 events read; not counted: 285 dead letters (missing_member), 285 labels without a prediction" in caplog.text
+
+
 @pytest.mark.parametrize("convert", [pl.from_pandas, lambda frame: pl.from_pandas(frame).lazy(), pa.Table.from_pandas])
 def test_frames_of_any_library_give_the_same(run: Any, data: Any, baseline: Any, convert: Any) -> None:
     other = tg.replay(*map(convert, data), spec=SPEC, baseline=baseline)

@@ -218,11 +218,5 @@ def _replay(options: argparse.Namespace) -> int:
         f"{not_counted(replay)}"
     )
     for topic, (path, lines) in read.items():
-        refused = {reason: count for (of, reason), count in replay.refused.items() if of == topic}
-        if sum(refused.values()) == len(lines) and (lines or topic == PREDICTIONS):
-            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items()))
-            raise SourceError(
-                f"{path}: no event of the topic {topic} could be read ({reasons or 'it is empty'}); "
-                f"wanted is one event a line, in UTF-8 (dead-letters.jsonl says what is wrong with each line)"
-            )
+        replay.require_read(topic, len(lines), str(path))
     return 0

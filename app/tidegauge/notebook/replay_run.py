@@ -17,7 +17,7 @@ import yaml
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.events import model_of
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, Output
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, LABELS, METRICS, PREDICTIONS, Output
 from tidegauge.errors import BaselineError, ReportError, SpecError
 from tidegauge.models.directory import ALL_VERSIONS, record_of
 from tidegauge.models.read import load_file, load_to_build
@@ -25,7 +25,7 @@ from tidegauge.models.registry import ModelRecord, Registry, encode
 from tidegauge.notebook import tidy
 from tidegauge.notebook.frames import Backend, Data, as_path, backend_of, frame
 from tidegauge.offline import reference as reference_data
-from tidegauge.offline.replay import Lines, Replay, dead_letter_json
+from tidegauge.offline.replay import Lines, Replay, dead_letter_json, not_counted
 from tidegauge.offline.sources import event_lines
 from tidegauge.offline.tables import Columns
 from tidegauge.report.archive import Archive
@@ -68,7 +68,8 @@ def replay(
 
     ``labels`` None: no labels, or a column ``label`` in none. ``spec`` None: the defaults, as for a model nobody has specified.
     ``baseline``: of all versions, in the place of the spec's own; the result of ``build_baseline`` or the path of a baseline
-    file. Raises SpecError, SourceError and BaselineError.
+    file. What is left out of the data, and events that do not count, are logged. Raises SpecError, BaselineError, and
+    SourceError, also where no event could be taken.
     """
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
@@ -85,7 +86,13 @@ def replay(
             for name, data in (("predictions", predictions), ("labels", labels))
         )
         outputs: list[Output] = []
-        Replay(registry, outputs.append).run(events, known)
+        replayed = Replay(registry, outputs.append)
+        replayed.run(events, known)
+        for topic, lines, source in ((PREDICTIONS, events, predictions), (LABELS, known, labels)):
+            replayed.require_read(topic, len(lines), str(source) if isinstance(source, str | os.PathLike) else "data frame")
+        left_out = not_counted(replayed)
+        if left_out:
+            log.warning("%d events read%s", len(events) + len(known), left_out)
         return Run(outputs, backend_of(predictions, labels))
 
 
@@ -149,6 +156,10 @@ class Run:
         if path is not None:
             Path(path).write_text(report.html, "utf-8")
         return report
+
+    def __repr__(self) -> str:
+        models, windows = ", ".join(sorted(self._models())) or "no model", len(self.records)
+        return f"<Run of {models}: windows {windows}, changes of alerts {len(self.alerts)}, incidents {len(self.incidents)}>"
 
     def _of(self, topic: str) -> list[Output]:
         return [output for output in self._outputs if output.topic == topic and output.value is not None]

@@ -138,12 +138,22 @@ class Replay:
         )
         self.refused: Counter[tuple[str, str]] = Counter()
         """Dead letters by topic and reason."""
+        self._said: dict[str, str] = {}
         self._offset = 0
 
     @property
     def unmatched(self) -> int:
         """Labels, by request, whose prediction has not come."""
         return sum(key[:1] == REQUEST and not predicted(raw) for key, raw in self._stores[0].items())
+
+    def require_read(self, topic: str, count: int, source: str) -> None:
+        """Raises SourceError, with the first reason in full, where none of the ``count`` events of ``topic``, which came from
+        ``source``, could be taken."""
+        refused = {reason: number for (of, reason), number in self.refused.items() if of == topic}
+        if sum(refused.values()) == count and (count or topic == PREDICTIONS):
+            reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(refused.items()))
+            first = f"; the first: {self._said[topic]}" if topic in self._said else ""
+            raise SourceError(f"{source}: no event of the topic {topic} could be read ({reasons or 'it is empty'}){first}")
 
     def run(self, predictions: Lines, labels: Lines, file_order: bool = False) -> None:
         """Feed everything, then close, settle and publish what is open."""
@@ -188,7 +198,9 @@ class Replay:
             self.registry.apply(output.key, output.value)
         if output.topic == DEAD_LETTERS:
             said = dict(output.headers)
-            self.refused[said["topic"].decode(), said["reason"].decode()] += 1
+            topic = said["topic"].decode()
+            self.refused[topic, said["reason"].decode()] += 1
+            self._said.setdefault(topic, said["message"].decode("utf-8", "replace"))
         self._sink(output)
 
 
