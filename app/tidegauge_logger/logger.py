@@ -299,12 +299,16 @@ class Logger:
     def _step(self) -> bool:
         """Move events on; whether none is left."""
         self._backlog.collect()
-        block = None
-        while not self._delivery.full and (block := self._backlog.next()) is not None:
-            self._delivery.send(block)
+        more = True
+        while more and not self._delivery.full:
+            block = self._backlog.next()
+            if block is None:
+                more = False
+            else:
+                self._delivery.send(block)
         self._delivery.poll()
         self._backlog.tidy()
-        return block is None and self._delivery.idle and self._inbox.empty
+        return not more and self._delivery.idle and self._inbox.empty
 
     def _tell(self, told: Mapping[str, int]) -> bool:
         lines = self.counters.since(told)

@@ -64,6 +64,19 @@ def test_many_threads(broker, topics):
     assert log.dropped == 0
 
 
+@pytest.mark.parametrize("spooled", [False, True])
+def test_flush_and_close_wait_for_all_of_much(broker, topics, tmp_path, spooled):
+    log = Logger(broker.bootstrap, model_version="m:1", topics=topics, spool=tmp_path if spooled else None)
+    text = "x" * 1000
+    sent = [log.prediction(features={"text": text}) for _ in range(12_000)]
+    assert log.flush(60)
+    assert log.counters.sent == len(sent)
+    sent += [log.prediction(features={"text": text}) for _ in range(12_000)]
+    log.close(60)
+    assert (log.counters.sent, log.dropped) == (len(sent), 0)
+    assert Counter(ids(broker, topics["predictions"])) == Counter(sent)
+
+
 SERVICE = """
 import os, sys, time
 from tidegauge_logger import Logger
