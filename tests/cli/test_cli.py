@@ -34,6 +34,25 @@ def test_wrong_usage_is_2_and_failure_is_1(tmp_path):
     assert "none.jsonl: cannot be read" in failed.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            "worker --metrics-prt 3",
+            "tidegauge worker: error: unrecognized arguments: --metrics-prt (did you mean --metrics-port?), 3",
+        ),
+        (
+            "models check a b",
+            "tidegauge models check: error: unrecognized arguments: b; tidegauge models check --help shows all",
+        ),
+    ],
+)
+def test_an_unknown_flag_is_refused_by_its_command_with_the_nearest_one(arguments, said):
+    done = run(*arguments.split())
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(said)
+
+
 def test_no_broker_is_one_line():
     failed = run("models", "list", "--bootstrap", "127.0.0.1:1")
     assert failed.returncode == 1

@@ -120,6 +120,14 @@ def test_no_broker(cluster):
     assert "is it up, are the address and the TIDEGAUGE_SECURITY_" in said["broker"]
 
 
+def test_before_a_worker_has_run_nothing_is_said_of_topics_that_are_not_there(broker, tmp_path):
+    bare = Cluster(broker, f"doctor-{random.randrange(10**6)}", tmp_path)
+    _, said = examine(bare.settings)
+    assert wrong(said) == {"topics"}
+    assert {*said} == {"state", "broker", "versions", "topics", "access"}
+    assert "a worker creates what is missing" in said["topics"]
+
+
 def test_topics_that_are_missing_and_do_not_fit(broker, tmp_path):
     bare = Cluster(broker, f"doctor-{random.randrange(10**6)}", tmp_path)
     administer(bare.settings, lambda admin: admin.create_topics([

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tidegauge
 from tidegauge.alert.playbooks import DIRECTORY
@@ -33,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import argcomplete
 
         argcomplete.autocomplete(parser)
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        _refuse(options.parser, unknown)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if hasattr(options, "bootstrap") and not hasattr(options, "log_format"):
@@ -60,6 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = getattr(options, "bootstrap", "the broker")
         print(f"tidegauge: Kafka at {where}: {error}; is it up, and are address and security settings right?", file=sys.stderr)
         return 1
+
+
+def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn:
+    """End with status 2 over arguments that the command of ``parser`` does not have, and the nearest that it has."""
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    said = []
+    for argument in unknown:
+        near = difflib.get_close_matches(argument.partition("=")[0], flags, 1) if argument.startswith("-") else []
+        said.append(f"{argument} (did you mean {near[0]}?)" if near else argument)
+    parser.exit(2, f"{parser.prog}: error: unrecognized arguments: {', '.join(said)}; {parser.prog} --help shows all\n")
 
 
 def _parser() -> argparse.ArgumentParser:

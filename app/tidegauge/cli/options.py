@@ -23,7 +23,7 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 def command(commands: Any, name: str, run: Command, text: str) -> argparse.ArgumentParser:
     """Add a command that ``run`` carries out; its parser."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, formatter_class=Help)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 
