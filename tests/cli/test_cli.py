@@ -98,6 +98,21 @@ def test_models_check_names_the_place(tmp_path):
     assert "grace" in done.stdout
 
 
+def test_a_baseline_that_no_spec_names_is_told(tmp_path):
+    spec, baseline, rows = tmp_path / "m.yaml", tmp_path / "m-1.baseline.json", tmp_path / "rows.jsonl"
+    rows.write_text(
+        "".join(json.dumps(prediction(number, START + number, model_version="churn:3")) + "\n" for number in range(300))
+    )
+    spec.write_text("model: churn\n")
+    build = "baseline", "build", "--spec", spec, "--version", "churn:3", "--input", rows, "--output", baseline
+    advice = "say there: baseline: m-1.baseline.json"
+    assert advice in run(*build).stderr
+    assert advice in run("models", "check", tmp_path).stderr
+    with spec.open("a") as file:
+        file.write("baseline: m-1.baseline.json\n")
+    assert run(*build).stderr == run("models", "check", tmp_path).stderr == ""
+
+
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [

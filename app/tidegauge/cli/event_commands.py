@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -87,6 +88,7 @@ def _note(text: str) -> None:
 
 
 def _build(options: argparse.Namespace) -> int:
+    from tidegauge.models import directory
     from tidegauge.models.read import load_to_build
     from tidegauge.offline import reference
 
@@ -103,6 +105,9 @@ def _build(options: argparse.Namespace) -> int:
         f"{options.output}: {baseline.data.predictions} predictions, {baseline.outcome.labels} labels, "
         f"{len(baseline.to_json()) / 1024:.0f} KiB"
     )
+    if options.output.resolve() not in directory.baseline_files(options.spec, spec):
+        name = os.path.relpath(options.output, options.spec.parent)
+        _note(f"{options.spec} does not name it yet; say there: baseline: {name}")
     return 0
 
 
@@ -144,6 +149,8 @@ def _check(options: argparse.Namespace) -> int:
             return 1
     for record in records:
         print(f"{record.model}: sound")
+    for file in directory.unnamed_baselines(options.directory):
+        _note(f"{file}: no spec names it, so it is not used; say there: baseline: {file.name}")
     return 0
 
 

@@ -30,6 +30,18 @@ def record_of(path: Path, spec: ModelSpec) -> ModelRecord:
     return ModelRecord(spec.model, spec, baselines)
 
 
+def baseline_files(path: Path, spec: ModelSpec) -> set[Path]:
+    """The files of baselines that the spec in the file ``path`` names, as absolute paths."""
+    named = (spec.baseline, *spec.baselines.values())
+    return {baseline_file(path, of.file).resolve() for of in named if of.file is not None}
+
+
+def unnamed_baselines(directory: Path) -> list[Path]:
+    """Files ``*.baseline.json`` of the directory that no spec names, and that are therefore not used."""
+    named = {file for spec in load_with_files(directory) for file in baseline_files(spec.path, spec.spec)}
+    return sorted(file for file in directory.glob("*.baseline.json") if file.resolve() not in named)
+
+
 def _read(path: Path, name: str) -> Baseline:
     file = baseline_file(path, name)
     try:

@@ -72,7 +72,7 @@ def build(
     if hashed and pseudonyms.key() is None:
         raise BaselineError(f"{spec.model}: {', '.join(hashed)} is to be hashed: set {pseudonyms.VARIABLE} to the workers' key")
     if model_of(version) != spec.model and ":" in version:
-        note(f"version {version} would belong to model {model_of(version)}, the spec is of {spec.model}")
+        note(f"live events of {version} are of model {model_of(version)}, unless they say model: {spec.model} as the spec does")
     lines = enumerate(event_lines(path, Columns.of([spec], naive_utc=naive_utc), note))
     records = [Record(number, -1, None, _completed(line, number, version)) for number, line in lines]
     events, _, dead = Decoder(ReferenceEvent).chunk(records)
