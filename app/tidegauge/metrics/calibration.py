@@ -35,7 +35,7 @@ class Reliability:
     @property
     def variance(self) -> NDArray[np.float64]:
         """Variance of each bin's positives (10) if every score were true, by the bin's mean score."""
-        mean = self.score_sums / np.maximum(self.counts, 1.0)
+        mean = np.clip(self.score_sums / np.maximum(self.counts, 1.0), 0.0, 1.0)
         return self.counts * mean * (1.0 - mean)
 
 
@@ -85,7 +85,8 @@ def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL, *, bins: 
 
 
 def reliability_p_value(held: Reliability) -> float | None:
-    """P-value of "every score is true" on the bins, neighbours pooled where too few of either class are expected."""
+    """P-value of "every score is true" on the bins, neighbours pooled where too few of either class are expected. Scores that
+    are all 0 or 1 leave nothing to chance: one that was wrong refutes them."""
     groups: list[tuple[float, float]] = []
     excess = variance = likely = unlikely = 0.0
     columns = (held.excess, held.variance, held.score_sums, held.counts - held.score_sums)
@@ -99,7 +100,9 @@ def reliability_p_value(held: Reliability) -> float | None:
     if not groups:
         return None
     groups[-1] = (groups[-1][0] + excess, groups[-1][1] + variance)
-    return float(chdtrc(len(groups), sum(of * of / spread for of, spread in groups)))
+    if any(of and not spread for of, spread in groups):
+        return 0.0
+    return float(chdtrc(len(groups), sum(of * of / spread for of, spread in groups if spread)))
 
 
 def ece_interval(outcome: OutcomeProfile, level: float = LEVEL) -> Interval | None:

@@ -19,6 +19,7 @@ from tidegauge.metrics.confidence_reading import misread_confidence
 from tidegauge.metrics.drift import Against, category_drift, missing_before, number_drift, number_drifts
 from tidegauge.metrics.estimated import estimated
 from tidegauge.metrics.label_mix import LABEL_MIX, label_mix
+from tidegauge.metrics.members import computed, united
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_counts import performance_counts
 from tidegauge.metrics.performance_interval import performance_intervals
@@ -57,7 +58,7 @@ def numbers(
 ) -> dict[str, Any]:  # fmt: skip
     """The members of a record that follow from the profiles alone; of the arguments see ``data_side`` and ``outcome_side``."""
     side = data_side(data, spec, baseline, seconds, calibration, window)
-    return side | outcome_side(outcome, data.predictions, spec, baseline, window)
+    return united(side, outcome_side(outcome, data.predictions, spec, baseline, window))
 
 
 def data_side(
@@ -66,11 +67,11 @@ def data_side(
 ) -> dict[str, Any]:  # fmt: skip
     """What predictions alone say. ``seconds``: the window's length, for rates; ``calibration``: what the scores mean;
     ``window``: the name of the window's length, None for windows of the baseline itself; ``drift`` as in ``data_members``."""
-    side = {"predictions": data.predictions, "system": system(data, seconds)}
-    side |= data_members(data, spec, baseline, window, drift)
-    if (value := estimated(data.scores, calibration, spec.task)) and _are_probabilities(data):
-        side["estimated"] = value
-    return side
+    own = computed({
+        "system": lambda: system(data, seconds),
+        "estimated": lambda: estimated(data.scores, calibration, spec.task) if _are_probabilities(data) else None,
+    })  # fmt: skip
+    return {"predictions": data.predictions, "system": {}} | united(own, data_members(data, spec, baseline, window, drift))
 
 
 def label_coverage(outcome: OutcomeProfile, predictions: int) -> dict[str, Any]:
@@ -94,21 +95,18 @@ def outcome_side(
     side = label_coverage(outcome, predictions)
     if spec.task == "regression" and outcome.labels:
         side["unreadable_label_ratio"] = outcome.unreadable / outcome.labels
-    performed = performance(outcome, spec.task, spec.positive_label)
-    for name, value in (
-        ("performance", performed),
-        ("performance_counts", performance_counts(outcome, spec.task)),
-        (PERFORMANCE, performance_z(performed, outcome.labels, baseline, spec)),
-        ("performance_interval", performance_intervals(outcome, spec.task, spec.positive_label)),
-        ("calibration", {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome, bins=bins)),
-        (LABEL_MIX, _label_mix(outcome, spec, baseline, window)),
-        ("business", business(outcome, spec.kpis, None if baseline is None else baseline.outcome)),
-        ("kpi_values_left_out", kpi_values_left_out(outcome)),
-        ("further_classes", outcome.further_classes),
-    ):
-        if value:
-            side[name] = value
-    return side
+    side |= computed({"performance": lambda: performance(outcome, spec.task, spec.positive_label)})
+    performed = side.get("performance", {})
+    return united(side, computed({
+        "performance_counts": lambda: performance_counts(outcome, spec.task),
+        PERFORMANCE: lambda: performance_z(performed, outcome.labels, baseline, spec),
+        "performance_interval": lambda: performance_intervals(outcome, spec.task, spec.positive_label),
+        "calibration": lambda: {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome, bins=bins),
+        LABEL_MIX: lambda: _label_mix(outcome, spec, baseline, window),
+        "business": lambda: business(outcome, spec.kpis, None if baseline is None else baseline.outcome),
+        "kpi_values_left_out": lambda: kpi_values_left_out(outcome),
+        "further_classes": lambda: outcome.further_classes,
+    }))  # fmt: skip
 
 
 def _are_probabilities(data: DataProfile) -> bool:
@@ -158,11 +156,14 @@ def data_members(
     """The members ``data``, ``prediction`` and, of events that carry them, ``attributions``. Without ``drift`` the
     distances from the baseline, the costly part, are left out."""
     against = Against(baseline, window, data.predictions) if baseline is not None and drift else None
-    return {
-        "data": data_numbers(data, baseline, against),
-        "prediction": prediction(data, spec, against),
-        **attributions(data.attributions, against),
-    }
+    side: dict[str, Any] = {"data": {"features": {}}, "prediction": {}}
+    side |= computed({
+        "data": lambda: data_numbers(data, baseline, against),
+        "prediction": lambda: prediction(data, spec, against),
+        "attributions": lambda: attributions(data.attributions, against),
+    })  # fmt: skip
+    side |= side.pop("attributions", {})
+    return side
 
 
 def data_numbers(data: DataProfile, baseline: Baseline | None, reference: Against | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import METRICS, Output
 from tidegauge.judge.conditions import is_counted, is_early
 from tidegauge.metrics.grading import estimate_error
+from tidegauge.metrics.members import NOT_COMPUTED, computed, united
 from tidegauge.metrics.published import published
 from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
@@ -128,14 +129,12 @@ class Publisher:
         note = performance_note(record)
         if note is not None:
             record["performance_note"] = note
-        if not segment:
-            for name, of in (
-                ("fairness", self._records.fairness(header, spec, FAIRNESS_MIN_COUNT)),
-                (RECENT, self._records.recent(header, spec)),
-            ):
-                if of:
-                    record[name] = of
-        return record
+        if segment:
+            return record
+        return united(record, computed({
+            "fairness": lambda: self._records.fairness(header, spec, FAIRNESS_MIN_COUNT),
+            RECENT: lambda: self._records.recent(header, spec),
+        }))  # fmt: skip
 
     def _grade(self, header: Header, outcomes: Mapping[Segment, Numbers], spec: ModelSpec) -> None:
         """Note how far the window's estimate of the whole model was off, and say it of each record, or while that is not known
@@ -170,7 +169,10 @@ class Publisher:
 
     def _encode(self, header: Header, segment: Segment, spec: ModelSpec, record: Numbers) -> bytes:
         said = published(record, segment=bool(segment))
-        return msgspec.json.encode(said | self._records.encoded_data_side(header, segment, spec))
+        data_side: dict[str, Any] = {**self._records.encoded_data_side(header, segment, spec)}
+        if NOT_COMPUTED in data_side:
+            data_side[NOT_COMPUTED] = msgspec.json.decode(data_side[NOT_COMPUTED])
+        return msgspec.json.encode(united(said, data_side))
 
     def _outdate_next(self, header: Header, spec: ModelSpec) -> None:
         """A window that was judged together with this one must be so anew, if this one has changed."""

@@ -42,7 +42,7 @@ export async function draw({ names: [name], query, go }) {
   return [
     head(model),
     h("nav", { class: "sections", "aria-label": "Sections" }, Object.entries(SECTIONS).map(([id, text]) => jump(id, id === "alerts" && firing.length ? `${text} (${firing.length})` : text))),
-    controls(seen, lengths, last, older, dropped), misread(record.prediction),
+    controls(seen, lengths, last, older, dropped), misread(record.prediction), notComputed(record),
     alertsOf(firing, alerts.filter((one) => one.event.data.status !== "firing")),
     performance(seen), labels(seen),
     await restatements(seen),
@@ -58,6 +58,12 @@ export async function draw({ names: [name], query, go }) {
 function misread(prediction) {
   return prediction?.misread_confidence ? h("p", { class: "trouble" }, `All ${number(prediction.misread_confidence)} negative predictions of this window have a confidence above one half: it is the predicted class's. `,
     prediction.confidence_is ? "The numbers here read it so. " : "The numbers here read it as the positive class's. ", "Write ", h("code", {}, "confidence_is: predicted"), " in the spec.") : null;
+}
+
+/** Numbers that a fault of ours keeps from being computed. */
+function notComputed(record) {
+  const failed = Object.entries(record.not_computed ?? {});
+  return failed.length ? h("p", { class: "trouble" }, "Of this window could not be computed: ", failed.map(([name, error]) => `${name} (${error})`).join("; "), ". The other numbers stand.") : null;
 }
 
 function alertsOf(firing, past) {
