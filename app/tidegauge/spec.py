@@ -193,6 +193,7 @@ class Lineage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 DEFAULT_WINDOWS = ("5m", "1h", "1d")
 DEFAULT_HORIZON = 7 * 86400.0
+DEFAULT_POSITIVE = "1"
 
 
 class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -206,7 +207,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
     model: str
     task: Task | None = None
-    positive_label: str = "1"
+    positive_label: str = DEFAULT_POSITIVE
     confidence_is: Literal["positive", "predicted"] | None = None
     segments: tuple[tuple[str, ...], ...] = ()
     windows: tuple[str, ...] = DEFAULT_WINDOWS
@@ -268,6 +269,26 @@ def class_name(value: bool | int | float | str) -> str:
     if isinstance(value, float) and not value.is_integer():
         return repr(value)
     return str(int(value))
+
+
+def is_positive(name: str, positive: str) -> bool | None:
+    """Whether the class ``name`` is the ``positive`` one of two. None where that is the default, 1, and the class a word:
+    which of two words is the positive one nobody has said.
+
+    >>> is_positive("1", "1"), is_positive("-1", "1"), is_positive("stayed", "churned"), is_positive("stayed", "1")
+    (True, False, False, None)
+    """
+    if name == positive:
+        return True
+    return None if positive == DEFAULT_POSITIVE and _is_word(name) else False
+
+
+def _is_word(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return True
+    return False
 
 
 _TRUTHS = {

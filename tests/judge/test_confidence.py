@@ -19,6 +19,7 @@ from tidegauge.baseline.spread import Spread
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.judge.conditions import Candidate, Intervals, judge, surely_beyond
+from tidegauge.judge.evidence import is_performance
 from tidegauge.metrics import interval
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import performance_intervals
@@ -97,7 +98,7 @@ def intervals_of(now: OutcomeProfile, before: OutcomeProfile) -> Intervals:
 def test_default_monitors_are_quiet_on_small_windows_of_a_model_that_has_not_changed() -> None:
     """200 labels against a baseline of 400: limits relative to the baseline alone are passed by chance now and then."""
     rng = np.random.default_rng(3)
-    monitors = [m for m in default_monitors(ModelSpec("m", task="binary"), None) if m.metric.startswith("performance.")]
+    monitors = [m for m in default_monitors(ModelSpec("m", task="binary"), None) if is_performance(m.metric)]
     fired = dict.fromkeys((m.name for m in monitors), 0)
     bare = dict(fired)
     for _ in range(150):

@@ -58,7 +58,7 @@ def test_what_an_alert_says_beside_its_number(
         evidence.direction(metric, record),
         evidence.estimate(metric, record),
         evidence.extremes(metric, record),
-        evidence.confidence(metric, record),
+        evidence.reading(metric, record),
     ]
     for text in said:
         assert not EMPTY.search(text), text

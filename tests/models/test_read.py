@@ -122,6 +122,19 @@ def test_positive_label_is_canonical(write: Callable[..., Path], written: str, n
     assert load_file(write(f"model: m\npositive_label: {written}")).positive_label == name
 
 
+def test_what_only_yaml_1_1_takes_for_another_type_is_text(write: Callable[..., Path]) -> None:
+    """A class `yes`, Norway, codes with leading zeros, times: as the events' own JSON, CSV and Parquet have them."""
+    spec = load_file(
+        write("model: m\npositive_label: yes\nfeatures:\n  a: {type: category, values: [no, on, 02139, 12:30, 1_000, 5]}")
+    )
+    assert spec.positive_label == "yes"
+    assert spec.features["a"].values == ("no", "on", "02139", "12:30", "1000", "5")
+    assert load_file(write("model: m\nbaseline: {first: 5_000}")).baseline.first == 5000
+    assert load_file(write("model: m\nfeatures: {a: {type: number, min: 1e-3}}")).features["a"].min == 0.001
+    with pytest.raises(SpecError, match="'010' is not a number"):
+        load_file(write("model: m\nfeatures: {a: {type: number, min: 010}}"))
+
+
 def test_monitor_members(write: Callable[..., Path]) -> None:
     text = """\
 model: m

@@ -18,6 +18,8 @@ PAGES = (
     ("prediction.type_mismatch_ratio", "unreadable-numbers"),
     ("unreadable_label_ratio", "unreadable-numbers"),
     ("prediction.misread_confidence", "misread-confidence"),
+    ("performance.unknown_class_ratio", "unknown-classes"),
+    ("performance.no_probability_ratio", "no-probability"),
     ("prediction.*", "score-drift"),
     ("label_mix.*", "label-drift"),
     ("performance.brier", "calibration"),

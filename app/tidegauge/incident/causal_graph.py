@@ -30,6 +30,8 @@ _PATTERNS = (
     ("data.*", FEATURE_DRIFT),
     ("prediction.type_mismatch_ratio", SCHEMA),
     ("prediction.misread_confidence", SCHEMA),
+    ("performance.unknown_class_ratio", SCHEMA),
+    ("performance.no_probability_ratio", SCHEMA),
     ("prediction.*", SCORE_DRIFT),
     ("attribution*", SCORE_DRIFT),
     ("estimate*", SCORE_DRIFT),

@@ -129,6 +129,10 @@ def _meaning(cause: Member, listed: str) -> str:
         return f"{bare if value is None else f'{percent(value)} {share}'} {words}"
     if path == "prediction.misread_confidence":
         return "The confidence is the predicted class's, and the spec does not say so"
+    if path == "performance.unknown_class_ratio":
+        return "Which class is the positive one is not known: the spec names no positive_label"
+    if path == "performance.no_probability_ratio":
+        return "Scores are no probabilities between 0 and 1"
     if path == "system.error_ratio" and value is not None:
         return f"{percent(value)} of requests fail"
     if path.startswith("label_feed") and value is not None:

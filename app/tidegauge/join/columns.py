@@ -30,7 +30,7 @@ from tidegauge.profile.data import (
 from tidegauge.profile.numeric import NumericColumns
 from tidegauge.profile.schema import ATTRIBUTION, RESERVED, SCORE_FEATURE, VALUE_FEATURE, Schema, bin_codes
 from tidegauge.profile.score_grid import score_bins
-from tidegauge.spec import FeatureSpec, ModelSpec, class_name
+from tidegauge.spec import FeatureSpec, ModelSpec, class_name, is_positive
 
 _NUMBERS = frozenset((float, int))
 _NUMBER_TYPES = _NUMBERS | {type(None)}
@@ -276,10 +276,8 @@ def _scores(score: NDArray[np.float64], classes: CategoryColumn, spec: ModelSpec
     scored = (score >= 0.0) & (score <= 1.0)
     if not scored.any():
         return None
-    predicted = [
-        PREDICTED_POSITIVE if spec.task == "multiclass" or name == spec.positive_label else PREDICTED_NEGATIVE
-        for name in classes.values
-    ]
+    of_truth = {True: PREDICTED_POSITIVE, False: PREDICTED_NEGATIVE, None: PREDICTED_NONE}
+    predicted = [of_truth[spec.task == "multiclass" or is_positive(name, spec.positive_label)] for name in classes.values]
     # The code of a missing class, -1, picks the last.
     begin = np.array([*predicted, PREDICTED_NONE])
     keys = begin[classes.codes] + score_bins(np.where(scored, score, 0.0))

@@ -15,7 +15,7 @@ from tidegauge.join.values import numbers_of
 from tidegauge.profile.kpi import derived
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.score_counts import LOG_CLIP
-from tidegauge.spec import ModelSpec, by_class, outcome_class
+from tidegauge.spec import ModelSpec, by_class, is_positive, outcome_class
 
 
 class OutcomeRow(msgspec.Struct, gc=False):
@@ -79,7 +79,7 @@ def _outcome_columns(
         numbers = np.array([numbers_of(values, spec), numbers_of(labels, spec)])
     positive = np.full(n, -1)
     if spec.task in (None, "binary"):
-        truths = {name: -1 if name is None else int(name == spec.positive_label) for name in set(actual)}
+        truths = {name: -1 if name is None else _truth(name, spec) for name in set(actual)}
         positive = np.fromiter(map(truths.__getitem__, actual), np.int64, n)
     loss = hit = other_score = None
     if negatives := negative_classes(set(predicted), spec):
@@ -103,6 +103,12 @@ def _outcome_columns(
         sign, labelled, predicted, actual, numbers, score, positive, loss, business, delay, request_ids, hit, implied,
         other_score, unreadable,
     )  # fmt: skip
+
+
+def _truth(name: str, spec: ModelSpec) -> int:
+    """1 for the positive class, 0 for another, -1 where nobody has said which is which."""
+    positive = is_positive(name, spec.positive_label)
+    return -1 if positive is None else int(positive)
 
 
 class _ClassNames(dict[Any, str | None]):

@@ -19,7 +19,7 @@ from tidegauge.join.values import class_codes, numbers_of
 from tidegauge.profile.category import MISSING_CODE
 from tidegauge.profile.pairs import PairColumns, PairProfile
 from tidegauge.profile.score_counts import LOG_CLIP
-from tidegauge.spec import ModelSpec
+from tidegauge.spec import ModelSpec, is_positive
 
 if TYPE_CHECKING:
     from tidegauge.join.contexts import Context
@@ -134,9 +134,9 @@ def outcome_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
         classes, actual = codes[: 2 * n].reshape(2, n), codes[2 * n :]
         found["right"] = np.where((classes != MISSING_CODE) & (actual != MISSING_CODE), classes == actual, np.nan)
         if spec.task != "multiclass":
-            # A code that is no class's where no label is positive.
-            positive = names.index(spec.positive_label) if spec.positive_label in names else len(names)
-            truth = np.where(actual == MISSING_CODE, np.nan, actual == positive)
+            truths = [is_positive(name, spec.positive_label) for name in names]
+            # The code of a missing class, -1, picks the last.
+            truth = np.array([*(np.nan if of is None else float(of) for of in truths), np.nan])[actual]
             found |= _score_losses(_both(rows, lambda made: made.score), truth)
         if spec.task != "binary" and any(row.first.probabilities or row.second.probabilities for row in rows):
             known = [None if code == MISSING_CODE else names[code] for code in actual.tolist()]

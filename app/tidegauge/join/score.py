@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.events import Prediction
-from tidegauge.spec import ModelSpec, by_class, outcome_class
+from tidegauge.spec import ModelSpec, by_class, is_positive, outcome_class
 
 BINARY_CLASSES = frozenset(("0", "1"))
 """The classes that make a model binary whose task is not known yet (see ``monitor.stage.infer_task``)."""
@@ -40,9 +40,10 @@ def score_of(event: Prediction, spec: ModelSpec) -> float | None:
     if event.confidence is not None:
         if spec.confidence_is != "predicted" or not _binary(spec, {predicted} - {None}):
             return event.confidence
-        if predicted is None:
+        positive = None if predicted is None else is_positive(predicted, spec.positive_label)
+        if positive is None:
             return None
-        return event.confidence if predicted == spec.positive_label else 1.0 - event.confidence
+        return event.confidence if positive else 1.0 - event.confidence
     probabilities = by_class(event.probabilities or {})
     if _binary(spec, probabilities):
         return probabilities.get(spec.positive_label)

@@ -18,6 +18,11 @@ from tidegauge.metrics.fairness import DISPARATE_IMPACT
 MAX_EVIDENCE = 5
 MIX = "data.segments."
 MISREAD = "prediction.misread_confidence"
+UNREADABLE = {
+    "performance.unknown_class_ratio": "which of the classes is the positive one is not known: say positive_label in the spec",
+    "performance.no_probability_ratio": "score has to be the probability of the positive class, from 0 to 1",
+}
+"""Numbers beside performance that say why others are left out, and what to do about it."""
 NO_EVIDENCE: dict[str, list[Any]] = {"segments": [], "features": [], "request_ids": []}
 
 
@@ -44,7 +49,7 @@ def is_drift(metric: str) -> bool:
 
 
 def is_performance(metric: str) -> bool:
-    return metric.startswith("performance.")
+    return metric.startswith("performance.") and metric not in UNREADABLE
 
 
 def sentence(metric: str, beside: Beside, *, ended: bool) -> str:
@@ -94,12 +99,14 @@ def direction(path: str, record: Mapping[str, Any]) -> str:
     return "" if found is None else f"; most in its {found.replace('_', ' ')}"
 
 
-def confidence(path: str, record: Mapping[str, Any]) -> str:
-    """What is wrong with a confidence, and whether it is read rightly all the same; for an alert's summary.
+def reading(path: str, record: Mapping[str, Any]) -> str:
+    """What is wrong with how scores and classes are read, and whether they are read rightly all the same, for a summary.
 
-    >>> confidence("prediction.misread_confidence", {"prediction": {"misread_confidence": 412}})[:66]
+    >>> reading("prediction.misread_confidence", {"prediction": {"misread_confidence": 412}})[:66]
     '; all 412 negative predictions have a confidence above one half: i'
     """
+    if path in UNREADABLE:
+        return f"; {UNREADABLE[path]}"
     said = record.get("prediction", {})
     found = said.get(path.rpartition(".")[2], 0)
     if path != MISREAD or not found:

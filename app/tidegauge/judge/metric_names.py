@@ -27,7 +27,7 @@ _DISTANCES = (
 _GAPS = [f"{measure}_gap" for measure in MEASURES]
 _CLASSES = {FREE: _leaves("precision recall f1")}
 _PERFORMANCE: dict[Task, dict[str, Any]] = {
-    "binary": _leaves("accuracy precision recall f1 roc_auc log_loss brier ece no_probability_ratio"),
+    "binary": _leaves("accuracy precision recall f1 roc_auc log_loss brier ece no_probability_ratio unknown_class_ratio"),
     "multiclass": _leaves("accuracy precision recall f1 log_loss") | {"classes": _CLASSES},
     "regression": _leaves("mae rmse mape r2 bias"),
 }

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from tidegauge.metrics.calibration import Reliability
-from tidegauge.profile.outcome import ConfusionCell, OutcomeProfile, confusion_counts
+from tidegauge.metrics.positive_class import actual_classes, unknown_class_ratio
+from tidegauge.profile.outcome import MAX_OUTSIDE, ConfusionCell, OutcomeProfile, confusion_counts
 from tidegauge.spec import Task
 
 MIN_DENOMINATOR = 20
@@ -35,7 +36,8 @@ def fairness(segments: Mapping[str, OutcomeProfile], task: Task | None, positive
         total = sum(count for _, _, count in cells)
         if total < min_count or not total:
             continue
-        for measure, of in _rates(cells, total, None if task == "multiclass" else positive).items():
+        unknown = task == "multiclass" or unknown_class_ratio(actual_classes(outcome), positive) > MAX_OUTSIDE
+        for measure, of in _rates(cells, total, None if unknown else positive).items():
             if of[1] >= min(MIN_DENOMINATOR, min_count):
                 counts.setdefault(measure, {})[value] = of
         excess = _excess(outcome)

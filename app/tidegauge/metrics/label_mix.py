@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.metrics.drift import binned_drift, mix_shift
-from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
+from tidegauge.metrics.positive_class import actual_classes, unknown_class_ratio
+from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile
 
 LABEL_MIX = "label_mix"
 
@@ -19,11 +19,13 @@ def label_mix(
 ) -> dict[str, Any]:
     """The member ``label_mix`` of a record: ``positive_ratio``, the share of labels of the ``positive`` class, None for no
     such class, and PSI, JS, ``mix_shift`` and p-values over the baseline's classes and the new ones; {} without classes."""
-    current, before = _classes(outcome), _classes(reference)
+    current, before = actual_classes(outcome), actual_classes(reference)
     total = current.total()
     if not total:
         return {}
-    numbers: dict[str, Any] = {} if positive is None else {"positive_ratio": current[positive] / total}
+    numbers: dict[str, Any] = {}
+    if positive is not None and unknown_class_ratio(current, positive) <= MAX_OUTSIDE:
+        numbers["positive_ratio"] = current[positive] / total
     if before.total():
         known = sorted(before)
         now = [current[name] for name in known]
@@ -31,10 +33,3 @@ def label_mix(
         earlier = np.array([*(before[name] for name in known), 0])
         numbers |= binned_drift(counts, earlier) | mix_shift(counts, earlier, LABEL_MIX, dispersions)
     return numbers
-
-
-def _classes(outcome: OutcomeProfile) -> Counter[str]:
-    classes: Counter[str] = Counter()
-    for _, actual, count in confusion_counts(outcome.confusion):
-        classes[actual] += count
-    return classes

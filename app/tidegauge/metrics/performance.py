@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tidegauge.metrics.calibration import Reliability
+from tidegauge.metrics.positive_class import actual_classes, unknown_class_ratio
 from tidegauge.profile.outcome import MAX_CLASSES, MAX_OUTSIDE, ConfusionCell, OutcomeProfile, confusion_counts
 from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
@@ -24,6 +25,11 @@ def performance(outcome: OutcomeProfile, task: Task | None, positive: str) -> di
     if is_regression(outcome, task):
         return regression(outcome)
     cells = list(confusion_counts(outcome.confusion))
+    if task != "multiclass":
+        unknown = unknown_class_ratio(actual_classes(outcome), positive)
+        if unknown > MAX_OUTSIDE:
+            right = sum(count for said, true, count in cells if said == true)
+            return {"accuracy": right / sum(count for _, _, count in cells), "unknown_class_ratio": unknown}
     numbers = classification(cells, positive if task != "multiclass" else None)
     if task == "multiclass":
         counted = outcome.sum("class_log_loss_count")

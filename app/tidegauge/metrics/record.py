@@ -24,6 +24,7 @@ from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_counts import performance_counts
 from tidegauge.metrics.performance_interval import performance_intervals
 from tidegauge.metrics.performance_z import performance_z
+from tidegauge.metrics.positive_class import unknown_class_ratio
 from tidegauge.metrics.shift import missing_shift
 from tidegauge.profile import distinct
 from tidegauge.profile.category import CategorySummary
@@ -323,7 +324,8 @@ def prediction(data: DataProfile, spec: ModelSpec, against: Against | None) -> d
         if data.reread:
             numbers["confidence_is"] = "predicted"
     classes = data.result_class
-    if classes.count and spec.task in (None, "binary"):
+    named = unknown_class_ratio(classes.counts, spec.positive_label) <= MAX_OUTSIDE
+    if classes.count and spec.task in (None, "binary") and named:
         numbers["positive_ratio"] = classes.counts.get(spec.positive_label, 0) / classes.count
     if classes.count and spec.task == "multiclass":
         numbers["class_ratio"] = {name: count / classes.count for name, count in sorted(classes.counts.items())}

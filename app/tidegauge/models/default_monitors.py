@@ -104,7 +104,11 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
             performance("roc-auc", "performance.roc_auc", worse("below", 0.1)),
             performance("brier", "performance.brier", worse("above", 0.25)),
         ]
-        monitors.append(MonitorSpec("misread-confidence", "prediction.misread_confidence", long, above(0), "warning"))
+        monitors += [
+            MonitorSpec("misread-confidence", "prediction.misread_confidence", long, above(0), "warning"),
+            MonitorSpec("unknown-classes", "performance.unknown_class_ratio", long, above(0.01), "critical"),
+            MonitorSpec("no-probability", "performance.no_probability_ratio", long, above(0.01), "critical"),
+        ]
         if auto:
             # How large a calibration error, or how many positives, is too many only their spread can say.
             monitors += [

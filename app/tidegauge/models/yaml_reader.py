@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ MAX_LENGTH = 100 * 365 * SECONDS["d"]
 _KINDS = {"map": "a mapping", "seq": "a list", "null": "nothing", "str": "text", "int": "a number", "float": "a number",
           "bool": "true or false"}  # fmt: skip
 _SCALARS = ("str", "int", "float", "bool", "timestamp")
+_PLAIN = {"bool": re.compile("true|True|TRUE|false|False|FALSE"), "int": re.compile("[-+]?(0|[1-9][0-9_]*)|0x[0-9a-fA-F]+")}
+"""How YAML 1.2 writes truth values and whole numbers."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -92,12 +95,19 @@ class Item:
         return [Item(node, f"{self.path}[{n}]", self._problems, self.file) for n, node in enumerate(self._node.value)]
 
     def scalar(self) -> bool | int | float | str | None:
-        """Text, number or boolean; a date is text as written."""
+        """Text, number or boolean. What only YAML 1.1 takes for something else is the text as written: a date, ``yes`` and
+        ``no``, which are classes, ``02139``, a code, ``12:30``."""
         if not isinstance(self._node, yaml.ScalarNode) or self.kind not in _SCALARS:
             self.expected("a text, a number or a boolean")
             return None
-        if self.kind in ("str", "timestamp"):
-            return self.source()
+        return self.source() if self.kind in ("str", "timestamp") or self._is_old_style() else self._constructed()
+
+    def _is_old_style(self) -> bool:
+        """Whether only YAML 1.1 takes this for a truth value or a whole number."""
+        plain = _PLAIN.get(self.kind)
+        return plain is not None and plain.fullmatch(self.source()) is None
+
+    def _constructed(self) -> bool | int | float | None:
         try:
             value: bool | int | float = SafeConstructor().construct_object(self._node)
             if isinstance(value, bool) or math.isfinite(float(value)):
@@ -137,7 +147,7 @@ class Item:
         return text
 
     def boolean(self) -> bool | None:
-        value = self.scalar() if self.kind == "bool" else None
+        value = self._constructed() if self.kind == "bool" else None
         if not isinstance(value, bool):
             self.expected("true or false")
             return None
@@ -145,8 +155,8 @@ class Item:
 
     def number(self) -> float | None:
         """A finite number; ``1e-3``, text to YAML 1.1, is one too."""
-        if self.kind in ("int", "float"):
-            value = self.scalar()
+        if self.kind in ("int", "float") and not self._is_old_style():
+            value = self._constructed()
             return None if value is None else float(value)
         plain = isinstance(self._node, yaml.ScalarNode) and self.kind == "str" and self._node.style is None
         try:
@@ -159,7 +169,7 @@ class Item:
         return value
 
     def integer(self, least: int, most: int = 2**53) -> int | None:
-        value = self.scalar() if self.kind == "int" else None
+        value = self._constructed() if self.kind == "int" and not self._is_old_style() else None
         if not isinstance(value, int) or not least <= value <= most:
             self.expected(f"a whole number from {least}{f' to {most}' if most < 2**53 else ''}")
             return None

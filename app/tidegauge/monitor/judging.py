@@ -187,7 +187,7 @@ class WindowJudge:
             of = {segment: {**built[segment], **judged.get(segment, {})} for segment in built}
             own = of[subject.segment]
             clause = evidence.direction(verdict.path, own[RECENT] if verdict.recent else own) + clause
-            clause += evidence.estimate(verdict.path, own) + evidence.confidence(verdict.path, own)
+            clause += evidence.estimate(verdict.path, own) + evidence.reading(verdict.path, own)
             clause += evidence.extremes(verdict.path, own)
             examples = {segment: self._examples(header, segment) for segment in built}
             baseline = self._baselines.of(header, spec)
