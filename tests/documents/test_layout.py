@@ -18,6 +18,8 @@ MODULES = sorted(path for path in APP.rglob("*.py") if path.name != "__init__.py
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
 MADE = {"models/", "reports/", "demo-output/", "ui/"}
 """Directories of whoever runs tidegauge, and what is made when it runs."""
+BEYOND_PACKAGES = {"benchmarks", "browser", "deploy", "documents", "kafka"}
+"""Directories of tests of more than one package's code: what else the repository holds, and the program on real services."""
 _FENCES = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _PATH = re.compile(r"(?<!`)``?([A-Za-z][\w.-]*(?:/[\w.-]+)*(?:\.py|/))(?=`)")
 
@@ -50,6 +52,11 @@ def test_docstrings_name_files_that_there_are() -> None:
         if missing:
             wrong[str(path.relative_to(APP))] = missing
     assert wrong == {}
+
+
+def test_every_package_has_a_directory_of_tests_of_its_name() -> None:
+    tested = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert tested - BEYOND_PACKAGES == {package.name for package in PACKAGES} | {"logger"}
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
