@@ -20,6 +20,7 @@ from tidegauge.judge.conditions import Verdict
 from tidegauge.judge.evidence import NO_EVIDENCE
 from tidegauge.judge.limits import limits_of
 from tidegauge.judge.metric_names import TREE, _candidates
+from tidegauge.judge.wording import MOST
 from tidegauge.metrics.record import Window
 from tidegauge.metrics.sequential import Contrast
 from tidegauge.monitor.settling import performance_note
@@ -63,6 +64,28 @@ def test_verdicts(metric, value, breached, baseline, p_value, names, segment, cl
             sound(*[part for text in told.values() for part in text.splitlines()])
         else:
             sound(event["data"]["title"], *columns(incident_line(event)))
+
+
+@given(
+    st.sampled_from(["age", "average_basket_value_of_the_last_thirty_days_in_euros_" * 3]),
+    st.sampled_from(["m:1", "model" * 40]),
+)
+def test_the_first_sentence_is_the_same_everywhere(feature, version):
+    """In the event, on a page, in a terminal and in the incident."""
+    book = AlertBook(MemoryStore())
+    path = f"data.features.{feature}.missing_ratio"
+    monitor = MonitorSpec("watch", "data.features.*.missing_ratio", "1h", Condition("above", high=0.1))
+    verdict = Verdict(monitor, path, 1.0, True, "above 0.1", 240)
+    judged = JudgedWindow(WINDOW, False, 1, 1800.0)
+    outputs = book.verdict(Subject("m", version), verdict, judged, lambda _: Support(NO_EVIDENCE))
+    alert, incident = sorted((json.loads(o.value) for o in outputs), key=lambda event: event["type"])
+    said = alert["data"]["annotations"]["summary"]
+    assert said.endswith("` is missing in every request since 1 Jan 1970; 240 so far")
+    assert len(said) <= MOST
+    assert texts_of(decode(json.dumps(alert).encode()).data)["summary"] == said
+    assert said in line(alert)
+    assert incident["data"]["alerts"][0]["summary"] == incident["data"]["title"] == said
+    assert said in incident_line(incident)
 
 
 @given(maybe, st.sampled_from([None, 1e-5]), st.sampled_from([None, "hour_of_day"]))

@@ -147,12 +147,13 @@ def test_one_alert(browser: Browser, console: Running, said: list[Output]) -> No
     mark = next(e["data"]["fingerprint"] for e in events if e["data"]["labels"]["alertname"] == "accuracy")
     own = [e for e in events if e["data"]["fingerprint"] == mark]
     browser.open(f"{console.address}/#/alerts/{mark}")
-    browser.has(own[-1]["data"]["annotations"]["summary"])
+    browser.has(own[-1]["data"]["annotations"]["summary"].replace("`", ""))
+    browser.has(own[-1]["data"]["annotations"]["description"])
     browser.has("A performance metric of a settled window")
     listed = [item.text for item in browser.all("#life > ol > li")]
     assert len(listed) == min(len(own), 6)
     for item, event in zip(listed, reversed(own), strict=False):
-        assert event["data"]["annotations"]["summary"] in item
+        assert event["data"]["annotations"]["summary"].replace("`", "") in item
         assert event["time"][:16].replace("T", " ") in item
     assert browser.all("#chart-alert canvas")
     browser.click("#chart-alert-numbers summary")
@@ -177,7 +178,7 @@ def test_an_incident_is_read_from_its_cause_to_what_was_done(browser: Browser, c
     listed = [item.text for item in browser.all("#timeline li")]
     assert len(listed) == len(chosen["alerts"])
     assert " cause" in listed[0]
-    assert all(alert["summary"] in text for alert, text in zip(chosen["alerts"], listed, strict=True))
+    assert all(alert["summary"].replace("`", "") in text for alert, text in zip(chosen["alerts"], listed, strict=True))
     assert browser.one("#window").text
     assert browser.one("#playbook").text
     browser.click("#acknowledge-all")

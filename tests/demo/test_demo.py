@@ -119,7 +119,7 @@ def test_the_seasons_are_lasting_warnings_that_say_performance_did_not_follow(ru
     # Summer itself, warm days before it, and after it the warmest of November and of December.
     assert 1 <= len(summer) <= 5
     assert max(findings.seconds(a.resolved[:16] + "Z") - a.window for a in summer) > 120 * DAY
-    assert all(a.severity == "warning" and "; performance did not follow" in a.summary for a in summer)
+    assert all(a.severity == "warning" and "; performance did not follow" in a.figures for a in summer)
 
 
 def test_values_that_are_missing_are_told_once(run: Any) -> None:

@@ -120,7 +120,7 @@ def test_critical_goes_to_slack_mail_and_pagerduty_with_its_evidence(alertmanage
     wait_for(lambda: len(to(receiver, "/slack")) == 2 and len(to(receiver, "/v2/enqueue")) == 2 and len(mailbox.messages) == 2)
     (attachment,) = to(receiver, "/slack")[1]["attachments"]
     assert attachment["title"] == "[RESOLVED] auc churn_xgb:3 region=eu"
-    assert "no longer below 0.85" in attachment["text"]
+    assert "AUC is 0.9 again" in attachment["text"]
     assert to(receiver, "/v2/enqueue")[1]["event_action"] == "resolve"
     assert to(receiver, "/v2/enqueue")[1]["dedup_key"] == page["dedup_key"]
 

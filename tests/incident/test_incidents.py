@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tidegauge.engine.stage import MemoryStore
 from tidegauge.incident.causal_graph import CHAIN, LABEL_FEED, ORDER, SYSTEM, follows
 from tidegauge.incident.incident_book import IncidentBook
-from tidegauge.incident.sentences import MOST
+from tidegauge.judge.wording import MOST
 from tidegauge.metrics.record import iso
 
 DAY = 86400.0
@@ -28,6 +28,7 @@ def alert(name: str, metric: str, day: float, *, feature: str = "", version: str
         "status": "firing" if ended is None else "resolved",
         "fingerprint": f"{name}/{feature}/{version}/{labels['segment']}",
         "severity": "critical",
+        "kind": "monitor",
         "labels": labels | ({"feature": feature} if feature else {}),
         "annotations": {"summary": "…", "runbook_url": f"playbooks/{name}.md"},
         "starts_at": iso(start),

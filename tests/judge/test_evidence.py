@@ -139,17 +139,17 @@ def test_drift_and_drop_that_coincide_are_said_to_and_are_critical(run: Any) -> 
     assert early["evidence"]["segments"][0]["share"] > 0.8
     both = [a["data"] for a in alerts if a["data"]["labels"]["alertname"] == "drift" and a["data"]["severity"] == "critical"]
     assert both[0]["evidence"]["performance"]["breached"] == ["accuracy"]
-    assert "; performance dropped with it: accuracy" in both[0]["annotations"]["summary"]
+    assert "; performance dropped with it: accuracy" in both[0]["annotations"]["description"]
     drop = firing(alerts, "accuracy", DRIFT[0], "critical")
     assert drop["evidence"]["drifted_features"] == ["y"]
-    assert "; y drifted in the same window" in drop["annotations"]["summary"]
+    assert "; y drifted in the same window" in drop["annotations"]["description"]
 
 
 def test_a_drop_without_drift_says_that_the_concept_may_have_changed(run: Any) -> None:
     alerts, _, _ = run
     drop = firing(alerts, "accuracy", CONCEPT[0], "critical")
     assert drop["evidence"]["drifted_features"] == []
-    assert "; no feature drifted with it" in drop["annotations"]["summary"]
+    assert "; no feature drifted with it" in drop["annotations"]["description"]
     assert drop["evidence"]["segments"][0]["segment"] == {"region": "us"}
 
 

@@ -114,7 +114,7 @@ def test_unfairness_at_an_intersection_is_found_where_the_spec_lists_it() -> Non
     alert = next(a["data"] for a in pipeline.of(ALERTS) if a["data"]["labels"]["alertname"] == "age+device selection_rate")
     assert alert["p_value"] < 1e-6
     assert re.search(
-        "; smallest for (old,desk|young,phone), largest for (old,phone|young,desk)$", alert["annotations"]["summary"]
+        "; smallest for (old,desk|young,phone), largest for (old,phone|young,desk)$", alert["annotations"]["description"]
     )
     record = next(r for r in pipeline.records().values() if r["segment"] == {})
     lowest, highest = record["fairness"]["age+device"]["extremes"]["selection_rate"]

@@ -128,7 +128,7 @@ def test_monitors_watch_estimates_and_their_errors(tmp_path: Path) -> None:
     pipeline.finish()
     (drop,) = (a["data"] for a in pipeline.of(ALERTS) if a["data"]["labels"]["alertname"] == "drop")
     # Nearly all of the labels of the fifth chunk contradict the estimate.
-    assert drop["annotations"]["summary"].endswith("; such estimates were off by 0.89 on average over 1 window")
+    assert drop["annotations"]["description"].endswith("; such estimates were off by 0.89 on average over 1 window")
     first = {a["data"]["labels"]["alertname"]: a["data"]["window"]["start"] for a in reversed(pipeline.of(ALERTS))}
     # The data set changes from its sixth chunk on; the labels of the fifth are all wrong.
     assert first == {"estimate": "1970-01-01T00:06:00Z", "drop": "1970-01-01T00:06:00Z", "trust": "1970-01-01T00:05:00Z"}

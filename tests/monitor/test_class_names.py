@@ -66,9 +66,9 @@ def test_of_two_words_nothing_is_said_of_the_positive_one_until_the_spec_names_i
     assert "selection_rate_gap" not in record["fairness"]["region"]
     (alert,) = run.alerts.itertuples()
     assert (alert.alertname, alert.severity) == ("unknown-classes", "critical")
-    assert "say positive_label in the spec" in alert.summary
+    assert "say positive_label in the spec" in alert.description
     (incident,) = run.incidents.itertuples()
-    assert incident.title.startswith("Which class is the positive one is not known")
+    assert incident.title.startswith("The spec has not said which class is the positive one")
 
 
 @pytest.mark.parametrize("scale", [100.0, -1.0])
@@ -79,4 +79,4 @@ def test_scores_that_are_no_probabilities_are_told(scale: float) -> None:
     assert not {"calibration", "estimated"} & record.keys()
     (alert,) = run.alerts.itertuples()
     assert (alert.alertname, alert.severity) == ("no-probability", "critical")
-    assert "the probability of the positive class, from 0 to 1" in alert.summary
+    assert "the probability of the positive class, from 0 to 1" in alert.description

@@ -101,7 +101,7 @@ def test_a_learned_baseline_chooses_the_reading_of_all_windows_and_says_so(tmp_p
     (told,) = misreadings(alerts)
     assert told["status"] == "firing"
     assert told["annotations"]["runbook_url"].endswith("misread-confidence.md")
-    assert "say confidence_is: predicted; until then it is read so by itself" in told["annotations"]["summary"]
+    assert "say confidence_is: predicted; until then it is read so by itself" in told["annotations"]["description"]
     assert len([r for r in caplog.records if "say confidence_is: predicted" in r.getMessage()]) == 1
 
 
@@ -110,7 +110,7 @@ def test_a_spec_that_insists_is_obeyed_and_told(tmp_path):
     assert "confidence_is" not in records[-1]["prediction"]
     assert records[-1]["performance"]["roc_auc"] < 0.6
     (told,) = misreadings(alerts)
-    assert "by itself" not in told["annotations"]["summary"]
+    assert "by itself" not in told["annotations"]["description"]
 
 
 def test_a_baseline_that_is_built_reads_it_rightly_too(tmp_path, capsys):

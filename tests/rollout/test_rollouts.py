@@ -182,7 +182,7 @@ def test_a_worse_shadow_is_to_be_rolled_back_and_the_alert_ends_with_it():
     assert fired["metric"].startswith("performance.")
     assert fired["evidence"]["comparison"]["verdict"] == "roll back"
     assert fired["evidence"]["request_ids"]
-    assert "no longer seen together" in resolved["annotations"]["summary"]
+    assert "no longer seen together" in resolved["annotations"]["description"]
 
 
 @pytest.mark.parametrize(

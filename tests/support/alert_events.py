@@ -19,10 +19,11 @@ def alert_event(name: str, status: str, sequence: int, severity: str = "critical
     """(key, value) of one transition of the alert ``name``."""
     labels = {"alertname": name, "model": "churn", "model_version": "churn_xgb:3", "segment": "region=eu"}
     firing = status == "firing"
-    summary = "roc_auc is 0.81, below 0.85, in the 1d window" if firing else "roc_auc is 0.9, no longer below 0.85"
+    summary = "churn_xgb:3: AUC is 0.81 for region=eu" if firing else "churn_xgb:3: AUC is 0.9 again for region=eu"
+    figures = "roc_auc is 0.81, below 0.85, in the 1d window" if firing else "roc_auc is 0.9, no longer below 0.85"
     data = {
         "status": status, "fingerprint": fingerprint(labels), "kind": "monitor", "severity": severity, "labels": labels,
-        "annotations": {"summary": summary, "runbook_url": "https://playbooks/accuracy-drop.md"},
+        "annotations": {"summary": summary, "description": figures, "runbook_url": "https://playbooks/accuracy-drop.md"},
         "starts_at": "2025-09-27T00:00:00Z", "ends_at": None if firing else "2025-09-28T00:00:00Z",
         "metric": "performance.roc_auc", "value": 0.81, "condition": "below 0.85", "baseline": 0.9,
         "window": {"length": "1d", "start": "2025-09-27T00:00:00Z", "end": "2025-09-28T00:00:00Z", "revision": 1},

@@ -15,12 +15,13 @@ from tidegauge.engine.stage import Output, Store
 from tidegauge.engine.traces import Traces
 from tidegauge.incident.incident_book import IncidentBook
 from tidegauge.judge.conditions import Verdict
+from tidegauge.judge.meaning import Ending, Symptom, counts_requests, sentence
 from tidegauge.metrics.record import Window, iso
 from tidegauge.spec import MonitorSpec, segment_name
 
 
 class Support(NamedTuple):
-    """What stands beside a verdict in an alert: its evidence, and a clause that the summary ends with."""
+    """What stands beside a verdict in an alert: its evidence, and a clause that the figures end with."""
 
     evidence: dict[str, Any]
     clause: str = ""
@@ -91,15 +92,21 @@ class AlertBook:
         output: list[Output] = []
         if transition is not None:
             support = support_of(transition.status)
+            firing = transition.status == "firing"
+            since = state.starts_at if firing else max(window.start, state.starts_at)
+            symptom = _symptom(subject, verdict, open_window=firing and not judged.closed)
             data: dict[str, Any] = {
                 "status": transition.status,
                 "fingerprint": mark,
                 "kind": verdict.kind,
                 "severity": state.severity,
                 "labels": labels,
-                "annotations": {"summary": (verdict.words or _summary(subject, verdict, window, transition)) + support.clause},
+                "annotations": {
+                    "summary": sentence(symptom, _features(verdict, labels), since, _ending(transition)),
+                    "description": (verdict.words or _figures(subject, verdict, window, transition)) + support.clause,
+                },
                 "starts_at": iso(state.starts_at),
-                "ends_at": None if transition.status == "firing" else iso(max(window.start, state.starts_at)),
+                "ends_at": None if firing else iso(since),
                 "metric": verdict.path,
                 "value": verdict.value,
                 "condition": verdict.condition,
@@ -112,6 +119,8 @@ class AlertBook:
                 "p_value": verdict.p_value,
                 "evidence": support.evidence,
             }  # fmt: skip
+            if symptom.affected:
+                data["affected"] = symptom.affected
             if verdict.interval is not None:
                 data["interval"] = verdict.interval
             output = self._announcer.announce(state, transition, data, monitor.runbook, judged.time)
@@ -141,7 +150,28 @@ class AlertBook:
         )  # fmt: skip
 
 
-def _summary(subject: Subject, verdict: Verdict, window: Window, transition: Transition) -> str:
+def _symptom(subject: Subject, verdict: Verdict, *, open_window: bool) -> Symptom:
+    """What the verdict says, with how many requests of an ``open_window`` it is about so far."""
+    affected = 0
+    if open_window and counts_requests(verdict.path):
+        affected = verdict.sample_size if verdict.names else round(verdict.value * verdict.sample_size)
+    return Symptom(
+        verdict.path, subject.version, segment_name(subject.segment), verdict.value, verdict.baseline, affected, verdict.kind
+    )
+
+
+def _features(verdict: Verdict, labels: Mapping[str, str]) -> list[str]:
+    """The features a verdict is about."""
+    return list(verdict.names) or [labels[name] for name in ("feature", "metric") if name in labels]
+
+
+def _ending(transition: Transition) -> Ending:
+    if transition.status == "firing":
+        return ""
+    return "after all" if transition.resolution else "again"
+
+
+def _figures(subject: Subject, verdict: Verdict, window: Window, transition: Transition) -> str:
     what = verdict.path.removeprefix("data.features.").removeprefix("data.")
     where = f" for {segment_name(subject.segment)}" if subject.segment else ""
     value = ", ".join(verdict.names[:5]) if verdict.names else f"{verdict.value:.4g}"

@@ -13,6 +13,7 @@ from tidegauge.alert.states import AlertStates
 from tidegauge.baseline.tuning import budget_text
 from tidegauge.engine.stage import Output
 from tidegauge.judge.evidence import NO_EVIDENCE
+from tidegauge.judge.meaning import Symptom, sentence
 from tidegauge.metrics.record import iso
 from tidegauge.spec import DetectorSpec
 
@@ -46,8 +47,9 @@ class DetectorAlerts:
                 "severity": detector.severity,
                 "labels": labels,
                 "annotations": {
-                    "summary": f"{subject.version}: {detector.algorithm} saw {detector.stream} change at {iso(time)}"
-                    f"{level}; compare the windows before and after"
+                    "summary": sentence(_symptom(subject.version, detector, value), (), time),
+                    "description": f"{subject.version}: {detector.algorithm} saw {detector.stream} change at {iso(time)}"
+                    f"{level}; compare the windows before and after",
                 },
                 "starts_at": iso(time),
                 "ends_at": None,
@@ -84,11 +86,18 @@ class DetectorAlerts:
         state.sequence += 1
         ended = {"status": "resolved", "ends_at": iso(state.window + quiet)}
         version = state.data["labels"]["model_version"]
-        summary = f"{version}: {detector.algorithm} has seen no further change of {detector.stream}"
-        data = state.data | ended | {"annotations": {"summary": summary}}
+        annotations = {
+            "summary": sentence(_symptom(version, detector, None), (), state.window, "again"),
+            "description": f"{version}: {detector.algorithm} has seen no further change of {detector.stream}",
+        }
+        data = state.data | ended | {"annotations": annotations}
         outputs = self._announcer.announce(state, Transition("resolved", state.sequence), data, detector.runbook, time)
         self._states.put(mark, state)
         return outputs
+
+
+def _symptom(version: str, detector: DetectorSpec, value: float | None) -> Symptom:
+    return Symptom(detector.stream, version, value=value, kind="detector")
 
 
 def _condition(detector: DetectorSpec) -> str:

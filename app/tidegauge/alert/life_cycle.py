@@ -135,12 +135,13 @@ def cloud_event(mark: str, transition: Transition, data: dict[str, Any], time: f
 
 
 def line(event: dict[str, Any]) -> str:
-    """One alert as one line for people."""
+    """One alert as one line for people: what it means, then the figures."""
     data = event["data"]
     labels = data["labels"]
     where = " ".join(labels[name] for name in ("segment", "feature", "metric") if labels.get(name))
     note = f" ({data['annotations']['resolution']})" if "resolution" in data["annotations"] else ""
+    said = (data["annotations"].get(name) for name in ("summary", "description"))
     return (
         f"{event['time'][:19]}  {data['status'].upper():8}{note} {data['severity']:8} {labels['alertname']}"
-        f"{' [' + where + ']' if where else ''}  {data['annotations']['summary']}"
+        f"{' [' + where + ']' if where else ''}  {'  '.join(filter(None, said))}"
     )

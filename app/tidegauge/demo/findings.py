@@ -31,7 +31,7 @@ class Alert(msgspec.Struct):
     window: float
     fired: str
     resolved: str = "still firing"
-    summary: str = ""
+    figures: str = ""
 
 
 def alerts_of(events: Iterable[Mapping[str, Any]]) -> list[Alert]:
@@ -44,14 +44,14 @@ def alerts_of(events: Iterable[Mapping[str, Any]]) -> list[Alert]:
             if key in found:
                 restated = " restated" if "resolution" in data["annotations"] else ""
                 found[key].resolved = event["time"][:16] + restated
-                found[key].summary = data["annotations"]["summary"]
+                found[key].figures = data["annotations"]["description"]
             continue
         if key not in found:
             name = f"{labels['alertname']}/{labels.get('feature', '')} {labels['model_version']}"
             found[key] = Alert(name, data["severity"], seconds(data["starts_at"]), event["time"][:16])
         if data["severity"] == "critical":
             found[key].severity = "critical"
-        found[key].summary = data["annotations"]["summary"]
+        found[key].figures = data["annotations"]["description"]
     return sorted(found.values(), key=lambda alert: alert.fired)
 
 
@@ -150,8 +150,8 @@ def _name(alert: Alert) -> str:
 
 
 def _followed(alert: Alert) -> str:
-    """What the alert's summary says of performance beside drift."""
-    _, found, rest = alert.summary.partition("; performance ")
+    """What the alert's figures say of performance beside drift."""
+    _, found, rest = alert.figures.partition("; performance ")
     return f"performance {rest}" if found else ""
 
 

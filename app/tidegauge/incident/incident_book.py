@@ -77,7 +77,7 @@ class IncidentBook:
             self._of_alert.pop(mark, None)
         incident.last = max(incident.last, time)
         incident.sequence += 1
-        incident.title = title(incident)
+        incident.title = title(incident, time)
         change = "opened" if incident.open and not was_open else "changed" if incident.open else "resolved"
         self._store.put(INCIDENT + incident.id.encode(), _encode(incident))
         event = _event(incident, change, time)

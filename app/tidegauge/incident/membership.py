@@ -15,18 +15,18 @@ import msgspec
 
 from tidegauge.engine.events import timestamp
 from tidegauge.incident.causal_graph import ORDER, concern_of, follows
+from tidegauge.judge.meaning import LISTS
 from tidegauge.spec import duration
 
 REACH = 3
 """Windows within which a consequence follows its cause."""
-LISTS = ("data.missing_features", "data.unexpected_features")
-"""Metrics whose evidence names the features they are about."""
 
 
 class Member(msgspec.Struct, array_like=True):
     """One alert of an incident: what it is about, and how it stands. ``onset`` to ``onset_end``: the window it began with (a
     detector's moment); ``last``: when it was last there, by the newest window that shows it; ``value`` and ``baseline`` as
-    when it began; ``names``: the features that are missing or unexpected."""
+    when it began; ``names``: the features that are missing or unexpected; ``affected``: requests of the window, while it was
+    open, that something was wrong with; ``kind``: of the alert."""
 
     alertname: str
     metric: str
@@ -44,6 +44,8 @@ class Member(msgspec.Struct, array_like=True):
     names: list[str] = []
     summary: str = ""
     runbook: str = ""
+    affected: int = 0
+    kind: str = "monitor"
 
     @property
     def concern(self) -> str:
@@ -116,7 +118,7 @@ def member_of(alert: Mapping[str, Any]) -> Member:
         onset if alert["ends_at"] is None else timestamp(alert["ends_at"]),
         alert["status"] == "firing", alert["annotations"].get("resolution") == "restated",
         value if isinstance(value, int | float | str) else None, alert["baseline"], names,
-        alert["annotations"]["summary"], alert["annotations"].get("runbook_url", ""),
+        alert["annotations"]["summary"], alert["annotations"].get("runbook_url", ""), alert.get("affected", 0), alert["kind"],
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def is_performance(metric: str) -> bool:
 
 
 def sentence(metric: str, beside: Beside, *, ended: bool) -> str:
-    """Whether data drift and a drop of performance coincide, for an alert's summary; "" where that does not apply."""
+    """Whether data drift and a drop of performance coincide, for an alert's figures; "" where that does not apply."""
     if is_performance(metric):
         if beside.drifted is None:
             return ""
@@ -75,7 +75,7 @@ def sentence(metric: str, beside: Beside, *, ended: bool) -> str:
 
 
 def extremes(path: str, record: Mapping[str, Any]) -> str:
-    """The two values of a dimension between which a fairness gap lies, for an alert's summary.
+    """The two values of a dimension between which a fairness gap lies, for an alert's figures.
 
     >>> extremes("fairness.age.recall_gap", {"fairness": {"age": {"extremes": {"recall": ["old", "young"]}}}})
     '; smallest for old, largest for young'
@@ -89,7 +89,7 @@ def extremes(path: str, record: Mapping[str, Any]) -> str:
 
 
 def direction(path: str, record: Mapping[str, Any]) -> str:
-    """In which direction a number has moved most, for an alert's summary.
+    """In which direction a number has moved most, for an alert's figures.
 
     >>> direction("prediction.shift", {"prediction": {"shift_in": "upper_tail"}})
     '; most in its upper tail'
@@ -100,7 +100,7 @@ def direction(path: str, record: Mapping[str, Any]) -> str:
 
 
 def reading(path: str, record: Mapping[str, Any]) -> str:
-    """What is wrong with how scores and classes are read, and whether they are read rightly all the same, for a summary.
+    """What is wrong with how scores and classes are read, and whether they are read rightly all the same, for the figures.
 
     >>> reading("prediction.misread_confidence", {"prediction": {"misread_confidence": 412}})[:66]
     '; all 412 negative predictions have a confidence above one half: i'
@@ -116,7 +116,7 @@ def reading(path: str, record: Mapping[str, Any]) -> str:
 
 def estimate(metric: str, record: Mapping[str, Any]) -> str:
     """The estimated performance where something has drifted, and how far such estimates have been off; for an
-    alert's summary.
+    alert's figures.
 
     >>> estimate("estimated.f1", {"estimated": {"f1": 0.5}, "estimate_mean_absolute_error": {"windows": 7, "f1": 0.02}})
     '; such estimates were off by 0.02 on average over 7 windows'

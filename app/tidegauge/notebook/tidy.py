@@ -15,7 +15,7 @@ METRICS: dict[str, type] = {
 ALERTS: dict[str, type] = {
     "time": datetime, "status": str, "severity": str, "alertname": str, "model": str, "version": str, "segment": str,
     "feature": str, "metric": str, "value": float, "condition": str, "baseline": float, "start": datetime, "end": datetime,
-    "resolution": str, "incident": str, "summary": str, "fingerprint": str,
+    "resolution": str, "incident": str, "summary": str, "description": str, "fingerprint": str,
 }  # fmt: skip
 INCIDENTS: dict[str, type] = {
     "incident": str, "model": str, "status": str, "severity": str, "title": str, "start": datetime, "end": datetime,
@@ -102,6 +102,7 @@ def alert_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
             "end": None if data["ends_at"] is None else _time(data["ends_at"]),
             "resolution": data["annotations"].get("resolution"),
             "summary": data["annotations"]["summary"],
+            "description": data["annotations"].get("description"),
         }
 
 

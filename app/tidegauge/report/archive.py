@@ -110,6 +110,7 @@ def alert_lives(alerts: Iterable[dict[str, Any]], period: Period) -> list[dict[s
                 "starts_at": data["starts_at"],
                 "resolved": None,
                 "summary": data["annotations"]["summary"],
+                "description": data["annotations"].get("description", ""),
                 "runbook_url": data["annotations"].get("runbook_url"),
             }
             found.append(life)

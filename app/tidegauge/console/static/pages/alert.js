@@ -3,7 +3,7 @@
 import { get, part, post, remove } from "../api.js";
 import { badge, status } from "../badges.js";
 import { timeChart } from "../charts.js";
-import { h, rendered } from "../dom.js";
+import { h, rendered, sentence } from "../dom.js";
 import { none, number, share, time, timeAgo } from "../format.js";
 import { table } from "../table.js";
 
@@ -22,7 +22,8 @@ export async function draw({ names: [mark], again }) {
   return [
     h("header", { class: "page" }, h("p", { class: "dim" }, h("a", { href: "#/alerts" }, "Alerts"), " › ", h("a", { href: page }, labels.model)),
       h("h1", {}, [labels.alertname, labels.feature ?? labels.metric].filter(Boolean).join(" · ")), status(data, alert)),
-    h("p", { class: "lead" }, data.annotations.summary),
+    h("p", { class: "lead" }, sentence(data.annotations.summary)),
+    h("p", { class: "dim" }, data.annotations.description),
     facts(data, alert, `${page}?${here}`),
     actions(mark, alert, session, again),
     await windows(data),
@@ -164,7 +165,7 @@ function numbers(rows, without) {
 
 function life(transitions) {
   const newest = [...transitions].reverse();
-  const list = (events) => h("ol", { class: "life" }, events.map(({ id, time: at, data }) => h("li", { id: `event-${id}` }, time(at), " ", status(data), h("div", {}, data.annotations.summary))));
+  const list = (events) => h("ol", { class: "life" }, events.map(({ id, time: at, data }) => h("li", { id: `event-${id}` }, time(at), " ", status(data), h("div", {}, sentence(data.annotations.summary)))));
   return h("section", { id: "life" }, h("h2", {}, "Life"), h("p", { class: "dim" }, "The latest change first, at event time of the verdict."), list(newest.slice(0, LATEST)),
     newest.length > LATEST ? h("details", { id: "earlier" }, h("summary", {}, `${newest.length - LATEST} earlier ones`), list(newest.slice(LATEST))) : null);
 }

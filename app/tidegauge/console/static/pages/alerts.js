@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { status } from "../badges.js";
-import { h } from "../dom.js";
+import { h, sentence } from "../dom.js";
 import { number, time } from "../format.js";
 import { table } from "../table.js";
 
@@ -34,7 +34,7 @@ export function list(id, alerts, { model }) {
     { name: "Status", key: "status", value: rank, cell: (one) => status(one.event.data, one) },
     { name: "Alert", key: "alert", wide: true, value: (one) => labels(one).alertname, cell: (one) => [
       h("a", { href: `#/alerts/${one.event.data.fingerprint}`, class: "strong" }, [labels(one).alertname, labels(one).feature ?? labels(one).metric].filter(Boolean).join(" · ")),
-      h("div", { class: "summary" }, one.event.data.annotations.summary)] },
+      h("div", { class: "summary" }, sentence(one.event.data.annotations.summary))] },
     ...(model ? [{ name: "Model", key: "model", value: (one) => labels(one).model, cell: (one) => h("a", { href: `#/models/${encodeURIComponent(labels(one).model)}` }, labels(one).model) }] : []),
     { name: "Whom", key: "segment", value: (one) => `${labels(one).model_version} ${labels(one).segment}`, cell: (one) => [labels(one).model_version, h("div", { class: "dim" }, labels(one).segment || "whole model")] },
     { name: "Since", key: "since", value: (one) => one.event.data.starts_at, cell: (one) => time(one.event.data.starts_at) },

@@ -71,7 +71,7 @@ function timeline(data) {
     h("ol", { class: "life" }, data.alerts.map((alert) => h("li", { class: alert.fingerprint === data.cause.fingerprint ? "cause" : null },
       time(alert.starts_at), " ", status(alert), " ", h("span", { class: "dim" }, alert.concern), alert.fingerprint === data.cause.fingerprint ? h("strong", {}, " cause") : null,
       h("div", {}, h("a", { href: `#/alerts/${alert.fingerprint}`, class: "strong" }, [alert.alertname, alert.feature].filter(Boolean).join(" · ")), ` ${alert.model_version} ${alert.segment}`),
-      h("div", { class: "summary" }, alert.summary)))));
+      h("div", { class: "summary" }, sentence(alert.summary))))));
 }
 
 function steps(told) {
