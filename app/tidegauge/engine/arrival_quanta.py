@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +43,26 @@ class QuantumGrid:
         return index * self.length + self._shift
 
 
+class ArrivalPlace(NamedTuple):
+    """A ``pane``, by its number, and the start of a quantum of ``arrival``, in event time."""
+
+    pane: int
+    arrival: float
+
+
+class ArrivingRows(NamedTuple):
+    """The numbers of the ``rows`` (k) that arrive in the quantum that starts at ``arrival``."""
+
+    arrival: float
+    rows: NDArray[np.intp]
+
+
 class ArrivalPlaces:
-    """In which pane of which quantum of arrival rows (n) lie: ``codes`` (n), and what a code stands for."""
+    """In which pane, and in which quantum of arrival, each of some rows (n) lies: ``codes`` (n), equal for rows of one
+    place."""
 
     def __init__(self, spec: ModelSpec, made: NDArray[np.float64], arrived: NDArray[np.float64]) -> None:
+        """``made`` and ``arrived``: event times (n) of each row's prediction, and of its arrival."""
         panes = np.floor(made / spec.pane).astype(np.int64)
         self._grid = QuantumGrid(spec)
         quanta = self._grid.indexes(arrived)
@@ -53,13 +70,13 @@ class ArrivalPlaces:
         self._quantum = int(quanta.min())
         self.codes = (quanta - self._quantum) * self._width + (panes - self._pane)
 
-    def of(self, code: int) -> tuple[int, float]:
-        """Pane, and start of the quantum."""
+    def of(self, code: int) -> ArrivalPlace:
+        """The place a code stands for."""
         quanta, pane = divmod(code, self._width)
-        return pane + self._pane, self._grid.start(quanta + self._quantum)
+        return ArrivalPlace(pane + self._pane, self._grid.start(quanta + self._quantum))
 
-    def by_quantum(self) -> Iterator[tuple[float, NDArray[np.intp]]]:
-        """Start of each quantum, and the rows that arrive in it."""
+    def by_quantum(self) -> Iterator[ArrivingRows]:
+        """The rows of each quantum, in the order of time."""
         quanta = self.codes // self._width
         for quantum in np.unique(quanta).tolist():
-            yield self._grid.start(quantum + self._quantum), np.flatnonzero(quanta == quantum)
+            yield ArrivingRows(self._grid.start(quantum + self._quantum), np.flatnonzero(quanta == quantum))

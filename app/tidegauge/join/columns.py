@@ -1,4 +1,4 @@
-"""Rows to columns: a chunk of one version's events as numpy arrays, with types, bounds and bins judged per column."""
+"""A chunk of one version's predictions as columns, in numpy arrays, with types, bounds and bins checked column by column."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from tidegauge.profile.data import (
     RESULT_CLASS,
     RESULT_NUMBERS,
     DataColumns,
+    UnexpectedFeature,
 )
 from tidegauge.profile.numeric import NumericColumns
 from tidegauge.profile.schema import ATTRIBUTION, RESERVED, SCORE_FEATURE, VALUE_FEATURE, Schema, bin_codes
@@ -39,12 +40,12 @@ _TEXT_TYPES = frozenset((str, type(None)))
 
 
 def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema | None) -> DataColumns:
-    """The data side of some predictions of one version."""
+    """Predictions of one version as columns. ``schema``: how the baseline counts, None while there is none."""
     features = [event.features for event in events]
     numbers: list[tuple[str, list[Scalar]]] = []
     texts: list[tuple[str, list[Scalar]]] = []
     x: NDArray[np.float64] | None = None
-    unexpected: list[tuple[int, str]] = []
+    unexpected: list[UnexpectedFeature] = []
     secret = pseudonyms.key()
     dropped = {name for name, f in spec.features.items() if f.pii == "drop" or (f.pii == "hash" and secret is None)}
     if schema is None:
@@ -56,7 +57,12 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
             ranked = sorted(names - refused, key=lambda name: (-common[name], name))
             refused.update(ranked[MAX_FEATURES:])
         if refused:
-            unexpected = [(i, class_name(name)) for i, row in enumerate(features) for name in row or () if name in refused]
+            unexpected = [
+                UnexpectedFeature(i, class_name(name))
+                for i, row in enumerate(features)
+                for name in row or ()
+                if name in refused
+            ]
         for name in sorted(names - refused):
             column = [row.get(name) for row in features]  # type: ignore[union-attr]
             declared = spec.features.get(name, FeatureSpec()).type
@@ -83,7 +89,12 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
                 texts.append((name, column))
         if sum(map(len, features)) != present:  # type: ignore[arg-type]
             known = {name for name in (*schema.edges, *schema.values) if not _refused(name)} | dropped
-            unexpected = [(i, class_name(name)) for i, row in enumerate(features) for name in row or () if name not in known]
+            unexpected = [
+                UnexpectedFeature(i, class_name(name))
+                for i, row in enumerate(features)
+                for name in row or ()
+                if name not in known
+            ]
     errors = [event.error for event in events]
     given = [event.prediction for event in events]
     error = abstained = np.zeros(len(events), bool)
@@ -124,7 +135,7 @@ def _all_floats(names: tuple[str, ...], features: Sequence[Any]) -> NDArray[np.f
         x = np.frombuffer(array("d", flat))
     except (KeyError, TypeError, OverflowError):
         return None
-    # Of what is no float, an array takes whole numbers and truth values.
+    # Beside floats the array has taken whole numbers, which are right, and truth values, which are not.
     if ((x == 0.0) | (x == 1.0)).any() and bool in set(map(type, flat)):
         return None
     return np.ascontiguousarray(x.reshape(len(features), len(names)).T)
@@ -163,7 +174,7 @@ def _numbers(
 def _judged(
     names: tuple[str, ...], x: NDArray[np.float64], mismatch: NDArray[np.bool_] | None, spec: ModelSpec, schema: Schema | None
 ) -> NumericColumns:
-    """Values (F, n) with what their bounds and bins say of them."""
+    """Values (F, n) with the bounds of the spec and the bins of the schema applied."""
     outside: NDArray[np.bool_] | None = None
     rows = x.shape[1]
     for f, name in enumerate(names):

@@ -1,7 +1,7 @@
-"""Requests that several versions of a model answered, as the join stage meets them: pair by pair into pair profiles.
+"""Requests that several versions of a model answered: counted by the join stage, pair by pair, in pair profiles.
 
-A pair belongs to the pane of the version whose name sorts first, whatever their roles: who is the champion is known to
-the monitor stage only.
+A pair lies in the pane of the version whose name sorts first, whatever the versions' roles are: only the monitor stage knows
+which is the champion.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.engine.arrival_quanta import ArrivalPlaces
+from tidegauge.engine.arrival_quanta import ArrivalPlace, ArrivalPlaces
 from tidegauge.join.outcome_columns import class_log_loss
 from tidegauge.join.values import class_codes, numbers_of
 from tidegauge.profile.category import MISSING_CODE
@@ -36,16 +36,16 @@ class PairKey(NamedTuple):
 
 
 class GatheredPairs(NamedTuple):
-    """Pairs of two versions: ``place`` is the pane of the first one's predictions, and when they arrived."""
+    """Pairs of two versions. ``place``: the pane of the first version's predictions, and when the pairs arrived."""
 
     key: PairKey
-    place: tuple[int, float]
+    place: ArrivalPlace
     profile: PairProfile
 
 
 class PairRow(msgspec.Struct, gc=False):
-    """One pair met, or one outcome of it to be added (``sign`` 1) or taken back (-1); ``known``: event time at which that
-    became known."""
+    """A request that two versions have answered, or an outcome of one, to be added (``sign`` 1) or taken back (-1). ``known``:
+    the event time from which this is known."""
 
     first: KeptPrediction
     second: KeptPrediction
@@ -55,7 +55,7 @@ class PairRow(msgspec.Struct, gc=False):
 
 
 class Pairs:
-    """The pairs gathered since the last flush. Nothing happens for requests that one version answered."""
+    """The pairs since the last ``flush``. A request that only one version answered makes none."""
 
     def __init__(self, context: Callable[[int], Context], spec: Callable[[str], ModelSpec]) -> None:
         self._context, self._spec = context, spec
@@ -68,7 +68,7 @@ class Pairs:
             self._add(self._met, made, other, None, 1, 0.0)
 
     def outcome_changed(self, made: KeptPrediction, other: KeptPrediction, old: Any, new: Any, moment: float) -> None:
-        """At event time ``moment`` the label of both has become ``new``, in place of ``old``; None where they have none."""
+        """At event time ``moment`` the label of both predictions changes from ``old`` to ``new``; None stands for no label."""
         if old == new and type(old) is type(new):
             return
         if old is not None:
@@ -89,10 +89,10 @@ class Pairs:
         )
 
     def flush(self) -> Iterator[GatheredPairs]:
-        """The pairs gathered since this was last asked."""
+        """Take out the pairs, as profiles."""
         for gathered, columns in ((self._met, met_columns), (self._outcomes, outcome_columns)):
             for key, rows in gathered.items():
-                spec = self._spec(key[0])
+                spec = self._spec(key.model)
                 places = ArrivalPlaces(spec, np.array([row.first.ts for row in rows]), np.array([row.known for row in rows]))
                 order = np.argsort(places.codes, kind="stable")
                 starts = np.flatnonzero(np.append(True, np.diff(places.codes[order]) != 0))
@@ -103,14 +103,14 @@ class Pairs:
 
 
 def pair_label(a: Outcome | None, b: Outcome | None) -> Any:
-    """The label of two predictions of a request; None unless it is known of both."""
+    """The label that two predictions of one request share; None unless it is known of both."""
     if a is None or b is None or (a.label, a.truth) != (b.label, b.truth):
         return None
     return a.label
 
 
 def met_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
-    """What two versions said of the same requests, whatever came of them."""
+    """What two versions answered to the same requests, whatever the outcome: agreement, scores, values."""
     ones = np.ones(len(rows))
     counts, said = {"requests": ones}, {}
     if spec.task != "regression":
@@ -125,7 +125,7 @@ def met_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
 
 
 def outcome_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
-    """How right two versions were on the same requests."""
+    """How right two versions were on the same requests: hits and losses."""
     n = len(rows)
     labels = [row.label for row in rows]
     found: dict[str, NDArray[np.float64]] = {}
@@ -155,12 +155,12 @@ def _values(rows: Sequence[PairRow], spec: ModelSpec) -> NDArray[np.float64]:
 
 
 def _both(rows: Sequence[PairRow], of: Callable[[KeptPrediction], float | None]) -> NDArray[np.float64]:
-    """One number of both predictions (2, n), NaN where it is None."""
+    """``of`` both predictions (2, n), NaN where it is None."""
     return np.array([[of(row.first) for row in rows], [of(row.second) for row in rows]], np.float64)
 
 
 def _score_losses(score: NDArray[np.float64], positive: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Brier score and log loss (2, n) of two scores and an outcome (n) of 1.0, 0.0 or NaN."""
+    """Brier score and log loss (2, n) of both versions' scores (2, n) where the outcome (n) is 1.0, 0.0 or, unknown, NaN."""
     sound = np.where((score >= 0.0) & (score <= 1.0), score, np.nan)
     clipped = np.clip(sound, LOG_CLIP, 1 - LOG_CLIP)
     loss = -np.log(np.where(positive == 1, clipped, 1 - clipped))

@@ -1,7 +1,7 @@
-"""Rows become columns, columns profiles: what one join task has to say of each pane of each version and segment.
+"""What one join task passes on of each pane of each version and segment: rows become columns, and columns profiles.
 
-Where profiles would be of few rows each, the columns themselves are said: of a hundred quiet segments or models that is less,
-and the monitor stage groups the rows of many checkpoints at once.
+Where each profile would hold but a few rows, the rows themselves are passed on. With a hundred quiet segments or models these
+take less room, and the monitor stage groups the rows of many checkpoints at once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,16 +39,24 @@ _TIMES = np.dtype(
 )
 
 MIN_ROWS = 200
-"""Profiles of fewer rows in the mean are not made: they would hold the values themselves (``profile/quantiles.py``)."""
+"""Rows are not made into profiles that would hold fewer than this on average: those would keep the values themselves anyway
+(``profile/quantiles.py``)."""
 MAX_PART_BYTES = 1 << 19
-"""A part of rows is no larger than this, or a single row."""
-Place = tuple[str, Segment, int, float]
-"""Version, segment, pane, and the start of the quantum of event time of arrival."""
+"""Rows are passed on in parts of at most this size, or of one row if that is larger."""
+
+
+class Place(NamedTuple):
+    """What a profile is of: the first members of a ProfileDelta."""
+
+    version: str
+    segment: Segment
+    pane: int
+    arrival: float
 
 
 class _ModelProfiles:
-    """What there is of one model. ``latest``: the largest ``ts`` of the predictions in a place; ``rows``: what was not made
-    into profiles, and the ``columns`` it is of."""
+    """All there is of one model since the last ``clear``. ``latest``: the largest ``ts`` of the predictions in a place.
+    ``rows``: what was not made into profiles, with the ``columns`` it was cut from."""
 
     __slots__ = ("columns", "data", "latest", "outcomes", "paired", "rows")
 
@@ -62,7 +70,7 @@ class _ModelProfiles:
 
 
 class PaneProfiles:
-    """The profiles since the last ``clear``. ``contexts`` are those of ``Contexts.by_id``."""
+    """The profiles, rows and samples since the last ``clear``. ``contexts``: those of ``Contexts.by_id``."""
 
     def __init__(
         self, contexts: Sequence[Context], registry: Registry, spec: Callable[[str], ModelSpec], names: BoundedNames
@@ -73,7 +81,7 @@ class PaneProfiles:
         self._stood: dict[str, float] = {}
 
     def add(self, rows: Mapping[tuple[str, str], VersionRows], pairs: Pairs, complete: float) -> None:
-        """Take in rows and pairs, counted under the specs and baselines of now. ``complete``: as ``Gathering.flush`` has it."""
+        """Take in rows and pairs, under the specs and baselines as they are now. ``complete``: see ``Gathering.flush``."""
         for (model, version), gathered in rows.items():
             spec = self._spec(model)
             if gathered.events:
@@ -88,8 +96,9 @@ class PaneProfiles:
                 columns = joined_columns(table, gathered.request_ids, spec)
                 arrived = np.maximum(table["label_ts"], table["ts"])
                 self._add_outcomes(version, spec, columns, table, arrived, np.ones(len(table), bool))
-        for (model, first, second), where, profile in pairs.flush():
-            _merge_into(self._by_model[model].paired.setdefault((first, (), *where), {}), second, profile)
+        for pair, place, profile in pairs.flush():
+            paired = self._by_model[pair.model].paired.setdefault(Place(pair.first, (), *place), {})
+            _merge_into(paired, pair.second, profile)
 
     def settled_at(self, progress: Mapping[str, Progress]) -> None:
         """Note how far each model's predictions have come with the rows settled so far."""
@@ -100,7 +109,8 @@ class PaneProfiles:
         columns = data_columns(gathered.events, spec, baseline.schema if baseline else None)
         ts = np.array([event.ts for event in gathered.events])
         contexts = np.array(gathered.contexts, np.int64)
-        # What comes out of order arrives when the latest before it did, unless more of that time was still to come.
+        # An event that comes out of order arrives together with the latest one before it, unless more events of its own time
+        # were still to be read.
         latest_before = np.maximum.accumulate(np.maximum(ts, self._stood.get(spec.model, 0.0)))
         places = ArrivalPlaces(spec, ts, np.maximum(ts, np.minimum(latest_before, complete)))
         held = self._by_model[spec.model]
@@ -114,10 +124,10 @@ class PaneProfiles:
             held.columns.append(columns)
         for breakdown, (order, starts, names) in grouped or ():
             for (segment, code), profile in zip(names, columns.group(order, starts, not breakdown), strict=True):
-                _merge_into(held.data, (version, segment, *places.of(code)), profile)
+                _merge_into(held.data, Place(version, segment, *places.of(code)), profile)
             if not breakdown:
                 for (_, code), latest in zip(names, np.maximum.reduceat(ts[order], starts).tolist(), strict=True):
-                    place = (version, (), *places.of(code))
+                    place = Place(version, (), *places.of(code))
                     held.latest[place] = max(held.latest.get(place, 0.0), latest)
         if baseline is not None and baseline.confidence_is == "predicted" and columns.other_results is not None:
             columns.results = columns.other_results
@@ -143,7 +153,7 @@ class PaneProfiles:
         for _, (order, starts, names) in grouped or ():
             assert groups is not None
             for (segment, code), profile in zip(names, groups.group(order, starts), strict=True):
-                _merge_into(held.outcomes, (version, segment, *places.of(code)), profile)
+                _merge_into(held.outcomes, Place(version, segment, *places.of(code)), profile)
         baseline = self._registry.baseline(spec.model, version)
         if baseline is not None and baseline.confidence_is == "predicted" and columns.other_score is not None:
             columns.score = columns.other_score
@@ -152,14 +162,15 @@ class PaneProfiles:
     def _grouped(
         self, spec: ModelSpec, contexts: NDArray[np.int64], places: ArrivalPlaces
     ) -> list[tuple[tuple[str, ...], Runs]] | None:
-        """The rows of each breakdown by segment and place; None where that would make profiles of few rows."""
+        """The rows of each breakdown by segment and place; None where profiles of these would hold few rows each."""
         if len(contexts) < MIN_ROWS:
             return None
         unique, dense = np.unique(contexts, return_inverse=True)
         values = list(map(self._values_of, unique.tolist()))
         found = [(of, Segments(values, of).runs(dense, places.codes)) for of in ((), *spec.segments)]
-        rows, profiles = (sum(len(part[which]) for _, part in found) for which in (0, 1))
-        return [of for of in found if len(of[1][1])] if rows >= MIN_ROWS * profiles else None
+        rows = sum(len(runs.order) for _, runs in found)
+        profiles = sum(len(runs.starts) for _, runs in found)
+        return [of for of in found if of[1].owners] if rows >= MIN_ROWS * profiles else None
 
     def _values_of(self, context: int) -> Segment:
         return self._contexts[context].values
@@ -173,7 +184,7 @@ class PaneProfiles:
         return RowsDelta(version, arrival, values, codes.astype(np.uint32).tobytes(), ts.tobytes(), data, outcome)
 
     def parts(self, model: str) -> Iterator[Part]:
-        """What there is of ``model``, place by place."""
+        """All there is of ``model``, as parts of a delta."""
         held = self._by_model[model]
         yield from held.rows
         for place in dict.fromkeys((*held.data, *held.outcomes, *held.paired)):
@@ -187,7 +198,7 @@ class PaneProfiles:
             )
 
     def examples(self, model: str) -> Iterator[str]:
-        """Request ids that the profiles of ``model`` hold as examples, or its rows may come to be."""
+        """Request ids of ``model`` that its profiles hold as examples, or whose rows may become examples."""
         held = self._by_model[model]
         for data in held.data.values():
             yield from chain.from_iterable(data.examples.values())
@@ -210,7 +221,7 @@ def _merge_into(held: dict[Any, Any], key: Any, profile: Any) -> None:
 
 
 def _portions(rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
-    """Rows (n) of about so many bytes each, as many at a time as a part may have."""
+    """The numbers (n) of rows of about ``size`` bytes each, in portions that fit into a part."""
     most = max(MAX_PART_BYTES // size, 1)
     for start in range(0, len(rows), most):
         yield rows[start : start + most]

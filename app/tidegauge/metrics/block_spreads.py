@@ -1,10 +1,11 @@
-"""Spreads of a baseline's numbers over windows, and of its scores over blocks of rows, as its dispersions are made of them."""
+"""How a baseline's numbers vary over its own windows, and its standard scores over blocks of its rows: what its dispersions are
+computed from."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +20,16 @@ from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import ModelSpec
 
 
+class Block(NamedTuple):
+    """Both sides of a profile of some of a baseline's rows."""
+
+    data: DataProfile
+    outcome: OutcomeProfile
+
+
 def block_count(rows: int, most: int = BLOCKS) -> int:
-    """In how many blocks so many rows are cut: an even number, or 0 where they are too few to say anything.
+    """Into how many blocks so many ``rows`` are divided, at ``most``: an even number, or 0 where they are too few to say
+    anything.
 
     >>> block_count(1000), block_count(300), block_count(100)
     (32, 14, 0)
@@ -30,11 +39,10 @@ def block_count(rows: int, most: int = BLOCKS) -> int:
 
 
 def block_spreads(
-    blocks: Sequence[tuple[DataProfile, OutcomeProfile]], doubled: Sequence[tuple[DataProfile, OutcomeProfile]],
-    spec: ModelSpec, baseline: Baseline,
-) -> dict[str, dict[str, Spread]]:  # fmt: skip
-    """The spread of scores over ``blocks`` of the baseline's rows in the order of time, and over blocks twice as long, where a
-    baseline keeps them."""
+    blocks: Sequence[Block], doubled: Sequence[Block], spec: ModelSpec, baseline: Baseline
+) -> dict[str, dict[str, Spread]]:
+    """The spread of standard scores over ``blocks`` of the baseline's rows, in the order of time, and over ``doubled`` ones,
+    twice as long; by the names under which ``Baseline.spread`` keeps them."""
     spreads = {}
     for name, held in ((BLOCK, blocks), (TWO_BLOCKS, doubled)):
         found = spread_over([numbers(*of, spec, baseline, None, None) for of in held], baseline.data.predictions)
@@ -43,8 +51,9 @@ def block_spreads(
 
 
 def spread_over(windows: Sequence[Mapping[str, Any]], whole: int, overlap: float = 1.0) -> dict[str, Spread]:
-    """Mean, standard deviation and number of every number over ``windows``, of ``whole`` predictions in all. Of windows that
-    ``overlap``, so many say as much as one."""
+    """Mean and standard deviation of every number over ``windows``, by metric path. ``windows``: their numbers, nested as in a
+    record; ``whole``: predictions of all of them together; ``overlap``: how many windows say as much as one, where they
+    overlap."""
     values: dict[str, list[float]] = {}
     for found in windows:
         for path, value in _leaves(found):

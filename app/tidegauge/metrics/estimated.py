@@ -25,7 +25,7 @@ def estimated(scores: SparseCounts, calibration: Calibration | None, task: Task 
     """
     if task == "regression" or not len(scores.keys):
         return {}
-    bins, counts = scores.side_by_side((PREDICTED_POSITIVE, PREDICTED_NEGATIVE, PREDICTED_NONE), SCORE_BINS)
+    bins, counts = scores.aligned((PREDICTED_POSITIVE, PREDICTED_NEGATIVE, PREDICTED_NONE), SCORE_BINS)
     probability = (SCORES if calibration is None else calibration.probability)[bins]
     positive, negative, undecided = counts
     everything = positive + negative + undecided

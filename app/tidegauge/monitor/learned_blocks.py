@@ -1,4 +1,4 @@
-"""What a baseline that was learned from the stream knows of dependent rows: from the windows in which its rows came."""
+"""How far the rows of a baseline that was learned from the stream depend on each other, by the windows in which they came."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from tidegauge.baseline.baseline import Baseline, count_in_bins
 from tidegauge.baseline.spread import Spread
-from tidegauge.metrics.block_spreads import block_count, block_spreads
+from tidegauge.metrics.block_spreads import Block, block_count, block_spreads
 from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
@@ -14,9 +14,9 @@ from tidegauge.spec import ModelSpec, duration
 
 
 def learned_spreads(windows: Windows, baseline: Baseline, spec: ModelSpec) -> dict[str, dict[str, Spread]]:
-    """The spread of scores over blocks of time: the shortest windows in which the baseline's rows came, as many together as
-    make blocks of about as many rows. {} where they came in too few windows to say anything. However the stream was
-    partitioned, the same rows lie in the same windows."""
+    """The spread of standard scores over blocks of time. A block is one or more of the shortest windows in which the baseline's
+    rows came, as many as give all blocks about the same number of rows. {} where the rows came in too few windows to say
+    anything. Windows do not depend on how the stream was partitioned, so neither does the result."""
     shortest = min(spec.windows, key=duration)
     headers = [
         header
@@ -36,10 +36,8 @@ def learned_spreads(windows: Windows, baseline: Baseline, spec: ModelSpec) -> di
     return block_spreads(blocks, doubled, spec, baseline)
 
 
-def _together(
-    windows: Windows, headers: list[Header], places: list[int], baseline: Baseline
-) -> list[tuple[DataProfile, OutcomeProfile]]:
-    """Profiles of the windows that share a place, counted in the baseline's bins."""
+def _together(windows: Windows, headers: list[Header], places: list[int], baseline: Baseline) -> list[Block]:
+    """One block of all windows that have the same number in ``places``, counted in the baseline's bins."""
     blocks: dict[int, DataProfile] = {}
     for header, place in zip(headers, places, strict=True):
         data = windows.data(header, ())
@@ -47,4 +45,4 @@ def _together(
     for block in blocks.values():
         count_in_bins(block, baseline.schema)
         block.drop_sketches()
-    return [(block, OutcomeProfile()) for block in blocks.values()]
+    return [Block(block, OutcomeProfile()) for block in blocks.values()]

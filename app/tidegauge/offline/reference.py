@@ -27,7 +27,7 @@ from tidegauge.join.contexts import segment_values
 from tidegauge.join.outcome_columns import OutcomeRow, outcome_columns
 from tidegauge.join.score import settle_scores
 from tidegauge.metrics.bin_counts import add_bin_counts
-from tidegauge.metrics.block_spreads import block_count, block_spreads, spread_over
+from tidegauge.metrics.block_spreads import Block, block_count, block_spreads, spread_over
 from tidegauge.metrics.confidence_reading import misread_confidence, sentence
 from tidegauge.metrics.recent import recent_data, recent_outcome
 from tidegauge.metrics.record import numbers
@@ -311,8 +311,8 @@ def _block_spreads(events: list[ReferenceEvent], spec: ModelSpec, baseline: Base
         return {}
     ordered = sorted(events, key=lambda event: float(event.ts))
 
-    def cut(parts: int) -> list[tuple[DataProfile, OutcomeProfile]]:
+    def cut(parts: int) -> list[Block]:
         bounds = np.linspace(0, len(events), parts + 1).astype(int).tolist()
-        return [_profiles(ordered[start:end], spec, baseline.schema) for start, end in pairwise(bounds)]
+        return [Block(*_profiles(ordered[start:end], spec, baseline.schema)) for start, end in pairwise(bounds)]
 
     return block_spreads(cut(count), cut(count // 2), spec, baseline)

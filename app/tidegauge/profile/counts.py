@@ -3,30 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 COUNT_TYPES: dict[int, Any] = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
-"""By the bytes a packed count may take."""
+"""The type of packed counts by how many bytes each takes."""
 _SPARSE = 8
-"""Of a space so many times as large as what lies in it, most is empty: sorting is cheaper then."""
+"""Where keys could take this many times as many values as there are entries, most of a dense array would be empty: sorting
+is cheaper."""
 
 
-def pack_counts(counts: NDArray[np.int64]) -> tuple[int, bytes]:
-    """Counts in as few bytes each as the largest needs, and how many those are."""
+class PackedCounts(NamedTuple):
+    """Whole numbers as little-endian bytes, ``width`` (1, 2, 4 or 8) of them each."""
+
+    width: int
+    raw: bytes
+
+
+class PackedHistogram(NamedTuple):
+    """A packed SparseCounts: ``keys`` of two bytes each, and ``counts`` of as many as the largest of them needs."""
+
+    keys: bytes
+    counts: bytes
+
+
+class AlignedHistograms(NamedTuple):
+    """Histograms (S of them) over the same ``keys`` (k, ascending), those where any has a count: ``counts`` (S, k)."""
+
+    keys: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+def pack_counts(counts: NDArray[np.int64]) -> PackedCounts:
+    """Counts, of any shape and sign, in as few bytes each as the largest needs."""
     largest = max(int(counts.max()), -int(counts.min())) if counts.size else 0
     width = next(w for w in COUNT_TYPES if largest < 1 << (8 * w - 1))
-    return width, counts.astype(COUNT_TYPES[width]).tobytes()
+    return PackedCounts(width, counts.astype(COUNT_TYPES[width]).tobytes())
 
 
 def unpack_counts(width: int, raw: bytes) -> NDArray[np.int64]:
+    """The counts (n) of PackedCounts, without their shape."""
     return np.frombuffer(raw, COUNT_TYPES[width]).astype(np.int64)
 
 
 def _summed(keys: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Keys (n, at least one), ascending and each once, and the sums of their counts (n), without those that are 0."""
+    """The distinct ones among the keys (n, at least one), ascending, and the sum of each one's counts (n); sums of 0 are left
+    out."""
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
@@ -36,9 +60,10 @@ def _summed(keys: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray
 
 
 class SparseCounts:
-    """Counts by small whole-number keys (below 65,536). A value: merge and retract exactly, zeros are never kept.
+    """A histogram over small whole-number keys (below 65,536) that keeps only the counts that are not 0.
 
-    ``keys`` (k, ascending) and ``counts`` (k, never 0).
+    ``keys`` (k, ascending) and ``counts`` (k). Counts may be negative, so that merging takes back exactly what was added
+    before.
     """
 
     __slots__ = ("counts", "keys")
@@ -56,8 +81,8 @@ class SparseCounts:
         if found:
             self._add(found)
 
-    def merge_packed(self, parts: Sequence[tuple[bytes, bytes]]) -> None:
-        """Take in packed histograms."""
+    def merge_packed(self, parts: Sequence[Sequence[bytes]]) -> None:
+        """Merge histograms that are packed as PackedHistogram is."""
         found = [_unpacked(packed) for packed in parts if packed[0]]
         if found:
             self._add(found)
@@ -86,9 +111,9 @@ class SparseCounts:
         out[self.keys[low:high] - start] = self.counts[low:high]
         return out
 
-    def side_by_side(self, starts: Sequence[int], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Histograms of the same ``length`` that begin at ``starts`` (S), where any of them has counts: their keys (k,
-        ascending) without the start, and the counts (S, k)."""
+    def aligned(self, starts: Sequence[int], length: int) -> AlignedHistograms:
+        """The histograms in the key ranges of the same ``length`` that begin at ``starts`` (S); keys are relative to the start
+        of their range."""
         edges = np.searchsorted(self.keys, [edge for start in starts for edge in (start, start + length)]).tolist()
         bounds = list(zip(edges[::2], edges[1::2], strict=True))
         parts = [self.keys[low:high] - start for (low, high), start in zip(bounds, starts, strict=True)]
@@ -100,21 +125,20 @@ class SparseCounts:
         counts = np.zeros((len(starts), len(keys)), np.int64)
         for row, ((low, high), part) in enumerate(zip(bounds, parts, strict=True)):
             counts[row, keys.searchsorted(part)] = self.counts[low:high]
-        return keys, counts
+        return AlignedHistograms(keys, counts)
 
-    def pack(self) -> tuple[bytes, bytes]:
-        """Keys in two bytes each, counts in as many as the largest of them needs."""
+    def pack(self) -> PackedHistogram:
         if not len(self.keys):
-            return b"", b""
-        return self.keys.astype(np.uint16).tobytes(), pack_counts(self.counts)[1]
+            return PackedHistogram(b"", b"")
+        return PackedHistogram(self.keys.astype(np.uint16).tobytes(), pack_counts(self.counts).raw)
 
     @classmethod
-    def unpack(cls, packed: tuple[bytes, bytes]) -> SparseCounts:
+    def unpack(cls, packed: Sequence[bytes]) -> SparseCounts:
         keys, counts = _unpacked(packed)
         return cls(keys.astype(np.int64), counts.astype(np.int64))
 
 
-def _unpacked(packed: tuple[bytes, bytes]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _unpacked(packed: Sequence[bytes]) -> tuple[NDArray[Any], NDArray[Any]]:
     keys = np.frombuffer(packed[0], np.uint16)
     width = len(packed[1]) // max(len(keys), 1) or 1
     return keys, np.frombuffer(packed[1], COUNT_TYPES[width])
@@ -123,7 +147,8 @@ def _unpacked(packed: tuple[bytes, bytes]) -> tuple[NDArray[Any], NDArray[Any]]:
 def grouped(
     group: NDArray[np.intp], keys: NDArray[np.int64], weights: NDArray[np.int64], groups: int, space: int
 ) -> list[SparseCounts]:
-    """One SparseCounts a group. ``group``, ``keys`` (below ``space``) and ``weights`` are (n), row by row."""
+    """A histogram for each of ``groups`` groups, from rows (n): the ``group`` each belongs to, its key (below ``space``), and
+    what it counts for."""
     joint = group.astype(np.int64) * space + keys
     if groups * space <= _SPARSE * len(joint):
         sums = np.bincount(joint, weights=weights, minlength=groups * space).astype(np.int64)

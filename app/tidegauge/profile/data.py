@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,22 +24,28 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 RESULT_NUMBERS = ("score", "confidence", "latency_ms", "cost", "value")
-"""The numbers of the event itself; ``value`` is the prediction of a regression."""
+"""Numbers of a prediction event beside its features; ``value`` is what a regression predicted."""
 RESULT_CLASS = "class"
 
 PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_NONE, SCORE_SPACE = 0, SCORE_BINS, 2 * SCORE_BINS, 3 * SCORE_BINS
-"""Where the score histogram of each predicted class begins in the joint key space. What a multiclass model predicts is
-"positive": its score is the confidence in that class."""
+"""Where in their common key space the score histogram of each predicted class begins, and where the last ends. Whatever class
+a multiclass model predicts counts as positive: its score is the confidence in that class."""
+
+
+class UnexpectedFeature(NamedTuple):
+    """A row has a feature that the schema does not have."""
+
+    row: int
+    name: str
 
 
 @dataclass(slots=True, eq=False)
 class DataColumns:
-    """A chunk of one version's predictions, column-wise (n rows).
+    """A chunk of one version's predictions, column by column (n rows).
 
-    ``error`` and ``abstained`` are (n) booleans; ``unexpected`` lists (row, feature name); ``request_ids`` (n);
-    ``scores`` (n) keys of the score histogram or -1, None where no row has a score that is a probability;
-    ``attributions`` None where no row carries any; ``other_results`` the results with the score read the other way, None where
-    that is the same.
+    ``error`` and ``abstained`` (n): whether the prediction failed, or gave no answer. ``scores`` (n): keys of the score
+    histogram, -1 where a row has no probability; None where no row has one. ``attributions``: None where no row has any.
+    ``other_results``: the results with the score read the other way (``join/score.py``), None where that changes nothing.
     """
 
     features: NumericColumns
@@ -48,14 +54,15 @@ class DataColumns:
     result_class: CategoryColumn
     error: NDArray[np.bool_]
     abstained: NDArray[np.bool_]
-    unexpected: list[tuple[int, str]]
+    unexpected: list[UnexpectedFeature]
     request_ids: list[str]
     scores: NDArray[np.int64] | None = None
     attributions: AttributionColumns | None = None
     other_results: NumericColumns | None = None
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp], whole: bool) -> list[DataProfile]:
-        """One profile for each run of rows; distinct values only for the ``whole`` model."""
+        """One profile for each run of rows (as in ``NumericColumns.group``). Distinct values are counted only of the ``whole``
+        model, not of its segments."""
         sizes = np.diff(np.append(starts, len(order))).tolist()
         errors = np.add.reduceat(self.error[order], starts, dtype=np.int64).tolist()
         abstained = np.add.reduceat(self.abstained[order], starts, dtype=np.int64).tolist()
@@ -102,15 +109,15 @@ class DataColumns:
                 profiles[place[row]].note_unexpected(name, 1)
 
     def examples(self) -> list[str]:
-        """Requests that may become examples of something."""
+        """Request ids of the rows that may become examples of an error or of an odd value."""
         odd = np.zeros(len(self.error), bool)
         for _, flag in self._flags():
             odd |= flag
         return [self.request_ids[row] for row in np.flatnonzero(odd).tolist()]
 
     def sound_features(self) -> frozenset[str] | None:
-        """The features, if every row has all of them and none is mistyped, out of bounds or unseen, nothing failed and nothing
-        unexpected came; else None."""
+        """The names of the features if nothing is wrong with any row: it has every feature, none of the wrong type, out of
+        bounds or unseen in training, none that is unexpected, and did not fail. Else None."""
         numbers = self.features
         judged = (numbers.mismatch, numbers.out_of_range, self.results.mismatch)
         if self.unexpected or self.error.any() or any(of is not None and of.any() for of in judged):
@@ -120,7 +127,7 @@ class DataColumns:
         return frozenset((*numbers.names, *(of.name for of in self.categories)))
 
     def _flags(self) -> list[tuple[str, NDArray[np.bool_]]]:
-        """What predictions are examples of, and which are."""
+        """(Metric path, which rows (n) are examples of it) for everything that may be wrong with a row."""
         flags: list[tuple[str, NDArray[np.bool_]]] = [("system.error_ratio", self.error)]
         for row, name in enumerate(self.features.names):
             if self.features.mismatch is not None:
@@ -146,11 +153,11 @@ class DataColumns:
 
 
 class DataProfile:
-    """Counts and sketches of some predictions of one version: a value, built, merged, packed and compared.
+    """Counts and sketches of some predictions of one version.
 
-    ``scores``: the score histogram of each predicted class, on the grid of ``profile.score_grid.score_bins``.
-    ``other_results``: the results with the score read the other way; of no numbers where that is the same.
-    ``reread``: how many scores were, in what ``read_otherwise`` gives.
+    ``scores``: a score histogram for each predicted class, on the grid of ``profile/score_grid.py``. ``other_results``: the
+    results with the score read the other way, empty where that changes nothing. ``reread``: how many scores
+    ``read_otherwise`` has changed, 0 in every other profile.
     """
 
     __slots__ = (
@@ -193,7 +200,7 @@ class DataProfile:
         self._merge_rest(other)
 
     def _merge_other_results(self, other: DataProfile) -> None:
-        """Before the results themselves are merged, which stand for them on the side that has none."""
+        """To be called before the results are merged: on a side without ``other_results`` its results stand for them."""
         if not (self.other_results.names or other.other_results.names):
             return
         theirs = other.other_results if other.other_results.names else other.results
@@ -202,8 +209,8 @@ class DataProfile:
         self.other_results.merge(theirs, self.predictions, other.predictions)
 
     def read_otherwise(self) -> DataProfile:
-        """The same predictions, their scores read the other way: of a negative prediction above one half, as the probability
-        of that class. It shares what is the same, and must not be merged into."""
+        """The same predictions with their scores read the other way: a negative prediction's score above one half is taken for
+        the probability of the negative class. The result shares data with this profile, so nothing may be merged into it."""
         twin = DataProfile()
         for member in self.__slots__:
             setattr(twin, member, getattr(self, member))
@@ -230,7 +237,7 @@ class DataProfile:
             self.examples[what] = sorted({*self.examples.get(what, ()), *ids})[:MAX_EXAMPLES]
 
     def merge_all(self, others: Sequence[DataProfile]) -> None:
-        """Take in several profiles as ``merge`` does one after the other, at a fraction of what each by itself would take."""
+        """``merge`` several profiles at a fraction of what merging one after the other takes."""
         if not self.predictions and others:
             self.merge(others[0])
             others = others[1:]
@@ -246,7 +253,7 @@ class DataProfile:
             self._merge_rest(other)
 
     def sound_features(self) -> frozenset[str] | None:
-        """As ``DataColumns.sound_features``."""
+        """As ``DataColumns.sound_features``, of the predictions counted here."""
         numbers = self.features
         odd = (numbers.missing, numbers.mismatch, numbers.out_of_range, self.results.mismatch)
         if self.unexpected or self.errors or any(of.any() for of in odd):
@@ -256,7 +263,7 @@ class DataProfile:
         return frozenset((*numbers.names, *self.categories))
 
     def drop_sketches(self) -> None:
-        """Forget quantiles, single values and distinct values, which take most of the room; counts, moments and bins stay."""
+        """Drop quantiles, value tables and distinct values, which take most of the room. Counts, moments and bins stay."""
         for block in (self.features, self.results, self.other_results, self.attributions.values):
             block.drop_sketches()
         for summary in (*self.categories.values(), self.result_class):

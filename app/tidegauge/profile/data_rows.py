@@ -1,12 +1,13 @@
-"""Predictions as the rows they came in: packed, unpacked, picked out and put together.
+"""Predictions that travel as rows rather than as profiles: how these are packed, unpacked, selected and concatenated.
 
-Where a checkpoint has but a few predictions of each segment, its rows say the same as profiles of them in less room, and need
-not be grouped before someone asks for a window.
+Where a checkpoint has but a few predictions of each segment, its rows take less room than profiles would, and need not be
+grouped before someone asks for a window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from itertools import starmap
 from typing import Any
 
 import msgspec
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 
 from tidegauge.profile.attribution import AttributionColumns
 from tidegauge.profile.category import CategoryColumn
-from tidegauge.profile.counts import COUNT_TYPES, pack_counts
-from tidegauge.profile.data import DataColumns
+from tidegauge.profile.counts import COUNT_TYPES, PackedCounts, pack_counts
+from tidegauge.profile.data import DataColumns, UnexpectedFeature
 from tidegauge.profile.numeric import NumericColumns
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -44,13 +45,13 @@ def unpack(raw: bytes) -> DataColumns:
         attributions = AttributionColumns(np.frombuffer(rows, np.intp), _unpack_numbers(values, count), n)
     return DataColumns(
         _unpack_numbers(features, n), others, _unpack_numbers(results, n), result_class, np.frombuffer(error, bool),
-        np.frombuffer(abstained, bool), [(row, name) for row, name in unexpected], ids, _unpacked(scores), attributions,
+        np.frombuffer(abstained, bool), list(starmap(UnexpectedFeature, unexpected)), ids, _unpacked(scores), attributions,
         None if other is None else _unpack_numbers(other, n),
     )  # fmt: skip
 
 
 def layout(columns: DataColumns) -> Hashable:
-    """What rows must have in common to be put together: features, bins, categories."""
+    """What chunks of rows must have in common to be concatenated: features, bins, categories. For comparison only."""
     explained = columns.attributions
     return (
         *(_layout(of) for of in (columns.features, columns.results)),
@@ -60,7 +61,7 @@ def layout(columns: DataColumns) -> Hashable:
 
 
 def take(columns: DataColumns, rows: NDArray[np.intp]) -> DataColumns:
-    """Some rows (k) of them, in that order."""
+    """The rows of these numbers (k), in that order."""
     place = {row: number for number, row in enumerate(rows.tolist())}
     return DataColumns(
         _take_numbers(columns.features, rows),
@@ -69,7 +70,7 @@ def take(columns: DataColumns, rows: NDArray[np.intp]) -> DataColumns:
         _take_category(columns.result_class, rows),
         columns.error[rows],
         columns.abstained[rows],
-        [(place[row], name) for row, name in columns.unexpected if row in place],
+        [UnexpectedFeature(place[row], name) for row, name in columns.unexpected if row in place],
         [columns.request_ids[row] for row in place],
         None if columns.scores is None else columns.scores[rows],
         _take_attributions(columns.attributions, rows),
@@ -78,7 +79,7 @@ def take(columns: DataColumns, rows: NDArray[np.intp]) -> DataColumns:
 
 
 def together(parts: Sequence[DataColumns]) -> DataColumns:
-    """All rows of several, at least one, of one layout."""
+    """The rows of several chunks, at least one, of the same ``layout``, one after the other."""
     first = parts[0]
     if len(parts) == 1:
         return first
@@ -93,7 +94,7 @@ def together(parts: Sequence[DataColumns]) -> DataColumns:
         _category_together([of.result_class for of in parts]),
         np.concatenate([of.error for of in parts]),
         np.concatenate([of.abstained for of in parts]),
-        [(begin + row, name) for begin, of in zip(begins, parts, strict=True) for row, name in of.unexpected],
+        [UnexpectedFeature(begin + row, name) for begin, of in zip(begins, parts, strict=True) for row, name in of.unexpected],
         [request_id for of in parts for request_id in of.request_ids],
         None if all(of.scores is None for of in parts) else np.concatenate(scores),
         AttributionColumns(
@@ -109,13 +110,16 @@ def together(parts: Sequence[DataColumns]) -> DataColumns:
     )
 
 
-def _packed(codes: NDArray[np.int64] | None) -> tuple[int, bytes] | None:
+def _packed(codes: NDArray[np.int64] | None) -> PackedCounts | None:
     return None if codes is None else pack_counts(codes)
 
 
-def _unpacked(packed: tuple[int, bytes] | None) -> NDArray[Any] | None:
-    """Whole numbers, in as few bytes each as they were packed in."""
-    return None if packed is None else np.frombuffer(packed[1], COUNT_TYPES[packed[0]])
+def _unpacked(packed: Sequence[Any] | None) -> NDArray[Any] | None:
+    """The whole numbers (n) of PackedCounts, still of the type they were packed as."""
+    if packed is None:
+        return None
+    width, raw = packed
+    return np.frombuffer(raw, COUNT_TYPES[width])
 
 
 def _flags(flags: NDArray[np.bool_] | None) -> bytes | None:
@@ -173,7 +177,8 @@ def _take_category(of: CategoryColumn, rows: NDArray[np.intp]) -> CategoryColumn
 
 
 def _category_together(parts: Sequence[CategoryColumn]) -> CategoryColumn:
-    """A value whose place is not the same in all parts is counted at each."""
+    """The rows of several chunks of one category. A value that was known to the baseline in one chunk and not yet in another
+    appears twice among the values, once for each."""
     first = parts[0]
     places = [None if of.places is None else of.places.tolist() for of in parts]
     if all(of.values == first.values and at == places[0] for of, at in zip(parts, places, strict=True)):
@@ -183,7 +188,7 @@ def _category_together(parts: Sequence[CategoryColumn]) -> CategoryColumn:
     for of, at in zip(parts, places, strict=True):
         named = zip(of.values, at or [0] * len(of.values), strict=True)
         own = [numbers.setdefault(known, len(numbers)) for known in named]
-        # Codes below nought stand for no value: they pick from the end.
+        # The negative codes, for no value, pick themselves: from the end.
         codes.append(np.array([*own, -2, -1])[of.codes])
     places_of = None if first.places is None else np.array([place for _, place in numbers], np.int64)
     return CategoryColumn(first.name, np.concatenate(codes), [value for value, _ in numbers], places=places_of)

@@ -243,7 +243,7 @@ class NumericBlock:
         self.names = names
 
     def drop_sketches(self) -> None:
-        """Forget quantiles, single values and distinct values, which take most of the room; counts, moments and bins stay."""
+        """Drop quantiles, value tables and distinct values, which take most of the room. Counts, moments and bins stay."""
         self.values, self.tables = Quantiles.none(len(self.names)), []
         self.distinct = [distinct.EMPTY] * len(self.names)
 

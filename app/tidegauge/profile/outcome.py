@@ -1,7 +1,8 @@
-"""The outcome side of a profile: what labels say. Additive counters only, so that a correction takes the old outcome
-back exactly and a window that late labels change is restated to the last bit.
+"""The outcome side of a profile: counts and sums over the predictions whose labels or KPIs are known.
 
-Scores are counted on the grid of ``profile/score_grid.py``; what another reading of them would change is counted beside them.
+All of them are additive and exact, so that a correction takes the old outcome back without a trace, and a window that late
+labels change is restated to the last bit. Scores are counted on the grid of ``profile/score_grid.py``; what the other reading
+of a score (``join/score.py``) would change is counted beside them.
 """
 
 from __future__ import annotations
@@ -27,18 +28,22 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 MAX_OUTSIDE = 0.01
-"""A rounding error may lift a score above 1; where more of them than this share are no probability, scores are
-something else."""
+"""A rounding error may lift a score above 1. Where more than this share of the scores lies outside 0 to 1, they are no
+probabilities."""
 MAX_CLASSES = 1000
-"""Classes of a model that a partition tells apart, and that a record has numbers of."""
+"""The most classes of one model that a partition counts by name, and that a record has numbers of."""
 ANOTHER = "__another__"
-"""The actual class where neither it nor the predicted one, which is another, is told apart (see ``category.OTHER``)."""
+"""Stands for the actual class where both it and the predicted class, a different one, are beyond MAX_CLASSES. The predicted one
+is then ``category.OTHER``, and the two names differ, as a wrong prediction's must."""
 MAX_EXAMPLES = 5
 MAX_TAKEN_BACK = 50
+"""The most requests that a profile remembers as taken back, so that they are removed from the examples of what it is merged
+into."""
 
 
 class ScoreCounts(NamedTuple):
-    """Outcomes by score: ``scores`` (k, ascending), and how many were positive and negative at each (k)."""
+    """Outcomes by score: the ``scores`` that any outcome has (k, ascending), and how many of the outcomes at each were positive
+    and negative (k)."""
 
     scores: NDArray[np.float64]
     positives: NDArray[np.int64]
@@ -46,11 +51,12 @@ class ScoreCounts(NamedTuple):
 
 
 class OutcomeProfile:
-    """What became of some predictions of one version.
+    """The outcomes of some predictions of one version.
 
-    ``sums`` exact sums by name (see ``profile.sums``), ``histograms`` the joint sparse histogram, ``confusion``
-    "predicted\\x1factual" → count. ``examples``: the requests that were most wrong → by how much; 0 takes one back.
-    ``other``: what has to be added to the histograms where scores are read the other way (to the sums: OTHER_READING).
+    ``sums``: exact sums by name (``profile.sums``). ``histograms``: of scores, calibration bins and label delays, in one key
+    space. ``confusion``: "predicted\\x1factual" → count. ``examples``: request id → how wrong the prediction was, of those
+    that were most wrong; 0 marks one that was taken back. ``other``: what to add to ``histograms`` if scores are read the
+    other way; what to add to the sums stands among them, under names that begin with OTHER_READING.
     """
 
     __slots__ = ("_derived", "confusion", "examples", "histograms", "other", "sums")
@@ -64,28 +70,28 @@ class OutcomeProfile:
 
     @property
     def labels(self) -> int:
-        """Labelled predictions (a label event with business values only is no label)."""
+        """How many predictions have a label. An event that only has KPIs is none."""
         return self.sums.get("labels", 0) >> sums.UNIT_BITS
 
     @property
     def implied(self) -> int:
-        """Those of the labels that nobody sent: none had come in time, which means something too."""
+        """How many of the labels were never sent, but follow from the spec's ``labels.missing_after``: none came in time."""
         return self.sums.get("implied", 0) >> sums.UNIT_BITS
 
     @property
     def unreadable(self) -> int:
-        """Those of the labels that are no numbers though the task asks for such."""
+        """How many of the labels of a regression are not numbers."""
         return self.sums.get("unreadable", 0) >> sums.UNIT_BITS
 
     def sum(self, name: str) -> float:
         return sums.total(self.sums.get(name, 0))
 
     def scaled_sum(self, name: str) -> float:
-        """A sum that is kept by magnitude (see ``sums.scaled``)."""
+        """A sum whose terms were split by ``sums.scaled``."""
         return sums.scaled_total(self.sums, name)
 
     def derived(self, of: Callable[[OutcomeProfile], T]) -> T:
-        """What ``of`` makes of the profile, made once for as long as it does not change."""
+        """``of(self)``, computed once and remembered until the profile changes."""
         if of not in self._derived:
             self._derived[of] = of(self)
         found: T = self._derived[of]
@@ -105,7 +111,7 @@ class OutcomeProfile:
         self.examples = most_wrong(both.items()) | dict.fromkeys([i for i, w in both.items() if not w][:MAX_TAKEN_BACK], 0.0)
 
     def merge_packed(self, parts: Sequence[bytes]) -> None:
-        """Take in packed profiles: many at once at a fraction of what each by itself would take."""
+        """Merge packed profiles: together at a fraction of what merging each by itself would take."""
         self._derived.clear()
         decoded = [_decode(raw) for raw in parts]
         for packed in decoded:
@@ -134,17 +140,17 @@ class OutcomeProfile:
 
     @property
     def further_classes(self) -> int:
-        """How many of the outcomes have a class that is not told apart."""
+        """How many of the outcomes have a class that is not counted by name, predicted or actual."""
         beyond = {OTHER, ANOTHER}
         return sum(count for said, true, count in confusion_counts(self.confusion) if {said, true} & beyond)
 
     def scored(self) -> ScoreCounts:
-        """How many outcomes were positive and negative at each score that any has."""
+        """The outcomes that have a score, by score."""
         return self.derived(_scored)
 
     @property
     def no_probability_ratio(self) -> float:
-        """Share of the outcomes with a score whose score is no probability, below 0 or above 1."""
+        """Of the outcomes with a score, the share whose score is below 0 or above 1."""
         outside = self.sum("no_probability")
         if outside <= 0:
             return 0.0
@@ -152,7 +158,7 @@ class OutcomeProfile:
         return outside / (outside + int(scored.positives.sum() + scored.negatives.sum()))
 
     def delay_quantiles(self, shares: Sequence[float]) -> list[float]:
-        """Label delays in seconds below which these shares of the outcomes came in, within 3.7 %; [] where none did."""
+        """The quantiles of the label delays at these ``shares`` (0 to 1), in seconds, within 3.7 %; [] without labels."""
         first = int(self.histograms.keys.searchsorted(DELAYS))
         within = self.histograms.counts[first:].cumsum()
         total = int(within[-1]) if len(within) else 0
@@ -179,17 +185,18 @@ class OutcomeProfile:
 
 
 def _scored(outcome: OutcomeProfile) -> ScoreCounts:
-    bins, (positives, negatives) = outcome.histograms.side_by_side((POSITIVE, NEGATIVE), SCORE_BINS)
+    bins, (positives, negatives) = outcome.histograms.aligned((POSITIVE, NEGATIVE), SCORE_BINS)
     return ScoreCounts(SCORES[bins], positives, negatives)
 
 
 def packed_delay_counts(raw: bytes) -> NDArray[np.int64]:
-    """The label delays (DELAY_BINS) of a packed profile."""
+    """The histogram of label delays (DELAY_BINS) in a packed OutcomeProfile."""
     return SparseCounts.unpack(_decode(raw)[1]).dense(DELAYS, DELAY_BINS)
 
 
 class OutcomeGroups:
-    """Groups the rows of OutcomeColumns into profiles, once for each breakdown, sharing the per-row work."""
+    """Makes profiles of OutcomeColumns. What is computed row by row is computed once, however often the rows are grouped:
+    once for each breakdown."""
 
     def __init__(self, columns: OutcomeColumns) -> None:
         terms, entries = columns.terms()
@@ -269,13 +276,13 @@ class OutcomeGroups:
 
 
 def most_wrong(examples: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """The examples that were most wrong, the worst first."""
+    """The MAX_EXAMPLES (request id, how wrong) pairs that were most wrong, the worst first, without those taken back."""
     return dict(sorted((e for e in examples if e[1]), key=lambda e: (-e[1], e[0]))[:MAX_EXAMPLES])
 
 
 class _Pairs(dict[tuple[str | None, str | None], int]):
-    """Numbers pairs of classes in the order they are first asked for, -1 where one is None; ``names`` are the cells of
-    ``OutcomeProfile.confusion``."""
+    """(Predicted, actual) class → a number, given in the order of the first look-up; -1 where either is None. ``names``: by
+    that number, the key in ``OutcomeProfile.confusion``."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Outcomes as rows that travel: packed, unpacked, picked out and put together. See ``profile/data_rows.py``."""
+"""Outcomes that travel as rows: how these are packed, unpacked, selected and concatenated. See ``profile/data_rows.py``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROW = np.dtype([
     ("sign", "i1"), ("labelled", "?"), ("implied", "?"), ("unreadable", "?"), ("positive", "i1"), ("hit", "i1"),
     ("predicted", "<u4"), ("actual", "<u4"), ("score", "<f8"), ("delay", "<f8"),
 ])  # fmt: skip
-"""``predicted`` and ``actual`` are places among the classes' names, of which the first stands for none."""
+"""``predicted`` and ``actual``: 0 for no class, else the number of the class in ``OutcomeTable.classes``, from 1 on."""
 _BYTES = np.dtype((np.void, _ROW.itemsize))
 _PREDICTED, _ACTUAL, _LOSS, _OTHER, _KPI = "predicted", "actual", "log_loss", "other_score", "kpi:"
 _encode = msgspec.msgpack.Encoder().encode
@@ -24,9 +24,12 @@ _decode = msgspec.msgpack.Decoder().decode
 
 
 class OutcomeTable:
-    """Some outcomes of one version: a ``table`` (n) of what all have, the ``classes`` it names, request ``ids`` (n objects),
-    and ``more``: numbers (n) that not every model's outcomes have, NaN where there is none. ``hits``: whether rows say whether
-    a class came true."""
+    """Outcomes of one version, row by row.
+
+    ``table`` (n): what every outcome has. ``classes``: the names of the classes in it. ``ids`` (n): request ids in UTF-8, or
+    None. ``more``: name → numbers (n) that not every model's outcomes have, NaN where a row has none. ``hits``: whether the
+    rows are of a multiclass model whose score is the probability of the class it predicted.
+    """
 
     __slots__ = ("classes", "hits", "ids", "more", "table")
 
@@ -65,7 +68,7 @@ class OutcomeTable:
         return cls(table, tuple(name for name in names if name is not None), ids, more, columns.hit is not None)
 
     def columns(self) -> OutcomeColumns:
-        """Them as columns."""
+        """The same outcomes as OutcomeColumns."""
         table, names = self.table, (None, *self.classes)
         ids = self.ids.tolist()
         has_ids = all(of is not None for of in ids)
@@ -83,19 +86,19 @@ class OutcomeTable:
         )  # fmt: skip
 
     def delay_counts(self) -> NDArray[np.int64]:
-        """How many have which label delay (DELAY_BINS)."""
+        """The histogram of their label delays (DELAY_BINS)."""
         known = ~np.isnan(self.table["delay"])
         bins, weights = delay_bins(self.table["delay"][known]), self.table["sign"][known]
         return np.bincount(bins, weights, DELAY_BINS).astype(np.int64)
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """One kind of ``more`` (n): where there is none, NaN, or of another reading of the score the score."""
+        """``more`` of one name (n). Where the table has none: NaN, or for the score's other reading the score itself."""
         if name in self.more:
             return self.more[name]
         return self.table["score"] if name == _OTHER else np.full(len(self), np.nan)
 
     def take(self, rows: NDArray[np.intp]) -> OutcomeTable:
-        """Some rows (k) of them, in that order."""
+        """The rows of these numbers (k), in that order."""
         more = {name: of[rows] for name, of in self.more.items()}
         return OutcomeTable(self.table[rows], self.classes, self.ids[rows], more, self.hits)
 
@@ -114,11 +117,11 @@ class OutcomeTable:
 
 
 def together(parts: Sequence[OutcomeTable]) -> OutcomeTable:
-    """All rows of several, at least one."""
+    """The rows of several tables, at least one, one after the other."""
     first = parts[0]
     if len(parts) == 1:
         return first
-    # As plain bytes: numpy compares the members of every table otherwise.
+    # As plain bytes, since numpy would compare the member types of every table.
     table = np.concatenate([of.table.view(_BYTES) for of in parts]).view(_ROW)
     classes = first.classes
     if any(of.classes != classes for of in parts):

@@ -1,8 +1,10 @@
-"""How often each value of a number was met, where it has few: exact, where a quantile sketch knows shares to a thousandth."""
+"""How often each value of a number occurred, for numbers that have few values: exact, where a quantile sketch knows shares to
+about a thousandth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +12,21 @@ from numpy.typing import NDArray
 from tidegauge.profile.counts import pack_counts, unpack_counts
 
 MAX_VALUES = 32
-"""A number of more values than this is one of many: it has no table."""
+"""Numbers with more values than this have no table."""
 
-Table = tuple[NDArray[np.float64], NDArray[np.int64]]
-"""Values (V, ascending) and their counts (V)."""
-EMPTY: Table = (np.zeros(0), np.zeros(0, np.int64))
+
+class Table(NamedTuple):
+    """The values that occurred (V, ascending), and how often each did (V)."""
+
+    values: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+
+EMPTY = Table(np.zeros(0), np.zeros(0, np.int64))
 
 
 def of_sorted(values: NDArray[np.float64]) -> Table | None:
-    """The table of ascending ``values`` (n); None where they are many.
+    """The table of ascending ``values`` (n); None where more than MAX_VALUES are distinct.
 
     >>> [of.tolist() for of in of_sorted(np.array([0.0, 0.0, 1.0]))]
     [[0.0, 1.0], [2, 1]]
@@ -26,26 +34,27 @@ def of_sorted(values: NDArray[np.float64]) -> Table | None:
     starts = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)[: len(values)]
     if len(starts) > MAX_VALUES:
         return None
-    return values[starts], np.diff(starts, append=len(values))
+    return Table(values[starts], np.diff(starts, append=len(values)))
 
 
 def merge(a: Table | None, b: Table | None) -> Table | None:
+    """The table of both; None where either is, or both together have more than MAX_VALUES values."""
     if a is None or b is None:
         return None
-    values = np.union1d(a[0], b[0])
+    values = np.union1d(a.values, b.values)
     if len(values) > MAX_VALUES:
         return None
     counts = np.zeros(len(values), np.int64)
     for of in (a, b):
-        counts[np.searchsorted(values, of[0])] += of[1]
-    return values, counts
+        counts[np.searchsorted(values, of.values)] += of.counts
+    return Table(values, counts)
 
 
-def pack(table: Table) -> tuple[bytes, tuple[int, bytes]]:
-    return table[0].tobytes(), pack_counts(table[1])
+def pack(table: Table) -> list[Any]:
+    """For MessagePack: the values as raw doubles, and the counts as PackedCounts."""
+    return [table.values.tobytes(), pack_counts(table.counts)]
 
 
-def unpack(packed: Sequence[bytes | tuple[int, bytes]]) -> Table:
+def unpack(packed: Sequence[Any]) -> Table:
     values, counts = packed
-    assert isinstance(values, bytes)
-    return np.frombuffer(values, np.float64), unpack_counts(*counts)
+    return Table(np.frombuffer(values, np.float64), unpack_counts(*counts))
