@@ -291,8 +291,10 @@ def _is_word(name: str) -> bool:
     return False
 
 
+_FLOATED = re.compile(r"-?\d{1,15}\.0", re.ASCII)
+"""A whole number that was written as a float, as of a class in pandas, or of its probability's name."""
 _TRUTHS = {
-    **dict.fromkeys(("true", "True", "TRUE", "1.0"), "1"), **dict.fromkeys(("false", "False", "FALSE", "0.0"), "0"),
+    **dict.fromkeys(("true", "True", "TRUE"), "1"), **dict.fromkeys(("false", "False", "FALSE"), "0"),
 }  # fmt: skip
 
 
@@ -300,10 +302,12 @@ def outcome_class(value: bool | int | float | str) -> str:
     """The class a prediction, a label or the name of a probability stands for: truth values and 1 and 0 are the same two,
     however a language, a table or a JSON key spells them.
 
-    >>> [outcome_class(value) for value in (True, 1, 1.0, "1", "True", "true", "1.0", "false", "b")]
-    ['1', '1', '1', '1', '1', '1', '1', '0', 'b']
+    >>> [outcome_class(value) for value in (True, 1, 1.0, "1", "True", "true", "1.0", "false", "2.0", "b")]
+    ['1', '1', '1', '1', '1', '1', '1', '0', '2', 'b']
     """
     name = class_name(value)
+    if name.endswith(".0") and _FLOATED.fullmatch(name):
+        return name[:-2]
     return _TRUTHS.get(name, name)
 
 
@@ -313,7 +317,7 @@ def by_class(probabilities: dict[str, float | None]) -> dict[str, float | None]:
     >>> by_class({"True": 0.7, "False": 0.3})
     {'1': 0.7, '0': 0.3}
     """
-    if _TRUTHS.keys().isdisjoint(probabilities):
+    if _TRUTHS.keys().isdisjoint(probabilities) and not any(name.endswith(".0") for name in probabilities):
         return probabilities
     return {outcome_class(name): p for name, p in probabilities.items()}
 

@@ -15,7 +15,13 @@ from tidegauge.join.values import numbers_of
 from tidegauge.profile.kpi import derived
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.score_counts import LOG_CLIP
+from tidegauge.profile.sums import within_reach
 from tidegauge.spec import ModelSpec, by_class, is_positive, outcome_class
+
+WHOLE = 0.99
+"""Probabilities that come to as much leave no room for a class that is not among them."""
+ROUNDING = 1e-6
+"""A probability may be beyond 0 and 1 by so much."""
 
 
 class OutcomeRow(msgspec.Struct, gc=False):
@@ -90,7 +96,7 @@ def _outcome_columns(
     if spec.task in (None, "multiclass") and probabilities:
         loss = np.array([class_log_loss(p, name) for p, name in zip(probabilities, actual, strict=True)])
     business = {
-        kpi: np.array([row.get(kpi, np.nan) if row else np.nan for row in kpis])
+        kpi: within_reach(np.array([row.get(kpi, np.nan) if row else np.nan for row in kpis]))
         for kpi in sorted(frozenset().union(*(row for row in kpis if row)))
     }
     if spec.kpis:
@@ -118,6 +124,16 @@ class _ClassNames(dict[Any, str | None]):
 
 
 def class_log_loss(probabilities: dict[str, float | None] | None, actual: str | None) -> float:
+    """The loss of one row. NaN where nobody knows it: of what is no probability, and of a class that is not among those given
+    while these leave room for it.
+
+    >>> class_log_loss({"a": 0.5, "b": 0.5}, "a"), class_log_loss({"a": 0.5}, "b"), class_log_loss({"a": 50.0, "b": 50.0}, "a")
+    (0.6931471805599453, nan, nan)
+    """
     if not probabilities or actual is None:
         return np.nan
-    return float(-np.log(np.clip(by_class(probabilities).get(actual) or 0.0, LOG_CLIP, 1 - LOG_CLIP)))
+    given = by_class(probabilities)
+    if actual not in given and sum(p or 0.0 for p in given.values()) < WHOLE:
+        return np.nan
+    p = given.get(actual) or 0.0
+    return float(-np.log(np.clip(p, LOG_CLIP, 1 - LOG_CLIP))) if -ROUNDING <= p <= 1 + ROUNDING else np.nan

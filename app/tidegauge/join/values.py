@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.profile.category import MISSING_CODE
+from tidegauge.profile.sums import MAX_TERM
 from tidegauge.spec import ModelSpec, class_name, outcome_class
 
 _DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
@@ -63,9 +64,10 @@ def as_number(value: Any) -> float:
 
 
 def numbers_of(values: Iterable[Any], spec: ModelSpec) -> list[float]:
-    """Predictions or labels as numbers (n), NaN for what is none. Of a regression, decimals in texts are numbers too, as
-    decimal types are written where JSON has none."""
-    return list(map(_decimal if spec.task == "regression" else as_number, values))
+    """Predictions or labels as numbers (n), NaN for what is none, or too large to be summed exactly. Of a regression, decimals
+    in texts are numbers too, as decimal types are written where JSON has none."""
+    numbers = map(_decimal if spec.task == "regression" else as_number, values)
+    return [number if abs(number) < MAX_TERM else np.nan for number in numbers]
 
 
 def _decimal(value: Any) -> float:

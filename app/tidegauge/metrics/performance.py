@@ -15,6 +15,9 @@ from tidegauge.profile.outcome import MAX_CLASSES, MAX_OUTSIDE, ConfusionCell, O
 from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
+MIN_SPREAD = 1e-13
+"""Of the sum of the squares of what came true, their spread must be more, for R² to be right within 1e-3."""
+
 
 def is_regression(outcome: OutcomeProfile, task: Task | None) -> bool:
     return task == "regression" or (task is None and not outcome.confusion)
@@ -129,7 +132,9 @@ def regression(outcome: OutcomeProfile) -> dict[str, float]:
     }
     if outcome.sum("relative_count"):
         numbers["mape"] = outcome.sum("relative") / outcome.sum("relative_count")
-    spread = outcome.scaled_sum("actual_squares") - outcome.sum("actual_sum") ** 2 / n
-    if spread > 0:
+    actual_squares = outcome.scaled_sum("actual_squares")
+    spread = actual_squares - outcome.sum("actual_sum") ** 2 / n
+    # Each square was rounded: of actual values that hardly differ for their size, what is left would be rounding alone.
+    if spread > MIN_SPREAD * actual_squares:
         numbers["r2"] = 1.0 - squares / spread
     return {name: value for name, value in numbers.items() if math.isfinite(value)}

@@ -80,7 +80,7 @@ def _lines(path: Path, columns: Columns, note: Callable[[str], None]) -> Iterato
             # Tables are read from their beginning more than once.
             file = held.enter_context(_copy(file))
         if kind == "csv":
-            yield from csv_events(file, str(path), columns)
+            yield from csv_events(file, str(path), columns, note)
         else:
             yield from parquet_events(file, str(path), columns, note)
 

@@ -37,6 +37,7 @@ _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _PADDED = re.compile(r"[+-]?0\d+", re.ASCII)
 _FLOATED = re.compile(r"-?\d+\.0", re.ASCII)
 _TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+UNNAMED = "no name, as of row numbers, and no feature"
 _NOTHING = frozenset(
     ("nan", "-nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity", "na", "n/a", "#n/a", "null", "none")
 )
@@ -66,17 +67,21 @@ EVENTS = Columns()
 """A table of events as services send them, of which no spec is known."""
 
 
-def csv_events(file: BinaryIO, name: str, columns: Columns) -> Iterator[bytes]:
-    """The rows of a CSV table (UTF-8; commas, semicolons or tabs) as events. Raises SourceError."""
+def csv_events(file: BinaryIO, name: str, columns: Columns, note: Callable[[str], None]) -> Iterator[bytes]:
+    """The rows of a CSV table (UTF-8; commas, semicolons or tabs) as events. ``note`` is told of the columns left out. Raises
+    SourceError."""
     try:
         with _csv(file) as (titles, rows):
             kinds = _kinds(titles, rows, columns)
+        unnamed = _unnamed(titles, columns)
+        _tell_left_out(unnamed, UNNAMED, name, note)
+        kept = [title for title in titles if title not in unnamed]
         with _csv(file) as (titles, rows):
             for number, row in enumerate(rows):
-                if len(row) > len(titles):
+                if len(row) != len(titles):
                     raise SourceError(f"{name}: row {number + 1} has {len(row)} cells, the first line names {len(titles)}")
-                cells = {title: _cell(text, kinds[title]) for title, text in zip(titles, row, strict=False) if text}
-                yield _event({title: cells.get(title) for title in titles}, number, name, columns)
+                cells = {title: _cell(text, kinds[title]) for title, text in zip(titles, row, strict=True) if text}
+                yield _event({title: cells.get(title) for title in kept}, number, name, columns)
     except (UnicodeError, csv.Error) as error:
         raise SourceError(f"{name}: cannot be read as CSV: {error}; UTF-8 and one line of column names are wanted") from error
 
@@ -87,12 +92,13 @@ def _csv(file: BinaryIO) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
     file.seek(0)
     first = file.readline()
     delimiter = max(",;\t", key=lambda mark: first.count(mark.encode()))
+    spaced = f"{delimiter} ".encode() in first
     file.seek(0)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     try:
-        rows = csv.reader(text, delimiter=delimiter, strict=True)
-        titles = next(rows, [])
-        twice = {title for title in titles if titles.count(title) > 1}
+        rows = csv.reader(text, delimiter=delimiter, strict=True, skipinitialspace=spaced)
+        titles = [title.strip() for title in next(rows, [])]
+        twice = {title for title in titles if title and titles.count(title) > 1}
         if twice:
             raise csv.Error(f"two columns are called {min(twice)!r}")
         yield titles, (row for row in rows if row)
@@ -132,6 +138,9 @@ class _Seen:
 def _kind(title: str, seen: _Seen, columns: Columns) -> Kind:
     group, _, rest = title.partition(".")
     number: Kind = "number"
+    if title == "request_id" and seen.floated and seen.some:
+        # Whole numbers that were once merged with rows which had none.
+        return "code"
     if title in TEXTS or (group == "segments" and rest):
         return "text"
     if title in NUMBERS or (rest and group in _NUMBERED) or (columns.regression and title in ("prediction", "label")):
@@ -171,7 +180,7 @@ def parquet_events(file: BinaryIO, name: str, columns: Columns, note: Callable[[
         raise SourceError("Parquet needs its extra: pip install 'tidegauge[parquet]'") from error
     try:
         table = parquet.ParquetFile(file)
-        kept = _kept(table.schema_arrow, name, note)
+        kept = _kept(table.schema_arrow, name, columns, note)
         number = 0
         for batch in table.iter_batches(columns=kept):
             for row in pyarrow.Table.from_batches([batch]).cast(_by_microsecond(batch.schema), safe=False).to_pylist():
@@ -181,7 +190,17 @@ def parquet_events(file: BinaryIO, name: str, columns: Columns, note: Callable[[
         raise SourceError(f"{name}: cannot be read as Parquet: {error}") from error
 
 
-def _kept(schema: Any, name: str, note: Callable[[str], None]) -> list[str]:
+def _unnamed(titles: Sequence[str], columns: Columns) -> set[str]:
+    """Columns without a name, and what pandas calls them: row numbers, as ``to_csv`` writes them."""
+    return {title for title in titles if re.fullmatch(r"(Unnamed: \d+)?", title) and title not in columns.features}
+
+
+def _tell_left_out(titles: set[str], what: str, name: str, note: Callable[[str], None]) -> None:
+    if titles:
+        note(f"{name}: left out {', '.join(title or 'a column' for title in sorted(titles))}: {what}")
+
+
+def _kept(schema: Any, name: str, columns: Columns, note: Callable[[str], None]) -> list[str]:
     """The columns that are members or features: neither pandas' index nor lists of values."""
     from pyarrow import types
 
@@ -193,10 +212,12 @@ def _kept(schema: Any, name: str, note: Callable[[str], None]) -> list[str]:
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
         if types.is_nested(kind) and not (field.name in (*GROUPS, "segment") and (types.is_struct(kind) or types.is_map(kind))):
             nested.add(field.name)
-    for left, what in ((index & {*schema.names}, "an index of pandas, no feature"), (nested, "lists or objects, no feature")):
-        if left:
-            note(f"{name}: left out {', '.join(sorted(left))}: {what}")
-    return [title for title in schema.names if title not in index | nested]
+    index &= {*schema.names}
+    unnamed = _unnamed(schema.names, columns) - index
+    _tell_left_out(index, "an index of pandas, no feature", name, note)
+    _tell_left_out(unnamed, UNNAMED, name, note)
+    _tell_left_out(nested, "lists or objects, no feature", name, note)
+    return [title for title in schema.names if title not in index | unnamed | nested]
 
 
 def _by_microsecond(schema: Any) -> Any:
@@ -245,6 +266,8 @@ def _event(row: Mapping[str, Any], number: int, name: str, columns: Columns) -> 
 def _member(title: str, value: Any, number: int, name: str, columns: Columns) -> Any:
     if title == "ts":
         return _stamp(value, number, name, columns)
+    if title == "request_id" and isinstance(value, float) and value.is_integer():
+        value = int(value)
     return str(value) if title in TEXTS and not isinstance(value, dict) else value
 
 

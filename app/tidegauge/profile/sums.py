@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 UNIT_BITS = 60
 MAX_TERM = 2.0**80
-"""Terms beyond this magnitude (1.2e24) are clipped to it."""
+"""Terms beyond this magnitude (1.2e24) are clipped to it; callers leave out what they cannot vouch for."""
 _IN_CACHE = 8192
 """So many numbers are taken apart at once."""
 
@@ -86,6 +86,11 @@ def scaled_total(sums: dict[str, int], name: str) -> float:
         for of, units in sums.items()
         if of.rpartition("@")[0] == name
     )
+
+
+def within_reach(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values that can be summed exactly, NaN in the place of larger ones."""
+    return np.where(np.abs(values) < MAX_TERM, values, np.nan)
 
 
 def total(units: int) -> float:
