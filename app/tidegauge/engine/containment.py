@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Generic, Protocol, TypeVar
 
 from tidegauge.engine.refusals import UNPROCESSABLE, dead_letter
-from tidegauge.engine.stage import AS_TAKEN, NOTHING, Behind, InputRecord, Output, Stage, Store
+from tidegauge.engine.stage import AS_TAKEN, NOTHING, Behind, Counters, InputRecord, Output, Stage, Store
 from tidegauge.errors import StreamError
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,6 @@ NOT_THE_INPUT = (StreamError, OSError)
 TOLD = 5
 """Dead letters that one line of the log names."""
 S = TypeVar("S", bound=Stage)
-Counts = Counter[tuple[str, str]]
 
 
 class RevertibleStore(Store, Protocol):
@@ -39,9 +38,11 @@ class ContainedStage(Generic[S]):
     """A stage of one ``partition`` that ``build`` makes upon a store. ``counters``, shared by a worker's tasks, are told what
     the stage counts once a checkpoint has settled it."""
 
-    def __init__(self, build: Callable[[Store, Counts], S], store: RevertibleStore, partition: int, counters: Counts) -> None:
+    def __init__(
+        self, build: Callable[[Store, Counters], S], store: RevertibleStore, partition: int, counters: Counters
+    ) -> None:
         self._build, self._store, self._partition, self._counters = build, store, partition, counters
-        self._counted: Counts = Counter()
+        self._counted: Counters = Counter()
         self.stage = build(store, self._counted)
         self._since: list[tuple[str, Sequence[InputRecord]]] = []
         self._failed = False

@@ -9,6 +9,7 @@ committed, so a stage never has to undo (``engine/containment.py``).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
@@ -26,6 +27,8 @@ PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES 
     "tidegauge-profiles",
 )
 """Logical topic names; the Faust layer maps them to the configured ones."""
+Counters = Counter[tuple[str, str]]
+"""How often something happened: by its name in ``stream.telemetry.COUNTERS`` and the value of that counter's one label."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

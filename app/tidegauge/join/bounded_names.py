@@ -1,17 +1,16 @@
-"""Which names of KPIs and of classes a model may have: the first so many, so that a producer who writes ids or free text where
-names belong costs no more than that.
+"""Bounds on how many names of KPIs and of classes a model has in one join task: the first so many count by themselves. A
+producer who writes ids or free text where names belong then costs no more than that.
 
 State, in the join's store:
-    b<kind>\\0<model>\\0<name>      nothing: the name is one of them
+    b<kind>\\0<model>\\0<name>      the name is one of those that count; the value says nothing
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable
 
-from tidegauge.engine.stage import Store
+from tidegauge.engine.stage import Counters, Store
 from tidegauge.profile.category import OTHER
 from tidegauge.profile.kpi import LEFT_OUT, MAX_NAMES
 from tidegauge.profile.outcome import ANOTHER, MAX_CLASSES
@@ -25,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class BoundedNames:
-    """Of one join task."""
+    """The names that count by themselves in one join task."""
 
-    def __init__(self, store: Store, counters: Counter[tuple[str, str]]) -> None:
+    def __init__(self, store: Store, counters: Counters) -> None:
         self._store, self._counters = store, counters
         self._known: dict[tuple[str, str], set[str]] = {}
         self._told: set[tuple[str, str]] = set()
@@ -36,7 +35,7 @@ class BoundedNames:
             self._known.setdefault((kind, model), set()).add(name)
 
     def _admitted(self, kind: str, model: str, names: Iterable[str]) -> set[str]:
-        """The names a model may have, with those of ``names`` for which there is room."""
+        """All names of the model that count by themselves, after as many of ``names`` as there is room for were added."""
         known = self._known.setdefault((kind, model), set())
         for name in sorted(set(names) - known):
             if len(known) >= MOST[kind]:
@@ -51,7 +50,8 @@ class BoundedNames:
             log.warning("%s has more than %d names of %s: %r and further ones %s", model, MOST[kind], kind, name, advice)
 
     def kpis(self, given: dict[str, float], spec: ModelSpec) -> dict[str, float]:
-        """The KPIs whose names are among the model's first, or stand in its spec, and how many others there are."""
+        """The ``given`` KPIs that count by themselves, since their names are among the model's first or stand in its spec; and
+        under LEFT_OUT, how many others there were."""
         known = self._admitted(KPIS, spec.model, given)
         allowed = known if given.keys() <= known else known | _named(spec)
         left_out = given.keys() - allowed
@@ -77,7 +77,7 @@ class BoundedNames:
 
 
 def _named(spec: ModelSpec) -> frozenset[str]:
-    """The KPIs that a spec names."""
+    """The KPIs that a spec names, in monitors or among its KPIs."""
     metrics = [monitor.metric for monitor in spec.monitors or ()]
     watched = {metric.removeprefix("business.").rpartition(".")[0] for metric in metrics if metric.startswith("business.")}
     return frozenset(watched | set(spec.kpis) | {part for kpi in spec.kpis.values() for part in kpi.ratio or ()})

@@ -1,4 +1,5 @@
-"""Interned contexts: which version and segment a prediction belongs to, as one small number in the join's state."""
+"""Contexts: the combinations of model version and segment values that predictions have, each interned as a small number that
+the join's state can hold."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ PREFIX = b"c"
 
 
 class Context(msgspec.Struct, array_like=True, frozen=True):
-    """One combination of model version and segment values (only of the dimensions the spec names)."""
+    """One combination of model version and segment values. ``values``: only those of dimensions that the spec names."""
 
     model: str
     version: str

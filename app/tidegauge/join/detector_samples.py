@@ -19,7 +19,7 @@ from tidegauge.spec import ModelSpec
 
 
 class DetectorSamples:
-    """The samples of one join task since the last ``clear``. ``contexts`` are those of ``Contexts.by_id``."""
+    """The samples of one join task since the last ``clear``. ``contexts``: those of ``Contexts.by_id``."""
 
     def __init__(self, contexts: Sequence[Context]) -> None:
         self._contexts = contexts
@@ -46,7 +46,8 @@ class DetectorSamples:
     def add_outcomes(
         self, version: str, spec: ModelSpec, columns: OutcomeColumns, table: NDArray[np.void], first: NDArray[np.bool_]
     ) -> None:
-        """``table`` has each row's context, ``ts`` and ``label_ts``; those are fed that are the ``first`` of their request."""
+        """Add outcomes (n rows). ``table`` (n): each row's context, ``ts`` and ``label_ts``. ``first`` (n): whether the row is
+        the first outcome of its request; detectors get only these."""
         wanted = [s for s in {d.stream for d in spec.detectors} if s in value_streams.OUTCOMES]
         if wanted:
             contexts = table["context"].astype(np.int64)[first]

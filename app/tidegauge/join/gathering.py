@@ -1,4 +1,4 @@
-"""What a join task gathers between two checkpoints: rows become profiles, profiles one delta a model."""
+"""What a join task collects between two checkpoints: rows, which become profiles, which become one delta for each model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_DELTA_BYTES = 4 << 20
 
 
 class Gathering:
-    """The buffers of one join task. ``contexts`` are those of ``Contexts.by_id``."""
+    """The buffers of one join task. ``contexts``: those of ``Contexts.by_id``."""
 
     def __init__(
         self, partition: int, contexts: list[Context], registry: Registry, spec: Callable[[str], ModelSpec], names: BoundedNames
@@ -50,9 +50,9 @@ class Gathering:
         self._rows.outcome(row)
 
     def flush(self, progress: Mapping[str, Progress], complete: float = math.inf) -> None:
-        """Settle the rows under the current specs and baselines. ``progress``: how far each model's predictions have come,
-        these included. ``complete``: when these rows came, everything before this event time had been read; infinite where
-        rows come in the order of time."""
+        """Make profiles of the rows, under the specs and baselines as they are now. ``progress``: how far each model's
+        predictions have come, these rows included. ``complete``: the event time before which everything had been read when the
+        rows came; infinite where rows come in the order of time."""
         self._profiles.add(self._rows.by_name, self.pairs, complete)
         self._profiles.settled_at(progress)
         self._rows.by_name.clear()
@@ -64,8 +64,8 @@ class Gathering:
     def outputs(
         self, model: str, now: float, times: Watermarks, roles: tuple[RoleSwitch, ...], traces: dict[str, str]
     ) -> list[Output]:
-        """What the flushes since the last ``clear`` say about ``model``; ``times``: how far it has come;
-        ``traces``: the trace contexts of its ``examples``."""
+        """The deltas of ``model`` since the last ``clear``. ``times``: how far the model's event time has come; ``roles``: its
+        versions' new roles; ``traces``: trace contexts by request id, of its ``examples``."""
         parts: list[list[Part]] = [[]]
         size = 0
         for of in self._profiles.parts(model):

@@ -1,19 +1,19 @@
-"""Labels that nobody sends: where only positives make events, a prediction without a label by ``missing_after`` had the other
-outcome. It is counted then, marked as implied, and taken back as any outcome is if a label says otherwise later.
+"""Labels that nobody sends: where only one of two outcomes makes an event, a prediction that has no label after
+``missing_after`` seconds had the other. That outcome is then counted, marked as implied; if a label comes later after all, it
+is taken back as any corrected outcome is.
 
-State, in the join's store, of the predictions whose time has not come:
-    i<second><context><request id>      the second (big endian, 4 bytes) their time comes, the number of their context (4 bytes)
+State, in the join's store, one key for each prediction that still waits:
+    i<second><context><request id>      second (big endian, 4 bytes): when its time is over; context: its number (4 bytes)
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.sortable_time import sortable_second
-from tidegauge.engine.stage import LABELS
+from tidegauge.engine.stage import LABELS, Counters
 from tidegauge.join import request_state
 from tidegauge.join.outcomes import Outcomes
 from tidegauge.join.pairing import Pairs, pair_label
@@ -26,14 +26,15 @@ AT_ONCE = 10_000
 
 
 class ImpliedLabels:
-    """Of one join task."""
+    """The predictions of one join task that wait for a label."""
 
-    def __init__(self, requests: Requests, outcomes: Outcomes, pairs: Pairs, counters: Counter[tuple[str, str]]) -> None:
+    def __init__(self, requests: Requests, outcomes: Outcomes, pairs: Pairs, counters: Counters) -> None:
         self._requests, self._outcomes, self._pairs, self._counters = requests, outcomes, pairs, counters
         self._earliest = next((key[1:5] for key, _ in requests.store.scan(DUE)), None)
 
     def expect(self, events: Sequence[Prediction], contexts: Sequence[int], specs: Sequence[ModelSpec]) -> None:
-        """Note when a label becomes due, of predictions, the number of each one's context, and the spec of its model."""
+        """Note until when labels of these predictions may come. ``contexts``: the number of each one's context; ``specs``: its
+        model's."""
         for event, context, spec in zip(events, contexts, specs, strict=True):
             if spec.labels is not None:
                 self._expect(float(event.ts) + spec.labels.missing_after, context, event.request_id.encode())
@@ -44,7 +45,7 @@ class ImpliedLabels:
         self._earliest = second if self._earliest is None else min(self._earliest, second)
 
     def count(self, now: float) -> Iterator[int]:
-        """Count the outcomes that are due at event time ``now``, so many at a time."""
+        """Count the outcomes whose time is over at event time ``now``, at most AT_ONCE before each yield; yields how many."""
         while self._earliest is not None and self._earliest <= sortable_second(now):
             due = [key for key, _ in islice(self._requests.store.scan(DUE), AT_ONCE + 1)]
             self._earliest = due[AT_ONCE][1:5] if len(due) > AT_ONCE else None
@@ -76,7 +77,7 @@ class ImpliedLabels:
         old, others = outcomes.of(made, entry), [other for other in entry.predictions if other is not made]
         if old is not None and old.label is not None:
             return
-        made.implied = (meaning.means, moment)
+        made.implied = request_state.ImpliedLabel(meaning.means, moment)
         self._requests.store.put(key, request_state.encode(raw[:4], entry))
         new = outcomes.of(made, entry)
         outcomes.change(made, old, new, key, moment)

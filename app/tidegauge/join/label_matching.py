@@ -1,18 +1,18 @@
-"""Labels meet what is known of their request: predictions, an earlier label that they repeat or correct, or nothing yet.
+"""Joins labels with what is known of their request: its predictions, an earlier label that they repeat or correct, or nothing
+yet.
 
-As with predictions, what is met for the first time is joined column by column, everything else one by one.
+The first labels of their requests are joined many at a time, in columns; all others one by one.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.events import Label
-from tidegauge.engine.stage import LABELS, InputRecord
+from tidegauge.engine.stage import LABELS, Counters, InputRecord
 from tidegauge.join import request_state
 from tidegauge.join.outcomes import Outcomes
 from tidegauge.join.pairing import Pairs, pair_label
@@ -22,13 +22,13 @@ from tidegauge.join.statements import Outcome, content, statements_of, still_nee
 
 
 class LabelMatching:
-    """Of one join task."""
+    """Joins the labels of one join task."""
 
-    def __init__(self, requests: Requests, outcomes: Outcomes, pairs: Pairs, counters: Counter[tuple[str, str]]) -> None:
+    def __init__(self, requests: Requests, outcomes: Outcomes, pairs: Pairs, counters: Counters) -> None:
         self._requests, self._outcomes, self._pairs, self._counters = requests, outcomes, pairs, counters
 
     def take(self, events: list[Label], records: list[InputRecord]) -> None:
-        """Take labels and the record each one came in."""
+        """Join labels; ``records``: the record each came in."""
         if not events:
             return
         found = self._requests.look_up(events)
@@ -47,7 +47,8 @@ class LabelMatching:
             self._take_one(events[place], records[place], found.keys[place], self._requests.entry(found, place))
 
     def _take_first(self, table: NDArray[np.void], found: LookUp) -> list[int]:
-        """Take the labels that are the first of their request, known or not; the places of the others."""
+        """Join those labels of a chunk (``table``) that are the first of their request, whether its prediction is known or
+        not; returns the positions of the others."""
         requests, keys, raws = self._requests, found.keys, found.raws
         new, opened, others = found.by_form(OPEN)
         early = request_state.raws(EARLY, table[new])
@@ -96,7 +97,7 @@ class LabelMatching:
 
 
 def _same(old: Outcome | None, new: Outcome | None) -> bool:
-    """Whether nothing but the time of an outcome is another."""
+    """Whether two outcomes differ at most in their times."""
     return (old is None) == (new is None) and (
         old is None or new is None or (old.label, old.truth, old.business) == (new.label, new.truth, new.business)
     )

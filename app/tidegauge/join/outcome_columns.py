@@ -1,4 +1,4 @@
-"""Rows to columns: what labels and KPIs say of some predictions of one version."""
+"""Outcomes of one version as columns: what labels and KPIs say of its predictions."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ ROUNDING = 1e-6
 
 
 class OutcomeRow(msgspec.Struct, gc=False):
-    """One outcome to be added (sign 1) or taken back (-1). ``first``: the first label of its prediction, the one the
-    online detectors are fed. ``label_ts``: NaN where no label was sent; ``request_id`` in UTF-8; ``arrived``: event time at
-    which it is added or taken back; ``implied``: no label says so, but that none has come."""
+    """One outcome, to be added (``sign`` 1) or taken back (-1).
+
+    ``context``, ``ts``, ``value``, ``score``, ``probabilities``: of its prediction. ``label_ts``: when the label was given, NaN
+    where none was sent. ``first``: it is the prediction's first outcome, the one that online detectors get. ``request_id``: in
+    UTF-8. ``arrived``: event time of the change. ``implied``: it follows from no label having come in time.
+    """
 
     context: int
     ts: float
@@ -45,7 +48,7 @@ class OutcomeRow(msgspec.Struct, gc=False):
 
 
 def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColumns:
-    """The outcome side of some outcomes of one version."""
+    """Outcomes of one version as columns."""
     n = len(rows)
     probabilities = [row.probabilities for row in rows]
     return _outcome_columns(
@@ -63,7 +66,8 @@ def outcome_columns(rows: Sequence[OutcomeRow], spec: ModelSpec) -> OutcomeColum
 
 
 def joined_columns(table: NDArray[np.void], request_ids: Sequence[bytes], spec: ModelSpec) -> OutcomeColumns:
-    """The outcome side of some joined entries of one version (rows as in ``join/request_state.py``), each to be added."""
+    """Outcomes of one version, known for the first time, as columns. ``table`` (n): rows of the layout JOINED of
+    ``join/request_state.py``."""
     values, labels = unpack_values(table["kind"], table["value"]), unpack_values(table["label_kind"], table["label"])
     ones, delays = np.ones(len(table), np.int64), table["label_ts"] - table["ts"]
     return _outcome_columns(values, labels, table["score"], None, (), ones, delays, request_ids, spec)
@@ -124,8 +128,8 @@ class _ClassNames(dict[Any, str | None]):
 
 
 def class_log_loss(probabilities: dict[str, float | None] | None, actual: str | None) -> float:
-    """The loss of one row. NaN where nobody knows it: of what is no probability, and of a class that is not among those given
-    while these leave room for it.
+    """The log loss of one row: the negative logarithm of the probability that the actual class was given. NaN where that is not
+    known: for what is no probability, and for a class that is not given while those given leave room for it.
 
     >>> class_log_loss({"a": 0.5, "b": 0.5}, "a"), class_log_loss({"a": 0.5}, "b"), class_log_loss({"a": 50.0, "b": 50.0}, "a")
     (0.6931471805599453, nan, nan)

@@ -1,14 +1,13 @@
-"""Outcomes as they become known or change: within the label horizon they are counted, past it they have expired."""
+"""Outcomes that become known or change: counted up to the label horizon of their prediction, expired past it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.engine.stage import LABELS
+from tidegauge.engine.stage import LABELS, Counters
 from tidegauge.join import statements
 from tidegauge.join.contexts import Context
 from tidegauge.join.gathering import Gathering
@@ -20,7 +19,7 @@ from tidegauge.spec import ModelSpec
 
 
 class Outcomes:
-    """Of one join task. ``contexts`` are those of ``Contexts.by_id``."""
+    """Queues the outcomes of one join task to be counted. ``contexts``: those of ``Contexts.by_id``."""
 
     def __init__(
         self,
@@ -28,13 +27,14 @@ class Outcomes:
         gathered: Gathering,
         progress: TaskProgress,
         spec: Callable[[str], ModelSpec],
-        counters: Counter[tuple[str, str]],
+        counters: Counters,
     ) -> None:
         self._contexts, self._gathered, self._progress = contexts, gathered, progress
         self._spec, self._counters = spec, counters
 
     def first_known(self, table: NDArray[np.void], keys: list[bytes]) -> None:
-        """Queue outcomes known for the first time, as joined entries and the key of each."""
+        """Queue outcomes known for the first time. ``table`` (n): rows of the layout JOINED of ``join/request_state.py``;
+        ``keys`` (n): the store's keys of their requests."""
         contexts = np.unique(table["context"]).tolist()
         horizons = {self._spec(self._contexts[context].model).label_horizon for context in contexts}
         delays = table["label_ts"] - table["ts"]
@@ -60,12 +60,13 @@ class Outcomes:
         return made.ts + self.spec(made).label_horizon
 
     def of(self, made: KeptPrediction, entry: RequestState) -> Outcome | None:
-        """What is known of a prediction."""
+        """The outcome of a prediction as its request's ``entry`` has it; None while nothing is known."""
         model = self.model(made)
         return statements.outcome_of(made, model, self._spec(model).label_horizon, entry.statements)
 
     def change(self, made: KeptPrediction, old: Outcome | None, new: Outcome | None, key: bytes, moment: float) -> None:
-        """Queue what has changed at event time ``moment``: the old outcome is taken back, the new one counted."""
+        """At event time ``moment`` a prediction's outcome changes: queue the old one to be taken back and the new one to be
+        counted. ``key``: the store's key of its request."""
         arrived = max(made.ts, moment)
         if old is not None:
             self._queue(made, old, -1, False, key, arrived)

@@ -1,12 +1,11 @@
-"""Predictions meet what is known of their request: duplicates, several versions, labels that came before.
+"""Joins predictions with what is known of their request: the same prediction, another version's, or labels that came before.
 
-A chunk is looked up at once. What is met for the first time is joined column by column; everything else (an entry of
-another form than the usual, a request twice in the chunk) one by one.
+A chunk is looked up at once. The first predictions of their requests are joined in columns; all others (a request that is known
+in a less usual form, or comes twice in the chunk) one by one.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.sortable_time import sortable_second
-from tidegauge.engine.stage import LABELS, PREDICTIONS
+from tidegauge.engine.stage import LABELS, PREDICTIONS, Counters
 from tidegauge.join import request_state
 from tidegauge.join.contexts import Context
 from tidegauge.join.gathering import Gathering
@@ -27,7 +26,7 @@ from tidegauge.join.waiting_rows import Newest
 
 
 class PredictionMatching:
-    """Of one join task. ``contexts`` are those of ``Contexts.by_id``."""
+    """Joins the predictions of one join task. ``contexts``: those of ``Contexts.by_id``."""
 
     def __init__(
         self,
@@ -35,13 +34,13 @@ class PredictionMatching:
         contexts: Sequence[Context],
         gathered: Gathering,
         outcomes: Outcomes,
-        counters: Counter[tuple[str, str]],
+        counters: Counters,
     ) -> None:
         self._requests, self._contexts, self._gathered = requests, contexts, gathered
         self._outcomes, self._counters = outcomes, counters
 
     def take(self, events: list[Prediction], contexts: list[int]) -> list[Newest]:
-        """Take predictions and the number of each one's context; the largest ``ts`` of each version, with its model."""
+        """Join predictions; ``contexts``: the number of each one's context. Returns the newest of each version."""
         if not events:
             return []
         found = self._requests.look_up(events)
@@ -78,7 +77,8 @@ class PredictionMatching:
         return self._gathered.predicted(events, contexts)
 
     def _take_new(self, table: NDArray[np.void], found: LookUp) -> list[int]:
-        """Take the predictions whose request is new, or has an early label only; return the places of the others."""
+        """Join those predictions of a chunk (``table``) whose request is new or has only a label; returns the positions of the
+        others."""
         requests, keys, raws = self._requests, found.keys, found.raws
         if not found.repeated and not any(raws):
             requests.store.put_many(dict(zip(keys, request_state.raws(OPEN, table), strict=True)))

@@ -15,9 +15,13 @@ PREFIX = b"w"
 
 
 class Progress(msgspec.Struct, array_like=True, gc=False):
-    """How far one model has come: the largest prediction and (joined) label ``ts``; by how much the labels' time is behind
-    the predictions' when all are read; the largest label ``ts`` of the partition, whosever it is; how far the predictions
-    had come when all labels were last read; and the version that served live last, and when."""
+    """How far event time has come for one model in one join task.
+
+    ``predictions`` and ``labels``: the largest ``ts`` of its predictions and of labels joined to them. ``label_lag``: by how
+    many seconds labels are behind predictions when all of both are read. ``labels_read``: the largest label ``ts`` of the
+    partition, of whichever model. ``complete``: what ``predictions`` was when all labels were last read. ``live`` and
+    ``live_at``: the version whose live prediction is the newest, and that prediction's ``ts``.
+    """
 
     predictions: float = 0.0
     labels: float = 0.0
@@ -33,8 +37,8 @@ _decode = msgspec.msgpack.Decoder(Progress).decode
 
 
 class Watermarks(NamedTuple):
-    """Of one model: the largest ``ts`` of its predictions and of its labels, and the event time up to which both inputs have
-    been read."""
+    """How far event time has come for a model, as a delta says it: the largest ``ts`` of its predictions and of its labels,
+    and the event time up to which both inputs have been read."""
 
     predictions: float
     labels: float
@@ -42,8 +46,8 @@ class Watermarks(NamedTuple):
 
 
 class TaskProgress:
-    """Kept in the store under ``w<model>``. ``touched``: the models something was said of since the last checkpoint;
-    ``labels_read``: the largest label ``ts`` of the partition."""
+    """The progress of one join task, kept in its store under ``w<model>``. ``touched``: the models that had events since the
+    last checkpoint; ``labels_read``: the largest label ``ts`` of the partition."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -72,7 +76,7 @@ class TaskProgress:
         progress.labels = max(progress.labels, ts)
 
     def read_labels(self, labels: Sequence[Label]) -> None:
-        """Labels were read, whether or not they find their prediction."""
+        """Note labels as read, whether or not their predictions are known."""
         if labels:
             self.labels_read = max(self.labels_read, float(max([label.ts for label in labels])))
 
@@ -90,8 +94,8 @@ class TaskProgress:
         return min(time, *behind.values()) if behind else time
 
     def to_tell(self, behind: Behind) -> dict[str, Watermarks]:
-        """By model what the monitor stage must hear of it; ``behind`` as in ``Stage.checkpoint``. The models' progress is put
-        into the store."""
+        """How far each model has come of which the monitor stage must be told, by model; their progress is put into the store.
+        ``behind``: as in ``Stage.checkpoint``."""
         told: dict[str, Watermarks] = {}
         complete = [behind.get(topic, AS_TAKEN) for topic in (PREDICTIONS, LABELS)]
         for model in sorted(self.touched | self._told_behind):
@@ -114,7 +118,7 @@ class TaskProgress:
             if self.labels_read:
                 progress.label_lag = max(progress.predictions - self.labels_read, 0.0)
         elif behind[LABELS] == AS_TAKEN:
-            # Where labels are weeks away there is but the last time that all were read.
+            # Where labels come weeks later, nothing is known but how far predictions had come when all labels were last read.
             read = min(read, max(self.labels_read + progress.label_lag, progress.complete))
         else:
             read = min(read, behind[LABELS])

@@ -1,13 +1,15 @@
-"""What the join keeps under a request id: its predictions, and what was said of their outcome.
+"""What the join's store holds of a request: its predictions, and what labels have said of their outcome.
 
-An entry begins with four bytes (big endian), a second its prediction is not older than, and a byte for its form:
+An entry begins with a second (big endian, 4 bytes) that no prediction in it is older than, and a byte for its form:
 
     OPEN     one prediction of a number, a truth value or nothing     35 bytes
     EARLY    one label of that kind, before its prediction            39
     JOINED   both                                                     69
-    OTHER    all else (versions, text classes, probabilities, KPIs, repeated labels): MessagePack of ``RequestState``
+    OTHER    anything else (several versions, text classes, probabilities, KPIs, several labels): ``RequestState`` as
+    MessagePack
 
-The first three have fixed layouts, so that a chunk of them is one numpy array and costs no object an event.
+The first three have fixed layouts, so that many of them are read and written as one numpy array, without an object for each
+event.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from numpy.typing import NDArray
 
 OTHER, OPEN, EARLY, JOINED = range(4)
 NONE, NUMBER, TRUTH = range(3)
-"""Kinds of a value."""
+"""The kinds of value that fixed layouts hold."""
 EXACT = 2.0**53
-"""Whole numbers from this on are not all doubles."""
+"""From here on not every whole number is a double."""
 UNDATED = b"\0\0\0\0"
 
 _HEAD: list[tuple[str, str]] = [("second", ">u4"), ("form", "u1")]
@@ -39,21 +41,28 @@ _HEAD_BYTES = 5
 _predicted, _known = struct.Struct("<IdBdd"), struct.Struct("<Bddqq")
 
 
+class ImpliedLabel(NamedTuple):
+    """The label a prediction is taken to have since none has come, and the event time since which it is."""
+
+    value: str
+    since: float
+
+
 class KeptPrediction(msgspec.Struct, array_like=True, gc=False):
-    """One prediction as the join keeps it. ``implied``: the label it was taken to have as none had come, and since when."""
+    """One prediction as the join keeps it. ``context``: the number of its context (``join/contexts.py``)."""
 
     context: int
     ts: float
     value: int | float | str | bool | None
     score: float | None
     probabilities: dict[str, float | None] | None = None
-    implied: tuple[str, float] | None = None
+    implied: ImpliedLabel | None = None
 
 
 class Statement(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What a label event says of one member of the outcome: of the label (``member`` is ""), or of a KPI by its name.
+    """The value that a label event gives one member of an outcome: the label (``member`` is ""), or the KPI of that name.
 
-    ``model``: whose predictions it is about, "" for every model's.
+    ``model``: the model whose predictions it is about, "" for any. ``offset``: of the record, to order equal ``ts``.
     """
 
     member: str
@@ -64,7 +73,7 @@ class Statement(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class RequestState(msgspec.Struct, array_like=True, gc=False):
-    """What stands under a request id. ``arrived``: record timestamp in ms of the latest label event."""
+    """All that is kept of a request. ``arrived``: record timestamp in ms of its latest label event, -1 before there is one."""
 
     predictions: list[KeptPrediction]
     statements: list[Statement] = []
@@ -96,7 +105,7 @@ def decode(raw: bytes) -> RequestState:
 
 
 def predicted(raw: bytes) -> bool:
-    """Whether a prediction stands under the request id."""
+    """Whether an entry holds a prediction."""
     return raw[4] in (OPEN, JOINED) or (raw[4] == OTHER and bool(decode(raw).predictions))
 
 
@@ -104,15 +113,15 @@ def _value(kind: int, value: float) -> float | bool | None:
     return value if kind == NUMBER else None if kind == NONE else bool(value)
 
 
-class Packed(NamedTuple):
-    """Values as columns: the kind of each (n), and its number (n), NaN for None."""
+class PackedValues(NamedTuple):
+    """Values (n) as columns: the kind of each, and each as a number, NaN for None."""
 
     kinds: NDArray[np.uint8]
     numbers: NDArray[np.float64]
 
 
-def pack_values(values: Sequence[Any]) -> Packed | None:
-    """The values as columns; None if a text or a huge number is among them."""
+def pack_values(values: Sequence[Any]) -> PackedValues | None:
+    """The values as columns; None if one of them is a text, or a whole number that no double holds."""
     types = set(map(type, values))
     if not types <= {int, float, bool, type(None)}:
         return None
@@ -124,11 +133,11 @@ def pack_values(values: Sequence[Any]) -> Packed | None:
         kinds[[type(value) is bool for value in values]] = TRUTH
     if type(None) in types:
         kinds[[value is None for value in values]] = NONE
-    return Packed(kinds, packed)
+    return PackedValues(kinds, packed)
 
 
 def unpack_values(kinds: NDArray[np.uint8], packed: NDArray[np.float64]) -> list[Any]:
-    """The values that ``pack_values`` was given, whole numbers as floats."""
+    """The values that ``pack_values`` was given; whole numbers come back as floats."""
     values: list[Any] = packed.tolist()
     for place in np.flatnonzero(kinds != NUMBER).tolist():
         values[place] = _value(kinds[place], values[place])
@@ -136,18 +145,18 @@ def unpack_values(kinds: NDArray[np.uint8], packed: NDArray[np.float64]) -> list
 
 
 def rows(form: int, raws: Iterable[bytes]) -> NDArray[np.void]:
-    """Entries of one fixed form as an array of its layout."""
+    """Encoded entries of one fixed form as an array (n) of that form's layout."""
     return np.frombuffer(b"".join(raws), LAYOUTS[form])
 
 
 def raws(form: int, table: NDArray[np.void]) -> list[bytes]:
-    """The entries of an array of rows."""
+    """The encoded entries of an array (n) of that form's layout."""
     whole, size = table.tobytes(), LAYOUTS[form].itemsize
     return [whole[place : place + size] for place in range(0, len(whole), size)]
 
 
 def joined(opened: NDArray[np.void], early: NDArray[np.void]) -> NDArray[np.void]:
-    """Rows of predictions and the rows of their labels, as rows of both."""
+    """Rows (n) of the layout JOINED, of rows OPEN with predictions and rows EARLY with their labels."""
     table = np.empty(len(opened), LAYOUTS[JOINED])
     table["second"], table["form"] = opened["second"], JOINED
     for name, _ in _PREDICTED:

@@ -1,4 +1,4 @@
-"""The requests of one join task as they stand in its store (``join/request_state.py`` has the form of an entry)."""
+"""The requests of one join task in its store. ``join/request_state.py`` says what is stored of each."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tidegauge.engine.stage import Store
 
 REQUEST, PENDING = b"r", b"n"
 NOTHING = 255
-"""Stands for the form of an entry where there is none."""
+"""Stands for the form of an entry that is not there."""
 
 
 class PlacesByForm(NamedTuple):
-    """Places of events whose request is ``new``, of those whose entry is ``known`` in the form asked for, and of all others,
-    with those that are repeated in the chunk."""
+    """The positions in a chunk of events whose request is ``new``, of those whose request is ``known`` in the form asked for,
+    and of all ``others``; events whose request came before in the chunk are among these."""
 
     new: list[int]
     known: list[int]
@@ -26,15 +26,15 @@ class PlacesByForm(NamedTuple):
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """What stands under the requests of a chunk: the key of each event, the entry found there, and the places of events
-    whose request came before in the chunk."""
+    """What the store holds of the requests of a chunk (n): each event's key, and the encoded entry under it, or None.
+    ``repeated``: the positions of events whose request came before in the chunk, so that its entry may have changed since."""
 
     keys: list[bytes]
     raws: list[bytes | None]
     repeated: set[int]
 
     def by_form(self, form: int) -> PlacesByForm:
-        """The events told apart by whether their request has an entry of ``form``."""
+        """The positions of the events by whether their request has an entry, and of which form."""
         raws = self.raws
         forms = np.frombuffer(bytes([NOTHING if raw is None else raw[4] for raw in raws]), np.uint8)
         alone = np.ones(len(raws), bool)
@@ -45,7 +45,7 @@ class LookUp(msgspec.Struct, frozen=True):
 
 
 class Requests:
-    """``pending`` counts the requests of which only the prediction or only the label is known."""
+    """``pending``: how many requests have only a prediction, or only a label."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -63,7 +63,7 @@ class Requests:
         return LookUp(keys, self.store.get_many(keys), repeated)
 
     def entry(self, found: LookUp, place: int) -> bytes | None:
-        """What stands now under the request at a place of the chunk."""
+        """The encoded entry, as it is now, of the request at a position of the chunk."""
         return self.store.get(found.keys[place]) if place in found.repeated else found.raws[place]
 
     def save(self) -> None:

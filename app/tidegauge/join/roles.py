@@ -9,18 +9,19 @@ from tidegauge.engine.events import Prediction
 
 LIVE = "live"
 MAX_SWITCHES = 100
-"""The most switches told of one version at once: of one whose predictions differ in their role only the last."""
+"""The most switches of one version that are passed on at once. Where its predictions disagree more often, only the last is."""
 
 
 class Roles:
-    """Remembers in memory alone: what is said once more after a restart changes nothing in the monitor stage."""
+    """The roles of one join task's versions, in memory alone: being told again after a restart changes nothing in the monitor
+    stage."""
 
     def __init__(self) -> None:
         self._now: dict[tuple[str, str], RoleSwitch] = {}
         self._switches: dict[str, list[RoleSwitch]] = {}
 
     def note(self, events: Sequence[Prediction], models: Sequence[str]) -> None:
-        """Take predictions and the model of each."""
+        """Note the roles that predictions give; ``models``: the model of each."""
         said = {(model, event.model_version, event.role) for model, event in zip(models, events, strict=True)}
         changed = set()
         for model, version, role in said:
@@ -40,6 +41,6 @@ class Roles:
                 self._switches.setdefault(model, []).extend(found if len(found) <= MAX_SWITCHES else found[-1:])
 
     def take(self) -> dict[str, tuple[RoleSwitch, ...]]:
-        """The switches since this was last asked, by model."""
+        """Take out the switches noted so far, by model."""
         taken, self._switches = self._switches, {}
         return {model: tuple(switches) for model, switches in taken.items()}

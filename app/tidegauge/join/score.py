@@ -1,4 +1,4 @@
-"""What the score of a prediction is, however the event gives it: the one place that says so."""
+"""The score of a prediction, in whichever member the event gives it. No other module decides this."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ BINARY_CLASSES = frozenset(("0", "1"))
 """The classes that make a model binary whose task is not known yet (see ``monitor.stage.infer_task``)."""
 
 
-def settle_scores(events: Iterable[tuple[Prediction, ModelSpec]]) -> None:
-    """Give events without a ``score`` the one that their confidence or probabilities mean under their model's spec."""
-    for event, spec in events:
+def set_missing_scores(events: Iterable[Prediction], specs: Iterable[ModelSpec]) -> None:
+    """Set the ``score`` of events that have none, from their confidence or probabilities; ``specs``: of each one's model."""
+    for event, spec in zip(events, specs, strict=True):
         if event.score is None and (event.confidence is not None or event.probabilities):
             event.score = score_of(event, spec)
 
@@ -53,8 +53,8 @@ def score_of(event: Prediction, spec: ModelSpec) -> float | None:
 
 
 def negative_classes(classes: Iterable[str | None], spec: ModelSpec) -> frozenset[str]:
-    """Those of the predicted ``classes`` that stand against the positive one, of a model whose spec leaves open what its
-    confidence is the probability of: what is said with them may have to be read otherwise; else none."""
+    """Those of the predicted ``classes`` with which a confidence can be read two ways: the negative ones, of a model whose spec
+    leaves open whether ``confidence`` is the probability of the positive or of the predicted class. Else none."""
     if spec.confidence_is is not None or spec.task in ("multiclass", "regression"):
         return frozenset()
     return frozenset(
@@ -64,8 +64,8 @@ def negative_classes(classes: Iterable[str | None], spec: ModelSpec) -> frozense
 
 
 def read_otherwise(score: NDArray[np.float64], negative: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """The scores (n) if they are the predicted class's: of a ``negative`` prediction (n) whatever is above one half is the
-    probability of the other class. None where that changes none.
+    """The scores (n) read the other way, as probabilities of the predicted class: that of a ``negative`` prediction (n) which
+    is above one half becomes 1 less itself. None where none is.
 
     >>> read_otherwise(np.array([0.9, 0.8, 0.3]), np.array([True, False, True])).round(6).tolist()
     [0.1, 0.8, 0.3]
@@ -75,5 +75,5 @@ def read_otherwise(score: NDArray[np.float64], negative: NDArray[np.bool_]) -> N
 
 
 def _binary(spec: ModelSpec, classes: Iterable[str | None]) -> bool:
-    """Whether the score is the positive class's: the task says so, or while it is not known yet the ``classes``."""
+    """Whether the score is the positive class's, by the task, or while that is not known by the ``classes``."""
     return spec.task == "binary" or (spec.task is None and BINARY_CLASSES.issuperset(classes))

@@ -1,14 +1,13 @@
 """The join stage: predictions and labels of one partition, joined by request id, summed up in profile deltas.
 
-Its only lasting state is the join: under ``r<request id>`` the predictions of that request and its label, kept until
-the label horizon (and a day) has passed, so that duplicates are known and corrections can be taken back; the interned
-contexts (``join/contexts.py``) and trace contexts (``engine/traces.py``). Everything else is buffered between checkpoints and
-lost with impunity.
+Its lasting state is the join itself: under ``r<request id>`` the predictions of that request and its label, kept until the
+label horizon (and a day) has passed, so that duplicates are recognised and corrections can take back what they correct; and the
+contexts (``join/contexts.py``) and trace contexts (``engine/traces.py``). Everything else is only buffered between checkpoints;
+what a failure loses is read again.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,18 @@ from tidegauge.engine.events import DeadLetter, Decoder, Label, Prediction
 from tidegauge.engine.kpi_events import is_kpi_event, read_kpi_event
 from tidegauge.engine.refusals import dead_letter
 from tidegauge.engine.sortable_time import sortable_second
-from tidegauge.engine.stage import AS_TAKEN, LABELS, NOTHING, PREDICTIONS, PROFILES, Behind, InputRecord, Output, Store
+from tidegauge.engine.stage import (
+    AS_TAKEN,
+    LABELS,
+    NOTHING,
+    PREDICTIONS,
+    PROFILES,
+    Behind,
+    Counters,
+    InputRecord,
+    Output,
+    Store,
+)
 from tidegauge.engine.traces import Traces, old_traces
 from tidegauge.errors import EventError
 from tidegauge.join.bounded_names import BoundedNames
@@ -32,7 +42,7 @@ from tidegauge.join.progress import Progress, TaskProgress
 from tidegauge.join.request_state import UNDATED, KeptPrediction, RequestState, decode
 from tidegauge.join.requests import REQUEST, Requests
 from tidegauge.join.roles import Roles
-from tidegauge.join.score import settle_scores
+from tidegauge.join.score import set_missing_scores
 from tidegauge.join.unattached_kpis import UnattachedKpis
 from tidegauge.models.personal_data import PersonalData
 from tidegauge.models.registry import Registry
@@ -42,11 +52,11 @@ KEPT_BEYOND_HORIZON = 86400.0
 """Seconds an entry outlives the label horizon, for labels that travel slowly."""
 INTRODUCED = b"h"
 MAX_ROWS = 20_000
-"""Events of one task that may wait for becoming columns. More would save a little time and take 2 kB each."""
+"""The most events of one task that wait to become columns. More would save little time, and each takes 2 kB."""
 
 
 class JoinStage:
-    """One partition of the join. ``counters`` counts (name, label) pairs for /metrics, shared by a worker's tasks."""
+    """One partition of the join. ``counters``: shared by all tasks of a worker."""
 
     def __init__(
         self,
@@ -54,7 +64,7 @@ class JoinStage:
         store: Store,
         registry: Registry,
         profile_partitions: int,
-        counters: Counter[tuple[str, str]],
+        counters: Counters,
     ) -> None:
         self._partition, self._store, self._registry = partition, store, registry
         self._profile_partitions, self._counters = profile_partitions, counters
@@ -85,7 +95,7 @@ class JoinStage:
 
     @property
     def unfinished(self) -> bool:
-        """A checkpoint leaves nothing behind."""
+        """As in ``Stage``: a checkpoint of the join leaves nothing undone."""
         return False
 
     # -- records in ----------------------------------------------------------------------------------------------
@@ -118,7 +128,7 @@ class JoinStage:
             self._flush()
 
     def _take_kpis(self, letter: DeadLetter) -> DeadLetter | None:
-        """Take a record that is no label for KPIs that belong to no request; what is refused if it is none of these either."""
+        """Try a record that is no label as KPIs that belong to no request; the dead letter to write if it is neither."""
         record = letter.record
         if letter.reason != "missing_member" or not is_kpi_event(record.value):
             return letter
@@ -156,7 +166,7 @@ class JoinStage:
             events = [event for event, context in zip(events, found, strict=True) if context is not None]
         self._roles.note(events, [self._contexts.by_id[context].model for context in contexts])
         if None in [event.score for event in events]:
-            settle_scores(zip(events, (self._spec(self._contexts.by_id[c].model) for c in contexts), strict=True))
+            set_missing_scores(events, (self._spec(self._contexts.by_id[c].model) for c in contexts))
         specs = {context: self._spec(self._contexts.by_id[context].model) for context in set(contexts)}
         if any(spec.labels is not None for spec in specs.values()):
             self._implied.expect(events, contexts, [specs[context] for context in contexts])
@@ -222,8 +232,9 @@ class JoinStage:
         return outputs
 
     def _say_idle(self, now: float) -> list[Output]:
-        """That the input is exhausted: once to whoever was last told otherwise, so that it is no longer waited for. Those who
-        watch models that never came here hear it a single time, in all the life of this state."""
+        """Tell monitor tasks that the input is exhausted, so that they do not wait for this task: of each model once, until it
+        has events again. Monitor tasks of models that this task has never seen are told a single time in all the life of its
+        state."""
         outputs: list[Output] = []
         if self._store.get(INTRODUCED) is None:
             self._store.put(INTRODUCED, b"1")

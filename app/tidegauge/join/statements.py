@@ -1,9 +1,9 @@
-"""What label events have said of a request, and what outcome follows from it.
+"""What label events have stated about a request, and the outcome that follows.
 
-Each member of an outcome, the label and every KPI, follows its own latest statement, by ``ts`` and then offset. An outcome
-counts from the moment its value was first said: a repeat changes nothing, whatever its ``ts``, and a correction back to an
-earlier value counts from then again. Statements past the label horizon of a prediction do not exist for it: they neither add
-nor take away. All of this depends on what was said alone, not on the order in which it arrived.
+Each member of an outcome (the label, every KPI) has the value of its latest statement, by ``ts`` and then offset. It has had
+that value since it was first stated: a repeated statement changes nothing, whatever its ``ts``, and a correction back to an
+earlier value counts from that value's first statement. Statements past the label horizon of a prediction are ignored for it.
+The outcome depends only on which statements there are, not on the order in which they arrived.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MAX_WAITING = 64
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What is known of one prediction. ``ts``: since when, for the label's delay; ``known``: since when all of it was.
-    ``truth``: the label is a truth value, which Python takes for equal to 0 or 1. ``implied``: no label says so, but that none
-    has come."""
+    """The outcome of one prediction. ``ts``: since when its label has been known, for the label's delay; ``known``: since when
+    all of it has. ``truth``: the label is true or false, which Python takes for equal to 1 or 0. ``implied``: the label follows
+    from none having come in time."""
 
     label: int | float | str | bool | None
     business: dict[str, float] | None
@@ -45,7 +45,7 @@ def statements_of(event: Label, offset: int) -> list[Statement]:
 
 
 def outcome_of(made: KeptPrediction, model: str, horizon: float, statements: Sequence[Statement]) -> Outcome | None:
-    """What statements say of a prediction of ``model``; None if nothing. ``horizon``: seconds a label may take."""
+    """The outcome that statements give a prediction of ``model``; None if none. ``horizon``: seconds that a label may take."""
     valid = [statement for statement in statements if statement.model in ("", model) and statement.ts - made.ts <= horizon]
     latest: dict[str, Statement] = {}
     for statement in valid:
@@ -73,8 +73,8 @@ def outcome_of(made: KeptPrediction, model: str, horizon: float, statements: Seq
 
 
 def still_needed(statements: Iterable[Statement], deadlines: Sequence[float]) -> list[Statement]:
-    """The statements that can still matter: of each value the first, the last, and the last before each of the
-    ``deadlines`` of the request's predictions; all of them while it has none."""
+    """The statements that can still matter: the first and the last of each value, and the last before each of ``deadlines``,
+    those of the request's predictions. While it has no prediction, all of them, up to MAX_WAITING."""
     ordered = sorted(statements, key=_order)
     if not deadlines and len(ordered) <= MAX_WAITING:
         return ordered
@@ -90,7 +90,7 @@ def still_needed(statements: Iterable[Statement], deadlines: Sequence[float]) ->
 
 
 def content(statement: Statement) -> tuple[object, ...]:
-    """What a statement says, whenever it was made."""
+    """What a statement says, for comparison with others whatever their times."""
     return statement.member, statement.model, *_value(statement)
 
 

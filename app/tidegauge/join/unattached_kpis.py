@@ -1,15 +1,15 @@
-"""KPIs that belong to no request: counted with the version that is live, or the one the event names.
+"""KPIs that belong to no request: counted with the version that the event names, or else with the one that is live.
 
-An event is known by its model, version, segment and ``ts``. The same again is a duplicate, another value of a KPI corrects it.
+Two events are of the same KPIs if model, version, segment and ``ts`` are the same. The later one is then a duplicate, or where
+it gives a KPI another value a correction.
 
-State, in the join's store, until the label horizon is over (and a day):
-    k<hash of what an event is known by>      a second (big endian, 4 bytes) it is not older than, and ``Figures``
+State, in the join's store, until the label horizon (and a day) has passed:
+    k<hash of model, version, segment, ts>      a second (big endian, 4 bytes) it is not older than, and ``Figures``
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -18,7 +18,7 @@ import numpy as np
 from tidegauge.engine.events import Prediction
 from tidegauge.engine.kpi_events import KpiEvent
 from tidegauge.engine.sortable_time import sortable_second
-from tidegauge.engine.stage import LABELS, Store
+from tidegauge.engine.stage import LABELS, Counters, Store
 from tidegauge.join.contexts import Contexts
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.outcome_columns import OutcomeRow
@@ -27,7 +27,7 @@ from tidegauge.spec import ModelSpec
 
 UNATTACHED = b"k"
 _NAME = b"kpi"
-"""Stands for a request id."""
+"""Stands in place of a request id."""
 
 
 class Figures(msgspec.Struct, array_like=True, gc=False):
@@ -43,13 +43,13 @@ _decode = msgspec.msgpack.Decoder(Figures).decode
 
 
 class UnattachedKpis:
-    """Of one join task."""
+    """The KPIs of one join task that belong to no request."""
 
     def __init__(self, store: Store, contexts: Contexts, gathered: Gathering, progress: TaskProgress) -> None:
         self._store, self._contexts, self._gathered, self._progress = store, contexts, gathered, progress
 
-    def take(self, event: KpiEvent, spec: ModelSpec, counters: Counter[tuple[str, str]]) -> None:
-        """Raises EventError (too_many_versions)."""
+    def take(self, event: KpiEvent, spec: ModelSpec, counters: Counters) -> None:
+        """Count the event's KPIs. Raises EventError (too_many_versions)."""
         segment = event.segment if event.segments is None else event.segments
         place = _encode([event.model, event.model_version, segment, event.ts])
         key = UNATTACHED + hashlib.blake2b(place, digest_size=16).digest()
@@ -81,7 +81,8 @@ class UnattachedKpis:
         )
 
     def expired(self, pairs: Mapping[bytes, bytes], oldest: bytes, cutoff: Callable[[str], float]) -> list[bytes]:
-        """Keys among stored ``pairs`` of what is older than its model's ``cutoff``; nothing before the second ``oldest`` is."""
+        """The keys of those of the stored ``pairs`` that are older than their model's ``cutoff``. ``oldest``: a second (4
+        bytes) after which nothing is."""
         old = [key for key, value in pairs.items() if key[:1] == UNATTACHED and value[:4] <= oldest]
         found = ((key, _decode(pairs[key][4:])) for key in old)
         return [key for key, of in found if of.ts < cutoff(self._contexts.by_id[of.context].model)]

@@ -1,4 +1,4 @@
-"""Single values of events as columns of classes and of numbers."""
+"""Values of events (predictions, labels, features) as columns: of numbers, or of the names they stand for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 class _Codes(dict[Any, int]):
-    """Numbers values in the order they are first asked for; ``names`` has the ``name`` of each."""
+    """Value → code, given in the order of the first look-up to each ``name`` that values have; ``names``: name → code."""
 
     def __init__(self, name: Callable[[Any], str]) -> None:
         super().__init__()
@@ -31,19 +31,19 @@ class _Codes(dict[Any, int]):
 
 
 class Coded(NamedTuple):
-    """Values as numbers (n) of the names they stand for; None is MISSING_CODE."""
+    """Values as ``codes`` (n) into the ``names`` they stand for; MISSING_CODE stands for None."""
 
     codes: NDArray[np.int64]
     names: list[str]
 
 
 def class_codes(values: Iterable[Any]) -> Coded:
-    """Predictions or labels by their classes."""
+    """Predictions or labels as codes of their classes."""
     return _coded(values, outcome_class)
 
 
 def category_codes(values: Iterable[Any]) -> Coded:
-    """A feature's values by their names."""
+    """A feature's values as codes of their names."""
     return _coded(values, class_name)
 
 
@@ -64,8 +64,8 @@ def as_number(value: Any) -> float:
 
 
 def numbers_of(values: Iterable[Any], spec: ModelSpec) -> list[float]:
-    """Predictions or labels as numbers (n), NaN for what is none, or too large to be summed exactly. Of a regression, decimals
-    in texts are numbers too, as decimal types are written where JSON has none."""
+    """Predictions or labels as numbers (n), NaN for what is not one, or too large to be summed exactly. In a regression a text
+    that holds a decimal is a number too, since JSON has no decimal type and producers write them so."""
     numbers = map(_decimal if spec.task == "regression" else as_number, values)
     return [number if abs(number) < MAX_TERM else np.nan for number in numbers]
 

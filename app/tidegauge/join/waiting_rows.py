@@ -14,8 +14,8 @@ from tidegauge.join.outcome_columns import OutcomeRow
 
 
 class VersionRows:
-    """The rows of one version: predictions and the context of each, outcomes row by row, and outcomes
-    as joined entries (see ``join/request_state.py``) and the request id of each."""
+    """The rows of one version: ``events``, predictions, with the number of each one's context; ``outcomes``, one by one; and
+    ``joined``, outcomes as arrays of the layout JOINED of ``join/request_state.py``, with the request id of each."""
 
     __slots__ = ("contexts", "events", "joined", "outcomes", "request_ids")
 
@@ -28,21 +28,21 @@ class VersionRows:
 
 
 class Newest(NamedTuple):
-    """The model of some events of one version, and the largest ``ts`` among them."""
+    """The largest ``ts`` among some events of one version of ``model``."""
 
     model: str
     ts: float
 
 
 class WaitingRows:
-    """``by_name``: the rows of each (model, version). ``contexts`` are those of ``Contexts.by_id``."""
+    """``by_name``: the rows of each version. ``contexts``: those of ``Contexts.by_id``."""
 
     def __init__(self, contexts: Sequence[Context]) -> None:
         self._contexts = contexts
         self.by_name: dict[tuple[str, str], VersionRows] = {}
 
     def predicted(self, events: list[Prediction], contexts: list[int]) -> list[Newest]:
-        """Queue predictions and the number of each one's context; the newest of each version."""
+        """Queue predictions; ``contexts``: the number of each one's context. Returns the newest of each version."""
         versions = self._versions_of(set(contexts))
         begins = {name: len(version.events) for name, version in versions.items()}
         if len(versions) == 1:
@@ -61,7 +61,8 @@ class WaitingRows:
         ]
 
     def joined(self, table: NDArray[np.void], request_ids: list[bytes]) -> list[Newest]:
-        """Queue outcomes known for the first time, as joined entries; the newest label of each version."""
+        """Queue outcomes known for the first time; ``table`` (n): rows of the layout JOINED. Returns the newest label of each
+        version."""
         contexts, which = np.unique(table["context"], return_inverse=True)
         versions = self._versions_of(contexts.tolist())
         numbers = {name: number for number, name in enumerate(versions)}

@@ -7,7 +7,6 @@ e<model>\\0<version>\\0<detector>\\0<segment>      a detector
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -20,7 +19,7 @@ from tidegauge.detect.value_streams import OUTCOMES
 from tidegauge.detect.waiting import StreamKey, WaitingValues
 from tidegauge.engine.delta import Samples
 from tidegauge.engine.event_time import EventTimes
-from tidegauge.engine.stage import Output, Store
+from tidegauge.engine.stage import Counters, Output, Store
 from tidegauge.errors import TidegaugeError
 from tidegauge.models.registry import Registry
 from tidegauge.spec import DetectorSpec, duration, watches
@@ -34,7 +33,7 @@ _decode_stream = msgspec.msgpack.Decoder(StreamKey).decode
 class DetectorFeed:
     """The detectors of one monitor task."""
 
-    def __init__(self, store: Store, registry: Registry, alerts: DetectorAlerts, counters: Counter[tuple[str, str]]) -> None:
+    def __init__(self, store: Store, registry: Registry, alerts: DetectorAlerts, counters: Counters) -> None:
         self._store, self._registry, self._alerts, self._counters = store, registry, alerts, counters
         self._waiting: dict[str, WaitingValues] = {}
         for key, raw in store.scan(WAITING):

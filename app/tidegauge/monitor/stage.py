@@ -11,7 +11,6 @@ alerts (``alert/book.py``), trace contexts (``engine/traces.py``), rollouts (``m
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from math import inf
@@ -27,7 +26,7 @@ from tidegauge.engine.arrival_quanta import QuantumGrid
 from tidegauge.engine.delta import Delta, Part, ProfileDelta, RowsDelta
 from tidegauge.engine.event_time import EventTimes, ModelClock, PartitionClock, PartitionState
 from tidegauge.engine.sortable_time import sortable_second
-from tidegauge.engine.stage import NOTHING, Behind, InputRecord, Output, Store
+from tidegauge.engine.stage import NOTHING, Behind, Counters, InputRecord, Output, Store
 from tidegauge.engine.traces import old_traces, trace_id
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.confidence_readings import ConfidenceReadings
@@ -62,7 +61,7 @@ class MonitorStage:
     """One partition of the monitor. ``partitions``: of the join; ``playbooks``: as in Announcer."""
 
     def __init__(
-        self, store: Store, registry: Registry, partitions: int, counters: Counter[tuple[str, str]],
+        self, store: Store, registry: Registry, partitions: int, counters: Counters,
         playbooks: str = DIRECTORY,
     ) -> None:  # fmt: skip
         self._store, self._registry, self._counters = store, registry, counters

@@ -12,7 +12,7 @@ from tidegauge.engine.events import Decoder, Prediction
 from tidegauge.engine.stage import Record
 from tidegauge.join.columns import data_columns
 from tidegauge.join.contexts import model_of_event
-from tidegauge.join.score import settle_scores
+from tidegauge.join.score import set_missing_scores
 from tidegauge.metrics.confidence_reading import misread_confidence, sentence
 from tidegauge.offline.sources import event_lines
 from tidegauge.offline.tables import Columns
@@ -37,7 +37,7 @@ def check_input(specs: Sequence[ModelSpec], path: Path, note: Callable[[str], No
         if not own:
             problems.append(f"{path}: no event of model {spec.model}")
             continue
-        settle_scores((event, spec) for event in own)
+        set_missing_scores(own, [spec] * len(own))
         profile = data_columns(own, spec, None).group(np.arange(len(own)), np.array([0]), True)[0]
         if found := misread_confidence(profile, spec):
             problems.append(f"{path}: {spec.model}: {sentence(found)}")

@@ -25,7 +25,7 @@ from tidegauge.errors import BaselineError
 from tidegauge.join.columns import data_columns
 from tidegauge.join.contexts import segment_values
 from tidegauge.join.outcome_columns import OutcomeRow, outcome_columns
-from tidegauge.join.score import settle_scores
+from tidegauge.join.score import set_missing_scores
 from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.block_spreads import Block, block_count, block_spreads, spread_over
 from tidegauge.metrics.confidence_reading import misread_confidence, sentence
@@ -84,7 +84,7 @@ def build(
         )
     events = _of_version(events, spec, version, path, note)
     bare = [event for event in events if event.score is None]
-    settle_scores((event, spec) for event in events)
+    set_missing_scores(events, [spec] * len(events))
     if len(events) < MIN_ROWS:
         raise BaselineError(f"{path}: {len(events)} rows are too few for a baseline, at least {MIN_ROWS} are needed")
     progress(f"{len(events)} rows read")
@@ -97,7 +97,7 @@ def build(
             confidence_is, spec = "predicted", msgspec.structs.replace(spec, confidence_is="predicted")
             for event in bare:
                 event.score = None
-            settle_scores((event, spec) for event in bare)
+            set_missing_scores(bare, [spec] * len(bare))
             schema = _schema(events, spec)
             data, outcome = _profiles(events, spec, schema)
     baseline = Baseline(spec.model, version, data, outcome, schema)

@@ -31,6 +31,7 @@ from tidegauge.engine.stage import (
     MODELS,
     PREDICTIONS,
     PROFILES,
+    Counters,
     MemoryStore,
     Output,
     Record,
@@ -128,7 +129,7 @@ class Replay:
 
     def __init__(self, registry: Registry, sink: Callable[[Output], None]) -> None:
         self.registry, self._sink = registry, sink
-        self.counters: Counter[tuple[str, str]] = Counter()
+        self.counters: Counters = Counter()
         self._stores = MemoryStore(), MemoryStore()
         self._join = ContainedStage(
             lambda store, counted: JoinStage(0, store, registry, 1, counted), self._stores[0], 0, self.counters

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFam
 
 import tidegauge
 from tidegauge.engine.refusals import REASONS
-from tidegauge.engine.stage import LABELS, PREDICTIONS
+from tidegauge.engine.stage import LABELS, PREDICTIONS, Counters
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.stage import MonitorStage
@@ -51,7 +51,7 @@ class Telemetry:
         self,
         app: StreamApp,
         registry: Registry,
-        counters: Counts[tuple[str, str]],
+        counters: Counters,
         standstills: Standstills,
         placement: KeyPlacement,
     ) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.engine.containment import ContainedStage
-from tidegauge.engine.stage import PREDICTIONS, PROFILES
+from tidegauge.engine.stage import PREDICTIONS, PROFILES, Counters
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.stage import MonitorStage
@@ -100,7 +100,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
     await tail.start()
     horizon = max((registry.spec(model).label_horizon for model in registry.models()), default=7 * 86400.0)
     await topics.ensure(admin, settings, horizon)
-    counters: Counter[tuple[str, str]] = Counter()
+    counters: Counters = Counter()
     standstills = Standstills()
     app = StreamApp(
         settings,
