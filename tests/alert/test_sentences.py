@@ -106,6 +106,8 @@ EVIDENCE: dict[str, Any] = {
     "features": [{"feature": "age", "psi": 0.4, "p_value": 0.01, "effect": 3.0}],
     "performance": {"window_start": "2025-09-27T00:00:00Z", "values": {"performance.roc_auc": 0.7}, "breached": ["auc"]},
     "drifted_features": ["age"],
+    "explained": {"expected": 0.85, "shift": -0.05, "remaining": -0.15, "share": 0.25},
+    "faulty_values": {"age": 0.3},
     "request_ids": ["r1"],
     "traces": [{"request_id": "r1", "traceparent": "00-1-2-01"}],
 }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from tidegauge.demo import dataset, findings, incidents
-from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
+from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.models.directory import records_of
 from tidegauge.models.read import load_to_build
 from tidegauge.models.registry import Registry, encode
@@ -24,6 +25,15 @@ DAY = 86400.0
 LAST = dataset.FIRST_DAY + 275 * DAY
 
 
+class Run(NamedTuple):
+    """What a replay of the demo says."""
+
+    alerts: list[Any]
+    records: list[Any]
+    baseline: dict[str, Any]
+    incidents: list[Any]
+
+
 @pytest.fixture(scope="module")
 def data() -> dataset.DemoData:
     cache = Path(os.environ.get("TIDEGAUGE_CACHE") or Path.home() / ".cache" / "tidegauge")
@@ -31,9 +41,8 @@ def data() -> dataset.DemoData:
 
 
 @pytest.fixture(scope="module")
-def run(data: dataset.DemoData, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], list[Any], dict[str, Any]]:
-    """Alerts, records and the baseline's metrics, with the demo's spec but for its segments, which would only cost time: the
-    default monitors judge the whole model."""
+def run(data: dataset.DemoData, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """With the demo's spec but for its segments, which would only cost time: the default monitors judge the whole model."""
     directory = tmp_path_factory.mktemp("demo")
     models = directory / "models"
     models.mkdir()
@@ -53,11 +62,11 @@ def run(data: dataset.DemoData, tmp_path_factory: pytest.TempPathFactory) -> tup
     registry = Registry()
     for record in records_of(models):
         registry.apply(record.model.encode(), encode(record))
-    found: dict[str, list[Any]] = {ALERTS: [], METRICS: []}
+    found: dict[str, list[Any]] = {ALERTS: [], METRICS: [], INCIDENTS: []}
     Replay(registry, lambda o: found[o.topic].append(json.loads(o.value or b"")) if o.topic in found else None).run(
         Lines(paths[PREDICTIONS]), Lines(paths[LABELS])
     )
-    return found[ALERTS], found[METRICS], baseline.metrics
+    return Run(found[ALERTS], found[METRICS], baseline.metrics, found[INCIDENTS])
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +137,50 @@ def test_values_that_are_missing_are_told_once(run: Any) -> None:
     assert hour.fired < "2013-05-07" < hour.resolved < "2013-05-11"
 
 
+def truths(alert: Any) -> set[str]:
+    """The demo's incidents that explain an alert. That inputs drift is no fault of the version that is served them."""
+    if alert["metric"].startswith("data.") and alert["metric"].endswith(("psi", "shift")):
+        return set()
+    labels = alert["labels"]
+    name = f"{labels['alertname']}/{labels.get('feature', '')} {labels['model_version']}"
+    found = findings.Alert(name, alert["severity"], findings.seconds(alert["starts_at"]), "")
+    return {of.name for of in incidents.ALL if findings.explains(of, found)}
+
+
+def test_each_incident_of_the_demo_is_one_named_by_its_cause_and_at_most_one_alert_in_ten_is_in_a_wrong_one(run: Run) -> None:
+    fired = {(a["fingerprint"], a["starts_at"]): a for a in (e["data"] for e in run.alerts) if a["status"] == "firing"}
+    newest = {event["data"]["incident"]: event["data"] for event in run.incidents}
+    named, wrong = {}, []
+    for name, incident in newest.items():
+        members = [alert for alert in fired.values() if alert["incident"] == name]
+        (cause, *_) = (alert for alert in members if alert["fingerprint"] == incident["cause"]["fingerprint"])
+        named[name] = truths(cause)
+        # What nothing explains is in a wrong one where it is told as part of what something does explain.
+        wrong += [alert for alert in members if not (truths(alert) & named[name] or truths(alert) == named[name])]
+    for truth in findings.covered(dataset.FIRST_DAY, LAST - 1):
+        told = [name for name, causes in named.items() if truth.name in causes]
+        if truth.name == "storm of 22 August":
+            # It comes a day after the labels were swapped, which it looks like: the same alert, of the same numbers.
+            assert not told
+            continue
+        assert len(told) == 1, (truth.name, [newest[name]["title"] for name in told])
+    assert len(wrong) <= len(fired) / 10, [(alert["starts_at"], alert["labels"]) for alert in wrong]
+    print(f"{len(fired)} alerts, {len(newest)} incidents, {len(wrong)} alerts in a wrong one")
+
+
+def test_titles_of_the_demo_are_what_a_person_would_say(run: Run) -> None:
+    titles = {event["data"]["title"] for event in run.incidents}
+    assert "`hour` is missing in 33 % of requests since 6 May 2013" in titles
+    assert "`distance` is of another type in every request since 3 Jun 2013" in titles
+    assert any(
+        re.fullmatch(
+            r"`precip`, `temp`, `visib` and `wind_speed` are missing in every request since 31 Dec 2013; \d+ so far", title
+        )
+        for title in titles
+    )
+    assert "flight_delays:2: scores are unlike those of the training data since 9 Sep 2013" in titles
+
+
 def test_no_alert_is_older_than_its_window(run: Any) -> None:
     for alert in run[0]:
         if alert["data"]["window"] is not None:
@@ -136,7 +189,7 @@ def test_no_alert_is_older_than_its_window(run: Any) -> None:
 
 def test_fixed_rules_cry_wolf(run: Any) -> None:
     """The footer's counts, against the same done by hand for one rule."""
-    alerts, records, metrics = run
+    alerts, records, metrics, _ = run
     text = findings.fixed_rules(records, metrics)
     newest = {r["window_start"]: r for r in records if r["model_version"].endswith(":1") and r["closed"]}
     quiet = [r for start, r in newest.items() if not findings.beside(findings.Alert("", "", findings.seconds(start), ""))]

@@ -79,6 +79,37 @@ def test_other_features_later_are_another_incident():
     assert len(set(ids)) == 3
 
 
+def test_inputs_are_the_same_for_all_versions_and_what_a_version_makes_of_them_is_its_own():
+    ids, _ = observed(drift("a", 10), drift("a", 30, version="m:2"), auc(30, version="m:2"), auc(31))
+    assert ids[0] == ids[1], "the same drift, seen in another version too"
+    assert ids[2] not in ids[:2], "which has been there without costing anything"
+    assert ids[3] != ids[2]
+    ids, _ = observed(auc(10), auc(10, version="m:2"))
+    assert len(set(ids)) == 1, "what hits all versions at once"
+
+
+def test_few_missing_values_do_not_turn_all_predictions_around():
+    drop = {"value": 0.44, "baseline": 0.68}
+    few = {"evidence": {"features": [], "faulty_values": {"a": 0.07}}}
+    many = {"evidence": {"features": [], "faulty_values": {"a": 0.5}}}
+    assert len(set(observed(missing("a", 10), auc(10, **drop, **few))[0])) == 2
+    assert len(set(observed(missing("a", 10), auc(10, **drop, **many))[0])) == 1
+    assert len(set(observed(missing("a", 10), auc(12, **drop, **few))[0])) == 2, "of its own window"
+
+
+def test_a_drop_follows_from_drift_as_far_as_the_shift_of_the_inputs_explains_it():
+    for share, incidents in ((0.1, 2), (0.9, 1)):
+        explained = {"evidence": {"features": [], "explained": {"share": share}}}
+        ids, _ = observed(drift("a", 10), auc(11, value=0.6, baseline=0.7, **explained))
+        assert len(set(ids)) == incidents
+
+
+def test_nothing_goes_on_with_a_verdict_that_was_undone():
+    undone = {"annotations": {"summary": "…", "resolution": "restated"}}
+    ids, _ = observed(auc(10), auc(10, ended=10, **undone), alert("brier", "performance.brier", 11))
+    assert ids[0] == ids[1] != ids[2]
+
+
 def test_a_cause_that_begins_after_its_consequence_is_none():
     ids, _ = observed(auc(10), missing("a", 12))
     assert len(set(ids)) == 2

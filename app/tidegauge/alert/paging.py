@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tidegauge.judge.wording import percent
 from tidegauge.metrics.record import iso
 from tidegauge.spec import segment_name
 
@@ -237,4 +238,21 @@ def _performance(found: dict[str, Any]) -> list[str]:
     return [f"{', '.join(values)}{when}"] * bool(values) + [f"breached: {', '.join(breached)}"] * bool(breached)
 
 
-_LINES: dict[str, Callable[[Any], list[str]]] = {"segments": _segments, "features": _features, "performance": _performance}
+def _explained(found: dict[str, Any]) -> list[str]:
+    if not _said(found.get("share")):
+        return []
+    expected = f" ({_number(found['expected'])} was expected)" if _said(found.get("expected")) else ""
+    return [f"{percent(found['share'])} by the shift of the inputs{expected}"]
+
+
+def _faulty(found: dict[str, Any]) -> list[str]:
+    return [f"{name}: {percent(share)} of requests" for name, share in found.items() if name and _said(share)]
+
+
+_LINES: dict[str, Callable[[Any], list[str]]] = {
+    "segments": _segments,
+    "features": _features,
+    "performance": _performance,
+    "explained": _explained,
+    "faulty_values": _faulty,
+}

@@ -17,6 +17,8 @@ SCHEMA, VALUES, FEATURE_DRIFT, SCORE_DRIFT, PERFORMANCE, BUSINESS, LABEL_FEED, S
 )  # fmt: skip
 CHAIN = (SCHEMA, VALUES, FEATURE_DRIFT, SCORE_DRIFT, PERFORMANCE, BUSINESS)
 """Each concern may follow from every one before it."""
+SHARED = (LABEL_FEED, SCHEMA, VALUES, FEATURE_DRIFT)
+"""Concerns of what comes in, which all versions of a model share; what a version makes of it is its own."""
 ORDER = (LABEL_FEED, *CHAIN, SYSTEM)
 """From causes to consequences, as an incident lists them."""
 _PATTERNS = (

@@ -1,32 +1,54 @@
 """Which incident an alert belongs to, and which of an incident's alerts is its cause.
 
-An alert joins an incident of its model, whatever the version, window and segment, if what it is about is related to what the
-incident is about and began close to it: within the windows next to it, or, as a consequence in the same version, within
-REACH windows, since a drop of performance shows later than what it follows from. One that is about the same as an alert
-of an incident which has not ended, or only just, continues it, however long ago the incident began.
+An alert joins an incident of its model, whatever the window and segment, if what it is about is related to what the incident
+is about and began close to it: within the windows next to it, or, as a consequence in the same version, within REACH
+windows, since a drop of performance shows later than what it follows from. One that is about the same as an alert of an
+incident which has not ended, or only just, continues it, however long ago the incident began. What comes in is the same for all
+versions; what a version makes of it is its own, and joins another's only where both begin an incident together. With a verdict
+that late labels have undone nothing goes on.
+
+What cannot have brought a drop of performance is not its cause: values missing in 7 % of the requests of a window do not
+turn the labels of all of them around, and a shift of inputs that leaves what is expected of the scores where it was
+explains nothing (``metrics/explained.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from tidegauge.engine.events import timestamp
-from tidegauge.incident.causal_graph import ORDER, concern_of, follows
+from tidegauge.incident.causal_graph import (
+    FEATURE_DRIFT,
+    ORDER,
+    SCHEMA,
+    SCORE_DRIFT,
+    SHARED,
+    SYSTEM,
+    VALUES,
+    concern_of,
+    follows,
+)
 from tidegauge.judge.meaning import LISTS
 from tidegauge.spec import duration
 
 REACH = 3
 """Windows within which a consequence follows its cause."""
+EXPLAINED = 0.5
+"""A drop of which the shift of the inputs explains less than this does not follow from it."""
+SWING = {"accuracy": 1.0, "brier": 1.0, "ece": 2.0, "roc_auc": 2.0}
+"""By how much a number of performance changes at most if a share of its window changes, as a multiple of the share."""
 
 
 class Member(msgspec.Struct, array_like=True):
     """One alert of an incident: what it is about, and how it stands. ``onset`` to ``onset_end``: the window it began with (a
     detector's moment); ``last``: when it was last there, by the newest window that shows it; ``value`` and ``baseline`` as
     when it began; ``names``: the features that are missing or unexpected; ``affected``: requests of the window, while it was
-    open, that something was wrong with; ``kind``: of the alert."""
+    open, that something was wrong with; ``kind``: of the alert; ``explained`` and ``faulty``: what its evidence says the shift
+    of the inputs explains, and of what share of the window's requests a feature's value was at fault; None where that is
+    unknown."""
 
     alertname: str
     metric: str
@@ -46,6 +68,8 @@ class Member(msgspec.Struct, array_like=True):
     runbook: str = ""
     affected: int = 0
     kind: str = "monitor"
+    explained: float | None = None
+    faulty: dict[str, float] | None = None
 
     @property
     def concern(self) -> str:
@@ -56,10 +80,11 @@ class Member(msgspec.Struct, array_like=True):
         """The features it is about; none where it is about the model as a whole."""
         return set(self.names) or {self.feature} - {""}
 
-    @property
-    def about(self) -> tuple[str, str, str]:
-        """Alerts that agree in this are about the same."""
-        return self.version, self.concern, self.feature
+    def same_as(self, other: Member) -> bool:
+        """Whether both are about the same: for what comes in, whatever the version."""
+        version = self.concern in SHARED or self.version == other.version
+        named = not (self.names or other.names) or bool(self.features & other.features)
+        return version and self.concern == other.concern and self.feature == other.feature and named
 
 
 class Incident(msgspec.Struct, array_like=True):
@@ -119,40 +144,71 @@ def member_of(alert: Mapping[str, Any]) -> Member:
         alert["status"] == "firing", alert["annotations"].get("resolution") == "restated",
         value if isinstance(value, int | float | str) else None, alert["baseline"], names,
         alert["annotations"]["summary"], alert["annotations"].get("runbook_url", ""), alert.get("affected", 0), alert["kind"],
+        alert["evidence"].get("explained", {}).get("share"), alert["evidence"].get("faulty_values"),
     )  # fmt: skip
 
 
+class _Nearness(NamedTuple):
+    """How near an alert of an incident is to a new one: the smallest is the nearest. ``relation``: 0 is the same trouble, 1 of
+    the same version, 2 of another; ``gap``: seconds between them; ``further``: of another concern."""
+
+    relation: int
+    gap: float
+    further: bool
+
+
 def incident_for(member: Member, incidents: Iterable[Incident]) -> Incident | None:
-    """The incident an alert that has just fired belongs to, the nearest in time, the latest of those; None: a new one."""
-    gaps = ((_gap(member, incident), incident) for incident in incidents)
-    near = [(gap, -incident.last, incident.id, incident) for gap, incident in gaps if gap is not None]
-    return min(near, key=lambda found: found[:3])[3] if near else None
+    """The incident an alert that has just fired belongs to, the nearest, the latest of those; None: a new one."""
+    found = ((_nearest(member, incident), incident) for incident in incidents)
+    near = [(nearness, -incident.last, incident.id, incident) for nearness, incident in found if nearness is not None]
+    return min(near, key=lambda of: of[:3])[3] if near else None
 
 
-def _gap(member: Member, incident: Incident) -> float | None:
-    """Seconds between an alert and the nearest one of an incident that it may belong with; None where there is none."""
-    found: list[float] = []
-    for other in incident.members.values():
-        length = max(member.onset_end - member.onset, other.onset_end - other.onset)
-        gap = max(member.onset - other.onset_end, other.onset - member.onset_end, 0.0)
-        reach = 1
-        if member.about == other.about:
-            # The same trouble again: counted from when it was last there.
-            gap = min(gap, 0.0 if other.firing else max(member.onset - other.last, 0.0))
-        elif other.onset - incident.starts_at > REACH * length:
-            # Else one thing after another, each close to the one before, would be one incident for ever.
-            continue
-        elif _may_follow(other, member):
-            reach = REACH if member.version == other.version else 1
-        elif not (member.concern == other.concern or _may_follow(member, other)):
-            continue
-        if gap <= reach * length:
-            found.append(gap)
-    return min(found, default=None)
+def _nearest(member: Member, incident: Incident) -> _Nearness | None:
+    """How near the nearest alert of an incident is that a new one may belong with; None where there is none."""
+    start = incident.starts_at
+    found = (_nearness(member, other, start) for other in incident.members.values() if not other.restated)
+    return min((nearness for nearness in found if nearness is not None), default=None)
+
+
+def _nearness(member: Member, other: Member, start: float) -> _Nearness | None:
+    """How near an alert is to ``other``, of an incident that began at ``start``; None where they do not belong together."""
+    length = max(member.onset_end - member.onset, other.onset_end - other.onset)
+    gap = max(member.onset - other.onset_end, other.onset - member.onset_end, 0.0)
+    own = member.version == other.version
+    nearness = _Nearness(1 if own else 2, gap, member.concern != other.concern)
+    if member.same_as(other):
+        # The same trouble again: counted from when it was last there.
+        gap = min(gap, 0.0 if other.firing else max(member.onset - other.last, 0.0))
+        return _Nearness(0, gap, False) if gap <= length else None
+    if other.onset - start > REACH * length:
+        # Else one thing after another, each close to the one before, would be one incident for ever.
+        return None
+    if _may_follow(other, member):
+        return nearness if gap <= (REACH if own else 1) * length else None
+    at_once = member.onset < other.onset_end and other.onset < member.onset_end and other.onset <= start
+    together = own or member.concern in (*SHARED, SYSTEM) or at_once
+    if (member.concern == other.concern and together) or _may_follow(member, other):
+        return nearness if gap <= length else None
+    return None
 
 
 def _may_follow(cause: Member, consequence: Member) -> bool:
-    """Whether one alert may be a consequence of the other, which then began no later, and of the same feature if both have
-    one."""
+    """Whether one alert may be a consequence of the other, which then began no later, is of the same feature if both have
+    one, and of the same version unless it is about what comes in."""
     apart = cause.features and consequence.features and not cause.features & consequence.features
-    return follows(cause.concern, consequence.concern) and cause.onset < consequence.onset_end and not apart
+    reaches = cause.version == consequence.version or cause.concern in SHARED
+    in_order = follows(cause.concern, consequence.concern) and cause.onset < consequence.onset_end
+    return in_order and reaches and not apart and not _too_small(cause, consequence)
+
+
+def _too_small(cause: Member, consequence: Member) -> bool:
+    """Whether what is known of a drop of performance says that it cannot follow from the cause."""
+    if cause.concern in (FEATURE_DRIFT, SCORE_DRIFT):
+        return consequence.explained is not None and consequence.explained < EXPLAINED
+    swing = SWING.get(consequence.metric.removeprefix("performance."))
+    if cause.concern not in (SCHEMA, VALUES) or not cause.features or consequence.faulty is None or swing is None:
+        return False
+    share = max(consequence.faulty.get(feature, 0.0) for feature in cause.features)
+    value, before = consequence.value, consequence.baseline
+    return isinstance(value, int | float) and before is not None and abs(value - before) > swing * share

@@ -10,9 +10,11 @@ import msgspec
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.delta import Segment
-from tidegauge.judge.conditions import TESTS, Verdict, expand, sample_size
+from tidegauge.judge.conditions import EARLY, TESTS, Verdict, expand, sample_size
+from tidegauge.judge.wording import percent
 from tidegauge.metrics.confidence_reading import sentence as sentence_on_confidence
 from tidegauge.metrics.distance import FLOOR
+from tidegauge.metrics.explained import Explained, explained
 from tidegauge.metrics.fairness import DISPARATE_IMPACT
 
 MAX_EVIDENCE = 5
@@ -134,6 +136,43 @@ def estimate(metric: str, record: Mapping[str, Any]) -> str:
     if group == "estimated":
         return f"; such estimates were {off}" if off else "; no estimate for it has been compared with labels yet"
     return f"; {name} is estimated at {estimated[name]:.3g}" + (f" (so far {off})" if off else "")
+
+
+def explanation(verdict: Verdict, record: Mapping[str, Any], losses: Mapping[str, float]) -> Explained | None:
+    """What the shift of the inputs explains of a change of performance; None where nothing is expected. ``losses``: as
+    ``expected_losses`` has them."""
+    name = verdict.path.removeprefix("performance.")
+    expected = {**_finite(record.get("estimated", {})), **losses}.get(name)
+    # A verdict on two windows together is explained by what the second adds to it.
+    value = _finite(record.get("performance", {})).get(name)
+    if not is_performance(verdict.path) or expected is None or verdict.baseline is None or value is None:
+        return None
+    return explained(value, verdict.baseline, expected)
+
+
+def explanation_text(found: Explained | None) -> str:
+    """The same for an alert's figures.
+
+    >>> explanation_text(explained(0.70, 0.80, 0.78))
+    '; the shift of the inputs explains 20 % of the change (0.78 was expected), the rest is another relation to the outcome'
+    """
+    if found is None:
+        return ""
+    rest = ", the rest is another relation to the outcome" if found.share < 1 else ""
+    return f"; the shift of the inputs explains {percent(found.share)} of the change ({found.expected:.3g} was expected){rest}"
+
+
+def faulty_values(record: Mapping[str, Any], baseline: Baseline | None) -> dict[str, float]:
+    """By feature, the share of the requests whose value is missing, of another type, unseen or out of range and was not in
+    the baseline; features of which it is none are left out."""
+    before = {} if baseline is None else baseline.metrics.get("data", {}).get("features", {})
+    found = {}
+    for name, of in record.get("data", {}).get("features", {}).items():
+        usual = before.get(name, {})
+        share = sum(max(of.get(ratio, 0.0) - usual.get(ratio, 0.0), 0.0) for ratio in sorted(EARLY))
+        if share > 0:
+            found[name] = min(share, 1.0)
+    return found
 
 
 def _finite(numbers: Mapping[str, Any]) -> dict[str, float]:

@@ -149,8 +149,6 @@ def _of_requests(symptom: Symptom, named: str, length: int, ending: Ending) -> s
         return f"{percent(value)} of requests fail{again}{where}"
     if path.startswith("label_feed") and value is not None:
         return f"{percent(max(value, 0.0))} of the labels that should be in have not come{again}{where}"
-    if path.startswith("prediction.") and _is_distance(path):
-        return f"Scores are {'like' if ending else 'unlike'} those of the training data{again}{where}"
     return ""
 
 
@@ -166,12 +164,14 @@ def _of_model(symptom: Symptom, length: int, ending: Ending) -> str:
         if ending:
             return f"{who}: no further change of {changed}"
         return f"{who}: a change of {changed}" + (f", now {number(value)}," if is_number(value) else "")
+    again = f" {ending}" if ending else ""
+    if symptom.metric.startswith("prediction.") and _is_distance(symptom.metric) and symptom.kind != ROLLOUT:
+        return f"{who}: scores are {'like' if ending else 'unlike'} those of the training data{again}"
     what, unit = _quantity(symptom.metric, length)
     if symptom.kind == ROLLOUT:
         if not (is_number(value) and is_number(before)):
             return f"{who} does worse than its champion"
         return f"{who} does worse than its champion: {what} {number(value)}{unit} against {number(before)}{unit}"
-    again = f" {ending}" if ending else ""
     if not is_number(value):
         return f"{who}: {what} is {'within' if ending else 'out of'} its limits{again}"
     compared = f", {number(before)}{unit} before" if is_number(before) and not ending else ""

@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 MOST = 120
 """Characters of the first sentence of an alert or an incident."""
-_LENGTHS = (MOST, 48, 32, 20, 12, 8)
+_LENGTHS = (MOST, 48, 32, 20, 12, 8, 5)
 """To how many characters names are shortened, one after the other, until a sentence fits."""
 _LISTED = 12
 

@@ -25,6 +25,7 @@ from tidegauge.judge.conditions import (
 )
 from tidegauge.judge.evidence import Beside, Performance
 from tidegauge.metrics import record as records
+from tidegauge.metrics.explained import expected_losses
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
@@ -191,7 +192,17 @@ class WindowJudge:
             clause += evidence.extremes(verdict.path, own)
             examples = {segment: self._examples(header, segment) for segment in built}
             baseline = self._baselines.of(header, spec)
-            return Support(evidence.gather(verdict, subject.segment, of, baseline, header.window, examples, beside), clause)
+            found = evidence.gather(verdict, subject.segment, of, baseline, header.window, examples, beside)
+            if evidence.is_performance(verdict.path):
+                binary = spec.task == "binary" and "estimated" in own
+                calibration = baseline.calibration_for(subject.segment) if baseline is not None and binary else None
+                losses = expected_losses(self._windows.data(header, subject.segment).scores, calibration)
+                why = evidence.explanation(verdict, own, losses)
+                clause += evidence.explanation_text(why)
+                found |= {} if why is None else {"explained": why._asdict()}
+                part = None if baseline is None else baseline.part(subject.segment)
+                found["faulty_values"] = evidence.faulty_values(own, part or baseline)
+            return Support(found, clause)
 
         return support
 
