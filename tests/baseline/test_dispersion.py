@@ -11,7 +11,7 @@ from tidegauge.baseline.blocks import BLOCKS, BlockDispersions
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions, moderate
 from tidegauge.baseline.spread import Spread
-from tidegauge.metrics.prediction_limits import as_new
+from tidegauge.metrics.prediction_limits import out_of_sample
 from tidegauge.metrics.shift import number_shift
 from tidegauge.profile.schema import SHARES, Bins, bin_codes
 
@@ -34,7 +34,7 @@ def spread_of(counts: list[NDArray[np.int64]], contrasts: Contrasts, path: str) 
     scores: dict[str, list[float]] = {}
     for of in counts:
         for name, z in number_shift(of, contrasts, path, None, ROWS)["shift_z"].items():
-            scores.setdefault(name, []).append(as_new("shift_z", z, int(of.sum()), contrasts.total))
+            scores.setdefault(name, []).append(out_of_sample("shift_z", z, int(of.sum()), contrasts.total))
     return {
         f"{path}.shift_z.{name}": Spread(float(np.mean(zs)), float(np.std(zs, ddof=1)), len(zs))
         for name, zs in scores.items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,9 +17,10 @@ from tidegauge.baseline.baseline import Baseline, schema_of
 from tidegauge.baseline.spread import Spread
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
-from tidegauge.judge.conditions import Candidate, Intervals, judge, surely_beyond
+from tidegauge.judge.conditions import Candidate, IntervalsAt, KnownIntervals, judge, surely_beyond
 from tidegauge.judge.evidence import is_performance
 from tidegauge.metrics import interval
+from tidegauge.metrics.interval import Interval
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import performance_intervals
 from tidegauge.models.default_monitors import default_monitors
@@ -36,7 +36,7 @@ def accuracy(rng: np.random.Generator, truth: float, n: int, level: float, condi
     monitor = MonitorSpec("a", "performance.accuracy", "1h", condition, min_count=1, confidence=level)
     ((_, verdict),) = judge(
         {(): record}, monitor, None, "1h",
-        lambda segment, level: ({"performance": {"accuracy": interval.wilson(hits, n, level)}}, {}),
+        lambda segment, level: KnownIntervals({"performance": {"accuracy": interval.wilson(hits, n, level)}}, {}),
     )  # fmt: skip
     assert verdict.interval is not None
     return verdict.breached
@@ -53,7 +53,7 @@ def test_false_alarms_are_those_the_level_allows(level: float) -> None:
     assert found > 0.95
 
 
-def candidate(value: float, own: tuple[float, float], baseline: float, before: tuple[float, float] | None) -> Candidate:
+def candidate(value: float, own: Interval, baseline: float, before: Interval | None) -> Candidate:
     return Candidate((), "performance.f1", value, 100, (), baseline, None, None, own, before)
 
 
@@ -61,11 +61,11 @@ def candidate(value: float, own: tuple[float, float], baseline: float, before: t
 def test_a_certain_breach_is_a_breach_and_an_uncertain_baseline_makes_it_rarer(
     value: float, down: float, up: float, limit: float
 ) -> None:
-    own = (value - down, value + up)
+    own = Interval(value - down, value + up)
     below = Condition("below", low=0.1, relative_to_baseline=True)
     sure = surely_beyond(candidate(value, own, limit, None), below, limit - 0.1, None)
     assert sure == (value + up < limit - 0.1)
-    surer = surely_beyond(candidate(value, own, limit, (limit - 0.2, limit + 0.2)), below, limit - 0.1, None)
+    surer = surely_beyond(candidate(value, own, limit, Interval(limit - 0.2, limit + 0.2)), below, limit - 0.1, None)
     assert sure or not surer
     above = Condition("above", high=limit)
     assert surely_beyond(candidate(value, own, 0.0, None), above, None, limit) == (value - down > limit)
@@ -82,15 +82,15 @@ def test_below_baseline_allows_for_the_baseline_s_own_error() -> None:
         now, before = int(rng.binomial(500, 0.7)), int(rng.binomial(500, 0.7))
         found = candidate(now / 500, interval.wilson(now, 500), before / 500, interval.wilson(before, 500))  # type: ignore[arg-type]
         fired += surely_beyond(found, condition, before / 500, None)
-        exact += interval.wilson(now, 500)[1] < before / 500  # type: ignore[index]
+        exact += interval.wilson(now, 500).high < before / 500  # type: ignore[union-attr]
     assert 0.018 < fired / 4000 < 0.033
     assert exact / 4000 > 0.06
 
 
-def intervals_of(now: OutcomeProfile, before: OutcomeProfile) -> Intervals:
-    def intervals(segment: Segment, level: float) -> tuple[dict[str, Any], dict[str, Any]]:
+def intervals_of(now: OutcomeProfile, before: OutcomeProfile) -> IntervalsAt:
+    def intervals(segment: Segment, level: float) -> KnownIntervals:
         own, other = (performance_intervals(of, "binary", "1", level) for of in (now, before))
-        return {"performance": own}, {"performance": other}
+        return KnownIntervals({"performance": own}, {"performance": other})
 
     return intervals
 

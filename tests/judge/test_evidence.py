@@ -170,7 +170,7 @@ def test_segments_that_moved_the_other_way_have_no_share() -> None:
         for region, (accuracy, labels) in now.items()
     }
     verdict = Verdict(MONITORS[0], "performance.accuracy", 0.75, True, "below 0.8", 400, 0.9)
-    assert evidence.segments(verdict, records, whole) == [
+    assert evidence.carrying_segments(verdict, records, whole) == [
         {"segment": {"region": "eu"}, "value": 0.5, "share": pytest.approx(2 / 3)},
         {"segment": {"region": "us"}, "value": 0.8, "share": pytest.approx(1 / 3)},
     ]

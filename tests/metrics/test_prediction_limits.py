@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 from scipy.stats import norm
 
 from tidegauge.metrics.distance import psi
-from tidegauge.metrics.prediction_limits import as_new, reach, spread_p_value
+from tidegauge.metrics.prediction_limits import out_of_sample, reach, spread_p_value
 
 
 @pytest.mark.parametrize("windows", [8, 20, 100])
@@ -42,7 +42,7 @@ def test_a_reference_window_is_told_as_far_away_as_a_new_one(phi: float) -> None
     """Windows that follow each other do not know each other, but rows of one do: that does not change the correction."""
     rng = np.random.default_rng(2)
     found = np.array([psis(rng, phi, 8, 8, 400) for _ in range(150)])
-    told = np.array([as_new("psi", value, 400, 3200) for value in found[:, :8].ravel()])
+    told = np.array([out_of_sample("psi", value, 400, 3200) for value in found[:, :8].ravel()])
     assert told.mean() == pytest.approx(found[:, 8:].mean(), rel=0.06)
     assert found[:, :8].mean() < 0.85 * found[:, 8:].mean()
 
@@ -53,7 +53,7 @@ def test_the_p_value_of_a_distance_holds_its_level_on_clustered_windows(phi: flo
     p_values: list[float] = []
     for _ in range(80):
         found = psis(rng, phi, reference, 40, 500)
-        before = np.array([as_new("psi", value, 500, 500 * reference) for value in found[:reference]])
+        before = np.array([out_of_sample("psi", value, 500, 500 * reference) for value in found[:reference]])
         spread = (float(before.mean()), float(before.std(ddof=1)), reference)
         p_values += [spread_p_value(value, spread) for value in found[reference:].tolist()]
     assert np.mean(np.array(p_values) < 0.01) < 0.016

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,28 +26,40 @@ TESTS = {
     "shift": "shift_p_value", "mix_shift": "mix_p_value", "missing_shift": "missing_p_value",
     **{f"{measure}_gap": f"{measure}_gap_p_value" for measure in MEASURES}, DISPARATE_IMPACT: "selection_rate_gap_p_value",
 }  # fmt: skip
-"""Which p-value says whether a distance, or a gap between segment values, is more than chance."""
+"""The p-value that says whether a distance, or a gap between values of a dimension, is more than chance."""
 EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
 SCHEMA = ("data.missing_features", "data.unexpected_features")
 WITH_SPREAD = frozenset(("shift_p_value", "mix_p_value", "missing_p_value"))
-"""P-values that allow for the baseline's spread from window to window already."""
+"""P-values in which the baseline's spread from window to window is allowed for."""
 SKEWED = {"ece": "calibration.p_value"}
-"""Numbers that cannot be below nought and reach far above their mean by chance, so that limits from their spread are passed too
-often where rows are independent; and the p-value that must say it is more than that. Two windows together would pass them more
-often still."""
+"""Numbers that cannot be negative and by chance lie far above their mean, so that they pass limits from their spread too often
+where rows are independent; each with the p-value that must be significant too. Two windows taken together would pass such
+limits more often still, so they are not judged."""
 SETTLED = frozenset(("performance", "calibration", LABEL_MIX, "fairness", "business"))
 PREDICTED = frozenset(("system", "data", "prediction", "estimated", "attributions", "attribution_ranking"))
-"""Groups of numbers that rest on predictions alone, which labels do not change."""
+"""Groups of numbers that are computed from predictions alone, so that labels do not change them."""
 EXACT = frozenset(("sum", "count", "winsorised_ratio"))
-Intervals = Callable[[Segment, float], tuple[Mapping[str, Any], Mapping[str, Any]]]
-"""Intervals at a level of a segment's numbers, and of its baseline's, both nested as a record is."""
+
+
+class KnownIntervals(NamedTuple):
+    """The confidence intervals of a segment's ``own`` numbers and of its ``baseline``'s, nested as a record is."""
+
+    own: Mapping[str, Any]
+    baseline: Mapping[str, Any]
+
+
+IntervalsAt = Callable[[Segment, float], KnownIntervals]
+"""Gives the intervals of a segment at a confidence level."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What one monitor says of one number. ``path`` is the metric with every ``*`` filled in; ``names`` the features a
-    list metric names; ``baseline``, ``p_value`` and ``interval`` (at the monitor's ``confidence``) None where there is none.
-    ``recent``: it is of the window together with the one before.
-    ``kind``: of the alert; ``words``: its summary where that is not to be made from the rest."""
+    """What one monitor concludes from one number.
+
+    ``path``: the metric with every ``*`` filled in. ``names``: the features in a metric that is a list. ``baseline``,
+    ``p_value``, ``interval`` (at the monitor's ``confidence``): None where there is none. ``recent``: the number is of the
+    window together with the one before. ``kind``: of the alert. ``words``: the alert's summary, None where it is made from the
+    rest.
+    """
 
     monitor: MonitorSpec
     path: str
@@ -72,12 +84,12 @@ def is_early(monitor: MonitorSpec) -> bool:
 
 
 def is_counted(metric: str) -> bool:
-    """Whether a metric follows from counts of predictions alone, which cost little to be looked at often."""
+    """Whether a metric is computed from counts of predictions alone, so that looking at it often costs little."""
     return metric.partition(".")[0] == "system" or metric in SCHEMA or metric.rpartition(".")[2] in EARLY
 
 
 def only_falls(metric: str) -> bool:
-    """Whether a metric can only become less as predictions come in with which nothing is wrong.
+    """Whether a metric can only fall as predictions come in with which nothing is wrong.
 
     >>> only_falls("data.features.*.missing_ratio"), only_falls("system.error_ratio"), only_falls("system.latency_ms.p95")
     (True, True, False)
@@ -144,8 +156,8 @@ def expand(node: Any, pattern: str) -> Iterator[tuple[str, Any]]:
 
 
 def is_calm(records: Mapping[Segment, Mapping[str, Any]], monitor: MonitorSpec) -> bool:
-    """Whether no number the monitor's metric names comes near its limit, so that no verdict can be breached; False where that
-    is not to be seen at a glance.
+    """Whether it is certain at a glance that no verdict can be breached, since every number that the monitor's metric names is
+    within its limit. False where that takes a closer look.
 
     >>> monitor = MonitorSpec("slow", "system.latency_ms.*", "1h", Condition("above", high=200.0))
     >>> [is_calm({(): {"system": {"latency_ms": {"p50": 50.0, "p95": p95}}}}, monitor) for p95 in (190.0, 210.0)]
@@ -168,10 +180,12 @@ EITHER_WAY = Leaning(True, True)
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One number a monitor's metric names, before the family it belongs to is judged. ``share``: how much
-    of its window it rests on; ``level``: how often it may pass each of its limits by chance, None three standard deviations;
-    ``recent``: it is of the window together with the one before; ``leans``: which way the window itself does, as
-    it must then."""
+    """One number that a monitor's metric names, before its family of tests is judged.
+
+    ``share``: how much of its window it rests on (0 to 1). ``level``: how often it may pass each of its limits by chance; None
+    for three standard deviations. ``recent``: it is of the window together with the one before; then the window by itself must
+    lean the same way, which ``leans`` says.
+    """
 
     segment: Segment
     path: str
@@ -192,12 +206,15 @@ class Candidate(msgspec.Struct, frozen=True):
 
 def judge(
     records: Mapping[Segment, Mapping[str, Any]], monitor: MonitorSpec, baseline: Baseline | None, window: str,
-    intervals: Intervals | None = None,
+    intervals: IntervalsAt | None = None,
 ) -> list[tuple[Segment, Verdict]]:  # fmt: skip
-    """A verdict for each number the monitor's metric names in the records of one window (by segment), where it could be
-    computed and rests on at least ``min_count``. All of them are one family of tests, those of the window together with the
-    one before among them, which need the window itself to lean the same way. ``window``: the records' window
-    length, whose spread ``auto`` limits come from. A monitor with ``confidence`` needs ``intervals``."""
+    """The verdicts of one monitor on one window.
+
+    ``records``: the window's, by segment. There is a verdict for every number that the monitor's metric names, provided it
+    could be computed and rests on at least ``min_count`` values. All are one family of tests, in which the numbers of the
+    window together with the one before are included. ``window``: the name of the window's length, from whose spread ``auto``
+    limits come. ``intervals``: needed by a monitor with ``confidence``.
+    """
     candidates: list[Candidate] = []
     for segment, record in records.items():
         found = _candidates(segment, record, record, monitor, baseline, window)
@@ -241,7 +258,7 @@ def _candidates(
     part = None if baseline is None else baseline.part(segment)
     spreads = part.spreads(window, recent) if part is not None else {}
     single = part.spreads(window) if part is not None else {}
-    # A segment that was not in the reference data is held against the whole, but for distances: those it has none.
+    # A segment that was not in the reference data is compared with the whole model, except in distances, which it has none of.
     metrics = (part or baseline).metrics if baseline is not None else {}
     view = _view(numbers, record)
     for path, found in expand(view, monitor.metric):
@@ -288,13 +305,13 @@ def _view(numbers: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, An
 
 
 def _share_in(record: Mapping[str, Any], path: str, size: int, spreads: Mapping[str, Spread]) -> float:
-    """How much of its window a ratio rests on. Limits that come from whole windows hold for whole windows: an open one is
-    held against them as if the rest of it will be fine, or an hour's gap in the morning would look like a bad day."""
+    """How much of its window a ratio rests on (0 to 1). Limits that were learned from whole windows hold for whole windows, so
+    an open one is judged as if nothing will be wrong with the rest of it: an hour's gap in the morning is not yet a bad day."""
     head, _, member = path.rpartition(".")
     usual = spreads.get(f"{head}.count")
-    if record.get("closed", True) or member not in EARLY or usual is None or not usual[0]:
+    if record.get("closed", True) or member not in EARLY or usual is None or not usual.mean:
         return 1.0
-    return min(size / usual[0], 1.0)
+    return min(size / usual.mean, 1.0)
 
 
 def _with_intervals(candidates: Iterator[Candidate], own: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Candidate]:
@@ -316,21 +333,21 @@ def surely_beyond(candidate: Candidate, condition: Condition, low: float | None,
     if condition.relative_to_baseline and candidate.baseline is not None and candidate.baseline_interval is not None:
         before = candidate.baseline
         change = ((condition.high or 0.0) - (condition.low or 0.0)) * math.copysign(condition.percent, before)
-        down = abs(1 + change) * (before - candidate.baseline_interval[0])
-        up = abs(1 + change) * (candidate.baseline_interval[1] - before)
+        down = abs(1 + change) * (before - candidate.baseline_interval.low)
+        up = abs(1 + change) * (candidate.baseline_interval.high - before)
     below = low is not None and value + math.hypot(most - value, down) < low
     return below or (high is not None and value - math.hypot(value - least, up) > high)
 
 
 def label_feed(record: Mapping[str, Any]) -> dict[str, float]:
-    """How far coverage lags behind what the label delays of this version lead one to expect."""
+    """``coverage_gap``: the coverage expected by now, from the version's label delays, less the coverage there is."""
     if "expected_coverage" not in record or "coverage" not in record:
         return {}
     return {"coverage_gap": record["expected_coverage"] - record["coverage"]}
 
 
 def sample_size(record: Mapping[str, Any], path: str) -> int:
-    """The denominator a metric rests on: values of the feature or KPI, labels, or predictions."""
+    """How many values a metric is computed from: values of the feature or KPI, labels, or predictions."""
     parts = path.split(".")
     if parts[0] in ("performance", "calibration", LABEL_MIX, "fairness", "estimate_error", "unreadable_label_ratio"):
         return int(record.get("labels", 0))

@@ -1,4 +1,4 @@
-"""What supports a verdict: which features moved, which segments carry the change, examples, and what happened beside it."""
+"""What supports a verdict: which features moved, which segments carry the change, examples, and what else happened then."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ UNREADABLE = {
     "performance.unknown_class_ratio": "which of the classes is the positive one is not known: say positive_label in the spec",
     "performance.no_probability_ratio": "score has to be the probability of the positive class, from 0 to 1",
 }
-"""Numbers beside performance that say why others are left out, and what to do about it."""
+"""Numbers that say why numbers of performance are left out; each with what to do about it."""
 NO_EVIDENCE: dict[str, list[Any]] = {"segments": [], "features": [], "request_ids": []}
 
 
 class Performance(msgspec.Struct, frozen=True):
-    """How a model did in the newest window whose labels are in: its start, the numbers that monitors watch by path, and
-    which of those monitors were ``breached`` in windows that coincide with the verdict's alert."""
+    """How a model performed in the newest window whose labels are in: the start of that window, the numbers that monitors
+    watch, by path, and the monitors that were ``breached`` in windows that coincide with the verdict's alert."""
 
     window_start: str
     values: dict[str, float]
     breached: tuple[str, ...] = ()
 
 
-class Beside(msgspec.Struct, frozen=True):
-    """What happened beside an alert. Of drift: ``performance``, None while no labels are in. Of performance: the
-    features whose drift alert fires for the same window, ``drifted``; None where the verdict is of neither."""
+class Circumstances(msgspec.Struct, frozen=True):
+    """What else happened at the time of a verdict. For one on drift: ``performance``, None while no labels are in. For one on
+    performance: ``drifted``, the features whose drift alert fires for the same window. None where the verdict is of neither."""
 
     performance: Performance | None = None
     drifted: tuple[str, ...] | None = None
@@ -54,8 +54,8 @@ def is_performance(metric: str) -> bool:
     return metric.startswith("performance.") and metric not in UNREADABLE
 
 
-def sentence(metric: str, beside: Beside, *, ended: bool) -> str:
-    """Whether data drift and a drop of performance coincide, for an alert's figures; "" where that does not apply."""
+def coincidence_clause(metric: str, beside: Circumstances, *, ended: bool) -> str:
+    """For an alert's figures: whether drift and a drop of performance coincide; "" where the metric is of neither."""
     if is_performance(metric):
         if beside.drifted is None:
             return ""
@@ -76,10 +76,10 @@ def sentence(metric: str, beside: Beside, *, ended: bool) -> str:
     return f"; performance {word} ({values} in the window from {beside.performance.window_start})"
 
 
-def extremes(path: str, record: Mapping[str, Any]) -> str:
-    """The two values of a dimension between which a fairness gap lies, for an alert's figures.
+def extremes_clause(path: str, record: Mapping[str, Any]) -> str:
+    """For an alert's figures: the two values of a dimension between which a fairness gap lies.
 
-    >>> extremes("fairness.age.recall_gap", {"fairness": {"age": {"extremes": {"recall": ["old", "young"]}}}})
+    >>> extremes_clause("fairness.age.recall_gap", {"fairness": {"age": {"extremes": {"recall": ["old", "young"]}}}})
     '; smallest for old, largest for young'
     """
     group, _, number = path.rpartition(".")
@@ -90,10 +90,10 @@ def extremes(path: str, record: Mapping[str, Any]) -> str:
     return f"; smallest for {between[0][0]}, largest for {between[0][1]}" if between else ""
 
 
-def direction(path: str, record: Mapping[str, Any]) -> str:
-    """In which direction a number has moved most, for an alert's figures.
+def direction_clause(path: str, record: Mapping[str, Any]) -> str:
+    """For an alert's figures: in which direction a number has moved most.
 
-    >>> direction("prediction.shift", {"prediction": {"shift_in": "upper_tail"}})
+    >>> direction_clause("prediction.shift", {"prediction": {"shift_in": "upper_tail"}})
     '; most in its upper tail'
     """
     group, _, number = path.rpartition(".")
@@ -101,10 +101,10 @@ def direction(path: str, record: Mapping[str, Any]) -> str:
     return "" if found is None else f"; most in its {found.replace('_', ' ')}"
 
 
-def reading(path: str, record: Mapping[str, Any]) -> str:
-    """What is wrong with how scores and classes are read, and whether they are read rightly all the same, for the figures.
+def misreading_clause(path: str, record: Mapping[str, Any]) -> str:
+    """For an alert's figures: what is wrong with how scores or classes are read, and whether that has been corrected already.
 
-    >>> reading("prediction.misread_confidence", {"prediction": {"misread_confidence": 412}})[:66]
+    >>> misreading_clause("prediction.misread_confidence", {"prediction": {"misread_confidence": 412}})[:66]
     '; all 412 negative predictions have a confidence above one half: i'
     """
     if path in UNREADABLE:
@@ -116,11 +116,11 @@ def reading(path: str, record: Mapping[str, Any]) -> str:
     return f"; {sentence_on_confidence(found)}" + "; until then it is read so by itself" * ("confidence_is" in said)
 
 
-def estimate(metric: str, record: Mapping[str, Any]) -> str:
-    """The estimated performance where something has drifted, and how far such estimates have been off; for an
-    alert's figures.
+def estimate_clause(metric: str, record: Mapping[str, Any]) -> str:
+    """For an alert's figures: the estimated performance where something has drifted, and how far off such estimates were so
+    far.
 
-    >>> estimate("estimated.f1", {"estimated": {"f1": 0.5}, "estimate_mean_absolute_error": {"windows": 7, "f1": 0.02}})
+    >>> estimate_clause("estimated.f1", {"estimated": {"f1": 0.5}, "estimate_mean_absolute_error": {"windows": 7, "f1": 0.02}})
     '; such estimates were off by 0.02 on average over 7 windows'
     """
     estimated, so_far = (_finite(record.get(of, {})) for of in ("estimated", "estimate_mean_absolute_error"))
@@ -181,15 +181,15 @@ def _finite(numbers: Mapping[str, Any]) -> dict[str, float]:
 
 def gather(
     verdict: Verdict, segment: Segment, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None, window: str,
-    examples: Mapping[Segment, Mapping[str, Sequence[str]]], beside: Beside,
+    examples: Mapping[Segment, Mapping[str, Sequence[str]]], beside: Circumstances,
 ) -> dict[str, Any]:  # fmt: skip
-    """The ``evidence`` member of an alert. ``records`` and ``examples`` (metric path → request ids) by segment."""
-    carriers = segments(verdict, records, baseline) if not segment else []
+    """The member ``evidence`` of an alert. ``records`` and ``examples`` (metric path → request ids): by segment."""
+    carriers = carrying_segments(verdict, records, baseline) if not segment else []
     if verdict.path.startswith(MIX):
-        carriers = mixed(verdict, records, baseline)
+        carriers = reweighted_segments(verdict, records, baseline)
     evidence: dict[str, Any] = {
         "segments": carriers[:MAX_EVIDENCE],
-        "features": features(verdict, records[segment], baseline, window)[:MAX_EVIDENCE],
+        "features": moved_features(verdict, records[segment], baseline, window)[:MAX_EVIDENCE],
         "request_ids": _request_ids(verdict, segment, carriers, examples),
     }
     if beside.performance is not None:
@@ -199,9 +199,9 @@ def gather(
     return evidence
 
 
-def features(verdict: Verdict, record: Mapping[str, Any], baseline: Baseline | None, window: str) -> list[dict[str, Any]]:
-    """The features the verdict is about, then the others by how far they moved: their PSI in standard deviations from
-    what it is in the baseline's own windows (``effect``), or where those are unknown the PSI itself."""
+def moved_features(verdict: Verdict, record: Mapping[str, Any], baseline: Baseline | None, window: str) -> list[dict[str, Any]]:
+    """The features the verdict is about, then the others by how far they moved: by ``effect``, how many standard deviations
+    their PSI lies above its mean over the baseline's own windows, or where that is unknown by the PSI itself."""
     spreads = {} if baseline is None else baseline.spread.get(window, {})
     found: list[dict[str, Any]] = []
     for name, of in record.get("data", {}).get("features", {}).items():
@@ -221,10 +221,12 @@ def features(verdict: Verdict, record: Mapping[str, Any], baseline: Baseline | N
     return found
 
 
-def segments(verdict: Verdict, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None) -> list[dict[str, Any]]:
-    """Segments of one dimension each that carry the change, most of it first. ``share``: each one's distance from its
-    own baseline value (else the whole model's), weighted by what its number rests on, in the sum over all segments of
-    its dimension that moved the same way."""
+def carrying_segments(
+    verdict: Verdict, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None
+) -> list[dict[str, Any]]:
+    """The segments, of one dimension each, that carry the change, those that carry most first. ``share``: a segment's part in
+    the change over all segments of its dimension that moved the same way. Each one's change is its difference from its own
+    baseline value (or where there is none from the whole model's), weighted by how many values its number rests on."""
     direction = 1.0 if verdict.value >= (verdict.baseline or 0.0) else -1.0
     parts: dict[str, list[tuple[float, Segment, float]]] = {}
     for segment, record in records.items():
@@ -243,9 +245,11 @@ def segments(verdict: Verdict, records: Mapping[Segment, Mapping[str, Any]], bas
     return sorted(found, key=lambda entry: -float(entry["share"]))
 
 
-def mixed(verdict: Verdict, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None) -> list[dict[str, Any]]:
-    """Segments whose weight in the population has changed, most first: ``value`` their share of the predictions now,
-    ``baseline`` before, ``share`` their part of the PSI of those that the baseline knows."""
+def reweighted_segments(
+    verdict: Verdict, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None
+) -> list[dict[str, Any]]:
+    """The segments whose weight in the population has changed, most changed first. ``value`` and ``baseline``: their share of
+    the predictions now and before; ``share``: their part of the PSI over the segments that the baseline knows."""
     dimensions = verdict.path.removeprefix(MIX).rpartition(".")[0]
     total = records[()]["predictions"]
     moved = []
@@ -276,7 +280,7 @@ def _request_ids(
     verdict: Verdict, segment: Segment, carriers: Iterable[Mapping[str, Any]],
     examples: Mapping[Segment, Mapping[str, Sequence[str]]],
 ) -> list[str]:  # fmt: skip
-    """Requests of the kind the metric counts, from the segment that carries most of the change where it has any."""
+    """Examples of what the metric counts, from the segment that carries most of the change if that has any."""
     places = [segment, *(tuple(of["segment"].items()) for of in carriers)]
     for place in (*places[1:], *places[:1]):
         found = examples.get(place, {}).get(example_kind(verdict.path))
@@ -286,5 +290,5 @@ def _request_ids(
 
 
 def example_kind(path: str) -> str:
-    """Under which name examples for the metric at ``path`` are kept."""
+    """The name under which examples for the metric at ``path`` are kept."""
     return "performance" if is_performance(path) else path

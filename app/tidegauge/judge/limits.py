@@ -1,4 +1,4 @@
-"""Where the limits of a monitor lie: given, relative to the baseline, or from how much its windows differ."""
+"""Where the limits of a monitor lie: as given, relative to the baseline, or from how much the baseline's windows differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAID = ("", " from window to window")
 
 
 class Error(NamedTuple):
-    """Standard error of a number, the degrees of freedom of that, and the number's skewness."""
+    """Standard error of a number, that error's degrees of freedom, and the skewness of the number's distribution."""
 
     error: float
     freedom: float
@@ -29,10 +29,20 @@ class Error(NamedTuple):
 
 
 class AllowedError(NamedTuple):
-    """What is known of a number's error, and how often it may pass each limit by chance; both None where that is not asked."""
+    """The error of a number, and how often it may pass each limit by chance; None where unknown, or where the condition has no
+    ``level``."""
 
     error: Error | None = None
     level: float | None = None
+
+
+class Usual(NamedTuple):
+    """What a number usually is, its standard deviation, and how many of these below and above it ``auto`` limits lie."""
+
+    value: float
+    deviation: float
+    down: float
+    up: float
 
 
 class Limits(NamedTuple):
@@ -79,28 +89,26 @@ def limits_of(
     return Limits(None, high, f"above {high:.4g}{of}")
 
 
-def _usual(
-    baseline: float | None, spread: Spread | None, error: Error | None, level: float | None
-) -> tuple[float, float, float, float] | None:
-    """What a number usually is, its deviation, and how many of these below and above it ``auto`` limits lie."""
+def _usual(baseline: float | None, spread: Spread | None, error: Error | None, level: float | None) -> Usual | None:
+    """From the number's ``error``, or else from its ``spread``; None where neither is known well enough."""
     known = spread is not None and spread.windows >= MIN_SPREAD_WINDOWS
     if error is not None and baseline is not None and level is not None and (known or error.freedom >= MIN_SPREAD_WINDOWS - 1):
         deviation, freedom, skew = error
         score = float(-ndtri(level) if math.isinf(freedom) else -stdtrit(freedom, level))
-        return baseline, deviation, upper_quantile(score, -skew), upper_quantile(score, skew)
+        return Usual(baseline, deviation, upper_quantile(score, -skew), upper_quantile(score, skew))
     if spread is None or not known:
         return None
     mean, deviation, windows = spread
     away = reach(windows) if level is None else reach(windows, level)
-    return mean, deviation, away, away
+    return Usual(mean, deviation, away, away)
 
 
 def allowed_error(
     condition: Condition, value: float, path: str, numbers: Mapping[str, Any], baseline: Baseline, window: str,
     recent: bool = False,
 ) -> AllowedError:  # fmt: skip
-    """What is known of the error of a number that a condition with a ``level`` holds, and how often it may pass each limit:
-    the level is shared by both limits, and by the looks at the window alone and together with the one before."""
+    """The error of the number at ``path``, and how often it may pass each limit of a condition with a ``level``. The level is
+    divided between both limits, and between the window alone and the window together with the one before."""
     if condition.level is None:
         return AllowedError()
     ways = 2 if condition.kind == "outside" else 1
@@ -113,8 +121,8 @@ def _in_pairs(path: str, baseline: Baseline, window: str) -> bool:
 
 
 def _error(value: float, path: str, numbers: Mapping[str, Any], baseline: Baseline, window: str, recent: bool) -> Error | None:
-    """Standard error of a number of performance, with what the baseline's windows say of it, its degrees of freedom, and the
-    skewness of the number."""
+    """The error of a number of performance, widened by how much the baseline's windows differ beyond it; None of other
+    numbers."""
     name = path.rpartition(".")[2]
     z = numbers.get(PERFORMANCE, {}).get(name) if path == f"performance.{name}" else None
     before = baseline.metrics.get("performance", {}).get(name)
@@ -122,6 +130,6 @@ def _error(value: float, path: str, numbers: Mapping[str, Any], baseline: Baseli
         return None
     variance, freedom = baseline.dispersions(window, recent).factor(f"{PERFORMANCE}.{name}", numbers["predictions"])
     error = (abs((value - before) / z) if z else 0.0) * math.sqrt(variance)
-    # Of a bounded loss that comes in clusters, the spread is as wide as its own worst windows have made it.
+    # The spread of a bounded loss in clustered data is as wide as its own worst windows made it, so no skewness is added.
     symmetric = name in BOUNDED and name not in RATIOS and math.isfinite(freedom)
     return Error(error, freedom, 0.0 if symmetric else skewness(name, before, error))

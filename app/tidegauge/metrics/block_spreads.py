@@ -13,7 +13,7 @@ from tidegauge.baseline.baseline import BLOCK, TWO_BLOCKS, Baseline
 from tidegauge.baseline.blocks import BLOCKS, MIN_BLOCK_ROWS, MIN_BLOCKS
 from tidegauge.baseline.scored import PERFORMANCE, SCORES, is_scored
 from tidegauge.baseline.spread import Spread
-from tidegauge.metrics.prediction_limits import as_new
+from tidegauge.metrics.prediction_limits import out_of_sample
 from tidegauge.metrics.record import numbers
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
@@ -59,7 +59,7 @@ def spread_over(windows: Sequence[Mapping[str, Any]], whole: int, overlap: float
         for path, value in _leaves(found):
             head, _, name = path.rpartition(".")
             name = SCORES if head.endswith((SCORES, PERFORMANCE)) else name
-            values.setdefault(path, []).append(as_new(name, value, found["predictions"], whole))
+            values.setdefault(path, []).append(out_of_sample(name, value, found["predictions"], whole))
     return {
         path: Spread(float(np.mean(of)), float(np.std(of, ddof=1)), int(len(of) / overlap))
         for path, of in values.items()

@@ -1,4 +1,4 @@
-"""Business KPIs: sums, means and ratios with their intervals, heavy tails cut, and against the baseline."""
+"""Business KPIs: sums, means, winsorised means and ratios, their intervals, and their change from the baseline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tidegauge.spec import KpiSpec
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A mean or ratio of ``count`` rows and its sampling variance."""
+    """A mean or ratio over ``count`` rows, and its sampling variance."""
 
     value: float
     variance: float
@@ -27,7 +27,7 @@ class Estimate(msgspec.Struct, frozen=True):
 def business(
     outcome: OutcomeProfile, kpis: Mapping[str, KpiSpec], baseline: OutcomeProfile | None, level: float = LEVEL
 ) -> dict[str, dict[str, Any]]:
-    """Each KPI's numbers, and under ``interval`` those of them that have one."""
+    """The member ``business`` of a record: each KPI's numbers, and under ``interval`` the intervals of those that have one."""
     numbers = {kpi: _mean(outcome, kpi, baseline, level) for kpi in _commonest(outcome)}
     for kpi in kpis:
         ratio = ratio_of(outcome, kpi)
@@ -37,7 +37,7 @@ def business(
 
 
 def _commonest(outcome: OutcomeProfile) -> list[str]:
-    """The KPIs with values, of more than MAX_NAMES those with most."""
+    """The KPIs that have values; of more than MAX_NAMES those that have most."""
     counts = {
         kpi: units for name, units in outcome.sums.items()
         if (kpi := name.removeprefix("kpi_count:")) != name and not is_derived(kpi) and units > 0
@@ -46,7 +46,7 @@ def _commonest(outcome: OutcomeProfile) -> list[str]:
 
 
 def kpi_values_left_out(outcome: OutcomeProfile) -> int:
-    """How many values of KPIs are not in the record, since their model has too many names of such."""
+    """How many values of KPIs are not in the record, because the model has too many KPIs."""
     left_out = outcome.sum(f"kpi_sum:{LEFT_OUT}")
     shown = set(_commonest(outcome))
     for name in outcome.sums:
@@ -59,7 +59,7 @@ def kpi_values_left_out(outcome: OutcomeProfile) -> int:
 def business_intervals(
     outcome: OutcomeProfile, kpis: Mapping[str, KpiSpec], baseline: OutcomeProfile | None, level: float
 ) -> dict[str, dict[str, Interval]]:
-    """Each KPI's intervals at ``level``, by the name of the number."""
+    """KPI → name of a number → its interval at ``level``."""
     return {kpi: of.get("interval", {}) for kpi, of in business(outcome, kpis, baseline, level).items()}
 
 
@@ -84,13 +84,13 @@ def _ratio(ratio: Estimate, before: Estimate | None, level: float) -> dict[str, 
     intervals: dict[str, Interval | None] = {}
     if ratio.count >= 2:
         reach = float(stdtrit(ratio.count - 1, 0.5 + level / 2)) * math.sqrt(ratio.variance)
-        intervals["ratio"] = ratio.value - reach, ratio.value + reach
+        intervals["ratio"] = Interval(ratio.value - reach, ratio.value + reach)
     _relate(numbers, intervals, ratio, before, level)
     return _with(numbers, intervals)
 
 
 def _with(numbers: dict[str, Any], intervals: Mapping[str, Interval | None]) -> dict[str, Any]:
-    known = {name: of for name, of in intervals.items() if of is not None and all(map(math.isfinite, of))}
+    known = {name: of for name, of in intervals.items() if of is not None and of.is_finite()}
     return numbers | ({"interval": known} if known else {})
 
 
@@ -128,8 +128,8 @@ def ratio_of(outcome: OutcomeProfile, kpi: str) -> Estimate | None:
 def _relate(
     numbers: dict[str, Any], intervals: dict[str, Interval | None], now: Estimate, before: Estimate | None, level: float
 ) -> None:
-    """``relative_to_baseline``: the change as a share of the baseline's value, with the interval of the ratio of two
-    independent estimates on the logarithm (delta method), both errors in it."""
+    """Add ``relative_to_baseline``, the change as a share of the baseline's value, and its interval: that of the ratio of two
+    independent estimates, on the logarithm (delta method), with the errors of both."""
     if before is None or before.value <= 0:
         return
     change = now.value / before.value
@@ -137,4 +137,4 @@ def _relate(
     if now.value > 0:
         relative = now.variance / now.value**2 + before.variance / before.value**2
         factor = math.exp(min(float(ndtri(0.5 + level / 2)) * math.sqrt(relative), 700.0))
-        intervals["relative_to_baseline"] = change / factor - 1, change * factor - 1
+        intervals["relative_to_baseline"] = Interval(change / factor - 1, change * factor - 1)

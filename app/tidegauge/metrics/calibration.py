@@ -1,4 +1,5 @@
-"""Whether scores mean what they say: reliability bins, the Brier score taken apart, and a test."""
+"""Calibration: whether what was scored 0.3 comes true in 30 % of cases. Reliability bins, the parts of the Brier score, a
+test."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ MIN_EXPECTED = 5.0
 
 
 class Reliability:
-    """What ten equal bins of scores came to: ``counts``, ``score_sums`` and ``positives`` (10), as floats."""
+    """Outcomes in ten bins of equal width by their score: how many (``counts``), the sum of their scores, and how many were
+    positive (10 each, floats)."""
 
     __slots__ = ("counts", "positives", "score_sums")
 
@@ -29,18 +31,19 @@ class Reliability:
 
     @property
     def excess(self) -> NDArray[np.float64]:
-        """How much the scores of each bin claim beyond what came true (10), in cases."""
+        """By how many cases the scores of each bin (10) claim more than came true."""
         return self.score_sums - self.positives
 
     @property
     def variance(self) -> NDArray[np.float64]:
-        """Variance of each bin's positives (10) if every score were true, by the bin's mean score."""
+        """Variance of the number of positives in each bin (10) if every score were a true probability, from the bin's mean
+        score."""
         mean = np.clip(self.score_sums / np.maximum(self.counts, 1.0), 0.0, 1.0)
         return self.counts * mean * (1.0 - mean)
 
 
 def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL, *, bins: bool = True) -> dict[str, Any]:
-    """The ``calibration`` member of a record; {} without scored outcomes. ``bins``: with the reliability diagram.
+    """The ``calibration`` member of a record; {} without outcomes that have a score. ``bins``: include the reliability diagram.
 
     ``reliability`` - ``resolution`` + ``uncertainty`` (Murphy 1973) + ``within_bin_variance`` - ``within_bin_covariance``
     (Stephenson, Coelho and Jolliffe 2008) is the Brier score to the last bit of rounding. ``p_value`` is Hosmer and
@@ -106,9 +109,9 @@ def reliability_p_value(held: Reliability) -> float | None:
 
 
 def ece_interval(outcome: OutcomeProfile, level: float = LEVEL) -> Interval | None:
-    """Interval of the expected calibration error, on the safe side. The error of an estimate in which each bin's sign is
-    known has the variance (Brier - ECE²) / n; below, what chance alone adds when every score is true is taken off too,
-    since the absolute values make the estimate too large by at most that."""
+    """Interval of the expected calibration error, conservative. If the sign of every bin's error were known, the variance of
+    the estimate would be (Brier - ECE²) / n. The lower end is lowered further by what chance alone adds when every score is
+    true, since taking absolute values makes the estimate too large by at most that much."""
     held = outcome.derived(Reliability)
     n = float(held.counts.sum())
     if n < 2:
@@ -116,4 +119,4 @@ def ece_interval(outcome: OutcomeProfile, level: float = LEVEL) -> Interval | No
     ece = float(np.abs(held.excess).sum() / n)
     reach = float(ndtri(0.5 + level / 2)) * math.sqrt(max(outcome.sum("brier") / n - ece * ece, 0.0) / n)
     chance = float(np.sqrt(2 / math.pi * held.variance).sum() / n)
-    return max(0.0, ece - chance - reach), min(1.0, ece + reach)
+    return Interval(max(0.0, ece - chance - reach), min(1.0, ece + reach))

@@ -1,7 +1,7 @@
-"""Two versions of a model on the same window, quantity by quantity: what can be compared, and by which contrast.
+"""Two versions of a model in one window: which quantities can be compared, and the contrast of each.
 
-Requests that both answered are compared pair by pair, all others as two samples. Only means can be compared so, since only
-means add up over windows; of the AUC the windows' values are averaged.
+Where both versions answered the same requests, they are compared pair by pair, otherwise as two samples. Only means can be
+compared like this, since only they add up over windows; for the AUC the windows' values are averaged.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ MIN_PAIRED_SHARE = 0.5
 
 
 class Quantity(msgspec.Struct, frozen=True):
-    """Something both versions have. ``margin``: how much worse a challenger may be, as a share of the champion's value, or
-    if ``absolute`` in the quantity's unit. ``binary``: a mean of zeros and ones. ``pair``: its name in a pair profile."""
+    """A quantity in which versions are compared. ``margin``: how much worse a challenger may be, as a share of the champion's
+    value, or if ``absolute`` in the quantity's unit. ``binary``: it is a mean of zeros and ones. ``pair``: its name in a
+    PairProfile, None where it is not compared pair by pair."""
 
     lower_is_better: bool
     margin: float
@@ -51,12 +52,12 @@ PERFORMANCE: dict[Task, tuple[str, ...]] = {
     "multiclass": ("performance.accuracy", "performance.log_loss"),
     "regression": ("performance.mae",),
 }
-"""What of its performance decides about a challenger where a spec does not say."""
+"""The performance by which a challenger is judged where the spec does not say, by task."""
 SYSTEM = ("system.error_ratio", "system.latency_ms.mean")
 
 
 def quantity(path: str) -> Quantity | None:
-    """What is known of the quantity at ``path``; None if it cannot be compared."""
+    """The quantity at a metric ``path``; None if it cannot be compared."""
     if path.startswith("business.") and path.endswith(".mean"):
         return BUSINESS
     return QUANTITIES.get(path)
@@ -70,12 +71,12 @@ class Side(msgspec.Struct, frozen=True):
 
 
 def by_pairs(challenger: Side, pairs: PairProfile) -> bool:
-    """Whether the window's requests are mostly those that both versions answered."""
+    """Whether a window is compared pair by pair: both versions answered most of the challenger's requests."""
     return pairs.requests >= MIN_PAIRED_SHARE * challenger.data.predictions
 
 
 def of_system(champion: Side, challenger: Side) -> dict[str, Contrast]:
-    """What predictions alone tell: errors, latency and cost, always as two samples."""
+    """The contrasts of what predictions alone show: errors, latency and cost. Always as two samples."""
     found = {}
     sides = (champion.data, challenger.data)
     if all(data.predictions for data in sides):
@@ -88,8 +89,8 @@ def of_system(champion: Side, challenger: Side) -> dict[str, Contrast]:
 
 
 def of_outcomes(champion: Side, challenger: Side, pairs: PairProfile, swapped: bool, task: Task | None) -> dict[str, Contrast]:
-    """What labels tell: performance, and business where each request was answered by one version only. ``swapped``: the
-    challenger's name sorts before the champion's, so that it comes first in ``pairs``."""
+    """The contrasts of what labels show: performance, and KPIs where each request was answered by one version only.
+    ``swapped``: the challenger comes first in ``pairs``, as its name sorts before the champion's."""
     sides = (champion.outcome, challenger.outcome)
     if by_pairs(challenger, pairs):
         found = _of_pairs(pairs, swapped, task)
@@ -177,8 +178,8 @@ def _business(sides: tuple[OutcomeProfile, ...]) -> Iterable[tuple[str, list[Sam
 
 
 def _auc(sides: tuple[OutcomeProfile, ...]) -> Contrast | None:
-    """AUC of two samples, weighted by their sizes, with DeLong's variances: too large ones where both versions scored the
-    same requests, since that makes their AUCs vary together."""
+    """The contrast of two AUCs, weighted by the samples' sizes, with DeLong's variances. Where both versions scored the same
+    requests their AUCs vary together, and these variances are too large: the comparison errs on the safe side."""
     found: list[tuple[float, float, float]] = []
     for outcome in sides:
         _, positives, negatives = outcome.scored()
@@ -188,7 +189,7 @@ def _auc(sides: tuple[OutcomeProfile, ...]) -> Contrast | None:
         found.append((float(positives.sum() + negatives.sum()), area, variance))
     (n, first, of_first), (m, second, of_second) = found
     weight = n * m / (n + m)
-    # The variances are of the windows' values already: scatter and freedom only make their ratio 1.
+    # The variances of the AUCs stand in the spreads; scatter and freedom are 1 each, so that they change nothing.
     return Contrast(
         weight, weight * first, weight * second, weight**2 * of_first, weight**2 * of_second, 0.0,
         1.0, 1.0, 0.0, 1.0, 1.0, 0.0, n, m,

@@ -1,4 +1,5 @@
-"""Whether `confidence` is the predicted class's although it is read as the positive class's."""
+"""Whether `confidence` turns out to be the probability of the predicted class, although it is read as that of the positive
+class."""
 
 from __future__ import annotations
 
@@ -7,13 +8,13 @@ from tidegauge.profile.score_grid import SCORE_BINS
 from tidegauge.spec import ModelSpec
 
 MIN_NEGATIVES = 30
-"""Fewer negative predictions may all have scored above one half by chance."""
+"""Of fewer negative predictions, all may have scored above one half by chance."""
 
 
 def misread_confidence(data: DataProfile, spec: ModelSpec) -> int:
-    """How many negative predictions have a confidence above one half, where none is below, so that it must be the predicted
-    class's; 0 where the spec reads it so, or too few are there. Derived from the score histogram of each predicted class, which
-    adds up: what it says of a sum of profiles is what it says of all their events."""
+    """How many negative predictions have a confidence above one half, if no prediction has one below: then it must be the
+    probability of the predicted class. 0 where the spec says so already, or there are too few predictions. It is computed from
+    the score histograms of the predicted classes, so that merged profiles give the same answer as all their events together."""
     if data.reread:
         return data.reread
     row = data.results.index("confidence")
@@ -31,13 +32,13 @@ def misread_confidence(data: DataProfile, spec: ModelSpec) -> int:
 
 
 def has_scores_below_half(data: DataProfile) -> bool:
-    """Whether any prediction of either class has one."""
+    """Whether any prediction, of whichever class, has a score below one half."""
     keys = data.scores.keys[data.scores.keys < PREDICTED_NONE]
     return bool((keys % SCORE_BINS < SCORE_BINS // 2).any())
 
 
 def sentence(found: int) -> str:
-    """What to do about it, in words.
+    """The finding that so many predictions are misread, and what to do about it.
 
     >>> sentence(412)
     "all 412 negative predictions have a confidence above one half: it is the predicted class's; say confidence_is: predicted"

@@ -96,9 +96,9 @@ def chi_square(current: NDArray[np.int64], reference: NDArray[np.int64]) -> ChiS
 
 
 def sketch_distances(current: Any, reference: Any) -> SketchDistances:
-    """Distances of two KLL sketches.
+    """Distances of two KLL sketches, computed at the support points of both.
 
-    Both are taken on the joint support points of the sketches; the KS error is at most the sum of the two rank errors
+    The error of the KS statistic is at most the sum of the two rank errors
     (2 x 1.65 % at k = 200, 99 % confidence; none where both hold fewer than k values).
     """
     points = np.unique(np.concatenate((_support(current), _support(reference))))
@@ -108,8 +108,8 @@ def sketch_distances(current: Any, reference: Any) -> SketchDistances:
 
 
 def distances_of_values(current: NDArray[np.int64], reference: NDArray[np.int64], bins: Bins) -> dict[str, float]:
-    """``ks`` and ``wasserstein`` of two counts (B) in bins that are single values and what lies between them: exact, but for
-    the latter where some values lie between or beyond, so that it is left out."""
+    """``ks`` and ``wasserstein`` of two counts (B) in bins each of which is a single value or what lies between two. Both are
+    exact; the latter is left out where something lies between the values or beyond them."""
     counts = [of[BELOW:] for of in (current, reference)]
     gap = np.abs(np.subtract(*(np.cumsum(of) / of.sum() for of in counts)))
     # What lies between two values only adds to a difference or takes from it: it is largest at either end.
@@ -121,13 +121,14 @@ def distances_of_values(current: NDArray[np.int64], reference: NDArray[np.int64]
 
 
 def rank_error(sketch: Any) -> float:
-    """Of a KLL sketch's whole distribution, at 99 % confidence."""
+    """The rank error of a KLL sketch, for its whole distribution at 99 % confidence; 0 while it holds every value."""
     return float(sketch.normalized_rank_error(True)) if sketch.is_estimation_mode() else 0.0
 
 
 def ks_p_value(statistic: float, n: int, m: int, error: float) -> float:
-    """P-value of the two-sample Kolmogorov-Smirnov test of ``n`` and ``m`` values, by its limiting distribution with Stephens'
-    (1970) correction. The ``error`` of the statistic is taken off it first, so that it cannot make it significant."""
+    """P-value of the two-sample Kolmogorov-Smirnov test of ``n`` and ``m`` values, by its limiting distribution with the
+    correction of Stephens (1970). The ``error`` of the statistic is subtracted first, so that error alone makes nothing
+    significant."""
     root = math.sqrt(n * m / (n + m))
     return float(kolmogorov((root + 0.12 + 0.11 / root) * max(statistic - error, 0.0)))
 

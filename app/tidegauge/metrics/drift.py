@@ -1,4 +1,4 @@
-"""How far numbers and categories have moved from their baseline: distances, the tails, and a p-value for each."""
+"""Drift of numbers and categories from their baseline: distances between the distributions, the tails, and p-values."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ from tidegauge.profile.schema import ATTRIBUTION, MISSING, Bins
 
 
 class Against(msgspec.Struct, frozen=True):
-    """What a window is held against: a baseline, and what is known of its windows of that length, if the ``window`` has one
-    (``None``: the reference itself). ``rows``: predictions of the window; ``recent``: it is taken together with the one
-    before."""
+    """What a window is compared with, and as what. ``window``: the name of its length, None for a part of the reference data
+    itself; ``rows``: its predictions; ``recent``: it is taken together with the window before."""
 
     baseline: Baseline
     window: str | None
@@ -38,12 +37,14 @@ class Against(msgspec.Struct, frozen=True):
 
     @property
     def dispersions(self) -> Dispersions | None:
+        """How much the baseline's own windows of this length vary; None for parts of the reference data."""
         return None if self.window is None else self.baseline.dispersions(self.window, self.recent)
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """One number's counts beside the reference's, in ``bins``; whether both are ``exact``, and if not whether they are
-    ``known`` from sketches; and its ``distances`` that do not come from bins."""
+    """The ``current`` counts (B) of one number and those ``before``, in the reference, in ``bins``. ``exact``: both were
+    counted in these bins; ``known``: or could at least be read off sketches. ``distances``: those that do not come from
+    bins."""
 
     bins: Bins
     current: NDArray[np.int64]
@@ -56,12 +57,12 @@ class Compared(msgspec.Struct, frozen=True):
 def number_drift(
     block: NumericBlock, row: int, reference: NumericBlock, reference_name: str, against: Against, name: str, path: str
 ) -> dict[str, Any]:
-    """Every distance of one number from its baseline, in the bins the baseline gives the feature ``name``. ``path``: where
-    a record holds them.
+    """Every distance of one number from its baseline: row ``row`` of ``block``, against ``reference_name`` in ``reference``.
+    ``name``: under which the baseline's schema has its bins; ``path``: where a record holds the result.
 
-    ``bins`` says "sketch" where the bins had to come from a quantile sketch: then the p-value is that of KS, which
-    allows for the sketch's error, and the tails are left out. A reference without sketches has no KS and Wasserstein, but of
-    a number with few values, whose counts say both exactly.
+    ``bins`` is "sketch" where the counts had to be read off a quantile sketch: the p-value is then that of KS, which allows for
+    the sketch's error, and the tails are left out. Without a sketch of the reference there is neither KS nor Wasserstein,
+    except for a number with few values, whose counts give both exactly.
     """
     of = _compared(block, row, reference, reference_name, against.baseline, name)
     if of is None:
@@ -77,7 +78,8 @@ def number_drift(
 
 
 def number_drifts(block: NumericBlock, names: Mapping[str, int], against: Against) -> dict[str, dict[str, Any]]:
-    """``number_drift`` of many features, ``names`` with their rows: of those whose counts are exact, at once."""
+    """``number_drift`` of many features; ``names``: feature → its row in ``block``. Those with exact counts are computed
+    together."""
     found: dict[str, dict[str, Any]] = {}
     exact: dict[str, Compared] = {}
     baseline = against.baseline
@@ -107,7 +109,7 @@ def number_drifts(block: NumericBlock, names: Mapping[str, int], against: Agains
 def _compared(
     block: NumericBlock, row: int, reference: NumericBlock, reference_name: str, baseline: Baseline, name: str
 ) -> Compared | None:
-    """None where one side has no values."""
+    """A number beside its reference, as ``number_drift`` has it; None where either has no values."""
     place = reference.index(reference_name)
     if place is None or not reference.count[place] or not block.count[row]:
         return None
@@ -146,7 +148,7 @@ def _by_sketch(of: Compared) -> dict[str, Any]:
 
 
 def contrasts(baseline: Baseline, name: str) -> Contrasts | None:
-    """What to compare the number ``name`` of the baseline's schema with; None where its counts are not exact."""
+    """The contrasts of the number ``name`` of the baseline's schema; None where its counts are not exact."""
     if name not in baseline.contrasts:
         block, source = baseline.data.features, name
         if name in RESULT_BINS:
@@ -164,14 +166,14 @@ def contrasts(baseline: Baseline, name: str) -> Contrasts | None:
 
 
 class MissingCount(NamedTuple):
-    """How many values are missing, of how many."""
+    """How many values are missing, and of how many events."""
 
     missing: int
     total: int
 
 
 def missing_before(name: str, baseline: Baseline) -> MissingCount:
-    """Of a feature, in the reference."""
+    """How many values of a feature are missing in the reference."""
     data = baseline.data
     row, category = data.features.index(name), data.categories.get(name)
     values, missing = (0, 0) if row is None else (int(data.features.count[row]), int(data.features.missing[row]))
@@ -181,13 +183,13 @@ def missing_before(name: str, baseline: Baseline) -> MissingCount:
 
 
 def _gather(counts: NDArray[np.int64], places: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Counts in coarser bins: ``places`` says in which each bin lies."""
+    """Counts (B) summed up in coarser bins (C); ``places`` (B): the coarser bin that each bin lies in."""
     return np.bincount(places, counts, int(places.max()) + 1).astype(np.int64)
 
 
 def _tails(current: NDArray[np.int64], before: NDArray[np.int64], bins: Bins) -> dict[str, Any]:
-    """What happens in the outer tenths, where ten equal bins see nothing: the PSI over bins that divide only them, its
-    p-value, and the shares of values at or above the baseline's 99th percentile and below its 1st."""
+    """Drift in the two outer tenths, into which deciles cannot see: the PSI over bins that divide only these, its p-value, and
+    the shares of values at or above the baseline's 99th percentile and below its 1st."""
     found = binned_drift(_gather(current, bins.tails), _gather(before, bins.tails))
     numbers = {f"tail_{name}": found[name] for name in ("psi", "p_value") if name in found}
     values = int(current.sum() - current[MISSING])
@@ -212,8 +214,8 @@ def category_drift(
     summary: CategorySummary, missing: int, reference: CategorySummary, values: list[str], path: str,
     dispersions: Dispersions | None,
 ) -> dict[str, Any]:  # fmt: skip
-    """PSI, JS and p-value over each of the baseline's values, the unseen and the missing; their shift without the missing,
-    which have a test of their own."""
+    """Drift of a category: PSI, Jensen-Shannon distance and p-value over the baseline's values, unseen ones and missing ones;
+    and ``mix_shift`` without the missing ones, which have a test of their own."""
     known = [summary.of(value) for value in values]
     before = [reference.of(value) for value in values]
     current = np.array([*known, summary.count - sum(known), missing])
@@ -224,9 +226,9 @@ def category_drift(
 def mix_shift(
     current: NDArray[np.int64], before: NDArray[np.int64], path: str, dispersions: Dispersions | None
 ) -> dict[str, Any]:
-    """``mix_shift`` of the shares of two counts (B): Cohen's w (1988), the root of the sum of squared differences over the
-    expected shares; ``chi_square_ratio``, the statistic over its degrees of freedom; ``mix_p_value``, of the
-    chi-square test, or where the baseline's windows say more of the numbers below ``path`` of the spread of that ratio."""
+    """How far the shares of two counts (B) differ. ``mix_shift``: Cohen's w (1988), the root of the sum of squared differences
+    over the expected shares. ``chi_square_ratio``: the chi-square statistic over its degrees of freedom. ``mix_p_value``: of
+    the chi-square test, or if larger, of that ratio among those of the baseline's windows (``dispersions``, under ``path``)."""
     n, total = int(current.sum()), int(before.sum())
     found = distance.chi_square(current, before) if min(n, total) >= distance.MIN_TESTED else None
     if found is None:

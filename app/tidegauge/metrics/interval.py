@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 from scipy.special import ndtri, stdtrit
 
-Interval = tuple[float, float]
 LEVEL = 0.95
 """The level of the intervals in a record."""
+
+
+class Interval(NamedTuple):
+    """The two ends of an interval, ``low`` no greater than ``high``; an array of two numbers in a record."""
+
+    low: float
+    high: float
+
+    def is_finite(self) -> bool:
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 @lru_cache(64)
@@ -21,7 +31,7 @@ def _normal_quantile(level: float) -> float:
 
 
 def wilson(successes: float, trials: float, level: float = LEVEL) -> Interval | None:
-    """Score interval of a ratio (Wilson 1927); ``trials`` may be an effective number.
+    """Score interval of a ratio (Wilson 1927). ``trials``: need not be a whole number, so that it can be an effective one.
 
     >>> low, high = wilson(8, 10)
     >>> round(low, 4), round(high, 4)
@@ -32,14 +42,15 @@ def wilson(successes: float, trials: float, level: float = LEVEL) -> Interval | 
     p, z = successes / trials, _normal_quantile(level)
     spread = z * z / trials
     centre, half = p + spread / 2, math.sqrt(spread * (p * (1 - p) + spread / 4))
-    # At 0 and 1 rounding must not leave the estimate outside.
-    return min(p, max(0.0, (centre - half) / (1 + spread))), max(p, min(1.0, (centre + half) / (1 + spread)))
+    # Rounding must not put an estimate of 0 or 1 outside its interval.
+    low, high = max(0.0, (centre - half) / (1 + spread)), min(1.0, (centre + half) / (1 + spread))
+    return Interval(min(p, low), max(p, high))
 
 
 def within_unit(value: float, variance: float, trials: float, level: float = LEVEL) -> Interval | None:
-    """Interval of an estimate in [0, 1] with a sampling variance: Wilson's, of as many trials as would give a ratio that
-    variance (the design-effect argument of Kish 1965). ``trials`` stands in where the variance is 0, as it is when every
-    observation agrees.
+    """Interval of an estimate in [0, 1] with this sampling ``variance``: Wilson's, for the number of trials at which a ratio
+    has that variance (the effective sample size of Kish 1965). ``trials`` is taken where the variance is 0, as it is when all
+    observations agree.
 
     >>> [round(x, 4) for x in within_unit(0.8, 0.8 * 0.2 / 10, 3)]
     [0.4902, 0.9433]
@@ -50,12 +61,13 @@ def within_unit(value: float, variance: float, trials: float, level: float = LEV
 
 
 def variance_of_mean(total: float, squares: float, count: float) -> float:
-    """Sampling variance of a mean, of the sum and the sum of squares of ``count`` (2 or more) values."""
+    """Sampling variance of the mean of ``count`` (2 or more) values, from their sum and the sum of their squares."""
     return max(squares - total * total / count, 0.0) / (count - 1) / count
 
 
 def mean(total: float, squares: float, count: float, level: float = LEVEL) -> Interval | None:
-    """Student's interval of a mean. Values that can only have been 0 and 1 get Wilson's.
+    """Interval of the mean of ``count`` values, from their sum and the sum of their squares: Student's, or Wilson's where the
+    values can only have been 0 and 1.
 
     >>> [round(x, 3) for x in mean(15.0, 55.0, 5)]
     [1.037, 4.963]
@@ -67,12 +79,12 @@ def mean(total: float, squares: float, count: float, level: float = LEVEL) -> In
     if count < 2:
         return None
     reach = float(stdtrit(count - 1, 0.5 + level / 2)) * math.sqrt(variance_of_mean(total, squares, count))
-    return total / count - reach, total / count + reach
+    return Interval(total / count - reach, total / count + reach)
 
 
 def positive(value: float, variance: float, freedom: float, level: float = LEVEL) -> Interval | None:
-    """Interval of an estimate that cannot be negative, such as a mean loss: Student's on the logarithm (delta method),
-    longer upwards as the distribution of such estimates is.
+    """Interval of an estimate that cannot be negative, such as a mean loss: Student's, on the logarithm (delta method), and so
+    longer upwards, as such estimates are distributed. ``freedom``: degrees of freedom of ``variance``.
 
     >>> [round(x, 3) for x in positive(2.0, 0.04, 1000)]
     [1.644, 2.434]
@@ -80,9 +92,9 @@ def positive(value: float, variance: float, freedom: float, level: float = LEVEL
     if freedom < 1 or value < 0:
         return None
     if value == 0:
-        return 0.0, 0.0
+        return Interval(0.0, 0.0)
     factor = math.exp(min(float(stdtrit(freedom, 0.5 + level / 2)) * math.sqrt(variance) / value, 700.0))
-    return value / factor, value * factor
+    return Interval(value / factor, value * factor)
 
 
 def mean_loss(total: float, squares: float, count: float, level: float = LEVEL) -> Interval | None:
@@ -93,5 +105,5 @@ def mean_loss(total: float, squares: float, count: float, level: float = LEVEL) 
 
 
 def root(interval: Interval | None) -> Interval | None:
-    """Interval of the square root of what ``interval`` holds."""
-    return None if interval is None else (math.sqrt(interval[0]), math.sqrt(interval[1]))
+    """Interval of the square root of what ``interval`` is of."""
+    return None if interval is None else Interval(math.sqrt(interval.low), math.sqrt(interval.high))

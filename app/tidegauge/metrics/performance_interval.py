@@ -6,7 +6,6 @@ are in, which need not be like those to come.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +37,7 @@ def performance_intervals(outcome: OutcomeProfile, task: Task | None, positive: 
 
 
 def _known(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: of for name, of in found.items() if of is not None and (isinstance(of, dict) or all(map(math.isfinite, of)))}
+    return {name: of for name, of in found.items() if of is not None and (isinstance(of, dict) or of.is_finite())}
 
 
 def _accuracy(cells: Sequence[ConfusionCell], level: float) -> Interval | None:
@@ -62,7 +61,7 @@ def f1(hit: int, predicted: int, actual: int, level: float = LEVEL) -> Interval 
     [0.702, 0.872]
     """
     found = interval.wilson(hit, predicted + actual - hit, level)
-    return None if found is None else (2 * found[0] / (1 + found[0]), 2 * found[1] / (1 + found[1]))
+    return None if found is None else Interval(*(2 * end / (1 + end) for end in found))
 
 
 def multiclass(cells: Sequence[ConfusionCell], level: float = LEVEL) -> dict[str, Any]:
@@ -172,4 +171,4 @@ def _r2(outcome: OutcomeProfile, n: float, squares: float, fourths: float, level
     if influence <= 0:
         return None
     found = interval.positive(rest, influence * n / (n - 2) / spread / spread, n - 2, level)
-    return None if found is None else (1 - found[1], 1 - found[0])
+    return None if found is None else Interval(1 - found.high, 1 - found.low)

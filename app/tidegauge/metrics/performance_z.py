@@ -1,7 +1,7 @@
 """How far performance lies from the baseline's, in standard errors.
 
-The error is what the baseline's own labels say of it, at the size of the window: a window's own would be smallest where chance
-has made performance look its best.
+The standard error is computed from the baseline's labels, for as many labels as the window has. The window's own would be
+smallest just where chance has made performance look best.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from scipy.special import ndtri
 
 from tidegauge.baseline.baseline import Baseline, KnownNumber
-from tidegauge.metrics.interval import LEVEL
+from tidegauge.metrics.interval import LEVEL, Interval
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_interval import performance_intervals
 from tidegauge.spec import ModelSpec
@@ -21,11 +21,11 @@ from tidegauge.spec import ModelSpec
 RATIOS = frozenset(("accuracy", "precision", "recall", "f1", "roc_auc"))
 LOSSES = frozenset(("brier", "log_loss", "mae", "rmse", "mape"))
 BIASED = "ece"
-"""Larger the fewer labels it rests on, so that a window's does not vary around the baseline's."""
+"""The fewer labels it is computed from, the larger it is on average, so that a window's does not vary around the baseline's."""
 
 
 def performance_z(numbers: Mapping[str, Any], labels: int, baseline: Baseline | None, spec: ModelSpec) -> dict[str, float]:
-    """Standard scores of the ``performance`` of so many ``labels``, of each number that has an interval."""
+    """Standard scores of performance ``numbers`` computed from so many ``labels``, for each number that has an interval."""
     if baseline is None or not numbers or not baseline.outcome.labels:
         return {}
     if baseline.performance_errors is None:
@@ -59,6 +59,6 @@ def _errors(baseline: Baseline, spec: ModelSpec) -> dict[str, KnownNumber]:
     found = {}
     for name, value in values.items():
         held = intervals.get(name)
-        if isinstance(held, tuple) and name != BIASED and held[1] > held[0]:
-            found[name] = KnownNumber(value, (held[1] - held[0]) / reach)
+        if isinstance(held, Interval) and name != BIASED and held.high > held.low:
+            found[name] = KnownNumber(value, (held.high - held.low) / reach)
     return found

@@ -1,4 +1,4 @@
-"""What a baseline's spread from window to window says of a new window, with what so few windows leave uncertain."""
+"""What to expect of a new window, given how a baseline's own windows vary; allows for how few windows these are."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ DISTANCES = {
     "psi": 1.0, "tail_psi": 1.0, RATIO: 1.0, "js": 0.5, "ks": 0.5, "wasserstein": 0.5, "shift": 0.5,
     "mix_shift": 0.5, "missing_shift": 0.5, SCORES: 0.5,
 }  # fmt: skip
-"""Distances from the baseline, and the power of 1 over the sample size with which they grow where nothing has changed."""
+"""The exponent with which each distance from the baseline falls with the sample size while nothing has changed: PSI as 1 / n,
+KS as 1 / √n."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 
 def reach(windows: int, level: float = THREE_SIGMA) -> float:
-    """Standard deviations within which a new window's number lies but for a share ``level`` of windows, when mean and
-    deviation were estimated from so many of them: Student's t prediction interval.
+    """Half the width of Student's prediction interval, in standard deviations: a new window's number exceeds the mean by more
+    than this with probability ``level``, where mean and standard deviation were estimated from so many ``windows``.
 
     >>> [round(reach(windows), 2) for windows in (8, 30, 1000)]
     [4.8, 3.33, 3.01]
@@ -33,11 +34,12 @@ def reach(windows: int, level: float = THREE_SIGMA) -> float:
     return float(quantile * math.sqrt(1 + 1 / windows))
 
 
-def as_new(name: str, value: float, rows: int, whole: int) -> float:
-    """A distance of a window of ``rows`` from the reference data of ``whole`` rows that it is part of, as a new window would
-    have it: that one does not pull the reference towards itself, but differs by the reference's own chance too.
+def out_of_sample(name: str, value: float, rows: int, whole: int) -> float:
+    """The distance that a new window of ``rows`` would have from reference data of ``whole`` rows, given the ``value`` for a
+    window that is part of them. A window that is part of the reference pulls it towards itself; a new one does not, and
+    differs from it by the reference's own sampling error too.
 
-    >>> round(as_new("psi", 0.1, 100, 1000), 4), as_new("mean", 0.1, 100, 1000)
+    >>> round(out_of_sample("psi", 0.1, 100, 1000), 4), out_of_sample("mean", 0.1, 100, 1000)
     (0.1222, 0.1)
     """
     power = DISTANCES.get(name)
@@ -45,10 +47,13 @@ def as_new(name: str, value: float, rows: int, whole: int) -> float:
 
 
 def spread_p_value(value: float, spread: Spread) -> float:
-    """How likely a distance at least as large is in a window like the baseline's own, by a chi-square scaled to their mean
-    and variance (Satterthwaite 1946), which allows for clustered data as Rao and Scott's (1984) correction does; by F, since
-    the mean was estimated from as many windows. So was the variance, on which the far tail depends: the freedom is taken
-    one standard error lower, and the p-value averaged over its error (log-normal).
+    """The probability of a distance at least as large in a window like the baseline's own, whose distances have this
+    ``spread``.
+
+    Such distances are taken for chi-square variables scaled to their mean and variance (Satterthwaite 1946), which allows for
+    clustered data as the correction of Rao and Scott (1984) does; over a mean that was estimated itself, that is an F variable.
+    The variance was estimated too, and the far tail depends on it: the degrees of freedom are taken one standard error lower,
+    and the p-value is averaged over their (log-normal) error.
 
     >>> round(spread_p_value(0.02, (0.01, 0.01, 100_000)), 3)
     0.136

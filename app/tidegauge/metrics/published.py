@@ -1,8 +1,8 @@
-"""What of a record's numbers is published: as many digits as mean something, and of segments what people look at.
+"""Which of a record's numbers are published, and with how many digits.
 
-Counts, and what is exact arithmetic of counts and sums (``performance``, ``business``, coverage, ratios of requests) with the
-estimates that are compared with it, are published in full. Everything that is a distance or a test, a quantile or a moment has
-DIGITS significant digits. Of a segment, of which there may be hundreds, what says the same in other words is left out.
+Published in full are counts, what follows from counts and sums by exact arithmetic (``performance``, ``business``, coverage,
+ratios of requests), and the estimates that are compared with these. Distances, tests, quantiles and moments have DIGITS
+significant digits. Records of segments, of which there may be hundreds, leave out numbers that repeat others in another form.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from tidegauge.baseline.scored import PERFORMANCE, RATIO, SCORES
 
 DIGITS = 7
-"""A number is as near to the published one as 5 in ten million, nearer than any of these is to the truth."""
+"""Rounding changes a number by at most 5 in ten million, far less than its own uncertainty."""
 _FORMAT = f"%.{DIGITS}g"
 EXACT = frozenset((
     "performance", "estimated", "estimate_error", "estimate_mean_absolute_error", "business", "coverage", "error_ratio",
@@ -22,13 +22,13 @@ EXACT = frozenset((
 ))  # fmt: skip
 """Members that are published in full."""
 STANDARD_SCORES = frozenset((SCORES, PERFORMANCE))
-"""Of a segment, not published: they follow from effects and p-values beside them."""
+"""Left out of segments' records: they follow from effects and p-values that are there."""
 RESTATING = frozenset((
     SCORES, RATIO, "js", "wasserstein", "min", "max", "missing_shift", "missing_p_value",
 ))  # fmt: skip
-"""Of a segment's feature: the same shift as PSI and KS tell of, the same rise as the ratio of missing values, and extremes."""
+"""Left out of a segment's features: PSI and KS tell of the same shift, ``missing_ratio`` of the same rise; and extremes."""
 USUALLY_NONE = frozenset(("type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
-"""Of a segment's feature, published where it is not 0."""
+"""Left out of a segment's features where they are 0."""
 
 
 def published(members: Mapping[str, Any], *, segment: bool) -> dict[str, Any]:
@@ -50,12 +50,12 @@ def _of_segment(feature: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rounded(node: Any) -> Any:
-    # Told apart by their exact types: of a record's thousand numbers each counts.
+    # Exact types are compared first, which is fast: a record has a thousand numbers.
     kind = type(node)
     if kind is float:
         return float(_FORMAT % node) if node else 0
     if kind is dict:
         return {name: of if type(of) is int or name in EXACT else _rounded(of) for name, of in node.items()}
-    if kind in (list, tuple) and any(isinstance(of, float | dict) for of in node):
+    if isinstance(node, list | tuple) and any(isinstance(of, float | dict) for of in node):
         return [_rounded(of) for of in node]
     return node

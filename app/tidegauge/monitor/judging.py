@@ -1,4 +1,4 @@
-"""Verdicts on a window: which monitors look at it, what supports what they say, and how severe it is."""
+"""Verdicts on a window: which monitors judge it, the evidence for what they find, and how severe it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import Output
 from tidegauge.judge import evidence
 from tidegauge.judge.conditions import (
-    Intervals,
+    IntervalsAt,
+    KnownIntervals,
     Verdict,
     expand,
     heeds_labels,
@@ -23,7 +24,7 @@ from tidegauge.judge.conditions import (
     needs_settled,
     only_falls,
 )
-from tidegauge.judge.evidence import Beside, Performance
+from tidegauge.judge.evidence import Circumstances, Performance
 from tidegauge.metrics import record as records
 from tidegauge.metrics.explained import expected_losses
 from tidegauge.metrics.performance import performance
@@ -31,19 +32,20 @@ from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
 from tidegauge.monitor.fresh_windows import Features
 from tidegauge.monitor.missing_values import MissingValueAlerts, is_rise, is_share
-from tidegauge.monitor.window_baselines import WindowBaselines
+from tidegauge.monitor.window_baselines import BaselineMark, WindowBaselines
 from tidegauge.monitor.window_records import WindowRecords
 from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.outcome import most_wrong
 from tidegauge.spec import ModelSpec, MonitorSpec, watches
 
 COINCIDENT_WINDOWS = 7
-"""Drift and a drop of performance coincide if both are there in a window at most this many from the drift's start."""
+"""Drift and a drop of performance coincide if both are found in one window, at most this many windows from the drift's
+start."""
 
 
 class BuiltRecords(Mapping[Segment, Mapping[str, Any]]):
-    """The records of a window's ``segments`` as they are being judged. What labels say of one, its ``outcomes``, and what
-    predictions say, which is costly, are asked for when they are needed."""
+    """The records of a window's ``segments`` while the window is judged. ``outcomes`` and ``predictions`` compute what labels
+    and what predictions say of a segment, each only when it is needed: the latter is costly."""
 
     def __init__(
         self, segments: Sequence[Segment], outcomes: Callable[[Segment], dict[str, Any]],
@@ -66,7 +68,7 @@ class BuiltRecords(Mapping[Segment, Mapping[str, Any]]):
         return len(self._segments)
 
     def outcomes(self, segment: Segment) -> dict[str, Any]:
-        """The record of a segment less what only its predictions say."""
+        """The record of a segment without what follows from predictions alone."""
         if segment not in self._sides:
             self._sides[segment] = self._outcomes(segment)
         return self._sides[segment]
@@ -78,12 +80,13 @@ class WindowJudge:
     def __init__(self, windows: Windows, records: WindowRecords, baselines: WindowBaselines, alerts: AlertBook) -> None:
         self._windows, self._records, self._baselines, self._alerts = windows, records, baselines, alerts
         self._missing_alerts = MissingValueAlerts(windows, alerts, baselines.of)
-        self._judged: dict[bytes, tuple[int, int]] = {}
-        # Open windows of which early verdicts said nothing, the baselines' mark then, and the features in them.
-        self._calm: dict[bytes, tuple[int, int, Features]] = {}
+        self._judged: dict[bytes, BaselineMark] = {}
+        # Open windows on which early verdicts were silent: what they were compared with then, and the features in them.
+        self._calm: dict[bytes, tuple[BaselineMark, Features]] = {}
 
     def closed(self, header: Header, built: BuiltRecords, published: Mapping[Segment, bool], now: float) -> list[Output]:
-        """Verdicts on the records of a closed window that were ``published`` (→ whether more than outcomes has changed)."""
+        """Verdicts on a closed window. ``published``: the segments whose records were published, each with whether more than
+        its outcomes has changed."""
         self._calm.pop(header.key, None)
         spec = self._baselines.spec(header)
         mark = self._baselines.mark(header, spec)
@@ -100,15 +103,16 @@ class WindowJudge:
         return outputs
 
     def stays_calm(self, header: Header, monitors: Sequence[MonitorSpec], sound: Features | None) -> bool:
-        """Whether early verdicts on an open window would stay silent: they were silent before, and what is new, which is
-        ``sound`` (``Fresh``), can only lower what these ``monitors`` look at."""
-        if sound is None or self._calm.get(header.key) != (*self._baselines.mark(header, self._baselines.spec(header)), sound):
+        """Whether early verdicts on an open window need not be looked for: they were silent before, and the new predictions,
+        of which ``sound`` (see ``Fresh``) says that nothing is wrong with them, can only lower what these ``monitors`` look
+        at."""
+        if sound is None or self._calm.get(header.key) != (self._baselines.mark(header, self._baselines.spec(header)), sound):
             return False
         subject = Subject(header.model, header.version)
         return all(only_falls(m.metric) and not self._alerts.ever_breached(m.name, subject) for m in monitors)
 
     def early(self, header: Header, built: BuiltRecords, now: float) -> list[Output]:
-        """Verdicts on the records of an open window, by the monitors that do not wait."""
+        """Verdicts on an open window, by the monitors that do not wait for it to close."""
         spec = self._baselines.spec(header)
         outputs: list[Output] = []
         calm = True
@@ -118,7 +122,7 @@ class WindowJudge:
                 calm = calm and found is None
                 outputs.extend(found or ())
         if calm:
-            self._calm[header.key] = *self._baselines.mark(header, spec), frozenset(built[()]["data"]["features"])
+            self._calm[header.key] = self._baselines.mark(header, spec), frozenset(built[()]["data"]["features"])
         else:
             self._calm.pop(header.key, None)
         return outputs
@@ -127,26 +131,27 @@ class WindowJudge:
         self._judged.pop(header.key, None)
 
     def _in_order(self, header: Header, spec: ModelSpec) -> list[MonitorSpec]:
-        """The monitors of the window's length. Performance first: what the drift monitors say depends on it. A rise of missing
-        values last: it may be told already."""
+        """The monitors of the window's length, in the order in which they judge. Those on performance come first, since what
+        drift monitors say depends on them; those on a rise of missing values last, since another alert may have told of it."""
         found = [monitor for monitor in self._baselines.monitors(header, spec) if monitor.window == header.window]
         return sorted(found, key=lambda m: (not evidence.is_performance(m.metric), is_rise(m.metric)))
 
     def _heeds_alerts(self, monitor: MonitorSpec, header: Header) -> bool:
-        """Whether a monitor's severity may change though its numbers do not: it fires, and performance may have dropped."""
+        """Whether a monitor must be asked again though its numbers are the same: its alert fires, and becomes critical if
+        performance drops."""
         return monitor.critical_with_performance and self._alerts.fires(monitor.name, Subject(header.model, header.version))
 
     def _verdicts(
         self, header: Header, spec: ModelSpec, monitor: MonitorSpec, built: BuiltRecords, wanted: Container[Segment], now: float
     ) -> list[Output] | None:
-        """Verdicts of one monitor on the ``wanted`` segments; those of all it watches are one family of tests. None where
-        nothing comes near a limit, and nothing ever passed it."""
+        """The verdicts of one monitor on the ``wanted`` segments, tested as one family with all others that it watches. None
+        where no number comes near a limit, and none ever passed it."""
         baseline = self._baselines.of(header, spec)
         family = [of for of in built if watches(monitor.segments, of)]
         predictions = heeds_predictions(monitor.metric)
         numbers = {of: built[of] if predictions else built.outcomes(of) for of in family}
         if () in numbers and monitor.metric.startswith("fairness."):
-            # Which values of a dimension are large enough to be compared is for each monitor to say.
+            # Each monitor says itself which values of a dimension have enough labels to be compared.
             numbers = {(): built.outcomes(()) | {"fairness": self._records.fairness(header, spec, monitor.min_count)}}
         if not self._alerts.ever_breached(monitor.name, Subject(header.model, header.version)) and is_calm(numbers, monitor):
             return None
@@ -164,12 +169,12 @@ class WindowJudge:
             outputs.extend(self._alerts.verdict(subject, verdict, judged, support, severity))
         return outputs
 
-    def _intervals(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> Intervals:
-        def intervals(segment: Segment, level: float) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def _intervals(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> IntervalsAt:
+        def intervals(segment: Segment, level: float) -> KnownIntervals:
             own = None if baseline is None else baseline.part(segment)
             now = records.intervals(self._windows.outcome(header, segment), spec, None if own is None else own.outcome, level)
             part = own or baseline
-            return now, {} if part is None else records.intervals(part.outcome, spec, None, level)
+            return KnownIntervals(now, {} if part is None else records.intervals(part.outcome, spec, None, level))
 
         return intervals
 
@@ -182,14 +187,14 @@ class WindowJudge:
     ) -> SupportOf:  # fmt: skip
         def support(status: str) -> Support:
             beside = self._beside(header, spec, subject, verdict)
-            clause = evidence.sentence(verdict.path, beside, ended=status == "resolved")
+            clause = evidence.coincidence_clause(verdict.path, beside, ended=status == "resolved")
             if status == "resolved":
                 return Support(evidence.NO_EVIDENCE, clause)
             of = {segment: {**built[segment], **judged.get(segment, {})} for segment in built}
             own = of[subject.segment]
-            clause = evidence.direction(verdict.path, own[RECENT] if verdict.recent else own) + clause
-            clause += evidence.estimate(verdict.path, own) + evidence.reading(verdict.path, own)
-            clause += evidence.extremes(verdict.path, own)
+            clause = evidence.direction_clause(verdict.path, own[RECENT] if verdict.recent else own) + clause
+            clause += evidence.estimate_clause(verdict.path, own) + evidence.misreading_clause(verdict.path, own)
+            clause += evidence.extremes_clause(verdict.path, own)
             examples = {segment: self._examples(header, segment) for segment in built}
             baseline = self._baselines.of(header, spec)
             found = evidence.gather(verdict, subject.segment, of, baseline, header.window, examples, beside)
@@ -210,28 +215,29 @@ class WindowJudge:
         wrong = self._windows.outcome(header, segment).examples
         return {**self._windows.data(header, segment).examples, "performance": list(most_wrong(wrong.items()))}
 
-    def _beside(self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict) -> Beside:
+    def _beside(self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict) -> Circumstances:
         monitors = self._baselines.monitors(header, spec)
         if evidence.is_performance(verdict.path):
             drifts = {m.name for m in monitors if evidence.is_drift(m.metric) or is_share(m.metric)}
-            return Beside(drifted=tuple(self._alerts.breached_features(subject, drifts, header.start)))
+            return Circumstances(drifted=tuple(self._alerts.breached_features(subject, drifts, header.start)))
         if not evidence.is_drift(verdict.path):
-            return Beside()
+            return Circumstances()
         settled = self._windows.newest_settled(header)
         if settled is None:
-            return Beside()
+            return Circumstances()
         single = [m for m in self._performance_monitors(header, spec) if "*" not in m.metric]
         outcome = self._windows.outcome(settled, subject.segment)
         numbers = {"performance": performance(outcome, spec.task, spec.positive_label)}
         values = {m.metric: value for m in single for _, value in expand(numbers, m.metric)}
         breached = tuple(m.name for m in single if self._coincide(header, subject, verdict, m))
-        return Beside(Performance(iso(settled.start), values, breached))
+        return Circumstances(Performance(iso(settled.start), values, breached))
 
     def _performance_monitors(self, header: Header, spec: ModelSpec) -> list[MonitorSpec]:
         return [m for m in self._in_order(header, spec) if evidence.is_performance(m.metric)]
 
     def _coincide(self, header: Header, subject: Subject, verdict: Verdict, monitor: MonitorSpec) -> bool:
-        """Whether a performance monitor was breached in a window in which the verdict's alert was, around its start."""
+        """Whether a performance monitor was breached in the same window as the verdict's alert, near the start of that
+        alert."""
         state = self._alerts.state(subject, verdict)
         drifted = {header.start} | (set(state.breached) if state is not None else set())
         began = state.starts_at if state is not None and state.firing else header.start
@@ -239,7 +245,8 @@ class WindowJudge:
         return any(start in drifted and abs(start - began) <= near for start in self._alerts.breached(subject, monitor))
 
     def _severity(self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict) -> str:
-        """A monitor's severity, raised where drift and a drop of performance coincide, for as long as the alert fires."""
+        """A monitor's severity, or critical once drift and a drop of performance have coincided, for as long as the alert
+        fires."""
         monitor = verdict.monitor
         if not monitor.critical_with_performance or not verdict.breached:
             return monitor.severity

@@ -17,7 +17,7 @@ from tidegauge.models.registry import Registry
 from tidegauge.monitor.learned_blocks import learned_spreads
 from tidegauge.monitor.row_log import Rows
 from tidegauge.monitor.versions import Versions
-from tidegauge.monitor.window_rows import Shares, data_profiles
+from tidegauge.monitor.window_rows import Share, Shares, data_profiles
 from tidegauge.monitor.windows import MAX_ROWS_BYTES, Windows
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.grouping import Segments
@@ -43,36 +43,36 @@ class BaselineLearning:
                 self.take_rows(registry.spec(rows.model), rows)
 
     def take_rows(self, spec: ModelSpec, rows: Rows) -> None:
-        """Learn from rows, when enough have come."""
+        """Keep rows to learn from, if the version's baseline is one that is learned and has not been yet."""
         if not self._versions.get(rows.model, rows.version).learned and spec.baseline_for(rows.version).learned_from:
             self._rows.setdefault((rows.model, rows.version), []).append(rows)
             rows.waiting += 1
 
     def _count(self, model: str, name: str) -> None:
-        """Count the rows that wait."""
+        """Take the rows that wait into the profiles."""
         waiting = self._rows.pop((model, name), [])
         found: dict[Segment, Shares] = {}
         for rows in waiting:
             for breakdown in ((), *rows.breakdowns):
                 for segment, _, chosen in Segments(rows.segments, breakdown).groups(rows.codes, np.zeros_like(rows.codes)):
-                    found.setdefault(segment, []).append((rows, chosen))
+                    found.setdefault(segment, []).append(Share(rows, chosen))
         for segment, data in data_profiles(list(found.items())):
             self._take(model, name, segment, data)
         for rows in waiting:
-            self._windows.log.taken(rows)
+            self._windows.log.note_taken(rows)
         if waiting:
             version = self._versions.get(model, name)
             version.rows = self._windows.log.next
             self._versions.changed(version)
 
     def take(self, model: str, name: str, spec: ModelSpec, segment: Segment, data: DataProfile) -> None:
-        """Learn from what a delta says of a segment."""
+        """Take a profile from a delta, if the version's baseline is one that is learned and has not been yet."""
         if self._versions.get(model, name).learned or not spec.baseline_for(name).learned_from:
             return
         self._take(model, name, segment, data)
 
     def _learning(self, model: str, name: str) -> dict[Segment, DataProfile]:
-        """The profiles as far as they are counted."""
+        """The profiles so far, by segment, without the rows that wait."""
         learning = self._profiles.get((model, name))
         if learning is None:
             stored = self._store.scan(_learning_key(model, name))
@@ -87,7 +87,8 @@ class BaselineLearning:
             self._grown.add((model, name, segment))
 
     def learn(self, model: str) -> list[Output]:
-        """The model's baselines for which enough has been seen, taken up at once and as records of the topic of models."""
+        """Make the model's baselines for which enough predictions have come: registered at once, and returned as records of
+        the topic ``models``."""
         outputs = []
         for name in [(model, of) for of, _ in self._versions.of_model(model)]:
             if name not in self._profiles and name not in self._rows:
@@ -110,7 +111,7 @@ class BaselineLearning:
                 said = numbers(part.data, part.outcome, known, None, None, None)
                 part.metrics = {group: said[group] for group in ("system", "data", "prediction")}
             baseline.spread = learned_spreads(self._windows, baseline, known)
-            # Those unseen for longest go first where there is no room for all.
+            # Where there is no room for all baselines, those of the versions longest unseen are dropped.
             versions = [other for other, _ in sorted(self._versions.of_model(model), key=lambda item: item[1].last)]
             record = self._registry.learned(model, name[1], baseline, versions, task=task)
             self._registry.apply(model.encode(), record.value)
@@ -143,8 +144,8 @@ def _segment_of(key: bytes) -> Segment:
 
 
 def infer_task(data: DataProfile) -> Task | None:
-    """The task some predictions suggest: a score or two 0/1 classes make it binary, texts multiclass, other numbers
-    regression."""
+    """The task that some predictions suggest: binary if they have a score or only the classes 0 and 1, multiclass if they have
+    other classes, regression if they are other numbers; None if they are nothing."""
     classes = data.result_class.counts
     score = data.results.index("score")
     if (score is not None and data.results.count[score]) or (classes and set(classes) <= {"0", "1"}):

@@ -1,9 +1,9 @@
-"""What is published of a window: a new revision of the records that have something new to say, and the verdicts on them."""
+"""Publishes windows: a new revision of each record that has something new to say, and the verdicts on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,20 +27,31 @@ from tidegauge.spec import ModelSpec
 FAIRNESS_MIN_COUNT = 100
 
 
+class NewestRecord(NamedTuple):
+    """A published record as JSON, and the ``start`` of its window."""
+
+    start: float
+    encoded: bytes
+
+
 class Publisher:
-    """Publishes the windows of one monitor task. ``newest``: the newest closed windows' records as JSON, by model, version,
-    length and segment, with the start of each."""
+    """Publishes the windows of one monitor task."""
 
     def __init__(
         self, windows: Windows, records: WindowRecords, baselines: WindowBaselines, judge: WindowJudge, versions: Versions
     ) -> None:
         self._windows, self._records, self._baselines = windows, records, baselines
         self._judge, self._versions = judge, versions
-        self.newest: dict[tuple[str, str, str, Segment], tuple[float, bytes]] = {}
+        self._newest: dict[tuple[str, str, str, Segment], NewestRecord] = {}
+
+    @property
+    def newest_records(self) -> Iterator[bytes]:
+        """The record, as JSON, of the newest closed window of each model, version, window length and segment."""
+        return (of.encoded for of in self._newest.values())
 
     def publish(self, header: Header, segments: Iterable[Segment], now: float, reason: str | None = None) -> list[Output]:
-        """A new revision of the records of ``segments`` of a closed window, and the verdicts on them. ``reason``: why, None for
-        what has changed in each."""
+        """Publish a new revision of the records of these ``segments`` of a closed window, and the verdicts on them.
+        ``reason``: why; None where it is what has changed in each."""
         spec = self._baselines.spec(header)
         outcomes: dict[Segment, Numbers] = {}
         fresh: dict[Segment, Numbers] = {}
@@ -77,7 +88,7 @@ class Publisher:
         return outputs
 
     def recall(self, header: Header, now: float) -> None:
-        """Hold a closed window as the newest one again, after a restart, without publishing it."""
+        """After a restart: note a closed window as the newest again, without publishing it."""
         spec = self._baselines.spec(header)
         window = self._of_window(header, now) | {"reason": "closed"}
         for segment in header.segments:
@@ -105,7 +116,7 @@ class Publisher:
         return self._judge.early(header, built, now)
 
     def forget(self, header: Header) -> None:
-        """Let go of what is kept of a window that is forgotten."""
+        """Drop what is kept of a window that is forgotten."""
         self._judge.forget(header)
 
     def _of_window(self, header: Header, now: float) -> Numbers:
@@ -122,7 +133,7 @@ class Publisher:
         }
 
     def _outcomes(self, header: Header, segment: Segment, spec: ModelSpec, window: Numbers) -> Numbers:
-        """A segment's record less its data side."""
+        """A segment's record without its data side."""
         state = header.records[segment]
         record = {**window, "segment": dict(segment), "revision": state.revision, "predictions": state.predictions}
         record |= self._records.outcome_side(header, segment, spec)
@@ -137,8 +148,8 @@ class Publisher:
         }))  # fmt: skip
 
     def _grade(self, header: Header, outcomes: Mapping[Segment, Numbers], spec: ModelSpec) -> None:
-        """Note how far the window's estimate of the whole model was off, and say it of each record, or while that is not known
-        how far such estimates were."""
+        """Note how far the window's estimate for the whole model was off, and put into each record how far its own was, or
+        while that is not known how far such estimates were so far."""
         version = self._versions.get(header.model, header.version)
         if () in outcomes:
             errors = self._errors(header, spec, (), outcomes[()])
@@ -175,7 +186,7 @@ class Publisher:
         return msgspec.json.encode(united(said, data_side))
 
     def _outdate_next(self, header: Header, spec: ModelSpec) -> None:
-        """A window that was judged together with this one must be so anew, if this one has changed."""
+        """If this window has changed, the next one, which was judged together with it, must be judged again."""
         later = self._windows.find(header.model, header.version, header.window, header.end)
         state = header.records[()]
         changed = state.data or (state.outcome and later is not None and later.settled)
@@ -186,11 +197,11 @@ class Publisher:
         if not header.closed:
             return
         key = (header.model, header.version, header.window, segment)
-        held = self.newest.get(key)
-        if held is None or held[0] <= header.start:
-            self.newest[key] = header.start, encoded
+        newest = self._newest.get(key)
+        if newest is None or newest.start <= header.start:
+            self._newest[key] = NewestRecord(header.start, encoded)
 
 
 def record_key(header: Header, segment: Segment) -> bytes:
-    """Key of a metrics record: the newest revision of a window stands in the compacted topic."""
+    """The key of a metrics record. All revisions of a window have the same, so that the compacted topic keeps the newest."""
     return msgspec.json.encode([header.model, header.version, dict(segment), header.window, iso(header.start)])

@@ -1,7 +1,7 @@
-"""Versions of a model that are seen together: which are compared, when that is published, and when it ends.
+"""Versions of a model that are seen together: which are compared, when the comparison is published, and when it ends.
 
-What windows say of two versions adds up (``metrics/sequential.py``), so that a comparison is the sum over the windows that are
-kept, computed anew from those that changed, and of what was left of those that are not: late labels restate it exactly.
+The contrasts of windows add up (``metrics/sequential.py``). A comparison is the sum over the windows that are still kept, of
+which those that changed are computed again, and of what older windows added up to. So late labels restate it exactly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tidegauge.monitor.rollout_publishing import RolloutPublisher, is_due
 from tidegauge.monitor.rollout_states import RolloutStates
 from tidegauge.monitor.rollout_windows import RolloutWindows
 from tidegauge.monitor.windows import Header, Windows
-from tidegauge.rollout.compared_versions import Rollout, SeenVersion, add, champion_of
+from tidegauge.rollout.compared_versions import Rollout, SeenVersion, Series, add, champion_of
 from tidegauge.spec import ModelSpec, RolloutSpec
 
 MAX_CHALLENGERS = 20
@@ -46,8 +46,8 @@ class Rollouts:
     def advance(
         self, model: str, versions: Mapping[str, SeenVersion], published: Sequence[Header], now: float, final: bool = False
     ) -> list[Output]:
-        """After the model's windows in ``published`` have been: compare what is due at event time ``now``; with ``final``
-        everything, and nothing ends, since the input does."""
+        """After records of the windows ``published``: publish the comparisons that are due at event time ``now``. ``final``:
+        the input has ended, so that all are due, and none counts as ended because of it."""
         if len(versions) < 2:
             return []
         spec = self._registry.spec(model)
@@ -62,7 +62,7 @@ class Rollouts:
                     rollout.note(start)
                     self._states.changed(rollout)
             for rollout in self._states:
-                if rollout.series != (model, monitor.name, monitor.window):
+                if rollout.series != Series(model, monitor.name, monitor.window):
                     continue
                 if (final and rollout.dirty is not None) or is_due(rollout, spec, now):
                     outputs.extend(self._publisher.publish(rollout, spec, monitor, versions, now))
@@ -73,7 +73,8 @@ class Rollouts:
         return outputs
 
     def let_go(self, model: str, past: float) -> None:
-        """Add up for good the windows that ended before ``past``, and forget comparisons that have none left."""
+        """Make the windows that ended before ``past`` part of what older windows added up to; forget comparisons with no
+        window left."""
         task = self._registry.spec(model).task
         for rollout in self._states:
             if rollout.model != model:
@@ -97,7 +98,7 @@ class Rollouts:
         """The comparisons that the closed window at ``start`` belongs to."""
         found = {name: self._windows.closed(spec.model, name, monitor.window, start) for name in versions}
         headers = {name: header for name, header in found.items() if header is not None}
-        # Who was live at the end of the window, so that what is restated keeps its champion.
+        # The champion is who was live at the end of the window, so that a restated window keeps its champion.
         champion = champion_of(spec, {name: versions[name].just_before(header.end) for name, header in headers.items()})
         if champion is None or len(headers) < 2:
             return []
@@ -106,7 +107,7 @@ class Rollouts:
         return [self._rollout(Rollout(spec.model, monitor.name, monitor.window, champion, name, start)) for name in challengers]
 
     def _rollout(self, new: Rollout) -> Rollout:
-        """The comparison there is already, or the ``new`` one."""
+        """The comparison of the ``new`` one's key if there is one already, else the new one."""
         found = self._states.find(new.key)
         if found is not None:
             return found
@@ -116,7 +117,8 @@ class Rollouts:
         return new
 
     def _has_ended(self, rollout: Rollout, spec: ModelSpec, now: float) -> bool:
-        """Whether a whole window has closed without the two being seen together, or they are compared the other way since."""
+        """Whether a whole window has closed in which the two were not seen together, or their roles have been exchanged
+        since."""
         if rollout.ended or not rollout.starts:
             return False
         others = (of for of in self._states if of.series == rollout.series and of.champion != rollout.champion)

@@ -1,10 +1,11 @@
-"""Rows of predictions and outcomes that have come in, kept as they are until all that is made of them has been made.
+"""The log of rows: predictions and outcomes that came as rows, kept until every profile they belong to has taken them.
 
-    r<number>        one part of a delta, with how it lies in windows
-    n                the number of the next one: none is given twice
+    r<number>        one part of a delta, with the window lengths and breakdowns it is to be counted in
+    n                the number of the next part: no number is given twice
 
-Profiles of windows and of learned baselines are made of rows when they are asked for. What is written of such a profile says up
-to which number it has taken rows; rows are deleted when nobody waits for them any more.
+Windows' profiles and learned baselines take rows when someone asks for them. With each such profile the number is stored below
+which it has taken all rows, so that a restart neither loses rows nor counts them twice. A part that no profile waits for is
+deleted.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from tidegauge.spec import ModelSpec
 
 ROWS, NEXT = b"r", b"n"
 FIXED_BYTES = 4096
-"""What a part takes in memory beside its rows."""
+"""What a part takes in memory apart from its rows."""
 
 
 class _Stored(msgspec.Struct, array_like=True, frozen=True):
-    """A part with what the spec said when it came: window lengths, breakdowns, and the pane in seconds."""
+    """A part, with what the spec was when it came: names of window lengths, breakdowns, and the pane in seconds."""
 
     model: str
     windows: tuple[str, ...]
@@ -39,8 +40,9 @@ _decode = msgspec.msgpack.Decoder(_Stored).decode
 
 
 class Rows:
-    """One part: ``data`` or ``outcome``; ``codes`` (n) into ``segments``, and ``times`` (n). ``waiting``: how many profiles
-    have not taken their share of it."""
+    """One part of n rows, of predictions (``data``) or of outcomes (``outcome``). ``codes`` (n): which of ``segments`` each
+    row has; ``times`` (n): the ``ts`` of its prediction; ``waiting``: how many profiles have not taken their share; ``size``:
+    in bytes."""
 
     __slots__ = (
         "breakdowns", "codes", "data", "model", "number", "outcome", "pane", "segments", "size", "times", "version",
@@ -62,8 +64,8 @@ class Rows:
 
 
 class RowLog:
-    """The parts of one monitor task that somebody waits for. ``size``: bytes they take in memory; ``next``: the number of the
-    next one."""
+    """The parts of one monitor task that a profile waits for. ``size``: bytes they take in memory; ``next``: the number of the
+    next part."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -79,7 +81,7 @@ class RowLog:
             self.size += rows.size
 
     def add(self, model: str, spec: ModelSpec, part: RowsDelta) -> Rows:
-        """Take in a part; whoever is to take its rows raises ``waiting``."""
+        """Take in a part. Whoever will take rows of it raises its ``waiting`` by one."""
         stored = _Stored(model, spec.windows, spec.segments, spec.pane, part)
         rows = Rows(self.next, stored)
         self.rows[rows.number] = rows
@@ -87,13 +89,13 @@ class RowLog:
         self.next, self.size = self.next + 1, self.size + rows.size
         return rows
 
-    def taken(self, rows: Rows) -> None:
-        """One profile has taken its share of a part."""
+    def note_taken(self, rows: Rows) -> None:
+        """Note that one profile has taken its share of a part."""
         rows.waiting -= 1
-        self.settle(rows)
+        self.discard_if_taken(rows)
 
-    def settle(self, rows: Rows) -> None:
-        """Let go of a part if nobody waits for it."""
+    def discard_if_taken(self, rows: Rows) -> None:
+        """Discard a part if no profile waits for it any more."""
         if rows.waiting or rows.number not in self.rows:
             return
         del self.rows[rows.number]
@@ -102,10 +104,10 @@ class RowLog:
             self._stored.discard(rows.number)
             self._gone.append(rows.number)
 
-    def settle_all(self) -> None:
-        """Let go of what nobody waits for: after a restart under a spec that asks for less."""
+    def discard_all_taken(self) -> None:
+        """Discard all parts that no profile waits for: after a restart under a spec that asks for fewer windows or segments."""
         for rows in list(self.rows.values()):
-            self.settle(rows)
+            self.discard_if_taken(rows)
 
     def flush(self) -> None:
         """Write what changed to the store."""

@@ -1,4 +1,4 @@
-"""The monitor stage: merges profile deltas into windows, closes, settles and restates them, judges, and alerts.
+"""The monitor stage: merges profile deltas into windows; closes, settles and restates windows; judges them and alerts.
 
 State of one task, all in its store: windows (``monitor/windows.py``, ``monitor/window_profiles.py``), versions
 (``monitor/versions.py``), baselines that are being learned (``monitor/learning.py``), detectors (``monitor/detector_feed.py``),
@@ -49,16 +49,18 @@ from tidegauge.spec import ModelSpec
 
 PARTITION, CLOCK = b"x", b"m"
 MAX_MERGED = 1000
-"""Parts of deltas merged in one checkpoint, a whole quantum at least: a backlog is worked off in many small checkpoints."""
+"""After this many parts of deltas a checkpoint merges no further quantum, so that a backlog is worked off in many small
+ones."""
 TIMES_A_PART = 50 * 8
-"""Bytes of the times of fifty rows, which count for as much as one profile."""
+"""Fifty rows, by the bytes of their times, count for as much work as merging one profile."""
 SLACK = 86400.0
-"""Seconds a window outlives retention and label horizon, as the join's entries do."""
+"""Seconds that a window is kept beyond retention and label horizon, as long as the join keeps its requests."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class MonitorStage:
-    """One partition of the monitor. ``partitions``: of the join; ``playbooks``: as in Announcer."""
+    """One partition of the monitor. ``partitions``: how many the join has; ``counters``: shared by all tasks of a worker;
+    ``playbooks``: as in Announcer."""
 
     def __init__(
         self, store: Store, registry: Registry, partitions: int, counters: Counters,
@@ -75,7 +77,7 @@ class MonitorStage:
         self._due_windows = DueWindows(self.windows, self._versions)
         self._publisher = Publisher(self.windows, records, baselines, judge, self._versions)
         self._learning = BaselineLearning(store, registry, self._versions, self.windows)
-        self.windows.log.settle_all()
+        self.windows.log.discard_all_taken()
         self.rollouts = Rollouts(store, self.windows, self.alerts, registry)
         decode_standing = msgspec.msgpack.Decoder(PartitionState).decode
         self._partitions = PartitionClock(
@@ -94,7 +96,7 @@ class MonitorStage:
 
     @property
     def unfinished(self) -> bool:
-        """More has come in than the last checkpoint took: the next need not wait for more."""
+        """Whether the last checkpoint left parts of deltas unmerged, so that the next need not wait for new ones."""
         return bool(self._unfinished)
 
     @property
@@ -104,7 +106,7 @@ class MonitorStage:
     @property
     def newest(self) -> Iterator[dict[str, Any]]:
         """The newest closed window's record of each model, version, window length and segment."""
-        return (msgspec.json.decode(raw) for _, raw in self._publisher.newest.values())
+        return map(msgspec.json.decode, self._publisher.newest_records)
 
     # -- deltas in -----------------------------------------------------------------------------------------------
 
@@ -133,7 +135,7 @@ class MonitorStage:
         clock.hear(message.partition, message.watermark, message.label_watermark, message.read, message.now)
 
     def _merge(self, model: str, spec: ModelSpec, part: Part, now: float) -> None:
-        """Take a part of a delta into its windows, whose time has come at event time ``now``."""
+        """Merge a part of a delta into its windows; at event time ``now`` its turn has come."""
         if isinstance(part, RowsDelta):
             self._take_rows(model, spec, part, now)
             return
@@ -158,7 +160,7 @@ class MonitorStage:
             self._learning.take(model, part.version, spec, part.segment, data)
 
     def _take_rows(self, model: str, spec: ModelSpec, part: RowsDelta, now: float) -> None:
-        """``_merge`` of rows."""
+        """``_merge`` a part that consists of rows."""
         gone = now - max(spec.retention, spec.label_horizon) - SLACK
         log = self.windows.log
         rows = log.add(model, spec, part)
@@ -175,7 +177,7 @@ class MonitorStage:
             for parent in self.alerts.traces.of(failed).values():
                 served.failed = trace_id(parent)
             self._learning.take_rows(spec, rows)
-        log.settle(rows)
+        log.discard_if_taken(rows)
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
 
@@ -193,20 +195,20 @@ class MonitorStage:
                 complete = clock.complete(self._partitions)
                 outputs.extend(self._catch_up(model, clock, complete))
                 outputs.extend(self._learning.learn(model))
-                # A label read before its prediction is known only when that has been read too.
+                # A label that was read before its prediction becomes known only with it, so detectors wait for both inputs.
                 outputs.extend(self._detectors.feed(model, reached.until(complete), reached.predictions))
                 outputs.extend(self._early(model))
                 nothing_to_come = self._partitions.all_idle_for() is not None and model not in self._unfinished
                 if nothing_to_come and (changed := self._due_windows.changed(model)):
                     outputs.extend(self._publish(model, changed, clock.judged))
         if not (heard or outputs):
-            # That nothing but time has passed is known again from how the partitions stand.
+            # Nothing but time has passed, which a restart would see again from the state of the partitions.
             self._touched.clear()
         self._write()
         return outputs
 
     def finish(self) -> list[Output]:
-        """End of input: close and publish every window as if event time had passed them all."""
+        """At the end of input: close and publish every window, as if event time had passed all of them."""
         outputs: list[Output] = []
         for model, clock in sorted(self.clocks.items()):
             clock.reached = EventTimes(max(clock.latest, clock.reached.predictions), clock.reached.labels)
@@ -222,7 +224,7 @@ class MonitorStage:
         return outputs
 
     def _catch_up(self, model: str, clock: ModelClock, complete: float) -> list[Output]:
-        """Merge what arrived up to event time ``complete``, quantum by quantum, and judge in between."""
+        """Merge what arrived up to event time ``complete``, quantum by quantum, and judge windows between two quanta."""
         spec = self._registry.spec(model)
         reached, grid = min(clock.reached.predictions, complete), QuantumGrid(spec)
         outputs: list[Output] = []
@@ -241,7 +243,7 @@ class MonitorStage:
         return outputs
 
     def _judge_at(self, model: str, moment: float, reached: EventTimes) -> list[Output]:
-        """Everything that depends on how far event time is, at the start of a quantum."""
+        """At the start of a quantum: do everything that depends on how far event time has come."""
         outputs = self._learning.learn(model)
         outputs.extend(self._detectors.feed(model, reached.until(moment), moment))
         outputs.extend(self._early(model))
@@ -249,7 +251,7 @@ class MonitorStage:
         return outputs
 
     def _early(self, model: str) -> list[Output]:
-        """Verdicts on open windows that do not wait for them to close, as of the newest data in them."""
+        """Verdicts on open windows, by monitors that do not wait for them to close, as of their newest predictions."""
         outputs: list[Output] = []
         for header, sound in self.windows.fresh(model):
             outputs.extend(self._publisher.early(header, sound, header.latest))
@@ -258,7 +260,7 @@ class MonitorStage:
     # -- windows that are due --------------------------------------------------------------------------------------
 
     def _windows_due(self, model: str, now: float, final: bool = False) -> list[Output]:
-        """Publish and judge what is due at event time ``now``; forget what is past."""
+        """Publish and judge the windows that are due at event time ``now``; forget those past their retention."""
         spec = self._registry.spec(model)
         past = self._past[model] = now - max(spec.retention, spec.label_horizon) - SLACK
         gone = list(self.windows.past(model, past))
@@ -269,13 +271,13 @@ class MonitorStage:
         return outputs
 
     def _publish(self, model: str, windows: Iterable[DueWindow], now: float, final: bool = False) -> list[Output]:
-        """Publish records, those of the oldest window first, of windows that end together of the shortest, whose verdicts the
-        longer ones heed; and what the versions' comparisons make of them."""
+        """Publish the records of windows, and the comparisons of versions that follow. Windows that end first come first; of
+        those that end together the shortest, since verdicts on longer ones take its verdicts into account."""
         spec = self._registry.spec(model)
         outputs: list[Output] = []
         published: list[Header] = []
         ordered = sorted(windows, key=lambda of: (of.header.end, -of.header.start, of.header.version))
-        # At the end of input nothing else will publish the windows that the ones before them make stale; they make none so.
+        # At the end of input nothing later would publish the windows that these make stale. Those make no further ones stale.
         for due in chain(ordered, self._due_windows.made_stale(model) if final else ()):
             self._due_windows.note(due, spec, now, final)
             outputs.extend(self._publisher.publish(due.header, due.segments, now, due.reason))
@@ -290,7 +292,7 @@ class MonitorStage:
 
     def _write(self) -> None:
         put = self._store.put
-        # Learning and windows take rows, which the log lets go of then.
+        # The log comes last: learning and windows take rows, which the log then discards.
         for part in (
             self._learning, self.windows, self._versions, self.rollouts, self._early_parts, self._detectors, self.windows.log,
         ):  # fmt: skip
@@ -304,9 +306,9 @@ class MonitorStage:
         self._heard.clear()
 
     def kept(self, value: bytes | None) -> bytes | None:
-        """As ``Stage.kept``: what a join task says has no personal data."""
+        """As ``Stage.kept``: deltas hold no personal data."""
         return value
 
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
-        """Trace contexts that no window can be about any more; windows are forgotten as time goes on."""
+        """As in ``Stage``: the trace contexts that belong to no window any more. Windows are forgotten otherwise."""
         return old_traces(pairs, sortable_second(min(self._past.values(), default=0.0)))

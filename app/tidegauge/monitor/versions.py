@@ -1,4 +1,4 @@
-"""What is known of the versions of one monitor task beside their windows: label delays, how far estimates were off, roles.
+"""What one monitor task knows of each model version beside its windows: label delays, how far estimates were off, roles.
 
 v<model>\\0<version>               Version
 """
@@ -16,22 +16,23 @@ from tidegauge.engine.stage import Store
 from tidegauge.metrics.grading import Grades
 from tidegauge.monitor.settling import LabelDelays
 from tidegauge.monitor.windows import Header, Windows
-from tidegauge.rollout.compared_versions import SeenVersion, switched
+from tidegauge.rollout.compared_versions import SeenVersion, Switch, switched
 
 VERSION = b"v"
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Version(msgspec.Struct):
-    """One model version. ``learned``: its baseline has been learned; ``rows``: the number in the log of rows below
-    which those are counted that it is learned from; ``last``: the newest pane of its predictions."""
+    """One model version. ``delays``: of its labels; ``grades``: how good its estimates of performance were; ``learned``: its
+    baseline has been learned; ``rows``: rows of the log below this number are part of what it is learned from; ``last``: start
+    of the newest pane of its predictions."""
 
     model: str
     version: str
     delays: LabelDelays = msgspec.field(default_factory=LabelDelays)
     grades: Grades = msgspec.field(default_factory=Grades)
     role: str = "live"
-    switches: tuple[tuple[float, str], ...] = ()
+    switches: tuple[Switch, ...] = ()
     learned: bool = False
     rows: int = 0
     last: float = 0.0
@@ -45,7 +46,7 @@ class Versions:
         decode = msgspec.msgpack.Decoder(Version).decode
         found = (decode(raw) for _, raw in store.scan(VERSION))
         self.by_name: dict[tuple[str, str], Version] = {(of.model, of.version): of for of in found}
-        # So that what is done for one of many models does not look at the others'.
+        # So that work on one of many models does not go through the versions of all.
         self._of_model: dict[str, dict[str, Version]] = {}
         for (model, name), version in self.by_name.items():
             self._of_model.setdefault(model, {})[name] = version
@@ -67,8 +68,8 @@ class Versions:
         return {name: SeenVersion(of.role, of.delays.first, of.switches) for name, of in self.of_model(model)}
 
     def take(self, model: str, name: str, first: float, last: float, delays: NDArray[np.int64] | None) -> None:
-        """What a delta of the whole model tells of its version: the panes from ``first`` to ``last``, and how many outcomes
-        had which delay (DELAY_BINS)."""
+        """Note what a delta says of the whole version. ``first`` and ``last``: starts of the earliest and latest pane in it;
+        ``delays`` (DELAY_BINS): the histogram of its labels' delays."""
         version = self.get(model, name)
         if not version.delays.first or first < version.delays.first:
             version.delays.first = first
@@ -78,17 +79,17 @@ class Versions:
             version.delays.add(delays)
 
     def switched(self, model: str, switch: RoleSwitch) -> None:
-        """A version's predictions say that it has a role since then."""
+        """Note that a version has a new role."""
         version = self.get(model, switch.version)
         switches = switched(version.switches, switch.since, switch.role)
         if switches != version.switches:
-            version.switches, version.role = switches, switches[-1][1]
+            version.switches, version.role = switches, switches[-1].role
             self.changed(version)
 
     def settle(self, header: Header, windows: Windows) -> None:
-        """All but a few of a window's labels are in."""
+        """Note that a window has settled: all but a few of its labels are in."""
         header.settled = True
-        # Of all segments, whose records are to be published too.
+        # Of all segments, since the records of all are to be published.
         windows.count(header, "outcome")
         version = self.get(header.model, header.version)
         outcome = windows.outcome(header, ())

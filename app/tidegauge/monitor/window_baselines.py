@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from tidegauge.baseline.baseline import Baseline, schema_of
@@ -15,9 +17,17 @@ from tidegauge.monitor.windows import Header, Windows
 from tidegauge.spec import ModelSpec, MonitorSpec, Task, span_name
 
 WIDER: tuple[Task | None, ...] = (None, "binary", "regression", "multiclass")
-"""Tasks in the order in which a window's predictions may suggest too narrow a one."""
+"""Tasks, those that a window's few predictions may suggest wrongly before those that its further ones turn out to have."""
 MAX_EARLIER = 100
-"""Earlier windows kept as baselines of later ones."""
+"""How many earlier windows are kept in memory as baselines of later ones."""
+
+
+class BaselineMark(NamedTuple):
+    """Changes whenever what a window is compared with does: the registry's revision, and how often the earlier window that is
+    its baseline was published, -1 where it has none."""
+
+    revision: int
+    publications: int
 
 
 class WindowBaselines:
@@ -31,14 +41,14 @@ class WindowBaselines:
         self._earlier: dict[tuple[bytes, int], Baseline] = {}
 
     def spec(self, header: Header) -> ModelSpec:
-        """The spec a window is seen under: a task that is not known yet is what the version's predictions so far suggest, so
-        that no number is shown that belongs to another task."""
+        """The spec of a window's model. Where the task is not known yet it is set to what the version's predictions so far
+        suggest, so that no number of another task is shown."""
         spec = self.registry.spec(header.model)
         if spec.task is not None:
             return spec
         name = (header.model, header.version)
         found = infer_task(self._windows.data(header, ())), self._suggested.get(name)
-        # Two of several classes may be all that a window has.
+        # Of several classes one window may have only two, and look binary.
         task = self._suggested[name] = max(found, key=WIDER.index)
         return msgspec.structs.replace(spec, task=task)
 
@@ -55,7 +65,7 @@ class WindowBaselines:
         return self._monitors[name]
 
     def is_fixed(self, header: Header, spec: ModelSpec) -> bool:
-        """Whether all windows of the version have one baseline."""
+        """Whether all windows of the version are compared with the same baseline."""
         return spec.baseline_for(header.version).previous is None
 
     def of(self, header: Header, spec: ModelSpec) -> Baseline | None:
@@ -74,13 +84,13 @@ class WindowBaselines:
             self._earlier[key] = baseline
         return self._earlier[key]
 
-    def mark(self, header: Header, spec: ModelSpec) -> tuple[int, int]:
-        """What changes whenever the baseline of a window, or the spec, does."""
+    def mark(self, header: Header, spec: ModelSpec) -> BaselineMark:
+        """The mark of a window's baseline and spec as they are now."""
         before = self._before(header, spec)
-        return self.registry.revision, -1 if before is None else before.publications
+        return BaselineMark(self.registry.revision, -1 if before is None else before.publications)
 
     def _before(self, header: Header, spec: ModelSpec) -> Header | None:
-        """The closed window one period earlier, where windows are compared with such."""
+        """The closed window one period earlier; None where there is none, or windows are not compared with earlier ones."""
         period = spec.baseline_for(header.version).previous
         if period is None:
             return None
@@ -97,7 +107,7 @@ class WindowBaselines:
         return baseline
 
     def compared_with(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> dict[str, str]:
-        """The member of a record that says what it is compared with, or why with nothing."""
+        """The member ``compared_with`` of a record: what the window is compared with, or why with nothing."""
         source = spec.baseline_for(header.version)
         if baseline is None:
             if source.previous is not None:

@@ -1,7 +1,7 @@
-"""The numbers of a window's records: what predictions say, which labels do not change, and what labels say.
+"""The numbers of a window's records: the data side, which predictions make and labels do not change, and the outcome side.
 
-The data side is the costly one, and a window is restated by its labels many times over: it is kept encoded, as much of it as
-MAX_KEPT_BYTES holds, and made again from the profile where it has gone.
+The data side is costly, and labels restate a window many times. So it is kept, encoded, up to MAX_KEPT_BYTES in all, and
+computed again from the profile where it was dropped.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,17 +22,22 @@ from tidegauge.metrics.published import published
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.monitor.confidence_readings import ConfidenceNotices
 from tidegauge.monitor.recent_windows import RecentWindows
-from tidegauge.monitor.window_baselines import WindowBaselines
+from tidegauge.monitor.window_baselines import BaselineMark, WindowBaselines
 from tidegauge.monitor.windows import Header, Windows
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import ModelSpec
 
 MAX_KEPT_BYTES = 48 << 20
 MAX_KEPT_WHOLE = 200
-"""Data sides of whole models that are kept decoded too: the window after needs them."""
+"""How many data sides of whole models are kept decoded too, since the window after each needs them."""
 Numbers = dict[str, Any]
-Mark = tuple[int, int, int]
-"""What a data side was made of: so many predictions, and the mark of the baseline."""
+
+
+class Mark(NamedTuple):
+    """What a data side was made from: so many predictions, and a baseline."""
+
+    predictions: int
+    baseline: BaselineMark
 
 
 class WindowRecords:
@@ -75,7 +80,7 @@ class WindowRecords:
     def encoded_data_side(
         self, header: Header, segment: Segment, spec: ModelSpec, fresh: Numbers | None = None
     ) -> dict[str, msgspec.Raw]:
-        """The data side as JSON, member by member; ``fresh``: it, where the caller has it."""
+        """The data side, each member as JSON. ``fresh``: the data side, where the caller has just computed it."""
         key, mark = (header.key, segment), self._mark(header, segment, spec)
         held = self._encoded.pop(key, None)
         if held is not None and held[0] != mark:
@@ -93,11 +98,11 @@ class WindowRecords:
         return held[1]
 
     def _mark(self, header: Header, segment: Segment, spec: ModelSpec) -> Mark:
-        return header.records[segment].predictions, *self._baselines.mark(header, spec)
+        return Mark(header.records[segment].predictions, self._baselines.mark(header, spec))
 
     def early(self, header: Header, segment: Segment, spec: ModelSpec, counted: bool) -> Numbers:
-        """The numbers of an open window that are judged before it closes: neither distances nor outcomes, and if only those
-        ``counted`` are wanted no more than these."""
+        """The numbers by which an open window is judged before it closes: no distances and no outcomes. ``counted``: only
+        numbers that are counted (``judge.conditions.is_counted``) are wanted."""
         whole = self._baselines.of(header, spec) if self._baselines.is_fixed(header, spec) else None
         baseline = None if whole is None else whole.part(segment)
         profile = self._windows.data(header, segment)
@@ -119,7 +124,8 @@ class WindowRecords:
         return records.outcome_side(outcome, predictions, spec, baseline, header.window, bins=not segment)
 
     def recent(self, header: Header, spec: ModelSpec) -> Numbers:
-        """The numbers of a closed window together with the one before, where the baseline says how much these vary."""
+        """The numbers of a closed window taken together with the one before, if the baseline says how much such numbers
+        vary."""
         baseline = self._baselines.of(header, spec) if header.closed and self.remembers(header, spec) else None
         before = self._windows.before(header)
         if baseline is None or before is None or not before.closed or not baseline.knows_pairs(header.window):
@@ -128,12 +134,12 @@ class WindowRecords:
         return self._recents.numbers(header, before, own, earlier, spec, baseline)
 
     def remembers(self, header: Header, spec: ModelSpec) -> bool:
-        """Whether a monitor judges windows of this length together with the one before."""
+        """Whether any monitor judges windows of this length together with the one before."""
         monitors = self._baselines.monitors(header, spec)
         return any(m.condition.auto and m.window == header.window for m in monitors)
 
     def fairness(self, header: Header, spec: ModelSpec, min_count: int) -> dict[str, dict[str, Any]]:
-        """What sets the values of each dimension apart, of those with at least ``min_count`` labels."""
+        """The member ``fairness`` of a record: by breakdown, the gaps between its values with at least ``min_count`` labels."""
         gaps = {}
         self._windows.count(header, "outcome")
         for breakdown in spec.segments:

@@ -1,4 +1,4 @@
-"""Which rows of the log lie in which segment of which window and have not been counted there; and profiles made of them."""
+"""Rows of the log that have not been counted yet, by window and segment; and the profiles that are made of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,17 @@ from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.spec import duration
 
 Side = Literal["data", "outcome"]
-Shares = list[tuple[Rows, NDArray[np.intp]]]
-"""Of some parts, the numbers of those rows that one segment's profile is to take."""
+
+
+class Share(NamedTuple):
+    """The rows of one part that one segment's profile is to take, by their ``numbers`` (k)."""
+
+    rows: Rows
+    numbers: NDArray[np.intp]
+
+
+Shares = list[Share]
+"""Of several parts."""
 
 
 def side_of(rows: Rows) -> Side:
@@ -26,7 +35,8 @@ def side_of(rows: Rows) -> Side:
 
 
 class Place(NamedTuple):
-    """A segment of a window in which rows of a part lie: the window's length, as specs write it, its start, and which rows."""
+    """A segment of a window, with the numbers (k) of the ``rows`` of a part that lie in it. ``window``: the name of its
+    length."""
 
     segment: Segment
     window: str
@@ -35,8 +45,8 @@ class Place(NamedTuple):
 
 
 def places(rows: Rows) -> Iterator[Place]:
-    """Where the rows of a part lie."""
-    # The half pane keeps rounding away from the border.
+    """All segments of all windows in which rows of a part lie."""
+    # The middle of the pane, so that rounding cannot put it into the window before.
     moments = np.floor(rows.times / rows.pane) * rows.pane + rows.pane / 2
     windows = [(name, duration(name), (moments // duration(name)).astype(np.int64)) for name in rows.windows]
     for breakdown in ((), *rows.breakdowns):
@@ -55,10 +65,10 @@ class WindowRows:
 
     def add(self, window: bytes, segment: Segment, rows: Rows, numbers: NDArray[np.intp]) -> None:
         rows.waiting += 1
-        self._waiting.setdefault((side_of(rows), window), {}).setdefault(segment, []).append((rows, numbers))
+        self._waiting.setdefault((side_of(rows), window), {}).setdefault(segment, []).append(Share(rows, numbers))
 
     def take(self, side: Side, window: bytes, segments: Iterable[Segment] | None = None) -> list[tuple[Segment, Shares]]:
-        """Take out what waits for these segments of a window, or for all."""
+        """Take out the rows that wait for these segments of a window, or for all of its segments."""
         waiting = self._waiting.get((side, window))
         if waiting is None:
             return []
@@ -67,16 +77,16 @@ class WindowRows:
             del self._waiting[side, window]
         for _, shares in found:
             for rows, _ in shares:
-                self._log.taken(rows)
+                self._log.note_taken(rows)
         return found
 
     def windows(self) -> list[tuple[Side, bytes]]:
-        """Those for which something waits."""
+        """The windows, by their keys, and the sides of them for which rows wait."""
         return list(self._waiting)
 
 
 def data_profiles(found: Sequence[tuple[Segment, Shares]]) -> Iterator[tuple[Segment, DataProfile]]:
-    """A profile of each segment's rows; several where these are not all of one layout."""
+    """A profile of each segment's rows; several where the rows are of several layouts."""
     parts: dict[object, dict[int, Rows]] = {}
     layouts: dict[int, object] = {}
     for _, shares in found:
@@ -89,7 +99,7 @@ def data_profiles(found: Sequence[tuple[Segment, Shares]]) -> Iterator[tuple[Seg
         columns = data_rows.together([of.data for of in alike.values() if of.data is not None])
         ends = np.cumsum([len(of.times) for of in alike.values()]).tolist()
         places_of = dict(zip(alike, [0, *ends], strict=False))
-        own = [(of, [(rows, numbers) for rows, numbers in shares if layouts[rows.number] == layout]) for of, shares in found]
+        own = [(of, [share for share in shares if layouts[share.rows.number] == layout]) for of, shares in found]
         for some in _by_breakdown([(of, shares) for of, shares in own if shares]):
             order = np.concatenate([places_of[rows.number] + numbers for _, shares in some for rows, numbers in shares])
             profiles = columns.group(order, _starts(some), not some[0][0])
@@ -98,7 +108,7 @@ def data_profiles(found: Sequence[tuple[Segment, Shares]]) -> Iterator[tuple[Seg
 
 def outcome_profiles(found: Sequence[tuple[Segment, Shares]]) -> Iterator[tuple[Segment, OutcomeProfile]]:
     """A profile of each segment's rows."""
-    # Of a part that reaches back over many hours, one window takes few rows.
+    # A part of late labels reaches back over many windows, of which each takes few of its rows.
     wanted: dict[int, list[NDArray[np.intp]]] = {}
     parts: dict[int, Rows] = {}
     for _, shares in found:
@@ -121,7 +131,7 @@ def outcome_profiles(found: Sequence[tuple[Segment, Shares]]) -> Iterator[tuple[
 
 
 def _by_breakdown(found: Sequence[tuple[Segment, Shares]]) -> list[list[tuple[Segment, Shares]]]:
-    """The segments of each breakdown by themselves: a row is of one of them."""
+    """The segments, those of each breakdown in a list of their own: within one breakdown, a row lies in one segment."""
     breakdowns: dict[tuple[str, ...], list[tuple[Segment, Shares]]] = {}
     for segment, shares in found:
         breakdowns.setdefault(tuple(dimension for dimension, _ in segment), []).append((segment, shares))
@@ -129,6 +139,6 @@ def _by_breakdown(found: Sequence[tuple[Segment, Shares]]) -> list[list[tuple[Se
 
 
 def _starts(found: Sequence[tuple[Segment, Shares]]) -> NDArray[np.intp]:
-    """Where each one's rows begin."""
+    """Where each segment's rows begin when the rows of all are put one after the other."""
     sizes = [sum(len(numbers) for _, numbers in shares) for _, shares in found]
     return np.cumsum([0, *sizes[:-1]])

@@ -68,13 +68,13 @@ def _interval(records: Sequence[Record], name: str, value: float) -> dict[str, f
             if name not in record.get("performance_interval", {}):
                 return {}
             weights.append(weight)
-            bounds.append(record["performance_interval"][name])
+            bounds.append(Interval(*record["performance_interval"][name]))
     if not weights:
         return {}
     total = sum(weights)
     variance = sum((w * (high - low) / (2 * Z95)) ** 2 for w, (low, high) in zip(weights, bounds, strict=True)) / total**2
     found = bounds[0] if len(bounds) == 1 else _around(name, value, variance, total)
-    return {"low": found[0], "high": found[1]} if found is not None else {}
+    return {} if found is None else found._asdict()
 
 
 def _around(name: str, value: float, variance: float, labels: float) -> Interval | None:
@@ -85,9 +85,9 @@ def _around(name: str, value: float, variance: float, labels: float) -> Interval
         return positive(value, variance, labels - 1)
     reach = Z95 * math.sqrt(variance)
     if name != "r2":
-        return value - reach, value + reach
+        return Interval(value - reach, value + reach)
     rest = positive(1 - value, variance, labels - 1)
-    return None if rest is None else (1 - rest[1], 1 - rest[0])
+    return None if rest is None else Interval(1 - rest.high, 1 - rest.low)
 
 
 def traffic(records: Sequence[Record]) -> dict[str, Any]:

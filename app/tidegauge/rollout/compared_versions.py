@@ -17,36 +17,51 @@ STATE = b"g"
 Contrasts = dict[str, Contrast]
 """By metric path."""
 MAX_KEPT = 50
-"""Switches of role kept of one version, the newest."""
+"""How many switches of role are kept of one version, the newest."""
+
+
+class Switch(NamedTuple):
+    """From event time ``since`` on, a version has this ``role``."""
+
+    since: float
+    role: str
+
+
+class Series(NamedTuple):
+    """What comparisons of different versions have in common: model, monitor, and the name of the windows' length."""
+
+    model: str
+    monitor: str
+    window: str
 
 
 class SeenVersion(msgspec.Struct, frozen=True):
-    """A version's role, the earliest event time it was seen, and the switches of its role: since when, and to which."""
+    """A version's role now, the event time at which it was first seen, and its roles so far."""
 
     role: str
     first: float
-    switches: tuple[tuple[float, str], ...] = ()
+    switches: tuple[Switch, ...] = ()
 
     def just_before(self, moment: float) -> SeenVersion:
         """What it was just before event time ``moment``.
 
-        >>> SeenVersion("live", 0.0, ((0.0, "shadow"), (5.0, "live"))).just_before(5.0).role
+        >>> SeenVersion("live", 0.0, (Switch(0.0, "shadow"), Switch(5.0, "live"))).just_before(5.0).role
         'shadow'
         """
         before = [role for since, role in self.switches if since < moment]
         return SeenVersion(before[-1] if before else self.role, self.first, self.switches)
 
 
-def switched(switches: tuple[tuple[float, str], ...], since: float, role: str) -> tuple[tuple[float, str], ...]:
-    """The switches with one more, in order of time; none to the role there was.
+def switched(switches: tuple[Switch, ...], since: float, role: str) -> tuple[Switch, ...]:
+    """The switches with one more, in order of time, without those to the role that the version had already.
 
-    >>> switched(((0.0, "shadow"), (9.0, "live")), 5.0, "live")
-    ((0.0, 'shadow'), (5.0, 'live'))
+    >>> switched((Switch(0.0, "shadow"), Switch(9.0, "live")), 5.0, "live")
+    (Switch(since=0.0, role='shadow'), Switch(since=5.0, role='live'))
     """
-    kept: list[tuple[float, str]] = []
-    for moment, to in sorted((*switches, (since, role))):
-        if not kept or kept[-1][1] != to:
-            kept.append((moment, to))
+    kept: list[Switch] = []
+    for switch in sorted((*switches, Switch(since, role))):
+        if not kept or kept[-1].role != switch.role:
+            kept.append(switch)
     return tuple(kept[-MAX_KEPT:])
 
 
@@ -80,9 +95,8 @@ class Rollout(msgspec.Struct):
         )
 
     @property
-    def series(self) -> tuple[str, str, str]:
-        """What it has in common with the comparisons of other versions: model, monitor and length of windows."""
-        return self.model, self.monitor, self.window
+    def series(self) -> Series:
+        return Series(self.model, self.monitor, self.window)
 
     @property
     def length(self) -> float:

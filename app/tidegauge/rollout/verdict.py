@@ -10,6 +10,7 @@ import msgspec
 
 from tidegauge.judge.metric_names import names
 from tidegauge.metrics.comparison import PERFORMANCE, QUANTITIES, SYSTEM, quantity
+from tidegauge.metrics.interval import Interval
 from tidegauge.metrics.sequential import Contrast, half_width, mcnemar_p_value, p_value
 from tidegauge.spec import RolloutSpec, Task
 
@@ -28,7 +29,7 @@ class Compared(msgspec.Struct, frozen=True):
     champion: float
     challenger: float
     difference: float
-    interval: tuple[float, float]
+    interval: Interval
     p_value: float
     paired: bool
     champion_count: int
@@ -120,7 +121,7 @@ def compare(path: str, contrast: Contrast, spec: RolloutSpec, level: float) -> C
         elif harm < -harm_reach:
             judgement = "not worse"
     return Compared(
-        first, second, second - first, (second - first - reach, second - first + reach), p, contrast.paired,
+        first, second, second - first, Interval(second - first - reach, second - first + reach), p, contrast.paired,
         round(contrast.count_first), round(contrast.count_second), lower, margin, judgement,
         harm / harm_reach if harm_reach > 0 else math.copysign(math.inf, harm),
     )  # fmt: skip
