@@ -17,7 +17,7 @@ from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS, Record
 from tidegauge.metrics.record import iso
 from tidegauge.monitor import window_records
 from tidegauge.monitor.stage import MonitorStage
-from tidegauge.monitor.windows import Header
+from tidegauge.monitor.window_headers import Header
 from tidegauge.spec import ModelSpec
 
 HOUR = 3600.0

@@ -6,7 +6,7 @@ import logging
 
 from tidegauge.metrics.confidence_reading import has_scores_below_half, misread_confidence, sentence
 from tidegauge.models.registry import Registry
-from tidegauge.monitor.windows import Header
+from tidegauge.monitor.window_headers import Header
 from tidegauge.profile.data import DataProfile
 
 log = logging.getLogger(__name__)

@@ -33,8 +33,9 @@ from tidegauge.metrics.record import iso
 from tidegauge.monitor.fresh_windows import Features
 from tidegauge.monitor.missing_values import MissingValueAlerts, is_rise, is_share
 from tidegauge.monitor.window_baselines import BaselineMark, WindowBaselines
+from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.window_records import WindowRecords
-from tidegauge.monitor.windows import Header, Windows
+from tidegauge.monitor.windows import Windows
 from tidegauge.profile.outcome import most_wrong
 from tidegauge.spec import ModelSpec, MonitorSpec, watches
 

@@ -7,7 +7,8 @@ import numpy as np
 from tidegauge.baseline.baseline import Baseline, count_in_bins
 from tidegauge.baseline.spread import Spread
 from tidegauge.metrics.block_spreads import Block, block_count, block_spreads
-from tidegauge.monitor.windows import Header, Windows
+from tidegauge.monitor.window_headers import Header
+from tidegauge.monitor.windows import Windows
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import ModelSpec, duration

@@ -11,7 +11,8 @@ from tidegauge.alert.labels import Subject
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.judge.conditions import Verdict, judge
 from tidegauge.metrics import record as records
-from tidegauge.monitor.windows import Header, Windows
+from tidegauge.monitor.window_headers import Header
+from tidegauge.monitor.windows import Windows
 from tidegauge.spec import ModelSpec, MonitorSpec, watches
 
 FEATURES, SHARE, RISE = "data.features.", ".missing_ratio", ".missing_shift"

@@ -20,8 +20,9 @@ from tidegauge.monitor.judging import BuiltRecords, WindowJudge
 from tidegauge.monitor.settling import label_members, performance_note
 from tidegauge.monitor.versions import Versions
 from tidegauge.monitor.window_baselines import WindowBaselines
+from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.window_records import Numbers, WindowRecords
-from tidegauge.monitor.windows import Header, Windows
+from tidegauge.monitor.windows import Windows
 from tidegauge.spec import ModelSpec
 
 FAIRNESS_MIN_COUNT = 100

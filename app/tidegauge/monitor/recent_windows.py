@@ -7,7 +7,8 @@ from typing import Any
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.metrics.recent import recent_data, recent_outcome
-from tidegauge.monitor.windows import Header, Windows
+from tidegauge.monitor.window_headers import Header
+from tidegauge.monitor.windows import Windows
 from tidegauge.spec import ModelSpec
 
 MAX_CACHED = 200

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tidegauge.metrics.comparison import Side, of_outcomes, of_system
-from tidegauge.monitor.windows import Header, Windows
+from tidegauge.monitor.window_headers import Header
+from tidegauge.monitor.windows import Windows
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.rollout.compared_versions import Contrasts, Rollout, SharedWindow
 from tidegauge.spec import Task

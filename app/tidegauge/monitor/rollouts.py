@@ -16,7 +16,8 @@ from tidegauge.models.registry import Registry
 from tidegauge.monitor.rollout_publishing import RolloutPublisher, is_due
 from tidegauge.monitor.rollout_states import RolloutStates
 from tidegauge.monitor.rollout_windows import RolloutWindows
-from tidegauge.monitor.windows import Header, Windows
+from tidegauge.monitor.window_headers import Header
+from tidegauge.monitor.windows import Windows
 from tidegauge.rollout.compared_versions import Rollout, SeenVersion, Series, add, champion_of
 from tidegauge.spec import ModelSpec, RolloutSpec
 

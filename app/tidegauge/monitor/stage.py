@@ -40,8 +40,9 @@ from tidegauge.monitor.rollouts import Rollouts
 from tidegauge.monitor.traffic_totals import TrafficTotals
 from tidegauge.monitor.versions import Version, Versions
 from tidegauge.monitor.window_baselines import WindowBaselines
+from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.window_records import WindowRecords
-from tidegauge.monitor.windows import Header, Windows
+from tidegauge.monitor.windows import Windows
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import packed_delay_counts
 from tidegauge.profile.pairs import PairProfile
@@ -263,7 +264,7 @@ class MonitorStage:
         """Publish and judge the windows that are due at event time ``now``; forget those past their retention."""
         spec = self._registry.spec(model)
         past = self._past[model] = now - max(spec.retention, spec.label_horizon) - SLACK
-        gone = list(self.windows.past(model, past))
+        gone = list(self.windows.pending.past(model, past))
         outputs = self._publish(model, self._due_windows.at(spec, now, gone, final), now, final)
         for header in gone:
             self._publisher.forget(header)

@@ -15,7 +15,8 @@ from tidegauge.engine.delta import RoleSwitch
 from tidegauge.engine.stage import Store
 from tidegauge.metrics.grading import Grades
 from tidegauge.monitor.settling import LabelDelays
-from tidegauge.monitor.windows import Header, Windows
+from tidegauge.monitor.window_headers import Header
+from tidegauge.monitor.windows import Windows
 from tidegauge.rollout.compared_versions import SeenVersion, Switch, switched
 
 VERSION = b"v"

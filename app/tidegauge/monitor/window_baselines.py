@@ -13,7 +13,8 @@ from tidegauge.metrics.record import iso
 from tidegauge.models.default_monitors import default_monitors
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.learning import infer_task
-from tidegauge.monitor.windows import Header, Windows
+from tidegauge.monitor.window_headers import Header
+from tidegauge.monitor.windows import Windows
 from tidegauge.spec import ModelSpec, MonitorSpec, Task, span_name
 
 WIDER: tuple[Task | None, ...] = (None, "binary", "regression", "multiclass")

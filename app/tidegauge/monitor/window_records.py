@@ -23,7 +23,8 @@ from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.monitor.confidence_readings import ConfidenceNotices
 from tidegauge.monitor.recent_windows import RecentWindows
 from tidegauge.monitor.window_baselines import BaselineMark, WindowBaselines
-from tidegauge.monitor.windows import Header, Windows
+from tidegauge.monitor.window_headers import Header
+from tidegauge.monitor.windows import Windows
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import ModelSpec
 
