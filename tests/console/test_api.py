@@ -7,6 +7,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from support.serving import Running, fed, metrics_by_key, outputs, running
+from tidegauge.alert.operations import OPERATIONS, Mark
+from tidegauge.alert.operations import encode as encode_operation
 from tidegauge.console.replay_directory import Line
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS
+from tidegauge.metrics.record import iso
 from tidegauge.stream.reading_progress import Place
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -241,6 +245,20 @@ def test_silences(console: Running) -> None:
 )
 def test_what_cannot_be_answered_says_why(console: Running, method: str, path: str, body: Any, status: int) -> None:
     assert get(console, path, status, method, body)["error"]
+
+
+def test_an_incident_says_what_changed_when_it_began(console: Running) -> None:
+    event = get(console, "/api/v1/incidents")["incidents"][0]
+    path = f"/api/v1/incidents/{event['data']['incident']}"
+    before = get(console, path)["changes"]
+    began = datetime.fromisoformat(event["data"]["starts_at"]).timestamp()
+    marks = [Mark("1", "release 2.3", began - 60, "ann", 0.0), Mark("2", "of another model", began, "ann", 0.0, "other")]
+    console.do(lambda: console.view.take(OPERATIONS, [Line(mark.key, encode_operation(mark)) for mark in marks]))
+    said = get(console, path)["changes"]
+    assert {"time": iso(began - 60), "kind": "mark", "text": "release 2.3"} in said
+    assert len(said) == len(before) + 1
+    console.do(lambda: console.view.take(OPERATIONS, [Line(mark.key, None) for mark in marks]))
+    assert get(console, path)["changes"] == before
 
 
 def test_changes_are_told_as_they_happen(console: Running) -> None:

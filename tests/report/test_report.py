@@ -10,7 +10,8 @@ from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
 
 from support.driver import Pipeline
 from support.events import START, prediction
-from tidegauge.engine.stage import ALERTS, LABELS, METRICS, PREDICTIONS
+from tidegauge.alert.operations import Mark, encode
+from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.errors import ReportError
 from tidegauge.report import summary
 from tidegauge.report.archive import Archive, alert_lives
@@ -101,7 +102,35 @@ def archive(outputs, model="churn"):
             made.add_metric(output.value)
         elif output.topic == ALERTS:
             made.add_alert(output.value)
+        elif output.topic == INCIDENTS:
+            made.add_incident(output.value)
     return made
+
+
+def test_a_report_begins_with_incidents_their_cause_since_when_for_whom_and_what_changed(full):
+    outputs, _ = full
+    period = Period(START, START + 3 * DAY)
+    kept = archive(outputs)
+    kept.add_mark(encode(Mark("1", "release 2.3", START + DAY - 3600, "ann", 0.0, "churn")))
+    kept.add_mark(encode(Mark("2", "of another model", START + DAY, "ann", 0.0, "fraud")))
+    report = build(kept, "churn", period, None)
+    (incident,) = report["incidents"]
+    failing = [e["data"] for o in outputs if o.topic == ALERTS and (e := json.loads(o.value))["data"]["status"] == "firing"]
+    assert incident["starts_at"] == min(data["starts_at"] for data in failing)
+    assert incident["title"].startswith("100 % of requests fail since ")
+    assert incident["cause"] == "errors"
+    assert incident["for_whom"] == ["churn_xgb:3 as a whole"]
+    assert [change["text"] for change in incident["changes"]] == ["release 2.3"]
+    page = render(report)
+    assert (
+        page.index("<h2>Incidents</h2>")
+        < page.index(incident["title"])
+        < page.index("release 2.3")
+        < page.index("<h2>Alerts</h2>")
+    )
+    assert build(kept, "churn", Period(START, START + DAY), None)["incidents"] == []
+    kept.incidents = None
+    assert "the topic of incidents could not be read" in render(build(kept, "churn", period, None))
 
 
 def test_numbers_of_a_period_are_those_of_a_batch_computation(full):

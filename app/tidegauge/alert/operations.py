@@ -1,7 +1,8 @@
-"""What people decide about alerts: acknowledgements and silences, as the compacted topic ``tidegauge-operations`` keeps them.
+"""What people decide about alerts, and say of what they did: acknowledgements, silences and marks, as the compacted topic
+``tidegauge-operations`` keeps them.
 
 The console writes them; it and whatever pages people read them. Times are Unix seconds of the wall clock: an alert may be
-about last week, its silence is about tonight.
+about last week, its silence is about tonight. A mark is about event time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 OPERATIONS, AUDIT = "tidegauge-operations", "tidegauge-audit"
 """Logical topic names."""
 MAX_HELD = 10_000
-"""Acknowledgements and silences held at once, each; the oldest are forgotten beyond it."""
+"""Acknowledgements, silences and marks held at once, each; the oldest are forgotten beyond it."""
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, tag_field="kind", tag="acknowledgement"):
@@ -65,24 +66,41 @@ class Silence(msgspec.Struct, frozen=True, tag_field="kind", tag="silence"):
         return self.starts_at <= now < self.ends_at and self.matches(labels)
 
 
-Operation = Acknowledgement | Silence
+class Mark(msgspec.Struct, frozen=True, tag_field="kind", tag="mark"):
+    """Something that people changed at event time ``ts``: a release, a migration. ``model`` "" concerns all models."""
+
+    id: str
+    text: str
+    ts: float
+    by: str
+    at: float
+    model: str = ""
+
+    @property
+    def key(self) -> bytes:
+        return f"mark/{self.id}".encode()
+
+
+Operation = Acknowledgement | Silence | Mark
 _decode = msgspec.json.Decoder(Operation).decode
 encode = msgspec.json.Encoder().encode
 
 
 class Operations:
-    """The acknowledgements and silences that stand: the newest record of each key, none where that is a tombstone."""
+    """The acknowledgements, silences and marks that stand: the newest record of each key, none where that is a tombstone."""
 
     def __init__(self) -> None:
         self.acknowledgements: dict[str, Acknowledgement] = {}
         self.silences: dict[str, Silence] = {}
+        self.marks: dict[str, Mark] = {}
         self.unreadable = 0
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Take in one record of the topic. One that cannot be read is counted and changes nothing."""
         kind, _, name = (key or b"").decode("utf-8", "replace").partition("/")
         if value is None:
-            (self.acknowledgements if kind == "acknowledgement" else self.silences).pop(name, None)
+            held: dict[str, dict[str, Any]] = {"acknowledgement": self.acknowledgements, "mark": self.marks}
+            held.get(kind, self.silences).pop(name, None)
             return
         try:
             operation = _decode(value)
@@ -91,6 +109,8 @@ class Operations:
             return
         if isinstance(operation, Acknowledgement):
             _hold(self.acknowledgements, operation.fingerprint, operation)
+        elif isinstance(operation, Mark):
+            _hold(self.marks, operation.id, operation)
         else:
             _hold(self.silences, operation.id, operation)
 

@@ -19,6 +19,7 @@ from tidegauge.cli import (
     console_command,
     doctor_command,
     event_commands,
+    mark_command,
     report_command,
     rollback_command,
 )
@@ -135,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     report_command.add(commands)
     card_command.add(commands)
     rollback_command.add(commands)
+    mark_command.add(commands)
     doctor_command.add(commands)
 
     alerts = command(commands, "alerts", _alerts, "reads the alert topic, for people")

@@ -14,6 +14,8 @@ from tidegauge.console import health
 from tidegauge.console.playbook_pages import playbook
 from tidegauge.console.view import View
 from tidegauge.console.window_series import Name, Series
+from tidegauge.engine.events import timestamp
+from tidegauge.incident.changes import BEFORE, Change, at_the_time, seen_in
 from tidegauge.judge.conditions import expand, label_feed
 from tidegauge.judge.limits import allowed_error, limits_of
 from tidegauge.metrics.bin_counts import category_counts
@@ -203,9 +205,24 @@ def incident(view: View, name: str, now: float) -> dict[str, Any] | None:
         return None
     marks = [alert["fingerprint"] for alert in event["data"]["alerts"]]
     known = [found for mark in marks if (found := alert(view, mark, now)) is not None]
-    said = {"event": event, "steps": view.incidents.steps(name), "alerts": known}
+    said = {"event": event, "steps": view.incidents.steps(name), "alerts": known, "changes": changes(view, event["data"])}
     page = playbook(event["data"]["runbook_url"])
     return said | ({"playbook": page} if page else {})
+
+
+def changes(view: View, incident: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What changed when an incident began, oldest first."""
+    model = incident["model"]
+    began = timestamp(incident["starts_at"])
+    # Of windows given up for memory nobody knows whether they were the first.
+    whole = [series for series in view.windows.series(model) if not series.segment and not series.dropped]
+    records = [
+        msgspec.json.decode(series.raw[start])
+        for series in whole
+        for start in dict.fromkeys((*series.starts()[:1], *series.between(iso(began - 2 * BEFORE), iso(began + BEFORE))))
+    ]
+    found = seen_in(records) + [Change(of.ts, "mark", of.text, of.model) for of in view.operations.marks.values()]
+    return at_the_time(found, model, began)
 
 
 def stream(view: View) -> dict[str, Any]:

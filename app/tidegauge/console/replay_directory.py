@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from tidegauge.alert.operations import OPERATIONS
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MODELS
 from tidegauge.errors import TidegaugeError
 from tidegauge.models.directory import records_of
 from tidegauge.models.registry import encode
+from tidegauge.report.archive import MARKS
 
 _decode = msgspec.json.Decoder().decode
 
@@ -27,8 +29,9 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def read(view: View, directory: Path, models: Path | None = None) -> None:
-    """Take in ``metrics.jsonl``, ``alerts.jsonl``, ``incidents.jsonl`` and ``dead-letters.jsonl`` of a directory, and the
-    specs and baselines in ``models``. Raises TidegaugeError where there are no metrics, or a line is not a record."""
+    """Take in ``metrics.jsonl``, ``alerts.jsonl``, ``incidents.jsonl``, ``dead-letters.jsonl`` and ``marks.jsonl`` of a
+    directory, and the specs and baselines in ``models``. Raises TidegaugeError where there are no metrics, or a line is not a
+    record."""
     if not (directory / "metrics.jsonl").is_file():
         raise TidegaugeError(f"{directory}: there is no metrics.jsonl; give the --output directory of `tidegauge replay`")
     if models is not None:
@@ -36,6 +39,7 @@ def read(view: View, directory: Path, models: Path | None = None) -> None:
     view.take(METRICS, (Line(_key(record), raw) for raw, record in _lines(directory / "metrics.jsonl")))
     view.take(ALERTS, (Line(None, raw) for raw, _ in _lines(directory / "alerts.jsonl")))
     view.take(INCIDENTS, (Line(None, raw) for raw, _ in _lines(directory / "incidents.jsonl")))
+    view.take(OPERATIONS, (Line(b"mark/", raw) for raw, _ in _lines(directory / MARKS)))
     view.take(DEAD_LETTERS, (_letter(record) for _, record in _lines(directory / "dead-letters.jsonl")))
 
 

@@ -149,7 +149,8 @@ class Run:
             max(finish for _, finish in spans) if end is None else moment(end),
         )
         archive = Archive(model, since(period), period.end)
-        for topic, add in ((METRICS, archive.add_metric), (ALERTS, archive.add_alert)):
+        archive.incidents = {}
+        for topic, add in ((METRICS, archive.add_metric), (ALERTS, archive.add_alert), (INCIDENTS, archive.add_incident)):
             for output in self._of(topic):
                 add(output.value or b"")
         report = Report(render(build(archive, model, period, None)))

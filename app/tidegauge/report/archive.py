@@ -8,10 +8,14 @@ from typing import Any
 
 import msgspec
 
+from tidegauge.alert.operations import Operations
 from tidegauge.errors import ReportError
-from tidegauge.report.period import Period, moment
+from tidegauge.incident.changes import Change, at_the_time, seen_in
+from tidegauge.report.period import DAY, Period, moment
 from tidegauge.spec import duration
 
+INCIDENTS_FILE, MARKS = "incidents.jsonl", "marks.jsonl"
+"""Files beside the metrics and alerts that `tidegauge replay` wrote; `tidegauge mark --replay` adds to the second."""
 Record = dict[str, Any]
 
 
@@ -28,7 +32,8 @@ class _Head(msgspec.Struct, gc=False):
 
 class Archive:
     """Metrics records of ``model`` whose windows start within ``since`` to ``until`` (Unix seconds), still encoded, the
-    newest revision of each, and the model's alert events in the order they were published."""
+    newest revision of each; the model's alert events in the order they were published; its incidents, as each stands (None
+    where they were not read); and the marks that people set."""
 
     def __init__(self, model: str, since: float, until: float) -> None:
         self._model, self._since, self._until = model, since, until
@@ -36,6 +41,8 @@ class Archive:
         self._lengths: dict[str, float] = {}
         self._head = msgspec.json.Decoder(_Head).decode
         self.alerts: list[dict[str, Any]] = []
+        self.incidents: dict[str, dict[str, Any]] | None = None
+        self.marks = Operations()
         self.models: set[str] = set()
 
     def add_metric(self, value: bytes) -> None:
@@ -53,10 +60,28 @@ class Archive:
         if event["data"]["labels"].get("model") == self._model:
             self.alerts.append(event)
 
+    def add_incident(self, value: bytes) -> None:
+        """Take one event of the topic ``incidents``; a later one of an incident stands for an earlier one."""
+        event = msgspec.json.decode(value)
+        held = self.incidents = self.incidents or {}
+        if event["data"]["model"] == self._model:
+            held[event["data"]["incident"]] = event["data"]
+
+    def add_mark(self, value: bytes) -> None:
+        """Take one line of a file of marks."""
+        self.marks.apply(b"mark/", value)
+
     def read(self, directory: Path) -> None:
-        """Take what `tidegauge replay` wrote. Raises ReportError where a file cannot be read."""
-        for name, add in (("metrics", self.add_metric), ("alerts", self.add_alert)):
-            path = directory / f"{name}.jsonl"
+        """Take what `tidegauge replay` wrote; incidents and marks need not be there. Raises ReportError where a file cannot
+        be read."""
+        files = [("metrics.jsonl", self.add_metric), ("alerts.jsonl", self.add_alert)]
+        if (directory / INCIDENTS_FILE).is_file():
+            self.incidents = {}
+            files.append((INCIDENTS_FILE, self.add_incident))
+        if (directory / MARKS).is_file():
+            files.append((MARKS, self.add_mark))
+        for name, add in files:
+            path = directory / name
             try:
                 with path.open("rb") as lines:
                     for number, line in enumerate(lines, 1):
@@ -92,6 +117,41 @@ class Archive:
             if window == name and (segment != "{}") == segments and period.start <= moment(start) < period.end
         ]
         return sorted(found, key=lambda record: (record["model_version"], record["window_start"]))
+
+
+def incidents_in(archive: Archive, window: str, period: Period) -> list[dict[str, Any]] | None:
+    """The model's incidents that touch the period, the worst that are open first, each with what changed when it began; None
+    where incidents were not read. ``window``: the length of the records that show new versions."""
+    if archive.incidents is None:
+        return None
+    began = {name: moment(data["starts_at"]) for name, data in archive.incidents.items()}
+    touching = [
+        data
+        for name, data in archive.incidents.items()
+        if began[name] < period.end and (data["ends_at"] is None or moment(data["ends_at"]) > period.start)
+    ]
+    first = min((moment(data["starts_at"]) for data in touching), default=period.start)
+    changes = seen_in(archive.windows(window, Period(min(first, period.start) - DAY, period.end), segments=False))
+    changes += [Change(mark.ts, "mark", mark.text, mark.model) for mark in archive.marks.marks.values()]
+    touching.sort(key=lambda of: (of["status"] != "open", of["severity"] != "critical", of["starts_at"], of["incident"]))
+    return [
+        {
+            "incident": data["incident"],
+            "status": data["status"],
+            "resolution": data.get("resolution"),
+            "severity": data["severity"],
+            "title": data["title"],
+            "starts_at": data["starts_at"],
+            "ends_at": data["ends_at"],
+            "cause": data["cause"]["alertname"],
+            "concerns": data["concerns"],
+            "for_whom": sorted({f"{of['model_version']} {of['segment'] or 'as a whole'}" for of in data["alerts"]}),
+            "alerts": len(data["alerts"]),
+            "changes": at_the_time(changes, data["model"], began[data["incident"]]),
+            "runbook_url": data["runbook_url"],
+        }
+        for data in touching
+    ]
 
 
 def alert_lives(alerts: Iterable[dict[str, Any]], period: Period) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import msgspec
 from tidegauge.errors import ReportError
 from tidegauge.metrics.record import iso
 from tidegauge.report import summary
-from tidegauge.report.archive import Archive, Record, alert_lives
+from tidegauge.report.archive import Archive, Record, alert_lives, incidents_in
 from tidegauge.report.period import DAY, Period, moment
 
 FORMAT = "tidegauge-report/1"
@@ -47,6 +47,7 @@ def build(archive: Archive, model: str, period: Period, earlier: Mapping[str, An
         "versions": [
             _version(version, records, _of(before, version), _of(parts, version)) for version, records in _by_version(whole)
         ],
+        "incidents": incidents_in(archive, window, period),
         "alerts": alert_lives(archive.alerts, period),
         "restatements_since": None if earlier is None else earlier["to"],
         "restatements": [] if earlier is None else list(restatements(earlier["ledger"], ledger)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -9,11 +10,14 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from tidegauge.engine.stage import ALERTS, METRICS
+from tidegauge.alert.operations import OPERATIONS
+from tidegauge.engine.stage import ALERTS, INCIDENTS, METRICS
 from tidegauge.errors import StreamError
 from tidegauge.report.archive import Archive
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 async def records(settings: Settings, topic: str, *, follow: bool = False) -> AsyncIterator[Any]:
@@ -47,11 +51,25 @@ async def partitions(settings: Settings, name: str) -> list[TopicPartition]:
 
 
 async def fill_archive(settings: Settings, archive: Archive) -> None:
-    """Give an archive all there is in the topics of metrics and alerts."""
+    """Give an archive all there is in the topics of metrics, alerts, incidents and marks. The last two may not be there, or
+    not for this user."""
     for topic, add in ((METRICS, archive.add_metric), (ALERTS, archive.add_alert)):
         async for record in records(settings, topic):
             if record.value is not None:
                 add(record.value)
+    try:
+        archive.incidents = {}
+        async for record in records(settings, INCIDENTS):
+            if record.value is not None:
+                archive.add_incident(record.value)
+    except StreamError as error:
+        archive.incidents = None
+        log.warning("the report goes without incidents: %s", error)
+    try:
+        async for record in records(settings, OPERATIONS):
+            archive.marks.apply(record.key, record.value)
+    except StreamError:
+        log.info("there are no marks")
 
 
 async def follow(settings: Settings, topic: str, line: Callable[[dict[str, Any]], str] | None, *, without_end: bool) -> None:

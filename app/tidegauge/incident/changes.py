@@ -1,0 +1,57 @@
+"""What changed at the time an incident began: marks that people set, new versions, another baseline.
+
+Read when it is asked for, not kept with the incident: a mark may be set the day after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tidegauge.engine.events import timestamp
+from tidegauge.metrics.record import iso
+
+BEFORE = 86400.0
+"""Seconds before an incident's first window in which a change is told with it."""
+MAX_TOLD = 20
+
+
+class Change(NamedTuple):
+    """Something that changed at ``time`` (Unix seconds). ``kind``: mark, version or baseline; ``model`` "" is all of them."""
+
+    time: float
+    kind: str
+    text: str
+    model: str = ""
+
+
+def seen_in(records: Iterable[Mapping[str, Any]]) -> list[Change]:
+    """Changes that the metrics records of a model's windows show, of whole models, in any order: the first window of a
+    version that is not the model's first, and the first one that is compared with another kind of baseline."""
+    whole = [record for record in records if not record["segment"]]
+    model_began = min((record["window_start"] for record in whole), default="")
+    found: list[Change] = []
+    before: dict[tuple[str, str], str] = {}
+    for record in sorted(whole, key=lambda of: (of["window_start"], of["model_version"], of["window"])):
+        version, start = record["model_version"], record["window_start"]
+        of = (version, record["window"])
+        source = record.get("compared_with", {}).get("source", "")
+        if of in before and source and before[of] and source != before[of]:
+            text = f"{version} is compared with a {source} baseline, with {before[of]} before"
+            found.append(Change(timestamp(start), "baseline", text, record["model"]))
+        elif of not in before and start > model_began:
+            found.append(Change(timestamp(start), "version", f"{version} serves for the first time", record["model"]))
+        before[of] = source or before.get(of, "")
+    return list({(change.kind, change.text): change for change in sorted(found, reverse=True)}.values())
+
+
+def at_the_time(changes: Iterable[Change], model: str, began: float) -> list[dict[str, Any]]:
+    """The changes of a model, or of all, from BEFORE an incident ``began`` to a day after, oldest first.
+
+    >>> mark = Change(50_000.0, "mark", "release 2.3")
+    >>> at_the_time([mark], "churn", 86400.0)
+    [{'time': '1970-01-01T13:53:20Z', 'kind': 'mark', 'text': 'release 2.3'}]
+    """
+    near = (of for of in changes if of.model in ("", model) and began - BEFORE <= of.time <= began + BEFORE)
+    told = sorted(near, key=lambda of: abs(of.time - began))[:MAX_TOLD]
+    return [{"time": iso(of.time), "kind": of.kind, "text": of.text} for of in sorted(told)]
