@@ -35,6 +35,7 @@ def alert(name: str, metric: str, day: float, *, feature: str = "", version: str
         "ends_at": None if ended is None else iso(ended * DAY),
         "metric": metric,
         "value": 0.4,
+        "sample_size": 1000,
         "baseline": None,
         "window": {"length": "1d", "start": iso(start), "end": iso(start + DAY), "revision": 1},
         "evidence": {"features": [{"feature": name} for name in named]},

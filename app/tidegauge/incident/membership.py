@@ -14,6 +14,7 @@ explains nothing (``metrics/explained.py``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -48,7 +49,7 @@ class Member(msgspec.Struct, array_like=True):
     when it began; ``names``: the features that are missing or unexpected; ``affected``: requests of the window, while it was
     open, that something was wrong with; ``kind``: of the alert; ``explained`` and ``faulty``: what its evidence says the shift
     of the inputs explains, and of what share of the window's requests a feature's value was at fault; None where that is
-    unknown."""
+    unknown; ``sample_size``: what its value rests on."""
 
     alertname: str
     metric: str
@@ -70,6 +71,7 @@ class Member(msgspec.Struct, array_like=True):
     kind: str = "monitor"
     explained: float | None = None
     faulty: dict[str, float] | None = None
+    sample_size: int = 0
 
     @property
     def concern(self) -> str:
@@ -144,7 +146,7 @@ def member_of(alert: Mapping[str, Any]) -> Member:
         alert["status"] == "firing", alert["annotations"].get("resolution") == "restated",
         value if isinstance(value, int | float | str) else None, alert["baseline"], names,
         alert["annotations"]["summary"], alert["annotations"].get("runbook_url", ""), alert.get("affected", 0), alert["kind"],
-        alert["evidence"].get("explained", {}).get("share"), alert["evidence"].get("faulty_values"),
+        alert["evidence"].get("explained", {}).get("share"), alert["evidence"].get("faulty_values"), alert["sample_size"],
     )  # fmt: skip
 
 
@@ -211,4 +213,8 @@ def _too_small(cause: Member, consequence: Member) -> bool:
         return False
     share = max(consequence.faulty.get(feature, 0.0) for feature in cause.features)
     value, before = consequence.value, consequence.baseline
-    return isinstance(value, int | float) and before is not None and abs(value - before) > swing * share
+    if not isinstance(value, int | float) or before is None:
+        return False
+    # A number between 0 and 1 has a standard error of at most half of one over the root of what it rests on.
+    chance = 1.0 / math.sqrt(max(consequence.sample_size, 1))
+    return abs(value - before) > swing * share + chance
