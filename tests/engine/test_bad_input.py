@@ -1,5 +1,6 @@
 """Whatever is sent: accepted + duplicate + dead-lettered = sent, and nothing raises."""
 
+import hashlib
 import json
 
 from hypothesis import HealthCheck, example, given, settings
@@ -7,8 +8,11 @@ from hypothesis import strategies as st
 
 from support.driver import Pipeline
 from support.events import START, prediction
-from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS
+from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS, Record
 
+LATE = START + 10**7
+ARRIVED = ("joined", "duplicate", "corrected", "waiting", "expired")
+"""What a label event is counted as when it comes, each as one of them."""
 GOOD = json.dumps(prediction(1, START, prediction=1, score=0.5, features={"a": 1.0, "b": "x"})).encode()
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -57,7 +61,8 @@ def check(topic, values):
         others = [r for r in pipeline.records().values() if r["model"] != "churn" and not r["segment"] and r["window"] == "5m"]
         assert all(r["predictions"] for r in others)
     else:
-        accepted = pipeline.joins[0].pending
+        accepted = pipeline.counters["waiting", LABELS]
+        assert pipeline.joins[0].pending <= accepted
     counted = accepted + duplicate + dead
     # Predictions of windows that are past their retention are counted by window.
     late = sum(count for (name, _), count in pipeline.counters.items() if name == "late_windows")
@@ -77,6 +82,77 @@ def test_predictions_are_all_accounted_for(values):
 @given(st.lists(mangled(), max_size=8))
 def test_labels_are_all_accounted_for(values):
     check(LABELS, values)
+
+
+def label_event(draw, number):
+    event = {"request_id": draw(st.sampled_from(["r1", "r2", "r3"])), "ts": START + draw(st.sampled_from([1, 2, 3, 10**7]))}
+    said = draw(st.sampled_from(["label", "business", "both"]))
+    if said != "business":
+        event["label"] = draw(st.sampled_from([0, 1, True, "1", "yes"]))
+    if said != "label":
+        event["business"] = {draw(st.sampled_from(["clicks", "revenue"])): draw(st.sampled_from([1.0, 2.0]))}
+    if draw(st.booleans()):
+        event["model"] = draw(st.sampled_from(["churn", "fraud"]))
+    return event
+
+
+@st.composite
+def label_chunks(draw):
+    return [[label_event(draw, number) for number in range(draw(st.integers(1, 4)))] for _ in range(draw(st.integers(1, 4)))]
+
+
+@given(predicted=st.sets(st.sampled_from(["r1", "r2", "r3"])), chunks=label_chunks())
+def test_each_label_is_one_of_joined_repeated_corrected_waiting_and_expired(predicted, chunks):
+    pipeline = Pipeline()
+    made = prediction(1, START, prediction=1, score=0.5)
+    pipeline.send(PREDICTIONS, [json.dumps(made | {"request_id": name}).encode() for name in sorted(predicted)])
+    for events in chunks:
+        before = pipeline.counters.copy()
+        pipeline.send(LABELS, [json.dumps(event).encode() for event in events])
+        found = {name: pipeline.counters[name, LABELS] - before[name, LABELS] for name in ARRIVED}
+        assert sum(found.values()) == len(events), found
+
+
+@given(chunks=label_chunks())
+def test_each_label_without_a_prediction_is_repeated_or_in_the_end_unmatched(chunks):
+    pipeline = Pipeline()
+    join = pipeline.joins[0]
+    sent = 0
+    for events in chunks:
+        join.process(
+            LABELS, [Record(sent + i, int(LATE * 1000), None, json.dumps(event).encode()) for i, event in enumerate(events)]
+        )
+        sent += len(events)
+    join.checkpoint(LATE + 100 * 86400)
+    join.expired(dict(join._store.items()))
+    assert pipeline.counters["unmatched", LABELS] == pipeline.counters["waiting", LABELS]
+    assert pipeline.counters["unmatched", LABELS] + pipeline.counters["duplicate", LABELS] == sent
+    assert join.pending == 0
+
+
+def test_a_label_that_names_another_model_is_unmatched_though_its_request_has_a_prediction():
+    pipeline = Pipeline()
+    join = pipeline.joins[0]
+    pipeline.send(PREDICTIONS, [json.dumps(prediction(1, START, prediction=1) | {"request_id": "r1"}).encode()])
+    labels = [{"request_id": "r1", "ts": START + 1, "label": 1, "model": model} for model in ("churn", "fraud", "fraud")]
+    pipeline.send(LABELS, [json.dumps(event).encode() for event in labels])
+    pipeline.send(PREDICTIONS, [json.dumps(prediction(2, START + 100 * 86400, prediction=1)).encode()])
+    pipeline.checkpoint()
+    join.expired(dict(join._store.items()))
+    assert [pipeline.counters[name, LABELS] for name in ("joined", "unmatched", "duplicate")] == [1, 1, 1]
+
+
+def test_a_dead_letter_of_any_record_fits_into_a_topic_as_kafka_makes_it():
+    pipeline = Pipeline()
+    whole = b"{" + b"x" * (40 << 20)
+    pipeline.joins[0].process(PREDICTIONS, [Record(7, -1, b"k" * (2 << 20), whole)])
+    (letter,) = (o for o in pipeline.joins[0].checkpoint(0.0) if o.topic == DEAD_LETTERS)
+    said = dict(letter.headers)
+    size = len(letter.value) + len(letter.key) + sum(len(name) + len(value) for name, value in said.items())
+    assert size < 1_048_588 - 1000
+    assert said["reason"] == b"too_large"
+    assert said["cut"] == f"of {len(whole)} bytes, sha256 {hashlib.sha256(whole).hexdigest()}".encode()
+    assert whole.startswith(letter.value)
 
 
 def test_the_worst_we_could_think_of():

@@ -6,12 +6,14 @@ import time
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from support.cluster import Cluster
 from support.events import stream
 from support.traffic import RECORD
 from tidegauge.engine.refusals import UNPROCESSABLE
-from tidegauge.engine.stage import PREDICTIONS, PROFILES
+from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, PROFILES
+from tidegauge.stream.topics import create
 
 POISON = [b"\xc1\xff", b""]
 
@@ -70,3 +72,40 @@ def test_a_worker_goes_on_beside_what_it_cannot_process(cluster):
     assert worker.poll() is None
     assert f'tidegauge_dead_lettered_total{{reason="{UNPROCESSABLE}"}} {len(POISON)}.0' in cluster.scrape(cluster.ports[0])
     assert "dead letters, which cannot be processed" in cluster.log()
+
+
+def send_large(cluster, values):
+    """As a producer that compresses: a topic takes what is small enough compressed."""
+
+    async def run():
+        admin = AIOKafkaAdminClient(**cluster.settings.client())
+        await admin.start()
+        default = {"max.message.bytes": "1048588"}
+        await create(admin, [NewTopic(cluster.settings.topic(DEAD_LETTERS), 4, 1, topic_configs=default)])
+        await admin.close()
+        producer = AIOKafkaProducer(max_request_size=64 << 20, compression_type="gzip", **cluster.settings.client())
+        await producer.start()
+        for value in values:
+            await producer.send_and_wait(cluster.settings.topic(PREDICTIONS), value=value, key=b"k", partition=0)
+        await producer.stop()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("arguments", [(), ("--rekey",)])
+def test_a_record_larger_than_any_topic_takes_is_a_dead_letter_that_says_so(cluster, arguments):
+    values = [b'{"features": "' + b"x" * size + b'"}' for size in (2 << 20, (32 << 20) - 40, 50 << 20)]
+    send_large(cluster, values)
+    worker = cluster.start(0, *arguments)
+    cluster.send([(topic, value) for topic, value in stream(5, 100) if topic == PREDICTIONS])
+    cluster.wait_for_predictions(50, "1m")
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and len(cluster.read("dead-letters")) < len(values):
+        time.sleep(0.5)
+    letters = cluster.read("dead-letters")
+    said = [dict(letter.headers) for letter in letters]
+    assert {h["reason"] for h in said} == {b"too_large"}
+    assert [h["cut"].split()[1] for h in said] == [str(len(value)).encode() for value in values]
+    assert all(letter.key == b"k" and value.startswith(letter.value) for letter, value in zip(letters, values, strict=True))
+    assert caught_up(cluster)
+    assert worker.poll() is None

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from aiokafka.partitioner import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from tidegauge.engine.refusals import dead_letter
 from tidegauge.engine.stage import Record
 from tidegauge.stream.partitioning import partitions_of
-from tidegauge.stream.rekeying import given_back, origin, place
+from tidegauge.stream.rekeying import content, given_back, origin, place
 
 TS = 1_758_931_200.0
 NOW = int(TS * 1000)
@@ -82,3 +83,14 @@ def test_a_dead_letter_is_given_back_as_it_was(key, partition, offset):
     rekeyed = Record(3, NOW, origin(original, partition), b"{")
     letter = given_back(dead_letter("predictions", 1, rekeyed, "not_json", "no", b"{"))
     assert letter == dead_letter("predictions", partition, original, "not_json", "no", b"{")
+
+
+@pytest.mark.parametrize("size", [10, 1 << 20, (1 << 20) + 1, 40 << 20])
+def test_what_is_too_large_to_be_an_event_is_cut_and_so_is_its_dead_letter(size):
+    whole = b"{" + b"x" * (size - 1)
+    original = record(whole, key=b"k" * 90_000)
+    value, headers = content(original)
+    rekeyed = Record(3, NOW, origin(original, 5), value, tuple(headers))
+    assert len(value) + len(rekeyed.key) < (1 << 20) + 200_000
+    direct = dead_letter("predictions", 5, original, "too_large", "no", whole)
+    assert given_back(dead_letter("predictions", 1, rekeyed, "too_large", "no", value)) == direct

@@ -1,11 +1,19 @@
-"""Dead letters: records that could not be used, as they came but for personal data; headers say why and where from."""
+"""Dead letters: records that could not be used, as they came but for personal data and excessive length; headers say why and
+where from."""
 
 from __future__ import annotations
+
+import hashlib
 
 from tidegauge.engine.stage import DEAD_LETTERS, InputRecord, Output
 
 UNPROCESSABLE = "cannot_be_processed"
 MAX_MESSAGE = 500
+MAX_VALUE_BYTES, MAX_KEY_BYTES = 900_000, 100_000
+"""Of a dead letter, which has to fit into a topic with Kafka's default ``max.message.bytes`` (1,048,588) also where the record
+was larger, or had been compressed."""
+CUT = "cut"
+"""The header of a record whose value is only a beginning: how long the whole was, and its SHA-256."""
 
 REASONS = {
     "not_json": "the value is not UTF-8 JSON, or is nested too deeply to be an event",
@@ -23,11 +31,25 @@ REASONS = {
 """Every value the header ``reason`` of a dead letter can have, and what it means."""
 
 
+def note_of_cut(whole: bytes) -> tuple[str, bytes]:
+    """The header that says of what a value is the beginning.
+
+    >>> note_of_cut(b"abc")
+    ('cut', b'of 3 bytes, sha256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad')
+    """
+    return CUT, f"of {len(whole)} bytes, sha256 {hashlib.sha256(whole).hexdigest()}".encode()
+
+
 def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, message: str, kept: bytes | None) -> Output:
-    """The dead letter of a record of ``topic`` (logical). ``kept``: what of its value may be (``Stage.kept``)."""
+    """The dead letter of a record of ``topic`` (logical). ``kept``: what of its value may be (``Stage.kept``); beyond
+    MAX_VALUE_BYTES only its beginning is."""
+    cut = [(name, value) for name, value in record.headers if name == CUT and value is not None]
+    if kept is not None and len(kept) > MAX_VALUE_BYTES:
+        cut = cut or [note_of_cut(kept)]
+        kept = kept[:MAX_VALUE_BYTES]
     return Output(
         DEAD_LETTERS,
-        record.key,
+        record.key and record.key[:MAX_KEY_BYTES],
         kept,
         headers=(
             ("reason", reason.encode()),
@@ -35,5 +57,6 @@ def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, me
             ("topic", topic.encode()),
             ("partition", str(partition).encode()),
             ("offset", str(record.offset).encode()),
+            *cut,
         ),
     )

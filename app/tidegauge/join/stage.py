@@ -43,6 +43,7 @@ from tidegauge.join.request_state import UNDATED, KeptPrediction, RequestState, 
 from tidegauge.join.requests import REQUEST, Requests
 from tidegauge.join.roles import Roles
 from tidegauge.join.score import set_missing_scores
+from tidegauge.join.statements import label_events
 from tidegauge.join.unattached_kpis import UnattachedKpis
 from tidegauge.models.personal_data import PersonalData
 from tidegauge.models.registry import Registry
@@ -275,8 +276,10 @@ class JoinStage:
     def _drop(self, entry: RequestState) -> None:
         if not (entry.statements and entry.predictions):
             self._requests.pending -= 1
-        if not entry.predictions:
-            self._counters["unmatched", LABELS] += 1
+        served = {"", *(self._contexts.by_id[made.context].model for made in entry.predictions)} if entry.predictions else set()
+        unmatched = label_events(statement for statement in entry.statements if statement.model not in served)
+        if unmatched:
+            self._counters["unmatched", LABELS] += unmatched
 
     @property
     def pending(self) -> int:

@@ -89,6 +89,15 @@ def still_needed(statements: Iterable[Statement], deadlines: Sequence[float]) ->
     return [statement for statement in ordered if statement in found]
 
 
+def label_events(statements: Iterable[Statement]) -> int:
+    """How many label events said something new, by the statements kept of them."""
+    first: dict[object, int] = {}
+    for statement in statements:
+        said = content(statement)
+        first[said] = min(statement.offset, first.get(said, statement.offset))
+    return len(set(first.values()))
+
+
 def content(statement: Statement) -> tuple[object, ...]:
     """What a statement says, for comparison with others whatever their times."""
     return statement.member, statement.model, *_value(statement)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tidegauge.stream.faults import fault_at
 from tidegauge.stream.input_task import InputTask, Offsets
-from tidegauge.stream.rekeying import origin, place
+from tidegauge.stream.rekeying import content, origin, place
 from tidegauge.stream.settings import REKEY, REKEYED, Settings
 from tidegauge.stream.tracing import tracer
 
@@ -65,11 +65,12 @@ class RekeyTask(InputTask):
             batches = self._batches.get(partition)
             if batches is None:
                 batches = self._batches[partition] = [self._producer.create_batch()]
+            value, headers = content(record)
             event = {
                 "timestamp": min(record.timestamp, latest),
                 "key": origin(record, self.partition),
-                "value": record.value,
-                "headers": record.headers,
+                "value": value,
+                "headers": headers,
             }
             if batches[-1].append(**event) is None:
                 batches.append(self._producer.create_batch())

@@ -10,14 +10,15 @@ that a dead letter can be given back as it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from tidegauge.client import key_of
-from tidegauge.engine.events import MAX_AHEAD_SECONDS, check_ts
+from tidegauge.engine.events import MAX_AHEAD_SECONDS, MAX_RECORD_BYTES, check_ts
 from tidegauge.engine.kpi_events import is_kpi_event, read_kpi_event
+from tidegauge.engine.refusals import MAX_KEY_BYTES, note_of_cut
 from tidegauge.engine.stage import InputRecord, Output
 from tidegauge.errors import EventError
 from tidegauge.stream.partitioning import partitions_of
@@ -100,7 +101,21 @@ def origin(record: InputRecord, partition: int) -> bytes:
     """The key of a record of ``partition`` once it is re-keyed."""
     if record.key is None:
         return b"%d:%d" % (partition, record.offset)
-    return b"%d:%d:%b" % (partition, record.offset, record.key)
+    return b"%d:%d:%b" % (partition, record.offset, record.key[:MAX_KEY_BYTES])
+
+
+class Content(NamedTuple):
+    value: bytes | None
+    headers: Iterable[tuple[str, bytes | None]]
+
+
+def content(record: InputRecord) -> Content:
+    """What is written of a record: all of it, but of what is too large to be an event no more than shows that it is. The whole,
+    which may have been compressed when it came, need not fit into a topic."""
+    value = record.value
+    if value is None or len(value) <= MAX_RECORD_BYTES:
+        return Content(value, record.headers)
+    return Content(value[: MAX_RECORD_BYTES + 1], [note_of_cut(value)])
 
 
 def given_back(letter: Output) -> Output:
