@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.stats import norm
 
+from tidegauge.baseline.scored import RATIO
+from tidegauge.baseline.spread import Spread
 from tidegauge.metrics.distance import psi
 from tidegauge.metrics.prediction_limits import out_of_sample, reach, spread_p_value
 
@@ -58,3 +60,31 @@ def test_the_p_value_of_a_distance_holds_its_level_on_clustered_windows(phi: flo
         p_values += [spread_p_value(value, spread) for value in found[reference:].tolist()]
     assert np.mean(np.array(p_values) < 0.01) < 0.016
     assert np.mean(np.array(p_values) < 0.001) < 0.004
+
+
+@pytest.mark.parametrize(("apart", "found"), [(0.0, 0.9), (0.1, 0.3)])
+def test_two_classes_are_judged_from_eight_windows(apart: float, found: float) -> None:
+    """The share of ones differs between days by chance, or by a tenth besides: both levels hold, and 30 to 50 % is seen."""
+    rng = np.random.default_rng(11)
+    rows, windows = 750, 8
+
+    def share(p: float) -> float:
+        odds = p / (1 - p) * np.exp(rng.normal(0, apart))
+        return float(odds / (1 + odds))
+
+    def ratio(ones: int, before: int, total: int) -> float:
+        table = np.array([[ones, rows - ones], [before, total - before]], np.float64)
+        expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
+        return float(((table - expected) ** 2 / expected).sum())
+
+    same, other = [], []
+    for _ in range(2000):
+        ones = np.array([rng.binomial(rows, share(0.3)) for _ in range(windows)])
+        total = int(ones.sum())
+        apart_from_it = np.array([as_new(RATIO, ratio(one, total, rows * windows), rows, rows * windows) for one in ones])
+        spread = Spread(float(apart_from_it.mean()), float(apart_from_it.std(ddof=1)), windows)
+        for p, into in ((0.3, same), (0.5, other)):
+            into.append(spread_p_value(ratio(rng.binomial(rows, share(p)), total, rows * windows), spread))
+    assert np.mean(np.array(same) < 0.01) < 0.018
+    assert np.mean(np.array(same) < 0.001) < 0.003
+    assert np.mean(np.array(other) < 0.0008) > found

@@ -19,6 +19,9 @@ DISTANCES = {
 }  # fmt: skip
 """The exponent with which each distance from the baseline falls with the sample size while nothing has changed: PSI as 1 / n,
 KS as 1 / √n."""
+SURE = 0.75
+"""Of the degrees of freedom that windows have, the share that counts for two classes: with it the level holds from 8 windows
+on, where windows differ by chance alone and where they differ more."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
@@ -53,7 +56,8 @@ def spread_p_value(value: float, spread: Spread) -> float:
     Such distances are taken for chi-square variables scaled to their mean and variance (Satterthwaite 1946), which allows for
     clustered data as the correction of Rao and Scott (1984) does; over a mean that was estimated itself, that is an F variable.
     The variance was estimated too, and the far tail depends on it: the degrees of freedom are taken one standard error lower,
-    and the p-value is averaged over their (log-normal) error.
+    and the p-value is averaged over their (log-normal) error. They are never below 1, which is two classes' own: what windows
+    differ by is a sum over many rows, and nearly normal.
 
     >>> round(spread_p_value(0.02, (0.01, 0.01, 100_000)), 3)
     0.136
@@ -63,7 +67,8 @@ def spread_p_value(value: float, spread: Spread) -> float:
     mean, deviation, windows = spread
     if mean <= 0 or deviation <= 0 or windows < 2:
         return float(value <= mean)
-    freedom = 2.0 * (mean / deviation) ** 2
+    freedom = max(2.0 * (mean / deviation) ** 2, 1.0)
     error = math.sqrt(2.0 / (windows - 1) + 12.0 / (freedom * windows))
     freedoms = freedom / (1.0 + error) * np.exp(_NODES * error)
-    return float(_WEIGHTS @ fdtrc(freedoms, freedoms * windows, max(value, 0.0) / mean))
+    estimated = np.where(freedoms > 1.0, freedoms * windows, SURE * (windows - 1))
+    return float(_WEIGHTS @ fdtrc(np.maximum(freedoms, 1.0), estimated, max(value, 0.0) / mean))
