@@ -21,7 +21,7 @@ from tidegauge.metrics.drift_columns import ReferenceColumns, side_by_side
 from tidegauge.metrics.prediction_limits import spread_p_value
 from tidegauge.metrics.shift import number_shift
 from tidegauge.metrics.shift_columns import number_shifts
-from tidegauge.profile.category import CategorySummary
+from tidegauge.profile.category import OTHER, CategorySummary
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.schema import ATTRIBUTION, MISSING, Bins
 
@@ -220,7 +220,30 @@ def category_drift(
     before = [reference.of(value) for value in values]
     current = np.array([*known, summary.count - sum(known), missing])
     earlier = np.array([*before, reference.count - sum(before), reference.missing])
-    return binned_drift(current, earlier) | mix_shift(current[:-1], earlier[:-1], path, dispersions)
+    return binned_drift(current, earlier) | mix_shift(*_by_commonness(summary, reference, values), path, dispersions)
+
+
+def _by_commonness(
+    summary: CategorySummary, reference: CategorySummary, values: list[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Two counts (B) of the same bins: each value that is common enough to be compared by itself, and of the others those that
+    are as common as each other, taken both samples together. Which rare values a sample has is chance: new ones are no more
+    of a change than known ones that are gone, and are compared with these."""
+    new = summary.new.keys() - set(values)
+    named = [*values, *sorted(new - {OTHER})]
+    current = np.array([summary.of(value) for value in named], np.int64)
+    before = np.array([reference.of(value) for value in named], np.int64)
+    # Of values whose names are not kept each is among the rarest.
+    further = summary.count - int(current.sum()), reference.count - int(before.sum())
+    n, m = summary.count, reference.count
+    both = current + before
+    rare = both * min(n, m) < distance.MIN_EXPECTED * (n + m)
+    levels = np.maximum(both[rare], 1)
+    size = int(levels.max(initial=1)) + 1
+    pooled = [np.bincount(levels, counts[rare], size).astype(np.int64) for counts in (current, before)]
+    for counts, more in zip(pooled, further, strict=True):
+        counts[1] += more
+    return np.append(current[~rare], pooled[0]), np.append(before[~rare], pooled[1])
 
 
 def mix_shift(

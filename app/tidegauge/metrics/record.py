@@ -27,11 +27,11 @@ from tidegauge.metrics.performance_z import performance_z
 from tidegauge.metrics.positive_class import unknown_class_ratio
 from tidegauge.metrics.shift import missing_shift
 from tidegauge.profile import distinct
-from tidegauge.profile.category import CategorySummary
+from tidegauge.profile.category import NONE_FURTHER, CategorySummary
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile
-from tidegauge.profile.schema import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
+from tidegauge.profile.schema import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE, Schema
 from tidegauge.spec import ModelSpec
 
 
@@ -60,6 +60,21 @@ def numbers(
     """The members of a record that follow from the profiles alone; of the arguments see ``data_side`` and ``outcome_side``."""
     side = data_side(data, spec, baseline, seconds, calibration, window)
     return united(side, outcome_side(outcome, data.predictions, spec, baseline, window))
+
+
+def reference_numbers(
+    data: DataProfile, outcome: OutcomeProfile, spec: ModelSpec, schema: Schema, baseline: Baseline | None = None,
+    calibration: Calibration | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """As ``numbers``, of the data that a baseline is made of. Its ``unseen_ratio`` is what to expect of a window like it: of
+    ids every value is new."""
+    said = numbers(data, outcome, spec, baseline, None, calibration)
+    for name, category in data.categories.items():
+        declared = name in spec.features and spec.features[name].values
+        if not declared and "unseen_ratio" in said["data"]["features"].get(name, {}):
+            further = schema.further.get(name, NONE_FURTHER)
+            said["data"]["features"][name]["unseen_ratio"] = category.expected_unseen(0 if further is None else len(further))
+    return said
 
 
 def data_side(

@@ -68,7 +68,10 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
             "missing-values", "data.features.*.missing_ratio", short,
             Condition("above", high=0.05, relative_to_baseline=True, auto=True), "critical",
         ),
-        MonitorSpec("unseen-values", "data.features.*.unseen_ratio", short, above(0.1), "warning"),
+        MonitorSpec(
+            "unseen-values", "data.features.*.unseen_ratio", short,
+            Condition("above", high=0.1, relative_to_baseline=True), "warning",
+        ),
         MonitorSpec("out-of-range", "data.features.*.out_of_range_ratio", short, above(0.02), "warning"),
         MonitorSpec("error-ratio", "system.error_ratio", short, above(0.05), "critical"),
         *drifts,

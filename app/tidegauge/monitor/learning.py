@@ -12,7 +12,7 @@ from tidegauge.baseline.baseline import MAX_PARTS, Baseline
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import Output, Store
 from tidegauge.metrics.confidence_reading import misread_confidence
-from tidegauge.metrics.record import numbers
+from tidegauge.metrics.record import reference_numbers
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.learned_blocks import learned_spreads
 from tidegauge.monitor.row_log import Rows
@@ -108,7 +108,7 @@ class BaselineLearning:
             baseline = Baseline.learned(model, name[1], learning, "predicted" if misread else "positive")
             for part in (baseline, *baseline.parts.values()):
                 # No labels were there to learn from: nothing is known of outcomes.
-                said = numbers(part.data, part.outcome, known, None, None, None)
+                said = reference_numbers(part.data, part.outcome, known, baseline.schema)
                 part.metrics = {group: said[group] for group in ("system", "data", "prediction")}
             baseline.spread = learned_spreads(self._windows, baseline, known)
             # Where there is no room for all baselines, those of the versions longest unseen are dropped.

@@ -30,7 +30,7 @@ from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.block_spreads import Block, block_count, block_spreads, spread_over
 from tidegauge.metrics.confidence_reading import misread_confidence, sentence
 from tidegauge.metrics.recent import recent_data, recent_outcome
-from tidegauge.metrics.record import numbers
+from tidegauge.metrics.record import numbers, reference_numbers
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.offline.sources import event_lines
 from tidegauge.offline.tables import Columns
@@ -102,12 +102,12 @@ def build(
             data, outcome = _profiles(events, spec, schema)
     baseline = Baseline(spec.model, version, data, outcome, schema)
     baseline.confidence_is = confidence_is
-    baseline.metrics = numbers(data, outcome, spec, baseline, None, baseline.calibration)
+    baseline.metrics = reference_numbers(data, outcome, spec, schema, baseline, baseline.calibration)
     baseline.tunings = _tunings(events, spec, progress)
     auto = any(m.segments and m.condition.auto for m in spec.monitors or ())
     for segment, members in _by_segment(events, spec).items():
         part = Baseline(spec.model, version, *_profiles(members, spec, schema), schema)
-        part.metrics = numbers(part.data, part.outcome, spec, None, None, part.calibration or baseline.calibration)
+        part.metrics = reference_numbers(part.data, part.outcome, spec, schema, None, part.calibration or baseline.calibration)
         if auto:
             part.spread = _spreads(members, spec, part, lambda text: None, whole=False)
         part.data.drop_sketches()

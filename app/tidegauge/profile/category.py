@@ -125,6 +125,12 @@ class CategorySummary:
     def count(self) -> int:
         return sum(self.counts.values()) + self.unseen
 
+    def expected_unseen(self, further: int) -> float:
+        """The share of values in a sample like this one that this one does not hold, by the share of those it holds once (Good
+        1953, after Turing); of the ``further`` ones, whose names are not kept, by how many there must be at least."""
+        once = sum(count == 1 for value, count in self.counts.items() if value != OTHER)
+        return (once + max(2 * further - self.counts.get(OTHER, 0), 0)) / self.count if self.count else 0.0
+
     def of(self, value: str) -> int:
         """How often one value was met."""
         return self.counts.get(value, 0) + self.new.get(value, 0)
