@@ -67,6 +67,7 @@ def test_two_classes_are_judged_from_eight_windows(apart: float, found: float) -
     """The share of ones differs between days by chance, or by a tenth besides: both levels hold, and 30 to 50 % is seen."""
     rng = np.random.default_rng(11)
     rows, windows = 750, 8
+    whole = rows * windows
 
     def share(p: float) -> float:
         odds = p / (1 - p) * np.exp(rng.normal(0, apart))
@@ -81,10 +82,10 @@ def test_two_classes_are_judged_from_eight_windows(apart: float, found: float) -
     for _ in range(2000):
         ones = np.array([rng.binomial(rows, share(0.3)) for _ in range(windows)])
         total = int(ones.sum())
-        apart_from_it = np.array([as_new(RATIO, ratio(one, total, rows * windows), rows, rows * windows) for one in ones])
+        apart_from_it = np.array([out_of_sample(RATIO, ratio(one, total, whole), rows, whole) for one in ones])
         spread = Spread(float(apart_from_it.mean()), float(apart_from_it.std(ddof=1)), windows)
         for p, into in ((0.3, same), (0.5, other)):
-            into.append(spread_p_value(ratio(rng.binomial(rows, share(p)), total, rows * windows), spread))
+            into.append(spread_p_value(ratio(rng.binomial(rows, share(p)), total, whole), spread))
     assert np.mean(np.array(same) < 0.01) < 0.018
     assert np.mean(np.array(same) < 0.001) < 0.003
     assert np.mean(np.array(other) < 0.0008) > found

@@ -17,7 +17,7 @@ RNG = np.random.default_rng(6)
 
 
 def summary(values: list[str], known: set[str] | None = None) -> CategorySummary:
-    """The counts of ``values``; of those that are not ``known`` (None: all are) apart, and by name no more than a profile keeps."""
+    """The counts of ``values``; apart of those that are not ``known`` (None: all are), of which few keep their names."""
     made = CategorySummary()
     for value, count in Counter(values).items():
         (made.counts if known is None or value in known else made.new)[value] = count
@@ -48,8 +48,8 @@ def test_rare_values_that_come_and_go_are_chance() -> None:
 def frame(values: list[str], days: float, first: float) -> pd.DataFrame:
     n = len(values)
     return pd.DataFrame(
-        {"request_id": [f"{first}-{i}" for i in range(n)], "ts": first + np.arange(n) * days * 86400 / n, "model_version": "m:1",
-         "score": RNG.random(n), "prediction": RNG.integers(0, 2, n), "x": values}
+        {"request_id": [f"{first}-{i}" for i in range(n)], "ts": first + np.arange(n) * days * 86400 / n,
+         "model_version": "m:1", "score": RNG.random(n), "prediction": RNG.integers(0, 2, n), "x": values}
     )  # fmt: skip
 
 

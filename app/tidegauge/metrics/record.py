@@ -27,7 +27,7 @@ from tidegauge.metrics.performance_z import performance_z
 from tidegauge.metrics.positive_class import unknown_class_ratio
 from tidegauge.metrics.shift import missing_shift
 from tidegauge.profile import distinct
-from tidegauge.profile.category import NONE_FURTHER, CategorySummary
+from tidegauge.profile.category import NEW, NONE_FURTHER, OTHER, CategorySummary, KnownValues
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile
@@ -230,7 +230,8 @@ def counted(data: DataProfile, baseline: Baseline | None) -> dict[str, Any]:
             row = block.index(name)
             other = 0 if row is None else int(block.count[row])
             counts = category.count, category.missing - other, category.mismatch + other
-            features[name] = _ratios(*counts, "unseen_ratio", category.unseen)
+            unseen = _unseen(category, name, None if baseline is None else baseline.schema)
+            features[name] = _ratios(*counts, "unseen_ratio", unseen)
     return _with_schema({"features": dict(sorted(features.items()))}, data, baseline)
 
 
@@ -283,7 +284,8 @@ def category_feature(summary: CategorySummary, name: str, against: Against | Non
     count = summary.count
     missing, mismatch = summary.missing - mistyped, summary.mismatch + mistyped
     total = count + missing + mismatch
-    numbers = _ratios(count, missing, mismatch, "unseen_ratio", summary.unseen)
+    unseen = _unseen(summary, name, None if against is None else against.baseline.schema)
+    numbers = _ratios(count, missing, mismatch, "unseen_ratio", unseen)
     if against is not None and total:
         numbers |= _missing(name, missing, total, against)
     if not count:
@@ -300,6 +302,20 @@ def category_feature(summary: CategorySummary, name: str, against: Against | Non
             path = f"data.features.{name}"
             numbers |= category_drift(summary, missing, reference, values, path, against.dispersions)
     return numbers
+
+
+def _unseen(summary: CategorySummary, name: str, schema: Schema | None) -> int:
+    """How many values the baseline does not know: those counted as new, and of what was counted before there was a baseline
+    the ones that it has not seen."""
+    if schema is None or name not in schema.values:
+        return summary.unseen
+    early = [value for value in summary.counts.keys() - schema.values[name] if value != OTHER]
+    if not early:
+        return summary.unseen
+    places = KnownValues(schema.values[name], schema.further.get(name, NONE_FURTHER)).places(early)
+    return summary.unseen + sum(
+        summary.counts[value] for value, place in zip(early, places.tolist(), strict=True) if place == NEW
+    )
 
 
 def _missing(name: str, missing: int, total: int, against: Against) -> dict[str, Any]:
