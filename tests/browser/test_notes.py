@@ -18,7 +18,7 @@ from tidegauge.spec import BaselineSpec, ModelSpec, Task
 
 
 def told(browser: Browser, spec: ModelSpec, said: dict[str, Any], label: Any, business: dict[str, float]) -> str:
-    """The text of the model's page after 300 requests that were answered so."""
+    """The text of two tabs of the model's page after 300 requests that were answered so."""
     pipeline = Pipeline(spec)
     for number in range(300):
         request, named = {"request_id": f"r{number}", "ts": START + number}, {"business": {**business, f"order_{number}": 1.0}}
@@ -26,9 +26,12 @@ def told(browser: Browser, spec: ModelSpec, said: dict[str, Any], label: Any, bu
         pipeline.send(LABELS, [json.dumps(request | {"ts": START + 400, "label": label} | named).encode()])
     pipeline.finish()
     with running(fed(View(), [Output(MODELS, b"m", encode(ModelRecord("m", spec))), *pipeline.outputs])) as console:
-        browser.open(console.address + "/#/models/m")
-        browser.wait(lambda: browser.all("#business"))
+        browser.open(console.address + "/#/models/m?tab=performance")
+        browser.one("#performance")
         text = browser.text()
+        browser.click("#tab-business")
+        browser.one("#business")
+        text += browser.text()
         browser.leave()
     return text
 

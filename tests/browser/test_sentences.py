@@ -25,7 +25,9 @@ TEXTS = """
 return [...document.querySelectorAll("p, li, h1, h2, h3, td, th, dt, dd, summary, button, caption, figcaption, option")]
     .filter((one) => one.checkVisibility() && !one.querySelector("pre"))
     .map((one) => one.innerText.replace(/\\s+/g, " ").trim())"""
-PAGES = ("/", "/#/models/churn", "/#/models/churn?segment=region%3Deu", "/#/alerts", "/#/incidents", "/#/stream", "/#/silences")
+TABS = ("performance", "drift", "segments", "labels", "versions", "system", "business", "lineage")
+MODEL = ("/#/models/churn", *(f"/#/models/churn?segment=region%3Deu&tab={tab}" for tab in TABS))
+PAGES = ("/", *MODEL, "/#/alerts", "/#/incidents", "/#/stream", "/#/silences")
 
 
 @pytest.fixture(scope="module", params=[(1, 0.3), (2, 0.6), (3, 1.0)], ids=lambda of: f"{of[1]:.0%} gone")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from selenium.webdriver.common.action_chains import ActionChains
 
 from support.driver import SPEC, Pipeline
 from support.events import stream
@@ -70,7 +71,7 @@ def test_all_models(browser: Browser, console: Running, said: list[Output]) -> N
 
 
 def test_performance_of_every_window(browser: Browser, console: Running, windows: list[list[dict[str, Any]]]) -> None:
-    browser.open(console.address + MODEL)
+    browser.open(console.address + MODEL + "&tab=performance")
     for name in ("accuracy", "brier"):
         browser.click(f"#chart-performance-{name}-numbers summary")
         table = browser.rows(f"#chart-performance-{name}-numbers table")
@@ -86,7 +87,7 @@ def test_performance_of_every_window(browser: Browser, console: Running, windows
 
 
 def test_restatements(browser: Browser, console: Running, windows: list[list[dict[str, Any]]]) -> None:
-    browser.open(console.address + MODEL)
+    browser.open(console.address + MODEL + "&tab=labels")
     moved = [revisions for revisions in windows if len(revisions) > 1]
     rows = {row[0]: row for row in browser.rows("#restated")}
     assert list(rows) == [minute(revisions[0]) for revisions in reversed(moved)]
@@ -105,7 +106,7 @@ def test_features_ranked_with_their_distribution(
     browser: Browser, console: Running, windows: list[list[dict[str, Any]]]
 ) -> None:  # fmt: skip
     record = windows[-1][-1]
-    browser.open(console.address + MODEL + "&feature=plan")
+    browser.open(console.address + MODEL + "&tab=drift&feature=plan")
     features = {**record["data"]["features"], "score (what the model says)": record["prediction"]}
     rows = browser.rows("#drift-table")
     moved = {name: of.get("shift", of.get("mix_shift", -1.0)) for name, of in features.items()}
@@ -119,14 +120,56 @@ def test_features_ranked_with_their_distribution(
     reference = console.ask("/api/v1/models/churn/distributions?version=churn_xgb:3")[2]["features"]["plan"]
     kept = [p for p in range(5) if counts[p] + reference["counts"][p]]
     names = ["a", "b", "c", "(unseen)", "(missing)"]
+    before = windows[-2][-1]["data"]["features"]["plan"]["bin_counts"]
     assert browser.rows("#chart-distribution-numbers table") == [
-        [names[p], *(f"{100 * of[p] / sum(of):.1f} %" for of in (counts, reference["counts"]))] for p in kept
+        [names[p], *(f"{100 * of[p] / sum(of):.1f} %" for of in (counts, reference["counts"], before))] for p in kept
     ]
+
+
+def test_the_heatmap_tells_which_feature_went_beyond_its_limit(browser: Browser, console: Running) -> None:
+    told = console.ask("/api/v1/models/churn/features?version=churn_xgb:3&window=5m")[2]
+    since = {row["feature"]: row["since"] for row in told["features"] if "since" in row}
+    assert list(since) == ["age"]
+    browser.open(console.address + "/#/models/churn?version=churn_xgb:3&window=5m&last=5000&tab=drift")
+    rows = {row[0]: row for row in browser.rows("#heatmap-table")}
+    assert rows["age"][3].splitlines() == [since["age"][:16].replace("T", " "), "Missing ratio"]
+    assert rows["plan"][3] == "never"
+    browser.has("age went beyond its limit first, by its missing ratio")
+    cells = browser.run(
+        "return [...document.querySelectorAll('#heatmap-table tbody tr:first-child rect')].map(one => one.textContent)"
+    )
+    assert len(cells) == len(told["windows"])
+    browser.click("#heat-plan")
+    browser.wait(lambda: browser.one("#feature h2").text == "plan")
+
+
+def test_a_range_dragged_over_one_plot_is_that_of_all_and_of_the_address(
+    browser: Browser, console: Running, windows: list[list[dict[str, Any]]]
+) -> None:  # fmt: skip
+    browser.open(console.address + MODEL + "&tab=performance")
+    browser.one("#chart-performance-accuracy canvas")
+    over = browser.one("#chart-performance-accuracy .u-over")
+    browser.run("arguments[0].scrollIntoView({block: 'center'})", over)
+    wide = over.size["width"]
+    ActionChains(browser.driver).move_to_element_with_offset(over, -wide // 4, 0).click_and_hold().move_by_offset(
+        wide // 2, 0
+    ).release().perform()
+    browser.one("#whole-range")
+    assert "from=" in browser.driver.current_url
+    browser.click("#chart-performance-brier-numbers summary")
+    left = [row[0] for row in browser.rows("#chart-performance-brier-numbers table")]
+    assert 0 < len(left) < len(windows)
+    browser.click("#tab-system")
+    browser.click("#chart-system-traffic-numbers summary")
+    assert [row[0] for row in browser.rows("#chart-system-traffic-numbers table")] == left
+    browser.click("#whole-range")
+    browser.wait(lambda: "from=" not in browser.driver.current_url)
+    browser.wait(lambda: len(browser.rows("#chart-system-traffic-numbers table")) == len(windows))
 
 
 def test_segments_versions_and_the_deep_link(browser: Browser, console: Running, windows: list[list[dict[str, Any]]]) -> None:
     record = windows[3][-1]
-    browser.open(f"{console.address}{MODEL}&at={record['window_start']}")
+    browser.open(f"{console.address}{MODEL}&tab=segments&at={record['window_start']}")
     path = f"/api/v1/models/churn/segments?version=churn_xgb:3&window=1m&window_start={record['window_start']}"
     expected = console.ask(path)[2]["records"]
     rows = {row[0]: row for row in browser.rows("#segments-table")}
@@ -134,9 +177,12 @@ def test_segments_versions_and_the_deep_link(browser: Browser, console: Running,
         name = ",".join(f"{k}={v}" for k, v in one["segment"].items()) or "whole model"
         assert rows[name][1:3] == [shown(one["predictions"]), shown(one["coverage"], share=True)]
     assert len(rows) == len(expected) == 3
+    browser.click("#tab-versions")
+    browser.one("#versions-table")
     head = [cell.text.splitlines()[0] for cell in browser.all("#versions-table thead th")[1:]]
     assert head == ["churn_xgb:3 (shown)", "churn_xgb:4"]
     assert browser.rows("#versions-table")[0][1] == shown(record["predictions"])
+    browser.click("#tab-segments")
     browser.click("#segments-table tbody tr:nth-child(2) button")
     browser.wait(lambda: "segment=region" in browser.driver.current_url)
     assert f"at={record['window_start'].replace(':', '%3A')}" in browser.driver.current_url
@@ -258,7 +304,7 @@ def test_what_is_not_read_yet_and_what_there_is_no_room_for(
 def test_a_comparison_of_versions(browser: Browser, console: Running, said: list[Output]) -> None:
     found = [json.loads(o.value) for o in said if o.value and b'"kind":"comparison"' in o.value]
     record = max(found, key=lambda one: (one["window_start"], one["revision"]))
-    browser.open(console.address + MODEL)
+    browser.open(console.address + MODEL + "&tab=versions")
     table = f"[id='comparison-{record['model_version']}-{record['champion']}-{record['monitor']}']"
     rows = {row[0]: row for row in browser.rows(table)}
     heading = " ".join(browser.one(".verdict h3").text.split())
@@ -282,7 +328,7 @@ def test_attributions(browser: Browser, said: list[Output], windows: list[list[d
     view = fed(View(), said)
     view.windows.take(json.dumps(key, separators=(",", ":")).encode(), json.dumps(record).encode())
     with running(view) as console:
-        browser.open(console.address + MODEL)
+        browser.open(console.address + MODEL + "&tab=drift")
         assert browser.rows("#attributions-table") == [
             ["plan", "0.52", "0.01", "no monitor", "–"], ["age", "0.31", "0.25", "no monitor", "0.001"],
         ]  # fmt: skip
@@ -311,7 +357,7 @@ def test_fairness(browser: Browser) -> None:
         if of["segment"] and (of["model_version"], of["window_start"]) == (record["model_version"], record["window_start"])
     }  # fmt: skip
     with running(view) as console:
-        address = f"{console.address}/#/models/churn?version=churn_xgb:3&window=5m&at={record['window_start']}"
+        address = f"{console.address}/#/models/churn?version=churn_xgb:3&window=5m&tab=segments&at={record['window_start']}"
         browser.open(address)
         rows = {row[0]: row[1:] for row in browser.rows("#fairness-region")}
         assert len(rows) == 7

@@ -120,6 +120,27 @@ def test_windows(console: Running) -> None:
     assert "data" not in part["records"][0]
 
 
+def test_features_over_time(console: Running) -> None:
+    records = get(console, "/api/v1/models/churn/windows?version=churn_xgb:3&window=5m")["records"]
+    told = get(console, "/api/v1/models/churn/features?version=churn_xgb:3&window=5m")
+    assert (told["watched"], told["windows"]) == (True, [record["window_start"] for record in records])
+    rows = {row["feature"]: row for row in told["features"]}
+    of = {name: [record["data"]["features"].get(name, {}) for record in records] for name in ("age", "plan")}
+    assert set(rows) == set(of)
+    for name, row in rows.items():
+        missing = [one["missing_ratio"] for one in of[name]]
+        assert row["values"] == pytest.approx([min(ratio / 0.2, 10) for ratio in missing], abs=1e-3)
+        beyond = [start for start, ratio in zip(told["windows"], missing, strict=True) if ratio > 0.2]
+        assert (row.get("since"), row.get("why")) == ((beyond[0], "missing_ratio") if beyond else (None, None))
+    assert "since" in rows["age"]
+    assert "since" not in rows["plan"]
+    psi = get(console, "/api/v1/models/churn/features?version=churn_xgb:3&window=5m&measure=psi&limit=1")
+    assert psi["windows"] == told["windows"][-1:]
+    for row in psi["features"]:
+        assert row["values"] == pytest.approx([of[row["feature"]][-1]["psi"]], rel=1e-3)
+    get(console, "/api/v1/models/churn/features?version=churn_xgb:3&window=5m&measure=none", 400)
+
+
 def test_segments_of_a_window(console: Running) -> None:
     start = get(console, f"/api/v1/models/churn/windows?{WINDOWS}&limit=1")["records"][0]["window_start"]
     said = get(console, f"/api/v1/models/churn/segments?{WINDOWS}&window_start={start}")["records"]

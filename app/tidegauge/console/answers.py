@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -108,13 +108,23 @@ def comparisons(view: View, name: str) -> bytes:
 
 
 def limits(view: View, name: str, version: str, window: str) -> dict[str, Any]:
-    """The limits the monitors of this window length hold the newest record's numbers to."""
+    """The limits the monitors of this window length hold numbers to: those of the newest record, and those that only the
+    fullest has, since what is missing now has had limits while it was there."""
     series = view.windows.find(name, version, window)
-    record = series.newest() if series is not None else None
+    if series is None or not series.raw:
+        return {"limits": []}
+    fullest = max(series.raw.values(), key=len)
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in (msgspec.json.decode(fullest), series.newest() or {}):
+        found |= {(of["monitor"], of["metric"]): of for of in _limits_of(view, name, record)}
+    return {"limits": list(found.values())}
+
+
+def _limits_of(view: View, name: str, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    version, window = str(record["model_version"]), str(record["window"])
     baseline = view.registry.baseline(name, version)
-    said = []
     for monitor in health.monitors_of(view, name, version):
-        if monitor.window != window or record is None:
+        if monitor.window != window:
             continue
         for path, value in expand({**record, "label_feed": label_feed(record)}, monitor.metric):
             before = None if baseline is None else next(iter(of for _, of in expand(baseline.metrics, path)), None)
@@ -126,8 +136,7 @@ def limits(view: View, name: str, version: str, window: str) -> dict[str, Any]:
             if found is not None and not isinstance(value, dict):
                 low, high, condition = found
                 of = {"monitor": monitor.name, "metric": path, "severity": monitor.severity, "condition": condition}
-                said.append(of | {end: limit for end, limit in (("low", low), ("high", high)) if limit is not None})
-    return {"limits": said}
+                yield of | {end: limit for end, limit in (("low", low), ("high", high)) if limit is not None}
 
 
 def distributions(view: View, name: str, version: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Routes about models: their windows, restatements, segments, comparisons, limits and distributions."""
+"""Routes about models: their windows, features, restatements, segments, comparisons, limits and distributions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from aiohttp import web
 
 from tidegauge.console import answers
 from tidegauge.console.api_requests import VIEW, json_answer, no_model
+from tidegauge.console.feature_history import LIMITS, MEASURES, feature_history
 from tidegauge.console.guard import answer, problem
 from tidegauge.console.window_series import Series
 
@@ -32,11 +33,26 @@ async def windows(request: web.Request) -> web.Response:
         return series
     query = request.query
     members = [name for name in query.get("members", "").split(",") if name]
-    limit = query.get("limit", str(answers.WINDOWS_AT_ONCE))
-    if not (limit.isascii() and limit.isdigit() and int(limit) <= answers.WINDOWS_AT_ONCE):
-        return problem(400, f"limit {limit!r} is not a number up to {answers.WINDOWS_AT_ONCE}")
-    body = answers.windows(series, query.get("from", ""), query.get("to", ""), members, int(limit))
-    return json_answer(body)
+    limit = _limit(request)
+    if isinstance(limit, web.Response):
+        return limit
+    return json_answer(answers.windows(series, query.get("from", ""), query.get("to", ""), members, limit))
+
+
+@routes.get("/api/v1/models/{model}/features")
+async def features(request: web.Request) -> web.Response:
+    series, limit = _series(request), _limit(request)
+    if isinstance(series, web.Response):
+        return series
+    if isinstance(limit, web.Response):
+        return limit
+    query, name = request.query, series.name
+    measure = query.get("measure", LIMITS)
+    if measure not in (LIMITS, *MEASURES):
+        return problem(400, f"measure {measure!r} is none of {', '.join((LIMITS, *MEASURES))}")
+    starts = list(series.between(query.get("from", ""), query.get("to", "")))
+    held = answers.limits(request.app[VIEW], name.model, name.version, name.window)["limits"]
+    return answer(feature_history(series, starts[-limit:] if limit else [], held, measure))
 
 
 @routes.get("/api/v1/models/{model}/restatements")
@@ -80,6 +96,14 @@ async def distributions(request: web.Request) -> web.Response:
     if name not in view.models():
         return no_model(request)
     return answer(answers.distributions(view, name, request.query.get("version", "")))
+
+
+def _limit(request: web.Request) -> int | web.Response:
+    """How many windows a request wants at most, or the answer that says what is wrong with the number."""
+    limit = request.query.get("limit", str(answers.WINDOWS_AT_ONCE))
+    if limit.isascii() and limit.isdigit() and int(limit) <= answers.WINDOWS_AT_ONCE:
+        return int(limit)
+    return problem(400, f"limit {limit!r} is not a number up to {answers.WINDOWS_AT_ONCE}")
 
 
 def _series(request: web.Request) -> Series | web.Response:

@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { localTime, none, number, utcTime } from "./format.js";
+import { drawMarks } from "./marks.js";
 
 const drawn = new Set();
 const COLORS = ["--line-1", "--line-2", "--line-3", "--line-4"];
@@ -60,9 +61,11 @@ function clock(plot, ticks, axisIndex, space, step) {
 
 /**
  * Values over time. `times`: RFC 3339, ascending. `series`: {name, values, dashed, hollow, bars, low, high}: `hollow` draws only rings,
- * `low` and `high` a band around the line. `limits`: {name, value} as level lines. `pick(index)` is called with a clicked window.
+ * `low` and `high` a band around the line. `limits`: {name, value} as level lines. `frame` is what all plots of a page share: `pick(index)`
+ * is called with a clicked window, `brush(from, to)` with a range dragged over, `chosen` is the index of the chosen window, `marks` as in marks.js.
  */
-export function timeChart({ id, label, times, series, limits = [], format = number, pick, chosen = -1, height = HEIGHT, includeZero = false, moment = "Window from" }) {
+export function timeChart({ id, label, times, series, limits = [], format = number, frame = {}, height = HEIGHT, includeZero = false, moment = "Window from" }) {
+  const { pick, brush, chosen = -1, marks = [] } = frame;
   if (!times.length) return h("p", { class: "empty" }, "No windows in this range: choose a longer one above.");
   const x = times.map((time) => Date.parse(time) / 1000);
   const data = [x];
@@ -98,15 +101,16 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
     height, series: shown, bands,
     axes: [axis({ values: clock, space: (plot, place, low, high) => (high - low > 6 * 86400 ? 84 : 60), size: 44 }), axis({ size: 62, values: (plot, ticks) => ticks.map((tick) => format(tick).replace(".0 %", " %")) })],
     scales: { y: { range: (plot, low, high) => range(low, high, includeZero) } },
-    cursor: { points: { size: 7 }, drag: { x: false, y: false } },
+    cursor: { points: { size: 7 }, drag: { x: Boolean(brush), y: false, setScale: false, dist: 5 }, ...(pick ? { sync: TOGETHER } : {}) },
     legend: { live: true },
-    hooks: { draw: [(plot) => mark(plot, x[chosen])] },
+    hooks: { draw: [(plot) => drawMarks(plot, x[chosen], marks)], setSelect: brush ? [(plot) => brushed(plot, brush)] : [] },
   };
   const host = plotted(options, data, label);
   if (pick) {
     host.classList.add("picks");
     host.addEventListener("click", () => {
-      if (host.plot && host.plot.cursor.idx !== null && host.plot.cursor.idx !== undefined) pick(host.plot.cursor.idx);
+      const place = host.plot?.cursor.idx;
+      if (typeof place === "number" && !host.plot.select.width) pick(place);
     });
   }
   const columns = series.flatMap((one) => (one.hollow ? [] : one.low ? [one, { name: `${one.name}, lower`, values: one.low }, { name: `${one.name}, upper`, values: one.high }] : [one]));
@@ -128,29 +132,24 @@ function range(low, high, zero) {
   return [zero && low >= 0 ? 0 : bottom - pad, high + pad];
 }
 
-function mark(plot, at) {
-  if (at === undefined) return;
-  const place = Math.round(plot.valToPos(at, "x", true));
-  const { ctx, bbox } = plot;
-  ctx.save();
-  ctx.strokeStyle = css("--text");
-  ctx.setLineDash([4, 4]);
-  ctx.beginPath();
-  ctx.moveTo(place, bbox.top);
-  ctx.lineTo(place, bbox.top + bbox.height);
-  ctx.stroke();
-  ctx.restore();
+/** Pointing at a moment in one plot points at it in all of a page; what is dragged over is told by the plot it happened in. */
+const TOGETHER = { key: "page", setSeries: false, filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } };
+
+function brushed(plot, brush) {
+  const { left, width } = plot.select;
+  const time = (place) => new Date(Math.round(plot.posToVal(place, "x")) * 1000).toISOString().replace(".000Z", "Z");
+  if (width > 5) brush(time(left), time(left + width));
 }
 
-/** Shares of two samples bin by bin: bars for this window, a stepped outline for the baseline. */
-export function distributionChart({ id, label, bins, current, baseline, height = HEIGHT }) {
+/** Shares of samples bin by bin: bars for this window, outlines for the baseline and, where it is known, the window before. */
+export function distributionChart({ id, label, bins, current, before = null, baseline, height = HEIGHT }) {
   const places = bins.map((_, place) => place);
   const share = (counts) => {
     const sum = counts?.reduce((total, count) => total + count, 0);
     return counts ? counts.map((count) => (sum ? count / sum : 0)) : places.map(() => null);
   };
   const percent = (value) => `${(value * 100).toFixed(1)} %`;
-  const data = [places, share(current), share(baseline)];
+  const data = [places, share(current), share(baseline), ...(before ? [share(before)] : [])];
   const bars = window.uPlot.paths.bars;
   const options = {
     height,
@@ -162,13 +161,18 @@ export function distributionChart({ id, label, bins, current, baseline, height =
     series: [
       { label: "Bin", value: (plot, at) => bins[at] ?? none },
       { label: "This window", stroke: () => css("--line-1"), fill: () => `color-mix(in srgb, ${css("--line-1")} 45%, transparent)`, paths: bars({ size: [0.8, 60] }), points: { show: false }, value: (plot, of) => text(of, percent) },
-      { label: "Baseline", stroke: () => css("--line-2"), width: 2, dash: [5, 3], paths: bars({ size: [0.94, 70] }), points: { show: false }, value: (plot, of) => text(of, percent) },
+      outline("Baseline", "--line-2", 0.94, [5, 3], percent),
+      ...(before ? [outline("Window before", "--line-3", 0.6, [2, 2], percent)] : []),
     ],
     cursor: { drag: { x: false, y: false }, points: { show: false } },
   };
   return figure(id, plotted(options, data, label), label, () =>
-    numbers(bins, null, [{ name: "This window", values: data[1] }, { name: "Baseline", values: data[2] }], percent));
+    numbers(bins, null, [{ name: "This window", values: data[1] }, { name: "Baseline", values: data[2] }, ...(before ? [{ name: "Window before", values: data[3] }] : [])], percent));
 }
+
+const outline = (name, color, size, dash, format) => ({
+  label: name, stroke: () => css(color), width: 2, dash, paths: window.uPlot.paths.bars({ size: [size, 70] }), points: { show: false }, value: (plot, of) => text(of, format),
+});
 
 /** What came true against what scores said, bin by bin; on the diagonal scores mean what they say. */
 export function reliabilityChart({ id, label, bins, height = HEIGHT + 40 }) {

@@ -1,6 +1,6 @@
 // Elements from data. Text is always set as text, so nothing that a topic holds can become markup.
 
-const SVG = new Set(["svg", "path", "circle", "rect"]);
+const SVG = new Set(["svg", "path", "circle", "rect", "title"]);
 
 /** h("td", {class: "number", onclick: f}, "text", node, [more], null) */
 export function h(name, attributes = {}, ...children) {

@@ -93,7 +93,7 @@ export async function windows(data) {
   const near = records.slice(Math.max(found - 30, 0), found + 31);
   const values = near.map((record) => record.early ?? read(record, data.metric));
   section.append(timeChart({
-    id: "chart-alert", label: `${data.metric} by window of ${data.window.length}`, times: near.map((record) => record.window_start), chosen: near.findIndex((record) => record.window_start === data.window.start), height: 240,
+    id: "chart-alert", label: `${data.metric} by window of ${data.window.length}`, times: near.map((record) => record.window_start), frame: { chosen: near.findIndex((record) => record.window_start === data.window.start) }, height: 240,
     series: [{ name: data.metric.split(".").at(-1), values }], limits: thresholds(data.condition), format: number,
   }));
   if (early) section.append(h("p", { class: "dim" }, `The last point is the window as the verdict saw it: it was still open, with ${number(data.sample_size)} samples.`));

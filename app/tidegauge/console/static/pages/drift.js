@@ -6,11 +6,13 @@ import { distributionChart, timeChart } from "../charts.js";
 import { h } from "../dom.js";
 import { none, number, share, time, title, value } from "../format.js";
 import { table } from "../table.js";
+import { heatmap } from "./heatmap.js";
 import { limitLines } from "./performance.js";
 
 const SCORE = " score";
 
-export async function drift({ model, version, records, record, place, pick, limits, query, go }) {
+export async function drift(seen) {
+  const { model, version, records, record, frame, limits, query, go } = seen;
   const shown = await get(`models/${part(model.model)}/distributions`, { version });
   const features = Object.entries(record.data?.features ?? {}).map(([name, of]) => ({ name, ...of }));
   const score = Object.keys(record.prediction ?? {}).length ? [{ name: SCORE, count: record.predictions, missing_ratio: record.prediction.abstain_ratio, mean: record.prediction.mean_score ?? record.prediction.mean_value, ...record.prediction }] : [];
@@ -30,8 +32,9 @@ export async function drift({ model, version, records, record, place, pick, limi
   const chosen = rows.find((row) => row.name === asked) ?? ranked[0];
   const names = (record.data?.missing_features ?? []).concat(record.data?.unexpected_features ?? []);
   if (names.length) section.append(h("p", {}, broken("missing altogether", record.data.missing_features), broken("unexpected", record.data.unexpected_features)));
-  section.append(list(rows, by, chosen, limits, go), attributions(record, limits) ?? "", detail(chosen, shown, { records, record, place, pick, limits }));
-  return section;
+  section.append(list(rows, by, chosen, limits, go), attributions(record, limits) ?? "");
+  const own = detail(chosen, shown, seen);
+  return asked ? [own, await heatmap(seen), section] : [await heatmap(seen), own, section];
 }
 
 const words = (compared) => (compared?.source === "previous" ? ["the window from ", time(compared.window_start)] : compared?.source === "learned" ? "a baseline learned from the first predictions" : "the reference data");
@@ -87,23 +90,24 @@ function attributions({ attributions: of, attribution_ranking: ranking }, limits
       rows, { first: "-mean_abs", kind: "compact cards", caption: "Attributions in the chosen window" }));
 }
 
-function detail(row, shown, { records, record, place, pick, limits }) {
+function detail(row, shown, { records, place, record, frame, limits }) {
   const reference = row.name === SCORE ? shown.prediction : shown.features?.[row.name];
   const path = row.name === SCORE ? "prediction" : `data.features.${row.name}`;
   const read = (one) => (row.name === SCORE ? one.prediction : one.data?.features?.[row.name]);
   const times = records.map((one) => one.window_start);
   const charted = ["shift", "mix_shift", "psi", "missing_ratio", "mean", "mean_score"].filter((key) => records.some((one) => read(one)?.[key] !== undefined));
-  return h("div", { class: "detail" }, h("h3", {}, label(row.name)),
+  return h("section", { id: "feature" }, h("h2", {}, label(row.name)),
     h("dl", { class: "facts narrow" }, MEASURES.map((one) => h("div", {}, h("dt", {}, one.name), h("dd", {}, one.cell(row))))),
     h("div", { class: "charts" },
-      distribution(row, reference, record),
+      distribution(row, reference, record, read(records[place - 1] ?? {})),
+      reference?.type === "number" ? quantiles(row, reference, records, read, frame) : null,
       charted.map((key) => timeChart({
-        id: `chart-drift-${key}`, label: `${title(key)} of ${label(row.name)}`, times, pick, chosen: place, includeZero: key !== "mean",
+        id: `chart-drift-${key}`, label: `${title(key)} of ${label(row.name)}`, times, frame, includeZero: key !== "mean",
         series: [{ name: title(key), values: records.map((one) => read(one)?.[key] ?? null) }], limits: limitLines(limits, `${path}.${key}`), format: (of) => value(key, of),
       }))));
 }
 
-function distribution(row, reference, record) {
+function distribution(row, reference, record, before) {
   if (!reference) {
     return h("p", { class: "empty" }, record.compared_with?.source === "learned"
       ? "The learned baseline is not at hand, so that there are no bins to draw. It is in the topic `models`; what `tidegauge replay` writes does not hold it."
@@ -114,9 +118,35 @@ function distribution(row, reference, record) {
   const used = names.map((_, place) => place).filter((place) => (reference.counts[place] ?? 0) + (counts?.[place] ?? 0) > 0);
   const kept = (list) => list && used.map((place) => list[place] ?? 0);
   return [
-    distributionChart({ id: "chart-distribution", label: `Distribution of ${label(row.name)}: window and baseline`, bins: kept(names).map(String), current: kept(counts), baseline: kept(reference.counts) }),
+    distributionChart({ id: "chart-distribution", label: `Distribution of ${label(row.name)}: window, the one before, and baseline`, bins: kept(names).map(String), current: kept(counts), before: kept(before?.bin_counts), baseline: kept(reference.counts) }),
     counts ? null : h("p", { class: "dim" }, "This record has no counts by bin: segments do not carry them, nor do records of older versions. Shown is the baseline alone."),
   ];
+}
+
+/** How the values spread over time: the median, the quarter of values on either side of it, and the band that holds nine in ten. */
+function quantiles(row, reference, records, read, frame) {
+  const of = (probability) => records.map((one) => quantile(read(one)?.bin_counts, reference.edges, probability));
+  const median = of(0.5);
+  if (median.every((value) => value === null)) return null;
+  return timeChart({
+    id: "chart-quantiles", label: `${label(row.name)}: median, quartiles and the middle 90 %`, times: records.map((one) => one.window_start), frame,
+    series: [{ name: "Median", values: median, low: of(0.05), high: of(0.95) }, { name: "25 %", values: of(0.25), dashed: true }, { name: "75 %", values: of(0.75), dashed: true }],
+  });
+}
+
+/** A quantile of what is counted in bins between edges, as if values were spread evenly in each; what lies beyond the edges counts at the edge. */
+export function quantile(counts, edges, probability) {
+  if (!counts) return null;
+  const [, below, ...rest] = counts;
+  const sum = counts.slice(1).reduce((total, count) => total + count, 0);
+  if (!sum) return null;
+  let left = probability * sum - below;
+  if (left <= 0) return edges[0];
+  for (let place = 0; place < edges.length - 1; place += 1) {
+    if (left <= rest[place]) return edges[place] + (edges[place + 1] - edges[place]) * (left / rest[place]);
+    left -= rest[place];
+  }
+  return edges.at(-1);
 }
 
 /** Names of the bins in the order they are counted in. */

@@ -14,13 +14,13 @@ const RATIO = "disparate_impact_ratio";
 const TOLD = { accuracy: "accuracy", precision: "precision", true_positive_rate: "recall" };
 
 /** `all`: the records of every segment of the chosen window. */
-export async function fairness({ model, version, window, records, record, place, pick, limits, query, go }, all) {
+export async function fairness({ model, version, window, records, record, frame, limits, query, go }, all) {
   const dimensions = [...new Set(records.flatMap((one) => (Object.keys(one.segment).length ? [] : Object.keys(one.fairness ?? {}))))];
   if (!dimensions.length) return h("p", { class: "empty" }, "No gaps between segments here: they need at least 100 labels of each of two values of a dimension in a window, and the whole model chosen above. Longer windows hold more labels.");
-  return Promise.all(dimensions.map((dimension) => gaps({ model, version, window, records, record, place, pick, limits, query, go }, all, dimension)));
+  return Promise.all(dimensions.map((dimension) => gaps({ model, version, window, records, record, frame, limits, query, go }, all, dimension)));
 }
 
-async function gaps({ model, version, window, records, record, place, pick, limits, query, go }, all, dimension) {
+async function gaps({ model, version, window, records, record, frame, limits, query, go }, all, dimension) {
   const path = (row) => `fairness.${dimension}.${row.name}`;
   const rows = measures(record.fairness?.[dimension], all, dimension).map((row) => ({ ...row, over: limits.filter((limit) => limit.metric === path(row) && (row.value > (limit.high ?? Infinity) || row.value < (limit.low ?? -Infinity))) }));
   const chosen = rows.find((row) => `${dimension}.${row.name}` === query.get("gap")) ?? [...rows].sort((a, b) => b.over.length - a.over.length || (a.p ?? 1) - (b.p ?? 1))[0];
@@ -35,10 +35,10 @@ async function gaps({ model, version, window, records, record, place, pick, limi
       { name: "Over a limit", key: "over", value: (row) => row.over.length, cell: (row) => exceeded(row.over, limits.some((limit) => limit.metric === path(row))), hint: "Monitors whose limit this window's value is beyond; an alert also needs significance and enough labels" },
     ], rows, { first: "p", kind: "compact cards", caption: [`By ${dimension}, in the window from `, time(record.window_start), ". Choose a measure to see it over time."], empty: "Too few labels in the chosen window: click a plot to choose an earlier one, whose labels are in.", row: (row) => (row === chosen ? { class: "chosen" } : {}) }),
     chosen ? h("div", { class: "charts" }, timeChart({
-      id: `chart-fairness-${dimension}`, label: `${title(chosen.name)} between values of ${dimension}`, times: records.map((one) => one.window_start), pick, chosen: place, includeZero: true,
+      id: `chart-fairness-${dimension}`, label: `${title(chosen.name)} between values of ${dimension}`, times: records.map((one) => one.window_start), frame, includeZero: true,
       series: [{ name: title(chosen.name), values: records.map((one) => one.fairness?.[dimension]?.[chosen.name] ?? null) }],
       limits: limitLines(limits, path(chosen)), format: number,
-    }), await between({ model, version, window, records, place, pick }, dimension, chosen)) : null);
+    }), await between({ model, version, window, records, frame }, dimension, chosen)) : null);
 }
 
 /** The measures of one dimension in one window, each with the values it lies between. */
@@ -53,7 +53,7 @@ function measures(of, all, dimension) {
 const named = (segment, dimension) => (Object.keys(segment).join("+") === dimension ? Object.values(segment).join(",") : null);
 
 /** The two values' own numbers over time, where their records tell them. */
-async function between({ model, version, window, records, place, pick }, dimension, { measure, least, most }) {
+async function between({ model, version, window, records, frame }, dimension, { measure, least, most }) {
   const metric = TOLD[measure];
   if (!metric || !least || !most) return null;
   const sides = await Promise.all([least, most].map(async ({ name }) => {
@@ -62,5 +62,5 @@ async function between({ model, version, window, records, place, pick }, dimensi
     const at = new Map(own.map((one) => [one.window_start, one.performance?.[metric]]));
     return { name, values: records.map((one) => at.get(one.window_start) ?? null) };
   }));
-  return timeChart({ id: `chart-between-${dimension}`, label: `${title(metric)} of ${least.name} and ${most.name}`, times: records.map((one) => one.window_start), pick, chosen: place, series: sides, format: (of) => value(metric, of) });
+  return timeChart({ id: `chart-between-${dimension}`, label: `${title(metric)} of ${least.name} and ${most.name}`, times: records.map((one) => one.window_start), frame, series: sides, format: (of) => value(metric, of) });
 }

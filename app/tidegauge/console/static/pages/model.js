@@ -1,12 +1,14 @@
-// One model: what is known of the chosen version, window length and segment, section by section.
+// One model: what is known of the chosen version, window length, segment and range of time, a tab at a time.
 
 import { get, part } from "../api.js";
 import { concern } from "../badges.js";
 import { h } from "../dom.js";
 import { number, time, timeAgo } from "../format.js";
-import { list } from "./alerts.js";
+import { legend, marksOf } from "../marks.js";
+import { tabs } from "../tabs.js";
 import { drift } from "./drift.js";
 import { business, system } from "./operation.js";
+import { overview } from "./overview.js";
 import { labels, performance, restatements } from "./performance.js";
 import { segments } from "./segments.js";
 import { lineage, versions } from "./versions.js";
@@ -15,43 +17,48 @@ export const title = (name) => name;
 export const concerns = (change, [name]) => change.many || change.models.includes(name) || change.operations;
 
 const RANGES = { 30: "30 windows", 100: "100 windows", 400: "400 windows", 5000: "all windows" };
-const SECTIONS = { alerts: "Alerts", performance: "Performance", restatements: "Restatements", drift: "Drift", segments: "Segments", system: "System", business: "Business", versions: "Versions", lineage: "Lineage" };
+const TABS = {
+  overview: ["Overview", overview], performance: ["Performance", performance], drift: ["Drift", drift], segments: ["Segments", segments],
+  labels: ["Labels", async (seen) => [labels(seen), await restatements(seen)]], versions: ["Versions", versions], system: ["System", system],
+  business: ["Business", business], lineage: ["Lineage", lineage],
+};
+/** Tabs that do not speak of windows. */
+const WITHOUT_WINDOWS = new Set(["lineage"]);
 
 export async function draw({ names: [name], query, go }) {
-  const [model, { alerts }] = await Promise.all([get(`models/${part(name)}`), get("alerts", { model: name })]);
+  const [model, { alerts }, { incidents }] = await Promise.all([get(`models/${part(name)}`), get("alerts", { model: name }), get("incidents", { model: name })]);
   const version = query.get("version") ?? model.newest?.model_version ?? model.versions[0];
   const details = model.version_details.find((one) => one.model_version === version);
   if (!version || !details) {
     return [head(model), h("p", { class: "empty" }, version ? `No windows of version ${version} are held. ` : "No window of this model has closed yet. Once one has, its numbers appear here. ",
       h("a", { href: `#/models/${part(name)}` }, "Show the newest version"), " or see whether events arrive on the page ", h("a", { href: "#/stream" }, "Stream"), "."), lineage({ model })];
   }
+  const tab = TABS[query.get("tab")] ? query.get("tab") : "overview";
   const lengths = details.windows.map((one) => one.window);
   const window = query.get("window") ?? (model.newest?.model_version === version ? model.newest.window : lengths.at(-1));
   const segment = query.get("segment") ?? "";
   const last = query.get("last") ?? "100";
+  const [from, to] = [query.get("from"), query.get("to")];
   const [{ records, left_off: older }, { limits }] = await Promise.all([
-    get(`models/${part(name)}/windows`, { version, window, segment, limit: last }),
+    get(`models/${part(name)}/windows`, { version, window, segment, from, to, limit: from ? 5000 : last }),
     get(`models/${part(name)}/limits`, { version, window }),
   ]);
+  const top = [head(model), tabs({ label: "Sections", names: Object.entries(TABS).map(([id, [text]]) => [id, text]), chosen: tab, choose: (id) => go({ tab: id }) })];
+  if (!records.length) return [...top, h("p", { class: "empty" }, "No window lies in this range. ", whole(go))];
   const found = records.findIndex((record) => record.window_start === query.get("at"));
   const place = found < 0 ? records.length - 1 : found;
   const record = records[place];
   const dropped = segment ? 0 : (details.windows.find((one) => one.window === window)?.dropped ?? 0);
-  const seen = { model, version, window, segment, records, limits, place, record, at: record.window_start, query, go, pick: (index) => go({ at: records[index].window_start }) };
-  const firing = alerts.filter((one) => one.event.data.status === "firing");
+  const frame = {
+    pick: (index) => go({ at: records[index].window_start }), brush: (since, until) => go({ from: since, to: until }),
+    chosen: place, marks: marksOf(model, window, incidents),
+  };
+  const seen = { model, version, window, segment, records, limits, place, record, at: record.window_start, alerts, incidents, frame, query, go };
   return [
-    head(model),
-    h("nav", { class: "sections", "aria-label": "Sections" }, Object.entries(SECTIONS).map(([id, text]) => jump(id, id === "alerts" && firing.length ? `${text} (${firing.length})` : text))),
-    controls(seen, lengths, last, older, dropped), misread(record.prediction), notComputed(record),
-    alertsOf(firing, alerts.filter((one) => one.event.data.status !== "firing")),
-    performance(seen), labels(seen),
-    await restatements(seen),
-    await drift(seen),
-    await segments(seen),
-    system(seen), business(seen),
-    await versions(seen),
-    lineage(seen),
-  ];
+    ...top,
+    WITHOUT_WINDOWS.has(tab) ? null : [controls(seen, lengths, last, { from, to, older, dropped }), misread(record.prediction)],
+    h("div", { role: "tabpanel", id: "panel", "aria-labelledby": `tab-${tab}` }, await TABS[tab][1](seen)),
+  ].flat(Infinity);
 }
 
 /** That the confidence is the predicted class's, where the events show it and the spec does not say so. */
@@ -60,35 +67,16 @@ function misread(prediction) {
     prediction.confidence_is ? "The numbers here read it so. " : "The numbers here read it as the positive class's. ", "Write ", h("code", {}, "confidence_is: predicted"), " in the spec.") : null;
 }
 
-/** Numbers that a fault of ours keeps from being computed. */
-function notComputed(record) {
-  const failed = Object.entries(record.not_computed ?? {});
-  return failed.length ? h("p", { class: "trouble" }, "Of this window could not be computed: ", failed.map(([name, error]) => `${name} (${error})`).join("; "), ". The other numbers stand.") : null;
-}
-
-function alertsOf(firing, past) {
-  return h("section", { id: "alerts" }, h("h2", {}, "Alerts"), list("model-alerts", firing, { model: false }),
-    past.length ? h("details", { id: "past-alerts" }, h("summary", {}, `${number(past.length)} that have ended`), list("model-past-alerts", past.slice(0, 200), { model: false })) : null);
-}
-
-/** A link to a section: the address stays that of the page. */
-function jump(id, text) {
-  return h("button", { type: "button", class: "link", onclick: () => {
-    const section = document.getElementById(id);
-    section.scrollIntoView({ block: "start" });
-    section.tabIndex = -1;
-    section.focus({ preventScroll: true });
-  } }, text);
-}
-
 function head(model) {
   return h("header", { class: "page" }, h("p", { class: "dim" }, h("a", { href: "#/" }, "Models"), " ›"), h("h1", {}, model.model),
     model.problem ? h("p", { class: "trouble" }, model.problem) : null,
-    h("div", { class: "health" }, Object.entries(model.health).map(([name, said]) => h("span", { class: "concern" }, `${name} `, concern(said)))),
-    model.last_event ? h("p", { class: "dim" }, "Last prediction ", timeAgo(model.last_event), model.last_label ? [", last label ", timeAgo(model.last_label)] : null) : null);
+    h("div", { class: "health" }, Object.entries(model.health).map(([name, said]) => h("span", { class: "concern" }, `${name} `, concern(said))),
+      model.last_event ? h("span", { class: "dim" }, "Last prediction ", timeAgo(model.last_event), model.last_label ? [", last label ", timeAgo(model.last_label)] : null) : null));
 }
 
-function controls({ model, version, window, segment, record, go }, lengths, last, older, dropped) {
+const whole = (go) => h("button", { type: "button", id: "whole-range", onclick: () => go({ from: null, to: null }) }, "Whole range");
+
+function controls({ model, version, window, segment, record, go }, lengths, last, { from, to, older, dropped }) {
   const choose = (id, label, options, chosen) => h("label", { for: `choose-${id}` }, label,
     h("select", { id: `choose-${id}`, onchange: (event) => {
       event.target.blur();
@@ -98,8 +86,8 @@ function controls({ model, version, window, segment, record, go }, lengths, last
     choose("version", "Version", model.versions.map((one) => [one, one]), version),
     choose("window", "Window", lengths.map((one) => [one, one]), window),
     choose("segment", "Segment", [["", "whole model"], ...model.segments.map((one) => [one.name, one.name])], segment),
-    choose("last", "Show", Object.entries(RANGES), last),
+    from ? h("div", { class: "range" }, h("span", {}, "From ", time(from), " to ", time(to)), whole(go)) : choose("last", "Show", Object.entries(RANGES), last),
     h("p", { class: "dim" }, "Chosen window: from ", time(record.window_start), " to ", time(record.window_end), `, revision ${record.revision}, ${number(record.predictions)} predictions. `,
-      "Click a plot to choose another.", older ? ` ${number(older)} older windows are not shown.` : "",
+      "Click a plot to choose another. ", legend(), older && !from ? ` ${number(older)} older windows are not shown.` : "",
       dropped ? ` There was no room for ${number(dropped)} older ones: --memory, or 2,000 of one length.` : ""));
 }

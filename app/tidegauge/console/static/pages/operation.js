@@ -9,14 +9,14 @@ import { limitLines } from "./performance.js";
 const column = (records, read) => records.map((record) => read(record) ?? null);
 const some = (values) => values.some((value) => value !== null);
 
-export function system({ records, place, pick, limits }) {
+export function system({ records, frame, limits }) {
   const times = records.map((one) => one.window_start);
   const latency = ["p50", "p95", "p99"].map((name) => ({ name, values: column(records, (one) => one.system?.latency_ms?.[name]) })).filter((one) => some(one.values));
   const chart = (id, label, series, format, path) => (series.some((one) => some(one.values))
-    ? timeChart({ id: `chart-system-${id}`, label, times, series, format, pick, chosen: place, includeZero: true, limits: path ? limitLines(limits, path) : [] }) : null);
+    ? timeChart({ id: `chart-system-${id}`, label, times, series, format, frame, includeZero: true, limits: path ? limitLines(limits, path) : [] }) : null);
   const one = (name, read) => [{ name, values: column(records, read) }];
   return h("section", { id: "system" }, h("h2", {}, "System"), h("div", { class: "charts" },
-    latency.length ? timeChart({ id: "chart-system-latency", label: "Latency, ms", times, series: latency, pick, chosen: place, includeZero: true, limits: ["p50", "p95", "p99"].flatMap((name) => limitLines(limits, `system.latency_ms.${name}`)) }) : null,
+    latency.length ? timeChart({ id: "chart-system-latency", label: "Latency, ms", times, series: latency, frame, includeZero: true, limits: ["p50", "p95", "p99"].flatMap((name) => limitLines(limits, `system.latency_ms.${name}`)) }) : null,
     chart("errors", "Error ratio", one("Errors", (record) => record.system?.error_ratio), share, "system.error_ratio"),
     chart("traffic", "Predictions a second", one("Predictions a second", (record) => record.system?.predictions_per_second), number, "system.predictions_per_second"),
     chart("cost", "Cost of a prediction", one("Mean cost", (record) => record.system?.cost?.mean), number, "system.cost.mean"),
@@ -26,7 +26,7 @@ export function system({ records, place, pick, limits }) {
 /** Values of KPIs beyond the bound of names. */
 const leftOut = ({ kpi_values_left_out: count }) => (count ? h("p", { class: "trouble" }, `${number(count)} values of the chosen window are left out: the model has too many names of figures. What varies, as ids do, belongs into segments.`) : null);
 
-export function business({ records, place, pick, limits }) {
+export function business({ records, place, frame, limits }) {
   const names = [...new Set(records.flatMap((one) => Object.keys(one.business ?? {})))].sort();
   const times = records.map((one) => one.window_start);
   const section = h("section", { id: "business" }, h("h2", {}, "Business"));
@@ -38,7 +38,7 @@ export function business({ records, place, pick, limits }) {
     const band = (end) => column(records, (one) => one.business?.[name]?.interval?.mean?.[end]);
     const interval = some(band(0)) ? { low: band(0), high: band(1) } : {};
     return timeChart({
-      id: `chart-business-${name}`, label: `${title(name)}, mean of a labelled prediction`, times, pick, chosen: place, limits: limitLines(limits, `business.${name}.mean`),
+      id: `chart-business-${name}`, label: `${title(name)}, mean of a labelled prediction`, times, frame, limits: limitLines(limits, `business.${name}.mean`),
       series: [{ name: "Mean", values: column(records, (one) => one.business?.[name]?.mean), ...interval }], format: number,
     });
   })));

@@ -24,36 +24,37 @@ export function limitLines(limits, path) {
     .map((end) => ({ name: `${limit.monitor}: ${end === "low" ? "below" : "above"}`, value: limit[end] })));
 }
 
-export function performance({ records, record, place, pick, limits, segment }) {
+export function performance(seen) {
+  const { records, record } = seen;
   const names = [...new Set([...metrics(records, "performance"), ...metrics(records, "estimated")])];
   if (!names.length) {
     return h("section", { id: "performance" }, h("h2", {}, "Performance"), unreadable(record), h("p", { class: "empty" },
       "No label has been joined in these windows, and no estimate is made. Labels go to the topic labels under the prediction's request_id; the page ",
       h("a", { href: "#/stream" }, "Stream"), " says whether any arrive."));
   }
-  const times = column(records, (one) => one.window_start);
   return h("section", { id: "performance" }, h("h2", {}, "Performance"), state(record), unreadable(record),
-    h("div", { class: "charts" },
-      names.map((name) => {
-        const values = column(records, (one) => one.performance?.[name]);
-        const interval = records.some((one) => one.performance_interval?.[name]);
-        const series = [{
-          name: title(name), values,
-          ...(interval ? { low: column(records, (one) => one.performance_interval?.[name]?.[0]), high: column(records, (one) => one.performance_interval?.[name]?.[1]) } : {}),
-        }];
-        if (records.some((one) => one.settled === false)) {
-          series.push({ name: "not settled yet", values: column(records, (one) => (one.settled === false ? one.performance?.[name] : null)), hollow: true });
-        }
-        if (records.some((one) => typeof one.estimated?.[name] === "number")) {
-          series.push({ name: "Estimated", dashed: true, values: column(records, (one) => one.estimated?.[name]) });
-        }
-        return timeChart({
-          id: `chart-performance-${name}`, label: interval ? `${title(name)}, with 95 % interval` : title(name), times, series, pick, chosen: place,
-          limits: segment ? [] : limitLines(limits, `performance.${name}`), format: (of) => value(name, of),
-        });
-      }),
-      coverage(records, times, place, pick)),
+    h("div", { class: "charts" }, names.map((name) => metricChart(seen, name))),
     h("h3", {}, "The chosen window"), h("div", { class: "beside" }, chosen(record, names), calibration(record)));
+}
+
+/** One metric over time with its interval, hollow where labels are still to come, and dashed what it is expected to be until then. */
+export function metricChart({ records, frame, limits, segment }, name, place = "performance") {
+  const values = column(records, (one) => one.performance?.[name]);
+  const interval = records.some((one) => one.performance_interval?.[name]);
+  const series = [{
+    name: title(name), values,
+    ...(interval ? { low: column(records, (one) => one.performance_interval?.[name]?.[0]), high: column(records, (one) => one.performance_interval?.[name]?.[1]) } : {}),
+  }];
+  if (records.some((one) => one.settled === false)) {
+    series.push({ name: "not settled yet", values: column(records, (one) => (one.settled === false ? one.performance?.[name] : null)), hollow: true });
+  }
+  if (records.some((one) => typeof one.estimated?.[name] === "number")) {
+    series.push({ name: "Estimated", dashed: true, values: column(records, (one) => one.estimated?.[name]) });
+  }
+  return timeChart({
+    id: `chart-${place}-${name}`, label: interval ? `${title(name)}, with 95 % interval` : title(name), times: column(records, (one) => one.window_start), series, frame,
+    limits: segment ? [] : limitLines(limits, `performance.${name}`), format: (of) => value(name, of),
+  });
 }
 
 /** What has to be known of a window's labels before its performance is believed. */
@@ -70,12 +71,14 @@ function unreadable({ unreadable_label_ratio: labels, prediction }) {
   return found.length ? h("p", { class: "trouble" }, `${found.join(" and ")} in the chosen window are no numbers and count for nothing here.`) : null;
 }
 
-function coverage(records, times, place, pick) {
+/** The share of predictions that has its label, and the share that should have it by now. */
+export function coverage({ records, frame }) {
+  const times = column(records, (one) => one.window_start);
   const series = [{ name: "Coverage", values: column(records, (one) => one.coverage), bars: true }];
   if (records.some((one) => one.expected_coverage !== undefined)) {
     series.push({ name: "Expected by now", values: column(records, (one) => one.expected_coverage), dashed: true });
   }
-  return timeChart({ id: "chart-coverage", label: "Coverage: share that has its label", times, series, pick, chosen: place, format: share, includeZero: true });
+  return timeChart({ id: "chart-coverage", label: "Coverage: share that has its label", times, series, frame, format: share, includeZero: true });
 }
 
 function chosen(record, names) {
@@ -103,7 +106,7 @@ function off(record, name) {
 }
 
 /** Windows that late labels moved, and how. */
-export async function restatements({ model, version, window, segment, records, place, pick, go }) {
+export async function restatements({ model, version, window, segment, records, frame, go }) {
   if (segment) return h("section", { id: "restatements" }, h("h2", {}, "Restatements"), h("p", { class: "empty" }, "Earlier revisions are remembered of the whole model only. ", h("button", { type: "button", class: "link", onclick: () => go({ segment: null }) }, "Show the whole model")));
   const { windows } = await get(`models/${part(model.model)}/restatements`, { version, window, from: records[0]?.window_start });
   const names = metrics(windows.flatMap((one) => one.revisions), "performance").slice(0, 3);
@@ -118,7 +121,7 @@ export async function restatements({ model, version, window, segment, records, p
   const moved = (name) => (one) => (last(one).performance?.[name] ?? NaN) - (first(one).performance?.[name] ?? NaN);
   const before = new Map(windows.map((one) => [one.window_start, first(one)]));
   section.append(h("div", { class: "charts" }, names.map((name) => timeChart({
-    id: `chart-restated-${name}`, label: `${title(name)}, as first published and as it stands`, times: column(records, (one) => one.window_start), pick, chosen: place, format: (of) => value(name, of),
+    id: `chart-restated-${name}`, label: `${title(name)}, as first published and as it stands`, times: column(records, (one) => one.window_start), frame, format: (of) => value(name, of),
     series: [{ name: "As it stands", values: column(records, (one) => one.performance?.[name]) },
       { name: "First published", dashed: true, values: column(records, (one) => (before.get(one.window_start) ?? one).performance?.[name]) }],
   }))));
@@ -148,7 +151,20 @@ function signed(of) {
   return Number.isFinite(of) ? `${of >= 0 ? "+" : "−"}${number(Math.abs(of))}` : none;
 }
 
-export function labels({ record }) {
+/** How the labels arrive: coverage over time, and how late they are. */
+export function labels(seen) {
+  const { record } = seen;
   const delay = record.label_delay_seconds;
-  return delay ? h("p", {}, `Half of the labels of the chosen window came within ${span(delay.p50)}, 95 % within ${span(delay.p95)}.`) : null;
+  return h("section", { id: "labels" }, h("h2", {}, "Labels"), state(record),
+    delay ? h("p", {}, `Half of the labels of the chosen window came within ${span(delay.p50)}, 95 % within ${span(delay.p95)}.`) : null,
+    h("div", { class: "charts" }, coverage(seen), lateness(seen)));
+}
+
+function lateness({ records, frame }) {
+  if (!records.some((one) => one.label_delay_seconds)) return null;
+  const hours = (name) => column(records, (one) => (one.label_delay_seconds ? one.label_delay_seconds[name] / 3600 : null));
+  return timeChart({
+    id: "chart-delay", label: "Label delay: half of the labels, and 95 % of them, come within", times: column(records, (one) => one.window_start), frame, includeZero: true,
+    series: [{ name: "50 %", values: hours("p50") }, { name: "95 %", values: hours("p95") }], format: (of) => span(of * 3600),
+  });
 }
