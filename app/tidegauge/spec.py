@@ -53,13 +53,15 @@ def span_name(seconds: float) -> str:
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the spec adds to the baseline's word on one feature. Bounds are inclusive, in the feature's own unit."""
+    """What the spec adds to the baseline's word on one feature. Bounds are inclusive, in the feature's own unit.
+    ``source``: what it comes from, a name that features and models share."""
 
     type: Literal["number", "category", "boolean"] | None = None
     min: float | None = None
     max: float | None = None
     values: tuple[str, ...] | None = None
     pii: Literal["drop", "hash"] | None = None
+    source: str | None = None
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):

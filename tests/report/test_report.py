@@ -13,6 +13,7 @@ from support.events import START, prediction
 from tidegauge.alert.operations import Mark, encode
 from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, PREDICTIONS
 from tidegauge.errors import ReportError
+from tidegauge.metrics.record import iso
 from tidegauge.report import summary
 from tidegauge.report.archive import Archive, alert_lives
 from tidegauge.report.build import build
@@ -131,6 +132,23 @@ def test_a_report_begins_with_incidents_their_cause_since_when_for_whom_and_what
     assert build(kept, "churn", Period(START, START + DAY), None)["incidents"] == []
     kept.incidents = None
     assert "the topic of incidents could not be read" in render(build(kept, "churn", period, None))
+
+
+def test_a_report_says_which_other_models_have_the_same(full):
+    outputs, _ = full
+    kept = archive(outputs)
+    for number, model in enumerate(("fraud", "churn")):
+        cause = {"concern": "values", "alertname": "missing"}
+        data = {
+            "incident": str(number), "model": model, "status": "open", "severity": "critical", "title": "t", "ends_at": None,
+            "starts_at": iso(START), "first_window_end": iso(START + DAY), "cause": cause, "concerns": ["values"],
+            "features": ["age"], "sources": [], "runbook_url": "", "alerts": [{"model_version": f"{model}:1", "segment": ""}],
+        }  # fmt: skip
+        kept.add_incident(json.dumps({"data": data}).encode())
+    report = build(kept, "churn", Period(START, START + DAY), None)
+    (told,) = (incident for incident in report["incidents"] if incident["cause"] == "missing")
+    assert told["other_models"] == ["fraud"]
+    assert "The same in fraud" in render(report)
 
 
 def test_numbers_of_a_period_are_those_of_a_batch_computation(full):

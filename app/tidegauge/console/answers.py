@@ -15,6 +15,7 @@ from tidegauge.console.playbook_pages import playbook
 from tidegauge.console.view import View
 from tidegauge.console.window_series import Name, Series
 from tidegauge.engine.events import timestamp
+from tidegauge.incident.across_models import Together, together
 from tidegauge.incident.changes import BEFORE, Change, at_the_time, seen_in
 from tidegauge.judge.conditions import expand, label_feed
 from tidegauge.judge.limits import allowed_error, limits_of
@@ -202,9 +203,14 @@ def alert(view: View, fingerprint: str, now: float) -> dict[str, Any] | None:
 
 
 def incidents(view: View, wanted: Mapping[str, str]) -> dict[str, Any]:
-    """The newest event of each incident, open ones first; ``wanted``: ``status``, ``model``."""
+    """The newest event of each incident, open ones first, and which of all models' are one; ``wanted``: ``status``,
+    ``model``."""
     said = [event for event in view.incidents.all() if all(event["data"].get(n) == v for n, v in wanted.items() if v)]
-    return {"incidents": said}
+    return {"incidents": said, "together": msgspec.to_builtins(_together(view))}
+
+
+def _together(view: View) -> list[Together]:
+    return together(event["data"] for event in view.incidents.all())
 
 
 def incident(view: View, name: str, now: float) -> dict[str, Any] | None:
@@ -215,6 +221,7 @@ def incident(view: View, name: str, now: float) -> dict[str, Any] | None:
     marks = [alert["fingerprint"] for alert in event["data"]["alerts"]]
     known = [found for mark in marks if (found := alert(view, mark, now)) is not None]
     said = {"event": event, "steps": view.incidents.steps(name), "alerts": known, "changes": changes(view, event["data"])}
+    said |= {"together": msgspec.to_builtins([of for of in _together(view) if name in of.incidents])}
     page = playbook(event["data"]["runbook_url"])
     return said | ({"playbook": page} if page else {})
 

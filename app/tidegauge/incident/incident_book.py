@@ -109,11 +109,14 @@ def _event(incident: Incident, change: str, time: float) -> bytes:
         "title": incident.title,
         "starts_at": iso(incident.starts_at),
         "ends_at": None if incident.open else iso(max(member.last for member in incident.members.values())),
+        "first_window_end": iso(max(cause.onset_end, incident.starts_at)),
         "cause": {
             "fingerprint": mark, "alertname": cause.alertname, "metric": cause.metric, "feature": cause.feature,
             "concern": cause.concern,
         },
         "runbook_url": cause.runbook,
+        "features": sorted({name for member in incident.alike for name in member.features}),
+        "sources": sorted({name for member in incident.alike for name in member.sources}),
         "concerns": list(dict.fromkeys(member.concern for _, member in incident.ordered)),
         "alerts": [
             {

@@ -32,7 +32,7 @@ from tidegauge.incident.causal_graph import (
     concern_of,
     follows,
 )
-from tidegauge.judge.meaning import LISTS
+from tidegauge.judge.meaning import LISTS, alike
 from tidegauge.spec import duration
 
 REACH = 3
@@ -49,7 +49,7 @@ class Member(msgspec.Struct, array_like=True):
     when it began; ``names``: the features that are missing or unexpected; ``affected``: requests of the window, while it was
     open, that something was wrong with; ``kind``: of the alert; ``explained`` and ``faulty``: what its evidence says the shift
     of the inputs explains, and of what share of the window's requests a feature's value was at fault; None where that is
-    unknown; ``sample_size``: what its value rests on."""
+    unknown; ``sample_size``: what its value rests on; ``sources``: what its features come from."""
 
     alertname: str
     metric: str
@@ -72,6 +72,7 @@ class Member(msgspec.Struct, array_like=True):
     explained: float | None = None
     faulty: dict[str, float] | None = None
     sample_size: int = 0
+    sources: list[str] = []
 
     @property
     def concern(self) -> str:
@@ -123,9 +124,19 @@ class Incident(msgspec.Struct, array_like=True):
         return min(first, key=lambda mark: (*_rank(first[mark]), mark))
 
     @property
+    def alike(self) -> list[Member]:
+        """The alerts that are told together with the cause: of its concern, and saying the same of other features."""
+        kind = _kind(self.members[self.cause])
+        return [member for member in self.members.values() if _kind(member) == kind]
+
+    @property
     def ordered(self) -> list[tuple[str, Member]]:
         """Its alerts, from the cause to the last consequence."""
         return sorted(self.members.items(), key=lambda item: (*_rank(item[1]), item[0]))
+
+
+def _kind(member: Member) -> tuple[str, str]:
+    return member.concern, alike(member.metric)
 
 
 def _rank(member: Member) -> tuple[int, bool, float]:
@@ -147,6 +158,7 @@ def member_of(alert: Mapping[str, Any]) -> Member:
         value if isinstance(value, int | float | str) else None, alert["baseline"], names,
         alert["annotations"]["summary"], alert["annotations"].get("runbook_url", ""), alert.get("affected", 0), alert["kind"],
         alert["evidence"].get("explained", {}).get("share"), alert["evidence"].get("faulty_values"), alert["sample_size"],
+        alert["evidence"].get("sources", []),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidegauge.incident.membership import Incident, Member
-from tidegauge.judge.meaning import Symptom, alike, sentence
+from tidegauge.judge.meaning import Symptom, sentence
 from tidegauge.judge.wording import is_number
 
 
@@ -18,8 +18,7 @@ def title(incident: Incident, now: float) -> str:
     '`age` is missing in 33 % of requests since 2 Jan 1970'
     """
     cause = incident.members[incident.cause]
-    kind = cause.concern, alike(cause.metric)
-    features = {name for m in incident.members.values() if (m.concern, alike(m.metric)) == kind for name in m.features}
+    features = {name for member in incident.alike for name in member.features}
     # What was counted of an open window is soon no longer how many there are.
     affected = cause.affected if cause.firing and now < cause.onset_end else 0
     return sentence(_symptom(cause, affected), sorted(features), incident.starts_at)

@@ -16,6 +16,7 @@ from tidegauge.metrics.confidence_reading import sentence as sentence_on_confide
 from tidegauge.metrics.distance import FLOOR
 from tidegauge.metrics.explained import Explained, explained
 from tidegauge.metrics.fairness import DISPARATE_IMPACT
+from tidegauge.spec import ModelSpec
 
 MAX_EVIDENCE = 5
 MIX = "data.segments."
@@ -173,6 +174,12 @@ def faulty_values(record: Mapping[str, Any], baseline: Baseline | None) -> dict[
         if share > 0:
             found[name] = min(share, 1.0)
     return found
+
+
+def sources(verdict: Verdict, spec: ModelSpec) -> list[str]:
+    """The upstream sources, as the spec names them, of the features a verdict is about."""
+    about = set(verdict.names) or {name for name in spec.features if verdict.path.startswith(f"data.features.{name}.")}
+    return sorted({source for name in about if name in spec.features and (source := spec.features[name].source)})
 
 
 def _finite(numbers: Mapping[str, Any]) -> dict[str, float]:

@@ -214,6 +214,8 @@ def _feature(of: Item) -> FeatureSpec:
                 found[member] = tuple(name for entry in item.items() if (name := entry.class_name()) is not None)
             case "pii":
                 found[member] = item.choice(("drop", "hash"))
+            case "source":
+                found[member] = item.name()
     low, high = found.get("min"), found.get("max")
     if low is not None and high is not None and low > high:
         given["min"].wrong(f"the smallest, {low:g}, is above the largest, {high:g}; swap them")

@@ -199,6 +199,8 @@ class WindowJudge:
             examples = {segment: self._examples(header, segment) for segment in built}
             baseline = self._baselines.of(header, spec)
             found = evidence.gather(verdict, subject.segment, of, baseline, header.window, examples, beside)
+            if upstream := evidence.sources(verdict, spec):
+                found["sources"] = upstream
             if evidence.is_performance(verdict.path):
                 binary = spec.task == "binary" and "estimated" in own
                 calibration = baseline.calibration_for(subject.segment) if baseline is not None and binary else None

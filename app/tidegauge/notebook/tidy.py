@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from tidegauge.incident.across_models import together
 from tidegauge.spec import segment_name
 
 METRICS: dict[str, type] = {
@@ -20,6 +21,7 @@ ALERTS: dict[str, type] = {
 INCIDENTS: dict[str, type] = {
     "incident": str, "model": str, "status": str, "severity": str, "title": str, "start": datetime, "end": datetime,
     "cause": str, "metric": str, "feature": str, "concern": str, "alerts": int, "resolution": str, "runbook_url": str,
+    "together": str,
 }  # fmt: skip
 _LEFT_OUT = frozenset(
     ("model", "model_version", "segment", "window", "window_start", "window_end", "revision", "compared_with", "recent",
@@ -107,8 +109,10 @@ def alert_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def incident_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """One row an incident, as it last stood, in the order they began."""
+    """One row an incident, as it last stood, in the order they began. ``together``: the first of those that are one across
+    models."""
     newest = {event["data"]["incident"]: event["data"] for event in events}
+    first = {name: of.incidents[0] for of in together(newest.values()) for name in of.incidents}
     for data in sorted(newest.values(), key=lambda of: (of["starts_at"], of["incident"])):
         cause = data["cause"]
         yield {
@@ -123,6 +127,7 @@ def incident_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any
             "feature": cause["feature"],
             "concern": cause["concern"],
             "alerts": len(data["alerts"]),
+            "together": first.get(data["incident"], ""),
         }
 
 

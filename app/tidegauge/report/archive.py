@@ -10,6 +10,7 @@ import msgspec
 
 from tidegauge.alert.operations import Operations
 from tidegauge.errors import ReportError
+from tidegauge.incident.across_models import together
 from tidegauge.incident.changes import Change, at_the_time, seen_in
 from tidegauge.report.period import DAY, Period, moment
 from tidegauge.spec import duration
@@ -32,11 +33,11 @@ class _Head(msgspec.Struct, gc=False):
 
 class Archive:
     """Metrics records of ``model`` whose windows start within ``since`` to ``until`` (Unix seconds), still encoded, the
-    newest revision of each; the model's alert events in the order they were published; its incidents, as each stands (None
-    where they were not read); and the marks that people set."""
+    newest revision of each; the model's alert events in the order they were published; the incidents of all models, as each
+    stands (None where they were not read); and the marks that people set."""
 
     def __init__(self, model: str, since: float, until: float) -> None:
-        self._model, self._since, self._until = model, since, until
+        self.model, self._since, self._until = model, since, until
         self._raw: dict[tuple[str, str, str, str], bytes] = {}
         self._lengths: dict[str, float] = {}
         self._head = msgspec.json.Decoder(_Head).decode
@@ -49,7 +50,7 @@ class Archive:
         """Take one record of the topic ``metrics``; a later one of the same window stands for an earlier one."""
         head = self._head(value)
         self.models.add(head.model)
-        if head.kind is None and head.model == self._model and self._since <= moment(head.window_start) < self._until:
+        if head.kind is None and head.model == self.model and self._since <= moment(head.window_start) < self._until:
             segment = msgspec.json.encode(head.segment, order="sorted").decode()
             self._raw[head.model_version, head.window, segment, head.window_start] = value
             self._lengths.setdefault(head.window, duration(head.window))
@@ -57,15 +58,14 @@ class Archive:
     def add_alert(self, value: bytes) -> None:
         """Take one event of the topic ``alerts``."""
         event = msgspec.json.decode(value)
-        if event["data"]["labels"].get("model") == self._model:
+        if event["data"]["labels"].get("model") == self.model:
             self.alerts.append(event)
 
     def add_incident(self, value: bytes) -> None:
         """Take one event of the topic ``incidents``; a later one of an incident stands for an earlier one."""
         event = msgspec.json.decode(value)
         held = self.incidents = self.incidents or {}
-        if event["data"]["model"] == self._model:
-            held[event["data"]["incident"]] = event["data"]
+        held[event["data"]["incident"]] = event["data"]
 
     def add_mark(self, value: bytes) -> None:
         """Take one line of a file of marks."""
@@ -124,10 +124,12 @@ def incidents_in(archive: Archive, window: str, period: Period) -> list[dict[str
     where incidents were not read. ``window``: the length of the records that show new versions."""
     if archive.incidents is None:
         return None
-    began = {name: moment(data["starts_at"]) for name, data in archive.incidents.items()}
+    own = {name: data for name, data in archive.incidents.items() if data["model"] == archive.model}
+    also = {name: of.models for of in together(archive.incidents.values()) for name in of.incidents}
+    began = {name: moment(data["starts_at"]) for name, data in own.items()}
     touching = [
         data
-        for name, data in archive.incidents.items()
+        for name, data in own.items()
         if began[name] < period.end and (data["ends_at"] is None or moment(data["ends_at"]) > period.start)
     ]
     first = min((moment(data["starts_at"]) for data in touching), default=period.start)
@@ -146,6 +148,7 @@ def incidents_in(archive: Archive, window: str, period: Period) -> list[dict[str
             "cause": data["cause"]["alertname"],
             "concerns": data["concerns"],
             "for_whom": sorted({f"{of['model_version']} {of['segment'] or 'as a whole'}" for of in data["alerts"]}),
+            "other_models": [model for model in also.get(data["incident"], ()) if model != data["model"]],
             "alerts": len(data["alerts"]),
             "changes": at_the_time(changes, data["model"], began[data["incident"]]),
             "runbook_url": data["runbook_url"],
