@@ -54,6 +54,11 @@ class Client:
         """Queue a label event."""
         await self.send(LABELS, members["request_id"].encode(), msgspec.json.encode(members))
 
+    async def forget(self, request_id: str, ts: float) -> asyncio.Future[Any]:
+        """Ask that nothing be kept of a request, as of ``ts``; the future tells when that is acknowledged."""
+        asked = {"request_id": request_id, "ts": ts, "forget": True}
+        return await self.send(LABELS, request_id.encode(), msgspec.json.encode(asked))
+
     async def send(
         self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, str] | None = None
     ) -> asyncio.Future[Any]:

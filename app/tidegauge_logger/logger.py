@@ -34,6 +34,7 @@ from tidegauge_logger.events import (
     timestamp,
 )
 from tidegauge_logger.frames import Mapped, rows
+from tidegauge_logger.pseudonyms import Pseudonyms, read_key
 from tidegauge_logger.request_ids import new_request_id
 from tidegauge_logger.settings import kafka_names, security_from_environment, topics_from_environment
 
@@ -55,7 +56,8 @@ class Logger:
     ``bootstrap``: Kafka's address. ``model_version``: of predictions that name none. ``spool``: a directory, which processes
     may share, where events are kept until Kafka has them. ``max_buffer_bytes``: of memory, for events that are on their way;
     ``max_spool_bytes``: of the whole directory. ``topics``: names other than ``predictions`` and ``labels``, by these.
-    ``security``: Kafka's settings (``security.protocol``, ``sasl.*``, ``ssl.cafile`` ...).
+    ``security``: Kafka's settings (``security.protocol``, ``sasl.*``, ``ssl.cafile`` ...). ``pseudonym_key``: events then
+    carry a keyed hash of each request id, never the id itself.
 
     ``prediction`` and ``label`` may be called from any thread, never wait and never raise: what is wrong with an event, and
     what there was no room for, is counted in ``dropped`` and told in one warning a minute by the Python logger
@@ -71,6 +73,7 @@ class Logger:
         max_spool_bytes: int = 1 << 30,
         topics: Mapping[str, str] | None = None,
         security: Mapping[str, str] | None = None,
+        pseudonym_key: bytes | None = None,
     ) -> None:
         if not bootstrap:
             raise ValueError("bootstrap is empty; say where Kafka is, as in kafka:9092")
@@ -82,6 +85,7 @@ class Logger:
         self._window = min(WINDOW_BYTES, max_buffer_bytes // 4)
         self._topics = {PREDICTIONS: PREDICTIONS, LABELS: LABELS, **(topics or {})}
         self._kafka = {"bootstrap.servers": bootstrap, **kafka_names(security or {})}
+        self._pseudonyms = None if pseudonym_key is None else Pseudonyms(pseudonym_key)
         self.counters = Counters()
         self._begin()
         _loggers.add(self)
@@ -90,8 +94,8 @@ class Logger:
     @classmethod
     def from_env(cls, **given: Any) -> Logger:
         """A logger as ``TIDEGAUGE_BOOTSTRAP``, ``_MODEL_VERSION``, ``_SPOOL``, ``_MAX_BUFFER_BYTES``, ``_MAX_SPOOL_BYTES``,
-        ``_PREDICTIONS_TOPIC``, ``_LABELS_TOPIC`` and the worker's variables of security say; ``given`` arguments come first.
-        Raises ValueError where there is no address, or a size is no number."""
+        ``_PREDICTIONS_TOPIC``, ``_LABELS_TOPIC``, ``_PSEUDONYM_KEY_FILE`` and the worker's variables of security say; ``given``
+        arguments come first. Raises ValueError where there is no address, a size is no number, or a key cannot be read."""
         environment = os.environ.get
         found: dict[str, Any] = {
             "bootstrap": environment("TIDEGAUGE_BOOTSTRAP", ""),
@@ -103,6 +107,8 @@ class Logger:
         for name in ("max_buffer_bytes", "max_spool_bytes"):
             if (text := environment(f"TIDEGAUGE_{name.upper()}")) is not None:
                 found[name] = int(text)
+        if path := environment("TIDEGAUGE_PSEUDONYM_KEY_FILE"):
+            found["pseudonym_key"] = read_key(path)
         found |= given
         if not found["bootstrap"]:
             raise ValueError("TIDEGAUGE_BOOTSTRAP is not set; say where Kafka is, as in kafka:9092")
@@ -141,18 +147,20 @@ class Logger:
         traceparent: str | None = None,
         **more: Any,
     ) -> str:
-        """Log a prediction; its members are those of the event. Returns the ``request_id``, made if there is none.
+        """Log a prediction; its members are those of the event. Returns the ``request_id`` as given, or as made if there is
+        none: that is what ``label`` takes.
 
         ``prediction=None``: the model abstained. ``traceparent``: the request's trace (W3C), to which alerts then lead.
         """
         known = new_request_id() if request_id is None else request_id
         try:
             known = checked_id(known)
+            logged = self._logged(known)
             members = PredictionMembers(
-                known, time.time() if ts is None else timestamp(ts), model_version or self._version(), model, prediction,
+                logged, time.time() if ts is None else timestamp(ts), model_version or self._version(), model, prediction,
                 score, confidence, features, segments, latency_ms, error, cost, role, attributions, probabilities,
             )  # fmt: skip
-            self._put(Event(PREDICTIONS, known, encoded(given(members) | more if more else members), traceparent))
+            self._put(Event(PREDICTIONS, logged, encoded(given(members) | more if more else members), traceparent))
         except Exception as mistake:
             self._bad(mistake)
         return str(known)
@@ -160,7 +168,7 @@ class Logger:
     def label(self, request_id: Any, label: Any = None, *, business: Any = None, ts: Any = None, **more: Any) -> None:
         """Log what came of a request. ``business``: numbers by name. ``ts``: when it became known; now, if not given."""
         try:
-            known = checked_id(request_id)
+            known = self._logged(checked_id(request_id))
             if label is None and not business:
                 raise UnusableError("a label needs label or business")
             members = {"request_id": known, "ts": time.time() if ts is None else timestamp(ts), **more}
@@ -186,10 +194,10 @@ class Logger:
         for members in rows(frame, mapping or {}):
             ids.append(str(members.get("request_id") or new_request_id()))
             try:
-                members["request_id"] = checked_id(ids[-1])
+                members["request_id"] = logged = self._logged(checked_id(ids[-1]))
                 members["ts"] = time.time() if members.get("ts") is None else timestamp(members["ts"])
                 members["model_version"] = members.get("model_version") or model_version or self._version()
-                event = Event(PREDICTIONS, ids[-1], encoded(PredictionMembers(**members)))
+                event = Event(PREDICTIONS, logged, encoded(PredictionMembers(**members)))
                 self._start()
                 self._inbox.wait_for_room(event, timeout)
                 self._put(event)
@@ -236,6 +244,10 @@ class Logger:
         return self._backlog.spooled
 
     # -- behind it -------------------------------------------------------------------------------------------------
+
+    def _logged(self, request_id: str) -> str:
+        """What events call a request."""
+        return request_id if self._pseudonyms is None else self._pseudonyms.of(request_id)
 
     def _version(self) -> str:
         if not self.model_version:

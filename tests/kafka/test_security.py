@@ -144,6 +144,7 @@ COMMANDS = {
     "incidents": [],
     "report": ["--model", RECORD.model, "--from", "2025-09-27", "--to", "2025-09-28"],
     "card": [RECORD.model],
+    "forget": ["r1", "--yes"],
 }
 
 

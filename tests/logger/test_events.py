@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import hmac
 import math
 import uuid
 
@@ -165,3 +166,25 @@ def test_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("TIDEGAUGE_BOOTSTRAP")
     with pytest.raises(ValueError, match="TIDEGAUGE_BOOTSTRAP"):
         Logger.from_env()
+
+
+def test_with_a_key_events_carry_pseudonyms_of_request_ids(tmp_path, monkeypatch):
+    key = b"0123456789abcdef0123456789abcdef"
+    (tmp_path / "key").write_bytes(key + b"\n")
+    monkeypatch.setenv("TIDEGAUGE_PSEUDONYM_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("TIDEGAUGE_BOOTSTRAP", "127.0.0.1:1")
+    log = KeptLogger.from_env(model_version="m:1")
+    assert log.prediction(request_id="ada@example.org", prediction=1) == "ada@example.org"
+    log.label("ada@example.org", 1)
+    assert log.predictions(pd.DataFrame({"request_id": ["ada@example.org"], "prediction": [1]})) == ["ada@example.org"]
+    expected = hmac.new(key, b"ada@example.org", "sha256").hexdigest()[:32]
+    assert [event["request_id"] for event in log.taken()] == [expected] * 3
+
+
+@pytest.mark.parametrize("key", [None, b"too short"])
+def test_without_a_usable_key_there_is_no_logger(tmp_path, monkeypatch, key):
+    if key is not None:
+        (tmp_path / "key").write_bytes(key)
+    monkeypatch.setenv("TIDEGAUGE_PSEUDONYM_KEY_FILE", str(tmp_path / "key"))
+    with pytest.raises(ValueError, match="key for pseudonyms"):
+        Logger.from_env(bootstrap="127.0.0.1:1")

@@ -12,7 +12,7 @@ class KeptLogger(Logger):
     """It never starts the thread that sends."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__("127.0.0.1:1", **{"model_version": "churn_xgb:3"} | settings)
+        super().__init__(**{"bootstrap": "127.0.0.1:1", "model_version": "churn_xgb:3"} | settings)
         self.traces: list[str | None] = []
 
     def _start(self) -> None:

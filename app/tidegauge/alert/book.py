@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Set
 from typing import Any, NamedTuple
 
 from tidegauge.alert.announcing import Announcer
@@ -58,6 +58,11 @@ class AlertBook:
         self.incidents = IncidentBook(store)
         self._announcer = Announcer(self.traces, self.incidents, playbooks)
         self.detections = DetectorAlerts(self._states, self._announcer)
+
+    def forget_requests(self, request_ids: Set[str]) -> None:
+        """Take these requests out of the evidence, and forget their traces."""
+        self._states.forget_requests(request_ids)
+        self.traces.forget(request_ids)
 
     def known(self) -> list[KnownAlert]:
         """Every alert that ever fired."""

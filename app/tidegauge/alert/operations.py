@@ -1,5 +1,5 @@
-"""What people decide about alerts, and say of what they did: acknowledgements, silences and marks, as the compacted topic
-``tidegauge-operations`` keeps them.
+"""What people decide and say: acknowledgements and silences of alerts, marks of what was changed, and requests that are
+forgotten, as the compacted topic ``tidegauge-operations`` keeps them.
 
 The console writes them; it and whatever pages people read them. Times are Unix seconds of the wall clock: an alert may be
 about last week, its silence is about tonight. A mark is about event time.
@@ -16,6 +16,8 @@ OPERATIONS, AUDIT = "tidegauge-operations", "tidegauge-audit"
 """Logical topic names."""
 MAX_HELD = 10_000
 """Acknowledgements, silences and marks held at once, each; the oldest are forgotten beyond it."""
+MAX_FORGOTTEN = 100_000
+"""Forgotten requests held at once."""
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, tag_field="kind", tag="acknowledgement"):
@@ -81,26 +83,42 @@ class Mark(msgspec.Struct, frozen=True, tag_field="kind", tag="mark"):
         return f"mark/{self.id}".encode()
 
 
-Operation = Acknowledgement | Silence | Mark
+class Forgotten(msgspec.Struct, frozen=True, tag_field="kind", tag="forgotten"):
+    """Nothing that names a request is shown any more. ``digest``: of its id (``engine/forgotten.py``), in hexadecimal."""
+
+    digest: str
+    by: str
+    at: float
+
+    @property
+    def key(self) -> bytes:
+        return f"forgotten/{self.digest}".encode()
+
+
+Operation = Acknowledgement | Silence | Mark | Forgotten
 _decode = msgspec.json.Decoder(Operation).decode
 encode = msgspec.json.Encoder().encode
 
 
 class Operations:
-    """The acknowledgements, silences and marks that stand: the newest record of each key, none where that is a tombstone."""
+    """What stands: the newest record of each key, none where that is a tombstone."""
 
     def __init__(self) -> None:
         self.acknowledgements: dict[str, Acknowledgement] = {}
         self.silences: dict[str, Silence] = {}
         self.marks: dict[str, Mark] = {}
+        self.forgotten: dict[str, Forgotten] = {}
         self.unreadable = 0
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Take in one record of the topic. One that cannot be read is counted and changes nothing."""
         kind, _, name = (key or b"").decode("utf-8", "replace").partition("/")
         if value is None:
-            held: dict[str, dict[str, Any]] = {"acknowledgement": self.acknowledgements, "mark": self.marks}
-            held.get(kind, self.silences).pop(name, None)
+            held: dict[str, dict[str, Any]] = {
+                "acknowledgement": self.acknowledgements, "silence": self.silences, "mark": self.marks,
+                "forgotten": self.forgotten,
+            }  # fmt: skip
+            held.get(kind, {}).pop(name, None)
             return
         try:
             operation = _decode(value)
@@ -111,8 +129,10 @@ class Operations:
             _hold(self.acknowledgements, operation.fingerprint, operation)
         elif isinstance(operation, Mark):
             _hold(self.marks, operation.id, operation)
-        else:
+        elif isinstance(operation, Silence):
             _hold(self.silences, operation.id, operation)
+        else:
+            _hold(self.forgotten, operation.digest, operation, MAX_FORGOTTEN)
 
     def acknowledged(self, fingerprint: str, starts_at: str) -> Acknowledgement | None:
         """The acknowledgement of this episode of an alert; one of an earlier episode does not count."""
@@ -141,8 +161,8 @@ class Operations:
         return since
 
 
-def _hold(held: dict[str, Any], name: str, operation: Operation) -> None:
+def _hold(held: dict[str, Any], name: str, operation: Operation, most: int = MAX_HELD) -> None:
     held.pop(name, None)
     held[name] = operation
-    while len(held) > MAX_HELD:
+    while len(held) > most:
         del held[next(iter(held))]

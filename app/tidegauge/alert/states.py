@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Set
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -11,6 +11,8 @@ from tidegauge.alert.life_cycle import AlertState
 from tidegauge.engine.stage import Store
 
 ALERT = b"a"
+EXAMPLES = ("request_ids", "traces")
+"""The members of the evidence that name requests."""
 _decode = msgspec.msgpack.Decoder(AlertState).decode
 packed = msgspec.msgpack.Encoder().encode
 """An AlertState as the store has it."""
@@ -59,12 +61,26 @@ class AlertStates:
         self._states[fingerprint] = state
         self._store.put(ALERT + fingerprint.encode(), packed(state))
 
+    def forget_requests(self, request_ids: Set[str]) -> None:
+        """Take these requests out of what was said when alerts fired."""
+        for fingerprint, state in self._states.items():
+            evidence = state.data.get("evidence", {})
+            left = {name: _without(said, request_ids) if name in EXAMPLES else said for name, said in evidence.items()}
+            if left != evidence:
+                state.data["evidence"] = left
+                self._store.put(ALERT + fingerprint.encode(), packed(state))
+
     def items(self) -> Iterator[tuple[str, AlertState]]:
         """Fingerprints and states."""
         return iter(self._states.items())
 
     def values(self) -> Iterator[AlertState]:
         return iter(self._states.values())
+
+
+def _without(said: list[Any], request_ids: Set[str]) -> list[Any]:
+    """The request ids, or traces of requests, that are about others."""
+    return [of for of in said if (of["request_id"] if isinstance(of, dict) else of) not in request_ids]
 
 
 def _name(state: AlertState) -> AlertName:

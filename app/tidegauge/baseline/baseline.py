@@ -72,7 +72,9 @@ class Baseline:
     """
 
     def __init__(self, model: str, version: str, data: DataProfile, outcome: OutcomeProfile, schema: Schema) -> None:
-        """Of profiles alone; whoever knows more sets the other members."""
+        """Of profiles alone, which lose their examples: a baseline names no requests. Whoever knows more sets the other
+        members."""
+        data.examples, outcome.examples = {}, {}
         self.model, self.version = model, version
         self.data, self.outcome, self.schema = data, outcome, schema
         self.metrics: dict[str, Any] = {}

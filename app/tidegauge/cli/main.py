@@ -19,6 +19,7 @@ from tidegauge.cli import (
     console_command,
     doctor_command,
     event_commands,
+    forget_command,
     mark_command,
     report_command,
     rollback_command,
@@ -136,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     report_command.add(commands)
     card_command.add(commands)
     rollback_command.add(commands)
+    forget_command.add(commands)
     mark_command.add(commands)
     doctor_command.add(commands)
 

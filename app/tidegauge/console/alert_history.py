@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import Any
 
 import msgspec
+
+from tidegauge.alert.states import EXAMPLES
+from tidegauge.engine.forgotten import digest_of
 
 ALERTS_KEPT = 10_000
 """Alerts held at once; beyond it those that have not changed for longest go, resolved ones first."""
@@ -29,9 +32,12 @@ class _Alert(msgspec.Struct):
 
 
 class AlertHistory:
-    """Every alert by fingerprint, with its transitions as CloudEvents, oldest first."""
+    """Every alert by fingerprint, with its transitions as CloudEvents, oldest first.
 
-    def __init__(self) -> None:
+    ``forgotten``: digests of requests that are not shown, as ``Operations.forgotten`` has them; it may change."""
+
+    def __init__(self, forgotten: Collection[str] = ()) -> None:
+        self._forgotten = forgotten
         # Each in the order of its last change.
         self._firing: dict[str, _Alert] = {}
         self._resolved: dict[str, _Alert] = {}
@@ -97,19 +103,34 @@ class AlertHistory:
 
     def all(self) -> list[dict[str, Any]]:
         """The newest event of each alert, the latest change first."""
-        return [alert.newest for alert in sorted(self._alerts(), key=lambda alert: -alert.changed)]
+        return [self._shown(alert.newest) for alert in sorted(self._alerts(), key=lambda alert: -alert.changed)]
 
     def firing(self) -> dict[str, list[dict[str, Any]]]:
         """The newest event of each alert that fires, by model, the latest change first."""
         found: dict[str, list[dict[str, Any]]] = {}
         for alert in reversed(self._firing.values()):
-            found.setdefault(str(alert.newest["data"]["labels"]["model"]), []).append(alert.newest)
+            found.setdefault(str(alert.newest["data"]["labels"]["model"]), []).append(self._shown(alert.newest))
         return found
 
     def transitions(self, fingerprint: str) -> list[dict[str, Any]]:
         """All that is remembered of an alert, oldest first; empty for one that is not known."""
         alert = self._firing.get(fingerprint) or self._resolved.get(fingerprint)
-        return [] if alert is None else [_decode(raw) for _, raw in alert.transitions]
+        return [] if alert is None else [self._shown(_decode(raw)) for _, raw in alert.transitions]
+
+    def _shown(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The event without examples that are forgotten."""
+        evidence = event["data"].get("evidence")
+        if not self._forgotten or not isinstance(evidence, dict):
+            return event
+        shown = {
+            name: [of for of in said if not self._is_forgotten(of)] if name in EXAMPLES and isinstance(said, list) else said
+            for name, said in evidence.items()
+        }
+        return event | {"data": event["data"] | {"evidence": shown}}
+
+    def _is_forgotten(self, example: Any) -> bool:
+        name = example.get("request_id") if isinstance(example, dict) else example
+        return digest_of(str(name)).hex() in self._forgotten
 
     def _alerts(self) -> Iterator[_Alert]:
         return chain(self._firing.values(), self._resolved.values())

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
+
+from tidegauge.engine.forgotten import digest_of
 
 SAMPLES_KEPT = 20
 """Newest dead letters kept of each reason."""
 SHOWN = 2000
 """Characters of a value that are kept."""
 REASONS_KEPT = 100
+_REQUEST_ID = re.compile(r'"request_id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9.]+)')
+"""Wherever it stands, also in what is no JSON as a whole."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -28,11 +33,23 @@ class DeadLetter(msgspec.Struct, frozen=True):
     value: str
     cut: bool
 
+    @property
+    def request_id(self) -> str:
+        """What the value calls its request; "" where that cannot be read."""
+        found = _REQUEST_ID.search(self.value)
+        try:
+            return str(msgspec.json.decode(found[1])) if found else ""
+        except msgspec.DecodeError:
+            return ""
+
 
 class DeadLetters:
-    """Counts by reason and the newest samples of each."""
+    """Counts by reason and the newest samples of each.
 
-    def __init__(self) -> None:
+    ``forgotten``: digests of requests that are not shown, as ``Operations.forgotten`` has them; it may change."""
+
+    def __init__(self, forgotten: Collection[str] = ()) -> None:
+        self._forgotten = forgotten
         self.counts: Counter[str] = Counter()
         # Of each reason, oldest first: record time and block, by which they are ordered, and the letter.
         self._samples: dict[str, list[tuple[tuple[int, int], DeadLetter]]] = {}
@@ -71,4 +88,8 @@ class DeadLetters:
 
     def samples(self, reason: str) -> list[DeadLetter]:
         """The newest first."""
-        return [letter for _, letter in reversed(self._samples.get(reason, []))]
+        held = [letter for _, letter in reversed(self._samples.get(reason, []))]
+        return [letter for letter in held if not (self._forgotten and self._is_forgotten(letter))]
+
+    def _is_forgotten(self, letter: DeadLetter) -> bool:
+        return any(digest_of(name).hex() in self._forgotten for name in (letter.key, letter.request_id))

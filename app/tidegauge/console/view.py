@@ -49,10 +49,10 @@ class View:
 
     def __init__(self, budget: int = BUDGET) -> None:
         self.windows = PublishedWindows(budget)
-        self.alerts = AlertHistory()
-        self.incidents = IncidentHistory()
-        self.letters = DeadLetters()
         self.operations = Operations()
+        self.alerts = AlertHistory(self.operations.forgotten)
+        self.incidents = IncidentHistory()
+        self.letters = DeadLetters(self.operations.forgotten)
         self.progress = Progress()
         self.registry = Registry()
         self.problems: dict[str, str] = {}

@@ -95,7 +95,8 @@ class Delta(DeltaHead, array_like=True, frozen=True):
     """One message. ``model`` "" is a heartbeat: it only says how the join task stands.
 
     ``read``: the event time up to which it has read both its inputs, infinite while it lags behind neither. ``traces``: trace
-    contexts of the profiles' examples, by request id.
+    contexts of the profiles' examples, by request id. ``forgotten``: request ids of which nothing may be kept; a message that
+    has any says nothing else.
     """
 
     parts: tuple[Part, ...] = ()
@@ -103,6 +104,7 @@ class Delta(DeltaHead, array_like=True, frozen=True):
     roles: tuple[RoleSwitch, ...] = ()
     read: float = math.inf
     traces: dict[str, str] = {}
+    forgotten: tuple[str, ...] = ()
 
 
 encode = msgspec.msgpack.Encoder().encode

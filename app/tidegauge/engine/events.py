@@ -58,13 +58,15 @@ class Prediction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class Label(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """One label event as sent. ``ts``: when the outcome became known, a float once decoded."""
+    """One label event as sent. ``ts``: when the outcome became known, a float once decoded. ``forget``: it is no label, but
+    asks that nothing be kept under its request id."""
 
     request_id: str
     ts: float | str
     label: int | float | str | bool | None = None
     business: dict[str, float | bool | None] | None = None
     model: str | None = None
+    forget: bool = False
 
 
 Event = TypeVar("Event", bound="Prediction | Label")
@@ -188,7 +190,7 @@ class Decoder(Generic[Event]):
             check_kpi_names(event.business)
         if not is_valid_name(event.model or None):
             raise EventError("bad_model", f"model has at most {MAX_NAME} characters, none of them NUL")
-        if event.label is None and not any(value is not None for value in (event.business or {}).values()):
+        if event.label is None and not event.forget and not any(value is not None for value in (event.business or {}).values()):
             raise EventError("missing_member", "a label event needs label or business")
 
     def _careful(self, value: bytes | None) -> Event:

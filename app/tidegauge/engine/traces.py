@@ -57,6 +57,12 @@ class Traces:
         for request_id, parent in parents.items():
             self._store.put(TRACE + request_id.encode(), sortable_second(ts) + parent.encode())
 
+    def forget(self, request_ids: Iterable[str]) -> None:
+        """Delete what is known of some requests."""
+        if self._any:
+            for request_id in request_ids:
+                self._store.delete(TRACE + request_id.encode())
+
     def of(self, request_ids: Iterable[str]) -> dict[str, str]:
         """The contexts that are known of some requests."""
         if not self._any:

@@ -44,6 +44,13 @@ class ImpliedLabels:
         self._requests.store.put(DUE + second + context.to_bytes(4, "big") + request_id, b"1")
         self._earliest = second if self._earliest is None else min(self._earliest, second)
 
+    def forget(self, request_ids: Sequence[str]) -> None:
+        """Wait no longer for labels of these requests."""
+        if self._earliest is not None:
+            ids = {request_id.encode() for request_id in request_ids}
+            for key in [key for key, _ in self._requests.store.scan(DUE) if key[_HEAD:] in ids]:
+                self._requests.store.delete(key)
+
     def count(self, now: float) -> Iterator[int]:
         """Count the outcomes whose time is over at event time ``now``, at most AT_ONCE before each yield; yields how many."""
         while self._earliest is not None and self._earliest <= sortable_second(now):

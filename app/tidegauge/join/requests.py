@@ -10,6 +10,7 @@ import numpy as np
 
 from tidegauge.engine.events import Label, Prediction
 from tidegauge.engine.stage import Store
+from tidegauge.join.request_state import decode
 
 REQUEST, PENDING = b"r", b"n"
 NOTHING = 255
@@ -65,6 +66,16 @@ class Requests:
     def entry(self, found: LookUp, place: int) -> bytes | None:
         """The encoded entry, as it is now, of the request at a position of the chunk."""
         return self.store.get(found.keys[place]) if place in found.repeated else found.raws[place]
+
+    def forget(self, request_ids: Sequence[str]) -> None:
+        """Delete the entries of these requests."""
+        for request_id in request_ids:
+            key = REQUEST + request_id.encode()
+            raw = self.store.get(key)
+            if raw is not None:
+                self.store.delete(key)
+                entry = decode(raw)
+                self.pending -= not (entry.statements and entry.predictions)
 
     def save(self) -> None:
         self.store.put(PENDING, b"%d" % self.pending)

@@ -1,14 +1,15 @@
 """The join stage: predictions and labels of one partition, joined by request id, summed up in profile deltas.
 
 Its lasting state is the join itself: under ``r<request id>`` the predictions of that request and its label, kept until the
-label horizon (and a day) has passed, so that duplicates are recognised and corrections can take back what they correct; and the
-contexts (``join/contexts.py``) and trace contexts (``engine/traces.py``). Everything else is only buffered between checkpoints;
-what a failure loses is read again.
+label horizon (and a day) has passed, so that duplicates are recognised and corrections can take back what they correct; the
+contexts (``join/contexts.py``), trace contexts (``engine/traces.py``) and forgotten requests (``join/forgetting.py``).
+Everything else is only buffered between checkpoints; what a failure loses is read again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from tidegauge.engine import delta
@@ -33,6 +34,7 @@ from tidegauge.engine.traces import Traces, old_traces
 from tidegauge.errors import EventError
 from tidegauge.join.bounded_names import BoundedNames
 from tidegauge.join.contexts import Contexts, model_of_event
+from tidegauge.join.forgetting import Forgetting
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.implied_labels import ImpliedLabels
 from tidegauge.join.label_matching import LabelMatching
@@ -80,6 +82,7 @@ class JoinStage:
         self._labelled = LabelMatching(self._requests, outcomes, self._gathered.pairs, counters)
         self._kpis = UnattachedKpis(store, self._contexts, self._gathered, self._progress)
         self._implied = ImpliedLabels(self._requests, outcomes, self._gathered.pairs, counters)
+        self._forgetting = Forgetting(store, self._requests, self._traces, self._implied, counters)
         self._predictions, self._labels = Decoder(Prediction), Decoder(Label)
         self._context_ids: dict[Any, int] = {}
         self._revision = registry.revision
@@ -112,12 +115,12 @@ class JoinStage:
         self._counters["events", topic] += len(records)
         if topic == PREDICTIONS:
             predictions, taken, dead = self._predictions.chunk(records)
+            predictions, taken = self._forgetting.left(PREDICTIONS, predictions, taken)
             self._traces.note(predictions, taken)
             self._take_predictions(predictions, taken)
         elif topic == LABELS:
             labels, taken, dead = self._labels.chunk(records)
-            self._progress.read_labels(labels)
-            self._labelled.take(labels, taken)
+            self._take_labels(labels, taken)
             dead = [refused for letter in dead if (refused := self._take_kpis(letter)) is not None]
         else:
             raise AssertionError(f"the join stage reads predictions and labels, not {topic}")
@@ -127,6 +130,20 @@ class JoinStage:
         self._rows_since += len(taken)
         if self._rows >= MAX_ROWS:
             self._flush()
+
+    def _take_labels(self, events: list[Label], records: list[InputRecord]) -> None:
+        """Take labels, and forget those requests of which that is asked in between, in the order of the events."""
+        if not any([event.forget for event in events]):
+            self._progress.read_labels(events)
+            self._labelled.take(*self._forgetting.left(LABELS, events, records))
+            return
+        for forget, run in groupby(zip(events, records, strict=True), key=lambda pair: pair[0].forget):
+            found = list(run)
+            labels = [event for event, _ in found]
+            if forget:
+                self._forgetting.forget(labels)
+            else:
+                self._take_labels(labels, [record for _, record in found])
 
     def _take_kpis(self, letter: DeadLetter) -> DeadLetter | None:
         """Try a record that is no label as KPIs that belong to no request; the dead letter to write if it is neither."""
@@ -224,6 +241,7 @@ class JoinStage:
             traces = self._traces.of(self._gathered.examples(model))
             outputs.extend(self._gathered.outputs(model, now, times, roles.get(model, ()), traces))
         self._told_idle.difference_update(told)
+        outputs.extend(self._say_forgotten(now))
         if idle:
             outputs.extend(self._say_idle(now))
         if told or self._rows_since:
@@ -248,6 +266,14 @@ class JoinStage:
             self._told_idle.add(model)
         return outputs
 
+    def _say_forgotten(self, now: float) -> list[Output]:
+        """Tell every monitor task which requests to forget, after all that was said of them."""
+        ids = self._forgetting.take_new()
+        if not ids:
+            return []
+        said = delta.encode(Delta(self._partition, "", now, False, forgotten=ids))
+        return [Output(PROFILES, None, said, partition=partition) for partition in range(self._profile_partitions)]
+
     # -- expiry --------------------------------------------------------------------------------------------------
 
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
@@ -256,7 +282,8 @@ class JoinStage:
         gone = [key for key in old if self._expired(decode(pairs[key]))]
         for key in gone:
             self._drop(decode(pairs[key]))
-        return gone + self._kpis.expired(pairs, oldest, self._cutoff) + old_traces(pairs, oldest)
+        gone += self._kpis.expired(pairs, oldest, self._cutoff)
+        return gone + old_traces(pairs, oldest) + self._forgetting.expired(pairs, oldest)
 
     def _expired(self, entry: RequestState) -> bool:
         if entry.predictions:

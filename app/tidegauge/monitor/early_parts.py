@@ -7,10 +7,13 @@ Each has a key of its own: what one partition is ahead of another may be more th
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import msgspec
 
 from tidegauge.engine.delta import Part
 from tidegauge.engine.stage import Store
+from tidegauge.monitor.unnamed_parts import without
 
 EARLY_PART = b"u"
 _encode = msgspec.msgpack.Encoder().encode
@@ -63,6 +66,17 @@ class EarlyParts:
         self._gone.extend(quantum.keys)
         self._grown.discard((model, arrival))
         return quantum.parts
+
+    def forget_requests(self, request_ids: Set[str]) -> None:
+        """Take these requests out of what waits, in memory and in the store."""
+        for quanta in self._waiting.values():
+            for quantum in quanta.values():
+                for place, part in enumerate(quantum.parts):
+                    left = without(part, request_ids)
+                    if left is not part:
+                        quantum.parts[place] = left
+                        if place < len(quantum.keys):
+                            self._store.put(quantum.keys[place], _encode(left))
 
     def flush(self) -> None:
         """Write what changed to the store."""

@@ -83,7 +83,10 @@ class BaselineLearning:
     def _take(self, model: str, name: str, segment: Segment, data: DataProfile) -> None:
         learning = self._learning(model, name)
         if segment in learning or len(learning) <= MAX_PARTS:
-            learning.setdefault(segment, DataProfile()).merge(data)
+            profile = learning.setdefault(segment, DataProfile())
+            profile.merge(data)
+            # A baseline names no requests.
+            profile.examples.clear()
             self._grown.add((model, name, segment))
 
     def learn(self, model: str) -> list[Output]:

@@ -10,11 +10,14 @@ deleted.
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import msgspec
 import numpy as np
 
 from tidegauge.engine.delta import RowsDelta, Segment
 from tidegauge.engine.stage import Store
+from tidegauge.monitor.unnamed_parts import without
 from tidegauge.profile import data_rows
 from tidegauge.profile.data import DataColumns
 from tidegauge.profile.outcome_table import OutcomeTable
@@ -108,6 +111,15 @@ class RowLog:
         """Discard all parts that no profile waits for: after a restart under a spec that asks for fewer windows or segments."""
         for rows in list(self.rows.values()):
             self.discard_if_taken(rows)
+
+    def forget_requests(self, request_ids: Set[str]) -> None:
+        """Take these requests out of the rows, in memory and in the store; after a ``flush``."""
+        for number, rows in self.rows.items():
+            for of in (rows.data, rows.outcome):
+                if of is not None and of.forget_requests(request_ids):
+                    stored = _decode(self._store.get(_key(number)) or b"")
+                    left = msgspec.structs.replace(stored, part=without(stored.part, request_ids))
+                    self._store.put(_key(number), _encode(left))
 
     def flush(self) -> None:
         """Write what changed to the store."""

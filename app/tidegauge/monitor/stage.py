@@ -11,7 +11,7 @@ alerts (``alert/book.py``), trace contexts (``engine/traces.py``), rollouts (``m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
 from math import inf
 from typing import Any
@@ -91,6 +91,7 @@ class MonitorStage:
             self._publisher.recall(header, self.clocks.get(header.model, ModelClock()).reached.predictions)
         self.traffic: dict[tuple[str, str], TrafficTotals] = {}
         self._heard: set[int] = set()
+        self._to_forget: set[str] = set()
         self._past: dict[str, float] = {}
         self._touched: set[str] = set()
         self._unfinished: set[str] = set()
@@ -117,6 +118,9 @@ class MonitorStage:
                 self._take(delta.decode(record.value))
 
     def _take(self, message: Delta) -> None:
+        if message.forgotten:
+            self._to_forget.update(message.forgotten)
+            return
         self._partitions.hear(message.partition, message.now, message.idle)
         self._heard.add(message.partition)
         if not message.model:
@@ -305,6 +309,18 @@ class MonitorStage:
                 put(CLOCK + model.encode(), _encode(self.clocks[model]))
         self._touched.clear()
         self._heard.clear()
+        if self._to_forget:
+            self._forget(self._to_forget)
+            self._to_forget.clear()
+
+    def _forget(self, request_ids: Set[str]) -> None:
+        """Take requests out of all that is kept; after all of it was written."""
+        traces = set(map(trace_id, self.alerts.traces.of(request_ids).values()))
+        for served in self.traffic.values():
+            if served.failed in traces:
+                served.failed = None
+        for part in (self.windows, self._early_parts, self.alerts):
+            part.forget_requests(request_ids)
 
     def kept(self, value: bytes | None) -> bytes | None:
         """As ``Stage.kept``: deltas hold no personal data."""

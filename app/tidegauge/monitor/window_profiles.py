@@ -10,7 +10,7 @@ Data and outcomes are stored apart, since late labels touch only the small outco
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from functools import lru_cache
 
 import msgspec
@@ -106,6 +106,18 @@ class WindowProfiles:
             self._arrived.pop(place, None)
             self._arrived_data.pop(place, None)
             self._store.delete(place)
+
+    def forget_requests(self, request_ids: Set[str]) -> None:
+        """Take these requests out of the examples of all windows; after a ``flush``."""
+        names = [request_id.encode() for request_id in request_ids]
+        for kind, profile in ((DATA, DataProfile), (OUTCOME, OutcomeProfile)):
+            # Whatever profile holds an example of that name has its bytes; few others do.
+            for place in [place for place, raw in self._store.scan(kind) if any(name in raw for name in names)]:
+                found = self._load(place, profile)
+                assert not isinstance(found, PairProfile)
+                if found.forget_requests(request_ids):
+                    self._dirty.add(place)
+        self.flush()
 
     def flush(self) -> None:
         """Write what changed to the store."""

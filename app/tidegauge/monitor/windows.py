@@ -10,7 +10,7 @@ needed (``monitor/window_profiles.py``). Rows that came in as such are counted w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
 
 import msgspec
@@ -266,6 +266,11 @@ class Windows:
         self.pending.forget(header)
         self._store.delete(HEADER + key)
         del self.headers[key]
+
+    def forget_requests(self, request_ids: Set[str]) -> None:
+        """Take these requests out of profiles and rows; after a ``flush`` of both."""
+        self._profiles.forget_requests(request_ids)
+        self.log.forget_requests(request_ids)
 
     def flush(self) -> None:
         """Write what changed to the store."""

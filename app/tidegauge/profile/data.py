@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -46,6 +46,7 @@ class DataColumns:
     ``error`` and ``abstained`` (n): whether the prediction failed, or gave no answer. ``scores`` (n): keys of the score
     histogram, -1 where a row has no probability; None where no row has one. ``attributions``: None where no row has any.
     ``other_results``: the results with the score read the other way (``join/score.py``), None where that changes nothing.
+    ``request_ids`` (n): "" of a request that is forgotten.
     """
 
     features: NumericColumns
@@ -108,6 +109,12 @@ class DataColumns:
             if row < len(place) and place[row] >= 0:
                 profiles[place[row]].note_unexpected(name, 1)
 
+    def forget_requests(self, request_ids: Set[str]) -> bool:
+        """Take these out of the request ids; whether any was there."""
+        left = ["" if name in request_ids else name for name in self.request_ids]
+        changed, self.request_ids = left != self.request_ids, left
+        return changed
+
     def examples(self) -> list[str]:
         """Request ids of the rows that may become examples of an error or of an odd value."""
         odd = np.zeros(len(self.error), bool)
@@ -149,7 +156,7 @@ class DataColumns:
                 for g, (a, b) in enumerate(zip(starts, ends, strict=True)):
                     rows = order[a + np.flatnonzero(sorted_flag[a:b])[:MAX_EXAMPLES]]
                     if len(rows):
-                        profiles[g].examples[what] = [self.request_ids[r] for r in rows]
+                        profiles[g].examples[what] = [name for r in rows if (name := self.request_ids[r])]
 
 
 class DataProfile:
@@ -235,6 +242,12 @@ class DataProfile:
             self.note_unexpected(name, count)
         for what, ids in other.examples.items():
             self.examples[what] = sorted({*self.examples.get(what, ()), *ids})[:MAX_EXAMPLES]
+
+    def forget_requests(self, request_ids: Set[str]) -> bool:
+        """Take these out of the examples; whether any was there."""
+        left = {what: [name for name in ids if name not in request_ids] for what, ids in self.examples.items()}
+        changed, self.examples = left != self.examples, left
+        return changed
 
     def merge_all(self, others: Sequence[DataProfile]) -> None:
         """``merge`` several profiles at a fraction of what merging one after the other takes."""

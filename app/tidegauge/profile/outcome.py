@@ -8,7 +8,7 @@ of a score (``join/score.py``) would change is counted beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -109,6 +109,12 @@ class OutcomeProfile:
     def _merge_examples(self, examples: dict[str, float]) -> None:
         both = self.examples | examples
         self.examples = most_wrong(both.items()) | dict.fromkeys([i for i, w in both.items() if not w][:MAX_TAKEN_BACK], 0.0)
+
+    def forget_requests(self, request_ids: Set[str]) -> bool:
+        """Take these out of the examples; whether any was there."""
+        left = {name: wrong for name, wrong in self.examples.items() if name not in request_ids}
+        changed, self.examples = left != self.examples, left
+        return changed
 
     def merge_packed(self, parts: Sequence[bytes]) -> None:
         """Merge packed profiles: together at a fraction of what merging each by itself would take."""
@@ -268,11 +274,13 @@ class OutcomeGroups:
         for profile, start, end in zip(profiles, starts.tolist(), ends.tolist(), strict=True):
             rows = order[start:end]
             gone = rows[self._sign[rows] < 0][:MAX_TAKEN_BACK].tolist()
-            profile.examples = {self._ids[row].decode(): 0.0 for row in gone}
+            profile.examples = {self._ids[row].decode(): 0.0 for row in gone if self._ids[row]}
             wrong = self._wrong[rows] * (self._sign[rows] > 0)
             if wrong.any():
                 top = rows[np.argsort(-wrong, kind="stable")[:MAX_EXAMPLES]].tolist()
-                profile.examples |= {self._ids[row].decode(): float(self._wrong[row]) for row in top if self._wrong[row]}
+                profile.examples |= {
+                    self._ids[row].decode(): float(self._wrong[row]) for row in top if self._wrong[row] and self._ids[row]
+                }
 
 
 def most_wrong(examples: Iterable[tuple[str, float]]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import msgspec
@@ -27,8 +27,8 @@ class OutcomeTable:
     """Outcomes of one version, row by row.
 
     ``table`` (n): what every outcome has. ``classes``: the names of the classes in it. ``ids`` (n): request ids in UTF-8, or
-    None. ``more``: name → numbers (n) that not every model's outcomes have, NaN where a row has none. ``hits``: whether the
-    rows are of a multiclass model whose score is the probability of the class it predicted.
+    None; empty of a request that is forgotten. ``more``: name → numbers (n) that not every model's outcomes have, NaN where a
+    row has none. ``hits``: whether the rows are of a multiclass model whose score is the probability of the class it predicted.
     """
 
     __slots__ = ("classes", "hits", "ids", "more", "table")
@@ -84,6 +84,13 @@ class OutcomeTable:
             table["hit"].astype(np.int64) if self.hits else None, table["implied"], more.get(_OTHER),
             table["unreadable"],
         )  # fmt: skip
+
+    def forget_requests(self, request_ids: Set[str]) -> bool:
+        """Take these out of the request ids; whether any was there."""
+        gone = {request_id.encode() for request_id in request_ids}
+        rows = [row for row, name in enumerate(self.ids.tolist()) if name in gone]
+        self.ids[rows] = b""
+        return bool(rows)
 
     def delay_counts(self) -> NDArray[np.int64]:
         """The histogram of their label delays (DELAY_BINS)."""

@@ -35,6 +35,7 @@ COUNTERS = {
     "implied": ("tidegauge_implied_labels", "Outcomes counted because no label had come in time", "topic"),
     "unmatched": ("tidegauge_unmatched", "Labels whose prediction never came to their partition", "topic"),
     "expired": ("tidegauge_expired", "Labels past the label horizon", "topic"),
+    "forgotten": ("tidegauge_forgotten", "Requests forgotten on demand, and events that came later under their ids", "what"),
     "kpi_values_left_out": ("tidegauge_kpi_values_left_out", "Values of KPIs with names beyond the bound", "model"),
     "late_windows": ("tidegauge_late_windows", "Changes to windows past their retention", "model"),
     "late_predictions": ("tidegauge_late_predictions", "Predictions too late for any of their windows", "model"),

@@ -1,0 +1,16 @@
+"""How a request that was forgotten on demand is remembered: by a hash, so that what comes later under its id is left out."""
+
+from __future__ import annotations
+
+import hashlib
+
+DIGEST_BYTES = 16
+
+
+def digest_of(request_id: str) -> bytes:
+    """The first DIGEST_BYTES bytes of the SHA-256 of a request id.
+
+    >>> digest_of("6f1c").hex()
+    '4d482d944eb0a6761a09fc85221d45d5'
+    """
+    return hashlib.sha256(request_id.encode()).digest()[:DIGEST_BYTES]
