@@ -37,6 +37,7 @@ kafka: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
 
 dashboards: $(VENV)/.dev
 	$(BIN)/python deploy/grafana/generate.py
+	$(BIN)/python deploy/prometheus/wrap.py
 
 browser: $(VENV)/.dev
 	$(BIN)/pytest -q tests/browser
