@@ -81,15 +81,23 @@ def test_revisions_of_a_record_are_numbered_by_themselves(run: tuple[Pipeline, S
         assert [record["revision"] for _, record in revisions] == list(range(1, len(revisions) + 1))
 
 
-def test_a_record_waits_for_the_interval_and_a_quarter_of_its_windows_age(run: tuple[Pipeline, Said]) -> None:
-    waited = 0
+def test_a_record_waits_for_the_interval_and_a_share_of_its_windows_age(run: tuple[Pipeline, Said]) -> None:
+    """A quarter of it, and a segment's for half of it."""
+    waited = {True: 0, False: 0}
+    shortest = {True: math.inf, False: math.inf}
     for revisions in early_windows(run[1]).values():
         end = START + HOUR * (1 if revisions[0][1]["window_end"].endswith("01:00:00Z") else 2)
         for (before, _), (at, record) in pairwise(revisions):
             if record["reason"] == "labels" and not before < end + SPEC.label_horizon <= at:
-                assert at - before >= max(INTERVAL, (at - end) / 4)
-                waited += 1
-    assert waited > 50
+                whole = not record["segment"]
+                assert at - before >= max(INTERVAL, (at - end) / (4 if whole else 2))
+                waited[whole] += 1
+                if at - end > 6 * INTERVAL:
+                    shortest[whole] = min(shortest[whole], (at - before) / (at - end))
+    assert min(waited.values()) > 20
+    # No longer either, where labels come all the time.
+    assert shortest[True] < 0.3
+    assert shortest[False] < 0.6
 
 
 def test_a_record_is_published_again_only_if_its_own_numbers_changed(run: tuple[Pipeline, Said]) -> None:

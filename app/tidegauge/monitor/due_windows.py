@@ -1,14 +1,15 @@
 """Which windows' records are to be published at an event time, and why.
 
 A record is published again only if its own numbers have changed, and the older its window the more rarely: not before the
-publish interval, and a quarter of the window's age, have passed since its last revision. So a million late labels do not make
-a million records. The last change is always published: when the window settles, when its label horizon has passed, when the
-input ends, or before the window is forgotten.
+publish interval, and a quarter of the window's age, have passed since its last revision, of a segment half of its age. So a
+million late labels do not make a million records. The last change is always published: when the window settles, when its label
+horizon has passed, when the input ends, or before the window is forgotten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import inf
 from typing import Literal, NamedTuple
 
 from tidegauge.engine.delta import Segment
@@ -18,7 +19,10 @@ from tidegauge.monitor.windows import Windows
 from tidegauge.spec import ModelSpec
 
 AGE_SHARE = 4
-"""A changed record waits for one in so many parts of its window's age."""
+"""The changed record of a whole model waits for one in so many parts of its window's age."""
+SEGMENT_AGE_SHARE = 2
+"""That of a segment. It rests on fewer labels, so that as many more change its numbers by less than what these are uncertain
+by; and segments are many."""
 Reason = Literal["closed", "settled", "end"]
 
 
@@ -49,7 +53,7 @@ class DueWindows:
             elif segments := self._pending.unpublished(header) if final else self._changed_long_enough(header, spec, now):
                 found[header.key] = DueWindow(header, segments, "end" if final else None)
         for name, version in self._versions.of_model(spec.model):
-            ended_by = float("inf") if final else now - version.delays.settle_after(spec, now)
+            ended_by = inf if final else now - version.delays.settle_after(spec, now)
             for header in self._pending.unsettled(spec.model, name, ended_by):
                 found[header.key] = DueWindow(header, header.segments, "settled")
         for header in past:
@@ -83,11 +87,12 @@ class DueWindows:
 
     def _changed_long_enough(self, header: Header, spec: ModelSpec, now: float) -> list[Segment]:
         """The segments of a closed window whose changed records may be published at event time ``now``."""
-        age = now - header.end
-        until = now - max(spec.published_every(header.end - header.start), age / AGE_SHARE)
-        unpublished = self._pending.unpublished
-        if age >= spec.label_horizon:
-            # The first time after the horizon nothing is waited for.
-            horizon = header.end + spec.label_horizon
-            return [of for of in unpublished(header) if (at := header.records[of].published) <= until or at < horizon]
-        return unpublished(header, until)
+        age, interval = now - header.end, spec.published_every(header.end - header.start)
+        until = now - max(interval, age / AGE_SHARE)
+        segments_until = now - max(interval, age / SEGMENT_AGE_SHARE)
+        # The first time after the horizon nothing is waited for.
+        passed = header.end + spec.label_horizon if age >= spec.label_horizon else -inf
+        changed = self._pending.unpublished(header, max(until, passed))
+        return [
+            of for of in changed if (at := header.records[of].published) <= (segments_until if of else until) or at < passed
+        ]
