@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
 
 from support.driver import SPEC, Pipeline
 from support.events import stream
@@ -68,6 +69,24 @@ def test_all_models(browser: Browser, console: Running, said: list[Output]) -> N
         f"{firing.count(s)} {s}" for s in ("critical", "warning", "info") if s in firing
     ]
     assert browser.one("#firing").text == str(len(firing))
+    (history,) = console.ask("/api/v1/fleet")[2]["models"]
+    known = [value for value in history["metric"]["values"] if value is not None]
+    assert row[7] == f"ROC AUC {shown(known[-1])}"
+    assert row[8] == shown(newest["predictions"])
+    wrong = sum(state is not None for state in history["health"]["data"])
+    strip = f"data: something wrong in {wrong} of the newest {len(history['windows'])} windows"
+    assert browser.all(f"#models svg[aria-label='{strip}']")
+
+
+def test_models_are_filtered_and_the_address_says_how(browser: Browser, console: Running) -> None:
+    browser.open(console.address + "/")
+    browser.one("#find-model").send_keys("other", Keys.ENTER)
+    browser.has("No model is like that")
+    assert browser.driver.current_url.endswith("#/?find=other")
+    browser.open(console.address + "/#/?find=CHU&state=firing")
+    assert len(browser.rows("#models")) == 1
+    browser.click("#choose-state option[value=fine]")
+    browser.has("No model is like that")
 
 
 def test_performance_of_every_window(browser: Browser, console: Running, windows: list[list[dict[str, Any]]]) -> None:
@@ -227,9 +246,16 @@ def test_an_incident_is_read_from_its_cause_to_what_was_done(browser: Browser, c
     assert all(alert["summary"].replace("`", "") in text for alert, text in zip(chosen["alerts"], listed, strict=True))
     assert browser.one("#window").text
     assert browser.one("#playbook").text
+    browser.one("#comment").send_keys("the feed is down")
     browser.click("#acknowledge-all")
     browser.wait(lambda: "acknowledged" in browser.one(".actions").text)
     assert not browser.all("#acknowledge-all")
+    assert ": the feed is down" in browser.one(".actions").text
+    browser.click("#silence-all")
+    browser.wait(lambda: "silenced" in browser.one(".actions").text)
+    assert not browser.all("#silence-all")
+    for silence in console.ask("/api/v1/silences")[2]["silences"]:
+        console.ask(f"/api/v1/silences/{silence['id']}", "DELETE")
 
 
 def test_stream_health_and_dead_letters_that_would_be_markup(browser: Browser, console: Running) -> None:

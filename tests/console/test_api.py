@@ -120,6 +120,26 @@ def test_windows(console: Running) -> None:
     assert "data" not in part["records"][0]
 
 
+def test_the_fleet(console: Running) -> None:
+    (row,) = get(console, "/api/v1/fleet")["models"]
+    records = get(console, f"/api/v1/models/churn/windows?version={row['model_version']}&window=5m")["records"]
+    assert (row["window"], row["windows"]) == ("5m", [record["window_start"] for record in records])
+    assert row["predictions"] == [record["predictions"] for record in records]
+    assert row["coverage"] == [record.get("coverage") for record in records]
+    name = row["metric"]["name"]
+    assert row["metric"]["values"] == [record.get("performance", {}).get(name) for record in records]
+    newest = {json.loads(o.value or b"")["data"]["fingerprint"]: json.loads(o.value or b"")["data"] for o in MOVED}
+    assert newest
+    for record, told in zip(records, row["health"]["model"], strict=True):
+        there = [
+            data for data in newest.values()
+            if data["metric"] == "performance.accuracy" and data["starts_at"] < record["window_end"]
+            and (data["ends_at"] is None or data["ends_at"] > record["window_start"])
+        ]  # fmt: skip
+        assert told == ("critical" if there else None)
+    assert row["health"]["business"] == [None] * len(records)
+
+
 def test_features_over_time(console: Running) -> None:
     records = get(console, "/api/v1/models/churn/windows?version=churn_xgb:3&window=5m")["records"]
     told = get(console, "/api/v1/models/churn/features?version=churn_xgb:3&window=5m")

@@ -112,6 +112,11 @@ class AlertHistory:
             found.setdefault(str(alert.newest["data"]["labels"]["model"]), []).append(self._shown(alert.newest))
         return found
 
+    def newest(self, fingerprint: str) -> dict[str, Any] | None:
+        """The newest event of an alert; None for one that is not known."""
+        alert = self._firing.get(fingerprint) or self._resolved.get(fingerprint)
+        return None if alert is None else alert.newest
+
     def transitions(self, fingerprint: str) -> list[dict[str, Any]]:
         """All that is remembered of an alert, oldest first; empty for one that is not known."""
         alert = self._firing.get(fingerprint) or self._resolved.get(fingerprint)

@@ -53,6 +53,7 @@ def model(view: View, name: str, now: float) -> dict[str, Any] | None:
         "lineage": msgspec.to_builtins(spec.lineage),
         "version_details": list(versions.values()),
         "segments": [{"name": segment, "segment": pairs} for segment, pairs in sorted(segments.items())],
+        "marks": [{"time": iso(of.ts), "text": of.text} for of in view.operations.marks.values() if of.model in ("", name)],
         "baselines": [_baseline(view, name, version) for version in view.registry.baseline_versions(name)],
     }
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from tidegauge.console import answers
 from tidegauge.console.api_requests import VIEW, json_answer, no_model
 from tidegauge.console.feature_history import LIMITS, MEASURES, feature_history
+from tidegauge.console.fleet import fleet
 from tidegauge.console.guard import answer, problem
 from tidegauge.console.window_series import Series
 
@@ -18,6 +19,11 @@ routes = web.RouteTableDef()
 @routes.get("/api/v1/models")
 async def models(request: web.Request) -> web.Response:
     return answer(answers.models(request.app[VIEW], time.time()))
+
+
+@routes.get("/api/v1/fleet")
+async def all_models_over_time(request: web.Request) -> web.Response:
+    return answer(fleet(request.app[VIEW]))
 
 
 @routes.get("/api/v1/models/{model}")

@@ -47,14 +47,14 @@ function line(ctx, bbox, place, color, dash) {
   ctx.stroke();
 }
 
-/** When each version but the first began, of windows of one length, and how long each incident of the model lasted. */
+/** When each version but the first began, of windows of one length, what people marked, and how long each incident of the model lasted. */
 export function marksOf(model, window, incidents) {
   const began = model.version_details.flatMap((one) => one.windows.filter((of) => of.window === window).map((of) => ({ at: of.first, name: `${one.model_version} begins` })))
     .sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
   const lasted = incidents.filter(({ data }) => data.resolution !== "restated")
     .map(({ data }) => ({ at: data.starts_at, until: data.ends_at, name: data.title, severity: data.severity }));
-  return [...began.slice(1), ...lasted];
+  return [...began.slice(1), ...model.marks.map(({ time, text }) => ({ at: time, name: text })), ...lasted];
 }
 
 /** What the marks mean, in words. */
-export const legend = () => h("span", { class: "dim" }, "Stripes on top of plots are incidents, dotted lines where a version begins. Drag across a plot to look closer.");
+export const legend = () => h("span", { class: "dim" }, "Stripes on top of plots are incidents, dotted lines where a version begins or somebody set a mark. Drag across a plot to look closer.");

@@ -3,9 +3,12 @@
 import { get, part, post } from "../api.js";
 import { badge, status } from "../badges.js";
 import { h, sentence } from "../dom.js";
-import { time } from "../format.js";
+import { localTime, time } from "../format.js";
+import { bar } from "../strip.js";
 import { evidence, playbook, windows } from "./alert.js";
 import { state } from "./incidents.js";
+
+const STEPS = 30;
 
 export const title = (id) => `Incident ${id.slice(0, 8)}`;
 export const concerns = (change) => change.alerts || change.operations;
@@ -20,12 +23,9 @@ export async function draw({ names: [id], again }) {
     h("header", { class: "page" }, h("p", { class: "dim" }, h("a", { href: "#/incidents" }, "Incidents"), " › ", h("a", { href: model }, data.model)),
       h("h1", {}, sentence(data.title)), state(data)),
     facts(data, model),
-    actions(incident, session, again),
-    timeline(data),
-    cause ? await windows(cause.event.data) : null,
-    cause ? evidence(cause.event.data, cause.transitions, model) : null,
-    playbook(incident.playbook),
-    steps(incident.steps),
+    h("div", { class: "read" },
+      h("div", {}, timeline(data, incident.alerts), cause ? await windows(cause.event.data) : null, changed(incident.changes), cause ? evidence(cause.event.data, cause.transitions, model) : null),
+      h("div", { class: "side" }, actions(incident, session, again, model), playbook(incident.playbook), steps(incident.steps))),
   ];
 }
 
@@ -44,38 +44,78 @@ function facts(data, model) {
   return h("dl", { class: "facts" }, pairs.map(([name, of]) => h("div", {}, h("dt", {}, name), h("dd", {}, of))));
 }
 
-/** One click for all of its alerts. */
-function actions(incident, session, again) {
-  const waiting = incident.alerts.filter((alert) => alert.event.data.status === "firing" && !alert.acknowledged);
-  const seen = incident.alerts.filter((alert) => alert.acknowledged);
-  const marks = seen.length ? h("p", {}, badge("acknowledged"), ` ${seen.length} of ${incident.alerts.length} alerts, by ${[...new Set(seen.map((alert) => alert.acknowledged.by))].join(", ")}`) : null;
-  if (!session.can_change || !waiting.length) return marks && h("section", { class: "actions", "aria-label": "Actions" }, marks);
+const LENGTHS = ["1h", "4h", "12h", "1d", "7d"];
+
+/** One click for all of its alerts; and what others did before. */
+function actions(incident, session, again, model) {
+  const firing = incident.alerts.filter((alert) => alert.event.data.status === "firing");
+  const [waiting, loud] = [firing.filter((alert) => !alert.acknowledged), firing.filter((alert) => !alert.silenced)];
+  const section = h("section", { class: "actions", "aria-label": "Actions" }, h("h2", {}, "What to do"), did(incident.alerts));
+  section.append(h("p", {}, h("a", { href: `${model}?tab=versions` }, "Versions, and the way back to an earlier one")));
+  if (!session.can_change) section.append(h("p", { class: "dim" }, "This console reads files: nothing can be acknowledged or silenced here."));
+  if (!session.can_change || !firing.length) return section;
   const said = h("p", { role: "status", class: "dim" });
-  const comment = h("input", { id: "comment", type: "text", placeholder: "why, for the others", maxlength: 500, "aria-label": "Comment" });
-  const work = async () => {
+  const comment = h("input", { id: "comment", type: "text", placeholder: "a note for the others", maxlength: 500, "aria-label": "Note" });
+  const each = (alerts, action, more) => async () => {
     try {
-      for (const alert of waiting) await post(`alerts/${part(alert.event.data.fingerprint)}/acknowledge`, { comment: comment.value });
+      for (const alert of alerts) await post(`alerts/${part(alert.event.data.fingerprint)}/${action}`, { comment: comment.value, ...more() });
       await again();
     } catch (error) {
       said.textContent = error.message;
       said.className = "trouble";
     }
   };
-  return h("section", { class: "actions", "aria-label": "Actions" }, marks, h("div", { class: "row" }, comment,
-    h("button", { type: "button", class: "primary", id: "acknowledge-all", onclick: work }, `Acknowledge ${waiting.length === 1 ? "its alert" : `all ${waiting.length} alerts`}`)), said);
+  const length = h("select", { id: "silence-for", "aria-label": "Silence for" }, LENGTHS.map((one) => h("option", { value: one }, one)));
+  const all = (alerts) => (alerts.length === 1 ? "its alert" : `all ${alerts.length} alerts`);
+  if (waiting.length || loud.length) section.append(h("div", { class: "row" }, comment,
+    waiting.length ? h("button", { type: "button", class: "primary", id: "acknowledge-all", onclick: each(waiting, "acknowledge", () => ({})) }, `Acknowledge ${all(waiting)}`) : null,
+    loud.length ? h("span", { class: "row" }, h("button", { type: "button", id: "silence-all", onclick: each(loud, "silence", () => ({ duration: length.value })) }, `Silence ${all(loud)} for`), length) : null));
+  section.append(said);
+  return section;
 }
 
-/** Its alerts, from the cause to the last consequence, each with when it began. */
-function timeline(data) {
+/** Who acknowledged and silenced its alerts, and what they noted. */
+function did(alerts) {
+  const told = (name, word) => {
+    const found = alerts.map((alert) => alert[name]).filter(Boolean);
+    if (!found.length) return null;
+    const notes = [...new Set(found.map((one) => one.comment).filter(Boolean))];
+    return h("p", {}, badge(name), ` ${found.length} of ${alerts.length} alerts, by ${[...new Set(found.map((one) => one.by))].join(", ")}`, word(found[0]), notes.length ? `: ${notes.join("; ")}` : "");
+  };
+  return [told("acknowledged", ({ at }) => [", ", time(at)]), told("silenced", ({ until }) => [" until ", time(until)])];
+}
+
+/** Its alerts, from the cause to the last consequence, on one axis of time. */
+function timeline(data, alerts) {
+  const known = new Map(alerts.map((alert) => [alert.event.data.fingerprint, alert.event.data]));
+  const lasted = (alert) => {
+    const own = known.get(alert.fingerprint);
+    const until = (own?.starts_at === alert.starts_at ? own.ends_at : data.ends_at) ?? null;
+    return { ...alert, until };
+  };
+  const rows = data.alerts.map(lasted);
+  const said = alerts.map((alert) => Date.parse(alert.event.time));
+  const axis = { begin: Date.parse(data.starts_at), end: Math.max(...rows.map((row) => Date.parse(row.until ?? row.starts_at)), ...(data.ends_at ? [] : said)) };
+  const words = (row) => `from ${localTime(row.starts_at)} ${row.until ? `to ${localTime(row.until)}` : "until now"}`;
   return h("section", { id: "timeline" }, h("h2", {}, "From cause to consequence"),
-    h("ol", { class: "life" }, data.alerts.map((alert) => h("li", { class: alert.fingerprint === data.cause.fingerprint ? "cause" : null },
-      time(alert.starts_at), " ", status(alert), " ", h("span", { class: "dim" }, alert.concern), alert.fingerprint === data.cause.fingerprint ? h("strong", {}, " cause") : null,
-      h("div", {}, h("a", { href: `#/alerts/${alert.fingerprint}`, class: "strong" }, [alert.alertname, alert.feature].filter(Boolean).join(" · ")), ` ${alert.model_version} ${alert.segment}`),
-      h("div", { class: "summary" }, sentence(alert.summary))))));
+    h("ol", { class: "life" }, rows.map((row) => h("li", { class: row.fingerprint === data.cause.fingerprint ? "cause" : null },
+      time(row.starts_at), " ", status(row), " ", h("span", { class: "dim" }, row.concern), row.fingerprint === data.cause.fingerprint ? h("strong", {}, " cause") : null,
+      bar(axis, Date.parse(row.starts_at), row.until ? Date.parse(row.until) : axis.end, `${row.severity} ${row.status === "firing" ? "" : "past"}`, `${row.alertname} lasted ${words(row)}`),
+      h("div", {}, h("a", { href: `#/alerts/${row.fingerprint}`, class: "strong" }, [row.alertname, row.feature].filter(Boolean).join(" · ")), ` ${row.model_version} ${row.segment}`),
+      h("div", { class: "summary" }, sentence(row.summary))))));
 }
 
+/** Marks, versions and baselines of that time. */
+function changed(changes) {
+  return h("section", { id: "changes" }, h("h2", {}, "What changed at that time"),
+    changes.length ? h("ul", { class: "life" }, changes.map((one) => h("li", {}, time(one.time), ` ${one.kind}: ${one.text}`)))
+      : h("p", { class: "dim" }, "No new version, no other baseline, and nobody set a mark (", h("code", {}, "tidegauge mark"), ") within a day of its beginning."));
+}
+
+/** What was said of it, the latest first, without what was said again. */
 function steps(told) {
-  const words = { opened: "opened", changed: "changed", resolved: "resolved" };
+  const same = (one, other) => other && one.change === "changed" && one.title === other.title && one.severity === other.severity && one.status === other.status;
+  const news = told.filter((step, place) => !same(step, told[place - 1])).reverse();
   return h("section", { id: "steps" }, h("h2", {}, "What became of it"), h("p", { class: "dim" }, "The latest change first, at event time."),
-    h("ol", { class: "life" }, [...told].reverse().slice(0, 30).map((step) => h("li", {}, time(step.time), ` ${words[step.change]} `, step.status === "open" ? badge(step.severity) : badge("resolved"), h("div", {}, sentence(step.title))))));
+    h("ol", { class: "life" }, news.slice(0, STEPS).map((step) => h("li", {}, time(step.time), ` ${step.change} `, step.status === "open" ? badge(step.severity) : badge("resolved"), h("div", {}, sentence(step.title))))));
 }

@@ -29,7 +29,8 @@ export async function draw({ query, go }) {
 
 export const state = (data) => (data.status === "open" ? badge(data.severity) : badge("resolved", data.resolution === "restated" ? "restated away" : "resolved"));
 
-export function list(id, incidents) {
+/** `open`: all of them are. */
+export function list(id, incidents, { open = false } = {}) {
   const versions = ({ data }) => [...new Set(data.alerts.map((alert) => alert.model_version))].join(", ");
   const firing = ({ data }) => data.alerts.filter((alert) => alert.status === "firing").length;
   return table(id, [
@@ -38,7 +39,7 @@ export function list(id, incidents) {
       h("a", { href: `#/incidents/${data.incident}`, class: "strong" }, sentence(data.title)), h("div", { class: "dim" }, data.concerns.join(" → "))] },
     { name: "For whom", key: "model", value: ({ data }) => data.model, cell: (one) => [h("a", { href: `#/models/${encodeURIComponent(one.data.model)}` }, one.data.model), h("div", { class: "dim" }, versions(one))] },
     { name: "Since", key: "since", value: ({ data }) => data.starts_at, cell: ({ data }) => time(data.starts_at) },
-    { name: "Until", key: "until", value: ({ data }) => data.ends_at ?? "", cell: ({ data }) => (data.ends_at ? time(data.ends_at) : "open") },
+    ...(open ? [] : [{ name: "Until", key: "until", value: ({ data }) => data.ends_at ?? "", cell: ({ data }) => (data.ends_at ? time(data.ends_at) : "open") }]),
     { name: "Alerts", key: "alerts", numeric: true, value: ({ data }) => data.alerts.length, hint: "Of them still firing", cell: (one) => [number(one.data.alerts.length), h("div", { class: "dim" }, `${number(firing(one))} firing`)] },
   ], incidents, { first: "-state", kind: "cards", caption: `${number(incidents.length)} ${incidents.length === 1 ? "incident" : "incidents"}`, empty: "No incidents. Where monitors watch and nothing is wrong, this is how it should be.", row: ({ data }) => (data.status === "open" ? {} : { class: "past" }) });
 }

@@ -1,9 +1,10 @@
-// All models: how each is doing by the four concerns, what fires, coverage, label delay, the last event.
+// All models: what is broken first, then how each has been doing: the four concerns, coverage, the main metric, traffic.
 
 import { get } from "../api.js";
 import { badge, concern } from "../badges.js";
 import { h } from "../dom.js";
-import { none, number, share, span, time, timeAgo } from "../format.js";
+import { ago, none, number, share, time, title as named, value } from "../format.js";
+import { sparkline, strip } from "../strip.js";
 import { table } from "../table.js";
 import { list as incidentList } from "./incidents.js";
 
@@ -13,14 +14,39 @@ export const concerns = (change) => change.models.length > 0 || change.alerts;
 const RANK = { critical: 3, warning: 2, info: 1, ok: 0, unwatched: -1 };
 export const address = (model) => `#/models/${encodeURIComponent(model)}`;
 
-export async function draw() {
-  const [{ models }, { incidents }] = await Promise.all([get("models"), get("incidents", { status: "open" })]);
+const INCIDENTS = 6;
+
+export async function draw({ query, go }) {
+  const [{ models }, { incidents }, { models: histories }] = await Promise.all([get("models"), get("incidents", { status: "open" }), get("fleet")]);
   if (!models.length) return [h("h1", {}, "Models"), nothing()];
+  const over = new Map(histories.map((one) => [one.model, one]));
+  const [wanted, state] = [(query.get("find") ?? "").toLowerCase(), query.get("state") ?? ""];
+  const shown = models.filter((one) => one.model.toLowerCase().includes(wanted) && (!state || broken(one) === (state === "firing")));
   return [
-    incidents.length ? h("section", { id: "open-incidents" }, h("h2", {}, "Open incidents"), incidentList("open-incidents-table", incidents)) : null,
-    h("h1", {}, "Models"),
-    table("models", columns(), models, { first: "-firing", kind: "cards", caption: "All models" }),
+    h("h1", {}, headline(models, incidents)),
+    incidents.length ? h("section", { id: "open-incidents" }, h("h2", {}, "Open incidents"), incidentList("open-incidents-table", incidents.slice(0, INCIDENTS), { open: true }),
+      incidents.length > INCIDENTS ? h("p", {}, h("a", { href: "#/incidents?status=open" }, `All ${number(incidents.length)} open incidents`)) : null) : null,
+    h("div", { class: "row spread" }, h("h2", {}, "Models"), filter(query, go)),
+    table("models", columns(over), shown, { first: "-firing", kind: "cards fleet", caption: shown.length === models.length ? "All models, each over its newest windows" : `${number(shown.length)} of ${number(models.length)} models`, empty: "No model is like that: change what you look for above." }),
   ];
+}
+
+function headline(models, incidents) {
+  const hit = new Set(incidents.map(({ data }) => data.model)).size;
+  if (incidents.length) return `${number(incidents.length)} open ${incidents.length === 1 ? "incident" : "incidents"}${models.length > 1 ? `, in ${number(hit)} of ${number(models.length)} models` : ""}`;
+  return `No open incident in ${models.length === 1 ? "the one model" : `${number(models.length)} models`}`;
+}
+
+const broken = (model) => Object.values(model.firing).some(Boolean);
+
+function filter(query, go) {
+  const field = h("input", { id: "find-model", type: "search", value: query.get("find") ?? "", placeholder: "name of a model", onchange: () => go({ find: field.value }) });
+  const state = query.get("state") ?? "";
+  return h("div", { class: "row" }, h("label", { for: "find-model" }, "Find ", field),
+    h("label", { for: "choose-state" }, "Show ", h("select", { id: "choose-state", onchange: (event) => {
+      event.target.blur();
+      go({ state: event.target.value });
+    } }, [["", "all"], ["firing", "with alerts"], ["fine", "without alerts"]].map(([value, text]) => h("option", { value, selected: value === state }, text)))));
 }
 
 function nothing() {
@@ -32,11 +58,22 @@ function nothing() {
       h("li", {}, "and services have to send predictions. The page ", h("a", { href: "#/stream" }, "Stream"), " says whether anything arrives.")));
 }
 
-function columns() {
+/** A concern's severity over the newest windows. */
+function strips({ windows, health }, name) {
+  if (!windows.length) return null;
+  const bad = health[name].filter(Boolean).length;
+  return strip(health[name], `${name}: something wrong in ${bad} of the newest ${windows.length} windows`, { kind: "health" });
+}
+
+const spark = (values, label, options) => (values ? sparkline(values, label, options) : null);
+
+function columns(over) {
+  const of = (row) => over.get(row.model) ?? { windows: [] };
+  const last = (values) => values?.findLast((value) => typeof value === "number");
   const health = ["data", "model", "system", "business"].map((name) => ({
-    name: name.charAt(0).toUpperCase() + name.slice(1), key: name,
+    name: name.charAt(0).toUpperCase() + name.slice(1), key: name, hint: "Now, and over the newest windows",
     value: (row) => RANK[row.health[name].state] * 1000 + row.health[name].firing, numeric: false,
-    cell: (row) => (row.health[name].firing ? h("a", { href: `#/alerts?model=${encodeURIComponent(row.model)}` }, concern(row.health[name])) : concern(row.health[name])),
+    cell: (row) => [row.health[name].firing ? h("a", { href: `#/alerts?model=${encodeURIComponent(row.model)}` }, badge(row.health[name].state)) : concern(row.health[name]), strips(of(row), name)],
   }));
   return [
     {
@@ -55,19 +92,21 @@ function columns() {
       },
     },
     {
-      name: "Coverage", key: "coverage", numeric: true, hint: "Share of the newest long window's predictions that have their label, and the share expected by now",
+      name: "Coverage", key: "coverage", numeric: true, hint: "Share of the newest long window's predictions that have their label, and over the newest windows",
       value: (row) => row.newest?.coverage,
-      cell: (row) => [share(row.newest?.coverage), row.newest?.expected_coverage !== undefined ? h("div", { class: "dim" }, `expected ${share(row.newest.expected_coverage)}`) : null],
+      cell: (row) => [share(row.newest?.coverage), spark(of(row).coverage, "Coverage over the newest windows", { zero: true })],
     },
     {
-      name: "Label delay", key: "delay", numeric: true, hint: "Half of the labels, and 95 % of them, come within",
-      value: (row) => row.newest?.label_delay_seconds?.p50,
-      cell: (row) => (row.newest?.label_delay_seconds ? [span(row.newest.label_delay_seconds.p50), h("div", { class: "dim" }, `95 %: ${span(row.newest.label_delay_seconds.p95)}`)] : none),
+      name: "Main metric", key: "metric", numeric: true, hint: "In the newest window that has it, and over the newest windows", value: (row) => last(of(row).metric?.values),
+      cell: (row) => (of(row).metric ? [`${named(of(row).metric.name)} ${value(of(row).metric.name, last(of(row).metric.values))}`, spark(of(row).metric.values, `${named(of(row).metric.name)} over the newest windows`)] : none),
+    },
+    {
+      name: "Traffic", key: "traffic", numeric: true, hint: "Predictions of the newest window, and over the newest windows", value: (row) => row.newest?.predictions,
+      cell: (row) => [number(row.newest?.predictions ?? null), spark(of(row).predictions, "Predictions over the newest windows", { zero: true })],
     },
     {
       name: "Newest window", key: "window", value: (row) => row.newest?.window_start,
-      cell: (row) => (row.newest ? [time(row.newest.window_start), h("div", { class: "dim" }, `${row.newest.window}, ${number(row.newest.predictions)} predictions`)] : "none yet"),
+      cell: (row) => (row.newest ? [time(row.newest.window_start), h("div", { class: "dim" }, row.newest.window, row.last_event ? `, last event ${ago(row.last_event)}` : "")] : "none yet"),
     },
-    { name: "Last event", key: "last", value: (row) => row.last_event, cell: (row) => (row.last_event ? timeAgo(row.last_event) : none) },
   ];
 }
