@@ -3,8 +3,9 @@
 A stage never undoes anything. So when processing or a checkpoint raises, whatever it raises, the stage is thrown away and built
 again from what was last settled, the records since then are given to it once more, a checkpoint at once, and where that raises
 again they are halved until the record that does it stands alone. A failure at a checkpoint, long after its record was read, is
-thus found like any other. What fails without any record at hand (a disk, memory that is not there, the state itself) is not the
-fault of a record and is raised.
+thus found like any other. Where very many fail, the last of them become dead letters many at a time, sound ones among them, so
+that no input keeps a stage busy for ever. Work on earlier records that fails is set aside (``engine/set_aside.py``), whatever
+records are at hand. What fails without either (a disk, memory that is not there) is raised.
 """
 
 from __future__ import annotations
@@ -16,22 +17,34 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Generic, Protocol, TypeVar
 
-from tidegauge.engine.refusals import UNPROCESSABLE, dead_letter
+from tidegauge.engine.refusals import SET_ASIDE, UNPROCESSABLE, dead_letter, letter_of_piece
+from tidegauge.engine.set_aside import NOT_THE_INPUT, WorkFailed, set_aside
 from tidegauge.engine.stage import AS_TAKEN, NOTHING, Behind, Counters, InputRecord, Output, Stage, Store
-from tidegauge.errors import StreamError
 
 log = logging.getLogger(__name__)
-NOT_THE_INPUT = (StreamError, OSError)
-"""What no record is to blame for."""
 TOLD = 5
 """Dead letters that one line of the log names."""
+MAX_TRIALS = 300
+"""Trials that fail at one checkpoint before the records are no longer halved down to single ones."""
+COARSE = 64
+"""Parts of all the records that are dead letters as a whole then, if they fail."""
+MAX_ROUNDS = 50
+"""How often work may fail at one checkpoint before records are blamed for it."""
 S = TypeVar("S", bound=Stage)
+F = TypeVar("F", bound="Finishing")
+Taken = tuple[str, InputRecord]
 
 
 class RevertibleStore(Store, Protocol):
     """A store that can go back to what was last settled."""
 
     def revert(self) -> None: ...
+
+
+class Finishing(Stage, Protocol):
+    """A stage that is told of the end of its input, as files have one."""
+
+    def finish(self) -> list[Output]: ...
 
 
 class ContainedStage(Generic[S]):
@@ -74,73 +87,132 @@ class ContainedStage(Generic[S]):
             except Exception as error:
                 self._note(error)
         if self._failed:
-            outputs = self._without_poison(now, behind)
-            outputs.extend(self.stage.checkpoint(now, idle=idle, behind=behind))
+            outputs = self._without_poison(now, idle, behind)
             self._failed = False
         self._since.clear()
         self._counters.update(self._counted)
         self._counted.clear()
         return outputs
 
+    def finish(self: ContainedStage[F]) -> list[Output]:
+        """As ``Finishing.finish``, after a checkpoint that was settled."""
+        letters: list[Output] = []
+        while True:
+            try:
+                outputs = self.stage.finish()
+            except WorkFailed as error:
+                self._store.revert()
+                self._counted.clear()
+                letters.extend(self._set_aside(self._store, error))
+                self.stage = self._build(self._store, self._counted)
+            else:
+                self._counters.update(self._counted)
+                self._counted.clear()
+                self._counters["dead_lettered", SET_ASIDE] += len(letters)
+                return letters + outputs
+
     def kept(self, value: bytes | None) -> bytes | None:
-        """As ``Stage.kept``."""
-        return self.stage.kept(value)
+        """As ``Stage.kept``; nothing where that cannot be said."""
+        try:
+            return self.stage.kept(value)
+        except Exception as error:
+            log.error("what may be kept of a dead letter cannot be said; its value is left out", exc_info=error)
+            return None
 
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
-        """As ``Stage.expired``."""
-        return self.stage.expired(pairs)
+        """As ``Stage.expired``; what fails is kept."""
+        try:
+            return self.stage.expired(pairs)
+        except NOT_THE_INPUT:
+            raise
+        except Exception as error:
+            log.error("one of %d stored pairs cannot be read to see whether it has expired", len(pairs), exc_info=error)
+        return [key for pair in pairs.items() for key in self._expired_alone(*pair)]
+
+    def _expired_alone(self, key: bytes, value: bytes) -> list[bytes]:
+        try:
+            return self.stage.expired({key: value})
+        except Exception:
+            return []
 
     def _note(self, error: Exception) -> None:
         self._failed = True
-        log.error("%d records are looked through for what cannot be processed", self._waiting(), exc_info=error)
+        if not isinstance(error, WorkFailed):
+            log.error("%d records are looked through for what cannot be processed", self._waiting(), exc_info=error)
 
     def _waiting(self) -> int:
         return sum(len(records) for _, records in self._since)
 
-    def _without_poison(self, now: float, behind: Behind) -> list[Output]:
-        """Settle the records since the last checkpoint upon a stage built anew, less those that cannot be processed."""
+    def _without_poison(self, now: float, idle: bool, behind: Behind) -> list[Output]:
+        """Settle the records since the last checkpoint upon a stage built anew, less those that cannot be processed, and less
+        the work that fails."""
         self._store.revert()
         self._counted.clear()
         layer = _Layer(self._store)
         stage = self._build(layer, self._counted)
         outputs: list[Output] = []
-        parts = [[(topic, record) for topic, records in self._since for record in records]]
-        behind = {**dict.fromkeys((topic for topic, _ in self._since), AS_TAKEN), **behind}
+        # The last checkpoint is as the one that failed; those before it end in between.
+        parts: list[list[Taken]] = [[], [(topic, record) for topic, records in self._since for record in records]]
+        smallest = max(len(parts[1]) // COARSE, 1)
+        between = {**dict.fromkeys((topic for topic, _ in self._since), AS_TAKEN), **behind}
+        trials = rounds = 0
         while parts:
             part = parts.pop()
             before = self._counted.copy()
             try:
                 for topic, records in groupby(part, key=itemgetter(0)):
                     stage.process(topic, [record for _, record in records])
-                said = stage.checkpoint(now, behind=behind)
+                said = stage.checkpoint(now, idle=idle and not parts, behind=between if parts else behind)
+                while stage.unfinished:
+                    said.extend(stage.checkpoint(now, behind=between if parts else behind))
             except NOT_THE_INPUT:
                 raise
             except Exception as error:
-                if not part:
-                    raise
                 layer.changes.clear()
                 self._counted.clear()
                 self._counted.update(before)
-                stage = self._build(layer, self._counted)
-                if len(part) > 1:
+                trials += 1
+                if isinstance(error, WorkFailed) and (rounds < MAX_ROUNDS or not part):
+                    rounds += 1
+                    outputs.extend(self._set_aside(layer, error))
+                    self._counted["dead_lettered", SET_ASIDE] += len(error.failures)
+                    layer.settle()
+                    parts.append(part)
+                elif not part:
+                    raise
+                elif len(part) > (smallest if trials > MAX_TRIALS else 1):
                     middle = len(part) // 2
                     parts += (part[middle:], part[:middle])
                 else:
-                    outputs.append(self._bury(*part[0], error))
+                    outputs.extend(self._bury(*taken, error, len(part)) for taken in part)
+                stage = self._build(layer, self._counted)
             else:
                 layer.settle()
                 outputs.extend(said)
-        log.error("%d dead letters, which cannot be processed: %s", len(self._buried), "; ".join(self._buried[:TOLD]))
+        if self._buried:
+            log.error("%d dead letters, which cannot be processed: %s", len(self._buried), "; ".join(self._buried[:TOLD]))
         self._buried.clear()
         self.stage = self._build(self._store, self._counted)
         return outputs
 
-    def _bury(self, topic: str, record: InputRecord, error: Exception) -> Output:
+    def _set_aside(self, store: Store, failed: WorkFailed) -> list[Output]:
+        """Leave out the work that failed, and say so."""
+        outputs = []
+        for piece, error in failed.failures:
+            set_aside(store, piece)
+            log.error("%s is set aside; everything else goes on", piece.words(), exc_info=error)
+            outputs.append(letter_of_piece(piece, self._partition, error))
+        return outputs
+
+    def _bury(self, topic: str, record: InputRecord, error: Exception, together: int) -> Output:
+        """The dead letter of a record; ``together`` with how many others it failed."""
         self._counted["events", topic] += 1
         self._counted["dead_lettered", UNPROCESSABLE] += 1
-        kept = self.stage.kept(record.value)
+        kept = self.kept(record.value)
         # An error's message may quote the record.
         words = f"{type(error).__name__}: {error}" if kept == record.value else type(error).__name__
+        if together > 1:
+            words = f"one of {together} records at least, of very many that failed: {words}"
         self._buried.append(f"{topic} {self._partition}, offset {record.offset}: {words}")
         return dead_letter(topic, self._partition, record, UNPROCESSABLE, words, kept)
 

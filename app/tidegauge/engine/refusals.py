@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import hashlib
 
-from tidegauge.engine.stage import DEAD_LETTERS, InputRecord, Output
+import msgspec
 
-UNPROCESSABLE = "cannot_be_processed"
+from tidegauge.engine.set_aside import Piece
+from tidegauge.engine.stage import DEAD_LETTERS, PROFILES, InputRecord, Output, Record
+
+UNPROCESSABLE, SET_ASIDE = "cannot_be_processed", "set_aside"
 MAX_MESSAGE = 500
 MAX_VALUE_BYTES, MAX_KEY_BYTES = 900_000, 100_000
 """Of a dead letter, which has to fit into a topic with Kafka's default ``max.message.bytes`` (1,048,588) also where the record
@@ -27,6 +30,7 @@ REASONS = {
     "too_many_features": "the event has more features, KPIs or probabilities than the documented bound",
     "too_many_versions": "the models and versions seen exceed the documented bound",
     UNPROCESSABLE: "processing it failed for a reason nobody foresaw; the message has the error's own words",
+    SET_ASIDE: "no record: work on earlier ones failed for a reason nobody foresaw, and is left out; the message says which",
 }
 """Every value the header ``reason`` of a dead letter can have, and what it means."""
 
@@ -60,3 +64,11 @@ def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, me
             *cut,
         ),
     )
+
+
+def letter_of_piece(piece: Piece, partition: int, error: Exception) -> Output:
+    """What is written of work that is set aside, in the place of a dead letter: its value is what is lost with it, or says what
+    it was. No offset is its own."""
+    told = msgspec.json.encode({"set_aside": piece.words(), "model": piece.model})
+    words = f"{piece.words()} is set aside: {type(error).__name__}: {error}"
+    return dead_letter(PROFILES, partition, Record(-1, -1, piece.model.encode(), None), SET_ASIDE, words, piece.lost or told)

@@ -8,7 +8,7 @@ State, in the join's store, one key for each prediction that still waits:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from tidegauge.engine.events import Prediction
@@ -51,20 +51,25 @@ class ImpliedLabels:
             for key in [key for key, _ in self._requests.store.scan(DUE) if key[_HEAD:] in ids]:
                 self._requests.store.delete(key)
 
-    def count(self, now: float) -> Iterator[int]:
-        """Count the outcomes whose time is over at event time ``now``, at most AT_ONCE before each yield; yields how many."""
+    def due(self, now: float) -> Iterator[list[bytes]]:
+        """Take out the keys of those whose time is over at event time ``now``, at most AT_ONCE at a time."""
         while self._earliest is not None and self._earliest <= sortable_second(now):
             due = [key for key, _ in islice(self._requests.store.scan(DUE), AT_ONCE + 1)]
             self._earliest = due[AT_ONCE][1:5] if len(due) > AT_ONCE else None
-            taken = 0
+            taken: list[bytes] = []
             for key in due[:AT_ONCE]:
                 if key[1:5] > sortable_second(now):
                     self._earliest = key[1:5] if self._earliest is None else min(self._earliest, key[1:5])
                     break
                 self._requests.store.delete(key)
-                self._imply(key[1:5], int.from_bytes(key[5:_HEAD], "big"), key[_HEAD:])
-                taken += 1
-            yield taken
+                taken.append(key)
+            if taken:
+                yield taken
+
+    def count(self, keys: Iterable[bytes]) -> None:
+        """Count the outcomes of those that were due."""
+        for key in keys:
+            self._imply(key[1:5], int.from_bytes(key[5:_HEAD], "big"), key[_HEAD:])
 
     def _imply(self, second: bytes, context: int, request_id: bytes) -> None:
         key = REQUEST + request_id

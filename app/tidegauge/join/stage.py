@@ -9,6 +9,7 @@ Everything else is only buffered between checkpoints; what a failure loses is re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +18,7 @@ from tidegauge.engine.delta import Delta
 from tidegauge.engine.events import DeadLetter, Decoder, Label, Prediction
 from tidegauge.engine.kpi_events import is_kpi_event, read_kpi_event
 from tidegauge.engine.refusals import dead_letter
+from tidegauge.engine.set_aside import Piece, SetAside
 from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import (
     AS_TAKEN,
@@ -54,6 +56,8 @@ from tidegauge.spec import ModelSpec
 KEPT_BEYOND_HORIZON = 86400.0
 """Seconds an entry outlives the label horizon, for labels that travel slowly."""
 INTRODUCED = b"h"
+IMPLIED = b"i"
+"""Begins the key of a piece of work that may be set aside: counting implied labels, from the first of them on."""
 MAX_ROWS = 20_000
 """The most events of one task that wait to become columns. More would save little time, and each takes 2 kB."""
 
@@ -81,6 +85,7 @@ class JoinStage:
         self._predicted = PredictionMatching(self._requests, self._contexts.by_id, self._gathered, outcomes, counters)
         self._labelled = LabelMatching(self._requests, outcomes, self._gathered.pairs, counters)
         self._kpis = UnattachedKpis(store, self._contexts, self._gathered, self._progress)
+        self._aside = SetAside(store)
         self._implied = ImpliedLabels(self._requests, outcomes, self._gathered.pairs, counters)
         self._forgetting = Forgetting(store, self._requests, self._traces, self._implied, counters)
         self._predictions, self._labels = Decoder(Prediction), Decoder(Label)
@@ -219,6 +224,10 @@ class JoinStage:
         self._context_ids[mark] = context
         return context
 
+    def _imply(self, keys: Sequence[bytes]) -> None:
+        self._implied.count(keys)
+        self._flush()
+
     def _flush(self) -> None:
         self._gathered.flush(self._progress.by_model, AS_TAKEN if self._complete is None else self._complete)
         self._rows = 0
@@ -230,9 +239,9 @@ class JoinStage:
         complete = behind.get(PREDICTIONS, AS_TAKEN)
         if self._complete is None:
             self._complete = 0.0 if complete < AS_TAKEN else AS_TAKEN
-        for _ in self._implied.count(self._progress.reached(behind)):
-            self._flush()
         self._flush()
+        for keys in self._implied.due(self._progress.reached(behind)):
+            self._aside.require(Piece(IMPLIED + keys[0], "", partial(_implied_words, keys)), partial(self._imply, keys), None)
         self._complete = complete
         self._oldest = sortable_second(max(map(self._cutoff, self.progress), default=0.0))
         outputs, self._dead = self._dead, []
@@ -322,3 +331,7 @@ class JoinStage:
     def unknown_members(self) -> int:
         """Accepted events that carried members the contract does not know."""
         return self._predictions.unknown + self._labels.unknown
+
+
+def _implied_words(keys: Sequence[bytes]) -> str:
+    return f"counting the labels that {len(keys)} predictions are taken to have"

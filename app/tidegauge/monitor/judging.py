@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tidegauge.alert.book import AlertBook, JudgedWindow, Support, SupportOf
 from tidegauge.alert.labels import Subject
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.delta import Segment
+from tidegauge.engine.set_aside import SetAside
 from tidegauge.engine.stage import Output
 from tidegauge.judge import evidence
 from tidegauge.judge.conditions import (
@@ -36,6 +38,7 @@ from tidegauge.monitor.window_baselines import BaselineMark, WindowBaselines
 from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.window_records import WindowRecords
 from tidegauge.monitor.windows import Windows
+from tidegauge.monitor.work_pieces import judging_of
 from tidegauge.profile.outcome import most_wrong
 from tidegauge.spec import ModelSpec, MonitorSpec, watches
 
@@ -78,8 +81,11 @@ class BuiltRecords(Mapping[Segment, Mapping[str, Any]]):
 class WindowJudge:
     """Judges the windows of one monitor task."""
 
-    def __init__(self, windows: Windows, records: WindowRecords, baselines: WindowBaselines, alerts: AlertBook) -> None:
+    def __init__(
+        self, windows: Windows, records: WindowRecords, baselines: WindowBaselines, alerts: AlertBook, aside: SetAside
+    ) -> None:
         self._windows, self._records, self._baselines, self._alerts = windows, records, baselines, alerts
+        self._aside = aside
         self._missing_alerts = MissingValueAlerts(windows, alerts, baselines.of)
         self._judged: dict[bytes, BaselineMark] = {}
         # Open windows on which early verdicts were silent: what they were compared with then, and the features in them.
@@ -100,7 +106,9 @@ class WindowJudge:
             labels, changed = heeds_labels(monitor.metric), anew or self._heeds_alerts(monitor, header)
             wanted = {of for of, data in published.items() if watches(monitor.segments, of) and (labels or data or changed)}
             if wanted:
-                outputs.extend(self._verdicts(header, spec, monitor, built, wanted, now) or ())
+                work = partial(self._verdicts, header, spec, monitor, built, wanted, now)
+                found = self._aside.attempt(judging_of(header, monitor.name), work, None)
+                outputs.extend(found or ())
         return outputs
 
     def stays_calm(self, header: Header, monitors: Sequence[MonitorSpec], sound: Features | None) -> bool:
@@ -119,7 +127,8 @@ class WindowJudge:
         calm = True
         for monitor in self._in_order(header, spec):
             if is_early(monitor) and not needs_settled(monitor.metric):
-                found = self._verdicts(header, spec, monitor, built, built, now)
+                work = partial(self._verdicts, header, spec, monitor, built, built, now)
+                found = self._aside.attempt(judging_of(header, monitor.name), work, None)
                 calm = calm and found is None
                 outputs.extend(found or ())
         if calm:

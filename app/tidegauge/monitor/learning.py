@@ -5,11 +5,14 @@ l<model>\\0<version>\\0<segment>    packed DataProfile of the first predictions
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 import numpy as np
 
 from tidegauge.baseline.baseline import MAX_PARTS, Baseline
 from tidegauge.engine.delta import Segment
+from tidegauge.engine.set_aside import SetAside
 from tidegauge.engine.stage import Output, Store
 from tidegauge.metrics.confidence_reading import misread_confidence
 from tidegauge.metrics.record import reference_numbers
@@ -19,6 +22,7 @@ from tidegauge.monitor.row_log import Rows
 from tidegauge.monitor.versions import Versions
 from tidegauge.monitor.window_rows import Share, Shares, data_profiles
 from tidegauge.monitor.windows import MAX_ROWS_BYTES, Windows
+from tidegauge.monitor.work_pieces import learning_of
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.grouping import Segments
 from tidegauge.spec import ModelSpec, Task
@@ -31,8 +35,9 @@ _decode_segment = msgspec.msgpack.Decoder(Segment).decode
 class BaselineLearning:
     """The baselines one monitor task is learning."""
 
-    def __init__(self, store: Store, registry: Registry, versions: Versions, windows: Windows) -> None:
+    def __init__(self, store: Store, registry: Registry, versions: Versions, windows: Windows, aside: SetAside) -> None:
         self._store, self._registry, self._versions, self._windows = store, registry, versions, windows
+        self._aside = aside
         self._profiles: dict[tuple[str, str], dict[Segment, DataProfile]] = {}
         self._grown: set[tuple[str, str, Segment]] = set()
         # Rows that are not in the profiles yet.
@@ -44,7 +49,7 @@ class BaselineLearning:
 
     def take_rows(self, spec: ModelSpec, rows: Rows) -> None:
         """Keep rows to learn from, if the version's baseline is one that is learned and has not been yet."""
-        if not self._versions.get(rows.model, rows.version).learned and spec.baseline_for(rows.version).learned_from:
+        if self._learns(rows.model, rows.version, spec):
             self._rows.setdefault((rows.model, rows.version), []).append(rows)
             rows.waiting += 1
 
@@ -67,9 +72,14 @@ class BaselineLearning:
 
     def take(self, model: str, name: str, spec: ModelSpec, segment: Segment, data: DataProfile) -> None:
         """Take a profile from a delta, if the version's baseline is one that is learned and has not been yet."""
-        if self._versions.get(model, name).learned or not spec.baseline_for(name).learned_from:
-            return
-        self._take(model, name, segment, data)
+        if self._learns(model, name, spec):
+            self._take(model, name, segment, data)
+
+    def _learns(self, model: str, name: str, spec: ModelSpec) -> bool:
+        """Whether a version's baseline is being learned."""
+        if not spec.baseline_for(name).learned_from or self._versions.get(model, name).learned:
+            return False
+        return learning_of(model).key not in self._aside
 
     def _learning(self, model: str, name: str) -> dict[Segment, DataProfile]:
         """The profiles so far, by segment, without the rows that wait."""
@@ -130,8 +140,8 @@ class BaselineLearning:
     def flush(self) -> None:
         """Write what changed to the store."""
         if self._windows.log.size > MAX_ROWS_BYTES:
-            for name in list(self._rows):
-                self._count(*name)
+            for model, name in list(self._rows):
+                self._aside.attempt(learning_of(model), partial(self._count, model, name), None)
         for model, version, segment in self._grown:
             self._store.put(_learning_key(model, version, segment), self._profiles[model, version][segment].pack())
         self._grown.clear()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from functools import partial
 from itertools import chain
 from math import inf
 from typing import Any
@@ -25,6 +26,7 @@ from tidegauge.engine import delta
 from tidegauge.engine.arrival_quanta import QuantumGrid
 from tidegauge.engine.delta import Delta, Part, ProfileDelta, RowsDelta
 from tidegauge.engine.event_time import EventTimes, ModelClock, PartitionClock, PartitionState
+from tidegauge.engine.set_aside import NOT_THE_INPUT, Failure, SetAside, WorkFailed
 from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import NOTHING, Behind, Counters, InputRecord, Output, Store
 from tidegauge.engine.traces import old_traces, trace_id
@@ -43,6 +45,15 @@ from tidegauge.monitor.window_baselines import WindowBaselines
 from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.window_records import WindowRecords
 from tidegauge.monitor.windows import Windows
+from tidegauge.monitor.work_pieces import (
+    PART,
+    detectors_of,
+    learning_of,
+    merging_of,
+    publishing_of,
+    rollouts_of,
+    within,
+)
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import packed_delay_counts
 from tidegauge.profile.pairs import PairProfile
@@ -68,16 +79,17 @@ class MonitorStage:
         playbooks: str = DIRECTORY,
     ) -> None:  # fmt: skip
         self._store, self._registry, self._counters = store, registry, counters
+        self._aside = SetAside(store)
         self.windows = Windows(store, ConfidenceReadings(registry).otherwise)
         self.alerts = AlertBook(store, playbooks)
         self._versions = Versions(store)
         self._early_parts = EarlyParts(store)
         baselines = WindowBaselines(self.windows, registry)
         records = WindowRecords(self.windows, baselines)
-        judge = WindowJudge(self.windows, records, baselines, self.alerts)
+        judge = WindowJudge(self.windows, records, baselines, self.alerts, self._aside)
         self._due_windows = DueWindows(self.windows, self._versions)
         self._publisher = Publisher(self.windows, records, baselines, judge, self._versions)
-        self._learning = BaselineLearning(store, registry, self._versions, self.windows)
+        self._learning = BaselineLearning(store, registry, self._versions, self.windows, self._aside)
         self.windows.log.discard_all_taken()
         self.rollouts = Rollouts(store, self.windows, self.alerts, registry)
         decode_standing = msgspec.msgpack.Decoder(PartitionState).decode
@@ -88,7 +100,8 @@ class MonitorStage:
         self.clocks: dict[str, ModelClock] = {k[1:].decode(): decode_clock(raw) for k, raw in store.scan(CLOCK)}
         self._detectors = DetectorFeed(store, registry, self.alerts.detections, counters)
         for header in self.windows.newest_closed():
-            self._publisher.recall(header, self.clocks.get(header.model, ModelClock()).reached.predictions)
+            reached = self.clocks.get(header.model, ModelClock()).reached.predictions
+            self._aside.attempt(publishing_of(header), partial(self._publisher.recall, header, reached), None)
         self.traffic: dict[tuple[str, str], TrafficTotals] = {}
         self._heard: set[int] = set()
         self._to_forget: set[str] = set()
@@ -135,12 +148,22 @@ class MonitorStage:
             self._versions.switched(model, switch)
         if message.traces:
             self.alerts.traces.keep(message.traces, max(message.watermark, clock.reached.predictions))
-        if message.samples:
+        if message.samples and detectors_of(model).key not in self._aside:
             self._detectors.add(model, message.samples)
         clock.hear(message.partition, message.watermark, message.label_watermark, message.read, message.now)
 
-    def _merge(self, model: str, spec: ModelSpec, part: Part, now: float) -> None:
+    def _merge_unless_set_aside(self, model: str, spec: ModelSpec, part: Part, now: float) -> None:
         """Merge a part of a delta into its windows; at event time ``now`` its turn has come."""
+        if self._aside.holds(PART) and merging_of(model, part).key in self._aside:
+            return
+        try:
+            self._merge(model, spec, part, now)
+        except NOT_THE_INPUT:
+            raise
+        except Exception as error:
+            raise WorkFailed([Failure(merging_of(model, part), error)]) from error
+
+    def _merge(self, model: str, spec: ModelSpec, part: Part, now: float) -> None:
         if isinstance(part, RowsDelta):
             self._take_rows(model, spec, part, now)
             return
@@ -199,9 +222,9 @@ class MonitorStage:
                 reached = clock.advance(self._partitions)
                 complete = clock.complete(self._partitions)
                 outputs.extend(self._catch_up(model, clock, complete))
-                outputs.extend(self._learning.learn(model))
+                outputs.extend(self._learn(model))
                 # A label that was read before its prediction becomes known only with it, so detectors wait for both inputs.
-                outputs.extend(self._detectors.feed(model, reached.until(complete), reached.predictions))
+                outputs.extend(self._feed(model, reached.until(complete), reached.predictions))
                 outputs.extend(self._early(model))
                 nothing_to_come = self._partitions.all_idle_for() is not None and model not in self._unfinished
                 if nothing_to_come and (changed := self._due_windows.changed(model)):
@@ -210,6 +233,7 @@ class MonitorStage:
             # Nothing but time has passed, which a restart would see again from the state of the partitions.
             self._touched.clear()
         self._write()
+        self._aside.check()
         return outputs
 
     def finish(self) -> list[Output]:
@@ -222,10 +246,11 @@ class MonitorStage:
                 self._unfinished.discard(model)
                 outputs.extend(self._catch_up(model, clock, inf))
             # Learned baselines first, so that the last windows are compared with them.
-            outputs.extend(self._learning.learn(model))
-            outputs.extend(self._detectors.feed(model, EventTimes(inf, inf), clock.reached.predictions))
+            outputs.extend(self._learn(model))
+            outputs.extend(self._feed(model, EventTimes(inf, inf), clock.reached.predictions))
             outputs.extend(self._windows_due(model, max(clock.reached), final=True))
         self._write()
+        self._aside.check()
         return outputs
 
     def _catch_up(self, model: str, clock: ModelClock, complete: float) -> list[Output]:
@@ -243,23 +268,30 @@ class MonitorStage:
                 clock.judged = moment
                 spec = self._registry.spec(model)
             for part in self._early_parts.take(model, moment):
-                self._merge(model, spec, part, clock.judged)
+                self._merge_unless_set_aside(model, spec, part, clock.judged)
                 merged += 1 if isinstance(part, ProfileDelta) else 1 + len(part.times) // TIMES_A_PART
         return outputs
 
     def _judge_at(self, model: str, moment: float, reached: EventTimes) -> list[Output]:
         """At the start of a quantum: do everything that depends on how far event time has come."""
-        outputs = self._learning.learn(model)
-        outputs.extend(self._detectors.feed(model, reached.until(moment), moment))
+        outputs = self._learn(model)
+        outputs.extend(self._feed(model, reached.until(moment), moment))
         outputs.extend(self._early(model))
         outputs.extend(self._windows_due(model, moment))
         return outputs
+
+    def _learn(self, model: str) -> list[Output]:
+        return self._aside.require(learning_of(model), partial(self._learning.learn, model), [])
+
+    def _feed(self, model: str, reached: EventTimes, now: float) -> list[Output]:
+        return self._aside.require(detectors_of(model), partial(self._detectors.feed, model, reached, now), [])
 
     def _early(self, model: str) -> list[Output]:
         """Verdicts on open windows, by monitors that do not wait for them to close, as of their newest predictions."""
         outputs: list[Output] = []
         for header, sound in self.windows.fresh(model):
-            outputs.extend(self._publisher.early(header, sound, header.latest))
+            work = partial(self._publisher.early, header, sound, header.latest)
+            outputs.extend(self._aside.attempt(publishing_of(header), work, []))
         return outputs
 
     # -- windows that are due --------------------------------------------------------------------------------------
@@ -273,24 +305,33 @@ class MonitorStage:
         for header in gone:
             self._publisher.forget(header)
             self.windows.forget(header)
+            self._aside.forget(within(header))
         return outputs
 
     def _publish(self, model: str, windows: Iterable[DueWindow], now: float, final: bool = False) -> list[Output]:
         """Publish the records of windows, and the comparisons of versions that follow. Windows that end first come first; of
         those that end together the shortest, since verdicts on longer ones take its verdicts into account."""
-        spec = self._registry.spec(model)
         outputs: list[Output] = []
         published: list[Header] = []
         ordered = sorted(windows, key=lambda of: (of.header.end, -of.header.start, of.header.version))
         # At the end of input nothing later would publish the windows that these make stale. Those make no further ones stale.
         for due in chain(ordered, self._due_windows.made_stale(model) if final else ()):
-            self._due_windows.note(due, spec, now, final)
-            outputs.extend(self._publisher.publish(due.header, due.segments, now, due.reason))
-            if () in due.segments:
+            outputs.extend(self._aside.attempt(publishing_of(due.header), partial(self._publish_window, due, now, final), []))
+            if publishing_of(due.header).key in self._aside:
+                self.windows.give_up(due.header, now)
+            elif () in due.segments:
                 published.append(due.header)
         if published or final or self.rollouts.known(model):
-            outputs.extend(self.rollouts.advance(model, self._versions.seen_versions(model), published, now, final))
-            self.rollouts.let_go(model, self._past.get(model, 0.0))
+            outputs.extend(self._aside.require(rollouts_of(model), partial(self._compare, model, published, now, final), []))
+        return outputs
+
+    def _publish_window(self, due: DueWindow, now: float, final: bool) -> list[Output]:
+        self._due_windows.note(due, self._registry.spec(due.header.model), now, final)
+        return self._publisher.publish(due.header, due.segments, now, due.reason)
+
+    def _compare(self, model: str, published: Sequence[Header], now: float, final: bool) -> list[Output]:
+        outputs = self.rollouts.advance(model, self._versions.seen_versions(model), published, now, final)
+        self.rollouts.let_go(model, self._past.get(model, 0.0))
         return outputs
 
     # -- state ---------------------------------------------------------------------------------------------------
@@ -298,6 +339,8 @@ class MonitorStage:
     def _write(self) -> None:
         put = self._store.put
         # The log comes last: learning and windows take rows, which the log then discards.
+        for side, header in self.windows.rows_to_count():
+            self._aside.attempt(publishing_of(header), partial(self.windows.count, header, side), None)
         for part in (
             self._learning, self.windows, self._versions, self.rollouts, self._early_parts, self._detectors, self.windows.log,
         ):  # fmt: skip
@@ -307,6 +350,7 @@ class MonitorStage:
         for model in self._touched:
             if model in self.clocks:
                 put(CLOCK + model.encode(), _encode(self.clocks[model]))
+        self._aside.forget(PART)
         self._touched.clear()
         self._heard.clear()
         if self._to_forget:

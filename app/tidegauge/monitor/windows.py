@@ -194,6 +194,13 @@ class Windows:
         self.pending.published(header, segments)
         self._changed.add(header.key)
 
+    def give_up(self, header: Header, now: float) -> None:
+        """A window whose publishing is set aside: let go of what waits for it."""
+        header.closed = header.settled = True
+        self._rows.take("data", header.key)
+        self._rows.take("outcome", header.key)
+        self.published(header, header.segments, now)
+
     def outdate(self, header: Header) -> None:
         """Note that the window before a closed one has changed, so that its record of the whole model is to be published
         again."""
@@ -272,11 +279,12 @@ class Windows:
         self._profiles.forget_requests(request_ids)
         self.log.forget_requests(request_ids)
 
+    def rows_to_count(self) -> list[tuple[Side, Header]]:
+        """The windows whose rows are to be counted though nobody asks for them, since rows take too much memory."""
+        return [(side, self.headers[key]) for side, key in self._rows.windows()] if self.log.size > MAX_ROWS_BYTES else []
+
     def flush(self) -> None:
         """Write what changed to the store."""
-        if self.log.size > MAX_ROWS_BYTES:
-            for side, key in self._rows.windows():
-                self.count(self.headers[key], side)
         for key in self._changed:
             self._store.put(HEADER + key, _encode(self.headers[key]))
         self._changed.clear()

@@ -163,7 +163,7 @@ class Replay:
                 if records:
                     self._join.process(topic, records)
             self._checkpoint()
-        for output in self._monitor.stage.finish():
+        for output in self._monitor.finish():
             self._emit(output)
 
     def _chunks(self, predictions: Lines, labels: Lines, file_order: bool) -> Iterator[list[tuple[str, list[Record]]]]:

@@ -1,0 +1,60 @@
+"""The pieces of a monitor task's work that may be set aside (``engine/set_aside.py``), each by itself.
+
+    p<hash>                                       taking a part of a delta into its windows
+    w<window>\\0                                  publishing and judging a window
+    w<window>\\0<monitor>                         one monitor's verdicts on a window
+    l<model>, d<model>, r<model>                  learning a model's baselines, its detectors, comparing its versions
+
+A window is ``<model>\\0<version>\\0<length>\\0<start>``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from tidegauge.engine.delta import Part
+from tidegauge.engine.set_aside import Piece
+from tidegauge.metrics.record import iso
+from tidegauge.monitor.window_headers import Header
+
+PART, WINDOW, LEARNING, DETECTORS, ROLLOUTS = b"p", b"w", b"l", b"d", b"r"
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def merging_of(model: str, part: Part) -> Piece:
+    """What is lost with it is the part."""
+    raw = _encode(part)
+    return Piece(
+        PART + hashlib.sha256(raw).digest(), model, lambda: f"a part of what was counted of {model} {part.version}", raw
+    )
+
+
+def within(header: Header) -> bytes:
+    """What the keys of all pieces of a window's work begin with."""
+    return WINDOW + header.key + b"\0"
+
+
+def publishing_of(header: Header) -> Piece:
+    return Piece(within(header), header.model, lambda: f"publishing {_words(header)}")
+
+
+def judging_of(header: Header, monitor: str) -> Piece:
+    return Piece(within(header) + monitor.encode(), header.model, lambda: f"the monitor {monitor} on {_words(header)}")
+
+
+def learning_of(model: str) -> Piece:
+    return Piece(LEARNING + model.encode(), model, lambda: f"learning the baselines of {model}")
+
+
+def detectors_of(model: str) -> Piece:
+    return Piece(DETECTORS + model.encode(), model, lambda: f"feeding the detectors of {model}")
+
+
+def rollouts_of(model: str) -> Piece:
+    return Piece(ROLLOUTS + model.encode(), model, lambda: f"comparing the versions of {model}")
+
+
+def _words(header: Header) -> str:
+    return f"the window of {header.window} from {iso(header.start)} of {header.model} {header.version}"
