@@ -27,7 +27,11 @@ async def _live_pairs(settings: Settings, topic: str) -> dict[int, dict[bytes, b
         while any([await reader.position(place) < end for place, end in ends.items()]):
             for place, records in (await reader.getmany(timeout_ms=200)).items():
                 for record in records:
-                    for key, value in changelog.decode(record.value).items():
+                    changes = changelog.decode(record.value)
+                    if changelog.is_void(changes):
+                        held[place.partition].clear()
+                        continue
+                    for key, value in changes.items():
                         if value is None:
                             held[place.partition].pop(key, None)
                         else:

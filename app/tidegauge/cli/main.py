@@ -23,6 +23,7 @@ from tidegauge.cli import (
     mark_command,
     report_command,
     rollback_command,
+    state_command,
 )
 from tidegauge.cli.options import Help, command, kafka, option, stream_settings
 from tidegauge.errors import AccessError, TidegaugeError, TopicError
@@ -140,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     forget_command.add(commands)
     mark_command.add(commands)
     doctor_command.add(commands)
+    state_command.add(commands)
 
     alerts = command(commands, "alerts", _alerts, "reads the alert topic, for people")
     kafka(alerts)

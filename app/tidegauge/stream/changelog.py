@@ -26,6 +26,8 @@ PAIR_BYTES = 128
 """About what a pair takes."""
 MIN_DELETED = 50
 """A sweep deletes only once this many records would go: a request each checkpoint would be a waste."""
+VOID = b"\xffvoid"
+"""The key of the one pair of such a record. No stage has keys that begin so."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[bytes, bytes | None]).decode
@@ -49,6 +51,16 @@ def encode(changes: Changes) -> list[bytes]:
 
 def decode(raw: bytes) -> Changes:
     return _decode(raw)
+
+
+def encode_void(now: float) -> bytes:
+    """A changelog record that declares all before it void, as of wall clock ``now``."""
+    return _encode({VOID: b"%d" % now})
+
+
+def is_void(changes: Changes) -> bool:
+    """Whether what was restored so far is to be forgotten; these changes hold nothing else."""
+    return VOID in changes
 
 
 class Slice(NamedTuple):

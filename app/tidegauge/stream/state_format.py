@@ -20,8 +20,8 @@ def check(store: Store, whose: str) -> None:
     said = "none" if found is None else found.decode("utf-8", "replace")
     raise StateError(
         f"the state of {whose} was stored in another form (format {said}, this version has {FORMAT.decode()}): go back to the "
-        "version that stored it, or start with a new --app-id, which makes the state anew from the topics; see Upgrades in "
-        "docs/operations.md"
+        "version that stored it, or stop all workers and run tidegauge state rebuild, which makes the state anew from the "
+        "topics; see Upgrades in docs/operations.md"
     )
 
 

@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 
 from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Behind, Output, Stage
-from tidegauge.errors import StreamError
+from tidegauge.errors import StateError, StreamError
 from tidegauge.stream import changelog, state_format
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.faults import fault_at
@@ -60,10 +60,17 @@ class Task(InputTask):
         await reader.start()
         try:
             with tracer.start_as_current_span("restore", attributes=self._attributes) as span:
-                await self._restore(reader, self.store)
+                written = await self._restore(reader, self.store)
                 span.set_attribute("tidegauge.changelog_records", self.restored_records)
             for topic in self.topics:
                 self.offsets[topic] = await reader.committed(self._place(topic)) or 0
+            if not written and any(self.offsets.values()):
+                # Whatever a task commits, it writes its state's form with that.
+                raise StateError(
+                    f"the changelog of {self} ({self._changelog.topic}, partition {self.partition}) is empty, though records "
+                    f"were processed (up to {self.offsets}): it was deleted, and the state with it; stop all workers and run "
+                    "tidegauge state rebuild, which makes it anew from the topics"
+                )
         finally:
             await reader.stop()
         state_format.check(self.store, str(self))
@@ -74,7 +81,8 @@ class Task(InputTask):
             self, self.restored_records, time.monotonic() - began, self.offsets,
         )  # fmt: skip
 
-    async def _restore(self, reader: Any, store: RocksStore) -> None:
+    async def _restore(self, reader: Any, store: RocksStore) -> bool:
+        """Bring the store to where the changelog ends; whether anything was ever written there."""
         place = self._changelog
         reader.assign([place])
         begin = (await reader.beginning_offsets([place]))[place]
@@ -90,9 +98,14 @@ class Task(InputTask):
             for records in (await reader.getmany(place, timeout_ms=500)).values():
                 for record in records:
                     fault_at("mid-restore")
-                    store.restore(changelog.decode(record.value), record.offset + 1)
+                    changes = changelog.decode(record.value)
+                    if changelog.is_void(changes):
+                        store.wipe()
+                        changes = {}
+                    store.restore(changes, record.offset + 1)
                     self.restored_records += 1
             start = await reader.position(place)
+        return bool(end)
 
     def _take(self, topic: str, records: Sequence[Any]) -> None:
         assert self._contained is not None

@@ -57,12 +57,17 @@ async def ensure(
             count = sizes[JOIN_CHANGELOG]
         sizes[logical] = counts.get(name, count)
         if name not in counts:
-            wanted.append(NewTopic(name, count, settings.replication, topic_configs=_CONFIGS.get(logical, {})))
+            wanted.append(new(settings, logical, count))
     if wanted:
         await create(admin, wanted, {settings.topic(topic) for topic in needed or settings.all_topics})
     _check_changelogs(settings, sizes)
     await _warn_of_retention(admin, settings, label_horizon)
     return sizes
+
+
+def new(settings: Settings, logical: str, partitions: int) -> NewTopic:
+    """The logical topic as it is to be made."""
+    return NewTopic(settings.topic(logical), partitions, settings.replication, topic_configs=_CONFIGS.get(logical, {}))
 
 
 async def create(admin: AIOKafkaAdminClient, wanted: list[NewTopic], needed: Collection[str] | None = None) -> None:

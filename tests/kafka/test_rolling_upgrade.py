@@ -1,0 +1,57 @@
+"""Two workers of different versions share a group, and each takes over what the other has kept: a rolling upgrade, and back."""
+
+import random
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from support.alternation import assert_alternating
+from support.cluster import AFTER_A_KILL, Cluster
+from support.traffic import RECORD, assert_same, replayed, traffic
+from tidegauge.engine.stage import PREDICTIONS
+
+ROOT = Path(__file__).parents[2]
+FORMER = "2f9ab9db76e6"
+"""The version to upgrade from: the last release, as soon as there is one; until then a commit of the same state format."""
+
+
+@pytest.fixture
+def cluster(broker, tmp_path):
+    made = Cluster(broker, f"upgrade-{random.randrange(10**6)}", tmp_path)
+    made.apply(RECORD)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def former(tmp_path):
+    """The path that has the former version's packages, out of the history: a shallow clone has to fetch it."""
+    archive = tmp_path / "former.tar"
+    subprocess.run(["git", "-C", str(ROOT), "archive", "--output", str(archive), FORMER, "app"], check=True)
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path / "former", filter="data")
+    return str(tmp_path / "former" / "app")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("back", [False, True], ids=["upgrade", "downgrade"])
+def test_one_worker_after_the_other(cluster, former, tmp_path, back):
+    present = str(ROOT / "app")
+    before, after = (present, former) if back else (former, present)
+    events, end = traffic(61, 3000)
+    count = sum(topic == PREDICTIONS for topic, _ in events)
+    step = len(events) // 3
+    workers = [cluster.start(index, PYTHONPATH=before) for index in (0, 1)]
+    cluster.send(events[:step], pause=0.1)
+    for index in (0, 1):
+        workers[index].terminate()
+        assert workers[index].wait(30) == 0
+        # With the disk that the other version has left.
+        workers[index] = cluster.start(index, PYTHONPATH=after)
+        cluster.send(events[(1 + index) * step : (2 + index) * step if index == 0 else None], pause=0.1)
+    cluster.send(end)
+    found = cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL)
+    assert_same(found, replayed(events + end, tmp_path))
+    assert_alternating(cluster.alerts())
