@@ -2,11 +2,13 @@
 
 Published in full are counts, what follows from counts and sums by exact arithmetic (``performance``, ``business``, coverage,
 ratios of requests), and the estimates that are compared with these. Distances, tests, quantiles and moments have DIGITS
-significant digits. Records of segments, of which there may be hundreds, leave out numbers that repeat others in another form.
+significant digits. Records of segments, of which there may be hundreds, leave out numbers that repeat others in another form,
+and have SEGMENT_DIGITS of their features' numbers.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +16,9 @@ from tidegauge.baseline.scored import PERFORMANCE, RATIO, SCORES
 
 DIGITS = 7
 """Rounding changes a number by at most 5 in ten million, far less than its own uncertainty."""
-_FORMAT = f"%.{DIGITS}g"
+SEGMENT_DIGITS = 5
+"""A segment's numbers rest on few predictions: with a hundred, its mean is known to a tenth of the standard deviation."""
+_FORMAT, _SEGMENT_FORMAT = f"%.{DIGITS}g", f"%.{SEGMENT_DIGITS}g"
 EXACT = frozenset((
     "performance", "estimated", "estimate_error", "estimate_mean_absolute_error", "business", "coverage", "error_ratio",
     "expected_coverage", "class_ratio", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio",
@@ -24,9 +28,15 @@ EXACT = frozenset((
 STANDARD_SCORES = frozenset((SCORES, PERFORMANCE))
 """Left out of segments' records: they follow from effects and p-values that are there."""
 RESTATING = frozenset((
-    SCORES, RATIO, "js", "wasserstein", "min", "max", "missing_shift", "missing_p_value",
+    SCORES, RATIO, "js", "wasserstein", "min", "max", "missing_shift", "missing_p_value", "tail_psi", "tail_p_value",
+    "above_p99_ratio", "below_p01_ratio",
 ))  # fmt: skip
-"""Left out of a segment's features: PSI and KS tell of the same shift, ``missing_ratio`` of the same rise; and extremes."""
+"""Left out of a segment's features: PSI and KS tell of the same shift, ``missing_ratio`` of the same rise, ``shift`` of the
+same tails; and extremes."""
+RELATIVE = frozenset(("std", "psi", "p_value", "ks", "ks_p_value", "shift", "shift_p_value", "mix_shift", "mix_p_value"))
+"""Of a segment's features, published with SEGMENT_DIGITS significant digits."""
+LOCATIONS = frozenset(("mean", "p50"))
+"""Of a segment's features, published to as many decimals as the standard deviation, wherever zero lies."""
 USUALLY_NONE = frozenset(("type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
 """Left out of a segment's features where they are 0."""
 
@@ -46,7 +56,24 @@ def published(members: Mapping[str, Any], *, segment: bool) -> dict[str, Any]:
 
 
 def _of_segment(feature: Mapping[str, Any]) -> dict[str, Any]:
-    return {n: value for n, value in feature.items() if n not in RESTATING and (value or n not in USUALLY_NONE)}
+    """A segment's feature as it is published.
+
+    >>> _of_segment({"count": 28, "missing_ratio": 0.0, "mean": 1000.123456, "std": 0.98643391, "psi": 0.5125328, "js": 0.3})
+    {'count': 28, 'missing_ratio': 0, 'mean': 1000.12346, 'std': 0.98643, 'psi': 0.51253}
+    """
+    std = feature.get("std", 0.0)
+    decimals = SEGMENT_DIGITS - 1 - math.floor(math.log10(std)) if std else None
+    said: dict[str, Any] = {}
+    for name, value in feature.items():
+        if name in RESTATING or (name in USUALLY_NONE and not value):
+            continue
+        if name in RELATIVE:
+            said[name] = float(_SEGMENT_FORMAT % value)
+        elif name in LOCATIONS and decimals is not None:
+            said[name] = round(value, decimals)
+        else:
+            said[name] = 0 if value == 0 else value
+    return said
 
 
 def _rounded(node: Any) -> Any:
