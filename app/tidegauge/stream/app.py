@@ -9,33 +9,22 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import faust
 from aiokafka.admin import AIOKafkaAdminClient
-from faust.auth import OAuthCredentials
 from faust.types.tuples import TP
 
-from tidegauge.engine.stage import AS_TAKEN, Behind
-from tidegauge.stream import transport
 from tidegauge.stream.catching_up import CatchingUp, event_time
+from tidegauge.stream.checkpoint_schedule import FEW_EVENTS, is_due
+from tidegauge.stream.faust_application import faust_application
 from tidegauge.stream.input_task import InputTask
 from tidegauge.stream.reading_progress import StageInput, Standstills
-from tidegauge.stream.rekey_progress import FollowedLooks, Look
-from tidegauge.stream.rekey_task import BUFFERED_EVENTS, SHARE_OF_INTERVAL, RekeyTask
-from tidegauge.stream.security import client_security
+from tidegauge.stream.rekey_task import BUFFERED_EVENTS, RekeyTask
 from tidegauge.stream.settings import REKEY, REKEYED, Settings
 from tidegauge.stream.task import StageFactory, Task
+from tidegauge.stream.unread_input import UnreadInput
 
 log = logging.getLogger(__name__)
 TICK = 0.05
-MONITOR_INTERVAL = 0.1
-"""Seconds between two checkpoints of a monitor task: alerts are its output, so it does not wait for a full interval."""
-MONITOR_SHARE = 0.2
-"""Of the time, what a monitor task's checkpoints may take before they become rarer, as in catching up they do."""
 RESTORING_AT_ONCE = 8
-METADATA_SECONDS = 10
-"""After so long a change of the topics, such as partitions that were added, makes the group share them out anew."""
-FEW_EVENTS, FEW_A_SECOND, FEW_WAIT = 100, 20, 5.0
-"""Join tasks with fewer events than this share so many transactions an interval, and wait five intervals at most."""
 FLUSH_SECONDS, DROP_SECONDS, LEAVE_SECONDS = 4.0, 4.0, 4.0
 """How long the steps of letting go may take."""
 
@@ -55,11 +44,10 @@ class StreamApp:
         standstills: Standstills,
         join_partitions: int,
     ) -> None:
-        self.settings, self._standstills, self._join_partitions = settings, standstills, join_partitions
+        self.settings, self._join_partitions = settings, join_partitions
         self.tasks: dict[tuple[str, int], InputTask] = {}
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.rebalances = 0
-        self._followed: dict[int, FollowedLooks] = {}
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
         self.on_chunk: Callable[[str, int, Sequence[Any]], None] = lambda topic, partition, records: None
         self._factories, self._admin = factories, admin
@@ -74,37 +62,11 @@ class StreamApp:
         self._logical = {settings.topic(t): t for topics in settings.inputs.values() for t in topics}
         self._stage_of = {topic: stage for stage, topics in settings.inputs.items() for topic in topics}
         self.faust = self._faust()
+        self.unread = UnreadInput(settings, standstills, lambda: self.faust.consumer)
 
     def _faust(self) -> Any:
         settings = self.settings
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
-        app = faust.App(
-            settings.app_id,
-            broker=[f"{transport.NAME}://{address}" for address in settings.bootstrap.split(",")],
-            broker_credentials=_credentials(settings),
-            datadir=str(settings.state_dir / "faust"),
-            store="memory://",
-            key_serializer="raw",
-            value_serializer="raw",
-            consumer_auto_offset_reset="earliest",
-            consumer_max_fetch_size=2 << 20,
-            broker_max_poll_records=10_000,
-            broker_session_timeout=settings.session_timeout,
-            broker_rebalance_timeout=30.0,
-            broker_heartbeat_interval=settings.session_timeout / 5,
-            # Who leads the group while the broker comes up may not know the topics yet, and then nobody is assigned anything
-            # until the metadata is read again.
-            consumer_metadata_max_age_ms=METADATA_SECONDS * 1000,
-            # The transactions commit the offsets; Faust never does.
-            broker_commit_interval=1e9,
-            # Chunks, of up to 2 MiB each.
-            stream_buffer_maxsize=4,
-            stream_wait_empty=False,
-            topic_disable_leader=True,
-            topic_allow_declare=False,
-            web_enabled=False,
-            worker_redirect_stdouts=False,
-        )
+        app = faust_application(settings)
         for stage, topics in settings.inputs.items():
             source = app.topic(*(settings.topic(t) for t in topics), key_type=bytes, value_type=bytes)
             app.agent(source, name=stage)(self._agent)
@@ -174,11 +136,11 @@ class StreamApp:
             return RekeyTask(stage, partition, self.settings, self._admin, self._join_partitions)
         task = Task(stage, partition, self._factories[stage], self.settings, self._admin)
         if stage == "join":
-            self._followed[partition] = FollowedLooks()
-            task.behind = partial(self._behind, task)
-            task.quiet = partial(self._is_quiet, task)
+            self.unread.follow(partition)
+            task.behind = partial(self.unread.behind, task)
+            task.quiet = partial(self.unread.is_quiet, task)
         else:
-            task.quiet = partial(self._all_is_quiet, task)
+            task.quiet = partial(self.unread.all_is_quiet, task)
         return task
 
     async def _open(self, name: tuple[str, int], task: InputTask) -> None:
@@ -227,47 +189,6 @@ class StreamApp:
         finally:
             del self._closing[name]
 
-    def looked(self, look: Look, ends: Mapping[TP, int]) -> None:
-        """A look at the group, and where the partitions of the re-keyed topics ended after it."""
-        for partition, followed in self._followed.items():
-            places = {topic: TP(self.settings.topic(topic), partition) for topic in REKEYED.values()}
-            followed.take(look, {topic: ends[place] for topic, place in places.items()})
-
-    def _behind(self, task: Task) -> Behind:
-        """As the join stage is told it."""
-        if not self.settings.rekeyed:
-            return dict.fromkeys(self._unread(task), AS_TAKEN)
-        places = {topic: TP(self.settings.topic(topic), task.partition) for topic in task.topics}
-        followed = self._followed[task.partition]
-        followed.read({topic: self.faust.consumer.reached(place, task.offsets[topic]) for topic, place in places.items()})
-        return followed.behind
-
-    def _is_quiet(self, task: Task, seconds: float) -> bool:
-        """Whether the input of a join task counts as exhausted, so many seconds after its last record."""
-        if self.settings.rekeyed:
-            seconds = self._followed[task.partition].silence(task.last_record)
-        return seconds >= self.settings.idle_timeout and not self._unread(task)
-
-    def _unread(self, task: Task) -> set[str]:
-        """Topics of which a task may not have read all that was there when the other topics' last records came in."""
-        consumer = self.faust.consumer
-        places = {topic: TP(self.settings.topic(topic), task.partition) for topic in task.topics}
-        came = {topic: consumer.handed.get(place, (0, 0.0))[1] for topic, place in places.items()}
-        return {
-            topic
-            for topic, place in places.items()
-            if consumer.behind(place, task.offsets[topic], max(at for other, at in came.items() if other != topic))
-        }
-
-    def _all_is_quiet(self, task: Task, seconds: float) -> bool:
-        """Whether time may go on by the wall clock for a monitor task: it has read all that the join has said, and no partition
-        holds records that nobody processes, whose time it would run ahead of."""
-        (topic,) = task.topics
-        place = TP(self.settings.topic(topic), task.partition)
-        if self.faust.consumer.lag(place, task.offsets[topic]):
-            return False
-        return self._standstills.all_go_on(self.settings.inputs.keys() - {"monitor"}, time.time())
-
     # -- records and checkpoints ---------------------------------------------------------------------------------
 
     async def _agent(self, stream: Any) -> None:
@@ -306,7 +227,7 @@ class StreamApp:
                 self._tell_progress(now)
             few = sum(0 < task.dirty_events < FEW_EVENTS for task in self.tasks.values())
             for name, task in list(self.tasks.items()):
-                if name not in self._opening and not task.busy and self._due(task, now, few):
+                if name not in self._opening and not task.busy and is_due(task, now, few, self.settings.checkpoint_interval):
                     self._spawn(self._checkpoint(task))
 
     def _tell_progress(self, now: float) -> None:
@@ -314,18 +235,6 @@ class StreamApp:
         said = self._catching_up.sentence(now, sum(self.lag().values()), event_time(stages))
         if said is not None:
             log.info(said)
-
-    def _due(self, task: InputTask, now: float, few: int) -> bool:
-        """Whether a checkpoint of the task is due. ``few``: tasks with a handful of events each, which take turns: what a
-        transaction costs does not depend on what is in it."""
-        if task.name != "monitor":
-            rarer = min(max(few / FEW_A_SECOND, 1.0), FEW_WAIT) if 0 < task.dirty_events < FEW_EVENTS else 1.0
-            share = SHARE_OF_INTERVAL if task.name in REKEY else 1.0
-            return now - task.last_checkpoint >= rarer * share * self.settings.checkpoint_interval
-        if task.dirty_events or task.unfinished:
-            interval = max(MONITOR_INTERVAL, task.took / MONITOR_SHARE)
-            return now - task.last_checkpoint >= min(interval, self.settings.checkpoint_interval)
-        return now - task.last_checkpoint >= self.settings.checkpoint_interval
 
     async def _checkpoint(self, task: InputTask) -> None:
         try:
@@ -368,20 +277,3 @@ async def _within(seconds: float, work: Awaitable[object], what: str) -> bool:
     if error is not None:
         log.warning("%s failed: %r", what, error)
     return error is None
-
-
-def _credentials(settings: Settings) -> Any:
-    arguments = client_security(settings.security)
-    protocol = arguments.get("security_protocol", "PLAINTEXT")
-    if protocol == "PLAINTEXT":
-        return None
-    if protocol == "SSL":
-        return faust.SSLCredentials(context=arguments["ssl_context"])
-    if "sasl_oauth_token_provider" in arguments:
-        return OAuthCredentials(oauth_cb=arguments["sasl_oauth_token_provider"], ssl_context=arguments.get("ssl_context"))
-    return faust.SASLCredentials(
-        username=arguments["sasl_plain_username"],
-        password=arguments["sasl_plain_password"],
-        ssl_context=arguments.get("ssl_context"),
-        mechanism=arguments.get("sasl_mechanism", "PLAIN"),
-    )

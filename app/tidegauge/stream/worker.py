@@ -128,7 +128,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
     pages = Listen(settings.metrics_host, settings.metrics_port, settings.web_config)
     server = await serve(pages, telemetry.registry, lambda: app.ready, lambda: watchdog.trouble)
     parts.push_async_callback(server.cleanup)
-    looking = asyncio.create_task(watch_group(settings, standstills, app.looked))
+    looking = asyncio.create_task(watch_group(settings, standstills, app.unread.looked))
     parts.callback(looking.cancel)
     watchdog.start()
     try:

@@ -1,0 +1,68 @@
+"""How far the tasks of a worker have read their inputs: what stages are told of it, and when an input counts as exhausted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from faust.types.tuples import TP
+
+from tidegauge.engine.stage import AS_TAKEN, Behind
+from tidegauge.stream.reading_progress import Standstills
+from tidegauge.stream.rekey_progress import FollowedLooks, Look
+from tidegauge.stream.settings import REKEYED, Settings
+from tidegauge.stream.task import Task
+
+
+class UnreadInput:
+    """Of all tasks of a worker. ``consumer``: gives Faust's, which there is once Faust has started."""
+
+    def __init__(self, settings: Settings, standstills: Standstills, consumer: Callable[[], Any]) -> None:
+        self._settings, self._standstills, self._consumer = settings, standstills, consumer
+        self._looks: dict[int, FollowedLooks] = {}
+
+    def follow(self, partition: int) -> None:
+        """Begin with a join task of this partition, of which no look at the group is known."""
+        self._looks[partition] = FollowedLooks()
+
+    def looked(self, look: Look, ends: Mapping[TP, int]) -> None:
+        """A look at the group, and where the partitions of the re-keyed topics ended after it."""
+        for partition, followed in self._looks.items():
+            places = {topic: TP(self._settings.topic(topic), partition) for topic in REKEYED.values()}
+            followed.take(look, {topic: ends[place] for topic, place in places.items()})
+
+    def behind(self, task: Task) -> Behind:
+        """As the join stage is told it."""
+        if not self._settings.rekeyed:
+            return dict.fromkeys(self._unread(task), AS_TAKEN)
+        places = {topic: TP(self._settings.topic(topic), task.partition) for topic in task.topics}
+        followed = self._looks[task.partition]
+        followed.read({topic: self._consumer().reached(place, task.offsets[topic]) for topic, place in places.items()})
+        return followed.behind
+
+    def is_quiet(self, task: Task, seconds: float) -> bool:
+        """Whether the input of a join task counts as exhausted, so many seconds after its last record."""
+        if self._settings.rekeyed:
+            seconds = self._looks[task.partition].silence(task.last_record)
+        return seconds >= self._settings.idle_timeout and not self._unread(task)
+
+    def _unread(self, task: Task) -> set[str]:
+        """Topics of which a task may not have read all that was there when the other topics' last records came in."""
+        consumer = self._consumer()
+        places = {topic: TP(self._settings.topic(topic), task.partition) for topic in task.topics}
+        came = {topic: consumer.handed.get(place, (0, 0.0))[1] for topic, place in places.items()}
+        return {
+            topic
+            for topic, place in places.items()
+            if consumer.behind(place, task.offsets[topic], max(at for other, at in came.items() if other != topic))
+        }
+
+    def all_is_quiet(self, task: Task, seconds: float) -> bool:
+        """Whether time may go on by the wall clock for a monitor task: it has read all that the join has said, and no partition
+        holds records that nobody processes, whose time it would run ahead of."""
+        (topic,) = task.topics
+        place = TP(self._settings.topic(topic), task.partition)
+        if self._consumer().lag(place, task.offsets[topic]):
+            return False
+        return self._standstills.all_go_on(self._settings.inputs.keys() - {"monitor"}, time.time())
