@@ -164,6 +164,19 @@ def test_a_model_without_a_spec_and_without_labels(data: Any) -> None:
     assert run.incidents.empty
 
 
+def test_a_class_is_named_as_a_feature_is_and_has_its_intervals() -> None:
+    rng = np.random.default_rng(5)
+    said, true = rng.choice(list("abc"), 300), rng.choice(list("abc"), 300)
+    ids = [f"r{i}" for i in range(300)]
+    predictions = pd.DataFrame({"request_id": ids, "ts": START + np.arange(300.0), "model_version": "m:1", "prediction": said})
+    labels = pd.DataFrame({"request_id": ids, "ts": START + np.arange(300.0) + 1, "label": true})
+    run = tg.replay(predictions, labels, spec={"model": "m", "task": "multiclass", "windows": ["1d"]})
+    found = run.metrics[run.metrics["metric"] == "performance.classes.*.recall"].set_index("feature")
+    assert found["value"].to_dict() == pytest.approx({c: np.mean(said[true == c] == c) for c in "abc"})
+    intervals = run.records[0]["performance_interval"]["classes"]
+    assert found[["low", "high"]].to_numpy().tolist() == [intervals[c]["recall"] for c in "abc"]
+
+
 def test_what_is_wrong_is_said(data: Any, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="neither a data frame"):
         tg.replay(17)

@@ -40,6 +40,7 @@ _BY_NAME = (
     ("fairness",),
     ("attributions",),
     ("prediction", "class_ratio"),
+    ("performance", "classes"),
 )
 """Members whose own members are named by the user."""
 
@@ -71,8 +72,11 @@ def _numbers(
             continue
         path = (*way, name)
         if isinstance(child, Mapping):
-            free = way in _BY_NAME
-            yield from _numbers(child, (*way, "*") if free else path, name if free else feature, bounds)
+            if way not in _BY_NAME:
+                yield from _numbers(child, path, feature, bounds)
+                continue
+            own = {(*way, "*", member): of for member, of in (bounds.get(way) or {}).get(name, {}).items()}
+            yield from _numbers(child, (*way, "*"), name, bounds | own)
         elif isinstance(child, int | float) and not isinstance(child, bool):
             starred = (*way, "*") if way in _BY_NAME else path
             low, high = bounds.get(path, (None, None))
