@@ -105,6 +105,13 @@ def test_a_drop_follows_from_drift_as_far_as_the_shift_of_the_inputs_explains_it
         assert len(set(ids)) == incidents
 
 
+def test_labels_whose_mix_has_moved_do_not_hold_every_drop_of_performance():
+    ids, _ = observed(alert("label-drift", "label_mix.psi", 10), auc(20))
+    assert len(set(ids)) == 2
+    ids, _ = observed(alert("brier", "performance.brier", 10), auc(20))
+    assert len(set(ids)) == 1, "while the Brier score is bad, a drop of the AUC is the same trouble"
+
+
 def test_nothing_goes_on_with_a_verdict_that_was_undone():
     undone = {"annotations": {"summary": "…", "resolution": "restated"}}
     ids, _ = observed(auc(10), auc(10, ended=10, **undone), alert("brier", "performance.brier", 11))

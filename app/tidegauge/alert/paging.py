@@ -245,6 +245,11 @@ def _explained(found: dict[str, Any]) -> list[str]:
     return [f"{percent(found['share'])} by the shift of the inputs{expected}"]
 
 
+def _carriers(found: list[dict[str, Any]]) -> list[str]:
+    facts = (("excess", "loss rose by {}"), ("elsewhere", "by {} elsewhere"))
+    return [_line(segment_name(entry["segment"]), _facts(entry, facts)) for entry in found if entry and entry["segment"]]
+
+
 def _faulty(found: dict[str, Any]) -> list[str]:
     return [f"{name}: {percent(share)} of requests" for name, share in found.items() if name and _said(share)]
 
@@ -254,5 +259,6 @@ _LINES: dict[str, Callable[[Any], list[str]]] = {
     "features": _features,
     "performance": _performance,
     "explained": _explained,
+    "carriers": _carriers,
     "faulty_values": _faulty,
 }

@@ -84,10 +84,12 @@ class Member(msgspec.Struct, array_like=True):
         return set(self.names) or {self.feature} - {""}
 
     def same_as(self, other: Member) -> bool:
-        """Whether both are about the same: for what comes in, whatever the version."""
+        """Whether both are about the same: for what comes in, whatever the version; of performance the mix of labels, which may
+        have moved for weeks, is not the same as how well they are predicted."""
+        group = self.metric.partition(".")[0] == other.metric.partition(".")[0]
         version = self.concern in SHARED or self.version == other.version
         named = not (self.names or other.names) or bool(self.features & other.features)
-        return version and self.concern == other.concern and self.feature == other.feature and named
+        return version and group and self.concern == other.concern and self.feature == other.feature and named
 
 
 class Incident(msgspec.Struct, array_like=True):

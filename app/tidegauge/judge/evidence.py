@@ -11,12 +11,13 @@ import msgspec
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.delta import Segment
 from tidegauge.judge.conditions import EARLY, TESTS, Verdict, expand, sample_size
-from tidegauge.judge.wording import percent
+from tidegauge.judge.wording import number, percent
+from tidegauge.metrics.carriers import Carrier
 from tidegauge.metrics.confidence_reading import sentence as sentence_on_confidence
 from tidegauge.metrics.distance import FLOOR
 from tidegauge.metrics.explained import Explained, explained
 from tidegauge.metrics.fairness import DISPARATE_IMPACT
-from tidegauge.spec import ModelSpec
+from tidegauge.spec import ModelSpec, segment_name
 
 MAX_EVIDENCE = 5
 MIX = "data.segments."
@@ -161,6 +162,21 @@ def explanation_text(found: Explained | None) -> str:
         return ""
     rest = ", the rest is another relation to the outcome" if found.share < 1 else ""
     return f"; the shift of the inputs explains {percent(found.share)} of the change ({found.expected:.3g} was expected){rest}"
+
+
+def carriers_clause(found: Sequence[Carrier], tested: int) -> str:
+    """Which segments carry a drop, for an alert's figures; ``tested``: how many segments there are.
+
+    >>> carriers_clause([Carrier({"region": "eu"}, 0.21, 0.01, 0.9, 400, 1e-9)], 6)
+    '; region=eu carries 90 % of it (its loss rose by 0.21, and by 0.01 elsewhere)'
+    """
+    if not found:
+        return "; no segment carries it more than the others" if tested else ""
+    first, *more = found
+    name = segment_name(tuple(first.segment.items()))
+    others = f"; so do {', '.join(segment_name(tuple(of.segment.items())) for of in more)}" if more else ""
+    rose = f"its loss rose by {number(first.excess)}, and by {number(first.elsewhere)} elsewhere"
+    return f"; {name} carries {percent(first.share)} of it ({rose}){others}"
 
 
 def faulty_values(record: Mapping[str, Any], baseline: Baseline | None) -> dict[str, float]:

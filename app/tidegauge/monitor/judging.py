@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from tidegauge.judge.conditions import (
 )
 from tidegauge.judge.evidence import Circumstances, Performance
 from tidegauge.metrics import record as records
+from tidegauge.metrics.carriers import carriers, error, squared_error
 from tidegauge.metrics.explained import expected_losses
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.recent import RECENT
@@ -39,7 +40,7 @@ from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.window_records import WindowRecords
 from tidegauge.monitor.windows import Windows
 from tidegauge.monitor.work_pieces import judging_of
-from tidegauge.profile.outcome import most_wrong
+from tidegauge.profile.outcome import OutcomeProfile, most_wrong
 from tidegauge.spec import ModelSpec, MonitorSpec, watches
 
 COINCIDENT_WINDOWS = 7
@@ -217,11 +218,29 @@ class WindowJudge:
                 why = evidence.explanation(verdict, own, losses)
                 clause += evidence.explanation_text(why)
                 found |= {} if why is None else {"explained": why._asdict()}
+                if baseline is not None and not subject.segment and len(built) > 1:
+                    found["carriers"], said = self._carriers(header, spec, baseline, built)
+                    clause += said
                 part = None if baseline is None else baseline.part(subject.segment)
                 found["faulty_values"] = evidence.faulty_values(own, part or baseline)
             return Support(found, clause)
 
         return support
+
+    def _carriers(
+        self, header: Header, spec: ModelSpec, baseline: Baseline, segments: Iterable[Segment]
+    ) -> tuple[list[dict[str, Any]], str]:
+        """The segments that carry a drop of performance, as evidence and for the figures."""
+        if spec.task == "regression":
+            return [], ""
+
+        def before(segment: Segment) -> OutcomeProfile | None:
+            part = baseline.part(segment)
+            return None if part is None else part.outcome
+
+        outcomes = {segment: self._windows.outcome(header, segment) for segment in segments}
+        found = carriers(outcomes, before, squared_error if spec.task == "binary" else error)
+        return [of._asdict() for of in found], evidence.carriers_clause(found, len(outcomes) - 1)
 
     def _examples(self, header: Header, segment: Segment) -> Mapping[str, Sequence[str]]:
         wrong = self._windows.outcome(header, segment).examples
