@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streams import Rows, Scenario
 from tidegauge.alert.book import JudgedWindow
 from tidegauge.alert.labels import Subject
-from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
+from tidegauge.engine.stage import INCIDENTS, LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.join.stage import JoinStage
 from tidegauge.judge.conditions import Verdict
 from tidegauge.models.registry import ModelRecord, Registry, encode
@@ -30,12 +30,14 @@ _encode = msgspec.json.encode
 @dataclass
 class Verdicts:
     """What tidegauge said, by window: ``breached`` monitor → window → paths; ``judged`` monitor → window → how many numbers;
-    ``detections`` detector → event times; ``psi`` window → PSI of each feature."""
+    ``detections`` detector → event times; ``psi`` window → PSI of each feature;
+    ``incidents`` id → the data of its newest event."""
 
     breached: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     judged: Counter[tuple[str, int]] = field(default_factory=Counter)
     detections: dict[str, list[float]] = field(default_factory=dict)
     psi: dict[int, list[float]] = field(default_factory=dict)
+    incidents: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def fired(self, monitors: tuple[str, ...], windows: int) -> NDArray[np.bool_]:
         """Whether any of these monitors was breached, by window (windows)."""
@@ -99,6 +101,9 @@ def run(scenario: Scenario, spec: ModelSpec, baseline: bytes | None, watched: Ro
                 registry.apply(output.key, output.value)
             elif output.topic == METRICS and output.value is not None:
                 _note_psi(verdicts, json.loads(output.value), scenario.seconds, origin)
+            elif output.topic == INCIDENTS and output.value is not None:
+                incident = json.loads(output.value)["data"]
+                verdicts.incidents[incident["incident"]] = incident
 
     parts = [
         rows.part(start, start + scenario.rows)

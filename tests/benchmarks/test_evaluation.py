@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "evaluation"))
 
+import causes
 import tidegauge_arm
 from streams import CALM, EPISODE, VICTIM, Rows, Scenario, draw
 
@@ -75,3 +76,16 @@ def test_verdicts_are_noted_window_by_window(tmp_path: Path) -> None:
     assert found[~plan.drifting].sum() <= 1
     assert all(f"data.features.x{VICTIM}.shift" in said.breached["feature-drift"][w] for w in np.flatnonzero(plan.drifting))
     assert set(said.psi) == set(range(plan.windows))
+
+
+def test_an_incident_is_named_by_what_was_done_to_the_stream(tmp_path: Path) -> None:
+    kinds = {kind.name: kind for kind in causes.KINDS}
+    for name in ("values missing", "another relation to the outcome"):
+        found = causes.measure(kinds[name], 0, tmp_path)
+        assert found["true"] == found["causes"] == found["incidents"] == 1, (name, found)
+        assert found["wrong"] == found["misplaced"] == 0
+    wrong = causes.Kind("nothing of the kind", "missing", 0.2, frozenset({("system", "")}))
+    found = causes.measure(wrong, 0, tmp_path)
+    assert found["causes"] == 0
+    assert found["wrong"] == found["incidents"]
+    assert found["misplaced"] == found["alerts"]
