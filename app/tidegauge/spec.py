@@ -54,7 +54,8 @@ def span_name(seconds: float) -> str:
 
 class FeatureSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the spec adds to the baseline's word on one feature. Bounds are inclusive, in the feature's own unit.
-    ``source``: what it comes from, a name that features and models share."""
+    ``source``: what it comes from, a name that features and models share. ``ranges``: ascending; where they part the values of
+    a number, so that a breakdown by the feature is one by its ranges."""
 
     type: Literal["number", "category", "boolean"] | None = None
     min: float | None = None
@@ -62,6 +63,7 @@ class FeatureSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     values: tuple[str, ...] | None = None
     pii: Literal["drop", "hash"] | None = None
     source: str | None = None
+    ranges: tuple[float, ...] | None = None
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):

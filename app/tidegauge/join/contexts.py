@@ -9,6 +9,7 @@ from tidegauge.engine.delta import Segment
 from tidegauge.engine.events import Prediction, model_of, segments_of
 from tidegauge.engine.stage import Store
 from tidegauge.errors import EventError
+from tidegauge.join.feature_ranges import ranges_of
 from tidegauge.profile.category import OTHER
 from tidegauge.spec import ModelSpec, class_name
 
@@ -75,14 +76,17 @@ class Contexts:
 
 
 def segment_values(event: Prediction, spec: ModelSpec) -> dict[str, str]:
-    """The event's value of each dimension that the spec names and the event has."""
-    given = segments_of(event.segments)
-    if not given:
-        return {}
+    """The event's value of each dimension that the spec names and the event has: its own, else the range of the feature of
+    that name."""
+    given = segments_of(event.segments) or {}
     if isinstance(given, str):
         given = {"segment": given}
+    ranges = ranges_of(event.features, spec)
+    if not given and not ranges:
+        return {}
     named = dict.fromkeys(dimension for breakdown in spec.segments for dimension in breakdown)
-    return {d: class_name(value) for d in named if (value := given.get(d)) not in (None, "")}
+    known = ((d, value if (value := given.get(d)) not in (None, "") else ranges.get(d)) for d in named)
+    return {d: class_name(value) for d, value in known if value is not None}
 
 
 def model_of_event(event: Prediction) -> str:

@@ -36,6 +36,7 @@ from tidegauge.engine.traces import Traces, old_traces
 from tidegauge.errors import EventError
 from tidegauge.join.bounded_names import BoundedNames
 from tidegauge.join.contexts import Contexts, model_of_event
+from tidegauge.join.feature_ranges import ranged_dimensions, ranges_of
 from tidegauge.join.forgetting import Forgetting
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.implied_labels import ImpliedLabels
@@ -202,7 +203,14 @@ class JoinStage:
 
     def _contexts_of(self, events: list[Prediction], records: list[InputRecord]) -> list[int | None]:
         """The number of each event's context; None for those that had to be refused."""
-        marks = [(event.model, event.model_version, event.role, bytes(event.segments)) for event in events]
+        marks: list[Any] = [(event.model, event.model_version, event.role, bytes(event.segments)) for event in events]
+        versions = {mark[:2]: event for mark, event in zip(marks, events, strict=True)}
+        specs = {version: self._spec(model_of_event(event)) for version, event in versions.items()}
+        ranged = {version: spec for version, spec in specs.items() if ranged_dimensions(spec)}
+        for place, event in enumerate(events) if ranged else ():
+            spec = ranged.get(marks[place][:2])
+            if spec is not None:
+                marks[place] = (*marks[place], tuple(ranges_of(event.features, spec).values()))
         contexts = list(map(self._context_ids.get, marks))
         if None in contexts:
             for place, mark in enumerate(marks):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -26,6 +27,9 @@ from tidegauge.spec import (
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
          "publish_interval", "baseline", "features", "champion", "kpis", "labels", "monitors", "detectors",
          "lineage", "intended_use", "rollback")  # fmt: skip
+
+
+MAX_RANGES = 20
 
 
 class SpecFile(NamedTuple):
@@ -216,14 +220,30 @@ def _feature(of: Item) -> FeatureSpec:
                 found[member] = item.choice(("drop", "hash"))
             case "source":
                 found[member] = item.name()
+            case "ranges":
+                found[member] = _ranges(item)
+    if "ranges" in given and found.get("pii"):
+        given["ranges"].wrong("what is dropped or hashed on arrival has no ranges; remove one of the two")
     low, high = found.get("min"), found.get("max")
     if low is not None and high is not None and low > high:
         given["min"].wrong(f"the smallest, {low:g}, is above the largest, {high:g}; swap them")
     kind = found.get("type")
-    for member, fitting in (("min", "number"), ("max", "number"), ("values", "category")):
+    for member, fitting in (("min", "number"), ("max", "number"), ("ranges", "number"), ("values", "category")):
         if member in given and kind not in (None, fitting):
             given[member].wrong(f"belongs to features of type {fitting}, this one is a {kind}; remove it or change the type")
     return FeatureSpec(**found)
+
+
+def _ranges(of: Item) -> tuple[float, ...] | None:
+    """Where the ranges of a number part."""
+    entries = of.items()
+    if of.kind == "seq" and not 1 <= len(entries) <= MAX_RANGES:
+        of.wrong(f"must be 1 to {MAX_RANGES} numbers, where the ranges part; as [30, 45, 60]")
+        return None
+    found = [value for entry in entries if (value := entry.number()) is not None]
+    if any(low >= high for low, high in pairwise(found)):
+        of.wrong("must ascend; sort the numbers, each once")
+    return tuple(found)
 
 
 def _kpi(name: str, of: Item) -> KpiSpec | None:
