@@ -25,7 +25,7 @@ TEXTS = """
 return [...document.querySelectorAll("p, li, h1, h2, h3, td, th, dt, dd, summary, button, caption, figcaption, option")]
     .filter((one) => one.checkVisibility() && !one.querySelector("pre"))
     .map((one) => one.innerText.replace(/\\s+/g, " ").trim())"""
-TABS = ("performance", "drift", "segments", "labels", "versions", "system", "business", "lineage")
+TABS = ("performance", "drift", "segments", "labels", "versions", "compare", "system", "business", "lineage")
 MODEL = ("/#/models/churn", *(f"/#/models/churn?segment=region%3Deu&tab={tab}" for tab in TABS))
 PAGES = ("/", *MODEL, "/#/alerts", "/#/incidents", "/#/stream", "/#/silences")
 

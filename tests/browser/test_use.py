@@ -17,7 +17,7 @@ from tidegauge.engine.stage import MODELS, Output
 from tidegauge.models.registry import ModelRecord, encode
 
 TOKEN = "0123456789abcdef-secret"
-TABS = ("performance", "drift", "segments", "labels", "versions", "system", "business", "lineage")
+TABS = ("performance", "drift", "segments", "labels", "versions", "compare", "system", "business", "lineage")
 MODEL = ("/#/models/churn", *(f"/#/models/churn?tab={tab}" for tab in TABS))
 PAGES = ("/", *MODEL, "/#/incidents", "/#/alerts", "/#/silences", "/#/stream")
 

@@ -141,8 +141,8 @@ function brushed(plot, brush) {
   if (width > 5) brush(time(left), time(left + width));
 }
 
-/** Shares of samples bin by bin: bars for this window, outlines for the baseline and, where it is known, the window before. */
-export function distributionChart({ id, label, bins, current, before = null, baseline, height = HEIGHT }) {
+/** Shares of samples bin by bin: bars for this window, outlines for the baseline and, where it is known, the window before; `names` of the first two. */
+export function distributionChart({ id, label, bins, current, before = null, baseline, names = ["This window", "Baseline"], height = HEIGHT }) {
   const places = bins.map((_, place) => place);
   const share = (counts) => {
     const sum = counts?.reduce((total, count) => total + count, 0);
@@ -160,14 +160,14 @@ export function distributionChart({ id, label, bins, current, before = null, bas
     ],
     series: [
       { label: "Bin", value: (plot, at) => bins[at] ?? none },
-      { label: "This window", stroke: () => css("--line-1"), fill: () => `color-mix(in srgb, ${css("--line-1")} 45%, transparent)`, paths: bars({ size: [0.8, 60] }), points: { show: false }, value: (plot, of) => text(of, percent) },
-      outline("Baseline", "--line-2", 0.94, [5, 3], percent),
+      { label: names[0], stroke: () => css("--line-1"), fill: () => `color-mix(in srgb, ${css("--line-1")} 45%, transparent)`, paths: bars({ size: [0.8, 60] }), points: { show: false }, value: (plot, of) => text(of, percent) },
+      outline(names[1], "--line-2", 0.94, [5, 3], percent),
       ...(before ? [outline("Window before", "--line-3", 0.6, [2, 2], percent)] : []),
     ],
     cursor: { drag: { x: false, y: false }, points: { show: false } },
   };
   return figure(id, plotted(options, data, label), label, () =>
-    numbers(bins, null, [{ name: "This window", values: data[1] }, { name: "Baseline", values: data[2] }, ...(before ? [{ name: "Window before", values: data[3] }] : [])], percent));
+    numbers(bins, null, [{ name: names[0], values: data[1] }, { name: names[1], values: data[2] }, ...(before ? [{ name: "Window before", values: data[3] }] : [])], percent));
 }
 
 const outline = (name, color, size, dash, format) => ({

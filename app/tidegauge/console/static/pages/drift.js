@@ -113,14 +113,19 @@ function distribution(row, reference, record, before) {
       ? "The learned baseline is not at hand, so that there are no bins to draw. It is in the topic `models`; what `tidegauge replay` writes does not hold it."
       : "No baseline has bins for this feature: it is not in the reference data, or none has been learned yet.");
   }
-  const names = binNames(reference);
   const counts = row.bin_counts ?? null;
-  const used = names.map((_, place) => place).filter((place) => (reference.counts[place] ?? 0) + (counts?.[place] ?? 0) > 0);
-  const kept = (list) => list && used.map((place) => list[place] ?? 0);
+  const { bins, used } = kept(reference, reference.counts, counts);
   return [
-    distributionChart({ id: "chart-distribution", label: `Distribution of ${label(row.name)}: window, the one before, and baseline`, bins: kept(names).map(String), current: kept(counts), before: kept(before?.bin_counts), baseline: kept(reference.counts) }),
+    distributionChart({ id: "chart-distribution", label: `Distribution of ${label(row.name)}: window, the one before, and baseline`, bins, current: used(counts), before: used(before?.bin_counts), baseline: used(reference.counts) }),
     counts ? null : h("p", { class: "dim" }, "This record has no counts by bin: segments do not carry them, nor do records of older versions. Shown is the baseline alone."),
   ];
+}
+
+/** Names of the bins in which any of the counts has something, and what of a list of counts belongs to them. */
+export function kept(reference, ...counted) {
+  const names = binNames(reference);
+  const places = names.map((_, place) => place).filter((place) => counted.some((counts) => counts?.[place] > 0));
+  return { bins: places.map((place) => String(names[place])), used: (counts) => counts && places.map((place) => counts[place] ?? 0) };
 }
 
 /** How the values spread over time: the median, the quarter of values on either side of it, and the band that holds nine in ten. */

@@ -6,6 +6,7 @@ import { h } from "../dom.js";
 import { number, time, timeAgo } from "../format.js";
 import { legend, marksOf } from "../marks.js";
 import { tabs } from "../tabs.js";
+import { compare } from "./compare.js";
 import { drift } from "./drift.js";
 import { business, system } from "./operation.js";
 import { overview } from "./overview.js";
@@ -19,7 +20,7 @@ export const concerns = (change, [name]) => change.many || change.models.include
 const RANGES = { 30: "30 windows", 100: "100 windows", 400: "400 windows", 5000: "all windows" };
 const TABS = {
   overview: ["Overview", overview], performance: ["Performance", performance], drift: ["Drift", drift], segments: ["Segments", segments],
-  labels: ["Labels", async (seen) => [labels(seen), await restatements(seen)]], versions: ["Versions", versions], system: ["System", system],
+  labels: ["Labels", async (seen) => [labels(seen), await restatements(seen)]], versions: ["Versions", versions], compare: ["Compare", compare], system: ["System", system],
   business: ["Business", business], lineage: ["Lineage", lineage],
 };
 /** Tabs that do not speak of windows. */

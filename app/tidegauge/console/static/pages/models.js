@@ -71,7 +71,7 @@ function columns(over) {
   const of = (row) => over.get(row.model) ?? { windows: [] };
   const last = (values) => values?.findLast((value) => typeof value === "number");
   const health = ["data", "model", "system", "business"].map((name) => ({
-    name: name.charAt(0).toUpperCase() + name.slice(1), key: name, hint: "Now, and over the newest windows",
+    name: name.charAt(0).toUpperCase() + name.slice(1), key: `health-${name}`, hint: "Now, and over the newest windows",
     value: (row) => RANK[row.health[name].state] * 1000 + row.health[name].firing, numeric: false,
     cell: (row) => [row.health[name].firing ? h("a", { href: `#/alerts?model=${encodeURIComponent(row.model)}` }, badge(row.health[name].state)) : concern(row.health[name]), strips(of(row), name)],
   }));
