@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollecto
 
 import tidegauge
 from tidegauge.errors import StreamError
+from tidegauge.stream import metrics_export
 from tidegauge.stream.health_endpoints import Listen, serve
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,11 @@ async def run(bridge: Bridge, at: Listen) -> int:
         except OSError as error:
             raise StreamError(f"port {at.port} of {at.host} cannot be listened on: {error}; choose --metrics-port") from error
         try:
-            await work
+            stop_sending = await metrics_export.start(bridge.registry, at.port)
+            try:
+                await work
+            finally:
+                await stop_sending()
         finally:
             await server.cleanup()
     finally:

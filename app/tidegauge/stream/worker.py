@@ -17,7 +17,7 @@ from tidegauge.engine.stage import PREDICTIONS, PROFILES, Counters
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.stage import MonitorStage
-from tidegauge.stream import ending, topics, tracing
+from tidegauge.stream import ending, metrics_export, topics, tracing
 from tidegauge.stream.app import StreamApp
 from tidegauge.stream.ending import Ending
 from tidegauge.stream.group import watch_group
@@ -128,6 +128,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
     pages = Listen(settings.metrics_host, settings.metrics_port, settings.web_config)
     server = await serve(pages, telemetry.registry, lambda: app.ready, lambda: watchdog.trouble)
     parts.push_async_callback(server.cleanup)
+    parts.push_async_callback(await metrics_export.start(telemetry.registry, settings.metrics_port))
     looking = asyncio.create_task(watch_group(settings, standstills, app.unread.looked))
     parts.callback(looking.cancel)
     watchdog.start()
