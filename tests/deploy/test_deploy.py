@@ -1,6 +1,6 @@
 """What can be known of the Dockerfile, the compose file and Prometheus's configuration without a Docker engine.
 
-Not run here: building the image, starting containers, the pip steps (docs/operations.md says what was run by hand).
+Not run here: starting its containers. tests/kafka/test_image.py builds the image; docs/operations.md says what was run by hand.
 """
 
 from __future__ import annotations
