@@ -5,27 +5,35 @@ transaction, ``commit`` takes them for committed. They are written behind, the o
 changelog position they stand for, and the newest kept, so that a label soon after its prediction costs one write and no read.
 There is no write-ahead log: the changelog is one, and what a crash takes from the memtable is read from there again. A batch
 may hold values newer than its position; reading on from there gives the same again.
+
+What is damaged on the disk is never repaired: it is noted, and the store begins again from nothing when it is next opened.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 from tidegauge.errors import StateError
 
+log = logging.getLogger(__name__)
 POSITION = b"\0position"
 FIRST_KEY = b"\1"
 BEHIND_BYTES = 3 << 20
 """Committed bytes a store keeps in memory before it writes the older half; as Python objects they take four times as much."""
 OVERHEAD = 10
+DAMAGED = "DAMAGED"
+"""The file that says of its directory that a read has failed in it."""
+_DAMAGE = "Corruption", "IO error: No such file or directory"
+"""How RocksDB's errors begin that say so of its files; others are about locks, rights, room."""
 Pairs = dict[bytes, bytes]
 Changes = dict[bytes, bytes | None]
 """Key → new value, None for a delete."""
@@ -86,7 +94,33 @@ class RocksStore:
         options.set_memtable_whole_key_filtering(True)
         options.set_max_open_files(256)
         options.set_keep_log_file_num(2)
-        self._db = Rdict(str(self._path), options)
+        if (self._path / DAMAGED).exists():
+            self._remove("a read failed")
+        try:
+            self._db = Rdict(str(self._path), options)
+        except Exception as error:
+            if not str(error).startswith(_DAMAGE):
+                raise StateError(f"{self._path}: cannot be opened: {error}") from error
+            self._remove(error)
+            self._db = Rdict(str(self._path), options)
+
+    def _remove(self, why: object) -> None:
+        log.warning("%s is damaged (%s): its state is made anew from the changelog", self._path, why)
+        shutil.rmtree(self._path)
+        self._path.mkdir(parents=True)
+
+    def _failed(self, error: Exception) -> NoReturn:
+        """Raise StateError for what was read or written in vain."""
+        if self._note_damage(error):
+            raise StateError(f"{self._path}: is damaged, and is made anew at the next start: {error}") from error
+        raise StateError(f"{self._path}: cannot be read or written: {error}") from error
+
+    def _note_damage(self, error: Exception) -> bool:
+        """Whether an error says that files are damaged; then whoever opens them next begins anew."""
+        damaged = str(error).startswith(_DAMAGE)
+        if damaged:
+            (self._path / DAMAGED).touch()
+        return damaged
 
     # -- what a stage sees ---------------------------------------------------------------------------------------
 
@@ -109,13 +143,13 @@ class RocksStore:
         try:
             return self._db.get(key)  # type: ignore[no-any-return]
         except Exception as error:
-            raise StateError(f"{self._path}: cannot be read: {error}") from error
+            self._failed(error)
 
     def _read_many(self, keys: list[bytes]) -> list[bytes | None]:
         try:
             return self._db[keys]  # type: ignore[no-any-return]
         except Exception as error:
-            raise StateError(f"{self._path}: cannot be read: {error}") from error
+            self._failed(error)
 
     def put(self, key: bytes, value: bytes) -> None:
         """Raises ValueError for an empty value, which would be taken for a delete."""
@@ -139,10 +173,28 @@ class RocksStore:
                 yield key, value
 
     def _stored(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        last = prefix
         for key, value in self._db.items(from_key=prefix):
             if not key.startswith(prefix):
                 return
+            last = key
             yield key, value
+        self._require_end(last)
+
+    def _require_end(self, last: bytes) -> None:
+        """Raise StateError unless ``last`` is the last key: RocksDB's iterators end at what they cannot read as at the end, and
+        only their status tells."""
+        iterator, failure = self._db.iter(), None
+        iterator.seek(last + b"\0")
+        if not iterator.valid():
+            try:
+                iterator.status()
+            except Exception as error:
+                failure = error
+        # As long as it lives the directory is in use.
+        del iterator
+        if failure is not None:
+            self._failed(failure)
 
     # -- what the task does with it ------------------------------------------------------------------------------
 
@@ -203,7 +255,10 @@ class RocksStore:
             else:
                 put(key, value)
         put(POSITION, b"%d" % position)
-        self._db.write(batch, self._unlogged)
+        try:
+            self._db.write(batch, self._unlogged)
+        except Exception as error:
+            self._failed(error)
         self._behind = dict(islice(behind.items(), count, None))
         self._behind_bytes = weight(self._behind)
         self._recent = {key: value or DELETED for key, value in {**self._behind, **self._frozen, **self._active}.items()}
@@ -214,13 +269,16 @@ class RocksStore:
         return self._position
 
     def _on_disk(self) -> int | None:
-        raw = self._db.get(POSITION)
+        raw = self._read(POSITION)
         return None if raw is None else int(raw)
 
     def slice(self, after: bytes, count: int) -> StoredSlice:
         """Pairs on the disk that nothing has changed since, among the next ``count`` from key ``after`` on."""
         pairs = dict(islice(self._db.items(from_key=after or FIRST_KEY), count))
-        following = next(reversed(pairs)) + b"\0" if len(pairs) == count else b""
+        last = next(reversed(pairs), after or FIRST_KEY)
+        following = last + b"\0" if len(pairs) == count else b""
+        if not following:
+            self._require_end(last)
         for key in self._recent.keys() & pairs.keys():
             del pairs[key]
         return StoredSlice(pairs, following)
@@ -239,4 +297,8 @@ class RocksStore:
     def close(self) -> None:
         """Leave what is committed on the disk."""
         self.flush()
-        self._db.close()
+        try:
+            self._db.close()
+        except Exception as error:
+            if not self._note_damage(error):
+                raise
