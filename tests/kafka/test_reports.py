@@ -60,6 +60,31 @@ def test_from_the_topics_as_from_replay(served):
     assert {life["alertname"] for life in live["alerts"]} >= {"errors"}
 
 
+def tidegauge(cluster, *command):
+    """What a command says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tidegauge", *command], env=environment(cluster), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_mark_is_told_with_the_incident_that_began_then(served, tmp_path):
+    """As `tidegauge mark` writes it into the topic and `report` reads it."""
+    command = ("report", "--model", "churn", *DATES, "--output", str(tmp_path))
+    before = json.loads(Path(tidegauge(served, *command).strip()).with_suffix(".json").read_text())["incidents"]
+    assert before
+    app = ("--app-id", f"reports-{random.randrange(10**6)}")
+    tidegauge(served, "mark", "release 2.3", "--model", "churn", "--at", "2025-09-27T00:01:00Z", *app)
+    tidegauge(served, "mark", "of another model", "--model", "fraud", "--at", "2025-09-27T00:01:00Z", *app)
+    told = json.loads(Path(tidegauge(served, *command, *app).strip()).with_suffix(".json").read_text())["incidents"]
+    assert [incident["incident"] for incident in told] == [incident["incident"] for incident in before]
+    for incident, was in zip(told, before, strict=True):
+        mark = {"time": "2025-09-27T00:01:00Z", "kind": "mark", "text": "release 2.3"}
+        assert mark in incident["changes"]
+        assert len(incident["changes"]) == len(was["changes"]) + 1
+
+
 def test_the_prefect_flow(served, tmp_path):
     if not (PREFECT / ".ready").exists():
         subprocess.run(["make", ".venv-prefect/.ready"], cwd=ROOT, check=True, timeout=600)
