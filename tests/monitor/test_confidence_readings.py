@@ -66,6 +66,27 @@ def _kind(line, name):
     return "alert" if name == "alerts" else "comparison-record" if line.get("kind") == "comparison" else "metrics-record"
 
 
+@pytest.mark.parametrize("spec", ["task: binary\nbaseline: {first: 1500}\n", "task: binary\nconfidence_is: predicted\n"])
+def test_versions_that_answer_the_same_requests_are_compared_by_the_right_reading(tmp_path, spec):
+    live = recipe(3, 4000, START, 1)
+    rng = np.random.default_rng(4)
+    shadow = []
+    for event, label, score in live:
+        blurred = round(float(np.clip(score + rng.normal(0, 0.15), 0.001, 0.999)), 4)
+        predicted = int(blurred > 0.5)
+        said = blurred if predicted else round(1 - blurred, 4)
+        other = {**event, "model_version": "m:2", "prediction": predicted, "confidence": said, "role": "shadow"}
+        shadow.append((other, label, blurred))
+    replayed(tmp_path, live + shadow, spec)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    compared = [line for line in lines if line.get("kind") == "comparison"][-1]
+    truth = np.array([row[1]["label"] for row in live])
+    for measure, of in (("brier", brier_score_loss), ("log_loss", log_loss)):
+        window = compared["metrics"][f"performance.{measure}"]["window"]
+        assert window["champion"] == pytest.approx(of(truth, [row[2] for row in live]), abs=1e-9)
+        assert window["challenger"] == pytest.approx(of(truth, [row[2] for row in shadow]), abs=1e-9)
+
+
 def close(record, rows, exact):
     y, p = np.array([row[1]["label"] for row in rows]), np.array([row[2] for row in rows])
     said = record["performance"]

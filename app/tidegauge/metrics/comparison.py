@@ -94,9 +94,11 @@ def of_outcomes(champion: Side, challenger: Side, pairs: PairProfile, swapped: b
     sides = (champion.outcome, challenger.outcome)
     if by_pairs(challenger, pairs):
         found = _of_pairs(pairs, swapped, task)
+        # Where scores are read otherwise than they were paired, as two samples; as the same requests that errs towards caution.
+        alone = [(path, samples) for path, samples in _performance(sides, task) if path not in found]
     else:
-        both = (*_performance(sides, task), *_business(sides))
-        found = {path: two_sample(*samples) for path, samples in both if all(sample.count for sample in samples)}
+        found, alone = {}, [*_performance(sides, task), *_business(sides)]
+    found |= {path: two_sample(*samples) for path, samples in alone if all(sample.count for sample in samples)}
     if task in (None, "binary"):
         auc = _auc(sides)
         if auc is not None:

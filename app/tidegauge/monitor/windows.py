@@ -234,8 +234,10 @@ class Windows:
         return found.derived(OutcomeProfile.read_otherwise) if len(found.other.keys) and self._reread(header) else found
 
     def pairs(self, header: Header, other: str) -> PairProfile:
-        """As ``WindowProfiles.pairs``."""
-        return self._profiles.pairs(header.key, other)
+        """As ``WindowProfiles.pairs``, less what rests on scores where those of either version are read otherwise."""
+        found, beside = self._profiles.pairs(header.key, other), self.find(header.model, other, header.window, header.start)
+        reread = self._reread(header) or (beside is not None and self._reread(beside))
+        return found.without_scores() if reread else found
 
     def find(self, model: str, version: str, window: str, start: float) -> Header | None:
         return self.headers.get(window_key(model, version, window, start))

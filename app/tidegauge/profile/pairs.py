@@ -29,6 +29,8 @@ class Moments(msgspec.Struct, frozen=True):
 
 
 MEMBERS = Moments.__struct_fields__
+OF_SCORES = frozenset(("score", "brier", "log_loss"))
+"""Quantities that rest on scores."""
 
 
 class PairProfile:
@@ -66,6 +68,12 @@ class PairProfile:
         if not self.sums.get(f"{quantity}:count"):
             return None
         return Moments(*(sums.total(self.sums.get(f"{quantity}:{member}", 0)) for member in MEMBERS))
+
+    def without_scores(self) -> PairProfile:
+        """The same without what rests on scores, for where these were misread."""
+        found = PairProfile()
+        found.sums = {name: of for name, of in self.sums.items() if name.partition(":")[0] not in OF_SCORES}
+        return found
 
     def pack(self) -> bytes:
         return _encode(sums.pack(self.sums))
