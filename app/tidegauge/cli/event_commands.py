@@ -132,6 +132,7 @@ def _init(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from tidegauge.models import directory
+    from tidegauge.models.cautions import cautions
     from tidegauge.models.read import check_directory
 
     problems = check_directory(options.directory)
@@ -149,6 +150,8 @@ def _check(options: argparse.Namespace) -> int:
             return 1
     for record in records:
         print(f"{record.model}: sound")
+        for sentence in cautions(record.spec):
+            _note(sentence)
     for file in directory.unnamed_baselines(options.directory):
         _note(f"{file}: no spec names it, so it is not used; say there: baseline: {file.name}")
     return 0
