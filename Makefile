@@ -47,6 +47,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/rekeying.py
 	$(BIN)/python benchmarks/logger.py
 	$(BIN)/python benchmarks/verdict_cost.py
+	$(BIN)/python benchmarks/verdict_worker.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/alert_latency.py
 	$(BIN)/python benchmarks/memory.py

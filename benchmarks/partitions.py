@@ -51,14 +51,16 @@ def main() -> None:
     options.add_argument("--partitions", type=int, nargs="*", default=[4, 48])
     options.add_argument("--seconds", type=float, default=30.0, help="of idleness that are measured")
     given = options.parse_args()
+    slowest = 0.0
     for partitions in given.partitions:
         started, worker, broker = measure(partitions, given.seconds)
+        slowest = max(slowest, started)
         print(
             f"{partitions} partitions: ready after {started:.1f} s, idle {worker:.1%} of a core in the worker, "
             f"{broker:.1%} in the broker",
             flush=True,
         )
-    print(f"goal: ready within {START_LIMIT:.0f} s: {'reached' if started <= START_LIMIT else 'missed'}")
+    print(f"goal: ready within {START_LIMIT:.0f} s: {'reached' if slowest <= START_LIMIT else 'missed'}")
 
 
 if __name__ == "__main__":
