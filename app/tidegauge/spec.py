@@ -185,6 +185,14 @@ class ImpliedLabelSpec(msgspec.Struct, frozen=True):
     means: str
 
 
+class Actions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `tidegauge act` does by itself: ``rollout``: a version that does worse than its champion is rolled back, once;
+    ``retrain``: the hooks that are called when alerts begin, by the alert's name."""
+
+    rollout: Literal["roll_back"] | None = None
+    retrain: dict[str, str] = {}
+
+
 class Lineage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a model came from: the run that trained it, with what code, data and parameters; ``url`` is where people see it."""
 
@@ -231,6 +239,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     lineage: Lineage = Lineage()
     intended_use: str | None = None
     rollback: str | None = None
+    on: Actions = Actions()
 
     @property
     def pane(self) -> float:

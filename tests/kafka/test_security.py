@@ -213,7 +213,7 @@ def test_a_changelog_that_may_not_be_shortened_stops_nothing(secured, filled, tm
     assert "rights-join-changelog is not shortened" in caplog.text
 
 
-@pytest.mark.parametrize("command", ["notify", "history"])
+@pytest.mark.parametrize("command", ["notify", "history", "act"])
 def test_a_bridge_needs_the_rights_of_the_document_and_no_less(secured, filled, command):
     rights = rights_of(command, filled)
     address, security = secured.security("SCRAM-SHA-512")

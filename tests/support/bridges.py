@@ -24,6 +24,7 @@ class Bridge:
         self._command = [
             sys.executable, "-m", "tidegauge", name, "--bootstrap", settings.bootstrap, "--app-id", settings.app_id,
             "--alerts-topic", settings.topic("alerts"), "--metrics-topic", settings.topic("metrics"),
+            "--models-topic", settings.topic("models"),
             "--metrics-port", str(self.port), *flags,
         ]  # fmt: skip
 

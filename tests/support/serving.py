@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from support.driver import SPEC, Pipeline
 from support.events import stream
+from tidegauge.alert.audit import Audit
 from tidegauge.console.access import Access
-from tidegauge.console.audit import Audit
 from tidegauge.console.replay_directory import Line
 from tidegauge.console.server import Server
 from tidegauge.console.view import View

@@ -1,4 +1,4 @@
-"""The commands that hand topics on to other servers: `notify` and `history`."""
+"""The commands that hand topics on to other servers: `notify`, `history` and `act`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def add(commands: Any) -> None:
     option(history, "--out-of-order", str, "30d", "how far back Prometheus takes samples: its out_of_order_time_window")
     _pages(history, 9475)
 
+    act = command(commands, "act", _act, "does what the specs say under `on` when alerts begin: rolls back, calls hooks")
+    kafka(act)
+    _pages(act, 9476)
+
 
 def _pages(parser: argparse.ArgumentParser, port: int) -> None:
     option(parser, "--metrics-port", int, port, "of /metrics, /healthz and /readyz")
@@ -48,6 +52,21 @@ def _notify(options: argparse.Namespace) -> int:
     async def run(end: ending.Ending) -> int:
         notifier = Notifier(stream_settings(options), alertmanagers, options.interval, options.console)
         return await bridge.run(notifier, Listen(options.metrics_host, options.metrics_port, options.web_config))
+
+    return ending.run(run)
+
+
+def _act(options: argparse.Namespace) -> int:
+    from tidegauge.stream import bridge, ending, logs
+    from tidegauge.stream.acting import Actor
+    from tidegauge.stream.health_endpoints import Listen
+
+    logs.set_up(options.log_format)
+
+    async def run(end: ending.Ending) -> int:
+        return await bridge.run(
+            Actor(stream_settings(options)), Listen(options.metrics_host, options.metrics_port, options.web_config)
+        )
 
     return ending.run(run)
 

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    from tidegauge.console.audit import Audit, Entry, stamp
+    from tidegauge.alert.audit import Audit, Entry, stamp
     from tidegauge.errors import RegistryError
     from tidegauge.lineage.rolling_back import plan
     from tidegauge.stream import models_topic

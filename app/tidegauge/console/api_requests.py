@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from tidegauge.alert.audit import Write
 from tidegauge.console import guard
-from tidegauge.console.audit import Write
 from tidegauge.console.guard import problem
 from tidegauge.console.view import View
 

@@ -10,8 +10,8 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
+from tidegauge.alert.audit import Audit, Entry, stamp
 from tidegauge.console.access import COOKIE, SESSION_SECONDS, SILENCE, Access, Actor
-from tidegauge.console.audit import Audit, Entry, stamp
 from tidegauge.errors import StreamError
 
 log = logging.getLogger(__name__)

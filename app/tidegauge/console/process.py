@@ -15,10 +15,10 @@ from typing import IO
 
 import msgspec
 
+from tidegauge.alert.audit import Audit
 from tidegauge.alert.operations import OPERATIONS
 from tidegauge.console import replay_directory
 from tidegauge.console.access import Access
-from tidegauge.console.audit import Audit
 from tidegauge.console.server import Server
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MODELS, PROFILES

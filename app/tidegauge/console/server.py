@@ -10,10 +10,10 @@ from typing import Any
 
 from aiohttp import web
 
+from tidegauge.alert.audit import Audit, Write
 from tidegauge.console import api, guard
 from tidegauge.console.access import Access
 from tidegauge.console.api_requests import VIEW, WRITE
-from tidegauge.console.audit import Audit, Write
 from tidegauge.console.guard import problem
 from tidegauge.console.live import Live
 from tidegauge.console.playbook_pages import playbook

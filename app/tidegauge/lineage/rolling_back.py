@@ -44,16 +44,25 @@ class MoveAlias:
         return f"the alias {self._alias} of {self._name} names version {now}"
 
 
-class CallHook:
-    """The spec's hook is to be told. Raises RegistryError where there is no secret to sign with."""
+class Order(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a hook is asked for. ``id``: the same however often it is asked; ``labels``: of the alert that asks."""
 
-    def __init__(self, url: str, model: str, version: str) -> None:
+    action: str
+    model: str
+    id: str
+    to: str = ""
+    labels: dict[str, str] = {}
+
+
+class CallHook:
+    """A hook of the spec is to be told. Raises RegistryError where there is no secret to sign with."""
+
+    def __init__(self, url: str, order: Order) -> None:
         secret = os.environ.get(SECRET, "")
         if not secret:
             raise RegistryError(f"the hook is signed, but there is no secret: set {SECRET}")
         self._url, self._secret = url, secret
-        self._delivery = str(uuid.uuid4())
-        self._body = msgspec.json.encode({"action": "roll_back", "model": model, "to": version, "id": self._delivery})
+        self._delivery, self._body = order.id, msgspec.json.encode(order)
 
     def __str__(self) -> str:
         return f"the hook {self._url} is called"
@@ -64,11 +73,12 @@ class CallHook:
         return f"the hook answered {answer.status}: {answer.text}".rstrip(": ")
 
 
-def plan(spec: ModelSpec, version: str) -> MoveAlias | CallHook:
-    """How ``spec``'s model is rolled back to ``version`` (``churn:2``, or MLflow's number alone). Raises RegistryError."""
+def plan(spec: ModelSpec, version: str, asked: str | None = None) -> MoveAlias | CallHook:
+    """How ``spec``'s model is rolled back to ``version`` (``churn:2``, or MLflow's number alone). ``asked``: the id of what
+    asks for it, None for a new one. Raises RegistryError."""
     target = spec.rollback
     if target is not None and not target.startswith("models:/"):
-        return CallHook(target, spec.model, version)
+        return CallHook(target, Order("roll_back", spec.model, asked or str(uuid.uuid4()), version))
     named = _ALIAS.fullmatch(target or f"models:/{spec.model}@{DEFAULT_ALIAS}")
     if named is None:
         raise RegistryError(f"rollback {target!r} names no alias; write models:/NAME@ALIAS, or the URL of a hook")

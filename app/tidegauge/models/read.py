@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from tidegauge.errors import SpecError
-from tidegauge.models import read_baselines, read_monitors, read_rollouts
+from tidegauge.models import read_actions, read_baselines, read_monitors, read_rollouts
 from tidegauge.models.read_monitors import SpecContext
 from tidegauge.models.yaml_reader import Item, Problem, parse, required
 from tidegauge.spec import (
@@ -26,7 +26,7 @@ from tidegauge.spec import (
 
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
          "publish_interval", "baseline", "features", "champion", "kpis", "labels", "monitors", "detectors",
-         "lineage", "intended_use", "rollback")  # fmt: skip
+         "lineage", "intended_use", "rollback", "on")  # fmt: skip
 
 
 MAX_RANGES = 20
@@ -160,6 +160,10 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
         found["rollouts"] = read_rollouts.rollouts(given["monitors"], around)
     if "detectors" in given:
         found["detectors"] = read_monitors.detectors(given["detectors"], around)
+    if "on" in given:
+        own = found["monitors"] + found["rollouts"] if "monitors" in given else None
+        names = None if own is None else [alert.name for alert in (*own, *found.get("detectors", ()))]
+        found["on"] = read_actions.actions(given["on"], names)
     read_monitors.unique_names(given[member] for member in ("monitors", "detectors") if member in given)
     if "baseline" in given:
         found |= read_baselines.baselines(given["baseline"])

@@ -16,7 +16,8 @@ Write = Callable[[str, bytes | None, bytes | None], Awaitable[None]]
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line. ``outcome``: ``accepted`` is written before the change is made, so that none is without its line; ``refused``
-    says why in ``reason``. ``details`` holds what was asked for, never a secret."""
+    says why in ``reason``; ``done`` comes after a change that the spec itself asked for. ``details`` holds what was asked for,
+    never a secret."""
 
     time: str
     actor: str

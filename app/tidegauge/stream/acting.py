@@ -1,0 +1,197 @@
+"""`tidegauge act`: what a spec's member ``on`` says is done when alerts begin.
+
+start      alerts that began before anybody acted are not acted on; afterwards it goes on where it left off
+retrain    the hook is called with the alert's own id, so that its receiver does it once however often it is called
+rollout    the audit has its entry before the model is rolled back, and is read at the start: a version is left once, and
+           none that was left is gone back to, so that nothing flaps
+kill -9    a hook may be called again, with the same id; a rollback that was begun is not begun again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from typing import Any
+
+import msgspec
+from prometheus_client import Counter
+
+from tidegauge.alert.audit import Audit, Entry, stamp
+from tidegauge.alert.operations import AUDIT
+from tidegauge.engine.stage import ALERTS
+from tidegauge.errors import RegistryError, StreamError
+from tidegauge.lineage import rolling_back
+from tidegauge.models.registry import Registry
+from tidegauge.spec import ROLLOUT
+from tidegauge.stream import bridge, models_topic
+from tidegauge.stream.feed import Feed
+from tidegauge.stream.following import OperationsLog
+from tidegauge.stream.reading import records
+from tidegauge.stream.settings import Settings
+
+log = logging.getLogger(__name__)
+MAX_EVENTS, WAIT_SECONDS = 200, 1.0
+ACTOR, METHOD, ROLL_BACK, RETRAIN = "tidegauge act", "spec", "roll back", "retrain"
+
+
+class _Comparison(msgspec.Struct, frozen=True):
+    champion: str
+
+
+class _Evidence(msgspec.Struct, frozen=True):
+    comparison: _Comparison | None = None
+
+
+class _Data(msgspec.Struct, frozen=True):
+    status: str
+    fingerprint: str
+    kind: str
+    labels: dict[str, str]
+    evidence: _Evidence = _Evidence()
+
+
+class AlertEvent(msgspec.Struct, frozen=True):
+    """An alert event as far as actions need it; ``id`` is unique for each transition."""
+
+    id: str
+    data: _Data
+
+
+_decode = msgspec.json.Decoder(AlertEvent).decode
+
+
+class Actor:
+    """Does what the specs say when alerts begin."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._feed = Feed(settings, ALERTS, f"{settings.app_id}-act")
+        self._operations = OperationsLog(settings)
+        self._audit = Audit(sys.stderr.buffer, self._operations.write)
+        self._left: set[tuple[str, str]] = set()
+        """Versions that were rolled back by themselves, with their models."""
+        self._firing: set[str] = set()
+        self._caught_up = False
+        self._meters = bridge.Meters("tidegauge_act", lambda: self._feed.lag)
+        self.registry = self._meters.registry
+        self._actions = Counter(
+            "tidegauge_act_actions", "Actions by kind and outcome", ["action", "outcome"], registry=self.registry
+        )
+
+    @property
+    def ready(self) -> bool:
+        return self._caught_up
+
+    async def run(self) -> None:
+        await self._operations.start()
+        try:
+            await self._feed.start()
+            try:
+                await self._run()
+            finally:
+                await self._feed.stop()
+        finally:
+            await self._operations.stop()
+
+    async def _run(self) -> None:
+        await models_topic.read(self._settings)
+        await self._audit.log(Entry(stamp(time.time()), ACTOR, METHOD, "", "begin to act", self._settings.app_id, "accepted"))
+        async for record in records(self._settings, AUDIT):
+            self._remember(record.value or b"")
+        async for record in self._feed.before():
+            self._begins(record)
+        await self._feed.commit()
+        self._caught_up = True
+        log.info("acting on alerts; %d versions were rolled back before", len(self._left))
+        while True:
+            begun = [event for record in await self._feed.take(WAIT_SECONDS, MAX_EVENTS) if (event := self._begins(record))]
+            if begun:
+                models = await models_topic.read(self._settings)
+                for event in begun:
+                    await self._act(event, models)
+            await self._feed.commit()
+
+    def _remember(self, raw: bytes) -> None:
+        try:
+            entry = msgspec.json.decode(raw, type=Entry)
+        except msgspec.MsgspecError:
+            return
+        if (entry.action, entry.method, entry.outcome) == (ROLL_BACK, METHOD, "accepted"):
+            self._left.add((entry.target, str(entry.details.get("from", ""))))
+
+    def _begins(self, record: Any) -> AlertEvent | None:
+        """The event of an alert that begins; not of one that only becomes more or less severe, or ends."""
+        try:
+            event = _decode(record.value or b"")
+        except msgspec.MsgspecError as error:
+            self._meters.unreadable.inc()
+            log.error("a record of the alert topic is no alert event and is passed over: %s", error)
+            return None
+        if event.data.status != "firing":
+            self._firing.discard(event.data.fingerprint)
+            return None
+        if event.data.fingerprint in self._firing:
+            return None
+        self._firing.add(event.data.fingerprint)
+        return event
+
+    async def _act(self, event: AlertEvent, models: Registry) -> None:
+        labels = event.data.labels
+        model = labels.get("model", "")
+        if not models.known(model):
+            return
+        spec = models.spec(model)
+        url = spec.on.retrain.get(labels.get("alertname", ""))
+        if url is not None:
+            try:
+                call = rolling_back.CallHook(url, rolling_back.Order(RETRAIN, model, event.id, labels=labels))
+            except RegistryError as error:
+                await self._note(RETRAIN, model, "refused", str(error), {"alert": event.id})
+            else:
+                await self._carry_out(RETRAIN, model, call, {"alert": event.id, "alertname": labels["alertname"]})
+        comparison = event.data.evidence.comparison
+        if event.data.kind == ROLLOUT and comparison is not None and spec.on.rollout == "roll_back":
+            await self._roll_back(event, models, comparison.champion)
+
+    async def _roll_back(self, event: AlertEvent, models: Registry, to: str) -> None:
+        model, version = event.data.labels["model"], event.data.labels["model_version"]
+        details = {"from": version, "to": to, "alert": event.id}
+        if (model, version) in self._left:
+            log.info("%s was rolled back from %s before; people decide what comes now", model, version)
+            return
+        if (model, to) in self._left:
+            await self._note(ROLL_BACK, model, "refused", f"{to} was itself rolled back: people decide what serves", details)
+            return
+        try:
+            step = await asyncio.to_thread(rolling_back.plan, models.spec(model), to, event.id)
+        except RegistryError as error:
+            await self._note(ROLL_BACK, model, "refused", str(error), details)
+            return
+        self._left.add((model, version))
+        await self._carry_out(ROLL_BACK, model, step, details | {"step": str(step)})
+
+    async def _carry_out(
+        self, action: str, model: str, step: rolling_back.MoveAlias | rolling_back.CallHook, details: dict[str, str]
+    ) -> None:
+        """Do it, with an entry in the audit before, and one of what came of it."""
+        await self._note(action, model, "accepted", "", details)
+        try:
+            said = await asyncio.to_thread(step.carry_out)
+        except RegistryError as error:
+            await self._note(action, model, "refused", str(error), details)
+            return
+        self._meters.taken()
+        await self._note(action, model, "done", "", details | {"answer": said})
+
+    async def _note(self, action: str, model: str, outcome: str, reason: str, details: dict[str, str]) -> None:
+        self._actions.labels(action, outcome).inc()
+        if outcome == "refused":
+            log.error("%s of %s: %s", action, model, reason)
+        try:
+            await self._audit.log(Entry(stamp(time.time()), ACTOR, METHOD, "", action, model, outcome, reason, details))
+        except StreamError:
+            if outcome == "accepted":
+                raise
+            log.exception("the audit lacks what came of it")
