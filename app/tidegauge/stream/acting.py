@@ -68,7 +68,7 @@ class Actor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._feed = Feed(settings, ALERTS, f"{settings.app_id}-act")
-        self._operations = OperationsLog(settings)
+        self._operations = OperationsLog(settings, (AUDIT,))
         self._audit = Audit(sys.stderr.buffer, self._operations.write)
         self._left: set[tuple[str, str]] = set()
         """Versions that were rolled back by themselves, with their models."""

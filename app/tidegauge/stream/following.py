@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -135,21 +135,21 @@ class Follower:
 
 
 class OperationsLog:
-    """Writes the topics of operations and of their audit."""
+    """Writes the topics of operations and of their audit, or only those named."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, topics: Sequence[str] = (OPERATIONS, AUDIT)) -> None:
+        self._settings, self._topics = settings, topics
         self._producer: Any = None
 
     async def start(self) -> None:
-        """Creates the two topics where they are missing."""
+        """Creates the topics where they are missing."""
         admin = AIOKafkaAdminClient(**self._settings.client())
         await admin.start()
         try:
             present = await admin.list_topics()
             wanted = [
-                NewTopic(self._settings.topic(topic), 1, self._settings.replication, topic_configs=configs)
-                for topic, configs in _CONFIGS.items()
+                NewTopic(self._settings.topic(topic), 1, self._settings.replication, topic_configs=_CONFIGS[topic])
+                for topic in self._topics
                 if self._settings.topic(topic) not in present
             ]
             if wanted:
@@ -159,7 +159,12 @@ class OperationsLog:
         self._producer = AIOKafkaProducer(
             acks="all", enable_idempotence=True, request_timeout_ms=10_000, **self._settings.client()
         )
-        await self._producer.start()
+        try:
+            await self._producer.start()
+        except KafkaError as error:
+            await self._producer.stop()
+            names = " and ".join(map(self._settings.topic, self._topics))
+            raise StreamError(f"{names} cannot be written: {error}") from error
 
     async def stop(self) -> None:
         await self._producer.stop()
