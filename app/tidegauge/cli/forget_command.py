@@ -61,9 +61,9 @@ def _confirmed(count: int) -> bool:
 
 async def _forget(options: argparse.Namespace, ids: list[str]) -> None:
     """Audit first, so that nothing is done without its entry. Who reads that learns no request id, only how they hash."""
+    from tidegauge.alert.audit import Audit, Entry, stamp
     from tidegauge.alert.operations import OPERATIONS, Forgotten, encode
     from tidegauge.client import Client
-    from tidegauge.console.audit import Audit, Entry, stamp
     from tidegauge.engine.forgotten import digest_of
     from tidegauge.stream.following import OperationsLog
 
