@@ -29,7 +29,7 @@ live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
 
 # Long forms of tests whose short forms run with the others, and property tests on examples they have not tried.
 faults: $(VENV)/.dev
-	$(BIN)/pytest -q -m long
+	TIDEGAUGE_FAULT_TABLE=yes $(BIN)/pytest -q -m long
 	HYPOTHESIS_PROFILE=exploring $(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka --ignore=tests/browser
 
 kafka: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
