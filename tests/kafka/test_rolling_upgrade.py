@@ -9,6 +9,7 @@ import pytest
 
 from support.alternation import assert_alternating
 from support.cluster import AFTER_A_KILL, Cluster
+from support.servers import wait_for
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.stage import PREDICTIONS
 
@@ -35,6 +36,11 @@ def former(tmp_path):
     return str(tmp_path / "former" / "app")
 
 
+def restored(cluster, index):
+    """How many tasks a worker of this number has taken over so far, as its log says."""
+    return (cluster.directory / f"worker-{index}.log").read_text().count(": restored ")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("back", [False, True], ids=["upgrade", "downgrade"])
 def test_one_worker_after_the_other(cluster, former, tmp_path, back):
@@ -44,12 +50,16 @@ def test_one_worker_after_the_other(cluster, former, tmp_path, back):
     count = sum(topic == PREDICTIONS for topic, _ in events)
     step = len(events) // 3
     workers = [cluster.start(index, PYTHONPATH=before) for index in (0, 1)]
+    wait_for(lambda: restored(cluster, 0) and restored(cluster, 1), 60, "two workers at work")
     cluster.send(events[:step], pause=0.1)
+    wait_for(lambda: bool(cluster.metrics()), 60, "the first numbers")
     for index in (0, 1):
         workers[index].terminate()
         assert workers[index].wait(30) == 0
         # With the disk that the other version has left.
+        at_first = restored(cluster, index)
         workers[index] = cluster.start(index, PYTHONPATH=after)
+        wait_for(lambda: restored(cluster, index) > at_first, 60, "the other version at work")  # noqa: B023
         cluster.send(events[(1 + index) * step : (2 + index) * step if index == 0 else None], pause=0.1)
     cluster.send(end)
     found = cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL)
