@@ -11,7 +11,16 @@ from support.driver import Pipeline, flatten, numbers
 from support.events import START, prediction
 from tidegauge.engine.refusals import REASONS, UNPROCESSABLE
 from tidegauge.engine.stage import DEAD_LETTERS, LABELS, METRICS, PREDICTIONS
-from tidegauge.spec import BaselineSpec, DetectorSpec, FeatureSpec, KpiSpec, ModelSpec
+from tidegauge.spec import (
+    BaselineSpec,
+    Condition,
+    DetectorSpec,
+    FeatureSpec,
+    ImpliedLabelSpec,
+    KpiSpec,
+    ModelSpec,
+    MonitorSpec,
+)
 
 NASTY = [
     "",
@@ -132,3 +141,51 @@ def test_anything_is_accounted_for_and_leaves_the_others_alone(events, spec):
         dead = sum(o.topic == DEAD_LETTERS and dict(o.headers)["topic"] == b"predictions" for o in pipeline.outputs)
         sent = sum(topic == PREDICTIONS for topic, _ in mixed)
         assert sum(r["predictions"] for r in found) + counted["duplicate", PREDICTIONS] + dead == sent
+
+
+METRICS_JUDGED = st.sampled_from([
+    *(f"data.features.*.{name}" for name in (
+        "psi", "shift", "mix_shift", "mean", "p50", "ks", "tail_psi", "missing_ratio", "missing_shift", "unseen_ratio",
+        "out_of_range_ratio", "type_mismatch_ratio",
+    )),
+    *(f"prediction.{name}" for name in ("psi", "shift", "mean_score", "positive_ratio", "mix_shift")),
+    *(f"performance.{name}" for name in ("accuracy", "f1", "roc_auc", "brier", "ece", "mae", "rmse", "r2", "log_loss")),
+    "data.unexpected_features", "data.missing_features", "business.*.mean", "fairness.*.accuracy_gap", "system.error_ratio",
+    "system.latency_ms.p95", "system.cost.mean", "attributions.*.psi", "estimated.accuracy", "label_mix.psi", "coverage",
+])  # fmt: skip
+CONDITIONS = st.sampled_from([
+    Condition("above", high=0.0), Condition("below", low=1e9), Condition("outside", low=0.2, high=0.3),
+    Condition("above", high=0.02, relative_to_baseline=True, percent=True),
+    Condition("below", low=0.01, relative_to_baseline=True),
+    Condition("above", auto=True), Condition("outside", auto=True), Condition("outside", auto=True, level=0.01),
+])  # fmt: skip
+
+
+@st.composite
+def specs(draw):
+    """Monitors that judge from one value on, of every kind, and all that a spec can ask for beside."""
+    monitors = tuple(
+        MonitorSpec(
+            f"m{number}", metric, "1m", draw(CONDITIONS), min_count=draw(st.sampled_from([1, 2])), segments=draw(st.booleans()),
+            significance=draw(st.sampled_from([None, 0.01, 0.5])), confidence=draw(st.sampled_from([None, 0.95])),
+            early=draw(st.sampled_from([None, True])), critical_with_performance=draw(st.booleans()),
+        )
+        for number, metric in enumerate(draw(st.lists(METRICS_JUDGED, max_size=8)))
+    )  # fmt: skip
+    streams = draw(st.lists(st.sampled_from(["error", "abs_error", "score", "latency_ms"]), max_size=2, unique=True))
+    return ModelSpec(
+        "fuzz", task=draw(st.sampled_from([None, "binary", "multiclass", "regression"])), grace=0.0,
+        segments=draw(st.sampled_from([(), (("region",), ("", "a"))])), windows=draw(st.sampled_from([("1m",), ("1m", "5m")])),
+        baseline=draw(st.sampled_from([BaselineSpec(first=2), BaselineSpec(first=4), BaselineSpec(previous=3600.0)])),
+        monitors=draw(st.sampled_from([monitors, None])), confidence_is=draw(st.sampled_from([None, "predicted"])),
+        detectors=tuple(DetectorSpec(f"d{number}", stream, "adwin") for number, stream in enumerate(streams)),
+        labels=draw(st.sampled_from([None, ImpliedLabelSpec(30.0, "0")])),
+    )  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.lists(event(), min_size=4, max_size=25), specs())
+def test_under_any_spec_every_number_is_computed_and_every_monitor_judges(events, spec):
+    pipeline = run(spec, [pair for place, one in enumerate(GOOD) for pair in (one, *events[place::16])])
+    assert good(pipeline) == CLEAN
+    assert [record["not_computed"] for record in pipeline.of(METRICS) if "not_computed" in record] == []
