@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lint types unit live kafka browser faults bench evaluate dashboards clean
+.PHONY: demo test lint types unit live kafka browser screenshots faults bench evaluate dashboards clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tidegauge demo $(if $(DAYS),--days $(DAYS)) $(if $(SPEED),--speed $(SPEED))
@@ -41,6 +41,10 @@ dashboards: $(VENV)/.dev
 
 browser: $(VENV)/.dev
 	$(BIN)/pytest -q tests/browser
+
+# Pictures of the console in README and docs, of the demo's nine months: two minutes.
+screenshots: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m support.screenshots docs/images
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/throughput.py

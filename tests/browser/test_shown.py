@@ -202,7 +202,7 @@ def test_segments_versions_and_the_deep_link(browser: Browser, console: Running,
     assert head == ["churn_xgb:3 (shown)", "churn_xgb:4"]
     assert browser.rows("#versions-table")[0][1] == shown(record["predictions"])
     browser.click("#tab-segments")
-    browser.click("#segments-table tbody tr:nth-child(2) button")
+    browser.click("#segments-table tbody tr:not(.chosen) button")
     browser.wait(lambda: "segment=region" in browser.driver.current_url)
     assert f"at={record['window_start'].replace(':', '%3A')}" in browser.driver.current_url
 

@@ -24,7 +24,7 @@ export async function draw({ query, go }) {
   const shown = models.filter((one) => one.model.toLowerCase().includes(wanted) && (!state || broken(one) === (state === "firing")));
   return [
     h("h1", {}, headline(models, incidents)),
-    incidents.length ? h("section", { id: "open-incidents" }, h("h2", {}, "Open incidents"), incidentList("open-incidents-table", incidents.slice(0, INCIDENTS), { open: true }),
+    incidents.length ? h("section", { id: "open-incidents" }, incidentList("open-incidents-table", incidents.slice(0, INCIDENTS), { open: true }),
       incidents.length > INCIDENTS ? h("p", {}, h("a", { href: "#/incidents?status=open" }, `All ${number(incidents.length)} open incidents`)) : null) : null,
     h("div", { class: "row spread" }, h("h2", {}, "Models"), filter(query, go)),
     table("models", columns(over), shown, { first: "-firing", kind: "cards fleet", caption: shown.length === models.length ? "All models, each over its newest windows" : `${number(shown.length)} of ${number(models.length)} models`, empty: "No model is like that: change what you look for above." }),

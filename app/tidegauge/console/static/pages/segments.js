@@ -24,10 +24,14 @@ export async function segments(seen) {
     ...names.map((name) => ({ name: title(name), key: name, numeric: true, value: (one) => one.performance?.[name], cell: (one) => [value(name, one.performance?.[name] ?? null), interval(one, name)] })),
     { name: "Score PSI", key: "score-psi", numeric: true, value: (one) => one.prediction?.psi, cell: (one) => number(one.prediction?.psi ?? null) },
     { name: "Largest feature PSI", key: "feature-psi", numeric: true, value: (one) => (Number.isFinite(drifted(one)) ? drifted(one) : undefined), cell: (one) => (Number.isFinite(drifted(one)) ? number(drifted(one)) : none) },
-  ], all, { first: "-predictions", kind: "cards", caption: ["All segments in the window from ", time(at)], empty: "No segment has a record of this window: click a plot to choose another.", row: (one) => (key(one) === key(record) ? { class: "chosen" } : {}) }));
+  ], all, { first: worst(names[0]), kind: "cards", caption: ["All segments in the window from ", time(at)], empty: "No segment has a record of this window: click a plot to choose another.", row: (one) => (key(one) === key(record) ? { class: "chosen" } : {}) }));
   section.append(...[await fairness(seen, all)].flat());
   return section;
 }
+
+const LOWER_IS_BETTER = /^(brier|log_loss|ece|rmse|mae|mape|bias)$/;
+/** Sorted so that the segment served worst is first; by size where nothing is known of that. */
+const worst = (name) => (name ? `${LOWER_IS_BETTER.test(name) ? "-" : ""}${name}` : "-predictions");
 
 const key = (record) => Object.entries(record.segment).map(([name, of]) => `${name}=${of}`).join(",");
 const label = (record) => key(record) || "whole model";
