@@ -3,7 +3,7 @@
 import { get, part } from "../api.js";
 import { distributionChart } from "../charts.js";
 import { h } from "../dom.js";
-import { localTime, none, number, share, time, title, value } from "../format.js";
+import { localTime, none, number, share, time, title, utcTime, value } from "../format.js";
 import { table } from "../table.js";
 import { kept } from "./drift.js";
 import { metrics } from "./performance.js";
@@ -33,11 +33,11 @@ function choices(model, window, other, records, record, query, go) {
   const choose = (id, label, options, chosen) => h("label", { for: `choose-${id}` }, label, h("select", { id: `choose-${id}`, onchange: (event) => {
     event.target.blur();
     go({ [id]: event.target.value });
-  } }, options.map(([of, text]) => h("option", { value: of, selected: of === chosen }, text))));
+  } }, options.map(([of, text, hint]) => h("option", { value: of, selected: of === chosen, title: hint }, text))));
   return h("div", { class: "controls", role: "group", "aria-label": "Compared with" },
     choose("with-version", "With version", model.versions.map((one) => [one, one]), other.version),
     choose("with-segment", "With segment", [["", "whole model"], ...model.segments.map((one) => [one.name, one.name])], other.segment),
-    choose("with-at", "With window from", [["", other.version === record.model_version ? "the one before" : "the same"], ...[...records].reverse().map((one) => [one.window_start, localTime(one.window_start)])], query.get("with-at") ?? ""));
+    choose("with-at", "With window from", [["", other.version === record.model_version ? "the one before" : "the same"], ...[...records].reverse().map((one) => [one.window_start, localTime(one.window_start), utcTime(one.window_start)])], query.get("with-at") ?? ""));
 }
 
 const named = (one) => [one.model_version, Object.entries(one.segment).map(([name, of]) => `${name}=${of}`).join(",") || "whole model"].join(", ");
