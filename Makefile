@@ -28,7 +28,7 @@ live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
 	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/kafka/test_exactly_once.py tests/kafka/test_half_dead.py tests/kafka tests/browser
 
 # Long forms of tests whose short forms run with the others, and property tests on examples they have not tried.
-faults: $(VENV)/.dev
+faults: $(VENV)/.dev .venv-airflow/.ready
 	TIDEGAUGE_FAULT_TABLE=yes $(BIN)/pytest -q -m long
 	HYPOTHESIS_PROFILE=exploring $(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka --ignore=tests/browser
 
@@ -100,5 +100,11 @@ tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
 	.venv-mlflow/bin/python -m pip install -q -r $<
 	touch $@
 
+# A real Airflow for the test of its DAG, which runs the command `tidegauge` as Prefect's flow does.
+.venv-airflow/.ready: tests/fixtures/airflow-requirements.txt
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/python -m pip install -q -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-prefect .venv-mlflow $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-prefect .venv-mlflow .venv-airflow $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,7 +15,7 @@ from tidegauge.engine.stage import PREDICTIONS
 
 ROOT = Path(__file__).parents[2]
 DATES = ["--from", "2025-09-27T00:00:00Z", "--to", "2025-09-27T00:10:00Z"]
-PREFECT = ROOT / ".venv-prefect"
+PREFECT, AIRFLOW = ROOT / ".venv-prefect", ROOT / ".venv-airflow"
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +85,14 @@ def test_a_mark_is_told_with_the_incident_that_began_then(served, tmp_path):
         assert len(incident["changes"]) == len(was["changes"]) + 1
 
 
+def installed(scheduler):
+    """Make the environment of a scheduler where it is not there yet."""
+    if not (scheduler / ".ready").exists():
+        subprocess.run(["make", f"{scheduler.name}/.ready"], cwd=ROOT, check=True, timeout=900)
+
+
 def test_the_prefect_flow(served, tmp_path):
-    if not (PREFECT / ".ready").exists():
-        subprocess.run(["make", ".venv-prefect/.ready"], cwd=ROOT, check=True, timeout=600)
+    installed(PREFECT)
     flow = [
         str(PREFECT / "bin/python"),
         str(ROOT / "deploy/prefect/report_flow.py"),
@@ -109,3 +114,29 @@ def test_the_prefect_flow(served, tmp_path):
     assert page.parent == tmp_path / "out"
     assert json.loads(page.with_suffix(".json").read_text())["model"] == "churn"
     assert "churn_xgb:3" in page.read_text()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_the_airflow_dag(served, tmp_path):
+    installed(AIRFLOW)
+    settings = environment(served) | {
+        "TIDEGAUGE_COMMAND": str(Path(sys.executable).with_name("tidegauge")), "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "deploy/airflow"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }  # fmt: skip
+
+    def airflow(*arguments):
+        command = [AIRFLOW / "bin/airflow", *arguments]
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=280)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    airflow("db", "migrate")
+    # Its log is on standard output too, before the answer.
+    assert airflow("dags", "list-import-errors", "--output", "json").splitlines()[-1] == "[]"
+    given = {"models": ["churn"], "output": str(tmp_path / "out"), "dates": ["--from", "2025-09-27", "--to", "2025-09-28"]}
+    airflow("dags", "test", "tidegauge_reports", "2026-11-28", "--conf", json.dumps(given))
+    (report,) = (tmp_path / "out/day").glob("churn*.json")
+    assert json.loads(report.read_text())["model"] == "churn"
+    assert any((tmp_path / "out/cards").iterdir())
