@@ -181,6 +181,13 @@ def test_a_great_expectations_suite(tmp_path, newer):
     assert spec.monitors is None
 
 
+def test_a_set_of_the_oldest_suites(tmp_path):
+    old = suite(False, ("expect_column_values_to_be_in_set", {"column": "deck", "values_set": ["upper", "lower"]}))
+    (tmp_path / "suite.json").write_text(json.dumps(old))
+    _, spec = draft(tmp_path, tmp_path / "suite.json")
+    assert spec.features == {"deck": FeatureSpec("category", values=("upper", "lower"))}
+
+
 def test_what_is_proposed_is_sound_too(tmp_path):
     (tmp_path / "suite.json").write_text(json.dumps(suite(
         True,

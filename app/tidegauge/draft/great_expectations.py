@@ -94,7 +94,8 @@ def _between(sketch: Sketch, column: str, given: dict[str, Any], low: Any, high:
 
 
 def _in_set(sketch: Sketch, column: str, given: dict[str, Any]) -> None:
-    values = given.get("value_set")
+    # Suites of the first versions say values_set.
+    values = given.get("value_set", given.get("values_set"))
     plain = [value for value in values if isinstance(value, str | bool | int | float)] if isinstance(values, list) else []
     if not plain:
         sketch.untranslated.append(f"{column}: in a set that is no list of values")
