@@ -9,8 +9,8 @@ import yaml
 from support.manifests import CHART, COMPONENTS, chart, helm, identity, kustomized, validate
 from tidegauge.models.read import check_directory
 
-# The first test builds Helm, with two minutes of processor time.
-pytestmark = pytest.mark.timeout(1200)
+# The first test builds Helm from its source, with two minutes of processor time: too long for every run.
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.long]
 WHOLE = ["--set", "strimzi.enabled=true,prometheusOperator.enabled=true"]
 
 
