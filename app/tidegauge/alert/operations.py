@@ -132,7 +132,7 @@ class Operations:
         elif isinstance(operation, Silence):
             _hold(self.silences, operation.id, operation)
         else:
-            _hold(self.forgotten, operation.digest, operation, MAX_FORGOTTEN)
+            _hold(self.forgotten, operation.digest, operation)
 
     def acknowledged(self, fingerprint: str, starts_at: str) -> Acknowledgement | None:
         """The acknowledgement of this episode of an alert; one of an earlier episode does not count."""
@@ -161,7 +161,8 @@ class Operations:
         return since
 
 
-def _hold(held: dict[str, Any], name: str, operation: Operation, most: int = MAX_HELD) -> None:
+def _hold(held: dict[str, Any], name: str, operation: Operation) -> None:
+    most = MAX_FORGOTTEN if isinstance(operation, Forgotten) else MAX_HELD
     held.pop(name, None)
     held[name] = operation
     while len(held) > most:
