@@ -125,8 +125,10 @@ def test_every_panel_has_data(run, name):
             if target.get("instant"):
                 values = [series["value"][1] for series in prometheus.query(query)]
             else:
-                step = WINDOW if "interval" in target else 15
-                found = prometheus.query_range(query, began, time.time(), step)
+                # What is scraped lasts some seconds: a coarse grid of times could miss it.
+                now = time.time()
+                start, step = (began, WINDOW) if "interval" in target else (now - 600, 1)
+                found = prometheus.query_range(query, start, now, step)
                 values = [value for series in found for _, value in series["values"]]
             if not any(math.isfinite(float(value)) for value in values):
                 silent.append(f"{panel['title']}: {query}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Collection
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -14,6 +16,8 @@ from tidegauge.errors import TopicError
 from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, REKEYED, Settings
 
 log = logging.getLogger(__name__)
+SHOWN_SECONDS = 10.0
+"""How long a new topic is waited for, at most."""
 _LARGE = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
 _LOG = {"cleanup.policy": "delete", "retention.ms": "-1", **_LARGE}
 _STATES = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(90 * 86_400_000)}
@@ -72,14 +76,18 @@ def new(settings: Settings, logical: str, partitions: int) -> NewTopic:
 
 async def create(admin: AIOKafkaAdminClient, wanted: list[NewTopic], needed: Collection[str] | None = None) -> None:
     """Create topics; one that has come to be meanwhile is fine. Raises TopicError, of a refusal only where the topic is
-    ``needed`` (None: each)."""
+    ``needed`` (None: each). Returns once the broker shows them: it knows a new topic a moment after it has answered."""
     answer = await admin.create_topics(wanted)
+    made = {name for name, code, *_ in answer.topic_errors if code in (0, TopicAlreadyExistsError.errno)}
     for name, code, *message in answer.topic_errors:
         if code == TopicAuthorizationFailedError.errno:
             if needed is None or name in needed:
                 raise TopicError(f"topic {name} is not there, or not to be seen by this user, who may not create it either")
         elif code and code != TopicAlreadyExistsError.errno:
             raise TopicError(f"topic {name} cannot be created: {message[0] if message else code}")
+    until = time.monotonic() + SHOWN_SECONDS
+    while not made <= set(await admin.list_topics()) and time.monotonic() < until:
+        await asyncio.sleep(0.05)
 
 
 def _check_co_partitioned(settings: Settings, predictions: int | None, labels: int | None) -> None:
