@@ -149,6 +149,8 @@ class Decoder(Generic[Event]):
             if not self._plain(events):
                 for event in events:
                     self._check(event)
+            else:
+                self._drop_answers_of_failed(events)
         except (msgspec.MsgspecError, RecursionError, UnicodeError, ValueError, TypeError, EventError):
             return None
         return events
@@ -184,6 +186,7 @@ class Decoder(Generic[Event]):
                 raise EventError("too_many_features", f"{len(event.probabilities)} probabilities, at most {MAX_FEATURES}")
             event.error = event.error or None
             event.prediction = _exact(event.prediction)
+            self._drop_answers_of_failed([event])
             return
         event.label = _exact(event.label)
         if event.business:
@@ -192,6 +195,14 @@ class Decoder(Generic[Event]):
             raise EventError("bad_model", f"model has at most {MAX_NAME} characters, none of them NUL")
         if event.label is None and not event.forget and not any(value is not None for value in (event.business or {}).values()):
             raise EventError("missing_member", "a label event needs label or business")
+
+    def _drop_answers_of_failed(self, events: Sequence[Any]) -> None:
+        """A failed inference has no answer, whatever its event carries: many services fill it with zeros then."""
+        if not self._predicts:
+            return
+        for event in events:
+            if event.error is not None:
+                event.prediction = event.score = event.confidence = event.probabilities = event.attributions = None
 
     def _careful(self, value: bytes | None) -> Event:
         if value is None:

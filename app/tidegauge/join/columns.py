@@ -101,9 +101,9 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
     if errors.count(None) < len(errors):
         error = np.array([text is not None for text in errors])
     if error.any() or None in given or msgspec.UNSET in given:
-        # A failed inference has no value; without a value and without a score, the model abstained.
+        # Without a value and without a score, the model abstained, unless the inference failed.
         scored = np.array([e.score is not None and e.prediction is not None for e in events])
-        given = [None if failed or v is msgspec.UNSET else v for v, failed in zip(given, error.tolist(), strict=True)]
+        given = [None if value is msgspec.UNSET else value for value in given]
         abstained = np.array([value is None for value in given]) & ~scored & ~error
     results, classes = _results(events, given, spec, schema), _classes(given, spec, schema)
     return DataColumns(

@@ -44,7 +44,7 @@ class PredictionMatching:
         if not events:
             return []
         found = self._requests.look_up(events)
-        values = [None if e.error is not None or e.prediction is msgspec.UNSET else e.prediction for e in events]
+        values = [None if event.prediction is msgspec.UNSET else event.prediction for event in events]
         packed = None
         if not any([event.probabilities for event in events]):
             packed = request_state.pack_values(values)
