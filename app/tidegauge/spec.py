@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,13 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 MAX_REMEMBERED = 64
 ROLLOUT = "rollout"
 """What alerts on a version that does worse than the champion are about, whatever metric shows it."""
+
+
+class ModelVersion(NamedTuple):
+    """One version of one model, as the key of what is kept for each version."""
+
+    model: str
+    version: str
 
 
 @lru_cache(256)
@@ -170,12 +177,26 @@ class BaselineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         return BINS_LEARNED_FROM if self.previous is not None else self.first
 
 
-class KpiSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is to be counted of a business KPI beside sum and mean. ``winsorise``: values beyond these two count as the nearer
-    one in its winsorised mean. ``ratio``: the KPI is the ratio of two others' sums; events need not carry it."""
+class WinsorLimits(NamedTuple):
+    """Values below ``lowest`` count as ``lowest``, values above ``highest`` as ``highest``."""
 
-    winsorise: tuple[float, float] | None = None
-    ratio: tuple[str, str] | None = None
+    lowest: float
+    highest: float
+
+
+class KpiRatio(NamedTuple):
+    """The names of the two KPIs whose sums are divided."""
+
+    numerator: str
+    denominator: str
+
+
+class KpiSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is counted of a business KPI besides its sum and mean. ``winsorise``: the limits of its winsorised mean. ``ratio``:
+    the KPI is the ratio of the sums of two others, so events need not carry it."""
+
+    winsorise: WinsorLimits | None = None
+    ratio: KpiRatio | None = None
 
 
 class ImpliedLabelSpec(msgspec.Struct, frozen=True):

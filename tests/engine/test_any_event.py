@@ -17,9 +17,11 @@ from tidegauge.spec import (
     DetectorSpec,
     FeatureSpec,
     ImpliedLabelSpec,
+    KpiRatio,
     KpiSpec,
     ModelSpec,
     MonitorSpec,
+    WinsorLimits,
 )
 
 NASTY = [
@@ -67,7 +69,8 @@ SPECS = [
         features={"a": FeatureSpec(type="category"), "plan": FeatureSpec(pii="hash"), "": FeatureSpec(min=0.0)},
     ),
     ModelSpec(
-        "fuzz", task="regression", windows=("1m",), kpis={"a": KpiSpec(winsorise=(0.0, 1.0)), "r": KpiSpec(ratio=("a", "a@b"))},
+        "fuzz", task="regression", windows=("1m",),
+        kpis={"a": KpiSpec(winsorise=WinsorLimits(0.0, 1.0)), "r": KpiSpec(ratio=KpiRatio("a", "a@b"))},
         detectors=(DetectorSpec("d", "abs_error", "adwin"),),
     ),
 ]  # fmt: skip

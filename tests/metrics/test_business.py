@@ -16,9 +16,9 @@ from tidegauge.metrics.business import business, business_intervals
 from tidegauge.profile.kpi import derived
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.profile.outcome_rows import OutcomeColumns
-from tidegauge.spec import Condition, KpiSpec, ModelSpec, MonitorSpec
+from tidegauge.spec import Condition, KpiRatio, KpiSpec, ModelSpec, MonitorSpec, WinsorLimits
 
-KPIS = {"revenue": KpiSpec(winsorise=(0.0, 50.0)), "basket": KpiSpec(ratio=("revenue", "orders"))}
+KPIS = {"revenue": KpiSpec(winsorise=WinsorLimits(0.0, 50.0)), "basket": KpiSpec(ratio=KpiRatio("revenue", "orders"))}
 
 
 def profile(values: dict[str, Any], kpis: dict[str, KpiSpec] = KPIS, sign: int = 1) -> OutcomeProfile:

@@ -21,7 +21,17 @@ from tidegauge.models.read import check_directory, load_directory, load_file, lo
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.schema import Bins, Schema
-from tidegauge.spec import BaselineSpec, Condition, DetectorSpec, FeatureSpec, KpiSpec, Lineage, ModelSpec
+from tidegauge.spec import (
+    BaselineSpec,
+    Condition,
+    DetectorSpec,
+    FeatureSpec,
+    KpiRatio,
+    KpiSpec,
+    Lineage,
+    ModelSpec,
+    WinsorLimits,
+)
 
 CONTRACT = """\
 model: churn
@@ -158,7 +168,10 @@ monitors:
 
 def test_kpis(write: Callable[..., Path]) -> None:
     spec = load_file(write("model: m\nkpis: {revenue: {winsorise: [0, 5e2]}, basket: {ratio: [revenue, orders]}}"))
-    assert spec.kpis == {"revenue": KpiSpec(winsorise=(0.0, 500.0)), "basket": KpiSpec(ratio=("revenue", "orders"))}
+    assert spec.kpis == {
+        "revenue": KpiSpec(winsorise=WinsorLimits(0.0, 500.0)),
+        "basket": KpiSpec(ratio=KpiRatio("revenue", "orders")),
+    }
 
 
 MISTAKES = [

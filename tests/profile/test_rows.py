@@ -21,7 +21,7 @@ from tidegauge.profile.outcome import OutcomeGroups
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.outcome_table import OutcomeTable
 from tidegauge.profile.schema import Bins, Schema
-from tidegauge.spec import KpiSpec, ModelSpec
+from tidegauge.spec import KpiSpec, ModelSpec, WinsorLimits
 
 VALUES = st.one_of(st.none(), st.floats(-5, 5), st.sampled_from(["a", "b", "new"]), st.booleans(), st.integers(-3, 3))
 EVENTS = st.lists(
@@ -101,7 +101,7 @@ OUTCOMES = st.lists(
 @given(rows=OUTCOMES, cut=st.integers(0, 30))
 @settings(max_examples=60, deadline=None)
 def test_outcomes_that_travelled_in_parts_make_the_same_profiles(task: Any, rows: list[Any], cut: int) -> None:
-    spec = ModelSpec("m", task=task, kpis={"revenue": KpiSpec(winsorise=(-1.0, 5.0))})
+    spec = ModelSpec("m", task=task, kpis={"revenue": KpiSpec(winsorise=WinsorLimits(-1.0, 5.0))})
     given_rows = [
         OutcomeRow(0, 100.0 + n, value, score, None, label, kpis or None, 200.0 + 7 * n, sign, True, b"r%d" % n, 200.0, implied)
         for n, (value, label, score, sign, kpis, implied) in enumerate(rows)

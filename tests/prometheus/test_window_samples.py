@@ -10,7 +10,7 @@ import numpy as np
 from support.driver import Pipeline
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.prometheus.window_samples import BASE, window_samples
-from tidegauge.spec import BaselineSpec, KpiSpec, ModelSpec
+from tidegauge.spec import BaselineSpec, KpiRatio, KpiSpec, ModelSpec, WinsorLimits
 
 NAME = re.compile(r"tidegauge_[a-z0-9_]+")
 
@@ -18,7 +18,7 @@ NAME = re.compile(r"tidegauge_[a-z0-9_]+")
 def test_intervals_calibration_fairness_and_kpis_are_exported() -> None:
     spec = ModelSpec(
         "shop", task="binary", segments=(("region",),), windows=("1h",), grace=0.0, baseline=BaselineSpec(first=500),
-        kpis={"basket": KpiSpec(ratio=("revenue", "orders")), "revenue": KpiSpec(winsorise=(0, 50))},
+        kpis={"basket": KpiSpec(ratio=KpiRatio("revenue", "orders")), "revenue": KpiSpec(winsorise=WinsorLimits(0, 50))},
     )  # fmt: skip
     pipeline = Pipeline(spec)
     rng = np.random.default_rng(1)

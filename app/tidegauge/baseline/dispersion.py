@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +64,8 @@ class Dispersions:
             squares = own.squares.get(name, {})
             if blocks is not None:
                 squares = self._together(name, squares, blocks.plain.squares.get(name, {}), blocks)
-            moderated = zip(*moderate(*np.array(list(squares.values())).T), strict=True)
-            for path, (square, freedom) in zip(squares, moderated, strict=True):
+            moderated = moderate(*np.array(list(squares.values())).T)
+            for path, square, freedom in zip(squares, moderated.squares, moderated.freedoms, strict=True):
                 known = freedom if blocks is None else blocks.freedom(name, freedom)
                 self._factors[path] = Dispersion(float(square), float(known))
         if blocks is not None:
@@ -157,26 +158,34 @@ def _steady(performance: Squares) -> bool:
     return least * len(performance) > DEPENDENT_LEVEL if performance else True
 
 
-def moderate(squares: NDArray[np.float64], freedoms: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean squares (F) with so many degrees of freedom each, shrunk towards what they have in common, and the degrees of
-    freedom that gives them: empirical Bayes by a scaled inverse chi-square (Smyth 2004). Fewer than MIN_POOLED stay as they
-    are.
+class ModeratedSquares(NamedTuple):
+    """Mean squares (F) shrunk towards each other, and the degrees of freedom (F) they then have."""
+
+    squares: NDArray[np.float64]
+    freedoms: NDArray[np.float64]
+
+
+def moderate(squares: NDArray[np.float64], freedoms: NDArray[np.float64]) -> ModeratedSquares:
+    """Shrink mean squares (F), which have ``freedoms`` (F) degrees of freedom each, towards what they have in common. This is
+    empirical Bayes with a scaled inverse chi-square prior (Smyth 2004). Fewer than MIN_POOLED are returned as they are.
 
     >>> squares, freedoms = moderate(np.array([1.0, 2.0, 1.5, 1.5, 1.5]), np.full(5, 10.0))
     >>> squares.round(2).tolist(), freedoms.round(1).tolist()
     ([1.5, 1.5, 1.5, 1.5, 1.5], [50.0, 50.0, 50.0, 50.0, 50.0])
     """
     if len(squares) < MIN_POOLED:
-        return squares, freedoms
+        return ModeratedSquares(squares, freedoms)
     half = freedoms / 2
     logs = np.log(squares) - digamma(half) + np.log(half)
     excess = float(logs.var(ddof=1) - polygamma(1, half).mean())
     together = float(freedoms.sum())
     if excess <= 0:
-        return np.full(len(squares), float(squares @ freedoms) / together), np.full(len(squares), together)
+        pooled_square = float(squares @ freedoms) / together
+        return ModeratedSquares(np.full(len(squares), pooled_square), np.full(len(squares), together))
     prior = 2 * _trigamma_inverse(excess)
     common = math.exp(logs.mean() + digamma(prior / 2) - math.log(prior / 2))
-    return (prior * common + freedoms * squares) / (prior + freedoms), np.minimum(prior + freedoms, together)
+    shrunk = (prior * common + freedoms * squares) / (prior + freedoms)
+    return ModeratedSquares(shrunk, np.minimum(prior + freedoms, together))
 
 
 def _trigamma_inverse(value: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,10 +17,17 @@ FORMAT = 3
 """Raise it when what is written changes, so that an older cache is not taken for it."""
 FIRST_DAY = incidents._day("2013-04-01")
 DAY = 86400.0
-Event = tuple[float, str, bytes]
-"""When it is sent (event-time seconds), the logical topic, the event."""
+
 
 _encode = msgspec.json.Encoder().encode
+
+
+class TimedEvent(NamedTuple):
+    """An event as JSON in ``value``, the logical topic it goes to, and the event time (seconds) at which it is sent."""
+
+    time: float
+    topic: str
+    value: bytes
 
 
 class DemoData(msgspec.Struct, frozen=True):
@@ -29,11 +36,11 @@ class DemoData(msgspec.Struct, frozen=True):
     reference: Path
     events: Path
 
-    def stream(self, days: int) -> list[Event]:
+    def stream(self, days: int) -> list[TimedEvent]:
         """The events of the first ``days`` days from 1 April on."""
         end = FIRST_DAY + days * DAY
-        found = msgspec.msgpack.decode(self.events.read_bytes(), type=list[Event])
-        return [event for event in found if event[0] < end]
+        found = msgspec.msgpack.decode(self.events.read_bytes(), type=list[TimedEvent])
+        return [event for event in found if event.time < end]
 
 
 def prepare(cache: Path, progress: Callable[[str], None]) -> DemoData:
@@ -114,16 +121,16 @@ def _reference(rows: Any, flights: Any) -> Iterator[bytes]:
         yield _encode(event)
 
 
-def _events(live: Any, flights: Any) -> Iterator[Event]:
+def _events(live: Any, flights: Any) -> Iterator[TimedEvent]:
     landed = _seconds(live["landed"].dt.as_unit("ns")).tolist()
     known = live["late"].notna().tolist()
     late, delay = live["late"].tolist(), live["arr_delay"].tolist()
     for i, (ts, event) in enumerate(_predictions(live, flights)):
         if incidents.STRING.start <= ts < incidents.STRING.end:
             event["features"]["distance"] = str(event["features"]["distance"])
-        yield ts, PREDICTIONS, _encode(event)
+        yield TimedEvent(ts, PREDICTIONS, _encode(event))
         if incidents.OVERCONFIDENT.start <= ts < incidents.OVERCONFIDENT.end:
-            yield ts, PREDICTIONS, _encode(_overconfident(event, flights))
+            yield TimedEvent(ts, PREDICTIONS, _encode(_overconfident(event, flights)))
         if known[i]:
             yield from _labels(event["request_id"], landed[i], int(late[i]), delay[i])
 
@@ -137,7 +144,7 @@ def _overconfident(event: dict[str, Any], flights: Any) -> dict[str, Any]:
     return event | version | {"score": round(sharp, 6), "prediction": prediction}
 
 
-def _labels(request_id: str, landed: float, late: int, delay: float) -> Iterator[Event]:
+def _labels(request_id: str, landed: float, late: int, delay: float) -> Iterator[TimedEvent]:
     """The label of one flight, as it is sent: held back while the feed is down (the feed stamps what it publishes), and
     swapped, then corrected, while the labelling job is wrong."""
     business = {"delay_minutes": delay}
@@ -148,7 +155,7 @@ def _labels(request_id: str, landed: float, late: int, delay: float) -> Iterator
         ts = incidents.FEED.end + share * 3600
     wrong = incidents.SWAPPED.start <= landed < incidents.SWAPPED.end
     label = {"request_id": request_id, "ts": ts, "label": 1 - late if wrong else late, "business": business}
-    yield ts, LABELS, _encode(label)
+    yield TimedEvent(ts, LABELS, _encode(label))
     if wrong:
         ts += incidents.CORRECTED_AFTER
-        yield ts, LABELS, _encode(label | {"ts": ts, "label": late})
+        yield TimedEvent(ts, LABELS, _encode(label | {"ts": ts, "label": late}))

@@ -69,10 +69,11 @@ def demo(days: int, speed: float | None, workers: int, output: Path, keep_consol
             events = data.stream(days)
             rate = speed or days * dataset.DAY / DEFAULT_SECONDS
             print(
-                f"{len(events)} events of {days} days from {iso(events[0][0])} at {rate / 86400:.1f} days a second", flush=True
+                f"{len(events)} events of {days} days from {iso(events[0].time)} at {rate / 86400:.1f} days a second",
+                flush=True,
             )
             alerts = asyncio.run(Show(settings, events, rate, ports, output).run())
-            print(findings.table(alerts, events[0][0], events[-1][0]))
+            print(findings.table(alerts, events[0].time, events[-1].time))
             with (output / "metrics.jsonl").open("rb") as published:
                 print(findings.fixed_rules(map(msgspec.json.decode, published), _baseline_metrics(directory)))
             print(f"wrote {output / 'metrics.jsonl'}, {output / 'alerts.jsonl'}, {output / 'worker.log'}", flush=True)
@@ -159,10 +160,12 @@ def _wait_ready(ports: list[int]) -> None:
 class Show:
     """Sends the events at their pace, and shows what comes of them."""
 
-    def __init__(self, settings: Settings, events: list[dataset.Event], rate: float, ports: list[int], output: Path) -> None:
+    def __init__(
+        self, settings: Settings, events: list[dataset.TimedEvent], rate: float, ports: list[int], output: Path
+    ) -> None:
         self._settings, self._events, self._rate, self._ports, self._output = settings, events, rate, ports, output
         self._sent = 0
-        self._time = events[0][0]
+        self._time = events[0].time
         self.alerts: list[dict[str, Any]] = []
         self._firing: set[str] = set()
         self._windows: Counter[str] = Counter()
@@ -184,7 +187,7 @@ class Show:
         return self.alerts
 
     async def _send(self) -> None:
-        began, first = time.monotonic(), self._events[0][0]
+        began, first = time.monotonic(), self._events[0].time
         async with Client(**self._settings.client()) as client:
             for ts, topic, value in self._events:
                 await client.send(topic, key_of(value), value)
@@ -193,7 +196,7 @@ class Show:
                     self._time = ts
                     ahead = (ts - first) / self._rate - (time.monotonic() - began)
                     await asyncio.sleep(max(ahead, 0.0))
-        self._time = self._events[-1][0]
+        self._time = self._events[-1].time
 
     async def _settle(self) -> None:
         """Until every event has been read, no stage lags, and nothing has come out for a while."""

@@ -63,9 +63,9 @@ class WaitingValues:
         self._unsorted.add(key)
         self._changed.add(key)
 
-    def ready(self, reached: EventTimes) -> list[tuple[StreamKey, NDArray[np.void]]]:
-        """Take out the values that event time has passed, in the order to feed them."""
-        out = []
+    def ready(self, reached: EventTimes) -> dict[StreamKey, NDArray[np.void]]:
+        """Take out the values that event time has passed, by stream, in the order in which detectors are to read them."""
+        out = {}
         for key in self._unsorted:
             rows = self._rows[key]
             self._rows[key] = rows[np.lexsort((rows["tie"], rows["time"]))]
@@ -76,7 +76,7 @@ class WaitingValues:
             if len(rows) - cut > MAX_WAITING:
                 cut = len(rows) - MAX_WAITING // 2
             if cut:
-                out.append((key, rows[:cut]))
+                out[key] = rows[:cut]
                 self._rows[key] = rows[cut:]
                 self._changed.add(key)
         return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tidegauge.draft.sketch import SETS_LISTED, TARGETS, Sketch, model_name
+from tidegauge.draft.sketch import SETS_LISTED, TARGETS, Proposal, Sketch, model_name
 
 _NUMBERS = ("int", "float", "double", "decimal", "numeric", "number", "real", "bigint", "smallint", "long", "short")
 _TEXTS = ("str", "object", "char", "text", "category")
@@ -141,7 +141,7 @@ def _statistic(sketch: Sketch, metric: str, column: str, given: dict[str, Any]) 
 
 
 def _monitor(sketch: Sketch, name: str, metric: str, condition: str, why: str) -> None:
-    sketch.proposals.append((
+    sketch.proposals.append(Proposal(
         f"- {{name: {name}, metric: data.features.{metric}, window: 1d, {condition}}}",
         f"{why} (under `monitors:`, where the defaults must then be named too)",
     ))  # fmt: skip

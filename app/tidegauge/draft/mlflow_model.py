@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidegauge.draft.sketch import Sketch, SketchedFeature, model_name
+from tidegauge.draft.sketch import Proposal, Sketch, SketchedFeature, model_name
 from tidegauge.lineage.mlflow_reference import MlflowModel
 from tidegauge.spec import Task
 
@@ -31,7 +31,7 @@ def sketch_mlflow(given: MlflowModel, model: str | None) -> Sketch:
     lineage = given.lineage
     sketch.lineage = {name: value for name in ("run_id", "commit", "data_snapshot") if (value := getattr(lineage, name))}
     if given.version is not None:
-        sketch.proposals.append((
+        sketch.proposals.append(Proposal(
             f"champion: {name}:{given.version}",
             f"{given.reference} is version {given.version}: send model_version {name}:{given.version}. The version that "
             "others are compared with is the one whose role is live, unless you say",

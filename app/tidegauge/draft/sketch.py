@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,6 +29,13 @@ class SketchedFeature(msgspec.Struct):
         self.remark = f"{self.remark}; {text}" if self.remark else text
 
 
+class Proposal(NamedTuple):
+    """Lines of YAML that a person may want in the spec, and why."""
+
+    lines: str
+    why: str
+
+
 class Sketch(msgspec.Struct):
     """``source``: what it was drawn from, for people. ``guesses``: by member, how it came to be. ``proposals``: lines of
     YAML worth a thought, each with why. ``untranslated``: what the source says and a spec cannot."""
@@ -41,7 +49,7 @@ class Sketch(msgspec.Struct):
     features: dict[str, SketchedFeature] = {}
     lineage: dict[str, str] = {}
     guesses: dict[str, str] = {}
-    proposals: list[tuple[str, str]] = []
+    proposals: list[Proposal] = []
     untranslated: list[str] = []
 
     def feature(self, name: str) -> SketchedFeature:

@@ -49,10 +49,10 @@ def _lines(sketch: Sketch) -> Iterator[str]:
         yield f"lineage: {_yaml(sketch.lineage)}"
     yield from _comment("monitors: none are named, so the documented defaults hold: schema, missing and unseen values, drift, "
                         "errors, performance against the baseline, the label feed.")  # fmt: skip
-    for line, why in sketch.proposals:
+    for proposal in sketch.proposals:
         yield ""
-        yield from _comment(why)
-        yield from (f"#   {part}" for part in line.splitlines())
+        yield from _comment(proposal.why)
+        yield from (f"#   {line}" for line in proposal.lines.splitlines())
     if sketch.untranslated:
         yield ""
         yield from _comment("Without a counterpart in a spec:")

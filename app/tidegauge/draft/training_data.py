@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.draft.sketch import SETS_LISTED, TARGETS, Sketch, SketchedFeature, model_name
+from tidegauge.draft.sketch import SETS_LISTED, TARGETS, Proposal, Sketch, SketchedFeature, model_name
 from tidegauge.engine.events import model_of
 from tidegauge.errors import SourceError
 from tidegauge.offline.sources import event_lines
@@ -95,7 +95,7 @@ def sketch_data(path: Path, model: str | None, target: str | None, note: Callabl
     _segments(sketch, columns)
     _windows(sketch, rows, first, last)
     version = next(iter(columns["model_version"].counts)) if "model_version" in columns else f"{sketch.model}:1"
-    sketch.proposals.append((
+    sketch.proposals.append(Proposal(
         f"baseline: {sketch.model}.baseline.json",
         "The baseline is learned from the first 5000 predictions. Better is one from this data: `tidegauge baseline build "
         f"--spec THIS_FILE --version {version} --input {path} --output {sketch.model}.baseline.json`, and then",
@@ -208,7 +208,7 @@ def _segments(sketch: Sketch, columns: dict[str, ColumnSummary]) -> None:
         and 2 <= len(columns[name].counts) <= SEGMENT_VALUES and min(columns[name].counts.values()) >= SEGMENT_ROWS
     ]  # fmt: skip
     if fit:
-        sketch.proposals.append((
+        sketch.proposals.append(Proposal(
             f"segments: [{', '.join(fit)}]",
             f"Breakdowns worth having, each value with {SEGMENT_ROWS} rows or more; services then send them as `segments` too:",
         ))  # fmt: skip

@@ -14,8 +14,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from operator import itemgetter
-from typing import Generic, Protocol, TypeVar
+from operator import attrgetter
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tidegauge.engine.refusals import SET_ASIDE, UNPROCESSABLE, dead_letter, letter_of_piece
 from tidegauge.engine.set_aside import NOT_THE_INPUT, WorkFailed, set_aside
@@ -32,7 +32,13 @@ MAX_ROUNDS = 50
 """How often work may fail at one checkpoint before records are blamed for it."""
 S = TypeVar("S", bound=Stage)
 F = TypeVar("F", bound="Finishing")
-Taken = tuple[str, InputRecord]
+
+
+class _TakenRecord(NamedTuple):
+    """An input record and the logical topic it came from."""
+
+    topic: str
+    record: InputRecord
 
 
 class RevertibleStore(Store, Protocol):
@@ -152,7 +158,10 @@ class ContainedStage(Generic[S]):
         stage = self._build(layer, self._counted)
         outputs: list[Output] = []
         # The last checkpoint is as the one that failed; those before it end in between.
-        parts: list[list[Taken]] = [[], [(topic, record) for topic, records in self._since for record in records]]
+        parts: list[list[_TakenRecord]] = [
+            [],
+            [_TakenRecord(topic, record) for topic, records in self._since for record in records],
+        ]
         smallest = max(len(parts[1]) // COARSE, 1)
         between = {**dict.fromkeys((topic for topic, _ in self._since), AS_TAKEN), **behind}
         trials = rounds = 0
@@ -160,8 +169,8 @@ class ContainedStage(Generic[S]):
             part = parts.pop()
             before = self._counted.copy()
             try:
-                for topic, records in groupby(part, key=itemgetter(0)):
-                    stage.process(topic, [record for _, record in records])
+                for topic, taken_records in groupby(part, key=attrgetter("topic")):
+                    stage.process(topic, [taken.record for taken in taken_records])
                 said = stage.checkpoint(now, idle=idle and not parts, behind=between if parts else behind)
                 while stage.unfinished:
                     said.extend(stage.checkpoint(now, behind=between if parts else behind))

@@ -35,13 +35,13 @@ REASONS = {
 """Every value the header ``reason`` of a dead letter can have, and what it means."""
 
 
-def note_of_cut(whole: bytes) -> tuple[str, bytes]:
-    """The header that says of what a value is the beginning.
+def note_of_cut(whole: bytes) -> bytes:
+    """The value of the header CUT, which says of what whole value a record has only the beginning.
 
     >>> note_of_cut(b"abc")
-    ('cut', b'of 3 bytes, sha256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad')
+    b'of 3 bytes, sha256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
     """
-    return CUT, f"of {len(whole)} bytes, sha256 {hashlib.sha256(whole).hexdigest()}".encode()
+    return f"of {len(whole)} bytes, sha256 {hashlib.sha256(whole).hexdigest()}".encode()
 
 
 def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, message: str, kept: bytes | None) -> Output:
@@ -49,7 +49,7 @@ def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, me
     MAX_VALUE_BYTES only its beginning is."""
     cut = [(name, value) for name, value in record.headers if name == CUT and value is not None]
     if kept is not None and len(kept) > MAX_VALUE_BYTES:
-        cut = cut or [note_of_cut(kept)]
+        cut = cut or [(CUT, note_of_cut(kept))]
         kept = kept[:MAX_VALUE_BYTES]
     return Output(
         DEAD_LETTERS,

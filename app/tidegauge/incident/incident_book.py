@@ -117,14 +117,14 @@ def _event(incident: Incident, change: str, time: float) -> bytes:
         "runbook_url": cause.runbook,
         "features": sorted({name for member in incident.alike for name in member.features}),
         "sources": sorted({name for member in incident.alike for name in member.sources}),
-        "concerns": list(dict.fromkeys(member.concern for _, member in incident.ordered)),
+        "concerns": list(dict.fromkeys(member.concern for member in incident.in_causal_order.values())),
         "alerts": [
             {
                 "fingerprint": mark, "alertname": of.alertname, "model_version": of.version, "segment": of.segment,
                 "feature": of.feature, "metric": of.metric, "concern": of.concern, "severity": of.severity,
                 "status": "firing" if of.firing else "resolved", "starts_at": iso(of.onset), "summary": of.summary,
             }
-            for mark, of in incident.ordered
+            for mark, of in incident.in_causal_order.items()
         ],
     }  # fmt: skip
     if restated:

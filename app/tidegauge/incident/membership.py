@@ -132,9 +132,10 @@ class Incident(msgspec.Struct, array_like=True):
         return [member for member in self.members.values() if _kind(member) == kind]
 
     @property
-    def ordered(self) -> list[tuple[str, Member]]:
-        """Its alerts, from the cause to the last consequence."""
-        return sorted(self.members.items(), key=lambda item: (*_rank(item[1]), item[0]))
+    def in_causal_order(self) -> dict[str, Member]:
+        """Its alerts by fingerprint, from the cause to the last consequence."""
+        marks = sorted(self.members, key=lambda mark: (*_rank(self.members[mark]), mark))
+        return {mark: self.members[mark] for mark in marks}
 
 
 def _kind(member: Member) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from tidegauge.engine.stage import Store
 from tidegauge.errors import EventError
 from tidegauge.join.feature_ranges import ranges_of
 from tidegauge.profile.category import OTHER
-from tidegauge.spec import ModelSpec, class_name
+from tidegauge.spec import ModelSpec, ModelVersion, class_name
 
 MAX_SEGMENT_VALUES = 200
 MAX_CONTEXTS = 100_000
@@ -39,7 +39,7 @@ class Contexts:
         self.by_id: list[Context] = []
         self._ids: dict[Context, int] = {}
         self._values: dict[tuple[str, str], set[str]] = {}
-        self._versions: set[tuple[str, str]] = set()
+        self._versions: set[ModelVersion] = set()
         for _, raw in store.scan(PREFIX):
             self._admit(_decode(raw))
 
@@ -70,7 +70,7 @@ class Contexts:
     def _admit(self, context: Context) -> None:
         self._ids[context] = len(self.by_id)
         self.by_id.append(context)
-        self._versions.add((context.model, context.version))
+        self._versions.add(ModelVersion(context.model, context.version))
         for dimension, value in context.values:
             self._values.setdefault((context.model, dimension), set()).add(value)
 

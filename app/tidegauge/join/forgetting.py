@@ -7,7 +7,7 @@ State, in the join's store:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from tidegauge.engine.events import Label, Prediction
 from tidegauge.engine.forgotten import digest_of
@@ -19,6 +19,13 @@ from tidegauge.join.requests import Requests
 
 FORGOTTEN = b"f"
 Event = TypeVar("Event", Prediction, Label)
+
+
+class KeptEvents(NamedTuple, Generic[Event]):
+    """Events, and the input record of each."""
+
+    events: list[Event]
+    records: list[InputRecord]
 
 
 class Forgetting:
@@ -42,13 +49,13 @@ class Forgetting:
         self._new.extend(ids)
         self._counters["forgotten", "requests"] += len(ids)
 
-    def left(self, topic: str, events: list[Event], records: list[InputRecord]) -> tuple[list[Event], list[InputRecord]]:
+    def not_forgotten(self, topic: str, events: list[Event], records: list[InputRecord]) -> KeptEvents[Event]:
         """The events of a chunk of the logical ``topic`` whose requests are not forgotten, and the record of each."""
         if not self._digests:
-            return events, records
+            return KeptEvents(events, records)
         kept = [place for place, event in enumerate(events) if digest_of(event.request_id) not in self._digests]
         self._counters["forgotten", topic] += len(events) - len(kept)
-        return [events[place] for place in kept], [records[place] for place in kept]
+        return KeptEvents([events[place] for place in kept], [records[place] for place in kept])
 
     def take_new(self) -> tuple[str, ...]:
         """The request ids that were forgotten since the last call."""

@@ -32,7 +32,7 @@ from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.outcome_table import OutcomeTable
 from tidegauge.profile.pairs import PairProfile
-from tidegauge.spec import ModelSpec
+from tidegauge.spec import ModelSpec, ModelVersion
 
 _TIMES = np.dtype(
     [("context", np.int64), ("ts", np.float64), ("label_ts", np.float64), ("arrived", np.float64), ("first", bool)]
@@ -80,7 +80,7 @@ class PaneProfiles:
         self._by_model: defaultdict[str, _ModelProfiles] = defaultdict(_ModelProfiles)
         self._stood: dict[str, float] = {}
 
-    def add(self, rows: Mapping[tuple[str, str], VersionRows], pairs: Pairs, complete: float) -> None:
+    def add(self, rows: Mapping[ModelVersion, VersionRows], pairs: Pairs, complete: float) -> None:
         """Take in rows and pairs, under the specs and baselines as they are now. ``complete``: see ``Gathering.flush``."""
         for (model, version), gathered in rows.items():
             spec = self._spec(model)

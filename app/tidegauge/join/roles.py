@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tidegauge.engine.delta import RoleSwitch
 from tidegauge.engine.events import Prediction
+from tidegauge.spec import ModelVersion
 
 LIVE = "live"
 MAX_SWITCHES = 100
@@ -17,7 +18,7 @@ class Roles:
     stage."""
 
     def __init__(self) -> None:
-        self._now: dict[tuple[str, str], RoleSwitch] = {}
+        self._now: dict[ModelVersion, RoleSwitch] = {}
         self._switches: dict[str, list[RoleSwitch]] = {}
 
     def note(self, events: Sequence[Prediction], models: Sequence[str]) -> None:
@@ -25,20 +26,21 @@ class Roles:
         said = {(model, event.model_version, event.role) for model, event in zip(models, events, strict=True)}
         changed = set()
         for model, version, role in said:
-            known = self._now.get((model, version))
+            name = ModelVersion(model, version)
+            known = self._now.get(name)
             if known is None or known.role != (role or LIVE):
-                changed.add((model, version))
-        for model, version in changed:
+                changed.add(name)
+        for name in changed:
             of = zip(models, events, strict=True)
-            rows = sorted((float(e.ts), e.role or LIVE) for m, e in of if (m, e.model_version) == (model, version))
-            known, found = self._now.get((model, version)), []
+            rows = sorted((float(event.ts), event.role or LIVE) for model, event in of if (model, event.model_version) == name)
+            known, found = self._now.get(name), []
             for ts, role in rows:
                 if known is None or (role != known.role and ts >= known.since):
-                    known = RoleSwitch(version, role, ts)
+                    known = RoleSwitch(name.version, role, ts)
                     found.append(known)
             if known is not None and found:
-                self._now[model, version] = known
-                self._switches.setdefault(model, []).extend(found if len(found) <= MAX_SWITCHES else found[-1:])
+                self._now[name] = known
+                self._switches.setdefault(name.model, []).extend(found if len(found) <= MAX_SWITCHES else found[-1:])
 
     def take(self) -> dict[str, tuple[RoleSwitch, ...]]:
         """Take out the switches noted so far, by model."""

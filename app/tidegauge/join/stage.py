@@ -121,7 +121,7 @@ class JoinStage:
         self._counters["events", topic] += len(records)
         if topic == PREDICTIONS:
             predictions, taken, dead = self._predictions.chunk(records)
-            predictions, taken = self._forgetting.left(PREDICTIONS, predictions, taken)
+            predictions, taken = self._forgetting.not_forgotten(PREDICTIONS, predictions, taken)
             self._traces.note(predictions, taken)
             self._take_predictions(predictions, taken)
         elif topic == LABELS:
@@ -141,7 +141,7 @@ class JoinStage:
         """Take labels, and forget those requests of which that is asked in between, in the order of the events."""
         if not any([event.forget for event in events]):
             self._progress.read_labels(events)
-            self._labelled.take(*self._forgetting.left(LABELS, events, records))
+            self._labelled.take(*self._forgetting.not_forgotten(LABELS, events, records))
             return
         for forget, run in groupby(zip(events, records, strict=True), key=lambda pair: pair[0].forget):
             found = list(run)

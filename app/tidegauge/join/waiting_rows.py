@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tidegauge.engine.events import Prediction
 from tidegauge.join.contexts import Context
 from tidegauge.join.outcome_columns import OutcomeRow
+from tidegauge.spec import ModelVersion
 
 
 class VersionRows:
@@ -39,7 +40,7 @@ class WaitingRows:
 
     def __init__(self, contexts: Sequence[Context]) -> None:
         self._contexts = contexts
-        self.by_name: dict[tuple[str, str], VersionRows] = {}
+        self.by_name: dict[ModelVersion, VersionRows] = {}
 
     def predicted(self, events: list[Prediction], contexts: list[int]) -> list[Newest]:
         """Queue predictions; ``contexts``: the number of each one's context. Returns the newest of each version."""
@@ -56,7 +57,7 @@ class WaitingRows:
                 version.events.append(event)
                 version.contexts.append(context)
         return [
-            Newest(name[0], float(max([event.ts for event in version.events[begins[name] :]])))
+            Newest(name.model, float(max([event.ts for event in version.events[begins[name] :]])))
             for name, version in versions.items()
         ]
 
@@ -74,20 +75,20 @@ class WaitingRows:
             chosen = table[order[begin:end]] if len(versions) > 1 else table
             version.joined.append(chosen)
             version.request_ids.extend([request_ids[place] for place in order[begin:end].tolist()])
-            latest.append(Newest(name[0], float(chosen["label_ts"].max())))
+            latest.append(Newest(name.model, float(chosen["label_ts"].max())))
         return latest
 
-    def _name(self, context: int) -> tuple[str, str]:
+    def _name(self, context: int) -> ModelVersion:
         of = self._contexts[context]
-        return of.model, of.version
+        return ModelVersion(of.model, of.version)
 
-    def _versions_of(self, contexts: Iterable[int]) -> dict[tuple[str, str], VersionRows]:
+    def _versions_of(self, contexts: Iterable[int]) -> dict[ModelVersion, VersionRows]:
         return {name: self._version(name) for name in dict.fromkeys(map(self._name, contexts))}
 
     def outcome(self, row: OutcomeRow) -> None:
         self._version(self._name(row.context)).outcomes.append(row)
 
-    def _version(self, name: tuple[str, str]) -> VersionRows:
+    def _version(self, name: ModelVersion) -> VersionRows:
         version = self.by_name.get(name)
         if version is None:
             version = self.by_name[name] = VersionRows()

@@ -204,10 +204,17 @@ class Candidate(msgspec.Struct, frozen=True):
     leans: Leaning = EITHER_WAY
 
 
+class SegmentVerdict(NamedTuple):
+    """A verdict and the segment of the window that it is about."""
+
+    segment: Segment
+    verdict: Verdict
+
+
 def judge(
     records: Mapping[Segment, Mapping[str, Any]], monitor: MonitorSpec, baseline: Baseline | None, window: str,
     intervals: IntervalsAt | None = None,
-) -> list[tuple[Segment, Verdict]]:  # fmt: skip
+) -> list[SegmentVerdict]:  # fmt: skip
     """The verdicts of one monitor on one window.
 
     ``records``: the window's, by segment. There is a verdict for every number that the monitor's metric names, provided it
@@ -246,7 +253,7 @@ def judge(
         key = (candidate.segment, candidate.path)
         if not candidate.recent or (key in verdicts and verdict.breached and not verdicts[key].breached):
             verdicts[key] = verdict
-    return [(segment, verdict) for (segment, _), verdict in verdicts.items()]
+    return [SegmentVerdict(segment, verdict) for (segment, _), verdict in verdicts.items()]
 
 
 def _candidates(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,19 +15,25 @@ UNITS = 10**9
 Errors = dict[str, float]
 
 
-class Grades(msgspec.Struct):
-    """The estimates of one version that were graded: window length → metric → (windows, sum of absolute errors in
-    1/UNITS)."""
+class ErrorTotal(NamedTuple):
+    """The number of graded windows, and the sum of the absolute errors of their estimates in 1/UNITS."""
 
-    totals: dict[str, dict[str, tuple[int, int]]] = msgspec.field(default_factory=dict)
+    windows: int
+    units: int
+
+
+class Grades(msgspec.Struct):
+    """The graded estimates of one version: by window length and metric, the total of their errors."""
+
+    totals: dict[str, dict[str, ErrorTotal]] = msgspec.field(default_factory=dict)
 
     def replace(self, window: str, old: Errors, new: Errors) -> None:
         """A window of that length is graded ``new``, no longer ``old``; {} stands for not graded."""
         totals = self.totals.setdefault(window, {})
         for errors, sign in ((old, -1), (new, 1)):
             for metric, error in errors.items():
-                windows, total = totals.get(metric, (0, 0))
-                totals[metric] = (windows + sign, total + sign * round(abs(error) * UNITS))
+                windows, units = totals.get(metric, ErrorTotal(0, 0))
+                totals[metric] = ErrorTotal(windows + sign, units + sign * round(abs(error) * UNITS))
 
     def mean_absolute_error(self, window: str) -> dict[str, float]:
         """By metric, over the graded windows of that length, with their number; {} where there are none.
@@ -38,11 +44,11 @@ class Grades(msgspec.Struct):
         >>> grades.mean_absolute_error("1d")
         {'windows': 2, 'accuracy': 0.03}
         """
-        graded = {metric: of for metric, of in self.totals.get(window, {}).items() if of[0]}
+        graded = {metric: of for metric, of in self.totals.get(window, {}).items() if of.windows}
         if not graded:
             return {}
-        means = {metric: total / windows / UNITS for metric, (windows, total) in sorted(graded.items())}
-        return {"windows": max(windows for windows, _ in graded.values())} | means
+        means = {metric: of.units / of.windows / UNITS for metric, of in sorted(graded.items())}
+        return {"windows": max(of.windows for of in graded.values())} | means
 
 
 def estimate_error(record: Mapping[str, Any]) -> Errors:

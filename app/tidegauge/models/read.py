@@ -16,10 +16,12 @@ from tidegauge.spec import (
     DEFAULT_WINDOWS,
     FeatureSpec,
     ImpliedLabelSpec,
+    KpiRatio,
     KpiSpec,
     Lineage,
     ModelSpec,
     Task,
+    WinsorLimits,
     outcome_class,
     span_name,
 )
@@ -178,7 +180,7 @@ def _segments(of: Item) -> tuple[tuple[str, ...], ...]:
     found: list[tuple[str, ...]] = []
     for item in of.items():
         if item.kind == "seq":
-            breakdown = tuple(name for _, name in item.names())
+            breakdown = tuple(entry.name for entry in item.names())
             if not breakdown:
                 item.wrong("names no dimension; write one or more, as [region, device]")
         else:
@@ -263,14 +265,14 @@ def _kpi(name: str, of: Item) -> KpiSpec | None:
             low, high = (part.number() for part in parts)
             if low is not None and high is not None:
                 if low < high:
-                    return KpiSpec(winsorise=(low, high))
+                    return KpiSpec(winsorise=WinsorLimits(low, high))
                 item.wrong(f"the lowest, {low:g}, is not below the highest, {high:g}; correct them")
         else:
             above, below = (part.name() for part in parts)
             if name in (above, below) or above == below:
                 item.wrong("is a ratio of two different KPIs that the events carry, and has a name of its own")
             elif above is not None and below is not None:
-                return KpiSpec(ratio=(above, below))
+                return KpiSpec(ratio=KpiRatio(above, below))
     return None
 
 

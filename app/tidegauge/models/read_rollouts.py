@@ -7,7 +7,7 @@ from typing import Any
 from tidegauge.judge.metric_names import metric_mistake, suggestion
 from tidegauge.metrics.comparison import QUANTITIES, quantity
 from tidegauge.models.read_monitors import SEVERITIES, SpecContext, is_rollout, percentage, significance, window_name
-from tidegauge.models.yaml_reader import Item, required
+from tidegauge.models.yaml_reader import Item, NamedItem, required
 from tidegauge.spec import RolloutSpec, duration
 
 MEMBERS = ("name", "kind", "metric", "window", "margin", "significance", "min_count", "lower_is_better", "severity", "runbook")
@@ -39,7 +39,7 @@ def _rollout(item: Item, around: SpecContext) -> RolloutSpec | None:
             case "min_count":
                 value = of.integer(2)
             case "lower_is_better":
-                value = tuple(path for entry, path in of.names() if _is_kpi(entry, path))
+                value = tuple(entry.name for entry in of.names() if _is_kpi(*entry))
             case "severity":
                 value = of.choice(SEVERITIES)
             case "runbook":
@@ -58,7 +58,7 @@ def _metrics(of: Item, around: SpecContext) -> tuple[str, ...] | None:
     """The metrics that decide; None for the default."""
     if of.kind == "str" and of.source() == "default":
         return None
-    entries = list(of.names()) if of.kind == "seq" else [(of, name)] if (name := of.name()) is not None else []
+    entries = list(of.names()) if of.kind == "seq" else [NamedItem(of, name)] if (name := of.name()) is not None else []
     found = []
     for entry, path in entries:
         if quantity(path) is None:

@@ -12,7 +12,7 @@ from tidegauge.baseline.tuning import untuned
 from tidegauge.detect.detectors import Detector
 from tidegauge.engine.stage import MODELS, Output
 from tidegauge.errors import BaselineError, SpecError
-from tidegauge.spec import Lineage, ModelSpec
+from tidegauge.spec import Lineage, ModelSpec, ModelVersion
 
 MAX_RECORD_BYTES = 28 << 20
 """How large a record may become by baselines that are learned, so that it can be published."""
@@ -35,7 +35,7 @@ class Registry:
     def __init__(self) -> None:
         self.revision = 0
         self._records: dict[str, ModelRecord] = {}
-        self._baselines: dict[tuple[str, str], Baseline | None] = {}
+        self._baselines: dict[ModelVersion, Baseline | None] = {}
         self._defaults: dict[str, ModelSpec] = {}
 
     def apply(self, key: bytes, value: bytes | None) -> None:
@@ -71,7 +71,7 @@ class Registry:
         return self._defaults.setdefault(model, ModelSpec(model))
 
     def baseline(self, model: str, version: str) -> Baseline | None:
-        name = (model, version)
+        name = ModelVersion(model, version)
         if name not in self._baselines:
             record = self._records.get(model)
             raw = record.baselines.get(version) if record else None

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import yaml
@@ -199,12 +199,19 @@ class Item:
             return None
         return self.source()
 
-    def names(self) -> Iterator[tuple[Item, str]]:
-        """The elements of a list of names."""
+    def names(self) -> Iterator[NamedItem]:
+        """The elements of a list of names, without those that are not names."""
         for item in self.items():
             name = item.name()
             if name is not None:
-                yield item, name
+                yield NamedItem(item, name)
+
+
+class NamedItem(NamedTuple):
+    """An item of YAML that is a name, and that name."""
+
+    item: Item
+    name: str
 
 
 def required(members: Mapping[str, Item], name: str, owner: Item, what: str) -> Item | None:

@@ -8,6 +8,7 @@ from tidegauge.metrics.confidence_reading import has_scores_below_half, misread_
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.window_headers import Header
 from tidegauge.profile.data import DataProfile
+from tidegauge.spec import ModelVersion
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ class ConfidenceReadings:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._found: set[tuple[str, str]] = set()
+        self._found: set[ModelVersion] = set()
 
     def otherwise(self, header: Header, data: DataProfile) -> bool:
         """Whether the scores of a window, in which ``data`` are the whole model's predictions, are to be read as the predicted
@@ -31,7 +32,7 @@ class ConfidenceReadings:
             return baseline.confidence_is == "predicted"
         if not data.other_results.names:
             return False
-        name = (header.model, header.version)
+        name = ModelVersion(header.model, header.version)
         if misread_confidence(data, spec):
             self._found.add(name)
         elif has_scores_below_half(data):

@@ -55,7 +55,7 @@ class DetectorFeed:
         outputs: list[Output] = []
         quiet = min(duration(window) for window in spec.windows)
         waiting = self._waiting.get(model)
-        for (version, segment, stream), rows in waiting.ready(reached) if waiting else ():
+        for (version, segment, stream), rows in waiting.ready(reached).items() if waiting else ():
             for detector in spec.detectors:
                 if detector.stream != stream or not watches(detector.segments, segment):
                     continue

@@ -52,7 +52,7 @@ class DueWindows:
                     found[header.key] = DueWindow(header, header.segments, "closed")
             elif segments := self._pending.unpublished(header) if final else self._changed_long_enough(header, spec, now):
                 found[header.key] = DueWindow(header, segments, "end" if final else None)
-        for name, version in self._versions.of_model(spec.model):
+        for name, version in self._versions.of_model(spec.model).items():
             ended_by = inf if final else now - version.delays.settle_after(spec, now)
             for header in self._pending.unsettled(spec.model, name, ended_by):
                 found[header.key] = DueWindow(header, header.segments, "settled")

@@ -244,7 +244,7 @@ class WindowJudge:
 
     def _examples(self, header: Header, segment: Segment) -> Mapping[str, Sequence[str]]:
         wrong = self._windows.outcome(header, segment).examples
-        return {**self._windows.data(header, segment).examples, "performance": list(most_wrong(wrong.items()))}
+        return {**self._windows.data(header, segment).examples, "performance": list(most_wrong(wrong))}
 
     def _beside(self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict) -> Circumstances:
         monitors = self._baselines.monitors(header, spec)

@@ -25,7 +25,7 @@ from tidegauge.monitor.windows import MAX_ROWS_BYTES, Windows
 from tidegauge.monitor.work_pieces import learning_of
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.grouping import Segments
-from tidegauge.spec import ModelSpec, Task
+from tidegauge.spec import ModelSpec, ModelVersion, Task
 
 LEARNING = b"l"
 _encode = msgspec.msgpack.Encoder().encode
@@ -38,31 +38,31 @@ class BaselineLearning:
     def __init__(self, store: Store, registry: Registry, versions: Versions, windows: Windows, aside: SetAside) -> None:
         self._store, self._registry, self._versions, self._windows = store, registry, versions, windows
         self._aside = aside
-        self._profiles: dict[tuple[str, str], dict[Segment, DataProfile]] = {}
+        self._profiles: dict[ModelVersion, dict[Segment, DataProfile]] = {}
         self._grown: set[tuple[str, str, Segment]] = set()
         # Rows that are not in the profiles yet.
-        self._rows: dict[tuple[str, str], list[Rows]] = {}
+        self._rows: dict[ModelVersion, list[Rows]] = {}
         for rows in windows.log.rows.values():
-            version = versions.by_name.get((rows.model, rows.version))
+            version = versions.by_name.get(ModelVersion(rows.model, rows.version))
             if version is not None and rows.number >= version.rows and rows.data is not None:
                 self.take_rows(registry.spec(rows.model), rows)
 
     def take_rows(self, spec: ModelSpec, rows: Rows) -> None:
         """Keep rows to learn from, if the version's baseline is one that is learned and has not been yet."""
         if self._learns(rows.model, rows.version, spec):
-            self._rows.setdefault((rows.model, rows.version), []).append(rows)
+            self._rows.setdefault(ModelVersion(rows.model, rows.version), []).append(rows)
             rows.waiting += 1
 
     def _count(self, model: str, name: str) -> None:
         """Take the rows that wait into the profiles."""
-        waiting = self._rows.pop((model, name), [])
+        waiting = self._rows.pop(ModelVersion(model, name), [])
         found: dict[Segment, Shares] = {}
         for rows in waiting:
             for breakdown in ((), *rows.breakdowns):
                 for segment, _, chosen in Segments(rows.segments, breakdown).groups(rows.codes, np.zeros_like(rows.codes)):
                     found.setdefault(segment, []).append(Share(rows, chosen))
-        for segment, data in data_profiles(list(found.items())):
-            self._take(model, name, segment, data)
+        for of in data_profiles(found):
+            self._take(model, name, of.segment, of.profile)
         for rows in waiting:
             self._windows.log.note_taken(rows)
         if waiting:
@@ -83,11 +83,11 @@ class BaselineLearning:
 
     def _learning(self, model: str, name: str) -> dict[Segment, DataProfile]:
         """The profiles so far, by segment, without the rows that wait."""
-        learning = self._profiles.get((model, name))
+        learning = self._profiles.get(ModelVersion(model, name))
         if learning is None:
             stored = self._store.scan(_learning_key(model, name))
             learning = {_segment_of(key): DataProfile.unpack(raw) for key, raw in stored}
-            self._profiles[model, name] = learning
+            self._profiles[ModelVersion(model, name)] = learning
         return learning
 
     def _take(self, model: str, name: str, segment: Segment, data: DataProfile) -> None:
@@ -103,11 +103,11 @@ class BaselineLearning:
         """Make the model's baselines for which enough predictions have come: registered at once, and returned as records of
         the topic ``models``."""
         outputs = []
-        for name in [(model, of) for of, _ in self._versions.of_model(model)]:
+        for name in [ModelVersion(model, version) for version in self._versions.of_model(model)]:
             if name not in self._profiles and name not in self._rows:
                 continue
             spec = self._registry.spec(model)
-            wanted = spec.baseline_for(name[1]).learned_from
+            wanted = spec.baseline_for(name.version).learned_from
             whole = self._learning(*name).get(())
             seen = sum(len(rows.times) for rows in self._rows.get(name, ())) + (0 if whole is None else whole.predictions)
             if not wanted or seen < wanted:
@@ -118,15 +118,16 @@ class BaselineLearning:
             task = spec.task or infer_task(whole)
             known = msgspec.structs.replace(spec, task=task)
             misread = spec.confidence_is is None and misread_confidence(whole, known) > 0
-            baseline = Baseline.learned(model, name[1], learning, "predicted" if misread else "positive")
+            baseline = Baseline.learned(model, name.version, learning, "predicted" if misread else "positive")
             for part in (baseline, *baseline.parts.values()):
                 # No labels were there to learn from: nothing is known of outcomes.
                 said = reference_numbers(part.data, part.outcome, known, baseline.schema)
                 part.metrics = {group: said[group] for group in ("system", "data", "prediction")}
             baseline.spread = learned_spreads(self._windows, baseline, known)
             # Where there is no room for all baselines, those of the versions longest unseen are dropped.
-            versions = [other for other, _ in sorted(self._versions.of_model(model), key=lambda item: item[1].last)]
-            record = self._registry.learned(model, name[1], baseline, versions, task=task)
+            of_model = self._versions.of_model(model)
+            versions = sorted(of_model, key=lambda version: of_model[version].last)
+            record = self._registry.learned(model, name.version, baseline, versions, task=task)
             self._registry.apply(model.encode(), record.value)
             outputs.append(record)
             version = self._versions.get(*name)
@@ -143,7 +144,9 @@ class BaselineLearning:
             for model, name in list(self._rows):
                 self._aside.attempt(learning_of(model), partial(self._count, model, name), None)
         for model, version, segment in self._grown:
-            self._store.put(_learning_key(model, version, segment), self._profiles[model, version][segment].pack())
+            self._store.put(
+                _learning_key(model, version, segment), self._profiles[ModelVersion(model, version)][segment].pack()
+            )
         self._grown.clear()
 
 

@@ -68,4 +68,4 @@ class MissingValueAlerts:
         part = None if baseline is None else baseline.part(subject.segment)
         members = records.data_members(self._windows.data(header, subject.segment), spec, part, drift=False)
         found = judge({subject.segment: {"closed": header.closed, **members}}, monitor, baseline, header.window)
-        return any(verdict.breached and verdict.path == path for _, verdict in found)
+        return any(of.verdict.breached and of.verdict.path == path for of in found)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tidegauge.engine.delta import Segment
 from tidegauge.monitor.window_headers import Header
+from tidegauge.spec import ModelVersion
 
 
 class Due(NamedTuple):
@@ -30,7 +31,7 @@ class PendingWindows:
         self._unpublished: dict[bytes, set[Segment]] = {}
         self._earliest: dict[bytes, float] = {}
         # Heaps: those closed but not settled, by model and version and by their end; all, by model and by the end of the next.
-        self._unsettled: dict[tuple[str, str], list[Due]] = {}
+        self._unsettled: dict[ModelVersion, list[Due]] = {}
         self._by_end: dict[str, list[Due]] = {}
 
     def admit(self, header: Header) -> None:
@@ -78,11 +79,11 @@ class PendingWindows:
 
     def closed(self, header: Header) -> None:
         """Note that a closed window waits for its labels."""
-        heappush(self._unsettled.setdefault((header.model, header.version), []), Due(header.end, header.key))
+        heappush(self._unsettled.setdefault(ModelVersion(header.model, header.version), []), Due(header.end, header.key))
 
     def unsettled(self, model: str, version: str, ended_by: float) -> Iterator[Header]:
         """Take out the closed windows that ended by then and have not settled."""
-        heap = self._unsettled.get((model, version), [])
+        heap = self._unsettled.get(ModelVersion(model, version), [])
         while heap and heap[0].at <= ended_by:
             header = self._headers.get(heappop(heap).key)
             if header is not None and not header.settled:

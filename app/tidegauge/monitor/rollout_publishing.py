@@ -91,7 +91,7 @@ def _support_of(said: Mapping[str, Any], challenger: Side) -> SupportOf:
     def support(status: str) -> Support:
         if status == "resolved":
             return Support(NO_EVIDENCE)
-        examples = list(most_wrong(challenger.outcome.examples.items()))[:MAX_EVIDENCE]
+        examples = list(most_wrong(challenger.outcome.examples))[:MAX_EVIDENCE]
         return Support(NO_EVIDENCE | {"request_ids": examples, "comparison": {name: said[name] for name in EVIDENCE}})
 
     return support

@@ -57,7 +57,7 @@ from tidegauge.monitor.work_pieces import (
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import packed_delay_counts
 from tidegauge.profile.pairs import PairProfile
-from tidegauge.spec import ModelSpec
+from tidegauge.spec import ModelSpec, ModelVersion
 
 PARTITION, CLOCK = b"x", b"m"
 MAX_MERGED = 1000
@@ -102,7 +102,7 @@ class MonitorStage:
         for header in self.windows.newest_closed():
             reached = self.clocks.get(header.model, ModelClock()).reached.predictions
             self._aside.attempt(publishing_of(header), partial(self._publisher.recall, header, reached), None)
-        self.traffic: dict[tuple[str, str], TrafficTotals] = {}
+        self.traffic: dict[ModelVersion, TrafficTotals] = {}
         self._heard: set[int] = set()
         self._to_forget: set[str] = set()
         self._past: dict[str, float] = {}
@@ -115,7 +115,7 @@ class MonitorStage:
         return bool(self._unfinished)
 
     @property
-    def versions(self) -> Mapping[tuple[str, str], Version]:
+    def versions(self) -> Mapping[ModelVersion, Version]:
         return self._versions.by_name
 
     @property
@@ -180,7 +180,7 @@ class MonitorStage:
             delays = None if part.outcome is None else packed_delay_counts(part.outcome)
             self._versions.take(model, part.version, moment, moment, delays)
             if data is not None:
-                served = self.traffic.setdefault((model, part.version), TrafficTotals())
+                served = self.traffic.setdefault(ModelVersion(model, part.version), TrafficTotals())
                 served.add(data)
                 for parent in self.alerts.traces.of(data.examples.get("system.error_ratio", ())).values():
                     served.failed = trace_id(parent)
@@ -199,7 +199,7 @@ class MonitorStage:
         delays = None if rows.outcome is None else rows.outcome.delay_counts()
         self._versions.take(model, part.version, first, last, delays)
         if rows.data is not None:
-            served = self.traffic.setdefault((model, part.version), TrafficTotals())
+            served = self.traffic.setdefault(ModelVersion(model, part.version), TrafficTotals())
             served.add_rows(rows.data)
             failed = [rows.data.request_ids[row] for row in np.flatnonzero(rows.data.error).tolist()]
             for parent in self.alerts.traces.of(failed).values():
@@ -339,8 +339,8 @@ class MonitorStage:
     def _write(self) -> None:
         put = self._store.put
         # The log comes last: learning and windows take rows, which the log then discards.
-        for side, header in self.windows.rows_to_count():
-            self._aside.attempt(publishing_of(header), partial(self.windows.count, header, side), None)
+        for rows in self.windows.rows_to_count():
+            self._aside.attempt(publishing_of(rows.header), partial(self.windows.count, rows.header, rows.side), None)
         for part in (
             self._learning, self.windows, self._versions, self.rollouts, self._early_parts, self._detectors, self.windows.log,
         ):  # fmt: skip

@@ -46,7 +46,7 @@ class TrafficTotals:
         self.seconds += float(latency.sum()) / 1000
         self.within += np.searchsorted(np.sort(latency), _LATENCY_MS, side="right")
 
-    def buckets(self) -> list[tuple[str, float]]:
-        """As a Prometheus histogram has them: cumulative, by upper bound in seconds."""
-        found = [(str(bound), float(count)) for bound, count in zip(LATENCY_SECONDS, self.within, strict=True)]
-        return [*found, ("+Inf", float(self.timed))]
+    def buckets(self) -> dict[str, float]:
+        """The cumulative counts of a Prometheus histogram by upper bound in seconds, in ascending order."""
+        found = {str(bound): float(count) for bound, count in zip(LATENCY_SECONDS, self.within, strict=True)}
+        return {**found, "+Inf": float(self.timed)}

@@ -5,7 +5,7 @@ v<model>\\0<version>               Version
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from tidegauge.monitor.settling import LabelDelays
 from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.windows import Windows
 from tidegauge.rollout.compared_versions import SeenVersion, Switch, switched
+from tidegauge.spec import ModelVersion
 
 VERSION = b"v"
 _encode = msgspec.msgpack.Encoder().encode
@@ -46,27 +47,28 @@ class Versions:
         self._store = store
         decode = msgspec.msgpack.Decoder(Version).decode
         found = (decode(raw) for _, raw in store.scan(VERSION))
-        self.by_name: dict[tuple[str, str], Version] = {(of.model, of.version): of for of in found}
+        self.by_name: dict[ModelVersion, Version] = {ModelVersion(of.model, of.version): of for of in found}
         # So that work on one of many models does not go through the versions of all.
         self._of_model: dict[str, dict[str, Version]] = {}
         for (model, name), version in self.by_name.items():
             self._of_model.setdefault(model, {})[name] = version
-        self._changed: set[tuple[str, str]] = set()
+        self._changed: set[ModelVersion] = set()
 
     def get(self, model: str, version: str) -> Version:
-        found = self.by_name.get((model, version))
+        name = ModelVersion(model, version)
+        found = self.by_name.get(name)
         if found is None:
-            found = self.by_name[model, version] = Version(model, version)
+            found = self.by_name[name] = Version(model, version)
             self._of_model.setdefault(model, {})[version] = found
         return found
 
-    def of_model(self, model: str) -> Iterable[tuple[str, Version]]:
+    def of_model(self, model: str) -> Mapping[str, Version]:
         """The model's versions by name."""
-        return self._of_model.get(model, {}).items()
+        return self._of_model.get(model, {})
 
     def seen_versions(self, model: str) -> dict[str, SeenVersion]:
         """The model's versions, as a comparison of them needs to know them."""
-        return {name: SeenVersion(of.role, of.delays.first, of.switches) for name, of in self.of_model(model)}
+        return {name: SeenVersion(of.role, of.delays.first, of.switches) for name, of in self.of_model(model).items()}
 
     def take(self, model: str, name: str, first: float, last: float, delays: NDArray[np.int64] | None) -> None:
         """Note what a delta says of the whole version. ``first`` and ``last``: starts of the earliest and latest pane in it;
@@ -99,7 +101,7 @@ class Versions:
 
     def changed(self, version: Version) -> None:
         """Note that a version is to be written to the store."""
-        self._changed.add((version.model, version.version))
+        self._changed.add(ModelVersion(version.model, version.version))
 
     def flush(self) -> None:
         """Write what changed to the store."""

@@ -15,7 +15,7 @@ from tidegauge.models.registry import Registry
 from tidegauge.monitor.learning import infer_task
 from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.windows import Windows
-from tidegauge.spec import ModelSpec, MonitorSpec, Task, span_name
+from tidegauge.spec import ModelSpec, ModelVersion, MonitorSpec, Task, span_name
 
 WIDER: tuple[Task | None, ...] = (None, "binary", "regression", "multiclass")
 """Tasks, those that a window's few predictions may suggest wrongly before those that its further ones turn out to have."""
@@ -36,9 +36,9 @@ class WindowBaselines:
 
     def __init__(self, windows: Windows, registry: Registry) -> None:
         self._windows, self.registry = windows, registry
-        self._suggested: dict[tuple[str, str], Task | None] = {}
+        self._suggested: dict[ModelVersion, Task | None] = {}
         self._revision = -1
-        self._monitors: dict[tuple[str, str], tuple[MonitorSpec, ...]] = {}
+        self._monitors: dict[ModelVersion, tuple[MonitorSpec, ...]] = {}
         self._earlier: dict[tuple[bytes, int], Baseline] = {}
 
     def spec(self, header: Header) -> ModelSpec:
@@ -47,7 +47,7 @@ class WindowBaselines:
         spec = self.registry.spec(header.model)
         if spec.task is not None:
             return spec
-        name = (header.model, header.version)
+        name = ModelVersion(header.model, header.version)
         found = infer_task(self._windows.data(header, ())), self._suggested.get(name)
         # Of several classes one window may have only two, and look binary.
         task = self._suggested[name] = max(found, key=WIDER.index)
@@ -60,7 +60,7 @@ class WindowBaselines:
         if self._revision != self.registry.revision:
             self._monitors.clear()
             self._revision = self.registry.revision
-        name = (header.model, header.version)
+        name = ModelVersion(header.model, header.version)
         if name not in self._monitors:
             self._monitors[name] = default_monitors(self.registry.spec(header.model), self.registry.baseline(*name))
         return self._monitors[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -28,6 +28,27 @@ class Share(NamedTuple):
 
 Shares = list[Share]
 """Of several parts."""
+
+
+class WaitingSide(NamedTuple):
+    """One side of a window for which rows wait; ``window`` is the window's key in the store."""
+
+    side: Side
+    window: bytes
+
+
+class SegmentData(NamedTuple):
+    """The profile of rows with predictions of one segment."""
+
+    segment: Segment
+    profile: DataProfile
+
+
+class SegmentOutcome(NamedTuple):
+    """The profile of rows with outcomes of one segment."""
+
+    segment: Segment
+    profile: OutcomeProfile
 
 
 def side_of(rows: Rows) -> Side:
@@ -61,35 +82,37 @@ class WindowRows:
 
     def __init__(self, log: RowLog) -> None:
         self._log = log
-        self._waiting: dict[tuple[Side, bytes], dict[Segment, Shares]] = {}
+        self._waiting: dict[WaitingSide, dict[Segment, Shares]] = {}
 
     def add(self, window: bytes, segment: Segment, rows: Rows, numbers: NDArray[np.intp]) -> None:
         rows.waiting += 1
-        self._waiting.setdefault((side_of(rows), window), {}).setdefault(segment, []).append(Share(rows, numbers))
+        place = WaitingSide(side_of(rows), window)
+        self._waiting.setdefault(place, {}).setdefault(segment, []).append(Share(rows, numbers))
 
-    def take(self, side: Side, window: bytes, segments: Iterable[Segment] | None = None) -> list[tuple[Segment, Shares]]:
+    def take(self, side: Side, window: bytes, segments: Iterable[Segment] | None = None) -> dict[Segment, Shares]:
         """Take out the rows that wait for these segments of a window, or for all of its segments."""
-        waiting = self._waiting.get((side, window))
+        place = WaitingSide(side, window)
+        waiting = self._waiting.get(place)
         if waiting is None:
-            return []
-        found = [(of, waiting.pop(of)) for of in list(waiting if segments is None else segments) if of in waiting]
+            return {}
+        found = {of: waiting.pop(of) for of in list(waiting if segments is None else segments) if of in waiting}
         if not waiting:
-            del self._waiting[side, window]
-        for _, shares in found:
+            del self._waiting[place]
+        for shares in found.values():
             for rows, _ in shares:
                 self._log.note_taken(rows)
         return found
 
-    def windows(self) -> list[tuple[Side, bytes]]:
-        """The windows, by their keys, and the sides of them for which rows wait."""
+    def windows(self) -> list[WaitingSide]:
+        """The sides of windows for which rows wait."""
         return list(self._waiting)
 
 
-def data_profiles(found: Sequence[tuple[Segment, Shares]]) -> Iterator[tuple[Segment, DataProfile]]:
-    """A profile of each segment's rows; several where the rows are of several layouts."""
+def data_profiles(found: Mapping[Segment, Shares]) -> Iterator[SegmentData]:
+    """A profile of each segment's rows; several where the rows have several layouts."""
     parts: dict[object, dict[int, Rows]] = {}
     layouts: dict[int, object] = {}
-    for _, shares in found:
+    for shares in found.values():
         for rows, _ in shares:
             if rows.number not in layouts:
                 assert rows.data is not None
@@ -99,19 +122,18 @@ def data_profiles(found: Sequence[tuple[Segment, Shares]]) -> Iterator[tuple[Seg
         columns = data_rows.together([of.data for of in alike.values() if of.data is not None])
         ends = np.cumsum([len(of.times) for of in alike.values()]).tolist()
         places_of = dict(zip(alike, [0, *ends], strict=False))
-        own = [(of, [share for share in shares if layouts[share.rows.number] == layout]) for of, shares in found]
-        for some in _by_breakdown([(of, shares) for of, shares in own if shares]):
-            order = np.concatenate([places_of[rows.number] + numbers for _, shares in some for rows, numbers in shares])
-            profiles = columns.group(order, _starts(some), not some[0][0])
-            yield from zip([of for of, _ in some], profiles, strict=True)
+        own = {of: [share for share in shares if layouts[share.rows.number] == layout] for of, shares in found.items()}
+        for some in _by_breakdown({of: shares for of, shares in own.items() if shares}):
+            order = np.concatenate([places_of[rows.number] + numbers for shares in some.values() for rows, numbers in shares])
+            yield from map(SegmentData, some, columns.group(order, _starts(some), () in some))
 
 
-def outcome_profiles(found: Sequence[tuple[Segment, Shares]]) -> Iterator[tuple[Segment, OutcomeProfile]]:
+def outcome_profiles(found: Mapping[Segment, Shares]) -> Iterator[SegmentOutcome]:
     """A profile of each segment's rows."""
     # A part of late labels reaches back over many windows, of which each takes few of its rows.
     wanted: dict[int, list[NDArray[np.intp]]] = {}
     parts: dict[int, Rows] = {}
-    for _, shares in found:
+    for shares in found.values():
         for rows, numbers in shares:
             parts[rows.number] = rows
             wanted.setdefault(rows.number, []).append(numbers)
@@ -126,19 +148,19 @@ def outcome_profiles(found: Sequence[tuple[Segment, Shares]]) -> Iterator[tuple[
         begin += len(pieces[-1])
     groups = OutcomeGroups(outcome_table.together(pieces).columns())
     for some in _by_breakdown(found):
-        order = np.concatenate([places_of[rows.number][numbers] for _, shares in some for rows, numbers in shares])
-        yield from zip([of for of, _ in some], groups.group(order, _starts(some)), strict=True)
+        order = np.concatenate([places_of[rows.number][numbers] for shares in some.values() for rows, numbers in shares])
+        yield from map(SegmentOutcome, some, groups.group(order, _starts(some)))
 
 
-def _by_breakdown(found: Sequence[tuple[Segment, Shares]]) -> list[list[tuple[Segment, Shares]]]:
-    """The segments, those of each breakdown in a list of their own: within one breakdown, a row lies in one segment."""
-    breakdowns: dict[tuple[str, ...], list[tuple[Segment, Shares]]] = {}
-    for segment, shares in found:
-        breakdowns.setdefault(tuple(dimension for dimension, _ in segment), []).append((segment, shares))
+def _by_breakdown(found: Mapping[Segment, Shares]) -> list[dict[Segment, Shares]]:
+    """The segments of each breakdown apart: within one breakdown, a row lies in one segment only."""
+    breakdowns: dict[tuple[str, ...], dict[Segment, Shares]] = {}
+    for segment, shares in found.items():
+        breakdowns.setdefault(tuple(dimension for dimension, _ in segment), {})[segment] = shares
     return list(breakdowns.values())
 
 
-def _starts(found: Sequence[tuple[Segment, Shares]]) -> NDArray[np.intp]:
+def _starts(found: Mapping[Segment, Shares]) -> NDArray[np.intp]:
     """Where each segment's rows begin when the rows of all are put one after the other."""
-    sizes = [sum(len(numbers) for _, numbers in shares) for _, shares in found]
+    sizes = [sum(len(numbers) for _, numbers in shares) for shares in found.values()]
     return np.cumsum([0, *sizes[:-1]])

@@ -49,6 +49,21 @@ class FreshWindow(NamedTuple):
     sound: Features | None
 
 
+class UncountedRows(NamedTuple):
+    """The rows of one side of a window that have not been counted yet."""
+
+    side: Side
+    header: Header
+
+
+class _Series(NamedTuple):
+    """The windows of one model version and one length, by the name of that length."""
+
+    model: str
+    version: str
+    window: str
+
+
 class Windows:
     """All windows of one monitor task. ``read_otherwise``: whether, judging by the whole model's predictions in a window, its
     scores are to be read the other way (``monitor/confidence_readings.py``)."""
@@ -167,13 +182,13 @@ class Windows:
         if not found:
             return
         if side == "data":
-            for segment, data in data_profiles(found):
-                self._profiles.add_data(key, segment, data)
-                header.records[segment].data_rows = self.log.next
+            for of in data_profiles(found):
+                self._profiles.add_data(key, of.segment, of.profile)
+                header.records[of.segment].data_rows = self.log.next
         else:
-            for segment, outcome in outcome_profiles(found):
-                self._profiles.add_outcome(key, segment, outcome)
-                header.records[segment].outcome_rows = self.log.next
+            for joined in outcome_profiles(found):
+                self._profiles.add_outcome(key, joined.segment, joined.profile)
+                header.records[joined.segment].outcome_rows = self.log.next
         self._changed.add(key)
 
     def fresh(self, model: str) -> list[FreshWindow]:
@@ -210,9 +225,9 @@ class Windows:
 
     def newest_closed(self) -> list[Header]:
         """The newest closed window of each model, version and length."""
-        newest: dict[tuple[str, str, str], Header] = {}
+        newest: dict[_Series, Header] = {}
         for header in self.headers.values():
-            name = (header.model, header.version, header.window)
+            name = _Series(header.model, header.version, header.window)
             if header.closed and (name not in newest or newest[name].start < header.start):
                 newest[name] = header
         return list(newest.values())
@@ -281,9 +296,11 @@ class Windows:
         self._profiles.forget_requests(request_ids)
         self.log.forget_requests(request_ids)
 
-    def rows_to_count(self) -> list[tuple[Side, Header]]:
-        """The windows whose rows are to be counted though nobody asks for them, since rows take too much memory."""
-        return [(side, self.headers[key]) for side, key in self._rows.windows()] if self.log.size > MAX_ROWS_BYTES else []
+    def rows_to_count(self) -> list[UncountedRows]:
+        """The rows to be counted now although nobody has asked for their windows, because rows take too much memory."""
+        if self.log.size <= MAX_ROWS_BYTES:
+            return []
+        return [UncountedRows(of.side, self.headers[of.window]) for of in self._rows.windows()]
 
     def flush(self) -> None:
         """Write what changed to the store."""

@@ -30,10 +30,10 @@ def derived(values: Mapping[str, NDArray[np.float64]], kpis: Mapping[str, KpiSpe
     for name, kpi in kpis.items():
         if kpi.winsorise is not None and name in values:
             column = values[name]
-            found[name + WINSORISED] = np.clip(column, *kpi.winsorise)
+            found[name + WINSORISED] = np.clip(column, kpi.winsorise.lowest, kpi.winsorise.highest)
             found[name + MOVED] = np.where(np.isnan(column), np.nan, found[name + WINSORISED] != column)
         if kpi.ratio is not None and all(part in values for part in kpi.ratio):
-            above, below = (values[part] for part in kpi.ratio)
+            above, below = values[kpi.ratio.numerator], values[kpi.ratio.denominator]
             product = above * below
             found[name + PRODUCT] = product
             for ending, part in ((NUMERATOR, above), (DENOMINATOR, below)):

@@ -8,7 +8,7 @@ of a score (``join/score.py``) would change is counted beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -108,7 +108,7 @@ class OutcomeProfile:
 
     def _merge_examples(self, examples: dict[str, float]) -> None:
         both = self.examples | examples
-        self.examples = most_wrong(both.items()) | dict.fromkeys([i for i, w in both.items() if not w][:MAX_TAKEN_BACK], 0.0)
+        self.examples = most_wrong(both) | dict.fromkeys([i for i, w in both.items() if not w][:MAX_TAKEN_BACK], 0.0)
 
     def forget_requests(self, request_ids: Set[str]) -> bool:
         """Take these out of the examples; whether any was there."""
@@ -283,9 +283,12 @@ class OutcomeGroups:
                 }
 
 
-def most_wrong(examples: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """The MAX_EXAMPLES (request id, how wrong) pairs that were most wrong, the worst first, without those taken back."""
-    return dict(sorted((e for e in examples if e[1]), key=lambda e: (-e[1], e[0]))[:MAX_EXAMPLES])
+def most_wrong(examples: Mapping[str, float]) -> dict[str, float]:
+    """The MAX_EXAMPLES requests whose predictions were most wrong, by request id, the worst first. ``examples``: by request id
+    how wrong the prediction was; 0 where its label was taken back, which is left out."""
+    left = [request_id for request_id, wrong in examples.items() if wrong]
+    worst = sorted(left, key=lambda request_id: (-examples[request_id], request_id))[:MAX_EXAMPLES]
+    return {request_id: examples[request_id] for request_id in worst}
 
 
 class _Pairs(dict[tuple[str | None, str | None], int]):

@@ -24,7 +24,7 @@ from tidegauge.engine.stage import ALERTS
 from tidegauge.errors import RegistryError, StreamError
 from tidegauge.lineage import rolling_back
 from tidegauge.models.registry import Registry
-from tidegauge.spec import ROLLOUT
+from tidegauge.spec import ROLLOUT, ModelVersion
 from tidegauge.stream import bridge, models_topic
 from tidegauge.stream.feed import Feed
 from tidegauge.stream.following import OperationsLog
@@ -70,7 +70,7 @@ class Actor:
         self._feed = Feed(settings, ALERTS, f"{settings.app_id}-act")
         self._operations = OperationsLog(settings, (AUDIT,))
         self._audit = Audit(sys.stderr.buffer, self._operations.write)
-        self._left: set[tuple[str, str]] = set()
+        self._left: set[ModelVersion] = set()
         """Versions that were rolled back by themselves, with their models."""
         self._firing: set[str] = set()
         self._caught_up = False
@@ -119,7 +119,7 @@ class Actor:
         except msgspec.MsgspecError:
             return
         if (entry.action, entry.method, entry.outcome) == (ROLL_BACK, METHOD, "accepted"):
-            self._left.add((entry.target, str(entry.details.get("from", ""))))
+            self._left.add(ModelVersion(entry.target, str(entry.details.get("from", ""))))
 
     def _begins(self, record: Any) -> AlertEvent | None:
         """The event of an alert that begins; not of one that only becomes more or less severe, or ends."""
@@ -158,10 +158,10 @@ class Actor:
     async def _roll_back(self, event: AlertEvent, models: Registry, to: str) -> None:
         model, version = event.data.labels["model"], event.data.labels["model_version"]
         details = {"from": version, "to": to, "alert": event.id}
-        if (model, version) in self._left:
+        if ModelVersion(model, version) in self._left:
             log.info("%s was rolled back from %s before; people decide what comes now", model, version)
             return
-        if (model, to) in self._left:
+        if ModelVersion(model, to) in self._left:
             await self._note(ROLL_BACK, model, "refused", f"{to} was itself rolled back: people decide what serves", details)
             return
         try:
@@ -169,7 +169,7 @@ class Actor:
         except RegistryError as error:
             await self._note(ROLL_BACK, model, "refused", str(error), details)
             return
-        self._left.add((model, version))
+        self._left.add(ModelVersion(model, version))
         await self._carry_out(ROLL_BACK, model, step, details | {"step": str(step)})
 
     async def _carry_out(

@@ -52,7 +52,7 @@ class Follower:
         self._settings, self._topics, self._reader = settings, topics, reader
         self._logical = {settings.topic(topic): topic for topic in topics}
         self._ends: dict[TopicPartition, int] = {}
-        self._older: dict[TopicPartition, tuple[int, int]] = {}
+        self._older: dict[TopicPartition, reading_backwards.OffsetSpan] = {}
         self._consumer: Any = None
         self.ready = asyncio.Event()
         self.missing: list[str] = []
@@ -122,7 +122,7 @@ class Follower:
             last = None if start.older and self.ready.is_set() else start.last
             positions[place] = begins[place] if last is None else max(begins[place], ends[place] - last)
             if start.older and begins[place] < positions[place]:
-                self._older[place] = (begins[place], positions[place])
+                self._older[place] = reading_backwards.OffsetSpan(begins[place], positions[place])
         for place, offset in positions.items():
             self._consumer.seek(place, offset)
         if not self.ready.is_set():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from aiokafka import TopicPartition
 
@@ -30,16 +30,23 @@ class Reader(Protocol):
         ...
 
 
+class OffsetSpan(NamedTuple):
+    """The offsets of a partition from ``begin`` up to, but without, ``end``."""
+
+    begin: int
+    end: int
+
+
 class BackwardsReader:
-    """Hands the committed records between two offsets of each partition to a reader. ``spans``: first offset, and the one after
-    the last; ``logical``: the topics' logical names by their own."""
+    """Hands the committed records of one span of offsets of each partition to a reader. ``logical``: the logical names of the
+    topics by their names in Kafka."""
 
     def __init__(
-        self, settings: Settings, spans: Mapping[TopicPartition, tuple[int, int]], logical: Mapping[str, str], reader: Reader
+        self, settings: Settings, spans: Mapping[TopicPartition, OffsetSpan], logical: Mapping[str, str], reader: Reader
     ) -> None:
         self._settings, self._logical, self._reader = settings, logical, reader
-        self._spans = {place: (begin, end) for place, (begin, end) in spans.items() if begin < end}
-        self._total = sum(end - begin for begin, end in self._spans.values())
+        self._spans = {place: span for place, span in spans.items() if span.begin < span.end}
+        self._total = sum(span.end - span.begin for span in self._spans.values())
         self._left = self._total
 
     async def run(self) -> None:
@@ -53,28 +60,29 @@ class BackwardsReader:
         try:
             size = FIRST_BLOCK
             while self._spans:
-                block = {place: (max(begin, end - size), end) for place, (begin, end) in self._spans.items()}
+                block = {place: OffsetSpan(max(of.begin, of.end - size), of.end) for place, of in self._spans.items()}
                 await self._read(block)
-                self._spans = {p: (begin, block[p][0]) for p, (begin, _) in self._spans.items() if begin < block[p][0]}
+                left = {place: OffsetSpan(of.begin, block[place].begin) for place, of in self._spans.items()}
+                self._spans = {place: of for place, of in left.items() if of.begin < of.end}
                 self._reader.end_of_block(not self._spans)
                 size *= 4
         finally:
             await self._consumer.stop()
 
-    async def _read(self, block: Mapping[TopicPartition, tuple[int, int]]) -> None:
+    async def _read(self, block: Mapping[TopicPartition, OffsetSpan]) -> None:
         self._consumer.assign(list(block))
-        at = {place: begin for place, (begin, _) in block.items()}
+        at = {place: span.begin for place, span in block.items()}
         for place, begin in at.items():
             self._consumer.seek(place, begin)
         while at:
             batches = await self._consumer.getmany(*at, timeout_ms=500, max_records=RECORDS_AT_ONCE)
             for place, records in batches.items():
-                end = block[place][1]
+                end = block[place].end
                 within = records if records[-1].offset < end else [record for record in records if record.offset < end]
                 self._reader.take_older(self._logical[place.topic], within)
                 await asyncio.sleep(0)
             for place in list(at):
-                end = block[place][1]
+                end = block[place].end
                 reached = min(await self._consumer.position(place), end)
                 self._left -= max(reached - at[place], 0)
                 at[place] = reached

@@ -18,7 +18,7 @@ import msgspec
 from tidegauge.client import key_of
 from tidegauge.engine.events import MAX_AHEAD_SECONDS, MAX_RECORD_BYTES, check_ts
 from tidegauge.engine.kpi_events import is_kpi_event, read_kpi_event
-from tidegauge.engine.refusals import MAX_KEY_BYTES, note_of_cut
+from tidegauge.engine.refusals import CUT, MAX_KEY_BYTES, note_of_cut
 from tidegauge.engine.stage import InputRecord, Output
 from tidegauge.errors import EventError
 from tidegauge.stream.partitioning import partitions_of
@@ -115,7 +115,7 @@ def content(record: InputRecord) -> Content:
     value = record.value
     if value is None or len(value) <= MAX_RECORD_BYTES:
         return Content(value, record.headers)
-    return Content(value[: MAX_RECORD_BYTES + 1], [note_of_cut(value)])
+    return Content(value[: MAX_RECORD_BYTES + 1], [(CUT, note_of_cut(value))])
 
 
 def given_back(letter: Output) -> Output:

@@ -161,7 +161,7 @@ class Telemetry:
                 trace = Exemplar({"trace_id": served.failed}, 1.0) if served.failed else None
                 errors.add_metric(list(key), served.errors, exemplar=trace)
                 if served.timed:
-                    latency.add_metric(list(key), served.buckets(), sum_value=served.seconds)
+                    latency.add_metric(list(key), list(served.buckets().items()), sum_value=served.seconds)
         yield predictions
         yield errors
         yield latency

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
@@ -53,16 +53,25 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             driver.aiokafka.AIOKafkaConsumer = original
 
 
+class HandedOver(NamedTuple):
+    """What has been handed over of a partition: all records below offset ``end``, the last of them at wall clock ``at``."""
+
+    end: int
+    at: float
+
+
+NOTHING_YET = HandedOver(0, 0.0)
+
+
 class _Consumer(driver.Consumer):  # type: ignore[misc]
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
-    handed: dict[TP, tuple[int, float]]
-    """By partition the offset after the last record handed over, and when that was (wall clock)."""
+    handed_over: dict[TP, HandedOver]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.handed = {}
+        self.handed_over = {}
         self.in_step = InStep()
         # Positions of the client at a moment when all it had returned was handed over.
         self._accounted: dict[TP, int] = {}
@@ -80,6 +89,10 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         asked = None if state is None else state.timestamp
         return asked is None or asked / 1000.0 < since or self.lag(place, processed) > 0
 
+    def last_handed_over(self, place: TP) -> float:
+        """Wall clock at which the newest records of ``place`` were handed over; 0 where none were."""
+        return self.handed_over.get(place, NOTHING_YET).at
+
     def lag(self, place: TP, processed: int) -> int:
         """How many offsets there are from ``processed`` on, as far as the broker has said."""
         state = self._state(place)
@@ -90,7 +103,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
 
     def reached(self, place: TP, processed: int) -> int:
         """The offset below which nothing is left once all below ``processed`` is processed."""
-        if processed < self.handed.get(place, (0, 0.0))[0]:
+        if processed < self.handed_over.get(place, NOTHING_YET).end:
             return processed
         # All that was handed over: only transaction markers can be between there and the position.
         return max(self._accounted.get(place, processed), processed)
@@ -114,7 +127,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         return await super()._getmany(active_partitions, timeout)
 
     def _more(self, place: TP) -> bool:
-        return self.lag(place, self.handed.get(place, (0, 0.0))[0]) > 0
+        return self.lag(place, self.handed_over.get(place, NOTHING_YET).end) > 0
 
     def _account(self) -> None:
         for place in self.assignment():
@@ -137,7 +150,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
             if chunk and (active is None or place in active or place in self._buffered_partitions):
                 last = chunk[-1]
                 now = time.time()
-                self.handed[place] = (last.offset + 1, now)
+                self.handed_over[place] = HandedOver(last.offset + 1, now)
                 self.in_step.read(place, last.timestamp, now)
                 yield place, ConsumerMessage(
                     place.topic, place.partition, last.offset, last.timestamp / 1000.0, 0, (), None,

@@ -51,7 +51,7 @@ class UnreadInput:
         """Topics of which a task may not have read all that was there when the other topics' last records came in."""
         consumer = self._consumer()
         places = {topic: TP(self._settings.topic(topic), task.partition) for topic in task.topics}
-        came = {topic: consumer.handed.get(place, (0, 0.0))[1] for topic, place in places.items()}
+        came = {topic: consumer.last_handed_over(place) for topic, place in places.items()}
         return {
             topic
             for topic, place in places.items()
