@@ -1,7 +1,9 @@
 """`replay` over files as people have them: nothing is lost without a word."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import random
 import subprocess
@@ -10,6 +12,7 @@ import threading
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,8 +97,8 @@ def test_a_line_is_sorted_by_the_ts_that_the_stage_reads(ts, value, junk, twice)
         assert time_of(line) == accepted[0].ts
 
 
-def written(lines, name):
-    text = "\n".join(json.dumps(event) for event in lines) + "\n"
+def written(rows, name):
+    text = "\n".join(json.dumps(event) for event in rows) + "\n"
     return {
         "plain": text.encode(),
         "no end": text.rstrip().encode(),
@@ -105,10 +108,31 @@ def written(lines, name):
         "bom": text.encode("utf-8-sig"),
         "utf-16": text.encode("utf-16"),
         "gzip": gzip.compress(text.encode()),
+        "bzip2": bz2.compress(text.encode()),
+        "xz": lzma.compress(text.encode()),
+        "array": json.dumps(rows).encode(),
+        "array over lines": b"\xef\xbb\xbf\n" + json.dumps(rows, indent=2).encode(),
+        "objects over lines": "\n".join(json.dumps(row, indent=1) for row in rows).encode(),
+        "arrays after each other": json.dumps(rows[:40]).encode() + b"\n" + json.dumps(rows[40:]).encode() + b"\n \n",
+        "arrow": arrow(rows),
     }[name]
 
 
-@pytest.mark.parametrize("kind", ["plain", "no end", "crlf", "cr", "blank", "bom", "utf-16", "gzip"])
+def arrow(rows):
+    sink = pyarrow.BufferOutputStream()
+    table = pyarrow.Table.from_pylist(rows)
+    with pyarrow.ipc.new_file(sink, table.schema) as file:
+        file.write_table(table, max_chunksize=30)
+    return sink.getvalue().to_pybytes()
+
+
+KINDS = [
+    "plain", "no end", "crlf", "cr", "blank", "bom", "utf-16", "gzip", "bzip2", "xz", "array", "array over lines",
+    "objects over lines", "arrays after each other", "arrow",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["file", "pipe"])
 def test_line_ends_marks_and_pipes(tmp_path, kind, way):
     rows = [prediction(n, START + n, score=0.5) for n in range(100)]
@@ -124,6 +148,39 @@ def test_line_ends_marks_and_pipes(tmp_path, kind, way):
         writer.join()
     assert [json.loads(record.value) for record in lines.records(np.arange(len(lines)))] == rows
     assert lines.times.tolist() == [row["ts"] for row in rows]
+
+
+@pytest.mark.parametrize("first", ["[", "[1, 2", "{", "[]", '["no event"]'])
+def test_a_line_that_looks_like_more_than_one_event_takes_no_other_with_it(tmp_path, replay, first):
+    rows = [json.dumps(prediction(n, START + n, score=0.5)) for n in range(100)]
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join([first, *rows]))
+    done = replay(path)
+    assert (done.returncode, counted(tmp_path)) == (0, [("2025-09-27T00:00:00Z", 100)])
+    assert f"{int(first != '[]')} dead letters" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("begin", "said"),
+    [(b"PK\x03\x04", "unpack"), (b"(\xb5/\xfd", "zstdcat"), (b"ORC", "Parquet"), (b"Obj\x01", "Parquet"),
+     (b"ARROW1\0\0", "cannot be read as Arrow"), (b"BZh9", "cannot be read"), (b"\xfd7zXZ\0", "cannot be read")],
+)  # fmt: skip
+def test_a_file_of_another_form_is_refused_with_what_to_do(tmp_path, replay, begin, said):
+    path = tmp_path / "p.csv"
+    path.write_bytes(begin + b"\x00\x01" * 100)
+    done = replay(path)
+    assert done.returncode == 1
+    assert str(path) in done.stderr
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1e3, "milliseconds"), (1e6, "microseconds"), (1e9, "nanoseconds")])
+def test_times_in_a_finer_unit_are_refused_with_its_name(tmp_path, replay, scale, unit):
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps(prediction(1, START * scale, score=0.5)))
+    done = replay(path)
+    assert done.returncode == 1
+    assert f"Unix seconds are wanted, these may be {unit}" in done.stderr
 
 
 def test_standard_input(tmp_path):
@@ -153,8 +210,8 @@ def test_a_pattern_means_all_its_files(tmp_path, replay):
     ("content", "reason"),
     [
         (b"", "it is empty"),
-        (b"[{}]", "not_an_object 1"),
-        (b'{\n"ts": 1}', "not_json 2"),
+        (b"[[]]", "not_an_object 1"),
+        (b'{\n"ts": 1', "not_json 2"),
         (b'{"request_id": "a", "ts": 1, "label": 1}', "missing_member 1"),
     ],
 )  # fmt: skip

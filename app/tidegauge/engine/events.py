@@ -25,6 +25,8 @@ MAX_NAME = 256
 MAX_INTEGER = 2**63 - 1
 """Larger whole numbers as predictions and labels are taken as the text of their digits, so that no two become one class."""
 MAX_AHEAD_SECONDS = 86400.0
+_FINER = {"milliseconds": 1e13, "microseconds": 1e16, "nanoseconds": 1e19}
+"""Units in which a ``ts`` beyond MAX_TS is likely given, each with its largest value (of the year 2286)."""
 
 Scalar = int | float | str | bool | None
 ABSENT = msgspec.Raw()
@@ -275,7 +277,8 @@ def check_ts(ts: float | int | str, record: InputRecord) -> float:
     if type(ts) is not float:
         ts = timestamp(ts)
     if not 0.0 <= ts <= MAX_TS:
-        raise EventError("bad_timestamp", f"ts {ts} is outside the years 1970 to 9999")
+        hint = next((f"; Unix seconds are wanted, these may be {unit}" for unit, top in _FINER.items() if 0 <= ts <= top), "")
+        raise EventError("bad_timestamp", f"ts {ts} is outside the years 1970 to 9999{hint}")
     if ts > record.timestamp / 1000 + MAX_AHEAD_SECONDS and record.timestamp >= 0:
         raise EventError("bad_timestamp", f"ts {ts} is more than a day ahead of its record's timestamp")
     return ts

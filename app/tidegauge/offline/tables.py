@@ -1,4 +1,4 @@
-"""Tables to events: the rows of CSV and Parquet as lines of JSON.
+"""Tables to events: the rows of CSV, Parquet and Arrow as lines of JSON.
 
 A column named like an event's member is that member, ``segments.x`` a segment, ``business.x`` a KPI, ``attributions.x`` an
 attribution, ``probabilities.x`` a class's probability, and every other column (also as ``features.x``) a feature. Types are
@@ -13,7 +13,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, BinaryIO, Literal
@@ -173,21 +173,45 @@ def _cell(text: str, kind: Kind) -> Any:
 
 def parquet_events(file: BinaryIO, name: str, columns: Columns, note: Callable[[str], None]) -> Iterator[bytes]:
     """The rows of a Parquet table as events. ``note`` is told of the columns left out. Raises SourceError."""
-    try:
-        import pyarrow
+    with _arrow(name, "Parquet"):
         from pyarrow import parquet
-    except ImportError as error:
-        raise SourceError("Parquet needs its extra: pip install 'tidegauge[parquet]'") from error
-    try:
+
         table = parquet.ParquetFile(file)
         kept = _kept(table.schema_arrow, name, columns, note)
-        number = 0
-        for batch in table.iter_batches(columns=kept):
-            for row in pyarrow.Table.from_batches([batch]).cast(_by_microsecond(batch.schema), safe=False).to_pylist():
-                yield _event({title: _plain(value) for title, value in row.items()}, number, name, columns)
-                number += 1
+        yield from _batch_events(table.iter_batches(columns=kept), name, columns)
+
+
+def arrow_events(file: BinaryIO, name: str, columns: Columns, note: Callable[[str], None]) -> Iterator[bytes]:
+    """The rows of an Arrow (Feather) file as events. ``note`` is told of the columns left out. Raises SourceError."""
+    with _arrow(name, "Arrow"):
+        import pyarrow
+
+        table = pyarrow.ipc.open_file(file)
+        kept = _kept(table.schema, name, columns, note)
+        batches = (table.get_batch(number).select(kept) for number in range(table.num_record_batches))
+        yield from _batch_events(batches, name, columns)
+
+
+@contextlib.contextmanager
+def _arrow(name: str, form: str) -> Iterator[None]:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise SourceError(f"{form} needs its extra: pip install 'tidegauge[parquet]'") from error
+    try:
+        yield
     except pyarrow.ArrowException as error:
-        raise SourceError(f"{name}: cannot be read as Parquet: {error}") from error
+        raise SourceError(f"{name}: cannot be read as {form}: {error}") from error
+
+
+def _batch_events(batches: Iterable[Any], name: str, columns: Columns) -> Iterator[bytes]:
+    import pyarrow
+
+    number = 0
+    for batch in batches:
+        for row in pyarrow.Table.from_batches([batch]).cast(_by_microsecond(batch.schema), safe=False).to_pylist():
+            yield _event({title: _plain(value) for title, value in row.items()}, number, name, columns)
+            number += 1
 
 
 def _unnamed(titles: Sequence[str], columns: Columns) -> set[str]:
@@ -231,7 +255,7 @@ def _by_microsecond(schema: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A Parquet value as JSON has it."""
+    """A value of a Parquet or Arrow table as JSON has it."""
     if isinstance(value, Decimal):
         return None if not value.is_finite() else int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
