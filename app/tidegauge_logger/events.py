@@ -77,6 +77,29 @@ def encoded(members: Any) -> bytes:
     return value
 
 
+def named(values: Any) -> Any:
+    """Values with their names, as a mapping, where ``values`` has names but is none: a pandas Series, the one row of a table
+    (pandas, polars, pyarrow), a pydantic model, a named tuple. All else as it is. Raises UnusableError for a table of several
+    rows."""
+    if values is None or type(values) is dict or isinstance(values, Mapping):
+        return values
+    if hasattr(values, "_asdict"):
+        return values._asdict()
+    if hasattr(values, "model_dump"):
+        return values.model_dump()
+    if hasattr(values, "to_dicts"):
+        rows = values.to_dicts()
+    elif hasattr(values, "to_pylist") and hasattr(values, "schema"):
+        rows = values.to_pylist()
+    elif hasattr(values, "to_dict"):
+        rows = values.to_dict("records") if hasattr(values, "columns") else [values.to_dict()]
+    else:
+        return values
+    if len(rows) != 1:
+        raise UnusableError(f"a table of {len(rows)} rows as one prediction's values; predictions() logs a table")
+    return rows[0]
+
+
 def timestamp(ts: Any) -> float | str:
     """Unix seconds, or RFC 3339 text as it is. A time without a zone is UTC. Raises UnusableError."""
     if isinstance(ts, datetime.datetime):

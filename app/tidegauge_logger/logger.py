@@ -31,6 +31,7 @@ from tidegauge_logger.events import (
     checked_id,
     encoded,
     given,
+    named,
     timestamp,
 )
 from tidegauge_logger.frames import Mapped, rows
@@ -158,7 +159,8 @@ class Logger:
             logged = self._logged(known)
             members = PredictionMembers(
                 logged, time.time() if ts is None else timestamp(ts), model_version or self._version(), model, prediction,
-                score, confidence, features, segments, latency_ms, error, cost, role, attributions, probabilities,
+                score, confidence, named(features), named(segments), latency_ms, error, cost, role, named(attributions),
+                named(probabilities),
             )  # fmt: skip
             self._put(Event(PREDICTIONS, logged, encoded(given(members) | more if more else members), traceparent))
         except Exception as mistake:
@@ -169,6 +171,7 @@ class Logger:
         """Log what came of a request. ``business``: numbers by name. ``ts``: when it became known; now, if not given."""
         try:
             known = self._logged(checked_id(request_id))
+            business = named(business)
             if label is None and not business:
                 raise UnusableError("a label needs label or business")
             members = {"request_id": known, "ts": time.time() if ts is None else timestamp(ts), **more}

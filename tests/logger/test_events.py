@@ -6,10 +6,15 @@ import datetime
 import decimal
 import hmac
 import math
+import types
 import uuid
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import polars
+import pyarrow
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +55,41 @@ def test_values_become_what_json_can_say(log, given, expected):
     assert event["features"] == {"value": expected}
     assert event["score"] == 0.25
     assert log.dropped == 0
+
+
+class Row(NamedTuple):
+    age: int
+    plan: str | None
+
+
+class Payload(pydantic.BaseModel):
+    age: int
+    plan: str | None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pd.Series({"age": 41, "plan": None}), pd.DataFrame([{"age": 41, "plan": None}], index=["a customer"]),
+        pd.DataFrame([{"age": 41, "plan": None}]).iloc[0], polars.DataFrame([{"age": 41, "plan": None}]),
+        pyarrow.Table.from_pylist([{"age": 41, "plan": None}]), Row(41, None), Payload(age=41, plan=None),
+        types.MappingProxyType({"age": 41, "plan": None}),
+    ],
+    ids=lambda given: type(given).__name__,
+)  # fmt: skip
+def test_a_row_with_names_is_its_values_by_name(log, given):
+    log.prediction(features=given, attributions=given, segments=given)
+    event = only(log)
+    assert event["features"] == event["attributions"] == event["segments"] == {"age": 41, "plan": None}
+    log.label("r1", business=pd.Series({"revenue": 2.5}))
+    assert only(log)["business"] == {"revenue": 2.5}
+    assert log.dropped == 0
+
+
+def test_a_table_of_several_rows_is_no_prediction(log):
+    log.prediction(features=pd.DataFrame({"age": [41, 42]}))
+    assert log.dropped == 1
+    assert "2 rows" in log.counters.last["bad"]
 
 
 values = st.recursive(
