@@ -1,8 +1,8 @@
-"""Alerts: from verdicts to ``firing`` and ``resolved``, each once, and what people and Alertmanager are told.
+"""Alerts: turns verdicts into ``firing`` and ``resolved``, each sent once, and builds what people and Alertmanager read.
 
-Pure: the monitor stage keeps alerts in its store, and ``stream`` talks to Alertmanager. May use ``judge``, ``metrics`` and
-all below. Begin with ``life_cycle.py``, the table of what happens when; ``book.py`` moves alerts on by verdicts and
-``detections.py`` by what detectors find, among the states that ``states.py`` keeps; ``announcing.py`` makes their events,
-``playbooks.py`` says which page helps, ``paging.py`` and ``alertmanager_silences.py`` are what Alertmanager is told,
-``operations.py`` what people decided.
+Has no side effects of its own: the monitor stage keeps alerts in its store, and ``stream`` talks to Alertmanager. May use
+``judge``, ``metrics`` and everything below them. Begin with ``life_cycle.py``, the table of state changes. ``book.py`` updates
+alerts by verdicts and ``detections.py`` by what detectors find; ``states.py`` keeps the states; ``announcing.py`` builds the
+events; ``playbooks.py`` finds the page that helps; ``paging.py`` and ``alertmanager_silences.py`` build the requests to
+Alertmanager; ``operations.py`` holds what people decided.
 """

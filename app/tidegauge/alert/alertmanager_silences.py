@@ -1,7 +1,7 @@
-"""Silences made in the console, as silences of Alertmanager.
+"""Copies silences made in the console to Alertmanager.
 
-Alertmanager keeps them, shows them, and pages when one ends while its alert still fires; so a bridge that dies meanwhile costs
-nothing. Each carries the console's id at the end of its comment, by which it is known again.
+Alertmanager then stores and shows them, and pages when a silence ends while its alert still fires, even if the bridge is down
+at that moment. Each silence carries the console's id at the end of its comment, by which it is recognised.
 
     console                     Alertmanager                     what is done
     stands                      has none                         make it
@@ -10,7 +10,8 @@ nothing. Each carries the console's id at the end of its comment, by which it is
     stands                      somebody ended it there          nothing: people decide
     ended or unknown            has it                           end it
 
-Two members of a cluster that are told at once have it twice, and each must end the same one of the two.
+Two members of an Alertmanager cluster that are told at the same time each create one, so there are two; ending all but the one
+with the smallest id keeps the same one whichever member is asked.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tidegauge.metrics.record import iso
 
 _MARK = re.compile(r" \[tidegauge (\S+)\]$")
 _TOLERANCE = 1.0
-"""Seconds two times may differ and be the same: Alertmanager keeps milliseconds."""
+"""Times that differ by at most this many seconds count as equal, since Alertmanager keeps only milliseconds."""
 
 
 class _Matcher(msgspec.Struct, frozen=True, rename="camel"):
@@ -52,7 +53,7 @@ class AlertmanagerSilence(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def mark(self) -> str | None:
-        """The console's id of it; None for one that somebody made in Alertmanager."""
+        """The console's id of this silence; None if somebody made it in Alertmanager."""
         found = _MARK.search(self.comment)
         return None if found is None else found[1]
 
@@ -63,18 +64,19 @@ class AlertmanagerSilence(msgspec.Struct, frozen=True, rename="camel"):
 
 
 decode = msgspec.json.Decoder(list[AlertmanagerSilence]).decode
-"""Bytes of ``GET /api/v2/silences`` → silences; raises ``msgspec.MsgspecError``."""
+"""Decodes the answer to ``GET /api/v2/silences``; raises ``msgspec.MsgspecError``."""
 
 
 class Changes(NamedTuple):
-    """What to post to Alertmanager, and the ids of the silences to end."""
+    """The bodies to post to Alertmanager, and the ids of the silences to end there."""
 
     posts: list[dict[str, Any]]
     ended: list[str]
 
 
 def changes(standing: Iterable[Silence], held: Sequence[AlertmanagerSilence], now: float) -> Changes:
-    """What makes Alertmanager, which has ``held``, have what stands at ``now`` (Unix seconds)."""
+    """The changes after which Alertmanager, which now has the silences ``held``, has those of ``standing`` that are in force
+    at ``now`` (Unix seconds)."""
     wanted = {silence.id: silence for silence in standing if silence.ends_at > now}
     met: set[str] = set()
     posts, ended = [], []
@@ -93,7 +95,7 @@ def changes(standing: Iterable[Silence], held: Sequence[AlertmanagerSilence], no
 
 
 def posted(silence: Silence) -> dict[str, Any]:
-    """A silence as Alertmanager's API v2 takes it."""
+    """The body of ``POST /api/v2/silences`` for a silence."""
     matchers = [{"name": n, "value": v, "isRegex": False, "isEqual": True} for n, v in silence.matchers.items()]
     return {
         "matchers": matchers,

@@ -1,4 +1,5 @@
-"""Transitions of alerts to output records: traces of the examples, the runbook, the incident, the CloudEvent."""
+"""Turns an alert's transition into output records: adds traces of the examples, the runbook and the incident, and builds the
+CloudEvent."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from tidegauge.spec import ROLLOUT
 
 
 class Announcer:
-    """``playbooks``: the address below which the playbooks lie. An alert points to one where its spec names no runbook."""
+    """Builds the events of one monitor task's alerts. ``playbooks``: the base address of the playbooks; an alert links to one
+    if its spec names no runbook."""
 
     def __init__(self, traces: Traces, incidents: IncidentBook, playbooks: str) -> None:
         self._traces, self._incidents, self._playbooks = traces, incidents, playbooks
@@ -21,8 +23,8 @@ class Announcer:
     def announce(
         self, state: AlertState, transition: Transition, data: dict[str, Any], runbook: str | None, time: float
     ) -> list[Output]:
-        """The event that tells of a transition, at event ``time``, and what becomes of its incident. ``data``: the event's,
-        which it completes and which ``state`` keeps; ``runbook``: the spec's own."""
+        """The event of a transition at event ``time``, and the events of the incident that it changes. ``data``: the event's
+        data, which is completed here and kept in ``state``; ``runbook``: the one that the spec names."""
         about = ROLLOUT if data["kind"] == ROLLOUT else data["metric"]
         traces = self._traces.of(data["evidence"]["request_ids"])
         if traces:

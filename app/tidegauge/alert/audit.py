@@ -1,4 +1,4 @@
-"""The audit log: every request that changes something, and every one that tried, as JSON lines and in a topic."""
+"""The audit log: every request that changes or tried to change something, as JSON lines and in a topic."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import msgspec
 from tidegauge.alert.operations import AUDIT
 
 Write = Callable[[str, bytes | None, bytes | None], Awaitable[None]]
-"""Writes a record (logical topic, key, value); returns once it is durable."""
+"""Writes a record, given its logical topic, key and value; returns once the record is durable."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line. ``outcome``: ``accepted`` is written before the change is made, so that none is without its line; ``refused``
-    says why in ``reason``; ``done`` comes after a change that the spec itself asked for. ``details`` holds what was asked for,
-    never a secret."""
+    """One line of the audit log. ``outcome``: ``accepted`` is written before a change is made, so that no change goes unlogged;
+    ``refused`` gives the ``reason``; ``done`` follows a change that the spec itself asked for. ``details``: the parameters of
+    the request, without secrets."""
 
     time: str
     actor: str
@@ -37,7 +37,7 @@ class Audit:
         self._lines, self._write = lines, write
 
     async def log(self, entry: Entry) -> None:
-        """Raises StreamError where the topic cannot be written: then the change must not be made."""
+        """Write an entry. Raises StreamError if the topic cannot be written; the change must then not be made."""
         line = msgspec.json.encode(entry)
         self._lines.write(line + b"\n")
         self._lines.flush()
@@ -46,7 +46,7 @@ class Audit:
 
 
 def stamp(now: float) -> str:
-    """RFC 3339 in UTC, with milliseconds.
+    """Unix seconds as RFC 3339 in UTC with milliseconds.
 
     >>> stamp(1758931200.25)
     '2025-09-27T00:00:00.250Z'

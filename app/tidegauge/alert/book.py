@@ -1,4 +1,4 @@
-"""Verdicts to alerts: which alert a verdict is about, what becomes of it, and what its event says."""
+"""Turns verdicts into alerts: finds the alert that a verdict is about, updates it, and builds its event."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tidegauge.spec import MonitorSpec, segment_name
 
 
 class Support(NamedTuple):
-    """What stands beside a verdict in an alert: its evidence, and a clause that the figures end with."""
+    """What an alert says besides its verdict: the evidence, and a clause appended to the figures."""
 
     evidence: dict[str, Any]
     clause: str = ""
 
 
 SupportOf = Callable[[str], Support]
-"""The support of an alert that takes a status; asked for only when the alert has something to say."""
+"""Computes the support of an alert that takes the given status; called only when the alert has an event to publish."""
 
 
 class JudgedWindow(NamedTuple):
-    """The window of a verdict, whether it has closed, the revision of its record, and the event time it was judged at."""
+    """The window of a verdict, whether it is closed, the revision of its record, and the event time at which it was judged."""
 
     window: Window
     closed: bool
@@ -41,7 +41,7 @@ class JudgedWindow(NamedTuple):
 
 
 class KnownAlert(NamedTuple):
-    """An alert that fired at least once."""
+    """An alert that has fired at least once."""
 
     labels: dict[str, str]
     severity: str
@@ -49,7 +49,7 @@ class KnownAlert(NamedTuple):
 
 
 class AlertBook:
-    """Every alert of one monitor task, and how verdicts move them on. ``detections``: those of detectors; ``playbooks``: as in
+    """All alerts of one monitor task, updated by verdicts. ``detections``: the alerts of detectors; ``playbooks``: as in
     Announcer."""
 
     def __init__(self, store: Store, playbooks: str = DIRECTORY) -> None:
@@ -60,27 +60,27 @@ class AlertBook:
         self.detections = DetectorAlerts(self._states, self._announcer)
 
     def forget_requests(self, request_ids: Set[str]) -> None:
-        """Take these requests out of the evidence, and forget their traces."""
+        """Remove these requests from the evidence of alerts, and delete their traces."""
         self._states.forget_requests(request_ids)
         self.traces.forget(request_ids)
 
     def known(self) -> list[KnownAlert]:
-        """Every alert that ever fired."""
+        """All alerts that have ever fired."""
         return [KnownAlert(s.data["labels"], s.severity, s.firing) for s in self._states.values() if s.data]
 
     def fires(self, name: str, subject: Subject) -> bool:
-        """Whether an alert of this name fires for any part of the subject's model version."""
+        """Whether an alert of this name is firing for any segment of the subject's model version."""
         return self._states.fires(AlertName(name, subject.model, subject.version))
 
     def ever_breached(self, name: str, subject: Subject) -> bool:
-        """Whether any verdict of this name on any part of the subject's model version was ever breached. Until one was,
+        """Whether any verdict of this name on any segment of the subject's model version has ever been breached. Until then,
         verdicts that are not breached change nothing."""
         return self._states.may_know(AlertName(name, subject.model, subject.version))
 
     def verdict(
         self, subject: Subject, verdict: Verdict, judged: JudgedWindow, support_of: SupportOf, severity: str | None = None
     ) -> list[Output]:
-        """Move the verdict's alert on. ``severity`` None is the monitor's."""
+        """Update the verdict's alert, and return its events. ``severity``: None means the monitor's own."""
         monitor, window = verdict.monitor, judged.window
         severity = severity or monitor.severity
         labels = labels_of(monitor.name, subject) | member_label(monitor, verdict.path)
@@ -134,18 +134,18 @@ class AlertBook:
         return output
 
     def state(self, subject: Subject, verdict: Verdict) -> AlertState | None:
-        """How the verdict's alert stands; None if it never fired."""
+        """The state of the verdict's alert; None if it never fired."""
         return self._states.get(
             fingerprint(labels_of(verdict.monitor.name, subject) | member_label(verdict.monitor, verdict.path))
         )
 
     def breached(self, subject: Subject, monitor: MonitorSpec) -> Mapping[float, bool]:
-        """Starts of the windows a monitor of one number was breached in (→ whether they were closed)."""
+        """The windows in which a monitor of a single number was breached: by start, whether the window was closed then."""
         state = self._states.get(fingerprint(labels_of(monitor.name, subject)))
         return state.breached if state is not None else {}
 
     def breached_features(self, subject: Subject, names: Container[str], start: float) -> list[str]:
-        """Features for which the alerts of these names were breached in the window that began at ``start``."""
+        """The features for which alerts of these names were breached in the window that begins at ``start``."""
         wanted = labels_of("", subject)
         return sorted(
             labels["feature"]
@@ -156,7 +156,7 @@ class AlertBook:
 
 
 def _symptom(subject: Subject, verdict: Verdict, *, open_window: bool) -> Symptom:
-    """What the verdict says, with how many requests of an ``open_window`` it is about so far."""
+    """The symptom that a verdict describes; for an ``open_window`` it includes how many requests are affected so far."""
     affected = 0
     if open_window and counts_requests(verdict.path):
         affected = verdict.sample_size if verdict.names else round(verdict.value * verdict.sample_size)

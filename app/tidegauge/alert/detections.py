@@ -1,4 +1,4 @@
-"""What detectors find to alerts: one fires when a change is detected, and resolves after a while without another."""
+"""Turns detected changes into alerts: an alert fires when a change is detected, and resolves after a time without another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tidegauge.spec import DetectorSpec
 
 
 class DetectorAlerts:
-    """The alerts of one monitor task's detectors, among ``states``."""
+    """The alerts of one monitor task's detectors. ``states`` also holds the alerts of monitors."""
 
     def __init__(self, states: AlertStates, announcer: Announcer) -> None:
         self._states, self._announcer = states, announcer
@@ -27,8 +27,8 @@ class DetectorAlerts:
     def detection(
         self, subject: Subject, detector: DetectorSpec, time: float, found: Mapping[str, Any], quiet: float
     ) -> list[Output]:
-        """A detector found a change at event ``time``; ``found`` has value and sample_size. An alert goes on firing until
-        ``quiet`` seconds have passed without a detection; a later one is another alert."""
+        """Take in a change that a detector found at event ``time``; ``found`` has the members value and sample_size. The alert
+        keeps firing until ``quiet`` seconds have passed without another detection; one after that fires anew."""
         labels = labels_of(detector.name, subject)
         mark = fingerprint(labels)
         state = self._states.get_or_new(mark)

@@ -1,4 +1,4 @@
-"""Whom an alert is about, and the labels that tell it from all others."""
+"""The subject of an alert, and the labels that identify it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tidegauge.spec import MonitorSpec, segment_name
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """Whom an alert is about."""
+    """What an alert is about: a model version, or one segment of it."""
 
     model: str
     version: str
@@ -17,7 +17,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 def labels_of(name: str, subject: Subject) -> dict[str, str]:
-    """The labels of an alert on ``subject`` by the monitor or detector of this name.
+    """The labels of the alert that the monitor or detector called ``name`` raises on ``subject``.
 
     >>> labels_of("auc", Subject("churn", "churn_xgb:3", (("region", "eu"),)))
     {'alertname': 'auc', 'model': 'churn', 'model_version': 'churn_xgb:3', 'segment': 'region=eu'}
@@ -31,7 +31,8 @@ def labels_of(name: str, subject: Subject) -> dict[str, str]:
 
 
 def member_label(monitor: MonitorSpec, path: str) -> dict[str, str]:
-    """The label that tells apart the numbers a ``*`` in the monitor's metric stands for; {} where it has none."""
+    """The label that distinguishes the numbers that a ``*`` in the monitor's metric stands for; {} if the metric has no
+    ``*``."""
     if "*" not in monitor.metric:
         return {}
     head, tail = monitor.metric.split("*", 1)

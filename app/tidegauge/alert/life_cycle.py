@@ -1,4 +1,4 @@
-"""The life of an alert: from verdicts, window by window, to `firing` and `resolved`, each once.
+"""The life cycle of an alert: how verdicts, window by window, lead to `firing` and `resolved`, each sent once.
 
     verdict on window w              not firing                          firing for window f
     breached (first time for w)      fire for w, once w's run of         f = max(f, w)
@@ -8,11 +8,11 @@
     fine, w closed, w < f            forget w's breach                   forget w's breach
     fine, w closed, w >= f           forget w's breach                   resolve; "restated" if w was breached when closed
 
-With ``keep_firing_for`` = N > 1 windows the last line reads: f falls back to the latest window still breached, where none is
-the alert resolves as restated, and else once w lies N windows after f.
+With ``keep_firing_for`` = N > 1 windows the last line changes: f becomes the latest window that is still breached. If there is
+none, the alert resolves as restated; otherwise it resolves once w is N windows after f.
 
-So a restatement that undoes the verdict resolves the alert, and one that reveals it fires late, for the window it
-concerns, to be resolved by the next verdict on it or a later window.
+Thus a restatement that undoes the verdict resolves the alert. A restatement that reveals a breach fires late, for the window it
+is about, and the next verdict on that or a later window resolves it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ CONTENT_TYPE = (("content-type", b"application/cloudevents+json"),)
 
 
 class AlertState(msgspec.Struct, array_like=True):
-    """One alert as the monitor stage keeps it. ``breached``: start of each breached window → whether it was closed;
-    ``window``: start of the latest breached window; ``data``: what was said when it fired."""
+    """One alert as the monitor stage stores it. ``breached``: for each breached window, by its start, whether it was closed;
+    ``window``: the start of the latest breached window; ``data``: the data of the event with which it fired."""
 
     sequence: int = 0
     firing: bool = False
@@ -45,7 +45,8 @@ class AlertState(msgspec.Struct, array_like=True):
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """``status`` firing or resolved; ``resolution`` "restated" or None; ``sequence`` numbers an alert's transitions."""
+    """A change of an alert's state. ``status``: firing or resolved; ``resolution``: "restated" or None; ``sequence``: the
+    number of this transition among the alert's transitions."""
 
     status: str
     sequence: int
@@ -56,7 +57,7 @@ def advance(
     state: AlertState, breached: bool, window: Window, closed: bool, severity: str, for_windows: int = 1,
     keep_firing_for: int = 1,
 ) -> Transition | None:  # fmt: skip
-    """Move an alert on by one verdict; changes ``state``."""
+    """Update ``state`` in place by one verdict; return the transition to publish, None if there is none."""
     was = state.breached.get(window.start)
     if breached:
         state.breached[window.start] = closed
@@ -96,7 +97,7 @@ def _transition(state: AlertState, status: str, resolution: str | None = None) -
 
 
 def _run(breached: dict[float, bool], window: Window) -> int:
-    """How many breached windows in a row hold this one."""
+    """The length of the run of consecutive breached windows that contains this window."""
     length = window.end - window.start
     run = 1
     for step in (-length, length):
@@ -108,7 +109,7 @@ def _run(breached: dict[float, bool], window: Window) -> int:
 
 
 def fingerprint(labels: dict[str, str]) -> str:
-    """A name for an alert that follows from its labels: 32 hexadecimal digits.
+    """An identifier computed from an alert's labels: 32 hexadecimal digits.
 
     >>> fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
     True
@@ -118,7 +119,8 @@ def fingerprint(labels: dict[str, str]) -> str:
 
 
 def cloud_event(mark: str, transition: Transition, data: dict[str, Any], time: float) -> bytes:
-    """The CloudEvents 1.0 envelope (structured JSON). ``mark`` is the fingerprint, ``time`` event time of the verdict."""
+    """The event as CloudEvents 1.0 in structured JSON. ``mark``: the alert's fingerprint; ``time``: the verdict's event
+    time."""
     return msgspec.json.encode(
         {
             "specversion": "1.0",
@@ -135,7 +137,7 @@ def cloud_event(mark: str, transition: Transition, data: dict[str, Any], time: f
 
 
 def line(event: dict[str, Any]) -> str:
-    """One alert as one line for people: what it means, then the figures."""
+    """An alert as one line for people: its meaning, then the figures."""
     data = event["data"]
     labels = data["labels"]
     where = " ".join(labels[name] for name in ("segment", "feature", "metric") if labels.get(name))

@@ -1,8 +1,8 @@
-"""What people decide and say: acknowledgements and silences of alerts, marks of what was changed, and requests that are
-forgotten, as the compacted topic ``tidegauge-operations`` keeps them.
+"""Decisions of people: acknowledgements and silences of alerts, marks of changes, and forgotten requests, as stored in the
+compacted topic ``tidegauge-operations``.
 
-The console writes them; it and whatever pages people read them. Times are Unix seconds of the wall clock: an alert may be
-about last week, its silence is about tonight. A mark is about event time.
+The console writes them; the console and the bridges that page people read them. Times are Unix seconds of the wall clock,
+since an alert about last week can be silenced for tonight; only a mark's ``ts`` is event time.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import msgspec
 OPERATIONS, AUDIT = "tidegauge-operations", "tidegauge-audit"
 """Logical topic names."""
 MAX_HELD = 10_000
-"""Acknowledgements, silences and marks held at once, each; the oldest are forgotten beyond it."""
+"""The most acknowledgements, silences and marks that are held, each; beyond it the oldest are dropped."""
 MAX_FORGOTTEN = 100_000
-"""Forgotten requests held at once."""
+"""The most forgotten requests that are held."""
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, tag_field="kind", tag="acknowledgement"):
-    """Somebody has seen one episode of an alert: the one that began at ``starts_at`` (as in the alert)."""
+    """Somebody has taken note of one episode of an alert, the one that began at ``starts_at`` (as written in the alert)."""
 
     fingerprint: str
     starts_at: str
@@ -35,7 +35,7 @@ class Acknowledgement(msgspec.Struct, frozen=True, tag_field="kind", tag="acknow
 
 
 class Silence(msgspec.Struct, frozen=True, tag_field="kind", tag="silence"):
-    """Alerts whose labels have every value in ``matchers`` page nobody from ``starts_at`` until ``ends_at``."""
+    """From ``starts_at`` until ``ends_at`` nobody is paged for alerts whose labels have all values in ``matchers``."""
 
     id: str
     matchers: dict[str, str]
@@ -50,7 +50,7 @@ class Silence(msgspec.Struct, frozen=True, tag_field="kind", tag="silence"):
         return f"silence/{self.id}".encode()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether it is about an alert with these labels. One that is missing is an empty one, as for Alertmanager.
+        """Whether the silence is about an alert with these labels. As in Alertmanager, a missing label counts as empty.
 
         >>> silence = Silence("1", {"alertname": "auc", "segment": ""}, 0.0, 60.0, "me", 0.0)
         >>> silence.matches({"alertname": "auc", "model": "m"}), silence.matches({"alertname": "auc", "segment": "a=b"})
@@ -69,7 +69,7 @@ class Silence(msgspec.Struct, frozen=True, tag_field="kind", tag="silence"):
 
 
 class Mark(msgspec.Struct, frozen=True, tag_field="kind", tag="mark"):
-    """Something that people changed at event time ``ts``: a release, a migration. ``model`` "" concerns all models."""
+    """Something that people changed at event time ``ts``, such as a release or a migration. ``model``: "" means all models."""
 
     id: str
     text: str
@@ -84,7 +84,8 @@ class Mark(msgspec.Struct, frozen=True, tag_field="kind", tag="mark"):
 
 
 class Forgotten(msgspec.Struct, frozen=True, tag_field="kind", tag="forgotten"):
-    """Nothing that names a request is shown any more. ``digest``: of its id (``engine/forgotten.py``), in hexadecimal."""
+    """A request whose id is no longer shown anywhere. ``digest``: the digest of the id (``engine/forgotten.py``) in
+    hexadecimal."""
 
     digest: str
     by: str

@@ -1,16 +1,17 @@
-"""Alert events as pages: what Alertmanager is to be told, and which alerts are firing.
+"""Turns alert events into notices for Alertmanager, and keeps track of which alerts are firing.
 
-``PagedAlerts`` can be rebuilt from the topic ``alerts``: events in, notices out. It knows neither Kafka, HTTP nor a clock.
+``PagedAlerts`` takes events and returns notices, and can be rebuilt from the topic ``alerts``. It knows no Kafka, HTTP or
+clock.
 
-    event                            says to Alertmanager
+    event                            notice to Alertmanager
     firing                           firing
     firing, of another severity      firing under the new labels, then resolved under the old
     resolved                         firing once more (Alertmanager may have restarted and forgotten), then resolved
     (time passes)                    ``refresh``: firing again, and what resolved within ``RESOLVED_SECONDS`` resolved again
 
-Nothing of this pages twice: Alertmanager tells people of a label set when it begins to fire, not when it hears of it.
-What resolves under a silence Alertmanager keeps to itself and forgets: it is said on until the silence has ended, so that
-whoever was paged before learns that it is over.
+None of this pages people twice: Alertmanager notifies them when a label set begins to fire, not whenever it receives it.
+Alertmanager does not pass on that an alert resolved while it was silenced, and then forgets it. The notice is therefore
+repeated until the silence has ended, so that whoever was paged before learns that the alert is over.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from tidegauge.metrics.record import iso
 from tidegauge.spec import segment_name
 
 RESOLVED_SECONDS = 900.0
-"""How long a resolved alert is said to be resolved: Alertmanager may restart before it has passed that on."""
+"""For how long the notice that an alert has resolved is repeated: Alertmanager may restart before it has passed it on."""
 MAX_NOTICES = 500
-"""Notices in one request."""
+"""The most notices in one request."""
 
 
 class AlertData(msgspec.Struct, frozen=True):
-    """The member ``data`` of an alert event, as far as pages need it."""
+    """Those members of an alert event's ``data`` that pages need."""
 
     status: Literal["firing", "resolved"]
     fingerprint: str
@@ -56,11 +57,11 @@ class AlertEvent(msgspec.Struct, frozen=True):
 
 
 decode = msgspec.json.Decoder(AlertEvent).decode
-"""Bytes of an alert event → AlertEvent; raises ``msgspec.MsgspecError``."""
+"""Decodes an alert event; raises ``msgspec.MsgspecError``."""
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What Alertmanager is told of one alert. ``ends_at`` in Unix seconds; None while it is firing."""
+    """What Alertmanager is told about one alert. ``starts_at``, ``ends_at``: Unix seconds; ``ends_at`` None while it fires."""
 
     fingerprint: str
     labels: dict[str, str]
@@ -70,7 +71,7 @@ class Notice(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[tuple[str, str], ...]:
-        """What Alertmanager knows it by."""
+        """The sorted labels, by which Alertmanager identifies an alert."""
         return tuple(sorted(self.labels.items()))
 
 
@@ -79,17 +80,17 @@ SilencedSince = Callable[[Mapping[str, str], float, float, float], float]
 
 
 class PagedAlerts:
-    """Which alerts fire, and which have resolved lately, or under a silence that was there until lately."""
+    """The alerts that are firing, and those that resolved recently or under a silence that ended recently."""
 
     def __init__(self, silenced_since: SilencedSince) -> None:
         self.firing: dict[str, Notice] = {}
         self._silenced_since = silenced_since
         self._resolved: dict[tuple[tuple[str, str], ...], tuple[Notice, float]] = {}
-        """And since when Alertmanager may pass that on."""
+        """Notices of resolved alerts by key, and the time (Unix seconds) from which Alertmanager may pass each on."""
 
     def take(self, event: AlertEvent, now: float, *, again: bool = True) -> list[Notice]:
-        """What an event says, in order. ``now``: when it was said, in Unix seconds; ``again`` False leaves out the
-        "firing once more" of an alert that resolves."""
+        """The notices that follow from an event, in order. ``now``: the event's time in Unix seconds; ``again`` False leaves
+        out the notice "firing once more" of an alert that resolves."""
         data = event.data
         notice = _notice(data)
         held = self.firing.pop(data.fingerprint, None)
@@ -106,7 +107,7 @@ class PagedAlerts:
         return [held, resolved] if again else [resolved]
 
     def refresh(self, now: float) -> list[Notice]:
-        """All there is to say at ``now``: said regularly, it makes good whatever Alertmanager has forgotten."""
+        """All notices that hold at ``now`` (Unix seconds). Sent regularly, they restore whatever Alertmanager has forgotten."""
         held, self._resolved = self._resolved, {}
         for key, (notice, since) in held.items():
             since = self._silenced_since(notice.labels, since, now, RESOLVED_SECONDS)
@@ -121,7 +122,7 @@ class PagedAlerts:
 
 
 def requests(notices: Iterable[Notice]) -> Iterator[list[Notice]]:
-    """The notices in order, in as few requests as hold no label set twice.
+    """Divide notices, in order, into as few requests as possible such that no request has a label set twice.
 
     >>> a, b = (Notice(name, {"alertname": name}, {}, 0.0) for name in "ab")
     >>> [[notice.fingerprint for notice in request] for request in requests([a, b, a])]
@@ -138,8 +139,8 @@ def requests(notices: Iterable[Notice]) -> Iterator[list[Notice]]:
 
 
 def posted(notice: Notice, now: float, lasting: float, console: str | None) -> dict[str, Any]:
-    """An alert as Alertmanager's API v2 takes it. One that fires is good for ``lasting`` seconds. ``console``: address
-    of the console, where the alert has a page."""
+    """An alert as a body for Alertmanager's API v2. A firing alert expires ``lasting`` seconds after ``now`` unless it is sent
+    again. ``console``: the address of the console, to which the alert links; None without one."""
     ends = now + lasting if notice.ends_at is None else notice.ends_at
     alert: dict[str, Any] = {
         "labels": notice.labels,
@@ -154,14 +155,14 @@ def posted(notice: Notice, now: float, lasting: float, console: str | None) -> d
 
 
 def _notice(data: AlertData) -> Notice:
-    # Alerts of one incident are one page that grows.
+    # Alertmanager groups by the incident, so that people get one page for it, which grows.
     named = data.labels | {"severity": data.severity, "incident": data.incident}
     labels = {name: value for name, value in named.items() if value}
     return Notice(data.fingerprint, labels, texts_of(data), data.starts_at.timestamp())
 
 
 def texts_of(data: AlertData) -> dict[str, str]:
-    """What a person is shown: the event's own annotations, the numbers behind them, and its evidence line by line."""
+    """The texts shown to people, by name: the event's annotations, the numbers behind them, and its evidence line by line."""
     texts = {name: text for name, text in data.annotations.items() if text}
     before = f" (baseline {_number(data.baseline)})" if _said(data.baseline) else ""
     for name, text in (
@@ -178,7 +179,7 @@ def texts_of(data: AlertData) -> dict[str, str]:
         try:
             found = lines(value) if value else []
         except (KeyError, TypeError, ValueError, AttributeError):
-            # Evidence of a shape not known here: shown as it is. No alert is lost for how it reads.
+            # Evidence of an unknown shape is shown as it is, so that no alert is lost because of it.
             found = [msgspec.json.encode(value).decode()]
         if text := "\n".join(line for line in found if line):
             texts[name] = text
@@ -186,7 +187,7 @@ def texts_of(data: AlertData) -> dict[str, str]:
 
 
 def _said(value: Any) -> bool:
-    """Whether there is anything to show."""
+    """Whether a value is neither missing nor empty."""
     return value is not None and value != ""
 
 
@@ -224,7 +225,7 @@ def _facts(entry: dict[str, Any], texts: Iterable[tuple[str, str]]) -> list[str]
 
 
 def _line(name: str | None, facts: list[str]) -> str:
-    """What is said of something, by its name; nothing of what has none."""
+    """``name: facts`` as one line; only the facts if there is no name."""
     return f"{name}: {', '.join(facts)}" if name and facts else name or ""
 
 

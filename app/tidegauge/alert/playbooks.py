@@ -1,4 +1,4 @@
-"""Which playbook an alert points to, where its spec names no runbook: one page a kind of alert, in ``docs/playbooks/``."""
+"""Finds the playbook an alert links to if its spec names no runbook: ``docs/playbooks/`` has a page for each kind of alert."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ PAGES = (
     (ROLLOUT, "canary-worse"),
     ("*", "label-feed"),
 )
-"""Metric patterns and their pages; the first that fits counts."""
+"""Patterns of metrics and their pages; the first pattern that matches counts."""
 STREAMS = {"error": "accuracy-drop", "abs_error": "accuracy-drop", "score": "score-drift", "latency_ms": "latency"}
-"""Pages of the detectors, by the stream they read."""
+"""Pages for the alerts of detectors, by the stream that the detector reads."""
 STREAM_HEALTH = ("stream-lag", "dead-letters", "partitioner")
 """Pages of alerts that Prometheus raises on tidegauge itself."""
 
@@ -51,14 +51,14 @@ def page_of(metric: str) -> str:
     >>> page_of("data.features.age.psi"), page_of("performance.roc_auc"), page_of("latency_ms")
     ('feature-drift', 'accuracy-drop', 'latency')
     """
-    # Imported here, so that a process which only needs the playbooks' place, as a supervisor does, does not load SciPy.
+    # Imported here so that a process that needs only DIRECTORY, such as a supervisor, does not load SciPy.
     from tidegauge.judge.metric_names import names
 
     return STREAMS.get(metric) or next(page for pattern, page in PAGES if names(pattern, metric))
 
 
 def runbook_url(base: str, metric: str) -> str:
-    """Where the playbook for ``metric`` is, below ``base``: a directory, or the address of one.
+    """The address of the playbook for ``metric``. ``base``: the directory, or the address, that holds the playbooks.
 
     >>> runbook_url("https://example.com/playbooks/", "business.revenue.mean")
     'https://example.com/playbooks/conversion-drop.md'

@@ -12,14 +12,14 @@ from tidegauge.engine.stage import Store
 
 ALERT = b"a"
 EXAMPLES = ("request_ids", "traces")
-"""The members of the evidence that name requests."""
+"""The members of an alert's evidence that name requests."""
 _decode = msgspec.msgpack.Decoder(AlertState).decode
 packed = msgspec.msgpack.Encoder().encode
-"""An AlertState as the store has it."""
+"""Encodes an AlertState as the store keeps it."""
 
 
 class AlertName(NamedTuple):
-    """What alerts on the parts of one model version have in common."""
+    """What the alerts of one monitor on all segments of one model version have in common."""
 
     name: str
     model: str
@@ -27,31 +27,31 @@ class AlertName(NamedTuple):
 
 
 class AlertStates:
-    """Every alert's state by fingerprint. Whoever changes one puts it back."""
+    """The state of every alert by fingerprint. Whoever changes a state must ``put`` it back."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._states: dict[str, AlertState] = {key[1:].decode(): _decode(raw) for key, raw in store.scan(ALERT)}
         self._firing: set[AlertName] | None = None
         self._heard = {_name(state) for state in self._states.values() if state.data}
-        # An alert that was breached but never fired has no labels yet, so that its name is not known.
+        # An alert that was breached but has never fired has no labels yet, so its name is unknown.
         self._unnamed = any(not state.data for state in self._states.values())
 
     def get(self, fingerprint: str) -> AlertState | None:
         return self._states.get(fingerprint)
 
     def get_or_new(self, fingerprint: str) -> AlertState:
-        """The alert's state, or a new one, which is kept once it is put."""
+        """The alert's state, or a new one, which is only stored by ``put``."""
         return self._states.get(fingerprint) or AlertState()
 
     def fires(self, name: AlertName) -> bool:
-        """Whether any alert of this name fires."""
+        """Whether any alert of this name is firing."""
         if self._firing is None:
             self._firing = {_name(state) for state in self._states.values() if state.firing}
         return name in self._firing
 
     def may_know(self, name: AlertName) -> bool:
-        """Whether an alert of this name may have a state."""
+        """Whether there may be a state of an alert of this name; False is certain."""
         return self._unnamed or name in self._heard
 
     def put(self, fingerprint: str, state: AlertState, name: AlertName | None = None) -> None:
@@ -62,7 +62,7 @@ class AlertStates:
         self._store.put(ALERT + fingerprint.encode(), packed(state))
 
     def forget_requests(self, request_ids: Set[str]) -> None:
-        """Take these requests out of what was said when alerts fired."""
+        """Remove these requests from the evidence that is kept of alerts."""
         for fingerprint, state in self._states.items():
             evidence = state.data.get("evidence", {})
             left = {name: _without(said, request_ids) if name in EXAMPLES else said for name, said in evidence.items()}
@@ -79,7 +79,7 @@ class AlertStates:
 
 
 def _without(said: list[Any], request_ids: Set[str]) -> list[Any]:
-    """The request ids, or traces of requests, that are about others."""
+    """The entries (request ids, or traces with a member request_id) that are not about these requests."""
     return [of for of in said if (of["request_id"] if isinstance(of, dict) else of) not in request_ids]
 
 

@@ -1,7 +1,7 @@
-"""Incidents of several models that are one: a column or a source that they share went wrong for all of them.
+"""Finds incidents of several models that have one cause, such as a column or a source that the models share.
 
-Each model's incidents are its own task's, published exactly once and the same in `replay`; which of them are one follows from
-what they say, whatever the order they were read in, and is looked up when they are shown
+Each model's incidents are published by the model's own task, exactly once and identically in `replay`. Which of them belong
+together depends only on their content, not on the order in which they are read, and is computed when they are shown
 (docs/decisions/incidents-across-models.md).
 """
 
@@ -19,8 +19,9 @@ DATA_FAULTS = (SCHEMA, VALUES, FEATURE_DRIFT)
 
 
 class Together(msgspec.Struct):
-    """Incidents of at least two models that have one cause, the earliest first: their ids, models, and the features and sources
-    that are at fault in more than one of them. ``starts_at``: of the first; ``status``: open while one of them is."""
+    """Incidents of at least two models with one cause. ``incidents``, ``models``: their ids and models, the earliest first;
+    ``features``, ``sources``: those at fault in more than one of them; ``starts_at``: start of the first; ``status``: open
+    while at least one is open."""
 
     incidents: list[str]
     models: list[str]
@@ -43,11 +44,12 @@ class _Fault(msgspec.Struct):
 
 
 def together(incidents: Iterable[Mapping[str, Any]]) -> list[Together]:
-    """Which incidents (the ``data`` of the newest event of each, in any order) are one across models, the latest first.
+    """Group incidents across models, the latest group first. ``incidents``: the ``data`` of the newest event of each, in any
+    order.
 
-    An incident belongs with an earlier one whose cause is a data fault too and which began no more than one window (the longer
-    of their first ones) before, where their causes share a feature or a source; of each model at most one. What was taken
-    back belongs with none.
+    An incident joins an earlier one if both are caused by a data fault, the causes share a feature or a source, and the earlier
+    one began at most one window before (the longer of their first windows). A group has at most one incident of each model.
+    Incidents that were resolved as restated are in no group.
     """
     faults = sorted((_fault(data) for data in incidents if _is_fault(data)), key=lambda of: (of.start, of.data["incident"]))
     groups: list[list[_Fault]] = []

@@ -4,8 +4,8 @@
     label feed ────────────────────────────────────────────────┘
     system (latency, errors, traffic) stands apart
 
-A request that lacks a column is scored on a default; a feature that shifts shifts the scores; scores that are wrong cost
-accuracy, and accuracy costs what the business counts. Labels that do not come make performance look other than it is.
+A request that lacks a column is scored with a default value, a shifted feature shifts the scores, wrong scores lower the
+accuracy, and lower accuracy lowers business KPIs. Missing labels make performance look different from what it is.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ SCHEMA, VALUES, FEATURE_DRIFT, SCORE_DRIFT, PERFORMANCE, BUSINESS, LABEL_FEED, S
     "schema", "values", "feature drift", "score drift", "performance", "business", "label feed", "system",
 )  # fmt: skip
 CHAIN = (SCHEMA, VALUES, FEATURE_DRIFT, SCORE_DRIFT, PERFORMANCE, BUSINESS)
-"""Each concern may follow from every one before it."""
+"""Each concern may be a consequence of any one before it."""
 SHARED = (LABEL_FEED, SCHEMA, VALUES, FEATURE_DRIFT)
-"""Concerns of what comes in, which all versions of a model share; what a version makes of it is its own."""
+"""Concerns about the input, which all versions of a model share; the others are about one version's output."""
 ORDER = (LABEL_FEED, *CHAIN, SYSTEM)
-"""From causes to consequences, as an incident lists them."""
+"""All concerns from causes to consequences, the order in which an incident lists its alerts."""
 _PATTERNS = (
     ("data.missing_features", SCHEMA),
     ("data.unexpected_features", SCHEMA),
@@ -49,11 +49,12 @@ _PATTERNS = (
     ("labels", LABEL_FEED),
     ("unreadable_label_ratio", LABEL_FEED),
 )
-"""Patterns of metrics, or of detectors' streams, and their concerns; the first that fits counts, the rest is performance."""
+"""Patterns of metrics, or of detectors' streams, and their concerns; the first that matches counts. A metric that matches none
+belongs to performance."""
 
 
 def concern_of(metric: str) -> str:
-    """Which concern a monitor's metric or a detector's stream belongs to.
+    """The concern that a monitor's metric or a detector's stream belongs to.
 
     >>> concern_of("data.features.age.missing_ratio"), concern_of("performance.roc_auc"), concern_of("latency_ms")
     ('values', 'performance', 'system')
@@ -62,7 +63,7 @@ def concern_of(metric: str) -> str:
 
 
 def follows(cause: str, consequence: str) -> bool:
-    """Whether trouble of one concern may bring trouble of the other with it.
+    """Whether a fault of the concern ``cause`` may lead to a fault of the concern ``consequence``.
 
     >>> follows("schema", "performance"), follows("performance", "schema"), follows("label feed", "score drift")
     (True, False, False)

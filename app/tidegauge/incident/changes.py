@@ -1,6 +1,6 @@
-"""What changed at the time an incident began: marks that people set, new versions, another baseline.
+"""What changed around the time an incident began: marks set by people, new versions, a different baseline.
 
-Read when it is asked for, not kept with the incident: a mark may be set the day after.
+Computed on request and not stored with the incident, since a mark may be set a day later.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from tidegauge.engine.events import timestamp
 from tidegauge.metrics.record import iso
 
 BEFORE = 86400.0
-"""Seconds before an incident's first window in which a change is told with it."""
+"""A change is listed with an incident if it lies at most this many seconds before the incident's first window."""
 MAX_TOLD = 20
 
 
 class Change(NamedTuple):
-    """Something that changed at ``time`` (Unix seconds). ``kind``: mark, version or baseline; ``model`` "" is all of them."""
+    """Something that changed at ``time`` (Unix seconds). ``kind``: mark, version or baseline; ``model``: "" means all
+    models."""
 
     time: float
     kind: str
@@ -26,8 +27,8 @@ class Change(NamedTuple):
 
 
 def seen_in(records: Iterable[Mapping[str, Any]]) -> list[Change]:
-    """Changes that the metrics records of a model's windows show, of whole models, in any order: the first window of a
-    version that is not the model's first, and the first one that is compared with another kind of baseline."""
+    """The changes that metrics records show: the first window of each version but the model's first one, and the first window
+    that is compared with a different kind of baseline. ``records``: of whole models (no segments), in any order."""
     whole = [record for record in records if not record["segment"]]
     model_began = min((record["window_start"] for record in whole), default="")
     found: list[Change] = []
@@ -46,7 +47,8 @@ def seen_in(records: Iterable[Mapping[str, Any]]) -> list[Change]:
 
 
 def at_the_time(changes: Iterable[Change], model: str, began: float) -> list[dict[str, Any]]:
-    """The changes of a model, or of all, from BEFORE an incident ``began`` to a day after, oldest first.
+    """The changes of this model or of all models, from BEFORE seconds before an incident ``began`` to a day after, the oldest
+    first.
 
     >>> mark = Change(50_000.0, "mark", "release 2.3")
     >>> at_the_time([mark], "churn", 86400.0)

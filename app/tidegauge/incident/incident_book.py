@@ -1,4 +1,4 @@
-"""The incidents of one monitor task, kept in its store, and what is published of them: opened, changed, resolved, each once."""
+"""Keeps the incidents of one monitor task in its store, and publishes when one is opened, changed or resolved, each once."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ SOURCE = "tidegauge"
 SCHEMA = "https://tidegauge.io/schemas/incident.v1.json"
 CONTENT_TYPE = (("content-type", b"application/cloudevents+json"),)
 MAX_MEMBERS = 500
-"""Alerts of an incident; what comes beyond them begins another."""
+"""The most alerts of an incident; a further alert begins another incident."""
 MAX_KEPT = 200
-"""Incidents of one model that are remembered; the oldest that are resolved are forgotten beyond it."""
+"""The most incidents of one model that are kept; beyond it the oldest resolved ones are dropped."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Incident).decode
 
 
 class Observed(NamedTuple):
-    """The id of an alert's incident, and what to publish of that."""
+    """The id of the incident that an alert belongs to, and the incident's events to publish."""
 
     incident: str
     outputs: list[Output]
 
 
 class IncidentBook:
-    """Takes every transition of an alert and says which incident it belongs to.
+    """Takes every transition of an alert and assigns it to an incident.
 
-    An id follows from the model and the first alert's fingerprint and start, so that it is the same however often a worker is
-    killed, and in `replay`.
+    An incident's id is computed from the model and from the fingerprint and start of its first alert, so it stays the same
+    after restarts and in `replay`.
     """
 
     def __init__(self, store: Store) -> None:
@@ -49,25 +49,25 @@ class IncidentBook:
             self._of_alert.update((mark, incident) for mark, member in incident.members.items() if member.firing)
 
     def open_incidents(self) -> list[Incident]:
-        """The incidents with an alert that fires."""
+        """The incidents with at least one firing alert."""
         return [incident for of in self._by_model.values() for incident in of.values() if incident.open]
 
     def known(self) -> list[Incident]:
-        """All incidents that are remembered."""
+        """All incidents that are kept."""
         return [incident for of in self._by_model.values() for incident in of.values()]
 
     def observe(self, alert: Mapping[str, Any], time: float) -> Observed:
-        """Take an alert's ``data`` as it is about to be published at event ``time``."""
+        """Take in the ``data`` of an alert that is about to be published at event ``time``."""
         model, mark = alert["labels"]["model"], alert["fingerprint"]
         member = member_of(alert)
         incident = self._of_alert.get(mark)
         if incident is None:
-            # It fires, perhaps for another reason than the last time.
+            # It fires again, perhaps for another reason than last time.
             room = (one for one in self._by_model.get(model, {}).values() if len(one.members) < MAX_MEMBERS)
             incident = incident_for(member, room) or self._opened(model, mark, alert["starts_at"])
         was_open, was = incident.open, incident.members.get(mark)
         if was is not None:
-            # It is told of as it was when it began; only how it stands is new.
+            # A member describes the alert as it was when it began; only its current state is updated.
             how = {name: getattr(member, name) for name in ("firing", "restated", "severity", "last")}
             member = msgspec.structs.replace(was, **how)
         incident.members[mark] = member
@@ -96,7 +96,7 @@ class IncidentBook:
 
 
 def _event(incident: Incident, change: str, time: float) -> bytes:
-    """The CloudEvents 1.0 envelope (structured JSON). ``time``: event time of the verdict that changed it."""
+    """The event as CloudEvents 1.0 in structured JSON. ``time``: event time of the verdict that changed the incident."""
     mark = incident.cause
     cause = incident.members[mark]
     restated = not incident.open and all(member.restated for member in incident.members.values())

@@ -1,15 +1,15 @@
-"""Which incident an alert belongs to, and which of an incident's alerts is its cause.
+"""Finds the incident that an alert belongs to, and the alert that is the cause of an incident.
 
-An alert joins an incident of its model, whatever the window and segment, if what it is about is related to what the incident
-is about and began close to it: within the windows next to it, or, as a consequence in the same version, within REACH
-windows, since a drop of performance shows later than what it follows from. One that is about the same as an alert of an
-incident which has not ended, or only just, continues it, however long ago the incident began. What comes in is the same for all
-versions; what a version makes of it is its own, and joins another's only where both begin an incident together. With a verdict
-that late labels have undone nothing goes on.
+An alert joins an incident of its model, whatever its window length and segment, if its concern is related to that of one of the
+incident's alerts and it began close in time: at most one window apart or, as a consequence in the same version, at most REACH
+windows later, since a drop of performance shows later than its cause. An alert that is about the same thing as an alert of an
+incident that is open, or has only just ended, continues that incident however long ago it began. Alerts on the input count for
+all versions alike; alerts on the output of different versions join only if they begin an incident together. An alert that was
+resolved because late labels undid its verdict attracts no further alerts.
 
-What cannot have brought a drop of performance is not its cause: values missing in 7 % of the requests of a window do not
-turn the labels of all of them around, and a shift of inputs that leaves what is expected of the scores where it was
-explains nothing (``metrics/explained.py``).
+Something too small to have caused a drop of performance is not its cause: values missing in 7 % of a window's requests cannot
+change the outcome of all of them, and a shift of the input that leaves the expected performance unchanged explains nothing
+(``metrics/explained.py``).
 """
 
 from __future__ import annotations
@@ -36,20 +36,23 @@ from tidegauge.judge.meaning import LISTS, alike
 from tidegauge.spec import duration
 
 REACH = 3
-"""Windows within which a consequence follows its cause."""
+"""A consequence begins at most this many windows after its cause."""
 EXPLAINED = 0.5
-"""A drop of which the shift of the inputs explains less than this does not follow from it."""
+"""A drop of performance is a consequence of a shift of the input only if the shift explains at least this share of it."""
 SWING = {"accuracy": 1.0, "brier": 1.0, "ece": 2.0, "roc_auc": 2.0}
-"""By how much a number of performance changes at most if a share of its window changes, as a multiple of the share."""
+"""If a share s of a window's requests changes, a performance metric changes by at most this multiple of s."""
 
 
 class Member(msgspec.Struct, array_like=True):
-    """One alert of an incident: what it is about, and how it stands. ``onset`` to ``onset_end``: the window it began with (a
-    detector's moment); ``last``: when it was last there, by the newest window that shows it; ``value`` and ``baseline`` as
-    when it began; ``names``: the features that are missing or unexpected; ``affected``: requests of the window, while it was
-    open, that something was wrong with; ``kind``: of the alert; ``explained`` and ``faulty``: what its evidence says the shift
-    of the inputs explains, and of what share of the window's requests a feature's value was at fault; None where that is
-    unknown; ``sample_size``: what its value rests on; ``sources``: what its features come from."""
+    """One alert of an incident and its current state.
+
+    ``onset``, ``onset_end``: start and end of the window with which it began (for a detector the moment of the detection);
+    ``last``: when it was last present, which is its end once it has resolved; ``value``, ``baseline``: as of its beginning;
+    ``names``: the features that are missing or unexpected; ``affected``: how many requests of a window that was still open were
+    affected; ``kind``: the kind of alert; ``explained``: the share of the drop that the shift of the input explains, and
+    ``faulty``: by feature, the share of the window's requests with a faulty value, both None if unknown; ``sample_size``: the
+    number of values that ``value`` rests on; ``sources``: the sources of its features.
+    """
 
     alertname: str
     metric: str
@@ -80,12 +83,12 @@ class Member(msgspec.Struct, array_like=True):
 
     @property
     def features(self) -> set[str]:
-        """The features it is about; none where it is about the model as a whole."""
+        """The features that the alert is about; empty if it is about the model as a whole."""
         return set(self.names) or {self.feature} - {""}
 
     def same_as(self, other: Member) -> bool:
-        """Whether both are about the same: for what comes in, whatever the version; of performance the mix of labels, which may
-        have moved for weeks, is not the same as how well they are predicted."""
+        """Whether both alerts are about the same thing. For alerts on the input the version does not matter. The mix of labels,
+        which may have moved for weeks, is not the same thing as how well labels are predicted."""
         group = self.metric.partition(".")[0] == other.metric.partition(".")[0]
         version = self.concern in SHARED or self.version == other.version
         named = not (self.names or other.names) or bool(self.features & other.features)
@@ -93,8 +96,8 @@ class Member(msgspec.Struct, array_like=True):
 
 
 class Incident(msgspec.Struct, array_like=True):
-    """One incident. ``members`` by their alerts' fingerprints; ``sequence`` numbers what was said of it; ``title``: its
-    sentence when it was last told; ``last``: event time of its last change."""
+    """One incident. ``members``: its alerts by fingerprint; ``sequence``: how many events of it were published; ``title``: the
+    title in the last event; ``last``: event time of its last change."""
 
     id: str
     model: str
@@ -113,21 +116,21 @@ class Incident(msgspec.Struct, array_like=True):
 
     @property
     def severity(self) -> str:
-        """The worst of its alerts that fire, or, once none does, of all."""
+        """The highest severity among its firing alerts, or among all of them if none fires."""
         among = [m for m in self.members.values() if m.firing] or list(self.members.values())
         return "critical" if any(m.severity == "critical" for m in among) else among[0].severity
 
     @property
     def cause(self) -> str:
-        """Fingerprint of the alert that the others may follow from: of those that began with the first window, the one
-        earliest in the causal order, the worst before the others."""
+        """Fingerprint of the alert that may have caused the others: among those that began with the first window, the earliest
+        in the causal order, and among these the most severe."""
         start = self.starts_at
         first = {mark: m for mark, m in self.members.items() if m.onset - start <= m.onset_end - m.onset} or self.members
         return min(first, key=lambda mark: (*_rank(first[mark]), mark))
 
     @property
     def alike(self) -> list[Member]:
-        """The alerts that are told together with the cause: of its concern, and saying the same of other features."""
+        """The alerts that are described together with the cause: they have its concern and say the same of other features."""
         kind = _kind(self.members[self.cause])
         return [member for member in self.members.values() if _kind(member) == kind]
 
@@ -147,7 +150,7 @@ def _rank(member: Member) -> tuple[int, bool, float]:
 
 
 def member_of(alert: Mapping[str, Any]) -> Member:
-    """An alert's ``data`` as a member."""
+    """A member made from an alert's ``data``."""
     labels, window = alert["labels"], alert["window"]
     names = [of["feature"] for of in alert["evidence"]["features"]] if alert["metric"] in LISTS else []
     onset = timestamp(alert["starts_at"])
@@ -166,8 +169,9 @@ def member_of(alert: Mapping[str, Any]) -> Member:
 
 
 class _Nearness(NamedTuple):
-    """How near an alert of an incident is to a new one: the smallest is the nearest. ``relation``: 0 is the same trouble, 1 of
-    the same version, 2 of another; ``gap``: seconds between them; ``further``: of another concern."""
+    """How near an alert of an incident is to a new alert; the smallest value is the nearest. ``relation``: 0 for the same
+    problem, 1 for the same version, 2 for another version; ``gap``: seconds between the two; ``further``: whether the concerns
+    differ."""
 
     relation: int
     gap: float
@@ -175,31 +179,33 @@ class _Nearness(NamedTuple):
 
 
 def incident_for(member: Member, incidents: Iterable[Incident]) -> Incident | None:
-    """The incident an alert that has just fired belongs to, the nearest, the latest of those; None: a new one."""
+    """The incident that an alert which has just fired belongs to: the nearest one, the latest of equally near ones. None if it
+    begins a new incident."""
     found = ((_nearest(member, incident), incident) for incident in incidents)
     near = [(nearness, -incident.last, incident.id, incident) for nearness, incident in found if nearness is not None]
     return min(near, key=lambda of: of[:3])[3] if near else None
 
 
 def _nearest(member: Member, incident: Incident) -> _Nearness | None:
-    """How near the nearest alert of an incident is that a new one may belong with; None where there is none."""
+    """The nearness of the nearest alert of an incident that a new alert may belong with; None if there is none."""
     start = incident.starts_at
     found = (_nearness(member, other, start) for other in incident.members.values() if not other.restated)
     return min((nearness for nearness in found if nearness is not None), default=None)
 
 
 def _nearness(member: Member, other: Member, start: float) -> _Nearness | None:
-    """How near an alert is to ``other``, of an incident that began at ``start``; None where they do not belong together."""
+    """How near an alert is to ``other``, a member of an incident that began at ``start``; None if they do not belong
+    together."""
     length = max(member.onset_end - member.onset, other.onset_end - other.onset)
     gap = max(member.onset - other.onset_end, other.onset - member.onset_end, 0.0)
     own = member.version == other.version
     nearness = _Nearness(1 if own else 2, gap, member.concern != other.concern)
     if member.same_as(other):
-        # The same trouble again: counted from when it was last there.
+        # The same problem again: the gap counts from when it was last present.
         gap = min(gap, 0.0 if other.firing else max(member.onset - other.last, 0.0))
         return _Nearness(0, gap, False) if gap <= length else None
     if other.onset - start > REACH * length:
-        # Else one thing after another, each close to the one before, would be one incident for ever.
+        # Without this bound a sequence of problems, each close to the one before, would be one endless incident.
         return None
     if _may_follow(other, member):
         return nearness if gap <= (REACH if own else 1) * length else None
@@ -211,8 +217,8 @@ def _nearness(member: Member, other: Member, start: float) -> _Nearness | None:
 
 
 def _may_follow(cause: Member, consequence: Member) -> bool:
-    """Whether one alert may be a consequence of the other, which then began no later, is of the same feature if both have
-    one, and of the same version unless it is about what comes in."""
+    """Whether one alert may be a consequence of the other: the cause must have begun no later, be about the same feature if
+    both are about features, and about the same version unless it is about the input."""
     apart = cause.features and consequence.features and not cause.features & consequence.features
     reaches = cause.version == consequence.version or cause.concern in SHARED
     in_order = follows(cause.concern, consequence.concern) and cause.onset < consequence.onset_end
@@ -220,7 +226,7 @@ def _may_follow(cause: Member, consequence: Member) -> bool:
 
 
 def _too_small(cause: Member, consequence: Member) -> bool:
-    """Whether what is known of a drop of performance says that it cannot follow from the cause."""
+    """Whether a cause is too small for the drop of performance that ``consequence`` reports."""
     if cause.concern in (FEATURE_DRIFT, SCORE_DRIFT):
         return consequence.explained is not None and consequence.explained < EXPLAINED
     swing = SWING.get(consequence.metric.removeprefix("performance."))
@@ -230,6 +236,6 @@ def _too_small(cause: Member, consequence: Member) -> bool:
     value, before = consequence.value, consequence.baseline
     if not isinstance(value, int | float) or before is None:
         return False
-    # A number between 0 and 1 has a standard error of at most half of one over the root of what it rests on.
+    # The mean of n values between 0 and 1 has a standard error of at most 0.5 / sqrt(n); this is two of them.
     chance = 1.0 / math.sqrt(max(consequence.sample_size, 1))
     return abs(value - before) > swing * share + chance

@@ -1,4 +1,4 @@
-"""An incident in one sentence: what its cause means to a person, and since when."""
+"""Puts an incident into one sentence: what its cause means for people, and since when."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tidegauge.judge.wording import is_number
 
 
 def title(incident: Incident, now: float) -> str:
-    """What the incident's cause means, and since when, at event time ``now``.
+    """What the incident's cause means, and since when, as of event time ``now``.
 
     >>> alert = Member("m", "data.features.age.missing_ratio", "c:1", "", "age", "critical", 86400.0, 172800.0, 0.0, value=0.33)
     >>> title(Incident("i", "c", {"a": alert}), 172800.0)
@@ -19,7 +19,7 @@ def title(incident: Incident, now: float) -> str:
     """
     cause = incident.members[incident.cause]
     features = {name for member in incident.alike for name in member.features}
-    # What was counted of an open window is soon no longer how many there are.
+    # The count of an open window is soon outdated.
     affected = cause.affected if cause.firing and now < cause.onset_end else 0
     return sentence(_symptom(cause, affected), sorted(features), incident.starts_at)
 
@@ -30,7 +30,7 @@ def _symptom(cause: Member, affected: int) -> Symptom:
 
 
 def line(event: Mapping[str, Any]) -> str:
-    """What has become of an incident, as one line for people."""
+    """An incident event as one line for people."""
     data = event["data"]
     note = f" ({data['resolution']})" if "resolution" in data else ""
     firing = sum(alert["status"] == "firing" for alert in data["alerts"])

@@ -1,4 +1,4 @@
-"""The monitors a spec gets that names none."""
+"""The monitors of a spec that names none."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from tidegauge.baseline.baseline import RESULT_BINS, Baseline
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec, RolloutSpec, Severity, duration
 
 KEEP_FIRING_FOR = 7
-"""Windows without drift before its alert resolves: a season comes and goes for weeks, and is one alert."""
+"""An alert on drift resolves after this many windows without drift, so that a season of several weeks is one alert."""
 LEVEL = 0.01
-"""Of the windows without change, those in which any statistical monitor may fire, all of them together."""
+"""The share of windows without change in which at least one statistical monitor may fire."""
 NUMBERS, CATEGORIES, MISSING, SCORE = 0.2 * LEVEL, 0.08 * LEVEL, 0.22 * LEVEL, 0.02 * LEVEL
 LABEL, PERFORMANCE, CALIBRATION, POSITIVES = 0.1 * LEVEL, 0.3 * LEVEL, 0.06 * LEVEL, 0.02 * LEVEL
-"""Their shares of it. A rise of missing values is looked for in few features, but comes in whole counts; what moves the score
-shows in the features and in the labels too. PERFORMANCE is shared by the numbers of a task."""
+"""How LEVEL is divided among the monitors. MISSING is large because counts of missing values are discrete and small; SCORE is
+small because what moves the score also shows in features and labels. PERFORMANCE is divided further among a task's metrics."""
 _ABOVE_AUTO = Condition("above", auto=True)
 _ABOVE_SMALL = Condition("above", high=0.2, auto=True)
-"""A small effect (Cohen 1988): less is not worth a word where the baseline's windows cannot say what is usual."""
+"""0.2 is a small effect (Cohen 1988); less is not reported if the baseline's windows cannot say what is usual."""
 
 
 def default_rollout(spec: ModelSpec) -> RolloutSpec:
-    """How versions seen together are compared where the spec does not say."""
+    """How versions that run at the same time are compared if the spec does not say."""
     return RolloutSpec("rollout", max(spec.windows, key=duration))
 
 
 def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[MonitorSpec, ...]:
-    """Schema breaks, missing and unseen values, drift, error ratio, performance against the baseline and the label
-    feed. What breaks at once is judged on the shortest window, what is statistical on the longest; limits come from
-    the baseline's window-to-window spread where it spans enough windows. Where it does not, blocks of its rows say how much
-    windows differ by chance, and drift must be worth a word besides; where these are too few as well, performance is held
-    against the baseline's own, and must be worse by more than its interval allows."""
+    """Monitors of schema breaks, missing and unseen values, drift, error ratio, performance against the baseline, and the label
+    feed.
+
+    Faults that show at once are judged on the shortest window, statistical changes on the longest. Limits come from the
+    baseline's window-to-window spread if the baseline spans enough windows. If it does not, blocks of its rows tell how much
+    windows differ by chance, and drift must in addition be at least a small effect. If there are too few blocks as well,
+    performance is compared with the baseline's and must be worse by more than its interval allows.
+    """
     windows = sorted(spec.windows, key=duration)
     short, long = windows[0], windows[-1]
     auto = baseline is not None and baseline.spans_enough(long)
@@ -113,7 +116,7 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
             MonitorSpec("no-probability", "performance.no_probability_ratio", long, above(0.01), "critical"),
         ]
         if auto:
-            # How large a calibration error, or how many positives, is too many only their spread can say.
+            # Only the spread of the baseline's windows can tell what calibration error, or share of positives, is too large.
             monitors += [
                 performance("calibration", "performance.ece", _ABOVE_AUTO, "warning", significance=CALIBRATION),
                 MonitorSpec(

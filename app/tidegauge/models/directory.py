@@ -1,4 +1,4 @@
-"""From a directory of specs and baselines to the records of the topic ``models``."""
+"""Makes the records of the topic ``models`` from a directory of specs and baselines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import ModelSpec
 
 ALL_VERSIONS = ""
-"""Under this version a record holds the baseline of every version the spec does not name."""
+"""The version under which a record holds the baseline for all versions that the spec does not name."""
 
 
 def records_of(directory: Path) -> list[ModelRecord]:
-    """A record for each spec, with the baselines it names. Raises SpecError with every mistake."""
+    """A record for each spec, with the baselines it names. Raises SpecError, whose message lists every mistake."""
     return [record_of(file.path, file.spec) for file in load_with_files(directory)]
 
 
@@ -31,13 +31,13 @@ def record_of(path: Path, spec: ModelSpec) -> ModelRecord:
 
 
 def baseline_files(path: Path, spec: ModelSpec) -> set[Path]:
-    """The files of baselines that the spec in the file ``path`` names, as absolute paths."""
+    """The absolute paths of the baseline files that the spec in the file ``path`` names."""
     named = (spec.baseline, *spec.baselines.values())
     return {baseline_file(path, of.file).resolve() for of in named if of.file is not None}
 
 
 def unnamed_baselines(directory: Path) -> list[Path]:
-    """Files ``*.baseline.json`` of the directory that no spec names, and that are therefore not used."""
+    """The files ``*.baseline.json`` of the directory that no spec names, and that are therefore not used."""
     named = {file for spec in load_with_files(directory) for file in baseline_files(spec.path, spec.spec)}
     return sorted(file for file in directory.glob("*.baseline.json") if file.resolve() not in named)
 

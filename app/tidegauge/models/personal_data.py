@@ -1,4 +1,4 @@
-"""What of a refused record may be kept: personal data are dropped or hashed there as they are in what is counted."""
+"""Removes personal data from refused records before they are kept, by the same rules as for the events that are counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class PersonalData:
-    """What the specs of all models in ``registry``, as they stand now, say of personal data."""
+    """The rules on personal data in the current specs of all models in ``registry``."""
 
     def __init__(self, registry: Registry) -> None:
         self._key = pseudonyms.key()
@@ -38,7 +38,7 @@ class PersonalData:
                 self._any[name] = "drop" if rule == "drop" else self._any.get(name, rule)
 
     def without(self, value: bytes | None) -> bytes | None:
-        """A record's value as it may be kept: itself where no model has personal data."""
+        """A record's value without personal data; unchanged if no model has personal data."""
         if not self._of or value is None:
             return value
         try:
@@ -53,7 +53,7 @@ class PersonalData:
         return value if kept == features else msgspec.json.encode({**event, "features": kept})
 
     def _rules(self, event: Mapping[str, Any]) -> Mapping[str, str]:
-        """Those of its model, or of all models where it does not say which."""
+        """The rules (by feature) of the event's model, or of all models if the event does not name one."""
         model = event.get("model") or str(event.get("model_version") or "").partition(":")[0]
         return self._of.get(model, {}) if isinstance(model, str) and model else self._any
 

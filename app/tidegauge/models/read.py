@@ -51,8 +51,8 @@ def load_file(path: Path) -> ModelSpec:
 
 
 def load_to_build(path: Path) -> ModelSpec:
-    """The spec in a file whose baseline is about to be built: that it is not there yet is no mistake, nor that what needs it
-    cannot be checked against it."""
+    """The spec in a file whose baseline is about to be built. That the baseline is missing is not a mistake here, and members
+    that need it are not checked. Raises SpecError as ``load_file`` does."""
     problems: list[Problem] = []
     spec = _read(path, problems)
     real = [
@@ -69,7 +69,7 @@ def load_directory(path: Path) -> list[ModelSpec]:
 
 
 def load_with_files(path: Path) -> list[SpecFile]:
-    """As ``load_directory``, with the file of each spec."""
+    """Like ``load_directory``, with the file of each spec."""
     specs, problems = _read_directory(path)
     if problems:
         raise SpecError(_all(problems))
@@ -77,7 +77,7 @@ def load_with_files(path: Path) -> list[SpecFile]:
 
 
 def check_directory(path: Path) -> list[Problem]:
-    """Every mistake in a directory's specs; [] where there is none."""
+    """Every mistake in a directory's specs."""
     return _in_order(_read_directory(path)[1])
 
 
@@ -111,7 +111,7 @@ def _read_directory(path: Path) -> tuple[list[SpecFile], list[Problem]]:
 
 
 def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
-    """The spec of a file, as far as it can be read, and its member ``model``."""
+    """The spec of a file, as far as it can be read, and its member ``model``; None if the file cannot be read at all."""
     document = parse(path, problems)
     if document is None:
         return None
@@ -241,7 +241,7 @@ def _feature(of: Item) -> FeatureSpec:
 
 
 def _ranges(of: Item) -> tuple[float, ...] | None:
-    """Where the ranges of a number part."""
+    """The numbers that separate the ranges of a numeric feature, ascending."""
     entries = of.items()
     if of.kind == "seq" and not 1 <= len(entries) <= MAX_RANGES:
         of.wrong(f"must be 1 to {MAX_RANGES} numbers, where the ranges part; as [30, 45, 60]")
@@ -284,7 +284,8 @@ def _labels(of: Item) -> ImpliedLabelSpec | None:
 
 
 def _make_room(given: Mapping[str, Item], found: dict[str, Any]) -> None:
-    """The label horizon must leave time after ``missing_after`` for a label to come and take an implied one back."""
+    """Extend the label horizon if needed: after ``missing_after`` a label must still have time to arrive and replace the
+    implied one."""
     after = found["labels"].missing_after
     if "label_horizon" not in given:
         found["label_horizon"] = after + DEFAULT_HORIZON

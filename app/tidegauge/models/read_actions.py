@@ -1,4 +1,4 @@
-"""The member ``on`` of a spec: what is done by itself when something is found."""
+"""Reads the member ``on`` of a spec: what is done automatically when something is found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tidegauge.spec import Actions
 
 
 def actions(of: Item, alerts: Collection[str] | None) -> Actions:
-    """``alerts``: the names of the spec's own alerts; None where it has the default monitors."""
+    """The member ``on`` of a spec. ``alerts``: the names of the spec's own alerts; None if it has the default monitors."""
     given = of.members(Actions.__struct_fields__)
     rollout = given["rollout"].choice(("roll_back",)) if "rollout" in given else None
     return Actions(rollout, _hooks(given["retrain"], alerts) if "retrain" in given else {})

@@ -1,4 +1,4 @@
-"""Reads where a spec's baselines come from, and checks what needs them against those that are there."""
+"""Reads the sources of a spec's baselines, and checks the members that need a baseline against the existing ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tidegauge.spec import BaselineSpec, ModelSpec, duration
 
 SOURCES = ("first", "previous", "file")
 NEEDS_BASELINE = ("auto ", "false_alarms ", "against ")
-"""How the messages begin of mistakes that a newly built baseline may mend."""
+"""The beginnings of the messages about mistakes that building the baseline anew may correct."""
 
 
 def baseline_file(spec_file: Path, written: str) -> Path:
-    """Where a baseline file named in a spec lies: beside the spec, unless the path is absolute."""
+    """The path of a baseline file named in a spec, which is relative to the spec's directory unless it is absolute."""
     return spec_file.parent / written
 
 
 def baselines(of: Item) -> dict[str, Any]:
-    """The members ``baseline`` and ``baselines`` of the ModelSpec."""
+    """The values of the members ``baseline`` and ``baselines`` of ModelSpec, by name."""
     if of.kind != "map":
         source = _source(of)
         return {} if source is None else {"baseline": source}
@@ -80,7 +80,7 @@ def _file(of: Item) -> BaselineSpec | None:
 
 
 def check(given: Mapping[str, Item], spec: ModelSpec) -> None:
-    """Notes the mistakes of the spec's members that only its baselines, or what is kept, can show."""
+    """Note the mistakes that only show when the spec's members are compared with its baselines or its retention."""
     of = given.get("baseline")
     files = _files(of, spec)
     if of is not None:
@@ -92,7 +92,7 @@ def check(given: Mapping[str, Item], spec: ModelSpec) -> None:
 
 
 def _files(of: Item | None, spec: ModelSpec) -> dict[str, Baseline]:
-    """The baselines in files, by file name as written; one that cannot be read is a mistake."""
+    """The baselines in files, by file name as written in the spec; a file that cannot be read is a mistake."""
     found: dict[str, Baseline] = {}
     for source in (spec.baseline, *spec.baselines.values()):
         if of is None or source.file is None or source.file in found:
@@ -119,7 +119,7 @@ def _check_previous(of: Item, spec: ModelSpec) -> None:
 
 
 def _check_auto(of: Item, spec: ModelSpec, files: Mapping[str, Baseline]) -> None:
-    """Limits that are ``auto`` need baselines which span enough windows."""
+    """Limits that are ``auto`` need baselines that span enough windows."""
     by_name = {monitor.name: monitor for monitor in spec.monitors or ()}
     sources = list(spec.baselines.values()) or [spec.baseline]
     for item in of.items():
@@ -145,7 +145,7 @@ def _check_auto(of: Item, spec: ModelSpec, files: Mapping[str, Baseline]) -> Non
 
 
 def _check_tuned(given: Item, spec: ModelSpec, files: Mapping[str, Baseline]) -> None:
-    """Budgets of false alarms and cycles need baselines that were built for them."""
+    """Detectors with a budget of false alarms, or with daily or weekly cycles, need baselines that were built for them."""
     sources = {"": spec.baseline, **spec.baselines}
     tunings = {version: found.tunings for version, of in sources.items() if (found := files.get(of.file or "")) is not None}
     by_name = {detector.name: detector for detector in spec.detectors}

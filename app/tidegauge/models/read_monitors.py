@@ -45,7 +45,7 @@ MAX_DETECTOR_SIZE = 100_000
 
 
 class SpecContext(msgspec.Struct, frozen=True):
-    """What monitors and detectors refer to in the rest of their spec."""
+    """The other members of the spec that monitors and detectors refer to."""
 
     task: Task | None
     windows: tuple[str, ...]
@@ -58,7 +58,7 @@ def monitors(given: Item, around: SpecContext) -> tuple[MonitorSpec, ...]:
 
 
 def is_rollout(item: Item) -> bool:
-    """Whether a monitor compares versions, which is another kind with members of its own (``read_rollouts``)."""
+    """Whether a monitor compares versions; such monitors have members of their own (``read_rollouts.py``)."""
     kind = item.members().get("kind") if item.kind == "map" else None
     return kind is not None and kind.kind == "str" and kind.source() == ROLLOUT
 
@@ -68,7 +68,7 @@ def detectors(given: Item, around: SpecContext) -> tuple[DetectorSpec, ...]:
 
 
 def unique_names(lists: Iterator[Item]) -> None:
-    """Note every name of a monitor or detector that another one has: an alert is told from others by it."""
+    """Note every name that two monitors or detectors share, since the name identifies their alerts."""
     lines: dict[str, int] = {}
     for given in lists:
         if given.kind != "seq":
@@ -197,7 +197,7 @@ def _check_metric(of: Item, metric: str, around: SpecContext) -> None:
 
 
 def _check_kpi(of: Item, metric: str, kpis: Mapping[str, KpiSpec]) -> None:
-    """A ratio or winsorised mean is counted only where the spec asks for it."""
+    """Ratios and winsorised means are computed only for KPIs for which the spec asks for them."""
     kpi, _, number = metric.removeprefix("business.").rpartition(".")
     if kpi == "*" or number not in (RATIO, *WINSORISED):
         return
@@ -320,7 +320,7 @@ def _detector(item: Item, around: SpecContext) -> DetectorSpec | None:
 
 
 def _budget(of: Item, algorithm: str | None) -> float | None:
-    """False alarms a value fed, from ``1 per 100000``."""
+    """The budget of false alarms per value, from text such as ``1 per 100000``."""
     match = _BUDGET.fullmatch(of.source().strip()) if of.kind == "str" else None
     if match is None or not float(match[1]) or not float(match[2]):
         of.expected("a number of false alarms per values fed, as 1 per 100000")
@@ -338,7 +338,7 @@ def _budget(of: Item, algorithm: str | None) -> float | None:
 
 
 def _parameters(of: Item, algorithm: str | None) -> dict[str, Any] | None:
-    """Parameters by name, of the types that the algorithm's defaults have; None where any is wrong."""
+    """Parameters by name, with the types of the algorithm's defaults; None if one of them is wrong."""
     if algorithm is None:
         of.members()
         return None

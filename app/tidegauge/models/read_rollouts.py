@@ -55,7 +55,7 @@ def _rollout(item: Item, around: SpecContext) -> RolloutSpec | None:
 
 
 def _metrics(of: Item, around: SpecContext) -> tuple[str, ...] | None:
-    """The metrics that decide; None for the default."""
+    """The deciding metrics; None for the default ones."""
     if of.kind == "str" and of.source() == "default":
         return None
     entries = list(of.names()) if of.kind == "seq" else [NamedItem(of, name)] if (name := of.name()) is not None else []

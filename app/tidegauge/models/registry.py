@@ -1,4 +1,4 @@
-"""The models being watched, as the topic ``models`` tells them: specs, and baselines by version."""
+"""The monitored models, as the records of the topic ``models`` describe them: specs, and baselines by version."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tidegauge.errors import BaselineError, SpecError
 from tidegauge.spec import Lineage, ModelSpec, ModelVersion
 
 MAX_RECORD_BYTES = 28 << 20
-"""How large a record may become by baselines that are learned, so that it can be published."""
+"""The most bytes that a record may grow to by learned baselines, so that it can still be published."""
 
 
 class ModelRecord(msgspec.Struct, omit_defaults=True):
-    """The value of a record of the topic ``models`` (compacted, key = model); ``baselines`` by version, as JSON."""
+    """The value of a record of the topic ``models``, which is compacted and keyed by model. ``baselines``: JSON by version."""
 
     model: str
     spec: ModelSpec
@@ -30,7 +30,7 @@ _decode = msgspec.json.Decoder(ModelRecord).decode
 
 
 class Registry:
-    """What is known of the models. ``revision`` grows with every change, so that stages can notice."""
+    """The specs and baselines of all models. ``revision`` grows with every change, so that stages can notice it."""
 
     def __init__(self) -> None:
         self.revision = 0
@@ -39,7 +39,7 @@ class Registry:
         self._defaults: dict[str, ModelSpec] = {}
 
     def apply(self, key: bytes, value: bytes | None) -> None:
-        """Take in a record of the topic; a value of None removes the model. Raises SpecError, and then changes nothing."""
+        """Take in a record of the topic; a value of None removes the model. Raises SpecError, in which case nothing changes."""
         model = key.decode("utf-8", "replace")
         if value is None:
             changed = self._records.pop(model, None) is not None
@@ -64,7 +64,7 @@ class Registry:
         return model in self._records
 
     def spec(self, model: str) -> ModelSpec:
-        """The model's spec; documented defaults for a model without one."""
+        """The model's spec; for a model without one, a spec of documented defaults."""
         record = self._records.get(model)
         if record is not None:
             return record.spec
@@ -76,27 +76,27 @@ class Registry:
             record = self._records.get(model)
             raw = record.baselines.get(version) if record else None
             if raw is None and record is not None and record.spec.baseline_for(version).file is not None:
-                # A version the spec does not name is compared with the baseline the spec gives for all.
+                # A version that the spec does not name is compared with the baseline for all other versions.
                 raw = record.baselines.get("")
             self._baselines[name] = None if raw is None else Baseline.from_json(bytes(raw))
         return self._baselines[name]
 
     def lineage(self, model: str, version: str) -> Lineage:
-        """Where a version came from: what its baseline says, else the spec."""
+        """Where a version came from, according to its baseline or else to the spec."""
         baseline = self.baseline(model, version)
         own = baseline.lineage if baseline is not None else Lineage()
         return own if own != Lineage() else self.spec(model).lineage
 
     def baseline_versions(self, model: str) -> list[str]:
-        """Versions with a baseline in the model's record; "" stands for all others."""
+        """The versions with a baseline in the model's record; "" stands for all others."""
         record = self._records.get(model)
         return sorted(record.baselines) if record else []
 
     def learned(self, model: str, version: str, baseline: Baseline, versions: Sequence[str] = (), **changes: Any) -> Output:
-        """The model's record with a learned baseline added (and members of its spec changed).
+        """The model's record with a learned baseline added; ``changes`` are new values of members of its spec.
 
-        While the record is larger than MAX_RECORD_BYTES it loses the learned baselines of ``versions``, the first one first,
-        and then half of the new baseline's segments after half, the rarest first.
+        As long as the record is larger than MAX_RECORD_BYTES, first the learned baselines of ``versions`` are dropped in their
+        order, then half of the new baseline's segments at a time, the rarest first.
         """
         record = self._records.get(model) or ModelRecord(model, self.spec(model))
         spec = msgspec.structs.replace(record.spec, **changes)
@@ -125,7 +125,7 @@ def encode(record: ModelRecord) -> bytes:
 
 
 def registry_of(records: Iterable[ModelRecord]) -> Registry:
-    """A registry of these models."""
+    """A registry that holds these records."""
     registry = Registry()
     for record in records:
         registry.apply(record.model.encode(), encode(record))
@@ -133,7 +133,7 @@ def registry_of(records: Iterable[ModelRecord]) -> Registry:
 
 
 def carry_over(new: ModelRecord, old: bytes | None) -> ModelRecord:
-    """``new`` with the baselines that ``old`` learned, for versions whose baseline is still to be learned."""
+    """``new`` with the learned baselines of the encoded record ``old``, for versions whose baseline is still learned."""
     if old is None:
         return new
     try:
@@ -154,7 +154,7 @@ def _learns(spec: ModelSpec, version: str) -> bool:
 
 
 def _check(spec: ModelSpec, baselines: Mapping[str, Baseline]) -> None:
-    """Raises SpecError for what would stop a stage later on."""
+    """Raises SpecError for what would make a stage fail later."""
     if not spec.windows or spec.pane <= 0:
         raise SpecError(f"its windows {list(spec.windows)} are not lengths of time longer than 0")
     for detector in spec.detectors:

@@ -1,4 +1,4 @@
-"""Typed reading of a YAML file that goes on after a mistake, so that all of them are told at once, each with its line."""
+"""Typed reading of a YAML file that continues after a mistake, so that all mistakes are reported at once with their lines."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _KINDS = {"map": "a mapping", "seq": "a list", "null": "nothing", "str": "text",
           "bool": "true or false"}  # fmt: skip
 _SCALARS = ("str", "int", "float", "bool", "timestamp")
 _PLAIN = {"bool": re.compile("true|True|TRUE|false|False|FALSE"), "int": re.compile("[-+]?(0|[1-9][0-9_]*)|0x[0-9a-fA-F]+")}
-"""How YAML 1.2 writes truth values and whole numbers."""
+"""How YAML 1.2 writes booleans and integers."""
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One mistake. ``line`` counts from 1, 0 where the mistake has no line; ``member`` is its path in the file."""
+    """One mistake. ``line`` counts from 1 and is 0 if the mistake has no line; ``member`` is its path in the file."""
 
     file: str
     line: int
@@ -40,7 +40,8 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Item:
-    """One value of the file: where it stands and what it is. Reading methods note a mistake and answer None."""
+    """One value of the file with its place. The reading methods note a mistake and return None if the value is of another
+    type."""
 
     def __init__(self, node: yaml.Node, path: str, problems: list[Problem], file: Path) -> None:
         self.path, self.file = path, file
@@ -52,7 +53,7 @@ class Item:
 
     @property
     def kind(self) -> str:
-        """``map``, ``seq``, ``null``, ``str``, ``int``, ``float``, ``bool`` or another tag of YAML's."""
+        """``map``, ``seq``, ``null``, ``str``, ``int``, ``float``, ``bool`` or another YAML tag."""
         return self._node.tag.rpartition(":")[2]
 
     def wrong(self, message: str) -> None:
@@ -68,7 +69,8 @@ class Item:
             self.wrong(f"{shown} is not {what}; write one")
 
     def members(self, known: Collection[str] | None = None) -> dict[str, Item]:
-        """The members of a mapping; those not ``known`` (None: any) are mistakes, as is a name written twice."""
+        """The members of a mapping. Members that are not ``known`` are mistakes (None: all are known), and so are duplicate
+        names."""
         if not isinstance(self._node, yaml.MappingNode):
             self.expected("a mapping of names to values")
             return {}
@@ -95,15 +97,15 @@ class Item:
         return [Item(node, f"{self.path}[{n}]", self._problems, self.file) for n, node in enumerate(self._node.value)]
 
     def scalar(self) -> bool | int | float | str | None:
-        """Text, number or boolean. What only YAML 1.1 takes for something else is the text as written: a date, ``yes`` and
-        ``no``, which are classes, ``02139``, a code, ``12:30``."""
+        """Text, number or boolean. Values that only YAML 1.1 reads as something other than text are text as written: dates,
+        ``yes`` and ``no`` (which are class names), ``02139`` (a code), ``12:30``."""
         if not isinstance(self._node, yaml.ScalarNode) or self.kind not in _SCALARS:
             self.expected("a text, a number or a boolean")
             return None
         return self.source() if self.kind in ("str", "timestamp") or self._is_old_style() else self._constructed()
 
     def _is_old_style(self) -> bool:
-        """Whether only YAML 1.1 takes this for a truth value or a whole number."""
+        """Whether YAML 1.1, but not YAML 1.2, reads this as a boolean or an integer."""
         plain = _PLAIN.get(self.kind)
         return plain is not None and plain.fullmatch(self.source()) is None
 
@@ -128,7 +130,7 @@ class Item:
         return self._valid(self.source())
 
     def name(self) -> str | None:
-        """A scalar taken as text as written: names, commits and ids may look like numbers."""
+        """A scalar as the text that was written, since names, commits and ids may look like numbers."""
         if self.kind not in _SCALARS or not self.source().strip():
             self.expected("a name")
             return None
@@ -154,7 +156,7 @@ class Item:
         return value
 
     def number(self) -> float | None:
-        """A finite number; ``1e-3``, text to YAML 1.1, is one too."""
+        """A finite number, also in a form like ``1e-3``, which YAML 1.1 reads as text."""
         if self.kind in ("int", "float") and not self._is_old_style():
             value = self._constructed()
             return None if value is None else float(value)
@@ -176,7 +178,7 @@ class Item:
         return value
 
     def seconds(self, zero: bool = False) -> float | None:
-        """A length of time such as ``5m`` in seconds; 0 only where ``zero`` allows it."""
+        """A length of time such as ``5m`` in seconds; 0 only if ``zero`` is true."""
         if self.kind not in _SCALARS:
             self.expected("a length of time, as 5m")
             return None
@@ -221,7 +223,7 @@ def required(members: Mapping[str, Item], name: str, owner: Item, what: str) -> 
 
 
 def parse(path: Path, problems: list[Problem]) -> Item | None:
-    """The file's one document; None, and a problem noted, where it cannot be read."""
+    """The file's only document; None, with a problem noted, if it cannot be read."""
 
     def wrong(line: int, message: str) -> None:
         problems.append(Problem(str(path), line, "", message))

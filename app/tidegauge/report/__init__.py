@@ -1,6 +1,6 @@
 """`tidegauge report`: a model's day, week or any other period as one HTML file and one JSON document.
 
-Made from the topics' records or from what `tidegauge replay` wrote; reads no clock and no topic itself. May use ``metrics``
-and what is below. Begin with ``build.py``; ``archive.py`` is what it is made from, ``summary.py`` how windows become a
-period, ``page.py`` the page.
+Built from the topics' records or from the output of `tidegauge replay`; reads no clock and no topic itself. May use ``metrics``
+and everything below it. Begin with ``build.py``. ``archive.py`` holds the records that a report is built from, ``summary.py``
+pools windows into a period, ``page.py`` renders the page; ``model_card.py`` and ``card_page.py`` do the same for model cards.
 """

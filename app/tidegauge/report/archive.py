@@ -1,4 +1,4 @@
-"""The records and alerts a report is made from: the newest revision of each window of one model, and every alert."""
+"""The records that a report is built from: the newest revision of each window of one model, alerts, incidents and marks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tidegauge.report.period import DAY, Period, moment
 from tidegauge.spec import duration
 
 INCIDENTS_FILE, MARKS = "incidents.jsonl", "marks.jsonl"
-"""Files beside the metrics and alerts that `tidegauge replay` wrote; `tidegauge mark --replay` adds to the second."""
+"""Files in the output of `tidegauge replay` besides metrics and alerts; `tidegauge mark --replay` appends to the second."""
 Record = dict[str, Any]
 
 
 class _Head(msgspec.Struct, gc=False):
-    """As much of a metrics record as says whether it is wanted. Comparison records have a ``kind``."""
+    """The members of a metrics record that tell whether it is wanted. Only comparison records have a ``kind``."""
 
     model: str
     window: str
@@ -32,9 +32,9 @@ class _Head(msgspec.Struct, gc=False):
 
 
 class Archive:
-    """Metrics records of ``model`` whose windows start within ``since`` to ``until`` (Unix seconds), still encoded, the
-    newest revision of each; the model's alert events in the order they were published; the incidents of all models, as each
-    stands (None where they were not read); and the marks that people set."""
+    """What is known of ``model`` between ``since`` and ``until`` (Unix seconds): the newest revision of the metrics records of
+    windows that start within, still encoded; the model's alert events in the order of publication; the newest event of each
+    incident of any model (None if incidents were not read); and the marks set by people."""
 
     def __init__(self, model: str, since: float, until: float) -> None:
         self.model, self._since, self._until = model, since, until
@@ -47,7 +47,7 @@ class Archive:
         self.models: set[str] = set()
 
     def add_metric(self, value: bytes) -> None:
-        """Take one record of the topic ``metrics``; a later one of the same window stands for an earlier one."""
+        """Take one record of the topic ``metrics``; a later record of the same window replaces an earlier one."""
         head = self._head(value)
         self.models.add(head.model)
         if head.kind is None and head.model == self.model and self._since <= moment(head.window_start) < self._until:
@@ -62,7 +62,7 @@ class Archive:
             self.alerts.append(event)
 
     def add_incident(self, value: bytes) -> None:
-        """Take one event of the topic ``incidents``; a later one of an incident stands for an earlier one."""
+        """Take one event of the topic ``incidents``; a later event of the same incident replaces an earlier one."""
         event = msgspec.json.decode(value)
         held = self.incidents = self.incidents or {}
         held[event["data"]["incident"]] = event["data"]
@@ -72,8 +72,8 @@ class Archive:
         self.marks.apply(b"mark/", value)
 
     def read(self, directory: Path) -> None:
-        """Take what `tidegauge replay` wrote; incidents and marks need not be there. Raises ReportError where a file cannot
-        be read."""
+        """Take the output of `tidegauge replay`; the files of incidents and marks may be missing. Raises ReportError if a file
+        cannot be read."""
         files = [("metrics.jsonl", self.add_metric), ("alerts.jsonl", self.add_alert)]
         if (directory / INCIDENTS_FILE).is_file():
             self.incidents = {}
@@ -95,12 +95,12 @@ class Archive:
                 ) from error
 
     def longest(self) -> str | None:
-        """The longest window length there is; None where there are no windows."""
+        """The longest window length; None if there are no windows."""
         return max(self._lengths, key=self._lengths.__getitem__, default=None)
 
     def window(self, period: Period) -> str | None:
-        """The longest window length of which whole ones fill the period and at least one is there: a day's window is not yet
-        if nothing came after the day. None where there is none."""
+        """The longest window length that divides the period and has at least one record in it; None if there is none. The
+        window of a day has no record until an event after that day has come."""
         there = {window for (_, window, _, start) in self._raw if period.start <= moment(start) < period.end}
         fitting = [
             (length, name)
@@ -110,7 +110,8 @@ class Archive:
         return max(fitting)[1] if fitting else None
 
     def windows(self, name: str, period: Period, *, segments: bool) -> list[Record]:
-        """The records of windows of length ``name`` in the period, in time order; the whole model's, or its segments'."""
+        """The records of windows of length ``name`` in the period, ordered by version and time: those of the whole model, or
+        those of its segments."""
         found = [
             msgspec.json.decode(raw)
             for (_, window, segment, start), raw in self._raw.items()
@@ -120,8 +121,8 @@ class Archive:
 
 
 def incidents_in(archive: Archive, window: str, period: Period) -> list[dict[str, Any]] | None:
-    """The model's incidents that touch the period, the worst that are open first, each with what changed when it began; None
-    where incidents were not read. ``window``: the length of the records that show new versions."""
+    """The model's incidents that overlap the period, open and severe ones first, each with the changes around its beginning;
+    None if incidents were not read. ``window``: the window length of the records that new versions are found in."""
     if archive.incidents is None:
         return None
     own = {name: data for name, data in archive.incidents.items() if data["model"] == archive.model}
@@ -158,7 +159,7 @@ def incidents_in(archive: Archive, window: str, period: Period) -> list[dict[str
 
 
 def alert_lives(alerts: Iterable[dict[str, Any]], period: Period) -> list[dict[str, Any]]:
-    """Each life of an alert that touches the period: what it said when it fired, and when and how it ended."""
+    """Each episode of an alert that overlaps the period: what the alert said when it fired, and when and how it ended."""
     open_: dict[str, dict[str, Any]] = {}
     found: list[dict[str, Any]] = []
     for event in alerts:

@@ -1,4 +1,4 @@
-"""One report: its content as a JSON document, and what has been restated since the report before it."""
+"""Builds one report: its content as a JSON document, and what was restated since the previous report."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tidegauge.report.period import DAY, Period, moment
 
 FORMAT = "tidegauge-report/1"
 LEDGER_SECONDS = 35 * DAY
-"""How far back a report remembers each window's numbers, for the next one to say what late labels have changed."""
+"""A report keeps the numbers of the windows of this many seconds, so that the next report can say what late labels changed."""
 
 
 def since(period: Period) -> float:
-    """The earliest window start a report on the period looks at."""
+    """The earliest window start that a report on the period needs."""
     return min(period.previous.start, period.start - LEDGER_SECONDS)
 
 
 def build(archive: Archive, model: str, period: Period, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The report on ``model``; ``earlier`` is the report made before it, if there is one.
+    """The report on ``model``. ``earlier``: the previous report, None if there is none.
 
-    Raises ReportError where no windows of the model fill the period.
+    Raises ReportError if no windows of the model divide the period.
     """
     window = archive.window(period)
     whole = [] if window is None else archive.windows(window, period, segments=False)
@@ -56,7 +56,7 @@ def build(archive: Archive, model: str, period: Period, earlier: Mapping[str, An
 
 
 def _by_version(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
-    """Records by model version, the one with most predictions first."""
+    """Records by model version, the version with the most predictions first."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record["model_version"], []).append(record)
@@ -101,7 +101,7 @@ def _totals(records: list[Record]) -> dict[str, Any]:
 
 
 def _ledger(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What is known now of each window, so that a later report can say what has changed."""
+    """The current numbers of each window, with which a later report compares its own."""
     return [
         {
             "model_version": record["model_version"],
@@ -116,7 +116,7 @@ def _ledger(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def restatements(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Windows that both ledgers know and that have had another revision in between, with what it changed."""
+    """The windows that are in both ledgers with different revisions, each with the numbers that changed."""
     known = {(entry["model_version"], entry["window_start"]): entry for entry in before}
     for entry in now:
         was = known.get((entry["model_version"], entry["window_start"]))
@@ -135,9 +135,9 @@ def restatements(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str,
 
 
 def earlier_report(directory: Path, model: str, period: Period) -> dict[str, Any] | None:
-    """The report in ``directory`` on the latest period of the model that ended no later than this one began or ends.
+    """The report in ``directory`` on the model's latest period that began before this one and ended no later.
 
-    Raises ReportError for a file of a report's name that is none.
+    Raises ReportError if a JSON file of the directory cannot be read.
     """
     found: list[tuple[float, dict[str, Any]]] = []
     for path in directory.glob("*.json"):

@@ -1,4 +1,4 @@
-"""A model card as Markdown, with the block of metadata that Hugging Face reads, and as one HTML page."""
+"""Renders a model card as Markdown, with the metadata block that Hugging Face reads, and as one HTML page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STYLE = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem au
 
 
 def metadata(card: Mapping[str, Any]) -> dict[str, Any]:
-    """The block of metadata, as Hugging Face specifies it for model cards."""
+    """The metadata block of a model card as Hugging Face specifies it."""
     pipeline = PIPELINES.get(card["task"] or "")
     results = [{"type": name, "name": name, "value": round(of["value"], 6)} for name, of in sorted(card["performance"].items())]
     found: dict[str, Any] = {"model_name": card["model_version"], "tags": ["tidegauge", "monitored"]}
@@ -47,7 +47,7 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 
 def page(card: Mapping[str, Any]) -> str:
-    """The card as an HTML page that needs nothing else."""
+    """The card as a self-contained HTML page."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(_body(card))
     title = html.escape(f"{card['model_version']}: model card")
     return (
@@ -66,7 +66,7 @@ def _body(card: Mapping[str, Any]) -> str:
 
 
 def plain(text: object) -> str:
-    """A text that Markdown takes for nothing but text, on one line.
+    """Escape a text so that Markdown shows it unchanged, on one line.
 
     >>> plain("a|b\\n<i>")
     'a\\\\|b \\\\<i\\\\>'

@@ -1,6 +1,6 @@
-"""A model card: what a model is for, where it comes from, how well it does, how it is watched, what is known to be weak.
+"""Builds a model card: a model's purpose, origin, performance, monitoring and known weaknesses.
 
-Everything in it is what the spec, the baseline, the metrics records and the alerts say, over all the windows that are there.
+All content comes from the spec, the baseline, the alerts, and the metrics records of all windows that are kept.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tidegauge.report.period import Period
 from tidegauge.spec import Condition, MonitorSpec, segment_name
 
 ALWAYS = Period(0.0, 253402300800.0)
-"""Up to the year 10000."""
+"""All time up to the year 10000."""
 MIN_LABELS = 200
-"""A segment with fewer is named among the limits rather than judged."""
+"""A segment with fewer labels is listed among the limits instead of being judged."""
 MIN_COVERAGE = 0.5
 SHIFTED = 0.2
-"""The PSI from which a feature is named among the limits."""
+"""A feature is listed among the limits if its population stability index (PSI) is above this."""
 
 
 def build_card(archive: Archive, registry: Registry, model: str, version: str | None) -> dict[str, Any]:
-    """The card of ``version``, or of the version that served last. Raises ReportError where no window of it is known."""
+    """The card of ``version``; None means the version that served last. Raises ReportError if no window of it is known."""
     window = archive.longest()
     whole = [] if window is None else archive.windows(window, ALWAYS, segments=False)
     live = [record for record in whole if record["predictions"]]
@@ -67,7 +67,7 @@ def build_card(archive: Archive, registry: Registry, model: str, version: str | 
 
 
 def _reference(baseline: Baseline | None) -> dict[str, Any] | None:
-    """What the version is compared with."""
+    """The baseline as the card shows it; None without one."""
     if baseline is None:
         return None
     return {
@@ -77,7 +77,7 @@ def _reference(baseline: Baseline | None) -> dict[str, Any] | None:
 
 
 def limits(card: Mapping[str, Any], features: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where the model, or what is known of it, is weak by the numbers: one sentence each."""
+    """The weaknesses of the model, or of what is known about it, that follow from the numbers: one sentence each."""
     found = []
     coverage = card["traffic"].get("coverage", 0.0)
     if coverage < MIN_COVERAGE:
@@ -110,7 +110,7 @@ _UPWARDS = ("roc_auc", "accuracy", "f1", "precision", "recall", "r2")
 
 
 def _worse(metric: str, of: Mapping[str, Any], whole: float) -> bool:
-    """Whether a segment's interval lies wholly on the worse side of the whole model's value."""
+    """Whether a segment's interval lies entirely on the worse side of ``whole``, the value of the whole model."""
     if "low" not in of or metric == "bias":
         return False
     return bool(of["high"] < whole if metric in _UPWARDS else of["low"] > whole)

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: its template, the plots in it, and how numbers are written."""
+"""Renders a report as one self-contained HTML file: the template, the plots, and how numbers are written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADLINES = ("roc_auc", "accuracy", "rmse", "brier", "f1", "log_loss", "mae")
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """The page of a report as ``build`` makes it."""
+    """The HTML page of a report that ``build`` made."""
     environment = Environment(
         loader=PackageLoader("tidegauge.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -24,7 +24,7 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def number(value: float | int | None) -> str:
-    """Four significant digits, whole numbers with separators.
+    """A number with four significant digits; whole numbers with thousands separators.
 
     >>> number(12345), number(0.123456), number(102700.4), number(None)
     ('12,345', '0.1235', '102,700', '–')
@@ -35,7 +35,7 @@ def number(value: float | int | None) -> str:
 
 
 def signed(value: float) -> str:
-    """A change, with its sign.
+    """A change, with its sign, written like ``number``.
 
     >>> signed(0.02), signed(-3)
     ('+0.02', '−3')
@@ -53,7 +53,7 @@ def percent(value: float | None) -> str:
 
 
 def day(text: str) -> str:
-    """RFC 3339 in UTC without what goes without saying.
+    """A time given as RFC 3339 in UTC, shortened: the date, and hours and minutes unless it is midnight.
 
     >>> day("2025-09-27T00:00:00Z"), day("2025-09-27T06:30:00Z")
     ('2025-09-27', '2025-09-27 06:30')
@@ -62,8 +62,8 @@ def day(text: str) -> str:
 
 
 def plot(windows: Sequence[Mapping[str, Any]], metric: str) -> Markup:
-    """One performance metric over the windows (SVG), with its interval as a band where there is one; windows whose labels
-    are not in yet are hollow."""
+    """A plot (SVG) of one performance metric over the windows. A band shows the interval if there is one; windows that have not
+    settled are drawn as hollow points."""
     points = [
         (place, window["performance"][metric], window["performance_interval"].get(metric), window.get("settled", False))
         for place, window in enumerate(windows)

@@ -1,4 +1,4 @@
-"""What a report is about: a stretch of time, in days or ISO weeks of UTC where many are asked for."""
+"""The periods of reports: any span of time, or days or ISO weeks in UTC."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ FIRST_MONDAY = 4 * DAY
 
 
 class Period(msgspec.Struct, frozen=True):
-    """From ``start`` up to ``end``, Unix seconds."""
+    """The time from ``start`` up to, but without, ``end`` (Unix seconds)."""
 
     start: float
     end: float
 
     @property
     def previous(self) -> Period:
-        """The stretch of the same length just before."""
+        """The period of the same length that ends where this one begins."""
         return Period(2 * self.start - self.end, self.start)
 
     @property
     def name(self) -> str:
-        """For file names: its first day, and its last where there are more.
+        """The period in file names: its first day, followed by its last day if there are several.
 
         >>> Period(0.0, 86400.0).name, Period(345600.0, 950400.0).name
         ('1970-01-01', '1970-01-05_1970-01-11')
@@ -41,7 +41,7 @@ class Period(msgspec.Struct, frozen=True):
 
 
 def moment(text: str) -> float:
-    """Unix seconds of a date (its first moment, UTC) or of RFC 3339 text.
+    """Unix seconds of a date (its midnight in UTC) or of RFC 3339 text.
 
     >>> moment("1970-01-02"), moment("1970-01-02T00:00:00+01:00")
     (86400.0, 82800.0)
@@ -56,8 +56,8 @@ def moment(text: str) -> float:
 
 
 def periods(start: float | None, end: float | None, every: Every | None, now: float) -> Iterator[Period]:
-    """The periods to report on: ``start`` to ``end`` as one, or cut into whole days or weeks; without them the last day
-    or week that was over at ``now``. Raises ReportError where that is none."""
+    """The periods to report on: from ``start`` to ``end``, undivided or divided into whole days or weeks; without ``start`` and
+    ``end`` the last day or week that was over at ``now`` (all Unix seconds). Raises ReportError if there is no such period."""
     if every is None:
         if start is None or end is None or start >= end:
             raise ReportError("say --from and a later --to, or --every day or week")

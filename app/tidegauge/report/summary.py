@@ -1,4 +1,4 @@
-"""Windows to the numbers of a period: pooled exactly where that is possible, else a mean of the windows that says so."""
+"""Combines the windows of a period into its numbers: pooled exactly if possible, otherwise as a mean that is marked as such."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tidegauge.metrics.interval import Interval, positive, within_unit
 from tidegauge.report.archive import Record
 
 POOLED = frozenset(("accuracy", "brier", "log_loss", "mae", "bias", "rmse", "mape"))
-"""Means over labels: weighted by those they are taken over, the windows' values give the period's to the last digit (rmse by
-its square)."""
+"""Metrics that are means over labels. Their mean over windows, weighted by the number of labels, is exactly the value of the
+period (for rmse: of its square)."""
 RATIOS = frozenset(("accuracy", "precision", "recall", "f1", "roc_auc", "ece", "brier", "no_probability_ratio"))
 LOSSES = frozenset(("log_loss", "mae", "rmse", "mape"))
 OF_EVENTS = frozenset(("missing_ratio", "type_mismatch_ratio"))
-"""A feature's ratios of all events; its others, and its mean, are of its values."""
+"""Those ratios of a feature that are taken over all events; its other ratios and its mean are taken over its values."""
 Z95 = 1.959963984540054
 
 
 def weight_of(record: Record, group: str, name: str) -> float:
-    """How many predictions, or labels, ``record[group][name]`` is the mean of."""
+    """The number of predictions, or labels, over which ``record[group][name]`` is a mean."""
     if group == "performance":
         return int(record.get("performance_counts", {}).get(name, record["labels"]))
     weight = float(record["predictions"])
@@ -32,7 +32,7 @@ def weight_of(record: Record, group: str, name: str) -> float:
 
 
 def pooled(records: Sequence[Record], group: str, name: str) -> float | None:
-    """Mean of ``record[group][name]`` over windows, weighted by what each window's is the mean of."""
+    """The mean of ``record[group][name]`` over windows, each weighted by ``weight_of``; None if no window has it."""
     square = name == "rmse"
     pairs = [
         (weight_of(record, group, name), record[group][name] ** 2 if square else record[group][name])
@@ -47,8 +47,8 @@ def pooled(records: Sequence[Record], group: str, name: str) -> float | None:
 
 
 def performance(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    """Each performance metric of the period: ``value``, whether it is ``exact`` or a mean of windows, and where the
-    windows have intervals a 95 % interval (``low``, ``high``) of that mean, windows being independent."""
+    """Each performance metric of the period: its ``value``, whether that is ``exact`` or a mean of windows, and, if the windows
+    have intervals, the 95 % interval (``low``, ``high``) of that mean, assuming independent windows."""
     names = dict.fromkeys(
         n for record in records for n, v in record.get("performance", {}).items() if isinstance(v, int | float)
     )
@@ -78,7 +78,8 @@ def _interval(records: Sequence[Record], name: str, value: float) -> dict[str, f
 
 
 def _around(name: str, value: float, variance: float, labels: float) -> Interval | None:
-    """An interval that stays where the number can be: ratios within 0 and 1, losses above 0, R² below 1."""
+    """An interval around ``value`` within the range of the metric: ratios between 0 and 1, losses above 0, R² below 1. None if
+    there is none."""
     if name in RATIOS:
         return within_unit(value, variance, labels)
     if name in LOSSES:
@@ -91,7 +92,7 @@ def _around(name: str, value: float, variance: float, labels: float) -> Interval
 
 
 def traffic(records: Sequence[Record]) -> dict[str, Any]:
-    """Predictions, labels, coverage, error ratio, cost, and the worst window's latency quantiles (milliseconds)."""
+    """Predictions, labels, coverage, error ratio, cost, and the latency quantiles (milliseconds) of the worst window."""
     predictions, labels = (sum(record[name] for record in records) for name in ("predictions", "labels"))
     found: dict[str, Any] = {"predictions": predictions, "labels": labels}
     if predictions:
@@ -114,7 +115,7 @@ def traffic(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def prediction(records: Sequence[Record]) -> dict[str, float]:
-    """Mean score, confidence and value, positive and abstain ratio, and the largest drift of the score."""
+    """Means of score, confidence and value, the positive and abstain ratios, and the largest drift of the score."""
     found = {}
     for name in (
         "mean_score", "mean_confidence", "mean_value", "positive_ratio", "abstain_ratio", "type_mismatch_ratio",
@@ -127,14 +128,14 @@ def prediction(records: Sequence[Record]) -> dict[str, float]:
 
 
 def features(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The profile of each feature, the one that drifted most first: count, ratios and mean pooled over the windows, extremes,
+    """The profile of each feature, the one with the most drift first: count, ratios and mean pooled over the windows, extremes,
     and the windows in which its shift and its PSI were largest."""
     found: dict[str, dict[str, Any]] = {}
     for record in records:
         for name, of in record["data"]["features"].items():
             _add_feature(found.setdefault(name, {"feature": name, "count": 0}), of, record["window_start"])
     rows = [_feature(row) for row in found.values()]
-    # Where bins came from a sketch there is a PSI and no shift.
+    # If the bins came from a sketch there is a PSI but no shift.
     by = "shift" if all("shift" in row or "psi" not in row for row in rows) else "psi"
     return sorted(rows, key=lambda row: (-row.get(by, -1.0), row["feature"]))
 
@@ -160,8 +161,8 @@ def _add_feature(row: dict[str, Any], of: Mapping[str, Any], start: str) -> None
 
 
 def gaps(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The largest gap of each dimension and measure, the value where the measure was smallest and where it was largest, and the
-    window it was in."""
+    """The largest gap of each dimension and measure between segments, the segment values with the smallest and the largest
+    measure, and the window."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for record in records:
         for dimension, of in record.get("fairness", {}).items():
@@ -193,7 +194,7 @@ def business(records: Sequence[Record]) -> dict[str, dict[str, float]]:
 
 
 def segments(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Traffic and performance of each segment value, by dimension and then by size."""
+    """Traffic and performance of each segment value, ordered by dimension and then by size."""
     groups: dict[tuple[tuple[str, str], ...], list[Record]] = {}
     for record in records:
         groups.setdefault(tuple(record["segment"].items()), []).append(record)
@@ -205,7 +206,7 @@ def segments(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def line(record: Record) -> dict[str, Any]:
-    """One window as the report lists it."""
+    """The entry of one window in the report's list."""
     members = ("window_start", "revision", "closed", "settled", "predictions", "labels", "coverage", "expected_coverage")
     kept = {name: record[name] for name in members if name in record}
     kept["performance"] = numbers(record.get("performance", {}))
@@ -217,12 +218,12 @@ def line(record: Record) -> dict[str, Any]:
 
 
 def numbers(node: Mapping[str, Any]) -> dict[str, float]:
-    """The members that are plain numbers."""
+    """The members of ``node`` that are plain numbers."""
     return {name: value for name, value in node.items() if isinstance(value, int | float) and not isinstance(value, bool)}
 
 
 class Change(NamedTuple):
-    """A number that was another one before."""
+    """A number that has changed, by its path in the record."""
 
     path: str
     before: float
@@ -230,7 +231,7 @@ class Change(NamedTuple):
 
 
 def changes(now: Mapping[str, Any], before: Mapping[str, Any], prefix: str = "") -> Iterator[Change]:
-    """Each number that both periods' ``now`` and ``before`` have and that differs."""
+    """The numbers that are in both ``now`` and ``before`` and differ. ``prefix``: put before each path."""
     for name, value in now.items():
         other = before.get(name)
         if isinstance(value, Mapping) and isinstance(other, Mapping):

@@ -1,4 +1,4 @@
-"""Reports to files: one HTML page and one JSON document a period."""
+"""Writes reports to files: one HTML page and one JSON document for each period."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tidegauge.report.period import Period
 
 
 def write(model: str, wanted: Sequence[Period], directory: Path, collect: Callable[[Archive], None]) -> list[Path]:
-    """Write the reports on the periods, oldest first, and return their pages. ``collect`` fills the archive, which reads
-    no more than the periods need. Raises ReportError."""
+    """Write the reports on the ``wanted`` periods, the oldest first, and return the paths of their pages. ``collect`` fills an
+    archive, which is limited to the time that the periods need. Raises ReportError."""
     archive = Archive(model, min(map(since, wanted)), max(period.end for period in wanted))
     collect(archive)
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
-"""Comparing two versions of a model that are seen together: promote the challenger, keep watching, or roll it back.
+"""Compares two versions of a model that run at the same time: promote the challenger, keep watching, or roll it back.
 
-May use ``judge``, ``metrics`` and all below. The numbers that are compared come from ``metrics/comparison.py``, the
-inference from ``metrics/sequential.py``. Begin with ``compared_versions.py``: who is compared with whom, and what is kept of
-it; ``verdict.py`` decides, ``comparison_record.py`` writes the record. When that happens is for ``monitor/rollouts.py``.
+May use ``judge``, ``metrics`` and everything below them. The compared numbers come from ``metrics/comparison.py``, the
+statistical inference from ``metrics/sequential.py``. Begin with ``compared_versions.py``, which says which versions are
+compared and what state is kept; ``verdict.py`` decides and ``comparison_record.py`` builds the published record.
+``monitor/rollouts.py`` says when this happens.
 """

@@ -15,20 +15,20 @@ from tidegauge.spec import ModelSpec, duration
 
 STATE = b"g"
 Contrasts = dict[str, Contrast]
-"""By metric path."""
+"""The contrasts of two versions by metric path."""
 MAX_KEPT = 50
-"""How many switches of role are kept of one version, the newest."""
+"""How many role switches are kept for each version; older ones are dropped."""
 
 
 class Switch(NamedTuple):
-    """From event time ``since`` on, a version has this ``role``."""
+    """A version's change of role: it has this ``role`` from event time ``since`` (Unix seconds) on."""
 
     since: float
     role: str
 
 
 class Series(NamedTuple):
-    """What comparisons of different versions have in common: model, monitor, and the name of the windows' length."""
+    """What all comparisons by one monitor of a model share: the model, the monitor, and the name of the window length."""
 
     model: str
     monitor: str
@@ -36,14 +36,14 @@ class Series(NamedTuple):
 
 
 class SeenVersion(msgspec.Struct, frozen=True):
-    """A version's role now, the event time at which it was first seen, and its roles so far."""
+    """A version's current role, the event time at which it was first seen, and its role switches so far."""
 
     role: str
     first: float
     switches: tuple[Switch, ...] = ()
 
     def just_before(self, moment: float) -> SeenVersion:
-        """What it was just before event time ``moment``.
+        """The version as it was just before event time ``moment``.
 
         >>> SeenVersion("live", 0.0, (Switch(0.0, "shadow"), Switch(5.0, "live"))).just_before(5.0).role
         'shadow'
@@ -53,7 +53,7 @@ class SeenVersion(msgspec.Struct, frozen=True):
 
 
 def switched(switches: tuple[Switch, ...], since: float, role: str) -> tuple[Switch, ...]:
-    """The switches with one more, in order of time, without those to the role that the version had already.
+    """The switches with one added, ordered by time, without those to a role that the version already had.
 
     >>> switched((Switch(0.0, "shadow"), Switch(9.0, "live")), 5.0, "live")
     (Switch(since=0.0, role='shadow'), Switch(since=5.0, role='live'))
@@ -66,11 +66,11 @@ def switched(switches: tuple[Switch, ...], since: float, role: str) -> tuple[Swi
 
 
 class Rollout(msgspec.Struct):
-    """One comparison over the windows of one length in which both versions were seen.
+    """One comparison of two versions, over the windows of one length in which both were seen.
 
-    ``starts``: of the windows kept. ``carried``: what older ones added up to, ``carried_windows`` of them. ``dirty``: start
-    of the earliest window changed since it was published. ``ended``: they are no longer seen together. ``record``: the
-    newest record.
+    ``starts``: the starts of the windows that are still kept. ``carried``: the sum of the contrasts of ``carried_windows``
+    older windows. ``dirty``: the start of the earliest window that changed after it was published, None if none did.
+    ``ended``: the two versions are no longer seen together. ``record``: the newest published record.
     """
 
     model: str
@@ -100,14 +100,14 @@ class Rollout(msgspec.Struct):
 
     @property
     def length(self) -> float:
-        """Seconds in one window."""
+        """The length of one window in seconds."""
         return duration(self.window)
 
     def window_at(self, start: float) -> Window:
         return Window(self.window, start, start + self.length)
 
     def note(self, start: float) -> None:
-        """What the window that begins at ``start`` says of both versions is new, or has changed."""
+        """Note that the window that begins at ``start`` is new, or that its numbers have changed."""
         if start not in self.starts:
             self.starts.append(start)
             self.starts.sort()
@@ -117,8 +117,8 @@ class Rollout(msgspec.Struct):
 
 
 class SharedWindow(NamedTuple):
-    """A window in which two versions were seen, by its start. ``pairs``: the requests that both of them answered; ``settled``:
-    the labels of both are in."""
+    """A window in which two versions were seen. ``start``: its start (event time); ``pairs``: the requests that both versions
+    answered; ``settled``: the labels of both versions are in."""
 
     start: float
     champion: Side
@@ -128,8 +128,8 @@ class SharedWindow(NamedTuple):
 
 
 def champion_of(spec: ModelSpec, versions: Mapping[str, SeenVersion]) -> str | None:
-    """The version that the others seen with it are compared with: the spec's, or else the live one, of several the oldest;
-    where none is live, the oldest of all.
+    """The version that all others are compared with: the one named in the spec; otherwise the oldest live version, or the
+    oldest version of all if none is live. None if there are no versions.
 
     >>> versions = {"m:1": SeenVersion("live", 5.0), "m:2": SeenVersion("live", 9.0), "m:0": SeenVersion("shadow", 1.0)}
     >>> champion_of(ModelSpec("m"), versions), champion_of(ModelSpec("m", champion="m:2"), versions)
@@ -142,6 +142,6 @@ def champion_of(spec: ModelSpec, versions: Mapping[str, SeenVersion]) -> str | N
 
 
 def add(total: Contrasts, more: Contrasts) -> None:
-    """Add what one window says to what others do."""
+    """Add the contrasts of one window to a running total, in place."""
     for path, contrast in more.items():
         total[path] = total.get(path, Contrast()) + contrast

@@ -1,4 +1,4 @@
-"""A comparison as others see it: its record in the topic ``metrics``, and the verdict that moves its alert on."""
+"""The published form of a comparison: its record in the topic ``metrics``, and the verdict that updates its alert."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tidegauge.spec import ROLLOUT, Condition, MonitorSpec, RolloutSpec, Task
 def record(
     rollout: Rollout, shared: SharedWindow, windows: int, role: str, task: Task | None, finding: Finding, contrasts: Contrasts
 ) -> dict[str, Any]:
-    """The comparison record of the window ``shared``: the verdict on all ``windows`` up to it, and beside it what this one
-    says, in ``contrasts``. ``role``: the challenger's."""
+    """The comparison record of the window ``shared``: the verdict on all windows so far, of which there are ``windows``, and
+    the ``contrasts`` of this window alone. ``role``: the challenger's role."""
     window = rollout.window_at(shared.start)
     pairs = shared.pairs
     members: dict[str, Any] = {
@@ -64,7 +64,8 @@ def _metric(compared: Compared) -> dict[str, Any]:
 
 
 def switches_in(rollout: Rollout, versions: Mapping[str, SeenVersion], start: float) -> list[dict[str, str]]:
-    """The changes of either version's role between the first window compared and the end of the one at ``start``."""
+    """The role changes of both versions between the first compared window and the end of the window that begins at
+    ``start``."""
     end = start + rollout.length
     found = [
         (since, name, role)
@@ -76,13 +77,13 @@ def switches_in(rollout: Rollout, versions: Mapping[str, SeenVersion], start: fl
 
 
 def record_key(rollout: Rollout, start: float) -> bytes:
-    """Key of a comparison record: the newest revision of a window stands in the compacted topic."""
+    """The record key of a comparison record: the same for all revisions of a window, so compaction keeps the newest."""
     parts = (rollout.model, rollout.challenger, "comparison", rollout.champion, rollout.monitor, rollout.window, iso(start))
     return msgspec.json.encode(parts)
 
 
 def verdict(rollout: Rollout, monitor: RolloutSpec, finding: Finding) -> Verdict:
-    """What the finding means for the challenger's alert."""
+    """The verdict that a finding is for the challenger's alert."""
     of = None if finding.path is None else finding.compared[finding.path]
     path = finding.path or ROLLOUT
     margin = "its margin" if of is None else f"{of.margin:.2g}"
@@ -96,7 +97,7 @@ def verdict(rollout: Rollout, monitor: RolloutSpec, finding: Finding) -> Verdict
 
 
 def ended(rollout: Rollout, monitor: RolloutSpec) -> Verdict:
-    """The two versions are no longer seen together: there is nothing to promote or roll back."""
+    """The verdict once the two versions are no longer seen together: nothing is left to promote or roll back."""
     alarm = MonitorSpec(monitor.name, ROLLOUT, monitor.window, Condition("above"), runbook=monitor.runbook)
     words = f"{rollout.challenger} is no longer seen together with {rollout.champion}"
     return Verdict(alarm, ROLLOUT, math.nan, False, "worse than its champion", 0, kind=ROLLOUT, words=words)

@@ -1,4 +1,4 @@
-"""What the comparison of two versions says: promote the challenger, keep watching, or roll it back."""
+"""Decides a comparison of two versions: promote the challenger, keep watching, or roll it back."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ Judgement = Literal["worse", "not worse", "better", "open"]
 class Compared(msgspec.Struct, frozen=True):
     """One metric of both versions, over all windows so far.
 
-    ``interval``: confidence sequence of ``difference`` (challenger's less champion's value), in the metric's unit, at its
-    share of the family's level. ``margin``: how much worse is tolerated, in that unit. ``p_value``: always-valid, of no
-    difference. ``judgement``: worse by more than the margin, not worse, even better, or not known yet.
+    ``difference``: the challenger's value minus the champion's. ``interval``: the confidence sequence of the difference in
+    the metric's unit, at this metric's share of the family-wise level. ``margin``: how much worse the challenger may be, in
+    the same unit. ``p_value``: the always-valid p-value of the hypothesis that there is no difference. ``judgement``: whether
+    the challenger is worse by more than the margin, not worse, better, or whether that is still open.
     """
 
     champion: float
@@ -38,11 +39,11 @@ class Compared(msgspec.Struct, frozen=True):
     margin: float
     judgement: Judgement
     excess: float
-    """How far beyond the margin, in half widths of its interval: above 1 is worse, below -1 is not."""
+    """How far the difference lies beyond the margin, in half widths of the interval: above 1 is worse, below -1 not worse."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """The verdict on a challenger, in words, and the metric that carries it."""
+    """The decision on a challenger, the reason in words, and the ``path`` of the metric that decided."""
 
     decision: Decision
     reason: str
@@ -51,10 +52,10 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def judge(contrasts: Mapping[str, Contrast], spec: RolloutSpec, task: Task | None, champion: str) -> Finding:
-    """The verdict on all of ``contrasts`` (by metric path) that the spec lets decide.
+    """Decide from those of ``contrasts`` (by metric path) that the spec names as deciding metrics.
 
-    The chance of a wrong verdict is shared among the metrics (Bonferroni). A challenger is rolled back once one of them is
-    worse than the champion's by more than the margin, and may be promoted once all are known not to be.
+    The error probability is divided among the metrics (Bonferroni). A challenger is rolled back as soon as one metric is
+    certainly worse than the champion's by more than the margin, and may be promoted once all are certainly not.
     """
     wanted = _wanted(contrasts, spec, task)
     level = spec.significance / max(len(wanted), 1)
@@ -79,7 +80,7 @@ def judge(contrasts: Mapping[str, Contrast], spec: RolloutSpec, task: Task | Non
 
 
 def _wanted(contrasts: Mapping[str, Contrast], spec: RolloutSpec, task: Task | None) -> list[str]:
-    """Paths that decide, whether they are there yet or not."""
+    """The paths of the deciding metrics, whether or not there are values of them yet."""
     if spec.metrics is None:
         performance = PERFORMANCE[task] if task is not None else tuple(p for p in contrasts if p.startswith("performance."))
         return [*performance, *SYSTEM, *sorted(path for path in contrasts if path.startswith("business."))]
@@ -90,7 +91,7 @@ def _wanted(contrasts: Mapping[str, Contrast], spec: RolloutSpec, task: Task | N
 
 
 def compare(path: str, contrast: Contrast, spec: RolloutSpec, level: float) -> Compared:
-    """One metric, at one metric's share of the level."""
+    """Compare one metric at ``level``, its share of the family-wise level."""
     of = quantity(path) or QUANTITIES["performance.accuracy"]
     lower = of.lower_is_better or any(names(pattern, path) for pattern in spec.lower_is_better)
     sign = 1.0 if lower else -1.0
@@ -104,7 +105,7 @@ def compare(path: str, contrast: Contrast, spec: RolloutSpec, level: float) -> C
     if absolute:
         margin, harm, harm_reach = amount, sign * (second - first) - amount, reach
     else:
-        # The tolerated share is of the champion's value, which is not known for certain either.
+        # A relative margin is a share of the champion's value, which is itself uncertain.
         factor = 1.0 + sign * math.copysign(amount, first)
         margin, harm = amount * abs(first), sign * (second - factor * first)
         harm_reach = half_width(weight, contrast.variance(factor, of.binary), level)
