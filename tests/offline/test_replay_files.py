@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tidegauge
 from support.events import START, prediction
 from tidegauge.cli.main import main
 from tidegauge.engine.events import Decoder, Prediction
@@ -258,3 +259,24 @@ def test_the_closing_line_says_what_does_not_count_and_why(tmp_path, replay):
         "1 labels without a prediction",
     }
     assert sum(count for _, count in counted(tmp_path)) == 30
+
+
+def test_a_spec_without_an_event_and_labels_beside_predictions_are_told(tmp_path, replay, caplog):
+    path = tmp_path / "p.jsonl"
+    rows = [prediction(n, START + n, prediction=1, model="chrun", model_version="chrun:1", label=1) for n in range(100)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    done = replay(path)
+    assert done.returncode == 0
+    assert "no prediction is of model churn, which a spec is for; the predictions are of chrun" in done.stderr
+    assert "predictions have a member label" in done.stderr
+    labelled = replay(path, path)
+    assert "member label" not in labelled.stderr
+    tidegauge.replay(str(path), spec=SPEC)
+    assert "of model churn" in caplog.text
+    assert "member label" in caplog.text
+
+
+def test_nothing_is_told_where_nothing_is_wrong(tmp_path, replay):
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(json.dumps(prediction(n, START + n, prediction=1)) for n in range(100)))
+    assert replay(path).stderr == ""

@@ -229,4 +229,6 @@ def _replay(options: argparse.Namespace) -> int:
     )
     for topic, (path, lines) in read.items():
         replay.require_read(topic, len(lines), str(path))
+    for sentence in replay.likely_mistakes(predictions, labels):
+        _note(sentence)
     return 0

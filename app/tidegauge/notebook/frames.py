@@ -34,6 +34,8 @@ def as_path(data: Data, directory: Path, name: str) -> Path:
         raise SourceError(
             f"{name}: a {type(data).__name__} is neither a data frame (pandas, polars, pyarrow) nor a path"
         ) from error
+    except nw.exceptions.DuplicateError as error:
+        raise SourceError(f"{name}: two columns have one name: {error}") from error
     try:
         table = (frame.collect() if isinstance(frame, nw.LazyFrame) else frame).to_arrow()
     except (pyarrow.ArrowException, TypeError, ValueError) as error:

@@ -93,6 +93,8 @@ def replay(
         left_out = not_counted(replayed)
         if left_out:
             log.warning("%d events read%s", len(events) + len(known), left_out)
+        for sentence in replayed.likely_mistakes(events, known):
+            log.warning("%s", sentence)
         return Run(outputs, backend_of(predictions, labels))
 
 

@@ -74,6 +74,13 @@ def time_of(line: bytes) -> float | None:
         return None
 
 
+def _has_label(line: bytes | None) -> bool:
+    try:
+        return "label" in json.loads(line or b"")
+    except (ValueError, TypeError):
+        return False
+
+
 class Lines:
     """The non-empty lines of a file of events (see ``offline/sources.py``): where each begins and ends, and its ``ts`` (one
     that will be refused has its predecessor's).
@@ -129,6 +136,7 @@ class Replay:
 
     def __init__(self, registry: Registry, sink: Callable[[Output], None]) -> None:
         self.registry, self._sink = registry, sink
+        self._specified, self._seen = set(registry.models()), set[str]()
         self.counters: Counters = Counter()
         self._stores = MemoryStore(), MemoryStore()
         self._join = ContainedStage(
@@ -155,6 +163,16 @@ class Replay:
             reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(refused.items()))
             first = f"; the first: {self._said[topic]}" if topic in self._said else ""
             raise SourceError(f"{source}: no event of the topic {topic} could be read ({reasons or 'it is empty'}){first}")
+
+    def likely_mistakes(self, predictions: Lines, labels: Lines) -> list[str]:
+        """What was likely meant otherwise, one sentence each: a spec without an event, labels that stand beside predictions."""
+        found = []
+        for model in sorted(self._specified - self._seen):
+            seen = ", ".join(sorted(self._seen)[:5]) or "no model"
+            found.append(f"no prediction is of model {model}, which a spec is for; the predictions are of {seen}")
+        if len(predictions) and not len(labels) and _has_label(predictions.records(np.array([0]))[0].value):
+            found.append("predictions have a member label, which is read of labels alone: give the same data as labels, too")
+        return found
 
     def run(self, predictions: Lines, labels: Lines, file_order: bool = False) -> None:
         """Feed everything, then close, settle and publish what is open."""
@@ -197,6 +215,8 @@ class Replay:
     def _emit(self, output: Output) -> None:
         if output.topic == MODELS and output.key is not None:
             self.registry.apply(output.key, output.value)
+        if output.topic == METRICS and output.key is not None:
+            self._seen.add(msgspec.json.decode(output.key)[0])
         if output.topic == DEAD_LETTERS:
             said = dict(output.headers)
             topic = said["topic"].decode()

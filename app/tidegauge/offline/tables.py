@@ -322,8 +322,8 @@ def _stamp(value: Any, number: int, name: str, columns: Columns) -> Any:
     if moment.tzinfo is None:
         if not columns.naive_utc:
             raise SourceError(
-                f"{name}: row {number + 1}: ts {moment.isoformat(' ')} has no time zone; if these are UTC say "
-                "--naive-timestamps utc, else write them with their offset"
+                f"{name}: row {number + 1}: ts {moment.isoformat(' ')} has no time zone; if these are UTC say so "
+                "(--naive-timestamps utc, naive_timestamps='utc'), else write them with their offset"
             )
         moment = moment.replace(tzinfo=UTC)
     return moment.timestamp()
