@@ -253,13 +253,27 @@ def _with_schema(numbers: dict[str, Any], data: DataProfile, baseline: Baseline 
         for name in [name for name, hashes in baseline.schema.further.items() if hashes is None]:
             # More values than could be kept: nobody knows which are new.
             numbers["features"].get(name, {}).pop("unseen_ratio", None)
-    numbers["unexpected_features"] = sorted(data.unexpected)
+    unexpected = set(data.unexpected)
+    if baseline is not None:
+        unexpected |= {
+            name for name, of in numbers["features"].items()
+            if of.get("missing_ratio", 1.0) < 1.0 and _was_always_missing(name, baseline.data)
+        }  # fmt: skip
+    numbers["unexpected_features"] = sorted(unexpected)
     return numbers
 
 
 def _was_present(name: str, data: DataProfile) -> bool:
     row = data.features.index(name)
     return (row is not None and data.features.count[row] > 0) or data.categories.get(name, CategorySummary()).count > 0
+
+
+def _was_always_missing(name: str, data: DataProfile) -> bool:
+    """Whether no row of ``data`` had a value of a feature that it knows by name."""
+    row, category = data.features.index(name), data.categories.get(name)
+    held = [] if row is None else [data.features.count[row], data.features.mismatch[row]]
+    held += [] if category is None else [category.count, category.mismatch]
+    return bool(held) and not any(held)
 
 
 def number_feature(
