@@ -60,7 +60,7 @@ class Client:
         return await self.send(LABELS, request_id.encode(), msgspec.json.encode(asked))
 
     async def send(
-        self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, str] | None = None
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Mapping[str, str] | None = None
     ) -> asyncio.Future[Any]:
         """Queue a raw event for the logical ``topic``; the future tells when it is acknowledged."""
         found = [(name, text.encode()) for name, text in (headers or {}).items()]

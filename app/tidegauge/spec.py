@@ -224,6 +224,21 @@ class Lineage(msgspec.Struct, frozen=True, omit_defaults=True):
     parameters: dict[str, str] = {}
 
 
+class InputsSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the members of prediction events stand in what a model server is sent and answers, each as an address (see
+    ``ingest/bodies.py``). ``server``: what the model is called there, if not as here; ``version``: the ``model_version`` of all
+    its events, else the one that the response says."""
+
+    server: str | None = None
+    version: str | None = None
+    request_id: str | None = None
+    features: dict[str, str] = {}
+    segments: dict[str, str] = {}
+    prediction: str | None = None
+    score: str | None = None
+    probabilities: dict[str, str] = {}
+
+
 DEFAULT_WINDOWS = ("5m", "1h", "1d")
 DEFAULT_HORIZON = 7 * 86400.0
 DEFAULT_POSITIVE = "1"
@@ -261,6 +276,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     intended_use: str | None = None
     rollback: str | None = None
     on: Actions = Actions()
+    inputs: InputsSpec = InputsSpec()
 
     @property
     def pane(self) -> float:

@@ -19,7 +19,7 @@ def run(*arguments, **environment):
 
 @pytest.mark.parametrize("command", ["demo", "broker", "worker", "baseline build", "models check", "models apply",
                                      "models list", "models init", "produce", "replay", "alerts", "doctor", "card",
-                                     "rollback", "act"])  # fmt: skip
+                                     "rollback", "act", "ingest"])  # fmt: skip
 def test_every_command_explains_itself(command):
     done = run(*command.split(), "--help")
     assert done.returncode == 0

@@ -76,6 +76,7 @@ SECTIONS = {
         SCHEMA["properties"]["labels"],
         lambda given: _model({"labels": {"missing_after": "30d", "means": 0} | given}),
     ),
+    "Inputs": Section(SCHEMA["properties"]["inputs"], lambda given: _model({"inputs": given})),
     "Lineage": Section(SCHEMA["properties"]["lineage"], lambda given: _model({"lineage": given})),
 }
 TEXT = (ROOT / "docs/spec.md").read_text()
@@ -123,7 +124,8 @@ def test_a_default_is_what_holds_without_the_member(tmp_path: Path, section: Sec
     # What is around an example may differ by the member, as the metric does: take the member off, and nothing else.
     left = section.around({row.member: value})
     inner = [] if section is SECTIONS["Model"] else [*left.get("monitors", ()), *left.get("detectors", ())]
-    (inner[0] if inner else left).pop(row.member)
+    holder = left["inputs"] if section is SECTIONS["Inputs"] else left
+    (inner[0] if inner else holder).pop(row.member)
     assert _read(tmp_path, written) == _read(tmp_path, left)
 
 

@@ -20,6 +20,7 @@ from tidegauge.cli import (
     doctor_command,
     event_commands,
     forget_command,
+    ingest_command,
     mark_command,
     report_command,
     rollback_command,
@@ -154,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     incidents.add_argument("--json", action="store_true", help="the events themselves, one a line")
 
     bridge_commands.add(commands)
+    ingest_command.add(commands)
     return parser
 
 

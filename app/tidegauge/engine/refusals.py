@@ -29,6 +29,7 @@ REASONS = {
     "too_large": "the record is larger than the documented bound",
     "too_many_features": "the event has more features, KPIs or probabilities than the documented bound",
     "too_many_versions": "the models and versions seen exceed the documented bound",
+    "bad_inference": "a model server's request or response cannot be read, or does not hold what the spec's inputs say",
     UNPROCESSABLE: "processing it failed for a reason nobody foresaw; the message has the error's own words",
     SET_ASIDE: "no record: work on earlier ones failed for a reason nobody foresaw, and is left out; the message says which",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from tidegauge.errors import SpecError
-from tidegauge.models import read_actions, read_baselines, read_monitors, read_rollouts
+from tidegauge.models import read_actions, read_baselines, read_inputs, read_monitors, read_rollouts
 from tidegauge.models.read_monitors import SpecContext
 from tidegauge.models.yaml_reader import Item, Problem, parse, required
 from tidegauge.spec import (
@@ -28,7 +28,7 @@ from tidegauge.spec import (
 
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
          "publish_interval", "baseline", "features", "champion", "kpis", "labels", "monitors", "detectors",
-         "lineage", "intended_use", "rollback", "on")  # fmt: skip
+         "lineage", "intended_use", "rollback", "on", "inputs")  # fmt: skip
 
 
 MAX_RANGES = 20
@@ -147,6 +147,8 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
                 value = _labels(of)
             case "lineage":
                 value = _lineage(of)
+            case "inputs":
+                value = read_inputs.inputs(of)
         if value is not None:
             found[member] = value
     if "labels" in found:

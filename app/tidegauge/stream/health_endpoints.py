@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -22,10 +22,12 @@ class Listen(msgspec.Struct, frozen=True):
 
 
 async def serve(
-    at: Listen, metrics_of: CollectorRegistry, ready: Callable[[], bool], trouble: Callable[[], str | None] = lambda: None
-) -> web.AppRunner:
-    """Start serving; the caller calls ``cleanup`` on what it gets. ``trouble``: why the process should be started anew.
-    Raises StreamError for a ``web_config`` that cannot be used."""
+    at: Listen, metrics_of: CollectorRegistry, ready: Callable[[], bool], trouble: Callable[[], str | None] = lambda: None,
+    more: Iterable[web.RouteDef] = (), max_body: int = 1 << 20,
+) -> web.AppRunner:  # fmt: skip
+    """Start serving; the caller calls ``cleanup`` on what it gets. ``trouble``: why the process should be started anew;
+    ``more``: the process's own pages, which take bodies of at most ``max_body`` bytes. Raises StreamError for a ``web_config``
+    that cannot be used."""
 
     async def metrics(request: web.Request) -> web.Response:
         # Who asks for OpenMetrics, as Prometheus does, gets it: only there exemplars have a place.
@@ -43,8 +45,9 @@ async def serve(
 
     config = WebConfig() if at.web_config is None else WebConfig.read(at.web_config)
     tls = None if at.web_config is None else config.context(at.web_config)
-    pages = web.Application(middlewares=[passwords(config.basic_auth_users)] if config.basic_auth_users else [])
-    pages.add_routes([web.get("/metrics", metrics), web.get("/healthz", alive), web.get("/readyz", readiness)])
+    guard = [passwords(config.basic_auth_users)] if config.basic_auth_users else []
+    pages = web.Application(middlewares=guard, client_max_size=max_body)
+    pages.add_routes([web.get("/metrics", metrics), web.get("/healthz", alive), web.get("/readyz", readiness), *more])
     runner = web.AppRunner(pages, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, at.host, at.port, ssl_context=tls).start()

@@ -91,6 +91,17 @@ async def ensure_topics(settings: Settings, needed: Collection[str] | None = Non
         await admin.close()
 
 
+async def ensure_topic(settings: Settings, logical: str) -> None:
+    """Create one topic beside those of every deployment, with as many partitions as the settings say. Raises TopicError."""
+    admin = AIOKafkaAdminClient(**settings.client())
+    await admin.start()
+    try:
+        if settings.topic(logical) not in await admin.list_topics():
+            await topics.create(admin, [topics.new(settings, logical, settings.partitions)])
+    finally:
+        await admin.close()
+
+
 async def apply(settings: Settings, records: Iterable[ModelRecord]) -> list[str]:
     """Publish the models that differ from what stands in the topic; a line on each. Learned baselines stay."""
     await ensure_topics(settings, (MODELS,))

@@ -16,6 +16,8 @@ JOIN_CHANGELOG, MONITOR_CHANGELOG = "tidegauge-join-changelog", "tidegauge-monit
 CHANGELOGS = {"join": JOIN_CHANGELOG, "monitor": MONITOR_CHANGELOG}
 REKEYED = {PREDICTIONS: "tidegauge-rekeyed-predictions", LABELS: "tidegauge-rekeyed-labels"}
 """By input topic the one that holds its records partitioned by request id, where inputs are re-keyed."""
+INFERENCES = "tidegauge-inferences"
+"""What `tidegauge ingest` has taken by HTTP and not yet joined, keyed by the id of request and response."""
 INPUT_OF = {rekeyed: topic for topic, rekeyed in REKEYED.items()}
 REKEY = {f"rekey-{topic}": topic for topic in REKEYED}
 """The stages that re-key, and what each reads."""
@@ -23,7 +25,7 @@ TOPICS = (
     PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG,
 )  # fmt: skip
 """Those there are in every deployment."""
-INTERNAL = frozenset((PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, OPERATIONS, AUDIT, *REKEYED.values()))
+INTERNAL = frozenset((PROFILES, INFERENCES, JOIN_CHANGELOG, MONITOR_CHANGELOG, OPERATIONS, AUDIT, *REKEYED.values()))
 MAX_MESSAGE_BYTES = 32 << 20
 REKEY_CHOICES = ("auto", "always", "never")
 

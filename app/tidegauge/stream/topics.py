@@ -13,7 +13,7 @@ from aiokafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedErr
 
 from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
 from tidegauge.errors import TopicError
-from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, REKEYED, Settings
+from tidegauge.stream.settings import INFERENCES, JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, REKEYED, Settings
 
 log = logging.getLogger(__name__)
 SHOWN_SECONDS = 10.0
@@ -28,6 +28,7 @@ _CONFIGS = {
     ALERTS: _STATES,
     INCIDENTS: _STATES,
     PROFILES: {"retention.ms": "86400000", **_LARGE},
+    INFERENCES: {"retention.ms": "86400000", **_LARGE},
     JOIN_CHANGELOG: _LOG,
     MONITOR_CHANGELOG: _LOG,
     # Nothing goes by its age, which is that of the events: what was joined is deleted. In small files, so that it soon is.

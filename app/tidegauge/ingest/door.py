@@ -1,0 +1,71 @@
+"""Takes CloudEvents by HTTP and puts them into Kafka.
+
+200        all of the request is in Kafka, where `kill -9` does not reach it
+400        it can become no event; the text says what is wrong and where, and nothing of it was kept
+413        it is larger than --max-body-mib
+503        Kafka does not take it: whoever sent it should send it again, all of it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter
+
+from tidegauge.errors import EventError
+from tidegauge.ingest import cloud_events, exchanges
+from tidegauge.ingest.messages import Message
+from tidegauge.stream.failures import KafkaError
+
+KEEP_SECONDS = 5.0
+"""How long Kafka may take to confirm; a sender that waits holds up the model server's own requests."""
+AWAY_SECONDS = 1.0
+"""So long after Kafka failed to take something nobody waits for it again."""
+Keep = Callable[[Message], Awaitable[None]]
+"""Writes a message to Kafka, and returns when Kafka has it."""
+
+
+class Door:
+    """What answers HTTP requests; ``keep`` writes to Kafka."""
+
+    def __init__(self, keep: Keep, spec_of: exchanges.SpecOf, registry: CollectorRegistry) -> None:
+        self._keep, self._spec_of = keep, spec_of
+        self._away_until = 0.0
+        self._requests = Counter("tidegauge_ingest_http_requests", "HTTP requests by answer", ["code"], registry=registry)
+
+    @property
+    def away(self) -> bool:
+        """Kafka has just failed to take something."""
+        return time.monotonic() < self._away_until
+
+    async def answer(self, request: web.Request) -> web.Response:
+        status, text = await self._answer(request)
+        self._requests.labels(str(status)).inc()
+        return web.Response(status=status, text=f"{text}\n", headers={"Retry-After": "1"} if status == 503 else None)
+
+    async def _answer(self, request: web.Request) -> tuple[int, str]:
+        try:
+            messages = cloud_events.from_http(request.headers, await request.read())
+            for message in messages:
+                exchanges.check(message, self._spec_of)
+        except web.HTTPRequestEntityTooLarge as error:
+            return 413, f"{error.text}: see --max-body-mib"
+        except web.RequestPayloadError as error:
+            return 400, f"the body cannot be read: {error}"
+        except EventError as error:
+            return 400, f"{error.reason}: {error}"
+        if self.away:
+            return 503, "Kafka is away; send this again"
+        try:
+            async with asyncio.timeout(KEEP_SECONDS):
+                await self._keep_all(messages)
+        except (KafkaError, TimeoutError) as error:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            return 503, f"Kafka does not take this ({error or type(error).__name__}); send it again"
+        return 200, f"{len(messages)} taken"
+
+    async def _keep_all(self, messages: Sequence[Message]) -> None:
+        await asyncio.gather(*(self._keep(message) for message in messages))

@@ -1,0 +1,86 @@
+"""From the bodies of an exchange to prediction events, one a row, as the spec's ``inputs`` says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidegauge.errors import EventError
+from tidegauge.ingest.bodies import FIRST, Body
+from tidegauge.ingest.messages import MAX_ID, bad, checked_id
+from tidegauge.models.read_inputs import address
+from tidegauge.spec import InputsSpec, ModelSpec
+
+Event = dict[str, Any]
+
+
+def of_request(inputs: InputsSpec, id_: str, body: Body) -> list[Event]:
+    """What a request says of the event of each of its rows. Raises EventError."""
+    events: list[Event] = [{"request_id": name} for name in _ids(inputs, id_, body)]
+    if not inputs.features:
+        others = {inputs.request_id, *inputs.segments.values()}
+        for event, values in zip(events, body.named(), strict=True):
+            event["features"] = {name: value for name, value in values.items() if name not in others}
+    for member, wanted in (("features", inputs.features), ("segments", inputs.segments)):
+        columns = {name: _column(body, where, f"{member}.{name}") for name, where in wanted.items()}
+        for place, event in enumerate(events):
+            event.setdefault(member, {}).update({name: values[place] for name, values in columns.items() if values})
+    return events
+
+
+def of_response(inputs: InputsSpec, body: Body) -> list[Event]:
+    """What a response says of the event of each of its rows. Raises EventError."""
+    events: list[Event] = [{} for _ in range(body.count)]
+    for member in ("prediction", "score"):
+        where = getattr(inputs, member)
+        if where is not None:
+            for event, value in zip(events, _needed(body, where, member), strict=True):
+                event[member] = value
+    if inputs.probabilities:
+        classes = {name: _needed(body, where, f"probabilities.{name}") for name, where in inputs.probabilities.items()}
+        for place, event in enumerate(events):
+            event["probabilities"] = given = {name: values[place] for name, values in classes.items()}
+            known = {name: p for name, p in given.items() if isinstance(p, int | float)}
+            if inputs.prediction is None and known:
+                event["prediction"] = max(known, key=known.__getitem__)
+    elif inputs.prediction is None and inputs.score is None:
+        try:
+            values = body.column(FIRST)
+        except EventError as error:
+            raise bad(f"{error}: the spec's inputs has neither prediction, score nor probabilities") from None
+        for event, value in zip(events, values or (), strict=True):
+            event["prediction"] = value
+    return events
+
+
+def version_of(spec: ModelSpec, body: Body | None) -> str:
+    """The ``model_version`` of events: the spec's, else what the response says, else the model's name alone."""
+    if spec.inputs.version is not None:
+        return spec.inputs.version
+    return spec.model if body is None or body.version is None else f"{spec.model}:{body.version}"
+
+
+def _ids(inputs: InputsSpec, id_: str, body: Body) -> list[str]:
+    if inputs.request_id is not None:
+        values = _needed(body, inputs.request_id, "request_id")
+        return [checked_id(v if isinstance(v, str) else None if v is None else str(v), "request_id") for v in values]
+    if body.count == 1:
+        return [id_]
+    if len(f"{id_}-{body.count - 1}") > MAX_ID:
+        raise bad(f"the id and the number of a row have more than {MAX_ID} characters")
+    return [f"{id_}-{row}" for row in range(body.count)]
+
+
+def _column(body: Body, where: str, member: str) -> list[Any] | None:
+    at = address(where)
+    assert at is not None, "the reader of specs has seen to it"
+    try:
+        return body.column(at)
+    except EventError as error:
+        raise bad(f"inputs.{member}: {error}") from None
+
+
+def _needed(body: Body, where: str, member: str) -> list[Any]:
+    found = _column(body, where, member)
+    if found is None:
+        raise bad(f"inputs.{member}: there is no {where}")
+    return found

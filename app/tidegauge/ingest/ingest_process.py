@@ -1,0 +1,130 @@
+"""`tidegauge ingest`: the door for CloudEvents, and the joining of what came in by it and in other topics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+
+import tidegauge
+from tidegauge.client import Client
+from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS
+from tidegauge.errors import StreamError
+from tidegauge.ingest import cloud_events, open_inference
+from tidegauge.ingest.door import Door, Keep
+from tidegauge.ingest.exchanges import Exchanges, SpecOf
+from tidegauge.ingest.joining import Joining
+from tidegauge.ingest.messages import Message
+from tidegauge.models import directory
+from tidegauge.models.registry import Registry, registry_of
+from tidegauge.spec import ModelSpec
+from tidegauge.stream import metrics_export, models_topic
+from tidegauge.stream.health_endpoints import Listen, serve
+from tidegauge.stream.reading import partitions
+from tidegauge.stream.settings import INFERENCES, Settings
+from tidegauge.stream.shared_feed import SharedFeed
+
+log = logging.getLogger(__name__)
+
+
+class IngestOptions(msgspec.Struct, frozen=True):
+    """``models``: directory of specs, None for those in the topic; ``topics``: further ones that messages are read from, by
+    their names in Kafka; ``timeout``: seconds a request waits for its response; ``max_body``, ``max_waiting``: bytes."""
+
+    at: Listen
+    models: Path | None = None
+    topics: tuple[str, ...] = ()
+    timeout: float = 60.0
+    max_body: int = 4 << 20
+    max_waiting: int = 256 << 20
+
+
+def specs_by_server(registry: Registry) -> SpecOf:
+    """The spec of a model by its name at the server; a model that no spec names has the defaults."""
+    revision = -1
+    found: dict[str, ModelSpec] = {}
+
+    def spec_of(server: str) -> ModelSpec:
+        nonlocal revision, found
+        if revision != registry.revision:
+            revision = registry.revision
+            specs = [registry.spec(model) for model in registry.models()]
+            found = {spec.inputs.server or spec.model: spec for spec in specs}
+        return found.get(server) or registry.spec(server)
+
+    return spec_of
+
+
+async def run(settings: Settings, options: IngestOptions) -> int:
+    """Until cancelled. Raises StreamError for what it cannot begin with."""
+    if any(topic.startswith("seldon.") for topic in options.topics):
+        open_inference.available()
+    await models_topic.ensure_topics(settings, (PREDICTIONS,))
+    await models_topic.ensure_topic(settings, INFERENCES)
+    for topic in options.topics:
+        await partitions(settings, topic)
+    if options.models is not None:
+        return await _run(settings, options, specs_by_server(registry_of(directory.records_of(options.models))))
+    registry = Registry()
+    tail = models_topic.ModelsTail(settings, registry)
+    await tail.start()
+    try:
+        return await _run(settings, options, specs_by_server(registry))
+    finally:
+        await tail.stop()
+
+
+async def _run(settings: Settings, options: IngestOptions, spec_of: SpecOf) -> int:
+    made = CollectorRegistry()
+    Gauge("tidegauge_build_info", "Version of tidegauge", ["version"], registry=made).labels(tidegauge.__version__).set(1)
+    ProcessCollector(registry=made)
+    exchanges = Exchanges(spec_of, options.max_waiting)
+    inferences = settings.topic(INFERENCES)
+    feed = SharedFeed(settings, (inferences, *options.topics), f"{settings.app_id}-ingest", exchanges.forget)
+    Gauge("tidegauge_ingest_lag_records", "Messages yet to be read", registry=made).set_function(lambda: feed.lag)
+    topics = {INFERENCES: inferences} | {name: settings.topic(name) for name in (PREDICTIONS, DEAD_LETTERS)}
+    async with Client(topics=topics, **settings.client()) as client:
+        joining = Joining(exchanges, client, options.timeout, made)
+        door = Door(_keeper(client), spec_of, made)
+        await feed.start()
+        try:
+            return await _serve(options, made, joining, door, feed)
+        finally:
+            await feed.stop()
+
+
+async def _serve(
+    options: IngestOptions, registry: CollectorRegistry, joining: Joining, door: Door, feed: SharedFeed
+) -> int:  # fmt: skip
+    at = options.at
+    pages = [web.post("/{path:.*}", door.answer)]
+    try:
+        server = await serve(
+            at, registry, lambda: not door.away, more=pages, max_body=options.max_body
+        )  # fmt: skip
+    except OSError as error:
+        raise StreamError(f"port {at.port} of {at.host} cannot be listened on: {error}; choose --listen") from error
+    log.info("taking CloudEvents at %s:%d", at.host, at.port)
+    try:
+        stop_sending = await metrics_export.start(registry, at.port)
+        work = asyncio.ensure_future(joining.run(feed))
+        try:
+            await work
+        finally:
+            work.cancel()
+            await stop_sending()
+    finally:
+        await server.cleanup()
+        log.info("stopped")
+    return 0
+
+
+def _keeper(client: Client) -> Keep:
+    async def keep(message: Message) -> None:
+        await (await client.send(INFERENCES, message.id.encode(), message.body, cloud_events.to_kafka(message)))
+
+    return keep

@@ -1,0 +1,94 @@
+"""The open inference protocol's ModelInferRequest and ModelInferResponse in protobuf, as Seldon Core 2 writes them into Kafka.
+
+Only members that events need are described here; protobuf passes over the others. See
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/open_inference_grpc.proto
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from tidegauge.errors import StreamError
+from tidegauge.ingest.messages import Kind, bad
+from tidegauge.ingest.tensors import Tensor, raw_values, tensor
+
+_CONTENTS = {
+    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
+    "INT64": "int64_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
+    "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
+}  # fmt: skip
+"""Which member holds the values of a type. FP16 goes by raw contents only."""
+_MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
+    "Contents": {
+        "bool_contents": (1, "BOOL", True), "int_contents": (2, "INT32", True), "int64_contents": (3, "INT64", True),
+        "uint_contents": (4, "UINT32", True), "uint64_contents": (5, "UINT64", True), "fp32_contents": (6, "FLOAT", True),
+        "fp64_contents": (7, "DOUBLE", True), "bytes_contents": (8, "BYTES", True),
+    },
+    "Tensor": {
+        "name": (1, "STRING", False), "datatype": (2, "STRING", False), "shape": (3, "INT64", True),
+        "contents": (5, "Contents", False),
+    },
+    "request": {
+        "model_name": (1, "STRING", False), "model_version": (2, "STRING", False), "id": (3, "STRING", False),
+        "tensors": (5, "Tensor", True), "raw": (7, "BYTES", True),
+    },
+    "response": {
+        "model_name": (1, "STRING", False), "model_version": (2, "STRING", False), "id": (3, "STRING", False),
+        "tensors": (5, "Tensor", True), "raw": (6, "BYTES", True),
+    },
+}  # fmt: skip
+"""Of each message its members: number, type, whether repeated."""
+
+
+def available() -> None:
+    """Raises StreamError where protobuf is not installed."""
+    _message_class("request")
+
+
+def read(kind: Kind, body: bytes) -> tuple[list[Tensor], str, str]:
+    """The tensors of a message, and what it says of model and version. Raises EventError."""
+    from google.protobuf.message import DecodeError
+
+    made = _message_class(kind)()
+    try:
+        made.ParseFromString(body)
+    except DecodeError as error:
+        raise bad(f"the body is no protobuf message of a {kind}: {error}") from None
+    if made.raw and len(made.raw) != len(made.tensors):
+        raise bad(f"there are {len(made.tensors)} tensors and {len(made.raw)} raw contents; each tensor needs its own")
+    found = []
+    for place, of in enumerate(made.tensors):
+        if made.raw:
+            values = raw_values(of.name, of.datatype, made.raw[place])
+        elif of.datatype in _CONTENTS:
+            values = list(getattr(of.contents, _CONTENTS[of.datatype]))
+        else:
+            raise bad(f"tensor {of.name!r} is of type {of.datatype!r}; known: {', '.join(_CONTENTS)}")
+        found.append(tensor(of.name, list(of.shape), values))
+    return found, made.model_name, made.model_version
+
+
+@cache
+def _message_class(name: str) -> Any:
+    try:
+        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    except ImportError as error:
+        raise StreamError("protobuf messages need an extra: pip install 'tidegauge[protobuf]'") from error
+    field = descriptor_pb2.FieldDescriptorProto
+    # The package is our own: a process may hold the protocol's own messages, too.
+    file = descriptor_pb2.FileDescriptorProto(
+        name="tidegauge_open_inference.proto", package="tidegauge.ingest", syntax="proto3"
+    )
+    for message, members in _MESSAGES.items():
+        described = file.message_type.add(name=message)
+        for member, (number, kind, repeated) in members.items():
+            label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
+            added = described.field.add(name=member, number=number, label=label)
+            if kind in _MESSAGES:
+                added.type, added.type_name = field.TYPE_MESSAGE, f".tidegauge.ingest.{kind}"
+            else:
+                added.type = field.Type.Value(f"TYPE_{kind}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tidegauge.ingest.{name}"))
