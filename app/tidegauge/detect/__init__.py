@@ -1,6 +1,6 @@
-"""Online change detectors: algorithms of one file each behind one interface, fed single values in the order of event time.
+"""Online change detectors: one algorithm a file behind a common interface, fed single values in the order of event time.
 
-May use ``baseline`` and all below, not ``metrics``: detectors see values, not windows. Begin with ``detectors.py``, which has
-the table of algorithms; ``value_streams.py`` says which values there are, ``waiting.py`` puts them in order, ``budget.py``
-turns a budget of false alarms into a parameter.
+May use ``baseline`` and everything below it, but not ``metrics``, since detectors see values and not windows. Begin with
+``detectors.py``, which has the table of algorithms. ``value_streams.py`` defines the streams of values, ``waiting.py`` puts
+values in order, ``budget.py`` tunes a detector to a budget of false alarms.
 """

@@ -1,8 +1,8 @@
 """ADWIN: a window of the newest values that is cut where the means of its two parts differ by more than chance allows.
 
-Bifet and Gavaldà, "Learning from time-changing data with adaptive windowing" (SDM 2007). The window itself is River's, in
-Rust: 0.1 µs a value. River hands it out as bytes in a layout of its own; here they are turned into fields and back, so that
-what is kept is data whose every part has been looked at.
+Bifet and Gavaldà, "Learning from time-changing data with adaptive windowing" (SDM 2007). The window itself is River's
+implementation in Rust, which takes 0.1 µs for a value. River serialises it as bytes in a layout of its own; this module
+converts them to fields and back, so that every part of a stored state is validated.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import msgspec
 from tidegauge.errors import TidegaugeError
 
 _HEAD = struct.Struct("<dIQdddddd4IQ")
-"""delta, clock, max_buckets, min_window_length, grace_period, sum, variance, width, sum of widths; buckets ever made and their
-largest number, values since the start, detections; and how many rows of buckets follow."""
+"""The fields: delta, clock, max_buckets, min_window_length, grace_period, sum, variance, width, sum of widths, number of
+buckets ever made, largest number of buckets, number of values, number of detections, number of rows of buckets that follow."""
 _TAIL = struct.Struct("<dIQII")
-"""delta, clock, max_buckets, min_window_length, grace_period."""
+"""The fields: delta, clock, max_buckets, min_window_length, grace_period."""
 _COUNT = struct.Struct("<Q")
 MAX_ROWS = 64
-"""A row holds buckets of twice as many values as the one before."""
+"""The most rows of buckets. The buckets of each row hold twice as many values as those of the row before."""
 
 
 class Row(msgspec.Struct, array_like=True):
-    """Buckets of equally many values, oldest last: how many are in use, and the sums and variances of each."""
+    """A row of buckets with equal numbers of values, the oldest last: how many are in use, and the sum and variance of each."""
 
     used: int
     sums: list[float]
@@ -34,7 +34,7 @@ class Row(msgspec.Struct, array_like=True):
 
 
 class State(msgspec.Struct, array_like=True):
-    """What a window knows, in River's order."""
+    """The state of a window, with the fields in River's order."""
 
     sum: float
     variance: float
@@ -49,7 +49,7 @@ class State(msgspec.Struct, array_like=True):
 
 
 class Adwin:
-    """``delta``: probability of a false cut at one look at the window; it is looked at every ``clock`` values."""
+    """``delta``: the probability of a false cut in one check of the window, which is checked every ``clock`` values."""
 
     state_type = State
 
@@ -61,13 +61,13 @@ class Adwin:
         self._window = self._fresh()
 
     def _fresh(self) -> Any:
-        # Not `river.drift`: that loads all of River, and with it pandas and scikit-learn, 75 MB that this does not need.
+        # Importing `river.drift` would load all of River with pandas and scikit-learn, 75 MB that are not needed here.
         from river._river_rust.drift import AdaptiveWindowing
 
         return AdaptiveWindowing(*self._parameters)
 
     def update(self, value: float) -> bool:
-        """Take a value in; whether a change was detected. The value after one begins a new window."""
+        """Add a value; return whether a change was detected. The value after a change begins a new window."""
         if self._detected:
             self._window = self._fresh()
         self._detected = found = self._window.update(value)
@@ -75,7 +75,7 @@ class Adwin:
 
     @property
     def estimation(self) -> float:
-        """Mean of the window, 0 while it is empty."""
+        """The mean of the window, 0 if it is empty."""
         width = self._window.get_width()
         return self._window.get_total() / width if width else 0.0
 
@@ -96,7 +96,7 @@ class Adwin:
 
     @state.setter
     def state(self, state: State) -> None:
-        """Raises TidegaugeError for one that cannot be of a window with these parameters."""
+        """Raises TidegaugeError for a state that no window with these parameters can have."""
         capacity = self._parameters[2]
         numbers = [state.sum, state.variance, state.width, state.widths]
         for row in state.rows:
@@ -127,7 +127,7 @@ class Adwin:
 
 
 def _floats(raw: bytes, at: int) -> tuple[list[float], int]:
-    """A counted row of floats at ``at``, and where it ends."""
+    """The floats of a counted array that begins at byte ``at``, and the byte after its end."""
     (count,) = _COUNT.unpack_from(raw, at)
     at += _COUNT.size
     return list(struct.unpack_from(f"<{count}d", raw, at)), at + 8 * count

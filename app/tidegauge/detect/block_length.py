@@ -1,4 +1,4 @@
-"""How long the blocks of a bootstrap must be to carry the dependence of a series."""
+"""The length that the blocks of a block bootstrap need to preserve the dependence in a series."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 IN_A_ROW = 5
-"""So many autocorrelations in a row must be within chance before the series is taken to have forgotten."""
+"""The dependence is taken to end where this many consecutive autocorrelations are within chance."""
 
 
 def block_length(values: NDArray[np.float64], longest: float) -> float:
-    """Length of the blocks with which a circular block bootstrap of ``values`` (n) knows the variance of their mean best:
-    Politis and White (2004), as corrected by Patton, Politis and White (2009). Between 1 and ``longest``.
+    """The block length, between 1 and ``longest``, with which a circular block bootstrap of ``values`` (n) estimates the
+    variance of their mean best: Politis and White (2004), as corrected by Patton, Politis and White (2009).
 
     >>> rng = np.random.default_rng(0)
     >>> block_length(rng.normal(size=10_000), 500.0) < 5
@@ -37,7 +37,7 @@ def block_length(values: NDArray[np.float64], longest: float) -> float:
 
 
 def _autocovariances(centred: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
-    """Autocovariances at 0 to ``lags``, by the Fourier transform."""
+    """The autocovariances at lags 0 to ``lags``, by the Fourier transform."""
     n = len(centred)
     spectrum = np.fft.rfft(centred, 2 * n)
     return np.asarray(np.fft.irfft(np.abs(spectrum) ** 2, 2 * n)[: lags + 1] / n)

@@ -1,11 +1,11 @@
-"""The parameter that keeps a detector within its budget of false alarms, found by simulation on the baseline's own values.
+"""Tunes a detector to its budget of false alarms, by simulation with the baseline's own values.
 
-Values that follow each other are alike (a storm, a night), and detectors built for independent values take that for change.
-So the values are resampled in blocks of days, each beginning at the phase of the week (with less data, of the day) at which
-the one before ended: a seasonal block bootstrap (Künsch 1989; Dudek et al. 2014). Data that do not span enough days are
-resampled in blocks that are just long enough for their dependence: in longer blocks a rare pattern would be present or absent
-from the start, and never be seen to begin. Then the most sensitive parameter is sought that raises no more alarms in the
-simulated stream than the budget allows, less one standard error for what so few values leave unknown of their variance.
+Successive values resemble each other (during a storm, at night), which detectors made for independent values take for a change.
+The values are therefore resampled in blocks of days, each of which begins at the phase of the week (with less data, of the day)
+at which the previous one ended: a seasonal block bootstrap (Künsch 1989; Dudek et al. 2014). Data that do not span enough days
+are resampled in blocks just long enough for their dependence; in longer blocks a rare pattern would be present or absent from
+the start, so that its beginning would never be simulated. The result is the most sensitive parameter that raises no more alarms
+in the simulated stream than the budget allows, with a margin of one standard error of the variance estimated from the values.
 """
 
 from __future__ import annotations
@@ -25,25 +25,28 @@ from tidegauge.errors import BaselineError
 from tidegauge.spec import Against, DetectorSpec
 
 ALLOWED_ALARMS = 10
-"""The simulated stream is so long that the budget allows this many alarms in it: the rate is met within a third."""
+"""The simulated stream is long enough for the budget to allow this many alarms, so the rate is met within about a third."""
 MIN_VALUES = 1000
 VALUES_A_FALSE_ALARM = 20
-"""A budget may reach this many times as far as the baseline has values."""
+"""A budget of one false alarm in N values needs a baseline of at least N divided by this many values."""
 MIN_PERIODS = 8
-"""So many weeks (or days) must there be before blocks keep to the phase of the week (or day)."""
+"""Blocks keep to the phase of the week (or day) only if the data span at least this many weeks (or days)."""
 BLOCKS = 20
-"""Blocks of days are a twentieth of the data long: long enough to carry dependence, enough to differ; none is longer."""
+"""Blocks are at most a twentieth of the data long, and blocks of days exactly that: long enough to preserve dependence, and
+numerous enough to differ."""
 WHOLE = 2.0
-"""Blocks of values are so many times as long as is best for the variance of a mean: an alarm takes dependence unbroken."""
+"""Blocks of values are this many times as long as is best for the variance of a mean, since alarms depend on longer runs."""
 SHRINKAGE = 20.0
-"""An hour's mean counts as if it had this many more values, of the mean of its hour of the day, or of all."""
+"""The mean of an hour is shrunk as if it had this many additional values, equal to the mean of its hour of the day or of
+all."""
 FOLDS = 5
 CHUNK = 20_000
 
 
 class TunedParameter(msgspec.Struct, frozen=True):
-    """The parameter that decides how often a detector alarms. ``at`` gives its value for a strength between ``weakest`` and
-    ``strongest``: the stronger, the fewer alarms. ``rarest``: the fewest alarms a value that can be simulated in a minute."""
+    """The parameter that determines how often a detector alarms. ``at``: its value for a strength between ``weakest`` and
+    ``strongest``; higher strengths mean fewer alarms. ``rarest``: the lowest rate (alarms per value) that can be simulated in a
+    minute."""
 
     parameter: str
     at: Callable[[float], float]
@@ -66,12 +69,12 @@ TUNED_PARAMETERS = {
     "hddm_w": TunedParameter("drift_confidence", _probability, 0.1, 690.0, 1 / 100_000),
 }
 PRECISION = 1.02
-"""The search ends when the strength is known within this factor."""
+"""The search ends as soon as the strength is known within this factor."""
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """A baseline's values (n) of one stream in the order of time, with their ``times`` (n, Unix seconds) and ``hours`` (n)
-    of the week."""
+    """The values (n) of one stream of a baseline, ordered by time, with their ``times`` (n, Unix seconds) and ``hours`` (n) of
+    the week."""
 
     values: NDArray[np.float64]
     times: NDArray[np.float64]
@@ -79,8 +82,8 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 def tune(detector: DetectorSpec, stream: Stream) -> Tuning:
-    """The tuning of a detector by the baseline's values of its ``stream``. Raises BaselineError, with the reason, where it
-    cannot."""
+    """Tune a detector with the baseline's values of its ``stream``. Raises BaselineError, with the reason, if that is
+    impossible."""
     count = len(stream.values)
     name = f"detector {detector.name!r}"
     if not count:
@@ -109,7 +112,8 @@ def tune(detector: DetectorSpec, stream: Stream) -> Tuning:
 
 
 def cycle_of(values: NDArray[np.float64], hours: NDArray[np.uint8], against: Against) -> NDArray[np.float64]:
-    """Mean of values (n) by hour of the day (24) or week (168), shrunk towards that of the hour of the day, or of all.
+    """The means of values (n) by hour of the day (24) or week (168), shrunk towards the mean of all values or, for hours of the
+    week, of the hour of the day.
 
     >>> cycle_of(np.array([0.0, 1.0] * 500), np.array([0, 1] * 500, np.uint8), "hour_of_day")[:3].round(2).tolist()
     [0.02, 0.98, 0.5]
@@ -123,7 +127,8 @@ def cycle_of(values: NDArray[np.float64], hours: NDArray[np.uint8], against: Aga
 
 
 def _out_of_fold(stream: Stream, cuts: NDArray[np.intp], against: Against) -> NDArray[np.float64]:
-    """Residuals (n) from cycles that the values' own days had no part in, as will be those of values to come."""
+    """The residuals (n) of values from cycles that were computed without their own days, so that they are like the residuals of
+    future values."""
     unit = np.searchsorted(cuts, np.arange(len(stream.values)), side="right")
     residuals = np.empty(len(stream.values))
     for fold in range(FOLDS):
@@ -134,8 +139,8 @@ def _out_of_fold(stream: Stream, cuts: NDArray[np.intp], against: Against) -> ND
 
 
 def _units(stream: Stream) -> tuple[NDArray[np.intp], int, bool]:
-    """Where each unit (a day, or a small part of data that do not span enough days) begins, after how many the phase of
-    the cycle comes round again, and whether units are days."""
+    """The index at which each unit begins (a unit is a day, or a small part of data that do not span enough days), the number
+    of units in a cycle, and whether units are days."""
     days = np.floor(stream.times / 86400.0)
     count = int(days[-1] - days[0]) + 1
     if count >= MIN_PERIODS:
@@ -147,8 +152,8 @@ def _units(stream: Stream) -> tuple[NDArray[np.intp], int, bool]:
 def resample(
     values: NDArray[np.float64], cuts: NDArray[np.intp], period: int, length: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """At least ``length`` values, drawn from ``values`` in blocks of whole units, each of which begins at the phase of the
-    cycle at which the one before ended. Units begin at ``cuts``, ``period`` of them are a cycle."""
+    """Draw at least ``length`` values from ``values`` in blocks of whole units, each of which begins at the phase of the cycle
+    at which the previous one ended. Units begin at ``cuts``; a cycle has ``period`` units."""
     bounds = np.append(cuts, len(values))
     block = max(len(cuts) // BLOCKS, 1)
     starts = np.arange(len(cuts) - block + 1)
@@ -164,7 +169,7 @@ def resample(
 
 
 def resample_values(values: NDArray[np.float64], block: int, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """``length`` values, drawn from ``values`` in blocks of so many that follow each other."""
+    """Draw ``length`` values from ``values`` in blocks of ``block`` successive values."""
     starts = rng.integers(0, len(values) - block + 1, -(-length // block))
     return np.asarray(values[(starts[:, None] + np.arange(block)).ravel()[:length]])
 
@@ -185,7 +190,7 @@ def _calibrate(
         return msgspec.structs.replace(tuning, calibrated={knob.parameter: knob.at(strength)})
 
     def alarms(strength: float) -> int:
-        # The cycle is off already: only the calibrated parameter is needed here.
+        # The cycle is already subtracted from the values, so the detector must not subtract it again.
         fed = Detector(detector, tuning=msgspec.structs.replace(with_strength(strength), cycle=()))
         count = 0
         for start in range(0, length, CHUNK):
@@ -209,7 +214,7 @@ def _calibrate(
             low = middle
         else:
             high, found = middle, count
-    # From n values in independent blocks of b the variance is known with a relative error of √(2 b / n).
+    # The variance estimated from n values in independent blocks of length b has a relative error of √(2 b / n).
     margin = 1 + math.sqrt(2 * best / len(values))
     tuned = with_strength(min(high * margin, knob.strongest))
     return msgspec.structs.replace(tuned, simulated=length, alarms=found)

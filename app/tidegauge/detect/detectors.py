@@ -7,9 +7,9 @@
     ddm, eddm      error_rates.py             error                0.3 µs
     hddm_a, hddm_w hoeffding.py               error                1 µs
 
-River's are the oracle of each, value by value. State is data: the fields of the algorithm, as msgpack. With them goes a mark of
-what the detector was told to do; a state of another mark is not taken up, so that a changed parameter or cycle starts the
-detector anew.
+The tests compare each with River's implementation, value by value. The state of a detector is stored as data: the fields of the
+algorithm as msgpack, with a mark of the detector's configuration. A state with a different mark is not used, so that a detector
+starts anew after a change of its parameters or its cycle.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from tidegauge.spec import DetectorSpec
 
 
 class Algorithm(Protocol):
-    """One algorithm on one stream. ``state``: all that makes it go on where it was, a structure of type ``state_type``;
-    another state can be set. ``estimation``: of the current mean, where it has one."""
+    """An algorithm on one stream of values. ``state``: its complete state, a structure of type ``state_type``, which can be
+    read and set; ``estimation``: its estimate of the current mean, None if it has none."""
 
     state: Any
 
@@ -44,7 +44,7 @@ class Algorithm(Protocol):
     def estimation(self) -> float | None: ...
 
     def update(self, value: float) -> bool:
-        """Take a value in; whether a change was detected."""
+        """Add a value; return whether a change was detected."""
         ...
 
 
@@ -59,13 +59,13 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
 }
 BINARY = frozenset(("ddm", "eddm", "hddm_a", "hddm_w"))
 FORMAT = 2
-"""Of stored states. The first was a pickle, which a topic must not be read as."""
+"""The format of stored states. The first was a pickle, which is unsafe to read from a topic."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[int, bytes, msgspec.Raw]).decode
 
 
 class OtherParametersError(TidegaugeError):
-    """A stored state of a detector that was told to do something else."""
+    """A stored state belongs to a detector with another configuration."""
 
 
 class Detector:
@@ -77,8 +77,8 @@ class Detector:
     """
 
     def __init__(self, spec: DetectorSpec, state: bytes | None = None, tuning: Tuning | None = None) -> None:
-        """Raises SpecError where algorithm, stream and parameters do not go together, TidegaugeError for a state that
-        is none, or that of a detector told to do something else."""
+        """Raises SpecError if algorithm, stream and parameters do not fit together, OtherParametersError for the state of a
+        detector with another configuration, and TidegaugeError for anything that is not a state."""
         self._binary = spec.algorithm in BINARY
         if self._binary and spec.stream != "error":
             raise SpecError(f"detector {spec.name!r}: {spec.algorithm} takes the stream error, not {spec.stream}")
@@ -109,8 +109,8 @@ class Detector:
             ) from error
 
     def update(self, values: NDArray[np.float64], hours: NDArray[np.uint8] | None = None) -> list[int]:
-        """Feed values (n), of these hours of the week where it is told to compare against a cycle; the places at which a
-        change was detected."""
+        """Add values (n) and return the indices at which a change was detected. ``hours`` (n): the hour of the week of each
+        value; needed if the detector subtracts a cycle."""
         if self._tuning is not None and hours is not None:
             values = self._tuning.residuals(values, hours)
         update = self._algorithm.update
@@ -119,7 +119,7 @@ class Detector:
 
     @property
     def estimation(self) -> float | None:
-        """The detector's estimate of the current mean, where it has one."""
+        """The detector's estimate of the current mean; None if its algorithm has none."""
         return self._algorithm.estimation
 
     def dump(self) -> bytes:
@@ -127,7 +127,7 @@ class Detector:
 
 
 def mark_of(spec: DetectorSpec, tuning: Tuning | None) -> bytes:
-    """What a detector's state depends on, in 8 bytes: its stream, algorithm, parameters, and the cycle taken off."""
+    """A hash (8 bytes) of what a detector's state depends on: its stream, algorithm, parameters and cycle."""
     told = (spec.stream, spec.algorithm, spec.parameters)
     known = () if tuning is None else (tuning.calibrated, tuning.cycle)
     return hashlib.blake2b(msgspec.json.encode((told, known), order="sorted"), digest_size=8).digest()

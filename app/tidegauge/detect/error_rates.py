@@ -1,4 +1,4 @@
-"""DDM and EDDM: an error rate that is higher, or errors that come closer together, than at the best time so far.
+"""DDM and EDDM: detect that the error rate is higher, or that errors come closer together, than at the best time so far.
 
 Gama, Medas, Castillo and Rodrigues, "Learning with drift detection" (SBIA 2004); Baena-García, del Campo-Ávila, Fidalgo, Bifet,
 Gavaldà and Morales-Bueno, "Early drift detection method" (2006).
@@ -12,7 +12,7 @@ import msgspec
 
 
 class RateState(msgspec.Struct, array_like=True):
-    """Count and mean of the errors; rate and standard deviation at the time when their sum was least."""
+    """Count and mean of the errors; rate and standard deviation of the mean at the time when their sum was smallest."""
 
     count: float = 0.0
     rate: float = 0.0
@@ -27,8 +27,8 @@ class RateState(msgspec.Struct, array_like=True):
 
 
 class Ddm:
-    """``warm_start``: values before the first verdict; ``drift_threshold``: how many standard deviations above the best.
-    ``warning_threshold`` is River's and has no effect: a detector here warns by its severity."""
+    """``warm_start``: the number of values before the first verdict; ``drift_threshold``: how many standard deviations above
+    the best rate is a change. ``warning_threshold`` exists for compatibility with River and has no effect."""
 
     state_type = RateState
     estimation: float | None = None
@@ -38,7 +38,7 @@ class Ddm:
         self.state = RateState()
 
     def update(self, error: float) -> bool:
-        """Take a 0 or 1 in; whether a change was detected, after which all begins anew."""
+        """Add a 0 or 1; return whether a change was detected, after which the detector starts anew."""
         state = self.state
         state.count += 1.0
         state.rate += (1.0 / state.count) * (error - state.rate)
@@ -56,8 +56,8 @@ class Ddm:
 
 
 class DistanceState(msgspec.Struct, array_like=True):
-    """Values and errors so far, where the last error was; mean and sum of squared deviations of the distances between errors;
-    the largest mean plus two standard deviations so far."""
+    """Number of values and of errors so far, index of the last error; mean and sum of squared deviations of the distances
+    between errors; the largest value so far of the mean plus two standard deviations."""
 
     values: int = 0
     errors: int = 0
@@ -74,8 +74,9 @@ class DistanceState(msgspec.Struct, array_like=True):
 
 
 class Eddm:
-    """``warm_start``: values, and then errors, before the first verdict; ``beta``: the share of the widest distance below which
-    they are too close. ``alpha`` is River's level of a warning and has no effect but that it may not be below ``beta``."""
+    """``warm_start``: the number of values, and then of errors, before the first verdict; ``beta``: a change is detected below
+    this share of the largest distance. ``alpha`` is River's level for warnings; it has no effect, but may not be below
+    ``beta``."""
 
     state_type = DistanceState
     estimation: float | None = None
@@ -87,7 +88,7 @@ class Eddm:
         self.state = DistanceState()
 
     def update(self, error: float) -> bool:
-        """Take a 0 or 1 in; whether a change was detected, after which all begins anew."""
+        """Add a 0 or 1; return whether a change was detected, after which the detector starts anew."""
         state = self.state
         state.values += 1
         if error != 1:

@@ -1,4 +1,5 @@
-"""HDDM: a mean that has risen by more than Hoeffding's (A) or McDiarmid's (W, of weighted means) inequality lets it by chance.
+"""HDDM: detects that a mean has risen by more than chance allows, by Hoeffding's inequality (A) or McDiarmid's inequality for
+weighted means (W).
 
 Frías-Blanco, del Campo-Ávila, Ramos-Jiménez, Morales-Bueno, Ortiz-Díaz and Caballero-Mota, "Online and non-parametric drift
 detection methods based on Hoeffding's bounds" (IEEE TKDE 2015).
@@ -13,14 +14,14 @@ import msgspec
 
 
 class Mean(msgspec.Struct, array_like=True, frozen=True):
-    """Mean of ``count`` values."""
+    """The mean of ``count`` values."""
 
     count: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     mean: float = 0.0
 
 
 class MeansState(msgspec.Struct, array_like=True):
-    """The mean of all; and as it was at the time when it was surely lowest, and surely highest."""
+    """The mean of all values, and its values at the times when its upper bound was lowest and its lower bound was highest."""
 
     all: Mean = Mean()
     low: Mean = Mean()
@@ -32,8 +33,8 @@ class MeansState(msgspec.Struct, array_like=True):
 
 
 class HddmA:
-    """``drift_confidence``: chance of a false alarm at a value; ``two_sided_test``: a fall is a change too.
-    ``warning_confidence`` is River's and has no effect: a detector here warns by its severity."""
+    """``drift_confidence``: the probability of a false alarm at a single value; ``two_sided_test``: whether a fall is a change,
+    too. ``warning_confidence`` exists for compatibility with River and has no effect."""
 
     state_type = MeansState
     estimation: float | None = None
@@ -45,7 +46,7 @@ class HddmA:
         self.state = MeansState()
 
     def update(self, error: float) -> bool:
-        """Take a 0 or 1 in; whether a change was detected, after which all begins anew."""
+        """Add a 0 or 1; return whether a change was detected, after which the detector starts anew."""
         state = self.state
         count = state.all.count + 1.0
         whole = state.all = Mean(count, state.all.mean + (1.0 / count) * (error - state.all.mean))
@@ -65,7 +66,7 @@ class HddmA:
         return math.sqrt(1.0 / (2 * count) * math.log(1.0 / self._confidence))
 
     def _apart(self, cut: Mean, difference: float) -> bool:
-        """Whether the mean of all is further from that at the cut than chance allows."""
+        """Whether the mean of all values is further from the mean at the cut than chance allows."""
         count = self.state.all.count
         if cut.count == count:
             return False
@@ -74,7 +75,7 @@ class HddmA:
 
 
 class Weighted(msgspec.Struct, array_like=True, frozen=True):
-    """An exponentially weighted mean and the sum of its squared weights. ``begun``: it has seen a value."""
+    """An exponentially weighted mean and the sum of its squared weights. ``begun``: whether it has a value yet."""
 
     mean: float = 0.0
     squares: float = 1.0
@@ -86,7 +87,8 @@ class Weighted(msgspec.Struct, array_like=True, frozen=True):
 
 
 class WeightedState(msgspec.Struct, array_like=True):
-    """The mean of all; the means before and after the cut for a rise and that for a fall, and the bounds at the two."""
+    """The weighted mean of all values; the weighted means before and after the cut for a rise and the cut for a fall; and the
+    bounds at these cuts."""
 
     all: Weighted = Weighted()
     before_rise: Weighted = Weighted()
@@ -98,13 +100,13 @@ class WeightedState(msgspec.Struct, array_like=True):
 
     def __post_init__(self) -> None:
         parts = (self.all, self.before_rise, self.after_rise, self.before_fall, self.after_fall)
-        # A mean of ones may be rounded to a little more.
+        # Rounding may take a mean of ones slightly above 1.
         if not all(0 <= part.mean < 1.001 and 0 <= part.squares <= 1 for part in parts):
             raise ValueError("no means of errors")
 
 
 class HddmW:
-    """As HddmA, of means in which a value weighs ``lambda_val`` and those before it ever less."""
+    """Like HddmA, with exponentially weighted means. ``lambda_val``: the weight of a new value."""
 
     state_type = WeightedState
     estimation: float | None = None
@@ -117,7 +119,7 @@ class HddmW:
         self.state = WeightedState()
 
     def update(self, error: float) -> bool:
-        """Take a 0 or 1 in; whether a change was detected, after which all begins anew."""
+        """Add a 0 or 1; return whether a change was detected, after which the detector starts anew."""
         state, weight = self.state, self._weight
         whole = state.all = state.all.with_value(error, weight)
         bound = self._bound(whole.squares)

@@ -1,6 +1,6 @@
-"""Page-Hinkley: how far the faded sum of deviations from the mean has gone from its extreme.
+"""Page-Hinkley: detects that the sum of deviations from the mean, with fading, has moved away from its extreme.
 
-Page, "Continuous inspection schemes" (Biometrika 1954); in the faded, two-sided form of River's ``PageHinkley``.
+Page, "Continuous inspection schemes" (Biometrika 1954), in the two-sided form with fading of River's ``PageHinkley``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 
 
 class State(msgspec.Struct, array_like=True):
-    """Count and mean of the values; the faded sums of what each has above and below it, and their extremes."""
+    """Count and mean of the values; the sums, with fading, of upward and downward deviations from the mean; their extremes."""
 
     count: float = 0.0
     mean: float = 0.0
@@ -26,8 +26,9 @@ class State(msgspec.Struct, array_like=True):
 
 
 class PageHinkley:
-    """``delta``: deviations that are let pass; ``threshold``: how far a sum may go; ``alpha``: what is left of it at the next
-    value; ``mode``: ``up``, ``down`` or ``both``."""
+    """``min_instances``: the number of values before the first verdict; ``delta``: deviations that are tolerated;
+    ``threshold``: how far a sum may move from its extreme; ``alpha``: the factor by which a sum fades with each value;
+    ``mode``: ``up``, ``down`` or ``both``."""
 
     state_type = State
     estimation: float | None = None
@@ -43,7 +44,7 @@ class PageHinkley:
         self.state = State()
 
     def update(self, value: float) -> bool:
-        """Take a value in; whether a change was detected, after which all begins anew."""
+        """Add a value; return whether a change was detected, after which the detector starts anew."""
         state = self.state
         state.count += 1.0
         state.mean += (1.0 / state.count) * (value - state.mean)

@@ -1,8 +1,9 @@
-"""Single values on their way to the online detectors: held until every partition has come as far, then fed in order.
+"""Holds single values for the online detectors until event time has passed them in every partition, and then releases them in
+order.
 
-A detector sees one stream although the join is partitioned. One fetch may hand over hours of one partition, so values
-wait until event time (of labels or of predictions) has passed them, and are fed sorted by their own time and a tie-break
-that follows from the request id: the order does not depend on the partitioning.
+A detector reads one stream although the join is partitioned, and one fetch may return hours of a single partition. Values
+therefore wait until event time (of labels or of predictions) has passed them. They are sorted by their own time and then by a
+tie-break that is computed from the request id, so the order does not depend on the partitioning.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from tidegauge.engine.delta import Samples, Segment
 from tidegauge.engine.event_time import EventTimes
 
 MAX_WAITING = 200_000
-"""Values of one stream that may wait; beyond it the earliest half is fed without waiting longer."""
+"""The most values of one stream that wait; beyond it the earliest ones are released so that half as many are left."""
 
 _ROW = np.dtype([("time", np.float64), ("tie", np.uint32), ("value", np.float64), ("hour", np.uint8)])
 
 
 class StreamKey(NamedTuple):
-    """A stream of single values: ``stream`` names which (``detect/value_streams.py``)."""
+    """A stream of single values of one segment. ``stream``: the name of the stream (``detect/value_streams.py``)."""
 
     version: str
     segment: Segment
@@ -32,7 +33,7 @@ class StreamKey(NamedTuple):
 
 
 class WaitingValues:
-    """The values of one model that wait, by (version, segment, stream)."""
+    """The waiting values of one model by stream."""
 
     def __init__(self) -> None:
         self._rows: dict[StreamKey, NDArray[np.void]] = {}
@@ -40,12 +41,12 @@ class WaitingValues:
         self._changed: set[StreamKey] = set()
 
     def load(self, key: StreamKey, raw: bytes) -> None:
-        """Take in what ``changes`` gave out before."""
+        """Add values of a stream in the packed form that ``changes`` returns."""
         self._rows[key] = np.frombuffer(raw, _ROW)
         self._unsorted.add(key)
 
     def changes(self) -> Iterator[tuple[StreamKey, bytes]]:
-        """What waits in the streams that changed since this was last asked, packed; nothing where none waits any more."""
+        """The packed values of each stream that has changed since the last call; empty bytes if none are left."""
         for key in self._changed:
             yield key, self._rows[key].tobytes()
             if not len(self._rows[key]):

@@ -1,4 +1,4 @@
-"""KSWIN: the newest values against as many drawn from the older ones of a window, by the Kolmogorov-Smirnov test.
+"""KSWIN: compares the newest values of a window with as many drawn from its older ones, by the Kolmogorov-Smirnov test.
 
 Raab, Heusinger and Schleif, "Reactive soft prototype computing for concept drift streams" (Neurocomputing 2020).
 """
@@ -15,20 +15,21 @@ import msgspec
 from tidegauge.errors import TidegaugeError
 
 LEAST_DISTANCE = 0.1
-"""Smaller differences are none, however sure they are."""
+"""A smaller Kolmogorov-Smirnov distance is not a change, however significant it is."""
 _WORDS = 625
-"""The Mersenne twister's words of 32 bits and its place in them."""
+"""The number of 32-bit words in the state of the Mersenne Twister, and one for its position."""
 
 
 class State(msgspec.Struct, array_like=True):
-    """The window, oldest first; the random generator's words as little-endian bytes."""
+    """The window, the oldest value first, and the state of the random generator as little-endian words."""
 
     window: list[float]
     generator: bytes
 
 
 class Kswin:
-    """``alpha``: level of the test; the newest ``stat_size`` of ``window_size`` values are compared."""
+    """``alpha``: the level of the test; ``stat_size``: how many of the newest values are compared; ``window_size``: how many
+    values the window has; ``seed``: of the random draw."""
 
     state_type = State
     estimation: float | None = None
@@ -46,7 +47,7 @@ class Kswin:
         self._random = random.Random(self._seed)
 
     def update(self, value: float) -> bool:
-        """Take a value in; whether a change was detected, after which all begins anew."""
+        """Add a value; return whether a change was detected, after which the detector starts anew."""
         window = self._window
         window.append(value)
         del window[: -self._size]
@@ -56,7 +57,7 @@ class Kswin:
 
         older = [window[place] for place in self._random.sample(range(self._size - self._newest), self._newest)]
         with warnings.catch_warnings():
-            # SciPy warns where the p-value cannot be exact.
+            # SciPy warns if the p-value is not exact.
             warnings.simplefilter("ignore", category=RuntimeWarning)
             distance, chance = ks_2samp(older, window[-self._newest :], method="auto")
         found = bool(chance <= self._alpha and distance > LEAST_DISTANCE)
@@ -73,7 +74,7 @@ class Kswin:
 
     @state.setter
     def state(self, state: State) -> None:
-        """Raises TidegaugeError for one that cannot be."""
+        """Raises TidegaugeError for a state that this detector cannot have."""
         words = array.array("I")
         if len(state.window) > self._size or len(state.generator) != _WORDS * words.itemsize:
             raise TidegaugeError("a stored KSWIN state is of another size")

@@ -1,6 +1,6 @@
-"""What a stage is, and what travels between stages: records, stores, events, deltas, event time.
+"""Defines stages and what passes between them: records, stores, events, deltas, event time.
 
-Lies below everything but ``spec`` and ``errors``, which are all it may use. Begin with ``stage.py``; ``events.py`` is what
-services send, ``delta.py`` what the join tells the monitor, ``event_time.py`` how far time has come, ``arrival_quanta.py``
-why lag changes no verdict.
+May use only ``spec`` and ``errors``. Begin with ``stage.py``. ``events.py`` reads what services send, ``delta.py`` defines the
+messages from the join to the monitor, ``event_time.py`` tracks the progress of event time, and ``arrival_quanta.py`` explains
+why verdicts do not depend on lag.
 """

@@ -1,8 +1,8 @@
-"""The grid of event time on which a model's windows are judged, so that verdicts do not depend on how far a stage lags.
+"""The grid of event time on which a model's windows are judged, so that verdicts do not depend on the lag of a stage.
 
-A stage that is behind reads hours of events at once. The join stage says of each part of a delta in which quantum of event
-time it arrived; the monitor stage takes the parts quantum by quantum, and closes, settles and judges windows between two
-quanta, on what had arrived by then. Running live it does the same, only more slowly.
+A stage that lags behind reads hours of events at once. The join stage marks each part of a delta with the quantum of event time
+in which it arrived. The monitor stage merges the parts quantum by quantum, and closes, settles and judges windows between two
+quanta by what had arrived until then. Without lag it does the same, only at the pace of the events.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tidegauge.spec import ModelSpec, duration
 
 
 class QuantumGrid:
-    """The quanta of one model. They divide its panes, shifted by the grace, so that every window is closed between two.
+    """The quanta of one model. They divide its panes and are shifted by the grace, so that windows close between two quanta.
 
     >>> grid = QuantumGrid(ModelSpec("m", windows=("1m", "1h"), grace=5.0))
     >>> grid.length, grid.start(grid.index(126.0)), QuantumGrid(ModelSpec("m", windows=("1d",))).length
@@ -31,38 +31,37 @@ class QuantumGrid:
         self._shift = spec.grace
 
     def index(self, moment: float) -> int:
-        """The number of the quantum that holds a moment."""
+        """The number of the quantum that contains the event time ``moment``."""
         return math.floor((moment - self._shift) / self.length)
 
     def indexes(self, moments: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The numbers (n) of the quanta that hold the moments (n)."""
+        """The numbers (n) of the quanta that contain the event times ``moments`` (n)."""
         return np.floor((moments - self._shift) / self.length).astype(np.int64)
 
     def start(self, index: int) -> float:
-        """When a quantum starts."""
+        """The event time at which a quantum starts."""
         return index * self.length + self._shift
 
 
 class ArrivalPlace(NamedTuple):
-    """A ``pane``, by its number, and the start of a quantum of ``arrival``, in event time."""
+    """The number of a ``pane``, and the start (event time) of the quantum of ``arrival``."""
 
     pane: int
     arrival: float
 
 
 class ArrivingRows(NamedTuple):
-    """The numbers of the ``rows`` (k) that arrive in the quantum that starts at ``arrival``."""
+    """The indices ``rows`` (k) of the rows that arrive in the quantum that starts at ``arrival``."""
 
     arrival: float
     rows: NDArray[np.intp]
 
 
 class ArrivalPlaces:
-    """In which pane, and in which quantum of arrival, each of some rows (n) lies: ``codes`` (n), equal for rows of one
-    place."""
+    """The pane and the quantum of arrival of each of n rows. ``codes`` (n): equal for rows with the same pane and quantum."""
 
     def __init__(self, spec: ModelSpec, made: NDArray[np.float64], arrived: NDArray[np.float64]) -> None:
-        """``made`` and ``arrived``: event times (n) of each row's prediction, and of its arrival."""
+        """``made``, ``arrived`` (n): the event times of each row's prediction and of its arrival."""
         panes = np.floor(made / spec.pane).astype(np.int64)
         self._grid = QuantumGrid(spec)
         quanta = self._grid.indexes(arrived)
@@ -71,12 +70,12 @@ class ArrivalPlaces:
         self.codes = (quanta - self._quantum) * self._width + (panes - self._pane)
 
     def of(self, code: int) -> ArrivalPlace:
-        """The place a code stands for."""
+        """The pane and quantum that a code stands for."""
         quanta, pane = divmod(code, self._width)
         return ArrivalPlace(pane + self._pane, self._grid.start(quanta + self._quantum))
 
     def by_quantum(self) -> Iterator[ArrivingRows]:
-        """The rows of each quantum, in the order of time."""
+        """The rows of each quantum, ordered by time."""
         quanta = self.codes // self._width
         for quantum in np.unique(quanta).tolist():
             yield ArrivingRows(self._grid.start(quantum + self._quantum), np.flatnonzero(quanta == quantum))

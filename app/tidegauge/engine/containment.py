@@ -1,11 +1,12 @@
-"""No input stops a stage: a record it cannot process becomes a dead letter, and the others count as if it had not come.
+"""Keeps a stage running whatever its input: a record that cannot be processed becomes a dead letter, and all others are
+counted.
 
-A stage never undoes anything. So when processing or a checkpoint raises, whatever it raises, the stage is thrown away and built
-again from what was last settled, the records since then are given to it once more, a checkpoint at once, and where that raises
-again they are halved until the record that does it stands alone. A failure at a checkpoint, long after its record was read, is
-thus found like any other. Where very many fail, the last of them become dead letters many at a time, sound ones among them, so
-that no input keeps a stage busy for ever. Work on earlier records that fails is set aside (``engine/set_aside.py``), whatever
-records are at hand. What fails without either (a disk, memory that is not there) is raised.
+A stage cannot undo its work. When processing or a checkpoint raises any error, the stage is therefore discarded and built anew
+from what was last settled. The records since then are processed again with a checkpoint; if that fails again, they are halved
+until the failing record is alone. This also finds records that make a checkpoint fail long after they were read. If very many
+records fail, the last ones become dead letters many at a time, including sound ones, so that no input can occupy a stage for
+ever. Work on earlier records that fails is set aside (``engine/set_aside.py``), whatever the new records are. Errors that
+neither records nor work cause (of a disk, or for lack of memory) are raised.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from tidegauge.engine.stage import AS_TAKEN, NOTHING, Behind, Counters, InputRec
 
 log = logging.getLogger(__name__)
 TOLD = 5
-"""Dead letters that one line of the log names."""
+"""The most dead letters that one line of the log names."""
 MAX_TRIALS = 300
-"""Trials that fail at one checkpoint before the records are no longer halved down to single ones."""
+"""After this many failed trials at one checkpoint, records are no longer halved down to single ones."""
 COARSE = 64
-"""Parts of all the records that are dead letters as a whole then, if they fail."""
+"""Records are then divided into this many parts at most; a part that fails becomes dead letters as a whole."""
 MAX_ROUNDS = 50
-"""How often work may fail at one checkpoint before records are blamed for it."""
+"""How often work may be set aside at one checkpoint before the records are taken to be the cause."""
 S = TypeVar("S", bound=Stage)
 F = TypeVar("F", bound="Finishing")
 
@@ -48,14 +49,14 @@ class RevertibleStore(Store, Protocol):
 
 
 class Finishing(Stage, Protocol):
-    """A stage that is told of the end of its input, as files have one."""
+    """A stage whose input can end, as that of files does."""
 
     def finish(self) -> list[Output]: ...
 
 
 class ContainedStage(Generic[S]):
-    """A stage of one ``partition`` that ``build`` makes upon a store. ``counters``, shared by a worker's tasks, are told what
-    the stage counts once a checkpoint has settled it."""
+    """The stage of one ``partition``. ``build`` makes the stage from a store and its counters; ``counters``: shared by a
+    worker's tasks, to which the stage's counts are added once a checkpoint has settled."""
 
     def __init__(
         self, build: Callable[[Store, Counters], S], store: RevertibleStore, partition: int, counters: Counters
@@ -72,7 +73,7 @@ class ContainedStage(Generic[S]):
         return self.stage.unfinished
 
     def process(self, topic: str, records: Sequence[InputRecord]) -> None:
-        """As ``Stage.process``; what fails is seen to at the next checkpoint."""
+        """Like ``Stage.process``; a failure is handled at the next checkpoint."""
         self._since.append((topic, records))
         if not self._failed:
             try:
@@ -83,7 +84,7 @@ class ContainedStage(Generic[S]):
                 self._note(error)
 
     def checkpoint(self, now: float, *, idle: bool = False, behind: Behind = NOTHING) -> list[Output]:
-        """As ``Stage.checkpoint``."""
+        """Like ``Stage.checkpoint``, but failing records become dead letters and failing work is set aside."""
         outputs: list[Output] = []
         if not self._failed:
             try:
@@ -101,7 +102,7 @@ class ContainedStage(Generic[S]):
         return outputs
 
     def finish(self: ContainedStage[F]) -> list[Output]:
-        """As ``Finishing.finish``, after a checkpoint that was settled."""
+        """Like ``Finishing.finish``. Call it after a settled checkpoint."""
         letters: list[Output] = []
         while True:
             try:
@@ -118,7 +119,7 @@ class ContainedStage(Generic[S]):
                 return letters + outputs
 
     def kept(self, value: bytes | None) -> bytes | None:
-        """As ``Stage.kept``; nothing where that cannot be said."""
+        """Like ``Stage.kept``; None if that fails."""
         try:
             return self.stage.kept(value)
         except Exception as error:
@@ -126,7 +127,7 @@ class ContainedStage(Generic[S]):
             return None
 
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
-        """As ``Stage.expired``; what fails is kept."""
+        """Like ``Stage.expired``; pairs for which that fails are kept."""
         try:
             return self.stage.expired(pairs)
         except NOT_THE_INPUT:
@@ -150,14 +151,14 @@ class ContainedStage(Generic[S]):
         return sum(len(records) for _, records in self._since)
 
     def _without_poison(self, now: float, idle: bool, behind: Behind) -> list[Output]:
-        """Settle the records since the last checkpoint upon a stage built anew, less those that cannot be processed, and less
-        the work that fails."""
+        """Build the stage anew and settle the records since the last checkpoint, except those that cannot be processed, and
+        without the work that fails."""
         self._store.revert()
         self._counted.clear()
         layer = _Layer(self._store)
         stage = self._build(layer, self._counted)
         outputs: list[Output] = []
-        # The last checkpoint is as the one that failed; those before it end in between.
+        # Only the last checkpoint has the arguments of the failed one; the checkpoints before it have further records to come.
         parts: list[list[_TakenRecord]] = [
             [],
             [_TakenRecord(topic, record) for topic, records in self._since for record in records],
@@ -205,7 +206,7 @@ class ContainedStage(Generic[S]):
         return outputs
 
     def _set_aside(self, store: Store, failed: WorkFailed) -> list[Output]:
-        """Leave out the work that failed, and say so."""
+        """Set the failed work aside, and return the records that report it."""
         outputs = []
         for piece, error in failed.failures:
             set_aside(store, piece)
@@ -214,11 +215,11 @@ class ContainedStage(Generic[S]):
         return outputs
 
     def _bury(self, topic: str, record: InputRecord, error: Exception, together: int) -> Output:
-        """The dead letter of a record; ``together`` with how many others it failed."""
+        """The dead letter of a record. ``together``: how many records failed as one part."""
         self._counted["events", topic] += 1
         self._counted["dead_lettered", UNPROCESSABLE] += 1
         kept = self.kept(record.value)
-        # An error's message may quote the record.
+        # The message of an error may quote the record, which may have personal data.
         words = f"{type(error).__name__}: {error}" if kept == record.value else type(error).__name__
         if together > 1:
             words = f"one of {together} records at least, of very many that failed: {words}"
@@ -227,7 +228,7 @@ class ContainedStage(Generic[S]):
 
 
 class _Layer:
-    """A store whose changes lie above another's until they are settled; None is a delete."""
+    """A store that holds its changes above another store until they are settled; None marks a deleted key."""
 
     def __init__(self, below: Store) -> None:
         self._below = below

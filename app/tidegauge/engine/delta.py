@@ -1,4 +1,5 @@
-"""What the join stage tells the monitor stage, once a checkpoint and model: the internal topic's wire format."""
+"""The messages from the join stage to the monitor stage, one for each checkpoint and model: the wire format of the internal
+topic."""
 
 from __future__ import annotations
 
@@ -7,15 +8,15 @@ import math
 import msgspec
 
 Segment = tuple[tuple[str, str], ...]
-"""A segment's (dimension, value) pairs in the order of the spec; () is the whole model."""
+"""The (dimension, value) pairs of a segment in the order of the spec; () is the whole model."""
 
 
 class ProfileDelta(msgspec.Struct, array_like=True, frozen=True, tag="profile"):
-    """What one checkpoint adds to one pane of one version and segment: packed profiles, each None where untouched.
+    """What one checkpoint adds to one pane of one segment of a version, as packed profiles; None for an unchanged profile.
 
-    ``arrival``: start of the quantum of event time in which it arrived (``engine/arrival_quanta.py``); ``latest``: the largest
-    ``ts`` of its predictions, 0 where there are none or it is of a segment.
-    ``pairs``: packed profiles of the requests it shares with versions whose names sort after its own, by version.
+    ``arrival``: the start of the quantum of event time in which it arrived (``engine/arrival_quanta.py``); ``latest``: the
+    largest ``ts`` of its predictions, 0 if there are none or if it is about a segment; ``pairs``: by other version, the packed
+    profile of the requests that both versions answered, for versions whose names sort after this one.
     """
 
     version: str
@@ -29,12 +30,13 @@ class ProfileDelta(msgspec.Struct, array_like=True, frozen=True, tag="profile"):
 
 
 class RowsDelta(msgspec.Struct, array_like=True, frozen=True, tag="rows"):
-    """What one checkpoint adds to one version in one quantum of arrival (``arrival``, as above), row by row: for where profiles
-    would be of few events each.
+    """What one checkpoint adds to one version in one quantum of arrival, row by row. Used if profiles would hold few events
+    each.
 
-    ``segments``: combinations of segment values, in the order of the spec; ``codes`` (n) uint32 says which each row has.
-    ``times`` (n) float64: each prediction's ``ts``. Either ``data`` are packed predictions (``profile/data_rows.py``) or
-    ``outcome`` packed outcomes (``profile/outcome_table.py``). Raw little-endian arrays.
+    ``arrival``: as in ProfileDelta. ``segments``: the distinct combinations of segment values, in the order of the spec;
+    ``codes`` (n, uint32): the index of each row's combination; ``times`` (n, float64): the ``ts`` of each prediction. Either
+    ``data`` holds packed predictions (``profile/data_rows.py``) or ``outcome`` packed outcomes (``profile/outcome_table.py``).
+    Arrays are raw and little-endian.
     """
 
     version: str
@@ -47,15 +49,15 @@ class RowsDelta(msgspec.Struct, array_like=True, frozen=True, tag="rows"):
 
 
 Part = ProfileDelta | RowsDelta
-"""Of a delta."""
+"""A part of a delta."""
 
 
 class Samples(msgspec.Struct, array_like=True, frozen=True):
     """Single values for the online detectors, one stream of one version and segment.
 
-    ``times`` (n) float64: event time of arrival (label ``ts`` for outcomes, prediction ``ts`` otherwise); ``ties`` (n)
-    uint32, to order equal times alike whatever the partitioning; ``values`` (n) float64; ``hours`` (n) uint8: hour of the
-    week of the prediction. Raw little-endian arrays.
+    ``times`` (n, float64): event time of arrival (the label's ``ts`` for outcomes, otherwise the prediction's); ``ties`` (n,
+    uint32): orders equal times independently of the partitioning; ``values`` (n, float64); ``hours`` (n, uint8): the hour of
+    the week of the prediction. Arrays are raw and little-endian.
     """
 
     version: str
@@ -68,7 +70,7 @@ class Samples(msgspec.Struct, array_like=True, frozen=True):
 
 
 class RoleSwitch(msgspec.Struct, array_like=True, frozen=True):
-    """A version has a ``role`` from event time ``since`` on."""
+    """A version has the ``role`` from event time ``since`` on."""
 
     version: str
     role: str
@@ -76,11 +78,11 @@ class RoleSwitch(msgspec.Struct, array_like=True, frozen=True):
 
 
 class DeltaHead(msgspec.Struct, array_like=True, frozen=True):
-    """How the join task stands: the first members of a delta, for whom the rest need not be decoded.
+    """The progress of the join task: the first members of a delta, which can be decoded without the rest.
 
-    ``watermark`` and ``label_watermark``: the largest prediction and label ``ts`` this join task has seen for the
-    model. ``now``: wall clock of the join task's checkpoint. ``idle``: its input is exhausted and has been for a
-    while, so that it must not hold event time back.
+    ``watermark``, ``label_watermark``: the largest ``ts`` of a prediction and of a label that this join task has seen for the
+    model. ``now``: wall clock of the join task's checkpoint. ``idle``: its input has been exhausted for a while, so it must not
+    hold back event time.
     """
 
     partition: int
@@ -92,11 +94,11 @@ class DeltaHead(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Delta(DeltaHead, array_like=True, frozen=True):
-    """One message. ``model`` "" is a heartbeat: it only says how the join task stands.
+    """One message. If ``model`` is "" it is a heartbeat, which only reports the progress of the join task.
 
-    ``read``: the event time up to which it has read both its inputs, infinite while it lags behind neither. ``traces``: trace
-    contexts of the profiles' examples, by request id. ``forgotten``: request ids of which nothing may be kept; a message that
-    has any says nothing else.
+    ``read``: the event time up to which the join task has read both its inputs; infinite if it lags behind in neither.
+    ``traces``: the trace contexts of the profiles' examples, by request id. ``forgotten``: request ids of which nothing may be
+    kept; a message with any of these has no other content.
     """
 
     parts: tuple[Part, ...] = ()

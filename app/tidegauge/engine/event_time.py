@@ -1,8 +1,8 @@
-"""Event time of one model as the monitor stage sees it: the minimum over the join partitions that still count.
+"""The event time of one model as the monitor stage sees it: the minimum over the active join partitions.
 
-A join partition counts from its first word. It holds event time back until it has said how far it has come, and stops
-counting once it says it is idle. While all are idle, event time goes on at the pace of the wall clock from the latest
-event, so that the last windows close though nobody sends.
+A join partition is active from its first message. It holds back event time until it has reported its progress, and is no longer
+active once it reports that it is idle. While all partitions are idle, event time advances with the wall clock from the latest
+event on, so that the last windows close although no events come.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import NamedTuple
 import msgspec
 
 SILENT_AFTER = 10.0
-"""Seconds by the wall clock after which a partition that says nothing of a model does not hold it up any more."""
+"""A partition that has reported nothing on a model for this many seconds (wall clock) no longer holds back its event time."""
 
 
 class PartitionState(msgspec.Struct, array_like=True):
-    """What a join partition last said: wall clock, whether it is idle and since when."""
+    """The last report of a join partition: its wall clock, whether it is idle, and since when."""
 
     now: float
     idle: bool
@@ -25,7 +25,7 @@ class PartitionState(msgspec.Struct, array_like=True):
 
 
 class PartitionClock:
-    """How the join partitions stand, all models alike. ``partitions``: how many there are (1 in replay)."""
+    """The states of the join partitions, which hold for all models. ``partitions``: how many there are (1 in replay)."""
 
     def __init__(self, partitions: int, states: dict[int, PartitionState] | None = None) -> None:
         self.partitions = partitions
@@ -43,24 +43,24 @@ class PartitionClock:
 
     @property
     def all_reported(self) -> bool:
-        """Every partition has said how it stands, or that it is idle."""
+        """Whether every partition has reported its state."""
         return all(partition in self.states for partition in range(self.partitions))
 
     @property
     def now(self) -> float:
-        """The latest wall clock of any partition."""
+        """The latest wall clock reported by any partition."""
         return max((standing.now for standing in self.states.values()), default=0.0)
 
     def tick(self, now: float) -> bool:
-        """Take in the wall clock while no messages come; whether event time moves by it, as it does while all partitions are
-        idle."""
+        """Advance to the wall clock ``now`` while no messages come; return whether event time advances with it, which it does
+        while all partitions are idle."""
         if self.all_idle_for() is None:
             return False
         self._told = now
         return True
 
     def all_idle_for(self) -> float | None:
-        """Wall-clock seconds since the last partition went idle; None while one is not."""
+        """Seconds (wall clock) since the last partition became idle; None while one is not idle."""
         if len(self.states) < self.partitions or not all(s.idle for s in self.states.values()):
             return None
         now = max(self._told, max(s.now for s in self.states.values()))
@@ -68,8 +68,8 @@ class PartitionClock:
 
 
 class PartitionProgress(msgspec.Struct, array_like=True):
-    """What a join partition last said of a model: the largest prediction and label ``ts``, how far it has read; and the
-    wall clock when it last said anything, and when its predictions last went on."""
+    """The last report of a join partition on a model: the largest ``ts`` of predictions and labels, and the event time up to
+    which it has read. ``at``: wall clock of the report; ``moved``: wall clock of the last report with newer predictions."""
 
     predictions: float = 0.0
     labels: float = 0.0
@@ -79,19 +79,19 @@ class PartitionProgress(msgspec.Struct, array_like=True):
 
 
 class EventTimes(NamedTuple):
-    """How far event time has come, of a model's predictions and of its labels."""
+    """The event times that a model's predictions and its labels have reached."""
 
     predictions: float = 0.0
     labels: float = 0.0
 
     def until(self, moment: float) -> EventTimes:
-        """As far as that, but no further than ``moment``."""
+        """The same event times, limited to ``moment``."""
         return EventTimes(min(self.predictions, moment), min(self.labels, moment))
 
 
 class ModelClock(msgspec.Struct, array_like=True):
-    """How far one model has come. ``reached`` never goes back; ``judged``: the start of a quantum up to which its windows have
-    been judged."""
+    """The progress of one model. ``heard``: the last report of each partition; ``reached``: the event times, which never
+    decrease; ``judged``: the start of the quantum up to which its windows have been judged."""
 
     heard: dict[int, PartitionProgress] = {}
     reached: EventTimes = EventTimes()
@@ -106,11 +106,11 @@ class ModelClock(msgspec.Struct, array_like=True):
 
     @property
     def latest(self) -> float:
-        """The largest prediction ``ts`` of any partition."""
+        """The largest ``ts`` of a prediction in any partition."""
         return max((heard.predictions for heard in self.heard.values()), default=0.0)
 
     def advance(self, clock: PartitionClock) -> EventTimes:
-        """Take in how the partitions stand: how far event time has come now."""
+        """Update and return ``reached`` according to the states of the partitions."""
         predictions = {partition: heard.predictions for partition, heard in self.heard.items()}
         labels = {partition: heard.labels for partition, heard in self.heard.items()}
         idle = clock.all_idle_for()
@@ -124,8 +124,9 @@ class ModelClock(msgspec.Struct, array_like=True):
         return self.reached
 
     def complete(self, clock: PartitionClock) -> float:
-        """Event time up to which all that arrived has come in: how far the partitions have read, and how far their
-        predictions have come; a partition counts that is not idle and has reported on this model lately."""
+        """The event time up to which everything that arrived has been received: the minimum of what the partitions have read
+        and of what their predictions have reached. Only partitions count that are not idle and have reported on this model
+        recently."""
         if not clock.all_reported:
             return 0.0
         now = clock.now
@@ -140,5 +141,5 @@ def _latest(times: dict[int, float]) -> float:
 
 
 def _slowest(times: dict[int, float], clock: PartitionClock) -> float:
-    # A busy partition that has never seen this model says nothing about it.
+    # A busy partition that has never seen this model does not hold it back.
     return min((t for p, t in times.items() if clock.counts(p) and t), default=_latest(times))

@@ -1,4 +1,4 @@
-"""How a request that was forgotten on demand is remembered: by a hash, so that what comes later under its id is left out."""
+"""The digest by which a forgotten request is recognised, so that later events with its id can be left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KPIs that belong to no request (tickets, retention), as they come on the topic of labels, keyed by model and segment:
+"""Events with KPIs that belong to no request (tickets, retention), in the topic of labels, keyed by model and segment:
 
 {"kpi": {"tickets": 3}, "model": "churn", "ts": 1759017600.0, "segment": {"region": "eu"}, "model_version": "churn_xgb:3"}
 """
@@ -17,7 +17,7 @@ from tidegauge.errors import EventError
 
 
 class KpiEvent(msgspec.Struct, gc=False):
-    """One such event. ``ts``: the moment its figures are about, a float once read. ``segment``: "" where there is none."""
+    """One such event. ``ts``: the time that its figures are about, a float once it is read."""
 
     kpi: dict[str, float | bool | None]
     model: str
@@ -31,12 +31,12 @@ _decode: Callable[[bytes], KpiEvent] = msgspec.json.Decoder(KpiEvent).decode
 
 
 def is_kpi_event(value: bytes | None) -> bool:
-    """Whether the value of a record that is no label may be such an event."""
+    """Whether the value of a record that is not a label may be such an event."""
     return value is not None and b'"kpi"' in value and b'"request_id"' not in value
 
 
 def read_kpi_event(record: InputRecord) -> KpiEvent:
-    """The event of a record for which ``is_kpi_event``. Raises EventError."""
+    """The event in a record for which ``is_kpi_event`` is true. Raises EventError."""
     value = record.value or b""
     try:
         event = _decode(value)

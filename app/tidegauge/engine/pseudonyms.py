@@ -1,7 +1,7 @@
-"""Pseudonyms of personal data: a keyed hash, so that who knows the hash of an e-mail address cannot guess the address.
+"""Pseudonyms of personal data, made by a keyed hash, so that nobody without the key can find the data by trying values.
 
-The key is a secret of the deployment, the same for every worker, `replay` and `baseline build`: pseudonyms made with another
-key are other categories. Without a key nothing is hashed; what should be is dropped.
+The key is a secret of the deployment. Every worker, `replay` and `baseline build` must use the same key, since another key
+gives other categories. Without a key, features that should be hashed are dropped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DIGEST_BYTES = 8
 
 
 def key() -> bytes | None:
-    """The key, from the file that ``TIDEGAUGE_PII_KEY_FILE`` names; None where it names none. Raises TidegaugeError."""
+    """The key in the file that ``TIDEGAUGE_PII_KEY_FILE`` names; None if the variable is not set. Raises TidegaugeError."""
     path = os.environ.get(VARIABLE)
     return _read(path) if path else None
 

@@ -1,5 +1,5 @@
-"""Dead letters: records that could not be used, as they came but for personal data and excessive length; headers say why and
-where from."""
+"""Dead letters: refused records, unchanged except that personal data and excessive length are removed. Headers give the reason
+and the record's origin."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tidegauge.engine.stage import DEAD_LETTERS, PROFILES, InputRecord, Output, 
 UNPROCESSABLE, SET_ASIDE = "cannot_be_processed", "set_aside"
 MAX_MESSAGE = 500
 MAX_VALUE_BYTES, MAX_KEY_BYTES = 900_000, 100_000
-"""Of a dead letter, which has to fit into a topic with Kafka's default ``max.message.bytes`` (1,048,588) also where the record
-was larger, or had been compressed."""
+"""The most bytes of a dead letter's value and key. It must fit into a topic with Kafka's default ``max.message.bytes``
+(1,048,588) even if the record was larger or had been compressed."""
 CUT = "cut"
-"""The header of a record whose value is only a beginning: how long the whole was, and its SHA-256."""
+"""The header of a record with a truncated value. It gives the length and the SHA-256 of the whole value."""
 
 REASONS = {
     "not_json": "the value is not UTF-8 JSON, or is nested too deeply to be an event",
@@ -33,11 +33,11 @@ REASONS = {
     UNPROCESSABLE: "processing it failed for a reason nobody foresaw; the message has the error's own words",
     SET_ASIDE: "no record: work on earlier ones failed for a reason nobody foresaw, and is left out; the message says which",
 }
-"""Every value the header ``reason`` of a dead letter can have, and what it means."""
+"""The values of the header ``reason`` of dead letters, and what they mean."""
 
 
 def note_of_cut(whole: bytes) -> bytes:
-    """The value of the header CUT, which says of what whole value a record has only the beginning.
+    """The value of the header CUT for a record that has only the beginning of the value ``whole``.
 
     >>> note_of_cut(b"abc")
     b'of 3 bytes, sha256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
@@ -46,8 +46,8 @@ def note_of_cut(whole: bytes) -> bytes:
 
 
 def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, message: str, kept: bytes | None) -> Output:
-    """The dead letter of a record of ``topic`` (logical). ``kept``: what of its value may be (``Stage.kept``); beyond
-    MAX_VALUE_BYTES only its beginning is."""
+    """The dead letter of a record of the logical ``topic``. ``kept``: the part of its value that may be kept (``Stage.kept``),
+    which is truncated to MAX_VALUE_BYTES."""
     cut = [(name, value) for name, value in record.headers if name == CUT and value is not None]
     if kept is not None and len(kept) > MAX_VALUE_BYTES:
         cut = cut or [(CUT, note_of_cut(kept))]
@@ -68,8 +68,8 @@ def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, me
 
 
 def letter_of_piece(piece: Piece, partition: int, error: Exception) -> Output:
-    """What is written of work that is set aside, in the place of a dead letter: its value is what is lost with it, or says what
-    it was. No offset is its own."""
+    """The dead letter of work that is set aside. Its value is what is lost with the work, or else a description of it. Its
+    offset is -1, since it is about no single record."""
     told = msgspec.json.encode({"set_aside": piece.words(), "model": piece.model})
     words = f"{piece.words()} is set aside: {type(error).__name__}: {error}"
     return dead_letter(PROFILES, partition, Record(-1, -1, piece.model.encode(), None), SET_ASIDE, words, piece.lost or told)

@@ -1,8 +1,9 @@
-"""Work that is set aside: what a stage does with state it took in earlier, as publishing a window, may fail whatever comes in.
+"""Sets aside work that fails. Work on state from earlier records, such as publishing a window, may fail whatever the new
+records are.
 
-No record at hand is to blame then. A stage attempts such work piece by piece; a checkpoint in which a piece failed raises
-``WorkFailed``, and is made again without that piece (``engine/containment.py``), so that nothing half done stays. The piece is
-left out from then on, until it is gone itself or another version of tidegauge runs, which may do better.
+The new records are then not the cause. A stage attempts such work piece by piece. A checkpoint in which a piece failed raises
+``WorkFailed`` and is repeated without that piece (``engine/containment.py``), so that nothing half done remains. The piece is
+left out until its state is deleted or another version of tidegauge runs, which may be able to do it.
 
     z<piece>        the version of tidegauge that failed to do it
 """
@@ -17,15 +18,15 @@ from tidegauge.engine.stage import Store
 from tidegauge.errors import StreamError
 
 NOT_THE_INPUT = (StreamError, OSError)
-"""What neither a record nor a piece of work is to blame for."""
+"""Errors that neither a record nor a piece of work causes."""
 T = TypeVar("T")
 PIECE = b"z"
 VERSION = tidegauge.__version__.encode()
 
 
 class Piece(NamedTuple):
-    """``key``: by which it is known again; ``model`` it belongs to; ``words`` gives what it is, as part of a sentence;
-    ``lost``: what is lost with it, as it came."""
+    """A piece of work. ``key``: identifies it; ``model``: the model it belongs to; ``words``: returns its description, as part
+    of a sentence; ``lost``: the bytes that are lost with it, None if there are none."""
 
     key: bytes
     model: str
@@ -39,7 +40,7 @@ class Failure(NamedTuple):
 
 
 class WorkFailed(Exception):
-    """Pieces of work failed, and were not done."""
+    """Pieces of work failed and were not done."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
         super().__init__("; ".join(f"{piece.words()}: {type(error).__name__}: {error}" for piece, error in failures))
@@ -47,7 +48,7 @@ class WorkFailed(Exception):
 
 
 class SetAside:
-    """What of one task's work is set aside."""
+    """The pieces of one task's work that are set aside."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -58,11 +59,12 @@ class SetAside:
         return key in self._keys
 
     def holds(self, prefix: bytes) -> bool:
-        """Whether any piece's key begins with this."""
+        """Whether the key of any piece begins with ``prefix``."""
         return any(key.startswith(prefix) for key in self._keys)
 
     def attempt(self, piece: Piece, work: Callable[[], T], otherwise: T) -> T:
-        """What a piece of work gives that no other builds on; ``otherwise`` where it is set aside, or fails."""
+        """Do a piece of work on whose result no other work depends. Returns ``otherwise`` if the piece is set aside or fails; a
+        failure is raised later by ``check``."""
         if piece.key in self._keys or piece.key in self._failures:
             return otherwise
         try:
@@ -74,24 +76,24 @@ class SetAside:
             return otherwise
 
     def require(self, piece: Piece, work: Callable[[], T], otherwise: T) -> T:
-        """As ``attempt``, of work that others build on: raises WorkFailed at once."""
+        """Like ``attempt``, for work on whose result other work depends: raises WorkFailed at once."""
         found = self.attempt(piece, work, otherwise)
         if piece.key in self._failures:
             self.check()
         return found
 
     def check(self) -> None:
-        """Raises WorkFailed where an attempt has failed."""
+        """Raises WorkFailed if an attempt has failed."""
         if self._failures:
             raise WorkFailed(tuple(self._failures.values()))
 
     def forget(self, prefix: bytes) -> None:
-        """Pieces whose keys begin with this are gone."""
+        """Forget the pieces whose keys begin with ``prefix``, since their state was deleted."""
         for key in [key for key in self._keys if key.startswith(prefix)]:
             self._keys.discard(key)
             self._store.delete(PIECE + key)
 
 
 def set_aside(store: Store, piece: Piece) -> None:
-    """Leave a piece of work out from now on, in stages that are built upon the store."""
+    """Set a piece of work aside for all stages that are built from this store from now on."""
     store.put(PIECE + piece.key, VERSION)

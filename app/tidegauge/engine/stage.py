@@ -1,9 +1,9 @@
-"""What a stage is: records in, state changes and records out. No Kafka, no asyncio, no clock.
+"""The interface of a stage: it takes records, changes its state and returns records. It uses no Kafka, no asyncio, no clock.
 
-The Faust layer (``stream``) drives stages on Kafka, ``replay`` drives the same objects over files, tests drive them
-directly. A stage owns one partition and everything of it; all that must outlive it goes through its ``Store``. When
-anything fails the stage and the uncommitted part of its store are thrown away and built again from what was
-committed, so a stage never has to undo (``engine/containment.py``).
+The Faust layer (``stream``) runs stages on Kafka, ``replay`` runs the same objects over files, and tests run them directly. A
+stage owns one partition with all its state; whatever must outlive the stage is in its ``Store``. If anything fails, the stage
+and the uncommitted part of its store are discarded and built anew from what was committed, so a stage never has to undo its
+work (``engine/containment.py``).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES 
     "dead-letters",
     "tidegauge-profiles",
 )
-"""Logical topic names; the Faust layer maps them to the configured ones."""
+"""Logical topic names, which the Faust layer maps to the configured names."""
 Counters = Counter[tuple[str, str]]
 """How often something happened: by its name in ``stream.telemetry.COUNTERS`` and the value of that counter's one label."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One input record; ``aiokafka.ConsumerRecord`` has the same members and is taken as it is.
+    """One input record. ``aiokafka.ConsumerRecord`` has the same members and is used without conversion.
 
-    ``timestamp`` is the record's own, in milliseconds since the epoch, or -1 where there is none (files).
+    ``timestamp``: the record's timestamp in milliseconds since the epoch; -1 if it has none, as in files.
     """
 
     offset: int
@@ -45,7 +45,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class InputRecord(Protocol):
-    """What a stage reads of an input record."""
+    """The members of an input record that a stage uses."""
 
     @property
     def offset(self) -> int: ...
@@ -60,7 +60,7 @@ class InputRecord(Protocol):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """One output record. ``topic`` is logical; ``partition`` None leaves the choice to the key."""
+    """One output record. ``topic``: the logical name; ``partition``: None if the key determines it."""
 
     topic: str
     key: bytes | None
@@ -70,7 +70,7 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """A task's durable key-value state. Reads see the task's own writes, committed or not."""
+    """The durable key-value state of a task. Reads see the task's own writes, committed or not. Values may not be empty."""
 
     def get(self, key: bytes) -> bytes | None: ...
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]: ...
@@ -78,52 +78,54 @@ class Store(Protocol):
     def put_many(self, pairs: Mapping[bytes, bytes]) -> None: ...
     def delete(self, key: bytes) -> None: ...
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """All live pairs whose key begins with ``prefix``, in key order."""
+        """All pairs of key and value whose key begins with ``prefix``, in key order."""
         ...
 
 
 Behind = Mapping[str, float]
-"""By topic of which there is more to read, or may be, the event time up to which nothing is missing; AS_TAKEN where the records
-that were taken say that by their own time."""
+"""For each topic that has, or may have, further records to read: the event time up to which no record is missing. AS_TAKEN
+means that the times of the records that were read give it."""
 AS_TAKEN = math.inf
 NOTHING: Behind = MappingProxyType({})
 
 
 class Stage(Protocol):
-    """One task's logic. ``process`` buffers; ``checkpoint`` settles the buffers into store and outputs."""
+    """The logic of one task. ``process`` buffers records; ``checkpoint`` turns them into state and outputs."""
 
     def process(self, topic: str, records: Sequence[InputRecord]) -> None:
-        """Take records of the logical ``topic`` in offset order. Never raises for bad input."""
+        """Take records of the logical ``topic``, in offset order. Never raises for invalid records."""
         ...
 
     def checkpoint(self, now: float, *, idle: bool = False, behind: Behind = NOTHING) -> list[Output]:
-        """Settle all buffered work. ``now`` is wall-clock seconds from the driver; ``idle`` says that this task's
-        input has been exhausted for the idle timeout, of the monitor: that it is exhausted, and that no partition of the
-        join holds records that nobody processes; ``behind``: of which topics there is more to read than was taken, or may
-        be. After it returns, store and outputs agree and may be committed together. Returns [] and changes
-        nothing in the store when there is nothing to say."""
+        """Settle all buffered work. Afterwards store and outputs agree and may be committed together. If there is nothing to
+        publish, returns [] and does not change the store.
+
+        ``now``: wall clock (Unix seconds) of the driver. ``idle``: for the join, that its input has been exhausted for the idle
+        timeout; for the monitor, that its input is exhausted and no partition of the join has records that nobody processes.
+        ``behind``: the topics with more records than were read.
+        """
         ...
 
     @property
     def unfinished(self) -> bool:
-        """Whether the last checkpoint left work for another one, which then need not wait for records."""
+        """Whether the last checkpoint left work for another one, which should follow without waiting for records."""
         ...
 
     def kept(self, value: bytes | None) -> bytes | None:
-        """What of a refused record's value may be kept: all of it but personal data."""
+        """The part of a refused record's value that may be kept: all of it except personal data."""
         ...
 
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
-        """The keys of those stored pairs that have outlived their use. The rolling snapshot drops them; count them."""
+        """The keys of those stored pairs that are no longer needed, which the rolling snapshot deletes. Counts them."""
         ...
 
 
 class MemoryStore:
-    """A ``Store`` in a dictionary: for replay and tests."""
+    """A ``Store`` in memory, for replay and tests."""
 
     def __init__(self) -> None:
         self._data: dict[bytes, bytes] = {}
-        # Of each key changed since the last ``freeze``, its value then.
+        # The value that each key changed since the last ``freeze`` had then.
         self._before: dict[bytes, bytes | None] = {}
 
     def __len__(self) -> int:
@@ -147,7 +149,7 @@ class MemoryStore:
         self._data.update(pairs)
 
     def items(self) -> Iterable[tuple[bytes, bytes]]:
-        """All live pairs, in no order."""
+        """All pairs of key and value, in no particular order."""
         return self._data.items()
 
     def delete(self, key: bytes) -> None:
@@ -155,11 +157,11 @@ class MemoryStore:
         self._data.pop(key, None)
 
     def freeze(self) -> None:
-        """All that was written so far stays."""
+        """Make everything written so far permanent."""
         self._before.clear()
 
     def revert(self) -> None:
-        """Undo what was written since the last ``freeze``."""
+        """Undo everything written since the last ``freeze``."""
         for key, value in self._before.items():
             if value is None:
                 self._data.pop(key, None)

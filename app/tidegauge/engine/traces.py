@@ -1,8 +1,8 @@
-"""Trace contexts of predictions: the W3C ``traceparent`` header a service sent along, kept so that an alert's examples lead to
-the service's own traces. Costs nothing where no record carries one.
+"""Trace contexts of predictions: the W3C ``traceparent`` header that a service sent, kept so that the examples of an alert link
+to the service's own traces. Costs nothing if no record has one.
 
-State, in the join's store and, of the requests that are examples, in the monitor's:
-    t<request id>      a second (big endian, 4 bytes) the request is not older than, and the header
+State, in the join's store and, for requests that are examples, in the monitor's store:
+    t<request id>      a second (4 bytes, big-endian) that is not later than the request, and the header
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FORM = re.compile(rb"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0
 
 
 def traceparent(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
-    """The trace context in a record's headers; None where there is none, or none of the standard's form.
+    """The trace context in a record's headers; None if there is none or if it does not have the standard's form.
 
     >>> traceparent([("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")])[3:9]
     '4bf92f'
@@ -44,7 +44,7 @@ class Traces:
         self._any = next(iter(store.scan(TRACE)), None) is not None
 
     def note(self, events: Sequence[Prediction], records: Sequence[InputRecord]) -> None:
-        """Keep the contexts of predictions whose record has one."""
+        """Keep the trace contexts of those predictions whose record has one."""
         if not any([record.headers for record in records]):
             return
         for event, record in zip(events, records, strict=True):
@@ -52,19 +52,19 @@ class Traces:
                 self.keep({event.request_id: parent}, float(event.ts))
 
     def keep(self, parents: Mapping[str, str], ts: float) -> None:
-        """Keep contexts by request id, of requests not older than ``ts``."""
+        """Keep trace contexts by request id, for requests that are not older than ``ts``."""
         self._any = self._any or bool(parents)
         for request_id, parent in parents.items():
             self._store.put(TRACE + request_id.encode(), sortable_second(ts) + parent.encode())
 
     def forget(self, request_ids: Iterable[str]) -> None:
-        """Delete what is known of some requests."""
+        """Delete the trace contexts of these requests."""
         if self._any:
             for request_id in request_ids:
                 self._store.delete(TRACE + request_id.encode())
 
     def of(self, request_ids: Iterable[str]) -> dict[str, str]:
-        """The contexts that are known of some requests."""
+        """The known trace contexts of these requests, by request id."""
         if not self._any:
             return {}
         ids = list(dict.fromkeys(request_ids))
@@ -73,5 +73,6 @@ class Traces:
 
 
 def old_traces(pairs: Mapping[bytes, bytes], oldest: bytes) -> list[bytes]:
-    """Keys of the trace contexts among stored ``pairs`` that are older than a second (4 bytes, big endian)."""
+    """The keys of those trace contexts among stored ``pairs`` that are older than the second ``oldest`` (4 bytes,
+    big-endian)."""
     return [key for key, value in pairs.items() if key[:1] == TRACE and value[:4] < oldest]

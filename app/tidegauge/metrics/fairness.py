@@ -1,4 +1,4 @@
-"""Fairness over the values of a segment dimension: gaps between them, and whether chance could have made them."""
+"""Fairness over the values of a segment dimension: the gaps between them, and p-values that say whether they may be chance."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from tidegauge.profile.outcome import MAX_OUTSIDE, ConfusionCell, OutcomeProfile
 from tidegauge.spec import Task
 
 MIN_DENOMINATOR = 20
-"""A rate of fewer (such as a true positive rate of so few positives) is not compared."""
+"""A rate is compared only if its denominator (for the true positive rate, the number of positives) is at least this."""
 MEASURES = ("accuracy", "selection_rate", "true_positive_rate", "false_positive_rate", "precision", "calibration")
 DISPARATE_IMPACT = "disparate_impact_ratio"
 
 
 def fairness(segments: Mapping[str, OutcomeProfile], task: Task | None, positive: str, min_count: int) -> dict[str, Any]:
-    """What sets the values of one dimension (value → outcomes) apart, of those with at least ``min_count`` labels.
+    """Compare the values of one dimension. ``segments``: the outcomes by value; values with fewer than ``min_count`` labels are
+    left out.
 
-    For each measure ``…_gap``, its largest less its smallest, with ``…_gap_p_value`` of the hypothesis that all values
-    share one rate; ``disparate_impact_ratio``, the smallest selection rate over the largest (the four-fifths rule asks
-    for 0.8); ``extremes``, measure → the values with the smallest and the largest. A gap needs two such values.
+    For each measure, ``…_gap`` is its largest minus its smallest value, and ``…_gap_p_value`` the p-value of the hypothesis
+    that all segment values have the same rate. ``disparate_impact_ratio`` is the smallest selection rate divided by the largest
+    (the four-fifths rule requires 0.8). ``extremes`` maps each measure to the segment values with the smallest and the largest.
+    A gap needs at least two segment values.
     """
     if task == "regression":
         return {}
@@ -73,7 +75,7 @@ def _compare(
 
 
 def _rates(cells: Sequence[ConfusionCell], total: int, positive: str | None) -> dict[str, tuple[int, int]]:
-    """(Hits, trials) of each rate; of the positive class only the accuracy where there is none."""
+    """Hits and trials of each rate. Without a ``positive`` class there is only the accuracy."""
     found = {"accuracy": (sum(c for p, a, c in cells if p == a), total)}
     if positive is not None:
         selected = sum(c for p, _, c in cells if p == positive)
@@ -87,7 +89,8 @@ def _rates(cells: Sequence[ConfusionCell], total: int, positive: str | None) -> 
 
 
 def _excess(outcome: OutcomeProfile) -> tuple[float, float] | None:
-    """By how much the mean score exceeds the share of positives, and the variance of that."""
+    """The difference between the mean score and the share of positives, and its variance; None for fewer than MIN_DENOMINATOR
+    scored labels."""
     held = outcome.derived(Reliability)
     n = float(held.counts.sum())
     if n < MIN_DENOMINATOR:
@@ -97,9 +100,9 @@ def _excess(outcome: OutcomeProfile) -> tuple[float, float] | None:
 
 
 def rates_p_value(hits: NDArray[np.float64], trials: NDArray[np.float64]) -> float:
-    """P-value of "one rate for all" on K ratios (K): Pearson's chi-square where it holds (Cochran 1954: at least 1
-    expected in every cell and 5 in four fifths of them), else Fisher's exact test of the two extremes, times the number of
-    pairs (Bonferroni).
+    """The p-value of the hypothesis that K ratios ``hits / trials`` (K) have one rate: Pearson's chi-square test if its
+    conditions hold (Cochran 1954: at least 1 expected in every cell and at least 5 in four fifths of them), otherwise Fisher's
+    exact test of the two extremes, multiplied by the number of pairs (Bonferroni).
 
     >>> round(rates_p_value(np.array([60.0, 80.0]), np.array([100.0, 100.0])), 5)
     0.00203
@@ -113,14 +116,15 @@ def rates_p_value(hits: NDArray[np.float64], trials: NDArray[np.float64]) -> flo
         return float(chdtrc(len(hits) - 1, statistic))
     order = np.argsort(hits / trials)
     table = [[int(hits[i]), int(trials[i] - hits[i])] for i in (order[0], order[-1])]
-    # scipy.stats takes 40 MB, and a second to load; few models need it.
+    # scipy.stats takes 40 MB and a second to load, and few models need it.
     from scipy.stats import fisher_exact
 
     return min(1.0, float(fisher_exact(table)[1]) * len(hits) * (len(hits) - 1) / 2)
 
 
 def means_p_value(means: NDArray[np.float64], variances: NDArray[np.float64]) -> float | None:
-    """P-value of "one mean for all" on K means with their sampling variances (K), by Cochran's Q (1954).
+    """The p-value of the hypothesis that K means with sampling ``variances`` (K) are equal, by Cochran's Q test (1954). None if
+    a variance is not positive.
 
     >>> round(means_p_value(np.array([0.0, 0.2]), np.array([0.005, 0.005])), 4)
     0.0455

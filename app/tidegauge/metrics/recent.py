@@ -1,8 +1,9 @@
-"""A window taken together with the one before it: shows a lasting change that is too weak to show in one window.
+"""Numbers of a window together with the previous one, which show a lasting change that is too weak to show in a single window.
 
-Drift seldom ends with its window, and two windows say half as much again as one does (Page 1954 and Roberts 1959 let evidence
-add up over time; here it does over two windows only, so that an alert ends when the change does). Counts are added up, and
-compared by the same tests. How much two such windows differ without drift is learned from the reference's own pairs.
+Drift seldom ends with its window, and two windows are about 1.4 times as sensitive as one. (Page 1954 and Roberts 1959
+accumulate evidence over time without limit; here it is two windows only, so that an alert ends when the change does.) The
+counts of both windows are added and compared by the same tests. How much such pairs differ without drift is learned from pairs
+of the reference's windows.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from tidegauge.profile.schema import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE
 from tidegauge.spec import ModelSpec
 
 RECENT = "recent"
-"""The member of a record that holds its numbers over both windows, nested as the record is."""
+"""The member of a record that holds the numbers over both windows, nested like the record."""
 
 FEATURES = "data.features."
 LEANING = 1.645
 LEANING_LEVEL = 0.05
-"""A window must itself lean the way it and the one before go together, as one in twenty does by chance: so an alert ends with
-the change, and a single huge window does not make its successor fire."""
+"""A window must itself deviate in the direction of the two windows together, at this standard score and level. An alert then
+ends with the change, and one extreme window does not make the next one fire."""
 
 
 def recent_data(now: Mapping[str, Any], before: Mapping[str, Any], baseline: Baseline, window: str | None) -> dict[str, Any]:
-    """Shifts of two windows together, from their records (which hold ``bin_counts``). ``window``: None for windows of the
-    baseline itself."""
+    """The shifts of two windows together, computed from the ``bin_counts`` in their records. ``window``: the name of the window
+    length, None for windows of the baseline itself."""
     rows = now["predictions"] + before["predictions"]
     against = Against(baseline, window, rows, recent=True)
     features: dict[str, Any] = {}
@@ -59,7 +60,7 @@ def recent_data(now: Mapping[str, Any], before: Mapping[str, Any], baseline: Bas
 def recent_outcome(
     now: OutcomeProfile, before: OutcomeProfile, spec: ModelSpec, baseline: Baseline, window: str | None
 ) -> dict[str, Any]:
-    """Performance, and what it is tested by, of two windows whose labels are in."""
+    """Performance of two settled windows together, and the numbers that it is tested by."""
     both = OutcomeProfile.unpack(now.pack())
     both.merge(before)
     numbers = performance(both, spec.task, spec.positive_label)
@@ -84,7 +85,8 @@ def _feature(name: str, now: Mapping[str, Any], before: Mapping[str, Any], again
 
 
 def _shift(name: str, now: Mapping[str, Any], before: Mapping[str, Any], against: Against, path: str) -> dict[str, Any]:
-    """Shift of the number, or of the mix of the category, ``name`` of the baseline's schema."""
+    """The shift of the feature ``name`` of the baseline's schema: of its values if it is numeric, else of its mix of
+    categories."""
     baseline = against.baseline
     if "bin_counts" not in now or len(now["bin_counts"]) != len(before.get("bin_counts", ())):
         return {}
@@ -101,7 +103,7 @@ def _shift(name: str, now: Mapping[str, Any], before: Mapping[str, Any], against
 
 
 class Leaning(NamedTuple):
-    """Whether a window's own number is low, and whether it is high."""
+    """Whether the number of the window alone is low, and whether it is high."""
 
     low: bool
     high: bool
@@ -110,9 +112,9 @@ class Leaning(NamedTuple):
 def leaning(
     path: str, both: Mapping[str, Any], single: Mapping[str, Any], spreads: Mapping[str, Spread], test: str | None
 ) -> Leaning:
-    """Which way a window's own number at ``path`` leans, LEANING standard deviations off. ``both`` and
-    ``single`` are the numbers of the window with the one before and alone, ``spreads`` those of the baseline's windows;
-    ``test``: the p-value of a distance, which can only be high."""
+    """Whether the number at ``path`` of the window alone is at least LEANING standard deviations low or high. ``both``,
+    ``single``: the numbers of the window with the previous one, and of the window alone; ``spreads``: those of the baseline's
+    windows; ``test``: the name of the p-value if the number is a distance, which can only be high."""
     head, _, name = path.rpartition(".")
     node, own = _node(both, head), _node(single, head)
     if name == "shift":

@@ -1,4 +1,4 @@
-"""The metrics record: everything the contract's record says of one (model, version, segment, window)."""
+"""Builds the metrics record: all numbers that are published of one window of one segment of a model version."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tidegauge.spec import ModelSpec
 
 
 class Window(msgspec.Struct, frozen=True):
-    """One tumbling window: its length's name (``5m``), and its start and end in Unix seconds."""
+    """One tumbling window: the name of its length (such as ``5m``), its start and its end (Unix seconds)."""
 
     length: str
     start: float
@@ -44,7 +44,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 def iso(seconds: float) -> str:
-    """RFC 3339 in UTC.
+    """Unix seconds as RFC 3339 in UTC.
 
     >>> iso(1758931200.0)
     '2025-09-27T00:00:00Z'
@@ -57,7 +57,7 @@ def numbers(
     data: DataProfile, outcome: OutcomeProfile, spec: ModelSpec, baseline: Baseline | None, seconds: float | None,
     calibration: Calibration | None, window: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """The members of a record that follow from the profiles alone; of the arguments see ``data_side`` and ``outcome_side``."""
+    """All members of a record that follow from the profiles alone. For the arguments see ``data_side`` and ``outcome_side``."""
     side = data_side(data, spec, baseline, seconds, calibration, window)
     return united(side, outcome_side(outcome, data.predictions, spec, baseline, window))
 
@@ -66,8 +66,8 @@ def reference_numbers(
     data: DataProfile, outcome: OutcomeProfile, spec: ModelSpec, schema: Schema, baseline: Baseline | None = None,
     calibration: Calibration | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """As ``numbers``, of the data that a baseline is made of. Its ``unseen_ratio`` is what to expect of a window like it: of
-    ids every value is new."""
+    """Like ``numbers``, but of the data that a baseline is built from. Its ``unseen_ratio`` is what is to be expected of a
+    window of similar data; for a feature of ids, nearly every value is new."""
     said = numbers(data, outcome, spec, baseline, None, calibration)
     for name, category in data.categories.items():
         declared = name in spec.features and spec.features[name].values
@@ -81,8 +81,9 @@ def data_side(
     data: DataProfile, spec: ModelSpec, baseline: Baseline | None, seconds: float | None, calibration: Calibration | None,
     window: str | None = None, *, drift: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
-    """What predictions alone say. ``seconds``: the window's length, for rates; ``calibration``: what the scores mean;
-    ``window``: the name of the window's length, None for windows of the baseline itself; ``drift`` as in ``data_members``."""
+    """The members that follow from predictions alone. ``seconds``: the window's length, for rates; ``calibration``: maps scores
+    to probabilities; ``window``: the name of the window's length, None for windows of the baseline itself; ``drift``: as in
+    ``data_members``."""
     own = computed({
         "system": lambda: system(data, seconds),
         "estimated": lambda: estimated(data.scores, calibration, spec.task) if _are_probabilities(data) else None,
@@ -91,7 +92,7 @@ def data_side(
 
 
 def label_coverage(outcome: OutcomeProfile, predictions: int) -> dict[str, Any]:
-    """How many labels are in, of what share of the predictions, and after how long."""
+    """The number of labels, the share of predictions that have one, and the delay of labels."""
     side: dict[str, Any] = {"labels": outcome.labels}
     if predictions:
         side["coverage"] = (outcome.labels - outcome.implied) / predictions
@@ -107,7 +108,8 @@ def outcome_side(
     outcome: OutcomeProfile, predictions: int, spec: ModelSpec, baseline: Baseline | None, window: str | None = None,
     *, bins: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
-    """What labels say of so many predictions; ``window`` as in ``data_side``, ``bins`` as in ``calibration_numbers``."""
+    """The members that follow from labels. ``predictions``: the number of predictions; ``window``: as in ``data_side``;
+    ``bins``: as in ``calibration_numbers``."""
     side = label_coverage(outcome, predictions)
     if spec.task == "regression" and outcome.labels:
         side["unreadable_label_ratio"] = outcome.unreadable / outcome.labels
@@ -126,7 +128,7 @@ def outcome_side(
 
 
 def _are_probabilities(data: DataProfile) -> bool:
-    """Whether all but a few scores are counted as such."""
+    """Whether nearly all scores are probabilities."""
     row = data.results.index("score")
     given = 0 if row is None else int(data.results.count[row])
     return int(data.scores.counts.sum()) >= (1 - MAX_OUTSIDE) * given
@@ -141,7 +143,7 @@ def _label_mix(outcome: OutcomeProfile, spec: ModelSpec, baseline: Baseline | No
 
 
 def intervals(outcome: OutcomeProfile, spec: ModelSpec, baseline: OutcomeProfile | None, level: float) -> dict[str, Any]:
-    """Confidence intervals at ``level`` of the numbers that rest on labels, nested as a record is."""
+    """Confidence intervals at ``level`` of the numbers that follow from labels, nested like a record."""
     return {
         "performance": performance_intervals(outcome, spec.task, spec.positive_label, level),
         "business": business_intervals(outcome, spec.kpis, baseline, level),
@@ -149,7 +151,7 @@ def intervals(outcome: OutcomeProfile, spec: ModelSpec, baseline: OutcomeProfile
 
 
 def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
-    """Error ratio, throughput, latency quantiles (milliseconds) and cost."""
+    """Error ratio, throughput, latency quantiles (milliseconds) and cost. ``seconds``: the window's length."""
     numbers: dict[str, Any] = {}
     if data.predictions:
         numbers["error_ratio"] = data.errors / data.predictions
@@ -169,8 +171,8 @@ def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
 def data_members(
     data: DataProfile, spec: ModelSpec, baseline: Baseline | None, window: str | None = None, drift: bool = True
 ) -> dict[str, Any]:
-    """The members ``data``, ``prediction`` and, of events that carry them, ``attributions``. Without ``drift`` the
-    distances from the baseline, the costly part, are left out."""
+    """The members ``data``, ``prediction`` and, if events carry them, ``attributions``. Without ``drift`` the distances from
+    the baseline, which take most of the time, are left out."""
     against = Against(baseline, window, data.predictions) if baseline is not None and drift else None
     side: dict[str, Any] = {"data": {"features": {}}, "prediction": {}}
     side |= computed({
@@ -183,7 +185,7 @@ def data_members(
 
 
 def data_numbers(data: DataProfile, baseline: Baseline | None, reference: Against | None) -> dict[str, Any]:
-    """Every feature's numbers, and the features that are missing altogether or that nobody expected."""
+    """The numbers of every feature, and the lists of features that are missing entirely or unexpected."""
     features: dict[str, Any] = {}
     block = data.features
     counts = dict(zip(block.names, block.count.tolist(), strict=True))
@@ -203,7 +205,7 @@ def data_numbers(data: DataProfile, baseline: Baseline | None, reference: Agains
 
 
 def _moments(block: NumericBlock, rows: list[int]) -> list[dict[str, float]]:
-    """Mean, standard deviation, extremes and median of the numbers in these ``rows``, where they can be computed."""
+    """Mean, standard deviation, extremes and median of the features in these ``rows`` of the block, if they can be computed."""
     with np.errstate(invalid="ignore"):
         deviations = np.sqrt(np.maximum(block.m2, 0.0) / np.maximum(block.count, 1)).tolist()
     columns = (block.mean.tolist(), deviations, block.low.tolist(), block.high.tolist(), block.values.medians())
@@ -216,7 +218,7 @@ def _finite(numbers: dict[str, Any]) -> dict[str, Any]:
 
 
 def counted(data: DataProfile, baseline: Baseline | None) -> dict[str, Any]:
-    """Of ``data_numbers`` what costs little: each feature's count and ratios, and the schema's breaks."""
+    """The cheap part of ``data_numbers``: the count and ratios of each feature, and the deviations from the schema."""
     features: dict[str, Any] = {}
     block = data.features
     rows = zip(block.count.tolist(), block.missing.tolist(), block.mismatch.tolist(), block.out_of_range.tolist(), strict=True)
@@ -236,7 +238,7 @@ def counted(data: DataProfile, baseline: Baseline | None) -> dict[str, Any]:
 
 
 def _ratios(count: int, missing: int, mismatch: int, name: str, odd: int) -> dict[str, Any]:
-    """Counts as ratios of all events; of the ``odd`` ones, as ``name`` says, of the values."""
+    """Counts as ratios of all events; only ``odd``, whose ratio is called ``name``, is a ratio of the feature's values."""
     total = count + missing + mismatch
     if not total:
         return {"count": 0}
@@ -251,7 +253,7 @@ def _with_schema(numbers: dict[str, Any], data: DataProfile, baseline: Baseline 
             if of.get("missing_ratio") == 1.0 and _was_present(name, baseline.data)
         ]  # fmt: skip
         for name in [name for name, hashes in baseline.schema.further.items() if hashes is None]:
-            # More values than could be kept: nobody knows which are new.
+            # The baseline has more values than could be kept, so it is unknown which are new.
             numbers["features"].get(name, {}).pop("unseen_ratio", None)
     unexpected = set(data.unexpected)
     if baseline is not None:
@@ -279,7 +281,7 @@ def _was_always_missing(name: str, data: DataProfile) -> bool:
 def number_feature(
     block: NumericBlock, row: int, name: str, moments: dict[str, float], against: Against | None, mistyped: int = 0
 ) -> dict[str, Any]:
-    """One number's summary less its drift. Ratios are of all events, ``out_of_range_ratio`` of the values."""
+    """The members of one numeric feature without drift. Ratios are of all events, ``out_of_range_ratio`` is of the values."""
     count = int(block.count[row])
     missing, mismatch = int(block.missing[row]) - mistyped, int(block.mismatch[row]) + mistyped
     total = count + missing + mismatch
@@ -294,7 +296,7 @@ def number_feature(
 
 
 def category_feature(summary: CategorySummary, name: str, against: Against | None, mistyped: int = 0) -> dict[str, Any]:
-    """One category's summary. Ratios are of all events, ``unseen_ratio`` of the values."""
+    """The members of one categorical feature. Ratios are of all events, ``unseen_ratio`` is of the values."""
     count = summary.count
     missing, mismatch = summary.missing - mistyped, summary.mismatch + mistyped
     total = count + missing + mismatch
@@ -310,7 +312,8 @@ def category_feature(summary: CategorySummary, name: str, against: Against | Non
         reference = against.baseline.data.categories.get(name)
         if reference is not None:
             if name in against.baseline.schema.further:
-                # The commonest were chosen by their counts: compared by these, they would always have become rarer.
+                # The most common values were selected by their counts. Compared by the same counts, they would always seem to
+                # have become rarer.
                 return numbers | {"bins": "commonest"}
             values = sorted(against.baseline.schema.values[name])
             path = f"data.features.{name}"
@@ -319,8 +322,8 @@ def category_feature(summary: CategorySummary, name: str, against: Against | Non
 
 
 def _unseen(summary: CategorySummary, name: str, schema: Schema | None) -> int:
-    """How many values the baseline does not know: those counted as new, and of what was counted before there was a baseline
-    the ones that it has not seen."""
+    """The number of values that the baseline has not seen: those counted as new, and those among the values that were counted
+    before the baseline existed."""
     if schema is None or name not in schema.values:
         return summary.unseen
     early = [value for value in summary.counts.keys() - schema.values[name] if value != OTHER]
@@ -333,19 +336,19 @@ def _unseen(summary: CategorySummary, name: str, schema: Schema | None) -> int:
 
 
 def _missing(name: str, missing: int, total: int, against: Against) -> dict[str, Any]:
-    """How the share of a feature's missing values compares with the baseline's."""
+    """The comparison of a feature's share of missing values with the baseline's."""
     before, whole = missing_before(name, against.baseline)
     return missing_shift(missing, total, before, whole, f"data.features.{name}", against.dispersions, against.rows)
 
 
 def _merged(numbers: dict[str, Any], drift: dict[str, Any]) -> dict[str, Any]:
-    """Both, with the standard scores of both."""
+    """Both dictionaries as one, with the members ``shift_z`` of both merged."""
     scores = numbers.get(SCORES, {}) | drift.get(SCORES, {})
     return numbers | drift | ({SCORES: scores} if scores else {})
 
 
 def answers(data: DataProfile, spec: ModelSpec) -> dict[str, float]:
-    """Of the requests that did not fail, the share that has no answer, and of a regression the share whose answer is no
+    """Among the requests that did not fail, the share without an answer and, for a regression, the share whose answer is not a
     number."""
     answered = data.predictions - data.errors
     if not answered:
@@ -358,7 +361,7 @@ def answers(data: DataProfile, spec: ModelSpec) -> dict[str, float]:
 
 
 def prediction(data: DataProfile, spec: ModelSpec, against: Against | None) -> dict[str, Any]:
-    """What the model says: scores, classes, abstentions, and their drift against the baseline."""
+    """The member ``prediction``: scores, classes, abstentions, and their drift from the baseline."""
     numbers: dict[str, Any] = answers(data, spec)
     for source, member in (("score", "mean_score"), ("confidence", "mean_confidence"), ("value", "mean_value")):
         row = data.results.index(source)

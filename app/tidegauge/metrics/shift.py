@@ -1,9 +1,9 @@
-"""In which direction a number has moved, by how much, and how surely.
+"""The direction in which a numeric feature has shifted, the size of the shift, and its p-value.
 
-A distance over ten bins sums up every way in which two distributions can differ, and so is blunt for each of them. Here a
-difference is looked for in six directions, each a test of its own with all of its power: where the values lie, how widely,
-how skewed and peaked they are (the components of a smooth test, Neyman 1937, on normal scores: van der Waerden 1952, Klotz
-1962), and how many lie beyond the baseline's 1st and 99th percentile. All are read off bin counts.
+A distance over ten bins adds up all ways in which two distributions can differ, and has therefore little power for any single
+one. Here six directions are tested separately, each with full power: location, scale, skewness and peakedness (the components
+of Neyman's smooth test, 1937, on normal scores: van der Waerden 1952, Klotz 1962), and the shares of values beyond the
+baseline's 1st and 99th percentile. All tests use only bin counts.
 """
 
 from __future__ import annotations
@@ -22,22 +22,25 @@ from tidegauge.metrics.distance import FLOOR, MIN_TESTED
 from tidegauge.profile.schema import MISSING
 
 WEIGHTS = {"location": 0.4, "scale": 0.2, "skewness": 0.05, "peakedness": 0.05, "upper_tail": 0.15, "lower_tail": 0.15}
-"""Share of a number's error that each direction may spend. What is met most often gets most."""
+"""The share of the error probability that each direction's test gets. The most common kinds of shift get the largest."""
 CLUSTERED = 1.5
-"""How much more skewed a sum of dependent values is than one of as many independent ones as give it its variance: so much
-where they come in clusters of geometric size, or forget each other exponentially."""
+"""The skewness of a sum of dependent values, relative to that of a sum of independent values with the same variance. The factor
+holds for clusters of geometrically distributed size and for exponentially decaying correlation."""
 TINY = 1e-300
-"""No p-value is smaller."""
+"""The smallest p-value that is reported."""
 
 
 def number_shift(
     counts: NDArray[np.int64], contrasts: Contrasts, path: str, dispersions: Dispersions | None, rows: int
 ) -> dict[str, Any]:
-    """``shift``, the largest standardised difference of a window's ``counts`` (B) from the reference over all
-    directions: 0.2 in its location is a mean that moved by 0.2 standard deviations of normal scores (Cohen's d), tails differ
-    in standard deviations of one value; ``shift_in``, its direction; ``shift_z``, each direction's standard score;
-    ``shift_p_value``, all directions' tests together, with what ``dispersions`` say of the numbers below ``path`` allowed for.
-    ``rows``: predictions of the window."""
+    """How a window's bin ``counts`` (B) have shifted from the reference.
+
+    ``shift``: the largest standardised difference over all directions. For the location, 0.2 means that the mean moved by 0.2
+    standard deviations of the normal scores (Cohen's d); for the tails it is in standard deviations of a single value.
+    ``shift_in``: the direction of ``shift``. ``shift_z``: the standard score of each direction. ``shift_p_value``: the combined
+    p-value of all directions, which allows for the overdispersion that ``dispersions`` have for members of ``path``.
+    ``rows``: the number of predictions in the window.
+    """
     values = counts.copy()
     values[MISSING] = 0
     n, total = int(values.sum()), contrasts.total
@@ -66,9 +69,11 @@ def number_shift(
 def missing_shift(
     missing: int, n: int, before: int, total: int, path: str, dispersions: Dispersions | None, rows: int
 ) -> dict[str, Any]:
-    """``missing_shift``, how far the share of missing values (``missing`` of ``n``, ``before`` of ``total`` in the reference)
-    has risen, in standard deviations of one value; its standard score; ``missing_p_value``, of a rise. There is no test where
-    none is or was missing, or too little is known."""
+    """How the share of missing values (``missing`` of ``n``; in the reference ``before`` of ``total``) has risen.
+
+    ``missing_shift``: the rise in standard deviations of a single value; its standard score; ``missing_p_value``: the p-value
+    of a rise. Without any missing value now or before, or with too few values, there is no test.
+    """
     if not n or not total:
         return {}
     score = _share_score(missing, n, before, total)
@@ -82,14 +87,14 @@ def missing_shift(
 
 
 def _share_score(count: int, n: int, before: int, total: int) -> float:
-    """The standard score of a share's difference from the reference's, which is floored at 1e-4."""
+    """The standard score of the difference between a share and the reference's share, which is taken as at least 1e-4."""
     share = min(max(before / total, FLOOR), 1 - FLOOR)
     return (count / n - before / total) / math.sqrt(share * (1 - share) * (1 / n + 1 / total))
 
 
 def combined(p_values: dict[str, float]) -> float:
-    """One p-value of a number's directions: their weighted harmonic mean (Wilson 2019), which holds its level in the far
-    tail however they depend on each other.
+    """Combine the p-values of all directions by their weighted harmonic mean (Wilson 2019), which is valid in the far tail
+    whatever the dependence between them.
 
     >>> round(combined({name: 0.001 if name == "location" else 1.0 for name in WEIGHTS}), 6)
     0.002496
@@ -102,7 +107,7 @@ def _factor(dispersions: Dispersions | None, path: str, name: str, rows: int) ->
 
 
 def normal_score(z: float, skewness: float) -> float:
-    """The normal quantile of a standardised value of a skewed distribution (Pearson III).
+    """The normal score of a standardised value ``z`` of a Pearson type III distribution with this skewness.
 
     >>> round(normal_score(3.0, 0.3), 3), round(normal_score(-3.0, 0.3), 3), normal_score(3.0, 0.0)
     (2.689, -3.573, 3.0)
@@ -117,7 +122,7 @@ def normal_score(z: float, skewness: float) -> float:
 
 
 def upper_quantile(score: float, skewness: float) -> float:
-    """Where a standardised value of a skewed distribution has this normal ``score`` (above 0): ``normal_score`` backwards.
+    """The inverse of ``normal_score``: the standardised value that has the normal ``score`` (above 0).
 
     >>> round(upper_quantile(3.0, 0.3), 3), round(normal_score(upper_quantile(3.0, -0.3), -0.3), 3)
     (3.403, 3.0)
@@ -130,8 +135,10 @@ def upper_quantile(score: float, skewness: float) -> float:
 
 
 def _p_value(alone: float, z: float, skewness: float, factor: tuple[float, float], *, both: bool) -> float:
-    """P-value of a difference, ``both`` ways or of a rise: of ``alone``, its normal score if rows are independent, or where
-    they are not of ``z``, its standard score, by its variance from window to window, as Student's t."""
+    """The p-value of a difference (two-sided if ``both``, otherwise of a rise). ``alone``: the normal score under the
+    assumption of independent rows. If the windows show dependence (``factor``: variance relative to independent rows, and
+    degrees of freedom), the standard score ``z`` is also compared with a scaled Student's t distribution, and the larger
+    p-value holds."""
     variance, freedom = factor
     p_value = float(ndtr(-abs(alone) if both else -alone))
     if variance > 1 or freedom < math.inf:
@@ -149,9 +156,9 @@ def _count_p_value(count: int, n: int, before: int, total: int, factor: tuple[fl
 
 
 def count_score(count: int, n: int, before: int, total: int) -> float:
-    """The normal score of ``count`` of ``n`` where ``before`` of ``total`` are the reference: of the binomial distribution it
-    has given both together, its mid-p (Lancaster 1961). Where the share is not small, both are taken at the size that gives
-    this the variance it has there.
+    """The normal score of the mid-p value (Lancaster 1961) of ``count`` of ``n`` against a reference of ``before`` of
+    ``total``, by the binomial distribution that ``count`` has given the sum of both counts. For shares that are not small, both
+    counts are scaled so that this distribution has the right variance.
 
     >>> round(count_score(15, 500, 150, 15000), 2)
     3.54

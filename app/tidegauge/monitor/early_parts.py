@@ -1,8 +1,8 @@
-"""Parts of deltas that lie ahead of event time, until the slowest join partition has come as far.
+"""Holds parts of deltas that are ahead of event time until the slowest join partition has caught up.
 
 u<model>\\0<arrival>\\0<number>        one part that arrives in the quantum that starts then
 
-Each has a key of its own: what one partition is ahead of another may be more than a single record can carry.
+Each part has a key of its own, since all the parts of a quantum together may be larger than a single record can be.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _decode = msgspec.msgpack.Decoder(Part).decode
 
 
 class _Quantum:
-    """What waits for one quantum: all of it, how much of that is in the store, and under which keys."""
+    """The parts that wait for one quantum, and the store keys of those that are already stored."""
 
     __slots__ = ("keys", "parts")
 
@@ -31,7 +31,7 @@ class _Quantum:
 
 
 class EarlyParts:
-    """The parts of one monitor task that wait, by model and by the start of the quantum they arrive in."""
+    """The waiting parts of one monitor task, by model and by the start of the quantum in which they arrive."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -55,11 +55,11 @@ class EarlyParts:
         self._grown.add((model, part.arrival))
 
     def arrivals(self, model: str, until: float) -> list[float]:
-        """Starts of the quanta, up to ``until``, in which something waits."""
+        """The starts of the quanta, up to ``until``, for which parts wait."""
         return [arrival for arrival in self._waiting.get(model, ()) if arrival <= until]
 
     def take(self, model: str, arrival: float) -> list[Part]:
-        """Take out what arrives in the quantum that starts at ``arrival``."""
+        """Take out the parts that arrive in the quantum that starts at ``arrival``."""
         quantum = self._waiting.get(model, {}).pop(arrival, None)
         if quantum is None:
             return []
@@ -68,7 +68,7 @@ class EarlyParts:
         return quantum.parts
 
     def forget_requests(self, request_ids: Set[str]) -> None:
-        """Take these requests out of what waits, in memory and in the store."""
+        """Remove these requests from waiting parts, in memory and in the store."""
         for quanta in self._waiting.values():
             for quantum in quanta.values():
                 for place, part in enumerate(quantum.parts):

@@ -1,4 +1,4 @@
-"""When enough labels are in to judge a window: label delay and coverage of one version, learned from its own labels."""
+"""Decides when enough labels are in to judge a window, by the label delays and coverage learned from a version's own labels."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tidegauge.profile.delay_grid import DELAY_BINS, delay_of_bin, quantile_of_d
 from tidegauge.spec import ModelSpec
 
 SHARE = 0.95
-"""A window has settled once this share of the labels that will come are in."""
+"""A window has settled once this share of its eventual labels is in."""
 MIN_LABELS = 30
 FEW_LABELS = 200
-"""A window with fewer says so. Monitors judge none with fewer either, unless their min_count is lower."""
+"""A window with fewer labels is marked in texts for people, and is not judged by monitors unless their min_count is lower."""
 _EDGES = np.array([delay_of_bin(b) for b in range(DELAY_BINS)])
 
 
 class LabelDelays(msgspec.Struct):
-    """Label delays of one version: ``counts`` (DELAY_BINS) over all outcomes so far, packed; ``first`` the earliest
-    prediction time seen; ``mature`` predictions and labels of windows older than almost every label's delay."""
+    """The label delays of one version. ``first``: the earliest ``ts`` of a prediction; ``raw``: the packed counts of delays
+    (DELAY_BINS) over all outcomes so far; ``mature_predictions``, ``mature_labels``: totals over settled windows."""
 
     first: float = 0.0
     raw: bytes = b""
@@ -37,11 +37,11 @@ class LabelDelays(msgspec.Struct):
         self.raw = (self.counts + delays).tobytes()
 
     def settle_after(self, spec: ModelSpec, now: float) -> float:
-        """Seconds after a window's end at which it has settled, as far as can be known at event time ``now``.
+        """How many seconds after its end a window has settled, as far as is known at event time ``now``.
 
-        The 95 % quantile of the delays seen, but only once the stream is more than twice as old: in a young stream only
-        short delays can have been seen, so that its quantile is no more than its age. Until then the label horizon. Where
-        labels that do not come are implied, not before that.
+        This is the 95 % quantile of the observed delays, provided the stream is more than twice as old as that; a young stream
+        can only have seen short delays. Until then it is the label horizon. If missing labels are implied after some time, it
+        is at least that time.
         """
         implied = 0.0 if spec.labels is None else spec.labels.missing_after
         counts = self.counts
@@ -52,8 +52,8 @@ class LabelDelays(msgspec.Struct):
         return spec.label_horizon
 
     def arrived_share(self, start: float, end: float, now: float) -> float | None:
-        """Share of a window's eventual labels expected to be in at event time ``now``: the delays' distribution
-        function averaged over predictions spread evenly from ``start`` to ``end``."""
+        """The expected share of a window's eventual labels that are in at event time ``now``: the distribution function of the
+        delays, averaged over predictions spread evenly from ``start`` to ``end``. None if too few delays are known."""
         counts = self.counts
         total = counts.sum()
         if total < MIN_LABELS:
@@ -64,18 +64,18 @@ class LabelDelays(msgspec.Struct):
         return float(np.where(places >= 0, within[np.maximum(places, 0)], 0).mean() / total)
 
     def mature(self, predictions: int, labels: int) -> None:
-        """Count a window whose labels are all but in towards the eventual coverage."""
+        """Add a settled window to the totals that the eventual coverage is computed from."""
         self.mature_predictions += predictions
         self.mature_labels += labels
 
     @property
     def eventual_coverage(self) -> float | None:
-        """Share of predictions that ever get a label."""
+        """The share of predictions that eventually get a label; None if too few are known."""
         return self.mature_labels / self.mature_predictions if self.mature_predictions else None
 
 
 def label_members(delays: LabelDelays, start: float, end: float, now: float, settled: bool) -> dict[str, Any]:
-    """``settled`` and, where it can be known, ``expected_coverage`` of a record."""
+    """The members ``settled`` and, if it is known, ``expected_coverage`` of a record."""
     members: dict[str, Any] = {"settled": settled}
     arrived, eventual = delays.arrived_share(start, end, now), delays.eventual_coverage
     if arrived is not None and eventual is not None:
@@ -84,7 +84,7 @@ def label_members(delays: LabelDelays, start: float, end: float, now: float, set
 
 
 def performance_note(record: Mapping[str, Any]) -> str | None:
-    """What a reader of a record's performance has to know of its labels: that they are few, or the early ones.
+    """A warning for readers of a record's performance that its labels are few or only the early ones; None if they are not.
 
     >>> performance_note({"predictions": 1000, "labels": 40, "settled": False, "expected_coverage": 0.05})
     'not settled, 40 labels of 1000 predictions (5.0 % expected by now): those that come early are not like the rest'

@@ -1,10 +1,10 @@
-"""Profiles of windows in one task's store: loaded when touched, evicted least recently used, by what they take.
+"""The profiles of one task's windows: kept in the store, with the most recently used ones in a memory cache of limited size.
 
     d<window>\\0<segment>         packed DataProfile
     o<window>\\0<segment>         packed OutcomeProfile
-    p<window>\\0<version>         packed PairProfile, with a version whose name sorts after
+    p<window>\\0<version>         packed PairProfile with another version whose name sorts after the window's own
 
-Data and outcomes are stored apart, since late labels touch only the small outcome side of old windows.
+Data and outcomes are stored separately, since late labels change only the small outcome side of old windows.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
 
 MAX_CACHED_BYTES = 96 << 20
-"""Profiles kept in memory, by the bytes they take packed; unpacked they take two or three times as many."""
+"""The most packed bytes of profiles kept in memory; unpacked they take two or three times as many."""
 DATA, OUTCOME, PAIRS = b"d", b"o", b"p"
 Profile = DataProfile | OutcomeProfile | PairProfile
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class WindowProfiles:
-    """``window`` everywhere: the window's key."""
+    """The profiles of all windows of one task. In every method ``window`` is the window's key in the store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._profiles: OrderedDict[bytes, Profile] = OrderedDict()
         self._sizes: dict[bytes, int] = {}
-        # What comes in many small parts waits until its window's profile is asked for; outcomes packed.
+        # Many small parts of a window are collected until its profile is asked for, outcomes in packed form.
         self._arrived: dict[bytes, list[bytes]] = {}
         self._arrived_data: dict[bytes, list[DataProfile]] = {}
         self._cached = 0
@@ -81,7 +81,7 @@ class WindowProfiles:
         return found
 
     def pairs(self, window: bytes, other: str) -> PairProfile:
-        """The requests that the window's version and one whose name sorts after it have both answered."""
+        """The requests that both the window's version and the version ``other``, whose name sorts after it, have answered."""
         found = self._load(_place(PAIRS, window, other), PairProfile)
         assert isinstance(found, PairProfile)
         return found
@@ -97,7 +97,7 @@ class WindowProfiles:
         return profile
 
     def forget(self, window: bytes, segments: Iterable[Segment], others: Iterable[str]) -> None:
-        """Delete a window's profiles, and those of the requests it shares with ``others``."""
+        """Delete a window's profiles, including its pair profiles with the versions ``others``."""
         profiles = [_place(kind, window, segment) for segment in segments for kind in (DATA, OUTCOME)]
         for place in (*profiles, *(_place(PAIRS, window, other) for other in others)):
             self._profiles.pop(place, None)
@@ -108,10 +108,10 @@ class WindowProfiles:
             self._store.delete(place)
 
     def forget_requests(self, request_ids: Set[str]) -> None:
-        """Take these requests out of the examples of all windows; after a ``flush``."""
+        """Remove these requests from the examples of all windows. Call it after ``flush``."""
         names = [request_id.encode() for request_id in request_ids]
         for kind, profile in ((DATA, DataProfile), (OUTCOME, OutcomeProfile)):
-            # Whatever profile holds an example of that name has its bytes; few others do.
+            # A packed profile with this example contains the bytes of its id; few other profiles do.
             for place in [place for place, raw in self._store.scan(kind) if any(name in raw for name in names)]:
                 found = self._load(place, profile)
                 assert not isinstance(found, PairProfile)

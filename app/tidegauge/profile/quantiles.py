@@ -1,7 +1,8 @@
-"""Quantiles of many numbers at once: the values themselves while they are few, Apache DataSketches' KLL sketches beyond.
+"""Quantiles of many numeric features at once: the values themselves while they are few, KLL sketches (Apache DataSketches)
+then.
 
-Most profiles are of a handful of events of one segment. A sketch for each of their numbers would take more time and room than
-the values; and a window takes such profiles in by the hundred, so that it gathers values and feeds its sketches now and then.
+Most profiles hold a handful of events of one segment, for which sketches would take more time and memory than the values. A
+window merges hundreds of such profiles, so it collects their values and adds them to its sketches from time to time.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 
 KLL_K = 200
 MAX_ROWS = 200
-"""Events whose values are kept as they are. A sketch of as many is exact too, so that nothing shows which it is."""
+"""The most events whose values are kept. A sketch of this many values is exact as well, so results do not depend on which is
+used."""
 
 
 class Quantiles:
-    """The values of F numbers: ``_rows`` (F, n), NaN where there is none, are not in the ``_sketches`` (F), which are None
-    while there are few values. ``_k``: of the sketches to be made."""
+    """The values of F numeric features. ``_rows`` (F, n): values that are not in a sketch yet, NaN for a missing value;
+    ``_sketches`` (F): the sketch of each feature, None as long as it has few values; ``_k``: the parameter k of new
+    sketches."""
 
     __slots__ = ("_k", "_rows", "_sketches")
 
@@ -33,13 +36,13 @@ class Quantiles:
 
     @classmethod
     def none(cls, numbers: int) -> Quantiles:
-        """Of no events."""
+        """Quantiles of F = ``numbers`` features and no events."""
         return cls(np.zeros((numbers, 0)))
 
     def _feed(self) -> None:
         """Move the values into the sketches."""
-        # Missing values are NaN and come last. Sorted values cost a sketch less than half, sorting included; its error does
-        # not depend on their order.
+        # Missing values are NaN and come last. Adding sorted values takes less than half the time, sorting included, and the
+        # error of a sketch does not depend on the order.
         ordered = np.sort(self._rows, axis=1)
         counts = np.count_nonzero(~np.isnan(ordered), axis=1).tolist()
         if self._sketches is None:
@@ -52,7 +55,7 @@ class Quantiles:
         self._rows = np.zeros((len(counts), 0))
 
     def sketch(self, row: int) -> Any:
-        """The KLL sketch of one number; None where it has no value."""
+        """The KLL sketch of one feature; None if it has no value."""
         if self._sketches is not None:
             if self._rows.shape[1]:
                 self._feed()
@@ -65,7 +68,8 @@ class Quantiles:
         return sketch
 
     def at(self, row: int, shares: Sequence[float]) -> list[float]:
-        """The smallest values of one number that at least these shares of its values do not exceed; [] where it has none."""
+        """The quantiles of one feature at these shares: for each share the smallest value that at least this share of the
+        values does not exceed. Empty if the feature has no value."""
         if self._sketches is not None:
             sketch = self.sketch(row)
             return [] if sketch is None else sketch.get_quantiles(shares, True)
@@ -74,7 +78,7 @@ class Quantiles:
         return [float(values[max(int(np.ceil(share * n)) - 1, 0)]) for share in shares] if n else []
 
     def medians(self) -> list[float]:
-        """``at`` one half of each number (F); NaN where it has no values."""
+        """The medians (F); NaN for a feature without values."""
         if self._sketches is not None:
             return [(self.at(row, (0.5,)) or [math.nan])[0] for row in range(len(self._sketches))]
         if not self._rows.shape[1]:
@@ -89,11 +93,11 @@ class Quantiles:
         return values[: np.count_nonzero(~np.isnan(values))]
 
     def merge(self, other: Quantiles) -> None:
-        """Take in the values of ``other``, of as many numbers."""
+        """Add the values of ``other``, which must have the same number of features."""
         self.merge_all((other,))
 
     def merge_all(self, others: Sequence[Quantiles]) -> None:
-        """Take in the values of several others."""
+        """Add the values of several others."""
         for other in others:
             if self._sketches is None and not self._rows.shape[1]:
                 self._k = other._k
@@ -115,8 +119,8 @@ class Quantiles:
                 self._sketches[row].merge(theirs)
 
     def aligned(self, places: NDArray[np.intp]) -> Quantiles:
-        """The same of other numbers: for each its row here, -1 for one without values. Shares the sketches, so that neither may
-        be merged into."""
+        """The same quantiles for another list of features: ``places`` gives each feature's row here, -1 for one without values.
+        Both share their sketches, so nothing may be merged into either of them."""
         found = Quantiles.none(len(places))
         found._k = self._k
         if self._rows.shape[1]:

@@ -1,4 +1,4 @@
-"""What is known of a version's features before an event is read: types, bin edges, categories, bounds."""
+"""The schema of a version's features, known before any event is read: types, bin edges, categories."""
 
 from __future__ import annotations
 
@@ -10,31 +10,35 @@ from numpy.typing import NDArray
 
 DECILES = 10
 SHARES = np.array([0.0, 0.01, 0.05, *(np.arange(1, DECILES) / DECILES), 0.95, 0.99, 1.0])
-"""Shares of the reference values below each edge: the deciles, with three steps in the outer ones to see into the tails."""
+"""The shares of the reference values below each edge: the deciles, with the outer ones divided in three to resolve the
+tails."""
 MISSING, BELOW, FIRST = 0, 1, 2
-"""Where bins begin: missing, below the baseline's range, what lies within it; above it is the last bin."""
+"""The first bins: missing values, values below the baseline's range, and the first bin within the range. The last bin holds the
+values above the range."""
 VALUE_FEATURE = "\x00value"
 SCORE_FEATURE = "\x00score"
 CLASS_FEATURE = "\x00class"
-"""Names under which a schema carries the bins of the prediction itself beside those of the features."""
+"""The names under which a schema holds the bins of the prediction itself, besides those of the features."""
 RESERVED = "\x00"
-"""How those names begin; no feature's does."""
+"""The first character of these names; no feature's name begins with it."""
 ATTRIBUTION = "\x00attribution:"
-"""Before a feature's name: the name of its attribution's bins."""
+"""Put before a feature's name to form the name of the bins of its attribution."""
 _TAILS = (1, 2, 3, -4, -3, -2)
-"""Which of SHARES divide the outer tenths."""
+"""The indices of those SHARES that divide the outer tenths."""
 
 
 class Bins:
-    """How one number is counted: each of ``values`` (V) by itself, the other values between ``rest`` (15), their quantiles at
-    SHARES, or where ``rest`` is None and nothing else was in the reference, by the values they lie between. ``quantiles``
-    (15) are those of all values. ``edges`` (E, ascending) follow from these: a bin holds its lower edge and not its upper
-    one, so that one value's bin ends at the next number there is.
+    """The bins of one numeric feature.
 
-    Arrays that say of each of the ``size`` bins (missing, below, E - 1 between the edges, above): ``deciles`` in which of
-    the bins of the PSI it lies, ``tails`` in which of 10 that divide only the outer tenths; ``upper`` whether it is at or
-    above the 99th percentile, ``over`` whether it is above it, ``lower`` whether below the 1st; ``own`` whether it is one
-    value's.
+    ``values`` (V): values so frequent that each has a bin of its own. ``rest`` (15): the quantiles of all other values at
+    SHARES, between which those are counted; None if the reference has no other values, which then are counted by the values
+    they lie between. ``quantiles`` (15): the quantiles of all values. ``edges`` (E, ascending) follow from these. A bin
+    includes its lower edge but not its upper one, so the bin of a single value ends at the next representable number.
+
+    There are ``size`` bins: missing, below, E - 1 between the edges, above. Arrays with one entry for each bin: ``deciles``,
+    the bin of the population stability index (PSI) it belongs to; ``tails``, the one of 10 bins that divide only the outer
+    tenths; ``upper``, whether it is at or above the 99th percentile; ``over``, whether it is above it; ``lower``, whether it is
+    below the 1st; ``own``, whether it is the bin of a single value.
     """
 
     __slots__ = ("deciles", "edges", "lower", "over", "own", "quantiles", "rest", "size", "tails", "upper", "values")
@@ -51,7 +55,7 @@ class Bins:
         around = np.concatenate((self.values, np.nextafter(self.values, np.inf)))
         edges = around
         if self.rest is not None:
-            # Between one of the values and the others' range there may be room for what the reference did not hold.
+            # Between a value with a bin of its own and the range of the others there may be values that the reference lacks.
             around = np.concatenate((around, self.rest[:1], np.nextafter(self.rest[-1:], np.inf)))
             edges = np.concatenate((around, self.rest[self.rest < self.rest[-1]]))
             if len(self.values):
@@ -74,14 +78,14 @@ class Bins:
         self.lower = self._each(starts < quantiles[1], True, False)
 
     def _each(self, between: NDArray[Any], below: Any, above: Any) -> NDArray[Any]:
-        """An array over all bins, of which the first is always False or 0."""
+        """An array with one entry for each bin: False or 0 for missing values, then ``below``, ``between`` and ``above``."""
         out = np.zeros(self.size, between.dtype)
         out[BELOW], out[FIRST:-1], out[-1] = below, between, above
         return out
 
 
 def bin_codes(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The bin of each value (n): NaN is MISSING, ``len(edges) + 1`` is above the last edge.
+    """The bin of each value (n): MISSING for NaN, ``len(edges) + 1`` for values above the last edge.
 
     >>> bin_codes(np.array([np.nan, -1.0, 0.0, 1.0, 1.5, 2.0]), np.array([0.0, 1.0, 2.0])).tolist()
     [0, 1, 2, 3, 3, 4]
@@ -93,13 +97,13 @@ def bin_codes(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArra
 
 
 class Schema:
-    """Feature types and the bins to count in, with the id that says whose bins they are.
+    """Feature types and bins. ``id`` identifies the schema, so that only counts in the same bins are compared.
 
-    ``bins``: number feature → how it is counted. ``values``: category feature → its known values. ``texts``: of those,
-    the ones whose values are text, so that a number is a changed type. ``further``: of those, the ones that have more values
-    than are counted one by one, with the hashes of the others (``profile.category.KnownValues``). ``attributions``: features
-    whose attributions have bins. ``width``: of an array that holds the bins of any number, at
-    least that of missing values.
+    ``bins``: the bins of each numeric feature. ``values``: the known values of each categorical feature. ``texts``: those
+    categorical features whose values are text, for which a number is a type mismatch. ``further``: those with more values than
+    are counted one by one, with the hashes of the other values (``profile.category.KnownValues``). ``attributions``: the
+    features whose attributions have bins. ``width``: the length of an array that can hold the bins of any numeric feature, at
+    least 1.
     """
 
     __slots__ = ("attributions", "bins", "edges", "further", "id", "texts", "values", "width")

@@ -1,8 +1,8 @@
-"""Exact sums: what is added can be taken back to the last bit, in any order.
+"""Exact sums, from which any term can be subtracted again without a trace, in any order.
 
-Floating-point sums depend on the order of their terms and do not return to zero when every term is subtracted again.
-A late correction must leave no trace, so each term is rounded once to a multiple of 2**-60 (an absolute error below
-1e-18; doubles of magnitude 2**-8 and more are kept as they are) and the sums are whole numbers.
+Floating-point sums depend on the order of their terms and do not return to zero when all terms are subtracted again. A late
+correction must leave no trace, so each term is rounded once to a multiple of 2**-60 (an absolute error below 1e-18; doubles of
+magnitude 2**-8 and more are not changed), and the sums are integers.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 UNIT_BITS = 60
 MAX_TERM = 2.0**80
-"""Terms beyond this magnitude (1.2e24) are clipped to it; callers leave out what they cannot vouch for."""
+"""Terms of larger magnitude (1.2e24) are clipped to it; callers leave out values that are implausible."""
 _IN_CACHE = 8192
-"""So many numbers are taken apart at once."""
+"""How many numbers are processed at once, so that they fit into the processor's cache."""
 
 
 def grouped(values: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
-    """Sums in units of 2**-60 of the runs of ``values`` (n) that begin at ``starts`` (G); NaN counts as 0.
+    """Sums, in units of 2**-60, of the runs of ``values`` (n) that begin at ``starts`` (G). NaN counts as 0.
 
     >>> [total(s) for s in grouped(np.array([0.1, 0.2, -0.1, -0.2]), np.array([0, 2]))]
     [0.30000000000000004, -0.30000000000000004]
@@ -30,9 +30,9 @@ def grouped(values: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
 
 
 def limbs(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Values (any shape) as whole numbers in four parts (4, that shape), which may be added up; NaN counts as 0."""
+    """Values (any shape S) as integers of four parts each (4, *S), whose sums are the parts of the sum. NaN counts as 0."""
     if values.ndim > 1 and values.size > _IN_CACHE:
-        # One row at a time stays in the processor's cache.
+        # A single row fits into the processor's cache.
         return np.stack([limbs(row) for row in values], axis=1)
     rest = np.minimum(np.abs(values), MAX_TERM)
     rest[np.isnan(rest)] = 0.0
@@ -49,18 +49,18 @@ def limbs(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def of_limbs(top: int, middle: int, upper: int, lower: int) -> int:
-    """A sum in units of 2**-60 from the sums of its four parts."""
+    """The sum in units of 2**-60, given the sums of the four parts that ``limbs`` returns."""
     return (((top << 40) + middle) << UNIT_BITS) + (upper << 30) + lower
 
 
 SCALE_BITS, LEAST_BIT = 100, -20
-"""A scale holds the magnitudes from 2**-20 to 2**80, in units of 2**(100 k)."""
+"""Scale k holds magnitudes from 2**-20 to 2**80 in units of 2**(100 k)."""
 MAX_SCALED = 2.0**960
 
 
 def scaled(name: str, terms: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """The ``terms`` (n) of a sum whose magnitude nobody knows, as fourth powers are, split by magnitude: the sum
-    ``name@k`` is in units of 2**(100 k), so that none is clipped or rounded away. What is beyond 2**960 counts as 0.
+    """Divide the ``terms`` (n) of a sum of unknown magnitude, such as fourth powers, into one sum for each scale: the sum
+    ``name@k`` is in units of 2**(100 k), so that no term is clipped or rounded to 0. Terms beyond 2**960 count as 0.
 
     >>> {of: terms.tolist() for of, terms in scaled("x", np.array([2.0, 2.0**101])).items()}
     {'x@0': [2.0, 0.0], 'x@1': [0.0, 2.0]}
@@ -80,7 +80,7 @@ def scaled(name: str, terms: NDArray[np.float64]) -> dict[str, NDArray[np.float6
 
 
 def scaled_total(sums: dict[str, int], name: str) -> float:
-    """The sum of what ``scaled`` split."""
+    """The total of the sums into which ``scaled`` divides the sum ``name``."""
     return sum(
         math.ldexp(total(units), SCALE_BITS * int(of.removeprefix(f"{name}@")))
         for of, units in sums.items()
@@ -89,7 +89,7 @@ def scaled_total(sums: dict[str, int], name: str) -> float:
 
 
 def within_reach(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values that can be summed exactly, NaN in the place of larger ones."""
+    """The values with NaN in place of those that are too large to be summed exactly."""
     return np.where(np.abs(values) < MAX_TERM, values, np.nan)
 
 
@@ -99,7 +99,7 @@ def total(units: int) -> float:
 
 
 def add(into: dict[str, int], other: dict[str, int], sign: int = 1) -> None:
-    """Add ``other`` to ``into`` member by member; a member that comes to zero disappears."""
+    """Add ``other`` times ``sign`` to ``into``, member by member; a member that becomes zero is removed."""
     for name, units in other.items():
         value = into.get(name, 0) + sign * units
         if value:
@@ -113,7 +113,7 @@ def pack(sums: dict[str, int]) -> dict[str, bytes]:
 
 
 def add_packed(into: dict[str, int], packed: dict[str, bytes]) -> None:
-    """Add packed sums to ``into``, as ``add`` does."""
+    """Add packed sums to ``into``, like ``add``."""
     read = int.from_bytes
     for name, raw in packed.items():
         value = into.get(name, 0) + read(raw, "little", signed=True)
