@@ -1,7 +1,7 @@
-"""Who may reach the console, and as whom.
+"""Decides who may use the console, and in which role.
 
-On a loopback address without a token everyone on the machine may. Anywhere else a request needs the token (as a bearer
-token, or as the cookie that the login form gave for it), or comes from a trusted reverse proxy that names the person.
+On a loopback address without a token, everyone on the machine may. Otherwise a request needs a token (as a bearer token, or as
+the cookie that the login form issues for it), or must come from a trusted reverse proxy that names the person.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from tidegauge.errors import AccessError
 COOKIE = "tidegauge_session"
 SESSION_SECONDS = 12 * 3600
 LEAST_TOKEN = 16
-"""Characters a token has at least."""
+"""The fewest characters of a token."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LOCAL_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 LOOK, SILENCE, DECIDE = "look", "silence", "decide"
 ROLES = (LOOK, SILENCE, DECIDE)
-"""What somebody may do, each more than the one before: read; acknowledge and silence; roll a model back."""
+"""The roles, each of which includes the previous one: may read; may acknowledge and silence alerts; may roll a model back."""
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who makes a request, and how that is known: ``local``, ``token``, ``session`` or ``proxy``."""
+    """The person or script that makes a request. ``method``: how it was identified: ``local``, ``token``, ``session`` or
+    ``proxy``."""
 
     name: str
     method: str
@@ -44,7 +45,7 @@ class Actor(msgspec.Struct, frozen=True):
 class Proxy(msgspec.Struct, frozen=True):
     """A reverse proxy at one of ``networks`` that names the person in the header ``identity`` and, with commas, their groups in
     the header ``groups``; ``roles`` are the roles of groups. Without ``groups`` everyone may everything.
-    Raises AccessError where half of it is missing."""
+    Raises AccessError if only a part of this is given."""
 
     identity: str | None
     networks: tuple[Network, ...]
@@ -65,7 +66,7 @@ class Proxy(msgspec.Struct, frozen=True):
             )
 
     def role(self, groups: str) -> str:
-        """The role of somebody whose groups the header names."""
+        """The highest role of the groups in the header ``groups``."""
         if self.groups is None:
             return DECIDE
         found = [self.roles.get(group.strip(), LOOK) for group in groups.split(",")]
@@ -76,8 +77,8 @@ NO_PROXY = Proxy(None, ())
 
 
 class Access:
-    """Decides on requests. ``tokens``: the secrets, each with its role; ``names``: further host names the console is reached
-    under on loopback."""
+    """Decides on requests. ``tokens``: the role of each secret token; ``names``: further host names under which a console on a
+    loopback address is reached."""
 
     def __init__(
         self, host: str, tokens: Mapping[str, str] | None = None, proxy: Proxy = NO_PROXY, names: frozenset[str] = frozenset()
@@ -96,7 +97,7 @@ class Access:
 
     @property
     def guarded(self) -> bool:
-        """Whether a request needs to say who it is."""
+        """Whether requests need to identify themselves."""
         return bool(self._tokens) or self._proxy.identity is not None
 
     @property
@@ -104,7 +105,7 @@ class Access:
         return bool(self._tokens)
 
     def actor(self, headers: Mapping[str, str], cookies: Mapping[str, str], remote: str | None, now: float) -> Actor | None:
-        """Who makes a request with these headers, cookies and peer address; None where they prove nobody who may."""
+        """The actor that headers, cookies and peer address of a request prove; None if they prove no one with access."""
         if not self.guarded:
             return Actor("local", "local")
         if self._proxy.identity is not None and self.trusts(remote):
@@ -120,18 +121,18 @@ class Access:
         return None
 
     def role_of(self, given: str) -> str | None:
-        """The role of who has the token ``given``, None if it is none; in constant time."""
+        """The role of the token ``given``; None if it is not valid. Compares in constant time."""
         found = [hmac.compare_digest(given.encode("utf-8", "replace"), token) for token in self._tokens]
         return next((role for right, role in zip(found, self._tokens.values(), strict=True) if right), None)
 
     def session(self, role: str, now: float) -> str:
-        """A cookie's value: when it ends, its owner's role, and proof that a token was given. It outlives a restart, but not a
-        change of the tokens."""
+        """The value of a session cookie: its expiry, the role, and a signature. It remains valid after a restart, but not after
+        a change of the tokens."""
         until = f"{int(now + SESSION_SECONDS)}-{role}"
         return f"{until}.{self._sign(until)}"
 
     def trusts(self, remote: str | None) -> bool:
-        """Whether the peer is a reverse proxy whose headers are believed."""
+        """Whether the peer is a trusted reverse proxy."""
         try:
             address = ipaddress.ip_address(remote or "")
         except ValueError:
@@ -141,13 +142,13 @@ class Access:
         return any(address in network for network in self._proxy.networks)
 
     def knows_host(self, host: str) -> bool:
-        """Whether a request may carry this ``Host``. An unguarded console answers to names of this machine only: another name
-        that leads here is a page elsewhere trying to read it (DNS rebinding)."""
+        """Whether a request may have this header ``Host``. An unguarded console answers only to names of its own machine: any
+        other name is a foreign page that tries to read it (DNS rebinding)."""
         name = _hostname(host)
         return self.guarded or name in self._names or name == self.host
 
     def same_origin(self, headers: Mapping[str, str], host: str) -> bool:
-        """Whether a request that changes something comes from the console's own pages, or from no page at all."""
+        """Whether a request that changes something comes from the console's own pages or from no page at all."""
         if headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             return False
         origin = headers.get("Origin")
@@ -164,7 +165,7 @@ class Access:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine only.
+    """Whether an address to listen on can be reached only from this machine.
 
     >>> is_loopback("localhost"), is_loopback("127.0.0.2"), is_loopback("0.0.0.0"), is_loopback("")
     (True, True, False, False)
@@ -179,7 +180,7 @@ def is_loopback(host: str) -> bool:
 
 def read_tokens(path: Path) -> dict[str, str]:
     """The tokens in a file and their roles: a line each, ``ROLE TOKEN``, or a token alone, whose owner may everything.
-    Raises AccessError where there is none, or one too short to keep anyone out."""
+    Raises AccessError if there is no token, or one that is too short to be safe."""
     try:
         lines = [line.split() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeError) as error:
@@ -198,7 +199,7 @@ def read_tokens(path: Path) -> dict[str, str]:
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """Addresses and networks, separated by commas. Raises AccessError for what is neither.
+    """Addresses and networks, separated by commas. Raises AccessError for anything else.
 
     >>> [str(network) for network in networks("10.0.0.7, 10.1.0.0/16")]
     ['10.0.0.7/32', '10.1.0.0/16']

@@ -1,4 +1,4 @@
-"""The life of each alert as the topic ``alerts`` tells it: the newest records first, then older ones, block by block."""
+"""The history of each alert from the topic ``alerts``, which is read with the newest records first and older blocks later."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tidegauge.alert.states import EXAMPLES
 from tidegauge.engine.forgotten import digest_of
 
 ALERTS_KEPT = 10_000
-"""Alerts held at once; beyond it those that have not changed for longest go, resolved ones first."""
+"""The most alerts that are held; beyond it those with the oldest last change are dropped, resolved ones first."""
 TRANSITIONS_KEPT = 100
-"""Transitions remembered of one alert."""
+"""The most transitions that are held of one alert."""
 BUDGET = 128 << 20
-"""Bytes of transitions held at once."""
+"""The most bytes of transitions that are held."""
 _OVERHEAD = 200
-"""Bytes a transition costs beside its record."""
+"""The bytes that a transition takes in addition to its record."""
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class _Alert(msgspec.Struct):
-    """``transitions``: id and record of each, oldest first; ``newest``: what the last says; ``changed``: grows with each change
-    of any alert."""
+    """One alert. ``transitions``: id and record of each, the oldest first; ``newest``: the newest event; ``changed``: the
+    number of its last change among the changes of all alerts."""
 
     newest: dict[str, Any] = {}
     transitions: list[tuple[str, bytes]] = []
@@ -32,13 +32,13 @@ class _Alert(msgspec.Struct):
 
 
 class AlertHistory:
-    """Every alert by fingerprint, with its transitions as CloudEvents, oldest first.
+    """All alerts by fingerprint, with their transitions as CloudEvents, the oldest first.
 
-    ``forgotten``: digests of requests that are not shown, as ``Operations.forgotten`` has them; it may change."""
+    ``forgotten``: the digests of requests that are not shown (``Operations.forgotten``); the collection may change later."""
 
     def __init__(self, forgotten: Collection[str] = ()) -> None:
         self._forgotten = forgotten
-        # Each in the order of its last change.
+        # Both in the order of the last change.
         self._firing: dict[str, _Alert] = {}
         self._resolved: dict[str, _Alert] = {}
         self._older: AlertHistory | None = None
@@ -46,7 +46,8 @@ class AlertHistory:
         self.unreadable = self.dropped = self.size = 0
 
     def take(self, value: bytes | None) -> str | None:
-        """Take in one record, newer than all before; the model it is about. A repeat (by ``id``) changes nothing."""
+        """Take in one record that is newer than all before; return the model it is about. A record whose ``id`` is already
+        known changes nothing."""
         raw = value or b""
         try:
             event = _decode(raw)
@@ -69,13 +70,13 @@ class AlertHistory:
         return str(model)
 
     def take_older(self, value: bytes | None) -> str | None:
-        """Take in one record of a block that is older than all but the block's own; the model it is about."""
+        """Take in one record of a block of older records, in order within the block; return the model it is about."""
         if self._older is None:
             self._older = AlertHistory()
         return self._older.take(value)
 
     def end_of_block(self) -> None:
-        """What is taken from now on with ``take_older`` is older than all so far. Until now the block was not shown."""
+        """End a block of older records, which is shown from now on; the next block is older than all records so far."""
         older, self._older = self._older, None
         if older is None:
             return
@@ -102,28 +103,28 @@ class AlertHistory:
         self._drop()
 
     def all(self) -> list[dict[str, Any]]:
-        """The newest event of each alert, the latest change first."""
+        """The newest event of each alert, the latest first."""
         return [self._shown(alert.newest) for alert in sorted(self._alerts(), key=lambda alert: -alert.changed)]
 
     def firing(self) -> dict[str, list[dict[str, Any]]]:
-        """The newest event of each alert that fires, by model, the latest change first."""
+        """The newest event of each firing alert, by model, the latest first."""
         found: dict[str, list[dict[str, Any]]] = {}
         for alert in reversed(self._firing.values()):
             found.setdefault(str(alert.newest["data"]["labels"]["model"]), []).append(self._shown(alert.newest))
         return found
 
     def newest(self, fingerprint: str) -> dict[str, Any] | None:
-        """The newest event of an alert; None for one that is not known."""
+        """The newest event of an alert; None if the alert is unknown."""
         alert = self._firing.get(fingerprint) or self._resolved.get(fingerprint)
         return None if alert is None else alert.newest
 
     def transitions(self, fingerprint: str) -> list[dict[str, Any]]:
-        """All that is remembered of an alert, oldest first; empty for one that is not known."""
+        """The transitions that are held of an alert, the oldest first; empty if the alert is unknown."""
         alert = self._firing.get(fingerprint) or self._resolved.get(fingerprint)
         return [] if alert is None else [self._shown(_decode(raw)) for _, raw in alert.transitions]
 
     def _shown(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The event without examples that are forgotten."""
+        """The event without examples of forgotten requests."""
         evidence = event["data"].get("evidence")
         if not self._forgotten or not isinstance(evidence, dict):
             return event

@@ -1,4 +1,4 @@
-"""What the API says, as plain data: each function answers one question from the view."""
+"""The contents of the API's answers as plain data: each function answers one question from the view."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def _baseline(view: View, name: str, version: str) -> dict[str, Any]:
 def windows(
     series: Series, since: str, until: str, members: Iterable[str] = (), limit: int = WINDOWS_AT_ONCE
 ) -> bytes:  # fmt: skip
-    """The metrics records as they stand, oldest first, the newest ``limit`` of them; with ``members`` only those members, and
-    what tells the window, of each."""
+    """The newest ``limit`` metrics records, the oldest first, as JSON. With ``members``, each has only these members and those
+    that identify its window."""
     starts = list(series.between(since, until))
     chosen = starts[-limit:] if limit else []
     raws: list[bytes] = [series.raw[start] for start in chosen]
@@ -89,7 +89,7 @@ def windows(
 
 
 def restatements(series: Series, since: str, until: str) -> dict[str, Any]:
-    """Windows that have more than one revision, each with all that are remembered."""
+    """The windows with more than one revision, each with all revisions that are held."""
     moved = []
     for start in series.between(since, until):
         if start in series.earlier:
@@ -98,20 +98,20 @@ def restatements(series: Series, since: str, until: str) -> dict[str, Any]:
 
 
 def segments(view: View, name: str, version: str, window: str, start: str) -> bytes:
-    """The records of one window: the whole model first, then each segment."""
+    """The records of one window as JSON: the whole model first, then each segment."""
     chosen = (s for s in view.windows.series(name) if (s.name.version, s.name.window) == (version, window) and start in s.raw)
     return b'{"records":[%s]}' % b",".join(s.raw[start] for s in sorted(chosen, key=lambda s: s.segment))
 
 
 def comparisons(view: View, name: str) -> bytes:
-    """What the newest window of each comparison of a model's versions says."""
+    """The newest record of each comparison of a model's versions, as JSON."""
     newest = [s.raw[s.starts()[-1]] for s in view.windows.comparisons(name) if s.raw]
     return b'{"records":[%s]}' % b",".join(newest)
 
 
 def limits(view: View, name: str, version: str, window: str) -> dict[str, Any]:
-    """The limits the monitors of this window length hold numbers to: those of the newest record, and those that only the
-    fullest has, since what is missing now has had limits while it was there."""
+    """The limits that monitors of this window length apply: those on the numbers of the newest record, and those on numbers
+    that only the record with the most predictions has, since a number that is missing now may have had limits before."""
     series = view.windows.find(name, version, window)
     if series is None or not series.raw:
         return {"limits": []}
@@ -142,7 +142,7 @@ def _limits_of(view: View, name: str, record: dict[str, Any]) -> Iterator[dict[s
 
 
 def distributions(view: View, name: str, version: str) -> dict[str, Any]:
-    """The baseline's counts of each feature, and of the score, in the bins that ``bin_counts`` of a record counts in."""
+    """The baseline's counts of each feature and of the score, in the same bins as ``bin_counts`` of a record."""
     baseline = view.registry.baseline(name, version)
     if baseline is None:
         return {"model_version": version, "features": {}}
@@ -171,7 +171,7 @@ def _prediction(baseline: Baseline) -> dict[str, Any] | None:
 
 
 def _number(bins: Bins, counts: NDArray[np.int64]) -> dict[str, Any]:
-    """``own``: of each bin between the edges, whether it is that of one value alone, its lower edge."""
+    """The bins of a numeric feature. ``own``: whether each bin between the edges holds a single value, its lower edge."""
     own = bins.own[FIRST:-1].tolist()
     return {"type": "number", "edges": bins.edges.tolist(), "own": own, "counts": counts[: bins.size].tolist()}
 
@@ -181,7 +181,8 @@ def _category(summary: CategorySummary, values: list[str]) -> dict[str, Any]:
 
 
 def alerts(view: View, now: float, wanted: Mapping[str, str]) -> dict[str, Any]:
-    """The newest event of each alert, the latest change first; ``wanted``: ``status``, ``model``, ``severity``."""
+    """The newest event of each alert, the latest first. ``wanted``: values of ``status``, ``model`` and ``severity`` to filter
+    by."""
     said = []
     for event in view.alerts.all():
         data = event["data"]
@@ -192,7 +193,7 @@ def alerts(view: View, now: float, wanted: Mapping[str, str]) -> dict[str, Any]:
 
 
 def alert(view: View, fingerprint: str, now: float) -> dict[str, Any] | None:
-    """An alert's life, evidence and playbook; None for one that is not known."""
+    """An alert's history, evidence and playbook; None if the alert is unknown."""
     events = view.alerts.transitions(fingerprint)
     if not events:
         return None
@@ -204,8 +205,8 @@ def alert(view: View, fingerprint: str, now: float) -> dict[str, Any] | None:
 
 
 def incidents(view: View, wanted: Mapping[str, str]) -> dict[str, Any]:
-    """The newest event of each incident, open ones first, and which of all models' are one; ``wanted``: ``status``,
-    ``model``."""
+    """The newest event of each incident, open ones first, and which incidents of different models belong together. ``wanted``:
+    values of ``status`` and ``model`` to filter by."""
     said = [event for event in view.incidents.all() if all(event["data"].get(n) == v for n, v in wanted.items() if v)]
     return {"incidents": said, "together": msgspec.to_builtins(_together(view))}
 
@@ -215,7 +216,8 @@ def _together(view: View) -> list[Together]:
 
 
 def incident(view: View, name: str, now: float) -> dict[str, Any] | None:
-    """An incident, what has become of it, its alerts as far as they are known, and the playbook of its cause."""
+    """An incident with its history, its alerts as far as they are known, and the playbook of its cause; None if it is
+    unknown."""
     event = view.incidents.newest(name)
     if event is None:
         return None
@@ -228,10 +230,10 @@ def incident(view: View, name: str, now: float) -> dict[str, Any] | None:
 
 
 def changes(view: View, incident: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What changed when an incident began, oldest first."""
+    """The changes around the beginning of an incident, the oldest first."""
     model = incident["model"]
     began = timestamp(incident["starts_at"])
-    # Of windows given up for memory nobody knows whether they were the first.
+    # If windows were dropped for lack of memory, the first window that is held may not be the first one of its version.
     whole = [series for series in view.windows.series(model) if not series.segment and not series.dropped]
     records = [
         msgspec.json.decode(series.raw[start])
@@ -243,7 +245,7 @@ def changes(view: View, incident: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def stream(view: View) -> dict[str, Any]:
-    """Lag, throughput, watermarks, dead letters with samples, and what the console itself holds."""
+    """Lag, throughput, watermarks, dead letters with samples, and the console's own use of memory."""
     progress, letters, memory = view.progress, view.letters, view.windows.memory
     standing = progress.standstills.seconds()
     return {
@@ -284,7 +286,7 @@ def stream(view: View) -> dict[str, Any]:
 
 
 def silences(view: View, now: float) -> dict[str, Any]:
-    """Silences that have not ended, the one that ends first before the others."""
+    """The silences that have not ended, ordered by their end."""
     held = sorted((s for s in view.operations.silences.values() if now < s.ends_at), key=lambda s: s.ends_at)
     return {
         "silences": [

@@ -1,4 +1,4 @@
-"""The HTTP API, `/api/v1`: reads the view; acknowledging, silencing and rolling back are all that it changes."""
+"""The routes of the HTTP API, `/api/v1`. They read the view; only acknowledging, silencing and rolling back change anything."""
 
 from __future__ import annotations
 

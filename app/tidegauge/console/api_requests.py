@@ -1,4 +1,4 @@
-"""What the routes of the HTTP API share: what they read and write, how a request is read, and what is said of a wrong one."""
+"""What the routes of the HTTP API share: access to the view and the topics, reading of requests, and answers to wrong ones."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tidegauge.console.view import View
 
 VIEW = web.AppKey("view", View)
 WRITE = web.AppKey[Write | None]("write")
-"""Writes a topic's record; None where nothing can be changed."""
+"""Writes a record to a topic; None if the console cannot change anything."""
 
 
 def json_answer(body: bytes) -> web.Response:
-    """An answer that is JSON already, compressed."""
+    """A compressed answer whose ``body`` is JSON."""
     response = web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
     response.enable_compression()
     return response
@@ -33,7 +33,7 @@ def no_alert(request: web.Request) -> web.Response:
 
 
 async def read_body(request: web.Request, kind: Any) -> Any:
-    """The request's body as a ``kind``, or the answer that says why it is none."""
+    """The request's body as a value of type ``kind``, or the answer that says why it is not one."""
     try:
         return msgspec.json.decode(await request.read() or b"{}", type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -41,6 +41,6 @@ async def read_body(request: web.Request, kind: Any) -> Any:
 
 
 async def refuse(request: web.Request, reason: str, response: web.Response) -> web.Response:
-    """Audit that a change is not made, and answer why."""
+    """Record in the audit log that a change is refused, and return ``response``."""
     await guard.refused(request, reason)
     return response

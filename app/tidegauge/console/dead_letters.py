@@ -1,4 +1,4 @@
-"""Dead letters: how many for which reason, and the newest of each, made safe to look at; whatever the order."""
+"""Counts dead letters by reason and keeps the newest of each in a form that is safe to show, in whatever order they come."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import msgspec
 from tidegauge.engine.forgotten import digest_of
 
 SAMPLES_KEPT = 20
-"""Newest dead letters kept of each reason."""
+"""How many of the newest dead letters are kept for each reason."""
 SHOWN = 2000
-"""Characters of a value that are kept."""
+"""The most characters of a value that are kept."""
 REASONS_KEPT = 100
 _REQUEST_ID = re.compile(r'"request_id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9.]+)')
-"""Wherever it stands, also in what is no JSON as a whole."""
+"""Finds the request id anywhere in a value, even if the value as a whole is not JSON."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """One event that was refused. ``value`` is text, with what is not UTF-8 escaped, cut after SHOWN characters."""
+    """One refused event. ``value``: its text, with bytes that are not UTF-8 escaped, truncated to SHOWN characters; ``at``: the
+    record's time (Unix seconds); ``cut``: whether the value is truncated."""
 
     reason: str
     message: str
@@ -35,7 +36,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     @property
     def request_id(self) -> str:
-        """What the value calls its request; "" where that cannot be read."""
+        """The request id in the value; "" if it cannot be read."""
         found = _REQUEST_ID.search(self.value)
         try:
             return str(msgspec.json.decode(found[1])) if found else ""
@@ -44,22 +45,22 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class DeadLetters:
-    """Counts by reason and the newest samples of each.
+    """The counts by reason and the newest samples of each.
 
-    ``forgotten``: digests of requests that are not shown, as ``Operations.forgotten`` has them; it may change."""
+    ``forgotten``: the digests of requests that are not shown (``Operations.forgotten``); the collection may change later."""
 
     def __init__(self, forgotten: Collection[str] = ()) -> None:
         self._forgotten = forgotten
         self.counts: Counter[str] = Counter()
-        # Of each reason, oldest first: record time and block, by which they are ordered, and the letter.
+        # For each reason, the oldest first: the order (record time and block), and the letter.
         self._samples: dict[str, list[tuple[tuple[int, int], DeadLetter]]] = {}
         self._blocks = 0
 
     def take(
         self, headers: Iterable[tuple[str, bytes]], key: bytes | None, value: bytes | None, timestamp: int, older: bool = False
     ) -> None:  # fmt: skip
-        """Take in one record of the topic; ``timestamp`` is its own, in milliseconds. ``older``: of a block that is older than
-        all but the block's own."""
+        """Take in one record of the topic. ``timestamp``: the record's, in milliseconds; ``older``: whether it belongs to a
+        block of older records."""
         said = dict(headers)
         reason = said.get("reason", b"unknown").decode("utf-8", "replace")
         if reason not in self.counts and len(self.counts) >= REASONS_KEPT:
@@ -83,11 +84,11 @@ class DeadLetters:
         del held[:-SAMPLES_KEPT]
 
     def end_of_block(self) -> None:
-        """What is taken from now on as ``older`` is older than all so far."""
+        """End a block of older records; the next block is older than all records so far."""
         self._blocks += 1
 
     def samples(self, reason: str) -> list[DeadLetter]:
-        """The newest first."""
+        """The samples of a reason, the newest first."""
         held = [letter for _, letter in reversed(self._samples.get(reason, []))]
         return [letter for letter in held if not (self._forgotten and self._is_forgotten(letter))]
 

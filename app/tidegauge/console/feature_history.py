@@ -1,4 +1,4 @@
-"""What each feature did over a range of windows: how far it went beyond its limits, or one measure of it."""
+"""The history of each feature over a range of windows: how far it was beyond its limits, or one measure of it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import msgspec
 from tidegauge.console.window_series import Series
 
 MEASURES = ("shift", "psi", "missing_ratio", "type_mismatch_ratio", "odd_ratio")
-"""What can be asked for beside ``limits``; ``odd_ratio``: values that are unseen, or out of range."""
+"""The measures besides ``limits``. ``odd_ratio``: the share of values that are unseen (category) or out of range (number)."""
 LIMITS = "limits"
 _PREFIX = "data.features."
 _FAR = 10.0
-"""Ratio told of a value beyond a limit of 0, and the largest told."""
+"""The largest ratio of a value to its limit that is reported; also the ratio of any value above a limit of 0."""
 
 
 class _Feature(msgspec.Struct):
-    """The members that a monitor may hold to a limit and a person would look at."""
+    """Those members of a feature for which monitors may have limits and that people would look at."""
 
     shift: float | None = None
     mix_shift: float | None = None
@@ -55,12 +55,12 @@ _decode = msgspec.json.Decoder(_Record).decode
 def feature_history(
     series: Series, starts: list[str], limits: Iterable[dict[str, Any]], measure: str = LIMITS
 ) -> dict[str, Any]:
-    """Of each feature a value in each window that begins at one of ``starts`` (None where there is none), and ``since``, the
-    first of them beyond a limit.
+    """For each feature its values in the windows that begin at ``starts`` (None if a window has none), and ``since``, the start
+    of the first window in which it was beyond a limit.
 
-    With ``measure`` ``limits`` a value is the largest ratio of a number of the feature to the upper limit that a monitor holds
-    it to (``limits`` of ``answers.limits``), at most 10; ``why`` names that number where it is largest. A feature that is
-    missing altogether has a missing ratio of 1.
+    If ``measure`` is ``limits``, a value is the largest ratio, at most 10, of a number of the feature to its upper limit
+    (``limits`` as ``answers.limits`` returns them), and ``why`` names the number with the largest ratio. A feature that is
+    missing entirely has a missing ratio of 1.
     """
     held = _held(limits)
     records = [_read(series.raw[start]) for start in starts]
@@ -89,7 +89,7 @@ def _read(raw: bytes) -> _Data:
 
 
 def _held(limits: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """By feature and member, the lowest upper limit."""
+    """The lowest upper limit by feature and member."""
     held: dict[str, dict[str, float]] = {}
     for limit in limits:
         path = str(limit["metric"])

@@ -1,4 +1,4 @@
-"""How each model has been doing, window by window: what the page of all models draws as strips and small lines."""
+"""The recent history of every model, window by window, for the strips and sparklines on the page of all models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tidegauge.console.window_series import Series, order
 from tidegauge.spec import duration
 
 WINDOWS_TOLD = 40
-"""The newest windows of the longest length of the version that leads."""
+"""How many of the newest windows are shown for each model: those of its main version with the longest window length."""
 MAIN_METRICS = ("roc_auc", "accuracy", "rmse", "mae", "f1")
-"""The metric told of a model: the first of these that any of the windows has, else the first in the alphabet."""
+"""The metric shown for a model is the first of these that one of its windows has, else the alphabetically first one."""
 _RANK = {"info": 1, "warning": 2, "critical": 3}
 
 
 class _Record(msgspec.Struct):
-    """Of a metrics record what is drawn; everything else is skipped, not decoded."""
+    """Those members of a metrics record that are drawn; all others are skipped without decoding."""
 
     window_end: str = ""
     predictions: int | None = None
@@ -30,7 +30,7 @@ class _Record(msgspec.Struct):
 
 
 class _Span(msgspec.Struct):
-    """From when to when (None: still) something of a concern was wrong, and how severely."""
+    """The time during which something of a concern was wrong. ``until``: None if it still is."""
 
     concern: str
     severity: str
@@ -42,8 +42,8 @@ _decode = msgspec.json.Decoder(_Record).decode
 
 
 def fleet(view: View) -> dict[str, Any]:
-    """Of each model the newest windows (oldest first) with predictions, coverage and the main metric, None where unknown, and
-    for each of the four concerns the severity of the worst trouble in each window, None where there was none."""
+    """For each model its newest windows, the oldest first, with predictions, coverage and the main metric (None if unknown),
+    and for each of the four concerns the highest severity in each window (None if nothing was wrong)."""
     spans: dict[str, list[_Span]] = {}
     for event in view.incidents.all():
         if event["data"].get("resolution") != "restated":
@@ -52,7 +52,7 @@ def fleet(view: View) -> dict[str, Any]:
 
 
 def _spans(view: View, incident: dict[str, Any]) -> Iterable[_Span]:
-    """How long each alert of an incident lasted: until it was resolved, where that is known, else as long as the incident."""
+    """The time that each alert of an incident lasted: until it was resolved if that is known, else as long as the incident."""
     for alert in incident["alerts"]:
         until = incident["ends_at"]
         known = view.alerts.newest(alert["fingerprint"])
@@ -84,7 +84,7 @@ def _history(view: View, model: str, spans: list[_Span]) -> dict[str, Any]:
 
 
 def _worst(spans: list[_Span], edges: list[str]) -> list[str | None]:
-    """Between each two edges, the severest of the spans that lie there."""
+    """The highest severity of the spans between each two successive edges."""
     found: list[str | None] = []
     for begin, end in pairwise(map(order, edges)):
         there = [s.severity for s in spans if order(s.since) < end and (s.until is None or order(s.until) > begin)]

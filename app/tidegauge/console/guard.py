@@ -1,4 +1,4 @@
-"""The checks that every request passes (host, identity, origin), and the headers that every answer carries."""
+"""The checks that every request passes (host, identity, origin), and the security headers of every answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MAX_BODY = 16 << 10
 
 
 def problem(status: int, text: str) -> web.Response:
-    """An answer that says what is wrong and what to do."""
+    """An error answer whose ``text`` says what is wrong and what to do."""
     return answer({"error": text}, status)
 
 
@@ -51,7 +51,7 @@ def answer(value: object, status: int = 200) -> web.Response:
 
 @web.middleware
 async def security_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Sets the security headers on whatever comes back, errors too."""
+    """Middleware that sets the security headers of every answer, including errors."""
     try:
         response = await handler(request)
     except web.HTTPException as error:
@@ -69,7 +69,8 @@ async def security_headers(request: web.Request, handler: Handler) -> web.Stream
 
 @web.middleware
 async def checks(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Host, identity, and for what changes something the origin; refusals of changes are audited."""
+    """Middleware that checks host, identity and, for requests that change something, the origin and the role. Refused changes
+    are written to the audit log."""
     access = request.app[ACCESS]
     if not access.knows_host(request.host):
         return problem(
@@ -100,7 +101,7 @@ async def checks(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def role(name: str) -> Callable[[Marked], Marked]:
-    """Marks a change that takes more than the role that silences."""
+    """Marks the handler of a change that needs the role ``name``; without the mark, changes need the role that silences."""
 
     def mark(handler: Marked) -> Marked:
         handler.role = name  # type: ignore[attr-defined]
@@ -110,13 +111,13 @@ def role(name: str) -> Callable[[Marked], Marked]:
 
 
 def open_to_all(handler: Marked) -> Marked:
-    """Marks what may be had without signing in: the pages' files, which hold no data, and signing in itself."""
+    """Marks a handler that needs no sign-in: the files of the pages, which hold no data, and the sign-in itself."""
     handler.open_to_all = True  # type: ignore[attr-defined]
     return handler
 
 
 async def accepted(request: web.Request, action: str, target: str, **details: object) -> str:
-    """Write the audit's line of a change that is about to be made; the actor's name."""
+    """Write the audit entry of a change that is about to be made; return the actor's name."""
     actor = request[ACTOR]
     entry = Entry(stamp(time.time()), actor.name, actor.method, request.remote or "", action, target, "accepted", "", details)
     await request.app[AUDITING].log(entry)
@@ -124,7 +125,7 @@ async def accepted(request: web.Request, action: str, target: str, **details: ob
 
 
 async def refused(request: web.Request, reason: str) -> None:
-    """Write the audit's line of a change that is not made."""
+    """Write the audit entry of a change that is refused."""
     actor = request.get(ACTOR, Actor("", "none"))
     action = f"{request.method} {request.path}"[:500]
     entry = Entry(stamp(time.time()), actor.name, actor.method, request.remote or "", action, "", "refused", reason)
@@ -132,13 +133,13 @@ async def refused(request: web.Request, reason: str) -> None:
 
 
 def _host(request: web.Request, access: Access) -> str:
-    """The host the browser sees: behind a trusted proxy, the forwarded one."""
+    """The host that the browser sees; behind a trusted proxy this is the forwarded host."""
     forwarded = request.headers.get("X-Forwarded-Host")
     return forwarded if forwarded and access.trusts(request.remote) else request.host
 
 
 def give_session(request: web.Request, response: web.Response) -> None:
-    """Sign the request's actor in."""
+    """Sign the request's actor in by setting the session cookie."""
     access = request.app[ACCESS]
     secure = request.secure or (access.trusts(request.remote) and request.headers.get("X-Forwarded-Proto") == "https")
     session = access.session(request[ACTOR].role, time.time())

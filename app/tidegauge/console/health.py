@@ -1,4 +1,4 @@
-"""One line on each model: its four concerns, what is firing, coverage, label delay and the last event."""
+"""The summary of each model: the state of its four concerns, firing alerts, coverage, label delay and the last event."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RANK = {"info": 1, "warning": 2, "critical": 3}
 
 
 def concern_of(metric: str) -> str:
-    """Which of the four concerns a metric path, or a detector's stream, is about.
+    """The one of the four concerns that a metric path or a detector's stream is about.
 
     >>> concern_of("data.features.age.psi"), concern_of("label_feed.coverage_gap"), concern_of("business.converted.mean")
     ('data', 'model', 'business')
@@ -32,15 +32,14 @@ def concern_of(metric: str) -> str:
 
 
 def monitors_of(view: View, model: str, version: str = "") -> tuple[MonitorSpec, ...]:
-    """The monitors that watch a model: those of its spec, or the default ones (of a version, since they follow from its
-    baseline)."""
+    """The monitors of a model: those of its spec, or the default ones, which depend on the baseline of ``version``."""
     spec = view.registry.spec(model)
     return spec.monitors if spec.monitors is not None else default_monitors(spec, view.registry.baseline(model, version))
 
 
 def health(view: View, model: str, firing: Iterable[dict[str, Any]], now: float) -> dict[str, dict[str, Any]]:
-    """Of each concern a ``state``: the severest firing alert's severity; ``ok`` where something watches and nothing fires;
-    ``unwatched`` where no monitor looks. ``firing`` counts alerts, ``quiet`` those of them acknowledged or silenced."""
+    """The ``state`` of each concern: the highest severity of its firing alerts, ``ok`` if none fires, or ``unwatched`` if no
+    monitor is about it. ``firing``: the number of firing alerts; ``quiet``: how many of them are acknowledged or silenced."""
     spec = view.registry.spec(model)
     watched = {concern_of(monitor.metric) for monitor in monitors_of(view, model)}
     watched |= {concern_of(detector.stream) for detector in spec.detectors}
@@ -57,12 +56,12 @@ def health(view: View, model: str, firing: Iterable[dict[str, Any]], now: float)
 
 
 def attention(view: View, data: dict[str, Any], now: float) -> dict[str, Any]:
-    """Who has acknowledged an alert (its ``data``), and which silence covers it."""
+    """Who has acknowledged an alert, and the silence that covers it. ``data``: the data of the alert's event."""
     said: dict[str, Any] = {}
     acknowledged = view.operations.acknowledged(data["fingerprint"], data["starts_at"])
     if acknowledged is not None:
         said["acknowledged"] = {"by": acknowledged.by, "at": iso(acknowledged.at), "comment": acknowledged.comment}
-    # Alertmanager knows the severity as a label.
+    # In Alertmanager the severity is a label.
     silence = view.operations.silenced(data["labels"] | {"severity": data["severity"]}, now)
     if silence is not None:
         said["silenced"] = {"id": silence.id, "by": silence.by, "until": iso(silence.ends_at), "comment": silence.comment}
@@ -70,14 +69,14 @@ def attention(view: View, data: dict[str, Any], now: float) -> dict[str, Any]:
 
 
 def whole(view: View, model: str) -> list[Series]:
-    """The series of whole versions, the one with the newest window first, shorter windows before longer ones."""
+    """The series of versions as a whole (no segments), those with the newest window first, then shorter windows first."""
     series = [s for s in view.windows.series(model) if not s.segment and s.raw]
     newest = {id(s): max(s.raw) for s in series}
     return sorted(series, key=lambda s: (newest[id(s)], -duration(s.name.window), len(s.raw)), reverse=True)
 
 
 def summary(view: View, model: str, events: Iterable[dict[str, Any]], now: float) -> dict[str, Any]:
-    """What the page of all models says of one, whose firing alerts the ``events`` are."""
+    """The entry of a model on the page of all models. ``events``: its firing alerts."""
     firing = [event["data"] for event in events]
     spec = view.registry.spec(model)
     said: dict[str, Any] = {"model": model, "task": spec.task, "specified": view.registry.known(model)}
@@ -98,7 +97,7 @@ def summary(view: View, model: str, events: Iterable[dict[str, Any]], now: float
 
 
 def newest(series: list[Series]) -> dict[str, Any]:
-    """The newest window of the longest length of the version that leads, in short."""
+    """Some members of the newest window of the main version (that with the newest window), in its longest window length."""
     leading = series[0].name.version
     longest = max((s for s in series if s.name.version == leading), key=lambda s: duration(s.name.window))
     record = longest.newest() or {}

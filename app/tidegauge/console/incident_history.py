@@ -1,4 +1,4 @@
-"""Each incident as the topic ``incidents`` tells it, in whatever order its records are read."""
+"""The history of each incident from the topic ``incidents``, in whatever order its records are read."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 import msgspec
 
 INCIDENTS_KEPT = 5_000
-"""Incidents held at once; beyond it those that began first go, resolved ones before others."""
+"""The most incidents that are held; beyond it those that began first are dropped, resolved ones before open ones."""
 STEPS_KEPT = 200
-"""Changes remembered of one incident, the newest."""
+"""The most changes that are held of one incident; older ones are dropped."""
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class _Incident(msgspec.Struct):
-    """``sequence``: number of what was said last; ``steps``: by number, when something changed, what, and the title then."""
+    """One incident. ``sequence``: the number of the newest event; ``steps``: by number, the time of a change, what changed, and
+    the title then."""
 
     sequence: int = 0
     newest: dict[str, Any] = {}
@@ -22,14 +23,14 @@ class _Incident(msgspec.Struct):
 
 
 class IncidentHistory:
-    """Every incident by its id. Records are numbered, so an older one that is read later changes only the history."""
+    """All incidents by id. Their events are numbered, so an older event that is read later only changes the history."""
 
     def __init__(self) -> None:
         self._incidents: dict[str, _Incident] = {}
         self.unreadable = 0
 
     def take(self, value: bytes | None) -> str | None:
-        """Take in one record; the model it is about."""
+        """Take in one record; return the model it is about."""
         try:
             event = _decode(value or b"")
             data = event["data"]
@@ -51,16 +52,16 @@ class IncidentHistory:
         return model
 
     def all(self) -> list[dict[str, Any]]:
-        """The newest event of each incident: open ones first, the latest before the others."""
+        """The newest event of each incident: open ones first, then the latest first."""
         return [self._incidents[name].newest for name in sorted(self._incidents, key=self._age, reverse=True)]
 
     def newest(self, name: str) -> dict[str, Any] | None:
-        """The newest event of an incident; None for one that is not known."""
+        """The newest event of an incident; None if the incident is unknown."""
         held = self._incidents.get(name)
         return None if held is None else held.newest
 
     def steps(self, name: str) -> list[dict[str, Any]]:
-        """What has become of an incident, oldest first."""
+        """The changes of an incident, the oldest first."""
         held = self._incidents.get(name)
         return [] if held is None else [held.steps[number] for number in sorted(held.steps)]
 

@@ -1,4 +1,4 @@
-"""Live updates: server-sent events that say what has changed, at most once a second; the pages then ask for it."""
+"""Live updates: server-sent events that name what has changed, at most once a second; the pages then request it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ INTERVAL = 1.0
 HEARTBEAT = 15.0
 MAX_WATCHERS = 200
 MODELS_NAMED = 100
-"""Changed models named in one event; beyond it the event says ``many``."""
+"""The most changed models that are named in one event; with more, the event says ``many``."""
 
 
 class Live:
-    """Hands the view's changes to everyone who watches. Each watcher has a queue of one event: what comes while it is full is
-    merged into it, so that a slow watcher misses no change."""
+    """Sends the view's changes to all watchers. Each watcher has a queue of one event. Changes that come while it is full are
+    merged into that event, so a slow watcher misses nothing."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -28,7 +28,7 @@ class Live:
         self._closing = False
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Send changes until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL)
             changes = self._view.changes()
@@ -42,7 +42,7 @@ class Live:
                 wake.set()
 
     def close(self) -> None:
-        """Let everyone who watches go, so that the server can stop."""
+        """End the streams of all watchers, so that the server can stop."""
         self._closing = True
         for wake in self._waiting:
             wake.set()

@@ -105,7 +105,7 @@ async def distributions(request: web.Request) -> web.Response:
 
 
 def _limit(request: web.Request) -> int | web.Response:
-    """How many windows a request wants at most, or the answer that says what is wrong with the number."""
+    """The most windows that a request asks for, or the answer that says what is wrong with the number."""
     limit = request.query.get("limit", str(answers.WINDOWS_AT_ONCE))
     if limit.isascii() and limit.isdigit() and int(limit) <= answers.WINDOWS_AT_ONCE:
         return int(limit)

@@ -1,4 +1,4 @@
-"""Routes that acknowledge and silence alerts: all that the console changes. Each change and each refusal is audited."""
+"""Routes that acknowledge and silence alerts. Each change and each refusal is written to the audit log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Comment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SilenceAlert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``duration`` as specs write it: ``2h``."""
+    """The body of a request to silence one alert. ``duration``: as specs write it, such as ``2h``."""
 
     duration: str
     comment: str = ""
@@ -115,7 +115,7 @@ async def _silence(request: web.Request, matchers: dict[str, str], length: str, 
         return await refuse(request, "bad duration", problem(400, str(error)))
     if not 0 < seconds <= LONGEST_SILENCE:
         return await refuse(request, "bad duration", problem(400, "a silence lasts longer than nothing and at most 366 days"))
-    # A silence that Alertmanager refuses would be shown here, and its alerts would still page.
+    # A silence that Alertmanager would refuse must not be accepted here: its alerts would still page.
     if not 0 < len(matchers) <= MAX_MATCHERS or not any(matchers.values()) or not all(map(_LABEL.fullmatch, matchers)):
         said = f"a silence needs 1 to {MAX_MATCHERS} matchers: label → value, and a value that is not empty"
         return await refuse(request, "bad matchers", problem(400, said))
@@ -128,7 +128,8 @@ async def _silence(request: web.Request, matchers: dict[str, str], length: str, 
 
 
 async def _change(request: web.Request, action: str, target: str, **details: object) -> str:
-    """Audit a change that is about to be made; the actor's name. Raises HTTPConflict where nothing can be changed."""
+    """Write the audit entry of a change that is about to be made; return the actor's name. Raises HTTPConflict if the console
+    cannot change anything."""
     if request.app[WRITE] is None:
         await guard.refused(request, "reads files")
         raise web.HTTPConflict(reason="this console reads files: there is no topic to keep the change in")
@@ -136,7 +137,8 @@ async def _change(request: web.Request, action: str, target: str, **details: obj
 
 
 async def _write(request: web.Request, key: bytes, value: bytes | None) -> None:
-    """Into the topic, and into the view at once: the record comes back from the topic, which changes nothing any more."""
+    """Write an operation to the topic and apply it to the view at once. When the record comes back from the topic, it changes
+    nothing."""
     write = request.app[WRITE]
     assert write is not None
     await write(OPERATIONS, key, value)

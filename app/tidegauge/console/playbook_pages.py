@@ -15,7 +15,8 @@ _markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 def playbook(runbook_url: str) -> dict[str, Any] | None:
-    """``url``, and for one of tidegauge's own playbooks its ``markdown`` and ``html``; None where there is no URL."""
+    """The ``url`` of a playbook and, if it is one of tidegauge's own, its ``markdown`` and ``html``; None if there is no
+    URL."""
     if not runbook_url:
         return None
     said: dict[str, Any] = {"url": runbook_url}

@@ -1,4 +1,4 @@
-"""`tidegauge console`: follows the topics, or reads a replay's files, and serves them."""
+"""Runs `tidegauge console`: follows the topics, or reads the files of a replay, and serves the view of them."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ FOLLOWED = {
     **dict.fromkeys((METRICS, ALERTS, INCIDENTS, DEAD_LETTERS), Start(2_000, older=True)),
     PROFILES: Start(200),
 }
-"""The join tasks' standing is in their last words; of what there can be millions of the newest come first, so that there is
-something to see."""
+"""Where reading each topic starts. Topics that may hold millions of records are read with the newest records first, so that
+there is something to see at once."""
 
 
 class Options(msgspec.Struct, frozen=True):
-    """Where to listen, what for, and where the audit's lines go (None: standard output)."""
+    """The options of the console. ``audit_file``: where the audit log goes, None for standard output; ``memory``: bytes for
+    windows; ``replay``: the output directory of a replay, which is shown instead of topics; ``models``: its directory of
+    specs."""
 
     host: str
     port: int
@@ -54,8 +56,8 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def run(settings: Settings, options: Options) -> int:
-    """Until SIGTERM or SIGINT. The exit status."""
-    # The records that are kept form no reference cycles; looking through a million of them again and again would take time.
+    """Run until SIGTERM or SIGINT; return the exit status."""
+    # The records that are held form no reference cycles, so frequent garbage collection over a million of them is a waste.
     gc.set_threshold(100_000, 50, 50)
     if options.audit_file is None:
         return ending.run(partial(_run, settings, options, sys.stdout.buffer))

@@ -1,8 +1,7 @@
-"""The windows of all models as the topic ``metrics`` tells them: the newest revision of each, and how revisions moved it.
+"""The windows of all models from the topic ``metrics``: the newest revision of each, and the earlier ones in short.
 
-Millions of records have to be taken in within seconds. The newest records are taken in first, so that there is something to
-look at; then come older ones, block by block backwards. Within a block they come in their order, and whatever has been taken
-before is newer than all of a block.
+Millions of records must be taken in within seconds. The newest records are taken in first, so that there is something to see;
+older ones follow in blocks, each older than everything before it. Within a block records come in their own order.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from tidegauge.console.window_series import Series
 
 BUDGET = 512 << 20
 _WHOLE = b",{},"
-"""Part of the keys of records of whole models."""
+"""The part of a record's key that says that it is about a whole model."""
 
 
 class Keyed(Protocol):
-    """What is read of a metrics record; ``aiokafka.ConsumerRecord`` is taken as it is."""
+    """The members of a metrics record that are used. ``aiokafka.ConsumerRecord`` has them."""
 
     @property
     def key(self) -> bytes | None: ...
@@ -28,8 +27,9 @@ class Keyed(Protocol):
 
 
 class _OlderBlock:
-    """What is known of the block of older records that is being taken in. ``standing``: keys of windows whose current record is
-    one of its records; ``superseded``: what its other records said of such windows; ``deleted``: keys deleted in it."""
+    """The block of older records that is being taken in. ``standing``: the keys of windows whose current record is in the
+    block; ``superseded``: the revisions of such windows in other records of the block; ``deleted``: the keys that the block
+    deletes."""
 
     def __init__(self) -> None:
         self.standing: set[bytes] = set()
@@ -37,22 +37,22 @@ class _OlderBlock:
         self.deleted: set[bytes] = set()
 
     def earlier(self, series: Series, start: str) -> list[bytes]:
-        """What the block's records said of a window, less the one that stands, oldest first; to be added to."""
+        """The revisions of a window in the block's records, without the current one, the oldest first. May be appended to."""
         return self.superseded.setdefault(series, {}).setdefault(start, [])
 
 
 class PublishedWindows:
-    """Takes in records of the topic ``metrics`` and finds them again. ``budget``: bytes of memory, roughly."""
+    """Takes in records of the topic ``metrics`` and finds them. ``budget``: the approximate limit of memory in bytes."""
 
     def __init__(self, budget: int = BUDGET) -> None:
         self.memory = WindowMemory(budget)
         self.records = 0
         self._block = _OlderBlock()
-        # Keys of windows deleted by newer records than the block's; None once there is nothing older.
+        # The keys that records newer than the block deleted; None once there is nothing older to read.
         self._deleted_later: set[bytes] | None = set()
 
     def take(self, key: bytes | None, value: bytes | None) -> str | None:
-        """Take in one record, newer than all before; the model it is about, None if it changes nothing."""
+        """Take in one record that is newer than all before; return the model it is about, None if it changes nothing."""
         self.records += 1
         place = self.memory.place(key)
         if key is None or place is None:
@@ -75,8 +75,7 @@ class PublishedWindows:
         return series.name.model
 
     def take_older(self, key: bytes | None, value: bytes | None) -> str | None:
-        """Take in one record of a block that is older than all but the block's own; the model it is about, None if it changes
-        nothing."""
+        """Take in one record of a block of older records; return the model it is about, None if it changes nothing."""
         self.records += 1
         place = self.memory.place(key)
         if key is None or place is None or (self._deleted_later is not None and key in self._deleted_later):
@@ -101,8 +100,8 @@ class PublishedWindows:
         return series.name.model
 
     def take_older_all(self, records: Iterable[Keyed]) -> set[str]:
-        """The same for several records of one partition, in their order; the models they are about. Of segments only what
-        stands is remembered, so what another of the records supersedes is not looked at."""
+        """Do the same with several records of one partition, in their order; return the models they are about. Of segments only
+        the current revision is held, so records that others of these supersede are skipped."""
         models, last, spared = set(), dict[bytes, bytes | None](), 0
         for record in records:
             key = record.key
@@ -118,7 +117,8 @@ class PublishedWindows:
         return models
 
     def end_of_block(self, last: bool = False) -> None:
-        """What is taken from now on with ``take_older`` is older than all so far; with ``last`` there is nothing older."""
+        """End a block of older records; the next block is older than all records so far. ``last``: there is no further
+        block."""
         for series, superseded in self._block.superseded.items():
             for start, earlier in superseded.items():
                 self.memory.put_before(series, start, earlier)
@@ -129,7 +129,7 @@ class PublishedWindows:
         return sorted(self.memory.series)
 
     def series(self, model: str) -> list[Series]:
-        """All series of a model, in the order they came."""
+        """All series of a model, in the order in which they were first seen."""
         return self.memory.series.get(model, [])
 
     def comparisons(self, model: str) -> list[Series]:
@@ -137,13 +137,14 @@ class PublishedWindows:
         return self.memory.comparisons.get(model, [])
 
     def find(self, model: str, version: str, window: str, segment: str = "") -> Series | None:
-        """``segment`` as alerts name it: ``region=eu``, the whole model is the empty string."""
+        """The series of a version and window length. ``segment``: as in alerts, such as ``region=eu``; "" for the whole
+        model."""
         for series in self.series(model):
             if (series.name.version, series.name.window, series.segment) == (version, window, segment):
                 return series
         return None
 
     def _delete(self, series: Series, start: str, key: bytes) -> None:
-        """What the block's records have said of a window so far is gone."""
+        """Drop what the block's records have said of a window so far."""
         self._block.standing.discard(key)
         self.memory.release(self._block.superseded.get(series, {}).pop(start, ()))

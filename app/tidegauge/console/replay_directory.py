@@ -1,4 +1,4 @@
-"""Looking at what `tidegauge replay` wrote: the same view over its files."""
+"""Reads the output of `tidegauge replay` into the view."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A line of a file, as the record it would have been in its topic."""
+    """A line of a file as the record that it would be in its topic."""
 
     key: bytes | None
     value: bytes | None
@@ -30,7 +30,7 @@ class Line(msgspec.Struct, frozen=True):
 
 def read(view: View, directory: Path, models: Path | None = None) -> None:
     """Take in ``metrics.jsonl``, ``alerts.jsonl``, ``incidents.jsonl``, ``dead-letters.jsonl`` and ``marks.jsonl`` of a
-    directory, and the specs and baselines in ``models``. Raises TidegaugeError where there are no metrics, or a line is not a
+    directory, and the specs and baselines in ``models``. Raises TidegaugeError if there are no metrics, or if a line is not a
     record."""
     if not (directory / "metrics.jsonl").is_file():
         raise TidegaugeError(f"{directory}: there is no metrics.jsonl; give the --output directory of `tidegauge replay`")

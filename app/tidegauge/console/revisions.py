@@ -1,4 +1,4 @@
-"""What the revisions of a window said, in short; kept as JSON, since objects would take several times the memory."""
+"""The revisions of a window in short, held as JSON, since objects would take several times the memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 KEPT = 50
-"""Revisions remembered of one window: the first, and the latest others."""
+"""The most revisions that are held of one window: the first one and the latest others."""
 _NOTHING = msgspec.Raw(b"{}")
 
 
@@ -22,32 +22,32 @@ class _Head(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Revision(_Head, frozen=True, omit_defaults=True):
-    """What one revision of a window said, in short."""
+    """One revision of a window, in short."""
 
     performance: dict[str, Any] = {}
     business: dict[str, Any] = {}
 
 
 class _Short(_Head, frozen=True, omit_defaults=True):
-    """The same, with the larger members left as they are written."""
+    """A Revision whose larger members are not decoded."""
 
     performance: msgspec.Raw = _NOTHING
     business: msgspec.Raw = _NOTHING
 
 
 read = msgspec.json.Decoder(Revision).decode
-"""The revision that a metrics record, or what ``shortened`` made of one, tells of. Raises MsgspecError."""
+"""Decodes the revision in a metrics record, or in what ``shortened`` made of one. Raises MsgspecError."""
 _short = msgspec.json.Decoder(_Short).decode
 _encode = msgspec.json.Encoder().encode
 
 
 def shortened(record: bytes) -> bytes:
-    """A metrics record less what ``Revision`` does not tell. Raises MsgspecError."""
+    """A metrics record reduced to the members of ``Revision``. Raises MsgspecError."""
     return _encode(_short(record))
 
 
 def limited(revisions: list[bytes]) -> list[bytes]:
-    """The first and the latest others, ``KEPT`` in all.
+    """The first revision and the latest others, at most ``KEPT`` in all.
 
     >>> kept = limited([str(number).encode() for number in range(60)])
     >>> len(kept), kept[0], kept[1], kept[-1]

@@ -1,4 +1,4 @@
-"""The route that rolls a model back: what would be done first, and done once that is confirmed by the version's name."""
+"""The route that rolls a model back: it first says what would be done, and does it once the version's name confirms it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ routes = web.RouteTableDef()
 
 
 class RollBack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``to``: the version that is to serve again; ``confirm``: the same once more, else nothing is done."""
+    """The body of a request to roll back. ``to``: the version that is to serve again; ``confirm``: the same version, else
+    nothing is done."""
 
     to: str
     confirm: str = ""

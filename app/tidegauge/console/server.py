@@ -1,4 +1,4 @@
-"""The console's web server: API, pages, live updates, on top of a view."""
+"""The console's web server: serves the API, the pages and live updates of a view."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tidegauge.console.view import View
 
 
 class Server:
-    """Serves ``view``. ``write`` writes a topic's record, None where nothing can be changed; ``ready`` tells whether the view
-    holds all that the topics held at the start."""
+    """Serves ``view``. ``write``: writes a record to a topic, None if nothing can be changed; ``ready``: whether the view holds
+    everything that the topics held at the start."""
 
     def __init__(
         self, view: View, access: Access, audit: Audit, write: Write | None, ready: Callable[[], bool] = lambda: True
@@ -50,7 +50,7 @@ class Server:
         return web.Response(status=503, text="reading the topics\n")
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Listen; the port (the one the system chose if ``port`` is 0)."""
+        """Start to listen; return the port, which the system chooses if ``port`` is 0."""
         self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
@@ -69,7 +69,7 @@ async def _alive(request: web.Request) -> web.Response:
 
 @guard.open_to_all
 async def _playbook(request: web.Request) -> web.Response:
-    """A playbook as a page: where alerts point with ``--playbooks https://CONSOLE/playbooks``."""
+    """A playbook as a page, which alerts link to with the option ``--playbooks https://CONSOLE/playbooks``."""
     found = playbook(request.match_info["page"])
     if found is None or "html" not in found:
         return problem(404, "there is no such playbook; docs/playbooks/ has them all")
@@ -82,7 +82,7 @@ async def _playbook(request: web.Request) -> web.Response:
 
 
 def _pages() -> dict[str, Any]:
-    """The pages' files by path, all of them read at the start: nothing else on disk can be asked for."""
+    """The files of the pages by path. All are read at the start, so no other file can be requested."""
     return {path: _file(name, body) for path, name, body in _files(resources.files("tidegauge.console") / "static", "/")}
 
 
@@ -101,7 +101,7 @@ def _file(name: str, body: bytes) -> guard.Handler:
     @guard.open_to_all
     async def serve(request: web.Request) -> web.StreamResponse:
         if request.query_string and name == "index.html":
-            # A token in an address would end up in histories and logs.
+            # A token in an address would be stored in browser histories and logs.
             return problem(400, "the console's addresses have no query; sign in on the page")
         charset = "utf-8" if kind.startswith("text/") else None
         return web.Response(body=body, content_type=kind, charset=charset, headers={"Cache-Control": "no-cache"})

@@ -1,4 +1,4 @@
-"""Routes about the console itself: how far it has read, who is signed in, and the document that describes this API."""
+"""Routes about the console itself: its progress in reading, who is signed in, and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def stream(request: web.Request) -> web.Response:
 @routes.get("/api/v1/session")
 @guard.open_to_all
 async def session(request: web.Request) -> web.Response:
-    """Who asks, and whether signing in is possible and needed."""
+    """The actor of the request, and whether signing in is possible and needed."""
     access, actor = request.app[guard.ACCESS], request.get(guard.ACTOR)
     said: dict[str, Any] = {"signed_in": actor is not None, "login": access.has_login}
     said["can_change"] = request.app[WRITE] is not None

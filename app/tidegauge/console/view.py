@@ -1,4 +1,4 @@
-"""Everything the console knows, rebuilt from the topics: records in, answers out. No Kafka, no asyncio, no clock."""
+"""Everything that the console shows, rebuilt from the topics' records. Uses no Kafka, no asyncio, no clock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tidegauge.stream.reading_progress import Progress
 
 
 class TopicRecord(Keyed, Protocol):
-    """What the view reads of a record."""
+    """The members of a record that the view uses."""
 
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
@@ -28,7 +28,7 @@ class TopicRecord(Keyed, Protocol):
 
 
 class Changes(msgspec.Struct):
-    """What has changed since somebody last asked, for those who watch."""
+    """What has changed since the last call of ``View.changes``. ``models``: the changed models."""
 
     models: set[str] = set()
     alerts: bool = False
@@ -41,10 +41,10 @@ class Changes(msgspec.Struct):
 
 
 class View:
-    """``take`` and ``take_older`` feed it; the members answer.
+    """The content of the topics. ``take`` and ``take_older`` add records; the members answer questions.
 
-    ``problems``: why a model's spec or baseline cannot be shown, by model. ``read``: the share of the older records that has
-    been taken in, 1 once there is no more.
+    ``problems``: by model, the reason why its spec or baseline cannot be shown. ``read``: the share of the older records that
+    has been taken in; 1 once all are.
     """
 
     def __init__(self, budget: int = BUDGET) -> None:
@@ -59,11 +59,11 @@ class View:
         self.newest_record = 0.0
         self.read = 1.0
         self._changes = Changes()
-        # Models of the alerts in the block that is being taken in, which are shown once it is.
+        # The models of the alerts in the current block, which is shown once it is complete.
         self._older_alerts: set[str] = set()
 
     def take(self, topic: str, records: Iterable[TopicRecord]) -> None:
-        """Take in records of the logical ``topic``, in offset order. Never raises for what they hold."""
+        """Take in records of the logical ``topic``, in offset order. Never raises for invalid records."""
         changes = self._changes
         if topic == METRICS:
             take = self.windows.take
@@ -100,8 +100,8 @@ class View:
                     changes.models.add(model)
 
     def take_older(self, topic: str, records: Iterable[TopicRecord]) -> None:
-        """Take in records of metrics, alerts or dead letters that are older than those of ``take``: block by block backwards,
-        each in offset order."""
+        """Take in records of metrics, alerts or dead letters that are older than those of ``take``: in blocks, each older than
+        the previous one, and in offset order within a block."""
         changes = self._changes
         if topic == METRICS:
             changes.models |= self.windows.take_older_all(records)
@@ -118,7 +118,7 @@ class View:
                 changes.stream = True
 
     def end_of_block(self, last: bool) -> None:
-        """What comes next is older than all so far, or there is nothing older."""
+        """End a block of older records. ``last``: there is no further block."""
         self.windows.end_of_block(last)
         self.alerts.end_of_block()
         self.letters.end_of_block()
@@ -127,20 +127,20 @@ class View:
         self._older_alerts.clear()
 
     def has_read(self, share: float) -> None:
-        """Told how much of what is older has been taken in."""
+        """Note the share of the older records that has been taken in."""
         self._changes.reading |= share != self.read
         self.read = share
 
     def measured(self) -> None:
-        """Told that ``progress`` has a new measurement."""
+        """Note that ``progress`` has a new measurement."""
         self._changes.stream = True
 
     def operations_changed(self) -> None:
-        """Told that ``operations`` has been changed other than by a record."""
+        """Note that ``operations`` was changed by something other than a record."""
         self._changes.operations = self._changes.alerts = True
 
     def changes(self) -> Changes:
-        """What has changed since the last call."""
+        """Return what has changed since the last call."""
         changes, self._changes = self._changes, Changes()
         return changes
 

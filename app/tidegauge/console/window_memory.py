@@ -1,4 +1,4 @@
-"""Windows in bounded memory: once the budget is spent the oldest windows go, those of segments first."""
+"""Holds windows in bounded memory: once the budget is used up, the oldest windows are dropped, those of segments first."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from tidegauge.console import revisions
 from tidegauge.console.window_series import Name, Series, order, read_name
 
 WHOLE_KEPT, SEGMENT_KEPT = 2000, 500
-"""Windows kept of one version and window length, of the whole model and of each segment, while memory allows."""
+"""The most windows that are held of one version and window length, for the whole model and for each segment."""
 LEAST = ((50, 5), (1, 1))
-"""The fewest windows kept of the whole and of each segment: as long as that is enough, and at worst."""
+"""The fewest windows that are held of the whole model and of each segment: the first pair as long as that frees enough memory,
+the second at worst."""
 SERIES_KEPT = 200_000
-"""Combinations of version, segment and window length, while memory allows; more are counted, not kept."""
+"""The most series (combinations of version, segment and window length) that are held; further ones are only counted."""
 _OVERHEAD = 250
-"""Bytes a window costs beside its record."""
+"""The bytes that a window takes in addition to its record."""
 _SERIES_OVERHEAD = 1500
 _REVISION_OVERHEAD = 60
-"""Bytes a remembered revision costs beside what it says."""
+"""The bytes that an earlier revision takes in addition to its content."""
 
 
 class Place(NamedTuple):
-    """Where a record belongs: the window of ``series`` that begins at ``start``."""
+    """The window that a record is about: that of ``series`` that begins at ``start``."""
 
     series: Series
     start: str
 
 
 class WindowMemory:
-    """All series by the prefix of their records' keys. ``budget``: bytes, roughly; ``size``: those in use; ``dropped``: windows
-    given up for memory, and records that came for them; ``unreadable``: keys and records that could not be read."""
+    """All series by the prefix of their records' keys. ``budget``: the approximate limit in bytes; ``size``: the bytes in use;
+    ``dropped``: how many windows were dropped for lack of memory and how many records came for such windows; ``unreadable``:
+    how many keys and records could not be read."""
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
@@ -43,7 +45,7 @@ class WindowMemory:
         self._kept = {True: WHOLE_KEPT, False: SEGMENT_KEPT}
 
     def place(self, key: bytes | None) -> Place | None:
-        """Where the record with this key belongs; None if the key cannot be read, or there is no room for its window."""
+        """The window of the record with this key; None if the key cannot be read or there is no room for the window."""
         comma = key.rfind(b',"') if key else -1
         if key is None or comma < 0:
             self.unreadable += 1
@@ -60,7 +62,7 @@ class WindowMemory:
         return Place(series, start)
 
     def put(self, series: Series, start: str, record: bytes) -> None:
-        """Keep a record as the one that stands for its window."""
+        """Hold a record as the current one of its window."""
         before = series.raw.get(start)
         if before is None:
             self.windows += 1
@@ -75,7 +77,7 @@ class WindowMemory:
             self._shrink()
 
     def forget(self, series: Series, start: str) -> None:
-        """Let go of a window and its revisions."""
+        """Drop a window and its revisions."""
         raw = series.raw.pop(start, None)
         self.release(series.earlier.pop(start, ()))
         if raw is not None:
@@ -83,7 +85,7 @@ class WindowMemory:
             self.size -= len(raw) + _OVERHEAD
 
     def remember(self, earlier: list[bytes], record: bytes) -> None:
-        """Add, in short, what a record said to the ``earlier`` revisions of its window."""
+        """Add a record, in short, to the ``earlier`` revisions of its window."""
         try:
             earlier.append(revisions.shortened(record))
         except msgspec.MsgspecError:
@@ -94,7 +96,7 @@ class WindowMemory:
             self.release((earlier.pop(1),))
 
     def put_before(self, series: Series, start: str, earlier: list[bytes]) -> None:
-        """Remembered revisions are older than those that their window has; without a window they are let go of."""
+        """Put ``earlier`` revisions before those that their window already has; drop them if the window is not held."""
         if start not in series.raw:
             self.release(earlier)
             return
@@ -103,7 +105,7 @@ class WindowMemory:
         self.size -= _size(both) - _size(series.earlier[start])
 
     def release(self, earlier: Iterable[bytes]) -> None:
-        """Remembered revisions are let go of."""
+        """Free the memory of revisions that are dropped."""
         self.size -= _size(earlier)
 
     def _new(self, prefix: bytes) -> Series | None:
@@ -129,7 +131,7 @@ class WindowMemory:
                 self.forget(series, start)
 
     def _shrink(self) -> None:
-        """Keep fewer windows of everything, segments first, until a fifth of the budget is free."""
+        """Drop windows, those of segments first, until a fifth of the budget is free."""
         for least in LEAST:
             for whole in (False, True):
                 while self.size > self.budget * 0.8 and self._kept[whole] > least[not whole]:

@@ -1,6 +1,6 @@
-"""The windows of one length of a version and segment, or of one comparison of versions, as the topic ``metrics`` tells them.
+"""The windows of one length of a version's segment, or of one comparison of versions, from the topic ``metrics``.
 
-A record's key says whose window it is. The record itself is kept as the bytes it came as and decoded when somebody looks.
+The key of a record says which series it belongs to. The record itself is held as bytes and only decoded when it is needed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tidegauge.console.revisions import Revision
 
 
 class Name(msgspec.Struct, frozen=True, array_like=True):
-    """Whose windows: the key of a metrics record without the window's start."""
+    """The name of a series of windows: the key of a metrics record without the window's start."""
 
     model: str
     version: str
@@ -24,7 +24,7 @@ class Name(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, array_like=True):
-    """Which comparison of two versions: the key of its record without the window's start."""
+    """The name of a comparison of two versions: the key of its record without the window's start."""
 
     model: str
     version: str
@@ -35,10 +35,11 @@ class Comparison(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Series:
-    """Windows by start (RFC 3339).
+    """Windows by their start (RFC 3339).
 
-    Only the whole model ``keeps_history``: segments are many, and each revision costs decoding one. ``dropped``: windows given
-    up for memory, all at or before ``floor``, and records that came for such windows later.
+    ``keeps_history``: whether earlier revisions are held; only those of whole models are, since segments are many and each
+    revision has to be decoded. ``dropped``: how many windows were dropped for lack of memory, all at or before ``floor``, and
+    how many records came for such windows later.
     """
 
     __slots__ = ("dropped", "earlier", "floor", "keeps_history", "name", "raw", "segment")
@@ -53,11 +54,11 @@ class Series:
         self.dropped, self.floor = 0, ""
 
     def starts(self) -> list[str]:
-        """Starts of the windows that are kept, oldest first."""
+        """The starts of the windows that are held, the oldest first."""
         return sorted(self.raw, key=order)
 
     def between(self, since: str = "", until: str = "") -> Iterator[str]:
-        """Starts of the windows that begin at or after ``since`` and before ``until``, oldest first."""
+        """The starts of the windows that begin at or after ``since`` and before ``until``, the oldest first."""
         for start in self.starts():
             if (not since or order(start) >= order(since)) and (not until or order(start) < order(until)):
                 yield start
@@ -67,7 +68,7 @@ class Series:
         return _decode(self.raw[max(self.raw, key=order)]) if self.raw else None
 
     def revisions(self, start: str) -> list[Revision]:
-        """Every revision of a window that is remembered, oldest first; the last is the one that stands."""
+        """All revisions of a window that are held, the oldest first; the last one is the current one."""
         raw = self.raw.get(start)
         return [] if raw is None else [revisions.read(one) for one in (*self.earlier.get(start, ()), raw)]
 
@@ -92,5 +93,5 @@ def read_name(prefix: bytes) -> Name | Comparison | None:
 
 
 def order(start: str) -> str:
-    """Sorts as time does: without its Z, whole seconds come before their fractions."""
+    """A sort key that orders starts by time. Without the final Z, whole seconds sort before their fractions."""
     return start.rstrip("Z")
