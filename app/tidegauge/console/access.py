@@ -43,8 +43,9 @@ class Actor(msgspec.Struct, frozen=True):
 
 
 class Proxy(msgspec.Struct, frozen=True):
-    """A reverse proxy at one of ``networks`` that names the person in the header ``identity`` and, with commas, their groups in
-    the header ``groups``; ``roles`` are the roles of groups. Without ``groups`` everyone may everything.
+    """A reverse proxy. ``networks``: the addresses it may have; ``identity``: the header that names the person; ``groups``: the
+    header with the person's groups, separated by commas; ``roles``: the role of each group. Without ``groups`` everyone has
+    every right.
     Raises AccessError if only a part of this is given."""
 
     identity: str | None
@@ -179,7 +180,7 @@ def is_loopback(host: str) -> bool:
 
 
 def read_tokens(path: Path) -> dict[str, str]:
-    """The tokens in a file and their roles: a line each, ``ROLE TOKEN``, or a token alone, whose owner may everything.
+    """The role of each token in a file. A line is ``ROLE TOKEN``, or only a token, which then gives every right.
     Raises AccessError if there is no token, or one that is too short to be safe."""
     try:
         lines = [line.split() for line in path.read_text("utf-8").splitlines() if line.strip()]

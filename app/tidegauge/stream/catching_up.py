@@ -1,4 +1,4 @@
-"""What a worker that is behind says in its log: how many records are to go, and how far event time has come."""
+"""The log lines of a worker that lags behind: how many records remain, and what event time it has reached."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tidegauge.metrics.record import iso
 from tidegauge.monitor.stage import MonitorStage
 
 MANY = 10_000
-"""Records that are not processed yet from which on a worker is behind."""
+"""A worker lags behind if at least this many records are not processed yet."""
 EVERY = 10.0
-"""Seconds between two lines of its log."""
+"""Seconds between two such log lines."""
 
 
 class CatchingUp:
-    """Of one worker.
+    """The progress of one worker.
 
     >>> progress = CatchingUp()
     >>> progress.sentence(0.0, 60_000, 1758931200.0)
@@ -32,12 +32,12 @@ class CatchingUp:
         self._before: tuple[float, int, float] | None = None
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time to look again."""
+        """Whether the next line is due."""
         return self._before is None or now - self._before[0] >= EVERY
 
     def sentence(self, now: float, records: int, reached: float) -> str | None:
-        """What to log at wall clock ``now`` with so many ``records`` to go and event time ``reached`` (0 where nobody knows);
-        None where there is nothing to say."""
+        """The line to log at wall clock ``now``; None if there is nothing to say. ``records``: how many remain; ``reached``:
+        the event time reached, 0 if it is unknown."""
         before, self._before = self._before, (now, records, reached)
         time = f" event time {iso(float(int(reached)))}" if reached else " event time not known yet"
         if records < MANY:
@@ -54,8 +54,8 @@ class CatchingUp:
 
 
 def event_time(stages: Iterable[Any]) -> float:
-    """How far event time has come in a worker's stages, of the model that is furthest behind: where it judges models as these
-    are judged, else as their events are read; 0 where it has read none."""
+    """The event time that a worker's stages have reached for the model that is furthest behind: up to which its windows are
+    judged, or, in a worker without monitor tasks, up to which its events are read. 0 if no events were read."""
     judged, read = [], []
     for stage in stages:
         if isinstance(stage, MonitorStage):

@@ -1,7 +1,7 @@
-"""A task's changelog: a log of change sets, kept short by a rolling snapshot.
+"""A task's changelog: a log of sets of changes, kept short by a rolling snapshot.
 
-Each checkpoint adds its changes and, besides, the next slice of all live pairs. When such a sweep has gone round, every
-pair stands in the log since the sweep's start, and what is older is deleted. Restoring costs two sweeps at most.
+Each checkpoint appends its changes and the next slice of all stored pairs. Once such a sweep has covered all pairs, every pair
+has been written since the beginning of the sweep, so older records are deleted. Restoring therefore reads at most two sweeps.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ log = logging.getLogger(__name__)
 MAX_RECORD_BYTES = 4 << 20
 MIN_SLICE_BYTES = 32 << 10
 SLICE_PAIRS = 256, 4096
-"""How many pairs are read at once, at least and at most: finding the place costs as much as reading some hundred."""
+"""The fewest and the most pairs that are read at once. Seeking the position costs as much as reading a few hundred pairs."""
 PAIR_BYTES = 128
-"""About what a pair takes."""
+"""The approximate size of a pair."""
 MIN_DELETED = 50
-"""A sweep deletes only once this many records would go: a request each checkpoint would be a waste."""
+"""A sweep deletes records only if there are at least this many, to save requests."""
 VOID = b"\xffvoid"
-"""The key of the one pair of such a record. No stage has keys that begin so."""
+"""The key of the only pair of a record that declares all earlier records void. No stage has keys that begin with its first
+byte."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[bytes, bytes | None]).decode
 
 
 def encode(changes: Changes) -> list[bytes]:
-    """Changelog records, each around 4 MiB at most unless one value is larger."""
+    """Changelog records with these changes, each of about 4 MiB at most unless a single value is larger."""
     whole = _encode(changes)
     if len(whole) <= MAX_RECORD_BYTES:
         return [whole] if changes else []
@@ -54,17 +55,17 @@ def decode(raw: bytes) -> Changes:
 
 
 def encode_void(now: float) -> bytes:
-    """A changelog record that declares all before it void, as of wall clock ``now``."""
+    """A changelog record that declares all earlier records void as of wall clock ``now``."""
     return _encode({VOID: b"%d" % now})
 
 
 def is_void(changes: Changes) -> bool:
-    """Whether what was restored so far is to be forgotten; these changes hold nothing else."""
+    """Whether these changes declare everything restored so far void. They then contain nothing else."""
     return VOID in changes
 
 
 class Slice(NamedTuple):
-    """Pairs of the rolling snapshot; ``complete``: the sweep has come round."""
+    """Pairs of the rolling snapshot. ``complete``: whether the sweep has covered all pairs."""
 
     pairs: Changes
     complete: bool
@@ -80,10 +81,10 @@ class Sweep:
         self._deleted_before = 0
 
     def slice(self, dirty_bytes: int) -> Slice:
-        """The next slice of live pairs, about half the bytes of the changes it rides with; expired pairs are dropped
-        (as deletes of the slice)."""
+        """The next slice of stored pairs, of about half the size of the changes that it is written with. Expired pairs are in
+        it as deletes."""
         if not self._cursor:
-            # What is committed but not on the disk would stand in the log's old part only.
+            # Changes that are committed but not on disk yet would otherwise only be in the old part of the log.
             self._store.flush()
         budget = max(MIN_SLICE_BYTES, dirty_bytes // 2)
         out: Changes = {}
@@ -99,7 +100,8 @@ class Sweep:
         return Slice(out, False)
 
     async def committed(self, first_offset: int, complete: bool, admin: Any, place: TopicPartition) -> None:
-        """A checkpoint whose first changelog record has ``first_offset`` was committed."""
+        """Note that a checkpoint was committed whose first changelog record has ``first_offset``; delete older records if the
+        sweep is ``complete``."""
         if self._begun is None:
             self._begun = first_offset
         if not complete:
@@ -109,6 +111,6 @@ class Sweep:
                 await admin.delete_records({place: RecordsToDelete(before_offset=self._begun)})
                 self._deleted_before = self._begun
             except KafkaError as error:
-                # The next sweep tries again: nothing is wrong but that the topic is longer than it need be.
+                # The next sweep tries again. Until then the topic is just longer than necessary.
                 log.warning("%s is not shortened (%r); this user needs the right to delete on it", place.topic, error)
         self._begun = None

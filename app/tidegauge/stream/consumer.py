@@ -1,7 +1,8 @@
-"""Consumers of committed records, without what aiokafka costs per record: all of tidegauge's are made here, or by Faust.
+"""Creates consumers of committed records without aiokafka's cost per record. All consumers are made here or by Faust.
 
-aiokafka makes a frozen dataclass of eleven members of every record and hands them over one by one, 3 µs each. Nothing here
-reads more than the record as it was parsed has (offset, timestamp, key, value, headers). It has no setting for it.
+aiokafka converts every record to a frozen dataclass with eleven members and returns records one by one, which takes 3 µs each.
+tidegauge needs only the members of the parsed record (offset, timestamp, key, value, headers). Since aiokafka has no setting
+for this, the two functions are replaced.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ fetcher.FetchResult.getall = _at_once
 
 
 def consumer(settings: Settings, **arguments: Any) -> Any:
-    """A consumer of committed records that commits nothing by itself; ``arguments`` as ``AIOKafkaConsumer`` takes them."""
+    """A consumer of committed records that does not commit offsets by itself. ``arguments``: those of ``AIOKafkaConsumer``."""
     defaults = {
         "isolation_level": "read_committed", "auto_offset_reset": "earliest", "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
     }  # fmt: skip

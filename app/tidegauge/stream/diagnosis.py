@@ -1,4 +1,4 @@
-"""`tidegauge doctor`: every check in turn. What cannot be asked because of an earlier finding is left out, not guessed."""
+"""`tidegauge doctor`: makes every check in turn. Checks that an earlier finding makes impossible are left out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ACLS = (
 
 
 async def diagnose(settings: Settings, models: Path | None) -> AsyncIterator[Finding]:
-    """The findings, as each is made. ``models``: the directory of specs, if there is one."""
+    """Yield each finding as soon as it is made. ``models``: the directory of specs, None without one."""
     files: list[ModelRecord] = []
     if models is not None:
         specs = local_checks.spec_files(models)
@@ -64,7 +64,7 @@ async def _ask(settings: Settings, admin: AccessProbe, files: list[ModelRecord],
     yield topic_checks.presence(settings, listed | hidden.keys())
     described = await admin.describe_topics([name for name in names if name in listed]) if listed & names.keys() else []
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
-    # Of topics that are missing nothing is said to be well.
+    # Nothing can be said about topics that are missing.
     inputs_there = counts.keys() >= {settings.topic(PREDICTIONS), settings.topic(LABELS)}
     if inputs_there:
         yield topic_checks.partition_counts(settings, counts)
@@ -104,7 +104,7 @@ async def _ask(settings: Settings, admin: AccessProbe, files: list[ModelRecord],
 
 
 class _Readable(NamedTuple):
-    """The newest records by topic, and why Kafka refuses to have others read."""
+    """The newest records by topic, and for other topics the reason why Kafka refuses to let them be read."""
 
     records: dict[str, list[PlacedRecord]]
     refused: dict[str, str]

@@ -1,8 +1,8 @@
-"""Shutting a process down: once asked to end it is gone within a deadline, whatever its libraries do.
+"""Shuts a process down: once it is asked to end, it ends within a deadline whatever its libraries do.
 
-A thread that is no daemon, a task that takes no cancellation, a loop that is blocked: each would keep a worker in its group,
-holding partitions that nobody reads. The deadline is kept by a thread of its own, which hears signals from the interpreter's
-wake-up file and so needs neither the event loop nor the main thread.
+A thread that is not a daemon, a task that ignores its cancellation, or a blocked event loop would keep a worker in its group,
+where it would hold partitions that nobody reads. A separate thread enforces the deadline. It receives signals from the
+interpreter's wake-up file descriptor, so it needs neither the event loop nor the main thread.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 END_SECONDS = 15.0
-"""From being asked to end, or failing, to being gone."""
+"""The most seconds from the request to end, or from a failure, to the end of the process."""
 LEAVING_SECONDS = 3.0
-"""Of these, what remains of a process whose work is done; and how long its last words may take."""
+"""The most seconds to the end of the process once its work is done; also the most seconds that writing the last log lines may
+take."""
 
 
 def stacks() -> str:
-    """Where each thread of this process stands."""
+    """The current stack of each thread of this process, as text."""
     with tempfile.TemporaryFile() as file:
         faulthandler.dump_traceback(file)
         file.seek(0)
@@ -37,13 +38,13 @@ def stacks() -> str:
 
 
 def leave(status: int, why: str, error: BaseException | None = None) -> None:
-    """End the process now, with the reason, the error it fails with and the stacks of all threads in the log."""
+    """End the process now, and log the reason ``why``, the error and the stacks of all threads."""
 
     def last_words() -> None:
         log.error("%s; the process ends here with status %d\n%s", why, status, stacks(), exc_info=error)
         logging.shutdown()
 
-    # Writing may fail: whoever reads the log may have stopped.
+    # Writing may block, because the reader of the log may have stopped.
     speaker = threading.Thread(target=last_words, daemon=True)
     speaker.start()
     speaker.join(LEAVING_SECONDS)
@@ -51,7 +52,7 @@ def leave(status: int, why: str, error: BaseException | None = None) -> None:
 
 
 class Ending:
-    """The end of this process. ``seconds``: what it may take."""
+    """The end of this process. ``seconds``: the most that it may take."""
 
     def __init__(self, seconds: float = END_SECONDS) -> None:
         self._seconds, self._status = seconds, 1
@@ -64,7 +65,7 @@ class Ending:
         return self._deadline is not None
 
     def begin(self, seconds: float | None = None) -> None:
-        """The process has this long from now on; the first call holds, unless a later one leaves less."""
+        """Start the deadline: the process ends within ``seconds``. A later call can only make the deadline earlier."""
         deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
         first, self._deadline = self._deadline is None, min(deadline, self._deadline or deadline)
         if first:
@@ -78,7 +79,8 @@ class Ending:
         leave(self._status, "it did not end in time")
 
     def finish(self) -> None:
-        """The work is done. Threads that were started since and would keep the process are waited for, but not for long."""
+        """End the process after its work is done. Waits a short time for threads that were started since and are not
+        daemons."""
         until = time.monotonic() + LEAVING_SECONDS
         left = [t for t in threading.enumerate() if not t.daemon and t not in self._others and t is not threading.main_thread()]
         for thread in left:
@@ -89,7 +91,7 @@ class Ending:
         self._over.set()
 
     async def until_asked(self, main: Callable[[Ending], Coroutine[Any, Any, int]]) -> int:
-        """The exit status of ``main``, which is cancelled at SIGTERM and SIGINT; 0 if it ends by that."""
+        """Run ``main``, which is cancelled by SIGTERM and SIGINT, and return its exit status; 0 if it was cancelled."""
         loop, asked = asyncio.get_running_loop(), asyncio.Event()
         with self._signals(lambda: loop.call_soon_threadsafe(asked.set)):
             work, asking = asyncio.ensure_future(main(self)), asyncio.ensure_future(asked.wait())
@@ -110,7 +112,7 @@ class Ending:
 
     @contextlib.contextmanager
     def _signals(self, call: Callable[[], object]) -> Any:
-        """At the first SIGTERM or SIGINT another thread calls ``call``, and the process has ``seconds`` left."""
+        """At the first SIGTERM or SIGINT, another thread calls ``call`` and starts the deadline."""
         hearing, telling = socket.socketpair()
         telling.setblocking(False)
 
@@ -133,10 +135,10 @@ class Ending:
 
 
 async def end_tasks() -> None:
-    """Cancel the tasks that are left until they have ended.
+    """Cancel the remaining tasks repeatedly until all have ended.
 
-    A task may take a cancellation for that of what it waits for and go on, as aiokafka's fetcher does while it ends its own
-    requests: asked only once, which is what ``asyncio.run`` does, it would keep the process for ever.
+    A task may mistake its own cancellation for that of something it awaits, and continue, as aiokafka's fetcher does while it
+    ends its requests. Cancelled only once, as ``asyncio.run`` does it, such a task would keep the process alive for ever.
     """
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for _ in range(8):
@@ -149,11 +151,12 @@ async def end_tasks() -> None:
 
 
 def _nothing(number: int, frame: object) -> None:
-    """Does nothing: the wake-up file has passed the signal on already."""
+    """A signal handler that does nothing, because the wake-up file descriptor has already passed on the signal."""
 
 
 def run(main: Callable[[Ending], Coroutine[Any, Any, int]], seconds: float = END_SECONDS) -> int:
-    """Run ``main`` in an event loop of its own, as ``Ending.until_asked`` says; then nothing keeps the process."""
+    """Run ``main`` in its own event loop by ``Ending.until_asked``, and return the exit status. Afterwards the process ends
+    soon, whatever threads and tasks are left."""
     ending = Ending(seconds)
     try:
         return asyncio.run(ending.until_asked(main))

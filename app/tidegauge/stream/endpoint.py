@@ -1,4 +1,4 @@
-"""Another server's HTTP address: sending it a request, and telling whether it accepted, refused, or could not be reached."""
+"""HTTP requests to another server, which tell whether it accepted, refused or could not be reached."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VARIABLES = ("username", "password", "bearer_token", "cafile", "certfile", "key
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where to send to, and how to be let in. ``url`` has no user in it, so that it can be logged."""
+    """The address of a server and the credentials for it. ``url`` contains no user or password, so it can be logged."""
 
     url: str
     username: str | None = None
@@ -34,7 +34,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     keyfile: str | None = None
 
     def session(self) -> aiohttp.ClientSession:
-        """A session that knows certificates and credentials. To be closed. Raises StreamError for files it cannot use."""
+        """A session with certificates and credentials, which the caller must close. Raises StreamError for unusable files."""
         context: ssl.SSLContext | bool = True
         try:
             if self.url.startswith("https:"):
@@ -55,7 +55,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 def endpoint(url: str, prefix: str, environment: Mapping[str, str] = os.environ) -> Endpoint:
     """The endpoint at ``url`` with the credentials in ``TIDEGAUGE_<prefix>_USERNAME``, ``_PASSWORD``, ``_BEARER_TOKEN``,
-    ``_CAFILE``, ``_CERTFILE`` and ``_KEYFILE``. Raises StreamError for a URL or settings that cannot be meant."""
+    ``_CAFILE``, ``_CERTFILE`` and ``_KEYFILE``. Raises StreamError for an invalid URL or invalid settings."""
     try:
         parsed = URL(url)
     except ValueError as error:
@@ -74,8 +74,8 @@ async def ask(
     session: aiohttp.ClientSession, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None,
     permanent: Callable[[int, str], bool] = lambda status, text: status in _PERMANENT,
 ) -> bytes:  # fmt: skip
-    """The answer to one request. Raises UnavailableError where trying again may help, RejectedError where it will not, as
-    ``permanent`` says of status and text."""
+    """The body of the answer to one request. Raises UnavailableError if another attempt may succeed, and RejectedError if not,
+    which ``permanent`` decides by the status and the text of the answer."""
     try:
         async with session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer:
             if answer.status < 300:
@@ -91,7 +91,7 @@ async def ask(
 
 
 class Patience:
-    """The pauses between attempts, and one line in the log when it begins to fail and when it works again."""
+    """The pauses between attempts, and a log line when attempts begin to fail and another when they succeed again."""
 
     def __init__(self, what: str) -> None:
         self._what, self._said, self.failures = what, "", 0
@@ -102,7 +102,7 @@ class Patience:
         self.failures, self._said = 0, ""
 
     async def failed(self, error: Exception) -> None:
-        """Log the error if it is a new one, and wait before the next attempt."""
+        """Log the error unless it is the same as before, and wait before the next attempt."""
         if str(error) != self._said:
             self._said = str(error)
             log.error("%s; trying again until it is taken", error)

@@ -1,4 +1,4 @@
-"""What the Kafka client raises, for packages that may not know the client."""
+"""The base class of the Kafka client's errors, for packages that may not import the client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults on purpose: how the tests kill or hang workers between the steps of a checkpoint."""
+"""Injected faults, with which tests kill or block workers between the steps of a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 
 
 def fault_at(point: str) -> None:
-    """kill -9 ourselves with the probability ``TIDEGAUGE_CRASH`` gives this point (``before-commit:0.05,...``); hold the event
-    loop for ever with that of ``TIDEGAUGE_HANG``."""
+    """Kill this process (kill -9) with the probability that ``TIDEGAUGE_CRASH`` gives for this point
+    (``before-commit:0.05,...``), and block its event loop for ever with the one that ``TIDEGAUGE_HANG`` gives."""
     if _drawn("TIDEGAUGE_CRASH", point):
         os.kill(os.getpid(), signal.SIGKILL)
     while _drawn("TIDEGAUGE_HANG", point):

@@ -1,4 +1,4 @@
-"""The Faust application of a worker process before any agent is added: how Faust is set up for these tasks."""
+"""Configures the Faust application of a worker process, to which agents are then added."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tidegauge.stream.security import client_security
 from tidegauge.stream.settings import Settings
 
 METADATA_SECONDS = 10
-"""How long it takes at most until a change of the topics, such as added partitions, is noticed and they are assigned again."""
+"""The most seconds until a change of the topics, such as added partitions, is noticed and partitions are reassigned."""
 
 
 def faust_application(settings: Settings) -> Any:
@@ -32,12 +32,12 @@ def faust_application(settings: Settings) -> Any:
         broker_session_timeout=settings.session_timeout,
         broker_rebalance_timeout=30.0,
         broker_heartbeat_interval=settings.session_timeout / 5,
-        # Who leads the group while the broker comes up may not know the topics yet, and then nobody is assigned anything
+        # The leader of the group may not know the topics yet while the broker starts. Then no worker is assigned any partition
         # until the metadata is read again.
         consumer_metadata_max_age_ms=METADATA_SECONDS * 1000,
-        # The transactions commit the offsets; Faust never does.
+        # Offsets are committed by the tasks' transactions, never by Faust.
         broker_commit_interval=1e9,
-        # Chunks, of up to 2 MiB each.
+        # This counts chunks, of up to 2 MiB each.
         stream_buffer_maxsize=4,
         stream_wait_empty=False,
         topic_disable_leader=True,

@@ -1,4 +1,4 @@
-"""A topic that one process reads from where it left off; the reader commits the records that it is done with."""
+"""A topic that one process reads from where it stopped last time. The reader commits the records that it has finished."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 class Feed:
-    """Every committed record of the logical ``topic``. ``group``: whose offsets say where to go on.
+    """Reads every committed record of the logical ``topic``. ``group``: the group whose offsets say where to continue.
 
-    The process takes all partitions, without joining the group: two of them would each read everything.
+    The process reads all partitions without joining the group, so two such processes would each read everything.
     """
 
     def __init__(self, settings: Settings, topic: str, group: str) -> None:
@@ -28,7 +28,7 @@ class Feed:
         self.lag = 0
 
     async def start(self) -> None:
-        """Raises StreamError where there is no such topic."""
+        """Start to read. Raises StreamError if there is no such topic."""
         self._places = await partitions(self._settings, self._name)
         self._consumer = consumer(self._settings, group_id=self._group)
         await self._consumer.start()
@@ -41,7 +41,7 @@ class Feed:
         await self._seek()
 
     async def _seek(self) -> None:
-        """To where it left off, or the topic's beginning where that has been deleted."""
+        """Seek to the committed offsets, or to the beginning of the topic if the records there have been deleted."""
         first = await self._consumer.beginning_offsets(self._places)
         for place in self._places:
             self._done[place] = max(self._done[place], first[place])
@@ -51,8 +51,8 @@ class Feed:
         await self._consumer.stop()
 
     async def before(self) -> AsyncIterator[Any]:
-        """The records that were committed before, oldest first in each partition. If none were, all there are, which are then
-        taken as committed. Reading goes on behind them afterwards."""
+        """Yield the records that were committed before, the oldest first in each partition. If none were committed, yield all
+        records, which then count as committed. Reading continues after them."""
         if self.new:
             self._done = dict(self._ends)
         await self._consumer.seek_to_beginning(*self._places)
@@ -64,18 +64,18 @@ class Feed:
         await self._seek()
 
     async def behind(self) -> bool:
-        """Whether it has yet to come to what the topic's end was at the start."""
+        """Whether reading has not yet reached the end that the topic had at the start."""
         return any([await self._consumer.position(place) < end for place, end in self._ends.items()])
 
     async def take(self, seconds: float, most: int) -> list[Any]:
-        """Up to ``most`` new records, [] if none comes within ``seconds``."""
+        """At most ``most`` new records; [] if none comes within ``seconds``."""
         batches = await self._consumer.getmany(timeout_ms=max(0, int(seconds * 1000)), max_records=most)
         self._done = {place: await self._consumer.position(place) for place in self._places}
         self.lag = sum(max(0, (self._consumer.highwater(place) or 0) - done) for place, done in self._done.items())
         return [record for batch in batches.values() for record in batch]
 
     async def commit(self) -> None:
-        """Commit all records taken so far. Where Kafka cannot take that now, the next call makes up for it."""
+        """Commit all records taken so far. If Kafka is not available, the next call commits them."""
         try:
             await self._consumer.commit(dict(self._done))
         except KafkaError as error:

@@ -1,4 +1,4 @@
-"""What a check of `tidegauge doctor` has found, as one line for people."""
+"""The result of one check of `tidegauge doctor`, as a line for people."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import msgspec
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """``check``: what was looked at. ``wrong``: what is not as it must be and what to do; None where all is well, which
-    ``well`` then says in figures.
+    """The result of one check. ``check``: its name. ``wrong``: what is wrong and what to do; None if all is well, in which case
+    ``well`` describes it with figures.
 
     >>> print(Finding("partitions", "predictions and labels have 4 each"))
     ok     partitions   predictions and labels have 4 each
@@ -25,5 +25,5 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def judged(check: str, wrong: list[str], well: str) -> Finding:
-    """One finding of all that was found wrong, in sentences, or of what is well."""
+    """One finding with all sentences of ``wrong``, or with ``well`` if there are none."""
     return Finding(check, wrong="; ".join(wrong)) if wrong else Finding(check, well)

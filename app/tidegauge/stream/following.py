@@ -1,4 +1,4 @@
-"""Following topics for the console: committed records of several topics at once, without a group."""
+"""Follows several topics at once for the console: reads their committed records without joining a group."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from tidegauge.stream.topics import create
 
 log = logging.getLogger(__name__)
 NEW_TOPICS_AFTER = 5.0
-"""Seconds between two looks for topics and partitions that were not there before."""
+"""Seconds between two searches for new topics and partitions."""
 _CONFIGS = {OPERATIONS: {"cleanup.policy": "compact"}, AUDIT: {"cleanup.policy": "delete", "retention.ms": "-1"}}
 
 
 class Start(msgspec.Struct, frozen=True):
-    """From where a topic is followed: ``last`` records of each partition, None for all. ``older``: those before are read too,
-    once those are in, the newest first."""
+    """Where following a topic starts. ``last``: how many of the newest records of each partition are read first, None for all;
+    ``older``: whether older records are read afterwards, the newest first."""
 
     last: int | None = None
     older: bool = False
 
 
 class Reader(reading_backwards.Reader, Protocol):
-    """Who takes the records in."""
+    """Receives the records."""
 
     def take(self, topic: str, records: list[Any]) -> None:
-        """Records of one partition of a logical topic, in offset order, newer than all before."""
+        """Take records of one partition of a logical topic, in offset order, that are newer than all before."""
         ...
 
 
 class Follower:
-    """Hands every committed record of ``topics`` (by logical name) to ``reader``, and then what comes.
+    """Passes every committed record of ``topics`` (by logical name) to ``reader``, and continues with new records.
 
-    ``missing`` names those that do not exist yet; they are followed once they do. ``ready`` is set when all that was there
-    at the start has been handed over, but for what is older.
+    ``missing``: the topics that do not exist yet, which are followed once they exist. ``ready``: set once all records that were
+    there at the start have been passed on, except older ones.
     """
 
     def __init__(self, settings: Settings, topics: Mapping[str, Start], reader: Reader) -> None:
@@ -59,7 +59,7 @@ class Follower:
         self.read = 0
 
     async def run(self) -> None:
-        """Until cancelled. Raises KafkaError only if Kafka cannot be reached at the start."""
+        """Follow the topics until cancelled. Raises KafkaError only if Kafka cannot be reached at the start."""
         self._consumer = consumer(self._settings, max_partition_fetch_bytes=1 << 20)
         await self._consumer.start()
         try:
@@ -98,7 +98,7 @@ class Follower:
             await reading_backwards.BackwardsReader(self._settings, self._older, self._logical, self._reader).run()
 
     async def _look(self) -> None:
-        """Assign partitions that are new."""
+        """Find new partitions and start to read them."""
         try:
             known = await self._consumer._client.fetch_all_metadata()
         except KafkaError as error:
@@ -118,7 +118,7 @@ class Follower:
         ends = await self._consumer.end_offsets(list(new))
         for place in new:
             start = self._topics[self._logical[place.topic]]
-            # What comes after the start has no older part: a topic made since is short.
+            # Topics that are created after the start are short, so they are read as a whole.
             last = None if start.older and self.ready.is_set() else start.last
             positions[place] = begins[place] if last is None else max(begins[place], ends[place] - last)
             if start.older and begins[place] < positions[place]:
@@ -135,14 +135,14 @@ class Follower:
 
 
 class OperationsLog:
-    """Writes the topics of operations and of their audit, or only those named."""
+    """Writes the topics of operations and of the audit log, or only those in ``topics``."""
 
     def __init__(self, settings: Settings, topics: Sequence[str] = (OPERATIONS, AUDIT)) -> None:
         self._settings, self._topics = settings, topics
         self._producer: Any = None
 
     async def start(self) -> None:
-        """Creates the topics where they are missing."""
+        """Create the topics that are missing. Raises StreamError if that fails."""
         admin = AIOKafkaAdminClient(**self._settings.client())
         await admin.start()
         try:
@@ -170,7 +170,7 @@ class OperationsLog:
         await self._producer.stop()
 
     async def write(self, topic: str, key: bytes | None, value: bytes | None) -> None:
-        """Returns once the record is in the topic. Raises StreamError where it is not."""
+        """Write a record and return once it is durable. Raises StreamError if that fails."""
         try:
             await self._producer.send_and_wait(self._settings.topic(topic), value=value, key=key)
         except KafkaError as error:

@@ -1,4 +1,4 @@
-"""How the workers' group stands in its input topics, as the broker knows it: also where no worker does."""
+"""Measures the progress of the workers' group in its input topics as the broker sees it, even if no worker is running."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tidegauge.stream.settings import REKEYED, Settings
 
 log = logging.getLogger(__name__)
 FEW = 100
-"""So many offsets may be markers of transactions, which nobody processes; they are looked at."""
+"""At most this many remaining offsets may all be transaction markers, which are never processed; this is then checked."""
 PROBE_SECONDS = 2.0
 TOPICS_SECONDS = 30.0
-"""Between two looks for partitions that are new."""
+"""Seconds between two searches for new partitions."""
 LOOK_SECONDS = 2.0
-"""Between two looks of a worker at the whole group."""
+"""Seconds between two measurements of the whole group by a worker."""
 REKEYED_LOOK_SECONDS = 0.5
-"""The same where inputs are re-keyed: event time goes on from look to look."""
+"""The same if inputs are re-keyed, where event time advances only with these measurements."""
 Ends = Mapping[TopicPartition, int]
 
 
 class Group:
-    """Measures the group by clients of its own."""
+    """Measures the group with its own Kafka clients."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -61,8 +61,8 @@ class Group:
         await self._admin.close()
 
     async def places(self) -> list[Place]:
-        """Every partition of the input topics; none before anything has been committed. Raises KafkaError where Kafka does not
-        answer."""
+        """The state of every partition of the input topics; empty before anything has been committed. Raises KafkaError if
+        Kafka does not answer."""
         places = await self._all()
         found = await self._admin.list_consumer_group_offsets(self._settings.app_id)
         committed = {place: of.offset for place, of in found.items() if place.topic in self._stage_of and of.offset >= 0}
@@ -73,7 +73,7 @@ class Group:
             committed |= await self._consumer.beginning_offsets(never)
         ends = await self._consumer.end_offsets(places)
         standing = {place: (committed[place], ends[place]) for place in places}
-        # Where much is behind and moves there is no need to look.
+        # Partitions with many remaining records that advance need no further check.
         doubtful = [
             place
             for place, (at, end) in standing.items()
@@ -95,14 +95,14 @@ class Group:
         ]
 
     async def rekeyed_ends(self) -> dict[TopicPartition, int]:
-        """Where the partitions of the re-keyed topics end, with what is written and not yet committed. Of a group whose
-        settings say that inputs are re-keyed."""
+        """The end offsets of the re-keyed topics, including records that are written but not committed yet. Only for a group
+        whose settings say that inputs are re-keyed."""
         names = [self._settings.topic(topic) for topic in REKEYED.values()]
         ends: dict[TopicPartition, int] = await self._uncommitted.end_offsets([p for p in self._places if p.topic in names])
         return ends
 
     async def _all(self) -> list[TopicPartition]:
-        """The partitions of all input topics. Whether inputs are re-keyed is told from the topics there are."""
+        """The partitions of all input topics. Inputs are re-keyed if the re-keyed topics exist."""
         if time.monotonic() - self._asked >= TOPICS_SECONDS:
             known = await self._consumer._client.fetch_all_metadata()
             rekeyed = bool(known.partitions_for_topic(self._settings.topic(REKEYED[LABELS])))
@@ -116,7 +116,7 @@ class Group:
         return self._places
 
     async def _without_records(self, standing: dict[TopicPartition, tuple[int, int]]) -> set[TopicPartition]:
-        """Those between whose offsets there is nothing but markers of transactions."""
+        """Those partitions that have only transaction markers between the two offsets."""
         empty: set[TopicPartition] = set()
         left = set(standing)
         if not left:
@@ -135,9 +135,9 @@ class Group:
 
 
 async def watch_group(settings: Settings, standstills: Standstills, looked: Callable[[Look, Ends], None]) -> None:
-    """Measure until cancelled. While Kafka does not answer, what was last known stands. ``looked`` is called, where inputs are
-    re-keyed, with each look and where the partitions of the re-keyed topics ended after it. Nothing is looked at before a
-    task has committed anything."""
+    """Measure the group until cancelled. While Kafka does not answer, the last measurement remains. If inputs are re-keyed,
+    ``looked`` is called with each measurement and the end offsets of the re-keyed topics after it. Measurements begin once a
+    task has committed something."""
     group, looks = Group(settings), RekeyLooks()
     said = ""
     try:

@@ -1,4 +1,4 @@
-"""The HTTP endpoints of a process: /metrics, /healthz (it makes progress), /readyz (it has caught up and is at work)."""
+"""The HTTP endpoints of a process: /metrics, /healthz (whether it makes progress) and /readyz (whether it has caught up)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidegauge.stream.web_config import WebConfig, passwords
 
 
 class Listen(msgspec.Struct, frozen=True):
-    """Where the pages are served; ``web_config``: a file that says how they are guarded (see ``WebConfig``)."""
+    """The address on which pages are served. ``web_config``: a file that configures TLS and passwords (see ``WebConfig``)."""
 
     host: str
     port: int
@@ -25,12 +25,12 @@ async def serve(
     at: Listen, metrics_of: CollectorRegistry, ready: Callable[[], bool], trouble: Callable[[], str | None] = lambda: None,
     more: Iterable[web.RouteDef] = (), max_body: int = 1 << 20,
 ) -> web.AppRunner:  # fmt: skip
-    """Start serving; the caller calls ``cleanup`` on what it gets. ``trouble``: why the process should be started anew;
-    ``more``: the process's own pages, which take bodies of at most ``max_body`` bytes. Raises StreamError for a ``web_config``
-    that cannot be used."""
+    """Start to serve; the caller must call ``cleanup`` on the result. ``trouble``: returns the reason why the process should be
+    restarted, None if there is none; ``more``: the process's own pages, which accept bodies of at most ``max_body`` bytes.
+    Raises StreamError for an unusable ``web_config``."""
 
     async def metrics(request: web.Request) -> web.Response:
-        # Who asks for OpenMetrics, as Prometheus does, gets it: only there exemplars have a place.
+        # Clients that accept OpenMetrics, such as Prometheus, get it, since only this format has exemplars.
         encode, kind = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(metrics_of), headers={"Content-Type": kind})
 

@@ -1,8 +1,8 @@
-"""`tidegauge history`: the topic ``metrics`` into Prometheus's past, by remote write.
+"""`tidegauge history`: writes the topic ``metrics`` to Prometheus by remote write, at the times of the windows.
 
-A process of its own, not part of the worker: a Prometheus that is away must not hold up the stream; here it only means that
-this consumer's offsets stand still. They are committed once what was read is written. After a crash the same samples are
-written again, which changes nothing, since a revision's time and value are always the same.
+It is a separate process and not part of the worker, since an unavailable Prometheus must not delay the stream; here it only
+delays this consumer. Offsets are committed once the records are written. After a crash the same samples are written again,
+which changes nothing, since the time and value of a revision are always the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 MAX_RECORDS = 500
 MAX_SAMPLES = 5000
 MARGIN_SECONDS = 60.0
-"""A sample this close to the end of the out-of-order window may be past it when it arrives."""
+"""Seconds before the end of the out-of-order window. A sample this close to it may be too old when it arrives."""
 WAIT_SECONDS = 1.0
 TOO_OLD = "too old sample"
 _HEADERS = {
@@ -40,8 +40,9 @@ _HEADERS = {
 
 
 class HistoryWriter:
-    """``out_of_order``: seconds into the past that Prometheus takes samples in any order (its
-    ``out_of_order_time_window``). Older ones would cost the whole request they are in, so they are not sent."""
+    """Writes samples to ``target``. ``out_of_order``: how many seconds in the past Prometheus accepts samples in any order (its
+    setting ``out_of_order_time_window``). Prometheus would reject the whole request because of an older sample, so those are
+    not sent."""
 
     def __init__(self, settings: Settings, target: Endpoint, out_of_order: float) -> None:
         self._feed = Feed(settings, METRICS, f"{settings.app_id}-history")
@@ -96,7 +97,7 @@ class HistoryWriter:
                 yield from samples
 
     async def _write(self, samples: Sequence[PastSample]) -> None:
-        """Until they are written. What Prometheus refuses is narrowed down by halves, so that one sample costs itself only."""
+        """Repeat until the samples are written. Refused requests are halved, so that only the refused sample itself is lost."""
         body = bytes(cramjam.snappy.compress_raw(write_request(samples)))
         while True:
             try:
@@ -122,5 +123,6 @@ class HistoryWriter:
 
 
 def _permanent(status: int, text: str) -> bool:
-    """Prometheus answers 500, which otherwise asks to be tried again, to a sample beyond its out-of-order window."""
+    """Whether an answer means that another attempt is useless. For a sample older than its out-of-order window, Prometheus
+    answers with status 500, which otherwise means that the request should be repeated."""
     return status in (400, 413, 422) or (status == 500 and TOO_OLD in text)

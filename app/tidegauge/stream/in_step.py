@@ -1,7 +1,7 @@
-"""Which partitions to read next, so that those a task joins are read in step.
+"""Chooses which partitions to read next, so that the partitions that a task joins are read in step.
 
-Read as they come, the predictions of a backlog may run far ahead of their labels: most requests then stand pending at once and
-every label looks its prediction up on the disk. In step, a label finds it in memory.
+Otherwise the predictions of a backlog may be read far ahead of their labels. Most requests would then be pending at the same
+time, and every label would have to look up its prediction on disk. Read in step, a label finds its prediction in memory.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from faust.types.tuples import TP
 
 AHEAD_MS = 1000
-"""How far a partition may be read ahead of one beside it, by their records' timestamps."""
+"""How far, by the timestamps of records, a partition may be read ahead of another one of the same task."""
 STALLED = 2.0
-"""Seconds after which nobody waits any more for a partition that gives nothing."""
+"""Other partitions no longer wait for a partition that has returned nothing for this many seconds."""
 
 
 class InStep:
-    """How far each partition has been read."""
+    """The progress of each partition."""
 
     def __init__(self) -> None:
         self.beside: dict[str, Sequence[str]] = {}
@@ -25,11 +25,12 @@ class InStep:
         self._reached: dict[TP, tuple[int, float]] = {}
 
     def read(self, place: TP, timestamp: int, now: float) -> None:
-        """Records of ``place`` up to one of ``timestamp`` (ms) were read at ``now`` (seconds)."""
+        """Note that records of ``place`` up to one of ``timestamp`` (ms) were read at wall clock ``now`` (s)."""
         self._reached[place] = timestamp, now
 
     def ahead(self, place: TP, now: float, more: Callable[[TP], bool]) -> bool:
-        """Whether ``place`` should wait for a partition beside it that is behind, has ``more`` to read, and moves."""
+        """Whether ``place`` should wait for another partition of its task that is behind, has ``more`` to read, and
+        advances."""
         bound = self._reached.get(place, (0, 0.0))[0] - AHEAD_MS
         for topic in self.beside.get(place.topic, ()):
             other = TP(topic, place.partition)

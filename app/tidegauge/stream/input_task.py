@@ -1,7 +1,9 @@
-"""What every task has in common: one partition of some topics, and the transactions that commit what it made of their records.
+"""The common part of all tasks: a task owns one partition of some topics, and commits its work on their records in
+transactions.
 
-A transactional producer of the task's own id fences the former owner; the group's committed offsets are read again, and records
-below them are skipped. Each checkpoint is one transaction with the offsets it has come to.
+When a task is opened, a transactional producer with the task's own id fences off the former owner; the group's committed
+offsets are read again, and records below them are skipped. Each checkpoint is one transaction that includes the offsets it has
+reached.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class InputTask(ABC):
         return f"{self.name}-{self.partition}"
 
     async def open(self) -> None:
-        """Take the task over: fence, restore, find where to go on."""
+        """Take over the task: fence off the former owner, restore the state, and find the offsets to continue from."""
         self._producer = await self._started_producer(f"{self._settings.app_id}-{self}")
         await self._take_over()
         self.last_record = self.last_checkpoint = time.time()
@@ -68,13 +70,13 @@ class InputTask(ABC):
 
     @abstractmethod
     async def _take_over(self) -> None:
-        """Once the former owner is fenced: restore, and set ``offsets``."""
+        """Restore the state and set ``offsets``; called once the former owner is fenced off."""
 
     def _place(self, topic: str) -> TopicPartition:
         return TopicPartition(self._settings.topic(topic), self.partition)
 
     def process(self, topic: str, records: Sequence[Any]) -> int:
-        """Take a chunk of ``topic`` (logical), less what was committed before; returns how many records that left."""
+        """Take a chunk of the logical ``topic`` without records that were committed before; return how many remained."""
         resume = self.offsets[topic]
         if records[0].offset < resume:
             records = [record for record in records if record.offset >= resume]
@@ -97,25 +99,25 @@ class InputTask(ABC):
     @property
     @abstractmethod
     def opened(self) -> bool:
-        """Records can be processed."""
+        """Whether records can be processed."""
 
     @property
     def stage(self) -> Stage | None:
-        """The stage as it stands; None of a task without one, or until it is restored."""
+        """The stage; None for a task without one, or until it is restored."""
         return None
 
     @property
     def unfinished(self) -> bool:
-        """More has come in than the last checkpoint took: the next need not wait for more."""
+        """Whether the last checkpoint left work, so that the next one should follow without waiting for records."""
         return False
 
     @property
     def busy(self) -> bool:
-        """A checkpoint is under way."""
+        """Whether a checkpoint is being made."""
         return self._checkpointing.locked()
 
     async def checkpoint(self) -> None:
-        """Commit what is buffered. Chunks may be processed meanwhile; they wait for the next one."""
+        """Commit the buffered records. Chunks that are processed in the meantime are part of the next checkpoint."""
         async with self._checkpointing:
             now = time.time()
             moved, self._moved = self._moved, False
@@ -129,18 +131,19 @@ class InputTask(ABC):
 
     @abstractmethod
     async def _commit(self, now: float, events: int, moved: bool) -> float | None:
-        """Commit in one transaction what ``events`` records made, as of wall clock ``now``; how many seconds that took, None
-        if there was nothing. ``moved``: the offsets have. Until it waits for anything nothing else is processed."""
+        """Commit in one transaction the work on ``events`` records as of wall clock ``now``; return how many seconds that took,
+        None if there was nothing to commit. ``moved``: whether the offsets have advanced. Until the first ``await`` no other
+        records are processed."""
 
     def _reached(self, note: str = "") -> Offsets:
-        """The offsets to commit, and what is said with them."""
+        """The offsets to commit, with ``note`` as their metadata."""
         return {self._place(topic): OffsetAndMetadata(offset, note) for topic, offset in self.offsets.items() if offset}
 
     async def close(self) -> None:
-        """Let go. Uncommitted work is lost on purpose."""
+        """Close the task. Uncommitted work is discarded on purpose."""
         if self._producer is not None:
-            # A fenced producer cannot end its transaction, and one whose broker is away may not notice that it is cancelled;
-            # there is nothing left to save.
+            # A fenced-off producer cannot end its transaction, and one without a broker may not notice its cancellation. There
+            # is nothing left to save, so do not wait for it.
             stopping = asyncio.ensure_future(self._producer.stop())
             await asyncio.wait([stopping], timeout=3)
             if not stopping.cancel() and (error := stopping.exception()) is not None:

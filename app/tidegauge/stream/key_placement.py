@@ -1,8 +1,8 @@
-"""Whether producers put events where labels meet predictions, told from the records themselves.
+"""Checks from the records themselves whether producers put labels into the same partitions as their predictions.
 
-A label is joined in the partition of its prediction. Both get there if they have one key, the ``request_id``, and if their
-producers turn a key into a partition alike: by Kafka's own default, murmur2 of the key. librdkafka, and what rests on it, has
-another default (CRC-32); a label that comes that way finds its prediction once in as many times as there are partitions.
+A label is joined in the partition of its prediction. Both are in the same partition if both have the ``request_id`` as key and
+their producers map keys to partitions in the same way: by Kafka's default, murmur2 of the key. librdkafka and clients based on
+it have another default (CRC-32). With N partitions, only one in N labels sent that way finds its prediction.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ MISTAKES = {
     "other_partitioner": "where murmur2 of their key does not put them: set the producer's partitioner to murmur2_random "
     "(librdkafka), or leave it at its default (Java)",
 }
-"""What a producer can do wrong, by the name it is counted under."""
+"""The mistakes of producers, by the name under which they are counted."""
 PLAYBOOK = "docs/playbooks/partitioner.md"
 A_CHUNK = 16
-"""Records looked at of a chunk: 10 µs each, of a chunk that may be one record or ten thousand."""
+"""The most records that are checked of a chunk, which may have ten thousand; a check takes 10 µs."""
 
 
 def mistake(record: InputRecord, partition: int, partitions: int) -> str | None:
-    """Which of ``MISTAKES`` brought a record into ``partition``; None if it belongs there, or says no request id."""
+    """Which of ``MISTAKES`` put a record into ``partition``; None if it belongs there or has no request id."""
     wanted = key_of(record.value or b"")
     if wanted is None:
         return None
@@ -49,7 +49,7 @@ def mistake(record: InputRecord, partition: int, partitions: int) -> str | None:
 
 
 class Misplaced(msgspec.Struct, frozen=True):
-    """One mistake: of ``checked`` records of ``topic`` (logical), ``records`` show it."""
+    """One mistake in a logical ``topic``. ``records``: how many of the ``checked`` records show it."""
 
     topic: str
     mistake: str
@@ -62,8 +62,8 @@ class Misplaced(msgspec.Struct, frozen=True):
 
 
 class KeyPlacement:
-    """Looks at records, and counts: ``checked`` by topic, ``misplaced`` by topic and mistake. ``tell`` is called as a log's
-    ``warning`` is, at the first mistake of a kind in a topic."""
+    """Checks records and counts them: ``checked`` by topic, ``misplaced`` by topic and mistake. ``tell``: called like the
+    ``warning`` of a log, at the first mistake of each kind in a topic."""
 
     def __init__(self, partitions: int, tell: Callable[..., None] = log.warning) -> None:
         self._partitions, self._tell = partitions, tell
@@ -71,7 +71,7 @@ class KeyPlacement:
         self.misplaced: Counter[tuple[str, str]] = Counter()
 
     def look(self, topic: str, partition: int, records: Sequence[InputRecord], at_most: int = A_CHUNK) -> None:
-        """Look at some of a chunk's records of the logical ``topic``, evenly."""
+        """Check at most ``at_most`` records of a chunk of the logical ``topic``, evenly spaced."""
         if topic not in (PREDICTIONS, LABELS):
             return
         some = records[:: -(-len(records) // at_most)]
@@ -88,12 +88,12 @@ class KeyPlacement:
                 )  # fmt: skip
 
     def found(self) -> list[Misplaced]:
-        """What was found, in the order of topics and mistakes."""
+        """The mistakes found, ordered by topic and mistake."""
         return [Misplaced(*name, count, self.checked[name[0]]) for name, count in sorted(self.misplaced.items())]
 
 
 def placement(topic: str, partitions: int, records: Sequence[PlacedRecord]) -> KeyPlacement:
-    """What is to be said of these records of the logical ``topic``, all of them looked at, in silence."""
+    """The result of checking all of these records of the logical ``topic``, without log lines."""
     found = KeyPlacement(partitions, lambda *told: None)
     for partition, record in records:
         found.look(topic, partition, [record])
@@ -101,8 +101,8 @@ def placement(topic: str, partitions: int, records: Sequence[PlacedRecord]) -> K
 
 
 async def check_partitioner(settings: Settings) -> list[Misplaced]:
-    """What is wrong with where the newest records of ``predictions`` and ``labels`` lie; nothing, of a topic that is not there,
-    nor where they are re-keyed. Raises KafkaError where Kafka does not answer."""
+    """The mistakes in the newest records of ``predictions`` and ``labels``; none for a missing topic or if inputs are re-keyed.
+    Raises KafkaError if Kafka does not answer."""
     found: list[Misplaced] = []
     with contextlib.suppress(StreamError):
         await partitions(settings, settings.topic(REKEYED[PREDICTIONS]))

@@ -1,4 +1,4 @@
-"""What `tidegauge doctor` checks on its own machine and of the models: versions, state directory, specs, baselines."""
+"""The checks of `tidegauge doctor` on its own machine and on the models: versions, state directory, specs, baselines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _PINNED = re.compile(r"([\w.-]+)==([\w.!+-]+)$")
 
 
 def versions(broker: Mapping[int, int] | None) -> Finding:
-    """``broker``: the newest version it speaks of each request; None where it could not be asked."""
+    """Check the versions of libraries and broker. ``broker``: the newest version of each request that it supports; None if it
+    could not be asked."""
     wrong = []
     for requirement in importlib.metadata.requires("tidegauge") or ():
         pinned = _PINNED.match(requirement)
@@ -48,7 +49,7 @@ def versions(broker: Mapping[int, int] | None) -> Finding:
 
 
 def state_directory(path: Path) -> Finding:
-    """Whether a worker could keep its state in ``path``, or make it."""
+    """Check whether a worker can keep its state in the directory ``path`` or create it."""
     there = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not there.is_dir():
         return Finding("state", wrong=f"{there} is no directory: name another one with --state-dir")
@@ -71,21 +72,21 @@ def state_directory(path: Path) -> Finding:
 
 
 class SpecFiles(NamedTuple):
-    """What was found of the specs in a directory, and the records of those that are sound."""
+    """The finding on the specs in a directory, and the records of the valid ones."""
 
     finding: Finding
     records: list[ModelRecord]
 
 
 class PublishedModels(NamedTuple):
-    """What was found of the models that workers have, and these models."""
+    """The finding on the published models, and these models."""
 
     finding: Finding
     registry: Registry
 
 
 def spec_files(directory: Path) -> SpecFiles:
-    """Are the specs in a directory, and their baselines, sound?"""
+    """Check whether the specs in a directory and their baselines are valid."""
     problems = check_directory(directory)
     if problems:
         more = f" (and {len(problems) - 1} more, see `tidegauge models check {directory}`)" if len(problems) > 1 else ""
@@ -100,7 +101,8 @@ def spec_files(directory: Path) -> SpecFiles:
 
 
 def published(pairs: list[tuple[bytes, bytes | None]]) -> PublishedModels:
-    """Can the specs and baselines of the topic of models, its records as (key, value) in order, still be read?"""
+    """Check whether the specs and baselines in the topic of models can still be read. ``pairs``: key and value of its records,
+    in order."""
     registry, wrong = Registry(), dict[bytes, str]()
     for key, value in pairs:
         wrong.pop(key, None)
@@ -114,7 +116,7 @@ def published(pairs: list[tuple[bytes, bytes | None]]) -> PublishedModels:
 
 
 def unpublished(files: list[ModelRecord], registry: Registry) -> Finding:
-    """Whether the specs of the directory are those that the workers have."""
+    """Check whether the specs of the directory are the published ones."""
     wrong = []
     for record in files:
         if not registry.known(record.model):

@@ -1,4 +1,4 @@
-"""Logging of a worker: text for people, JSON lines for machines."""
+"""Configures the log of a worker: text for people, or JSON lines for machines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PASSING = frozenset(
         "UnknownTopicOrPartitionError",
     )
 )
-"""By name: a supervisor logs, and does without the client."""
+"""Given by name, since a supervisor also logs but does not load the client."""
 
 
 _CLIENTS = ("aiokafka", "faust", "mode", "kafka")
@@ -31,7 +31,7 @@ MAX_TEXTS = 1000
 
 
 class DropsPassingErrors(logging.Filter):
-    """Drops what aiokafka reports as errors and then retries: a broker that is still getting to know a new topic."""
+    """Drops temporary errors that aiokafka logs although it tries again, such as those of a broker with a new topic."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         given = record.args if isinstance(record.args, tuple) else (record.args,)
@@ -39,8 +39,9 @@ class DropsPassingErrors(logging.Filter):
 
 
 class SaysItOnceAMinute(logging.Filter):
-    """Of what the client says again and again, ten times a second while a broker is away, lets one line a minute pass, with the
-    number of those left out. All that says that a broker cannot be reached is one; else what has the same text is."""
+    """Lets only one of equal messages of the client pass each minute, with the number of those left out; while a broker is
+    unavailable, there are ten a second. All messages that a broker cannot be reached count as equal, others if their text
+    is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +66,7 @@ class SaysItOnceAMinute(logging.Filter):
 
 
 class AddsTraceIds(logging.Filter):
-    """Gives a record logged within a span the span's ids, under their ECS names."""
+    """Adds the ids of the current span, if there is one, to a log record under their names in the Elastic Common Schema."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         context = trace.get_current_span().get_span_context()
@@ -76,7 +77,7 @@ class AddsTraceIds(logging.Filter):
 
 
 def set_up(log_format: str) -> None:
-    """Log to standard error in ``log_format``: "json" (a line of ECS members each) or "text"."""
+    """Log to standard error in ``log_format``: "json" (lines in the Elastic Common Schema) or "text"."""
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(_ecs() if log_format == "json" else plain)
@@ -86,9 +87,9 @@ def set_up(log_format: str) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("aiokafka", "faust", "mode", "kafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # Faust warns of every setting that an agent without acknowledgements leaves untouched.
+    # Faust warns about settings that do not matter without acknowledgements.
     logging.getLogger("faust.transport.consumer").setLevel(logging.ERROR)
-    # Stopping cancels the agents, which Faust reports as crashes.
+    # Stopping a worker cancels its agents, which Faust reports as crashes.
     logging.getLogger("faust.agents.actor").setLevel(logging.CRITICAL)
     logging.getLogger("faust.agents.agent").setLevel(logging.CRITICAL)
     logging.getLogger("tidegauge.stream.transport").setLevel(logging.WARNING)
@@ -96,7 +97,7 @@ def set_up(log_format: str) -> None:
 
 
 def _ecs() -> logging.Formatter:
-    """Names of the Elastic Common Schema, so that Elasticsearch and OpenSearch take the lines as they are."""
+    """A formatter with the names of the Elastic Common Schema, so that Elasticsearch and OpenSearch need no conversion."""
     from ecs_logging import StdlibFormatter
 
     service = {"service.name": "tidegauge", "service.version": tidegauge.__version__}
@@ -107,7 +108,7 @@ def _ecs() -> logging.Formatter:
 
 
 def set_up_for_people() -> None:
-    """Commands other than the worker print warnings only, plainly; what fails in the end is raised."""
+    """Configure the log of other commands: they print only warnings, as plain text."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(DropsPassingErrors())
     handler.addFilter(SaysItOnceAMinute())

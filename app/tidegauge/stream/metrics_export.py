@@ -1,4 +1,4 @@
-"""What /metrics shows, sent by OTLP over HTTP as well, where OpenTelemetry's environment variables ask for it."""
+"""Exports the metrics of the page /metrics by OTLP over HTTP as well, if OpenTelemetry's environment variables ask for it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ENDPOINT, EXPORTER = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_METRICS_EXPORTER"
-"""OpenTelemetry's own names: the address of metrics, or ``otlp`` as the exporter and the address of all signals."""
+"""OpenTelemetry's variables: the address for metrics, and the exporter, which is ``otlp`` if the address for all signals is to
+be used."""
 INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
 LAST_SECONDS = 1.0
-"""What the numbers of the end may take to be sent."""
+"""The most seconds that sending the final values may take."""
 
 
 def asked_for() -> bool:
-    """Whether the environment asks for metrics by OTLP. OTEL_EXPORTER_OTLP_ENDPOINT alone asks for spans only."""
+    """Whether the environment asks for metrics by OTLP; OTEL_EXPORTER_OTLP_ENDPOINT alone only asks for spans."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get(EXPORTER) == "none":
         return False
     return os.environ.get(EXPORTER) == "otlp" or bool(os.environ.get(ENDPOINT))
 
 
 async def start(registry: CollectorRegistry, port: int) -> Callable[[], Coroutine[Any, Any, None]]:
-    """Send ``registry`` at each interval, from this event loop; returns what sends it a last time and ends. ``port``: of the
-    process's pages, which tells it from others of its host. Raises StreamError where the extra is not installed."""
+    """Send the metrics of ``registry`` at each interval from this event loop; return a function that sends them a last time and
+    stops. ``port``: the port of the process's pages, which identifies it on its host. Raises StreamError if the extra is not
+    installed."""
     if not asked_for():
         return _nothing
     try:
@@ -52,7 +54,7 @@ async def start(registry: CollectorRegistry, port: int) -> Callable[[], Coroutin
     seconds = float(os.environ.get(INTERVAL) or 60_000) / 1000
 
     async def send() -> None:
-        # The numbers belong to this loop; only the request may wait.
+        # The values may only be read in this event loop; only the request runs in another thread.
         data = as_otlp(registry.collect(), resource.attributes, time.time_ns())
         await _in_daemon(lambda: exporter.export(data))
 
@@ -61,7 +63,7 @@ async def start(registry: CollectorRegistry, port: int) -> Callable[[], Coroutin
             try:
                 await send()
             except Exception:
-                # Whoever takes metrics must not end who makes them.
+                # A failing receiver of metrics must not stop this process.
                 log.exception("metrics are not sent")
             await asyncio.sleep(seconds)
 
@@ -83,7 +85,7 @@ async def _nothing() -> None:
 
 
 async def _in_daemon(call: Callable[[], object]) -> None:
-    """Wait for ``call`` in a thread that keeps no process: a collector that is away may make it wait for long."""
+    """Wait for ``call`` in a daemon thread, since an unavailable collector may block it for a long time."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
 
@@ -104,10 +106,10 @@ async def _in_daemon(call: Callable[[], object]) -> None:
 
 
 def as_otlp(families: Iterable[Metric], resource: Mapping[str, Any], now: int) -> export.MetricsData:
-    """Families of a Prometheus registry as OpenTelemetry has them: counters are cumulative sums, histograms have explicit
-    bounds, all else is a gauge; names are the families'. ``now``: nanoseconds since 1970.
+    """Convert the families of a Prometheus registry to OpenTelemetry: counters become cumulative sums, histograms keep their
+    bounds, everything else becomes a gauge; the names stay. ``now``: nanoseconds since 1970.
 
-    Counters of events go on after a restart, so when they began is unknown (0), but where the client says it.
+    Counters of events continue after a restart, so their start time is unknown (0) unless the client gives it.
     """
     from opentelemetry.sdk.metrics import export
     from opentelemetry.sdk.resources import Resource
@@ -123,7 +125,7 @@ def as_otlp(families: Iterable[Metric], resource: Mapping[str, Any], now: int) -
 
 
 def _data(family: Metric, now: int) -> Iterator[tuple[str, Any]]:
-    """(name, data) of a family: one pair, but for a gauge whose samples have several names."""
+    """The data of a family by name: usually one pair, but several for a gauge whose samples have several names."""
     from opentelemetry.sdk.metrics import export
 
     cumulative = export.AggregationTemporality.CUMULATIVE
@@ -158,7 +160,7 @@ def _by_labels(samples: Iterable[Sample]) -> dict[frozenset[tuple[str, str]], li
 
 
 def _histogram(labels: frozenset[tuple[str, str]], samples: list[Sample], since: int, now: int) -> Any:
-    """Prometheus counts what is at most a bound, OpenTelemetry what lies between two."""
+    """A histogram data point. Prometheus counts the values up to each bound, OpenTelemetry those between two bounds."""
     from opentelemetry.sdk.metrics import export
 
     up_to = sorted((float(s.labels["le"]), s.value) for s in samples if s.name.endswith("_bucket"))

@@ -1,4 +1,4 @@
-"""The topic ``models``: every worker reads all of it, tools read and write it."""
+"""The topic ``models``, which every worker reads completely and commands read and write."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 
 log = logging.getLogger(__name__)
 ENVELOPE_BYTES = 1024
-"""What a message has beside its value, at most."""
+"""The most bytes that a message has besides its value."""
 
 
 class ModelsTail:
-    """Keeps a registry up to date with the topic. ``start`` returns once all that stood in it has been applied."""
+    """Keeps a registry up to date with the topic. ``start`` returns once all existing records have been applied."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._settings, self._registry = settings, registry
@@ -62,7 +62,7 @@ class ModelsTail:
 
 
 async def read(settings: Settings) -> Registry:
-    """The models as they stand in the topic now. Raises StreamError where there is none."""
+    """The current models in the topic. Raises StreamError if there is no such topic."""
     await partitions(settings, settings.topic(MODELS))
     registry = Registry()
     tail = ModelsTail(settings, registry)
@@ -72,8 +72,8 @@ async def read(settings: Settings) -> Registry:
 
 
 async def ensure_topics(settings: Settings, needed: Collection[str] | None = None) -> dict[str, int]:
-    """Create the topics that are missing, for inputs that are re-keyed where they have to be; the partition count of each by
-    logical name. See ``topics.ensure``."""
+    """Create the topics that are missing, including those for re-keyed inputs if they are needed; return the partition count of
+    each by logical name. See ``topics.ensure``."""
     admin = AIOKafkaAdminClient(**settings.client())
     await admin.start()
     try:
@@ -82,7 +82,7 @@ async def ensure_topics(settings: Settings, needed: Collection[str] | None = Non
         try:
             settings = await decided(admin, settings)
         except KafkaError:
-            # Who may not ask the group need not: what was refused says more.
+            # Without the right to query the group, the original refusal is the better message.
             raise refused from None
         if not settings.rekeyed:
             raise
@@ -103,7 +103,7 @@ async def ensure_topic(settings: Settings, logical: str) -> None:
 
 
 async def apply(settings: Settings, records: Iterable[ModelRecord]) -> list[str]:
-    """Publish the models that differ from what stands in the topic; a line on each. Learned baselines stay."""
+    """Publish the models that differ from the topic, keeping learned baselines; return a line about each model."""
     await ensure_topics(settings, (MODELS,))
     registry = await read(settings)
     changed, lines = [], []
@@ -120,7 +120,7 @@ async def apply(settings: Settings, records: Iterable[ModelRecord]) -> list[str]
 
 
 async def publish(settings: Settings, records: Iterable[tuple[bytes, bytes]]) -> None:
-    """Write model records (key, value) and wait until they are in."""
+    """Write model records, given as pairs of key and value, and wait until they are durable."""
     producer = AIOKafkaProducer(max_request_size=MAX_MESSAGE_BYTES, acks="all", **settings.client())
     await producer.start()
     try:

@@ -1,4 +1,4 @@
-"""The newest committed records of a topic, some of each partition: what `tidegauge doctor` and the console look at."""
+"""Reads the newest committed records of each partition of a topic, for `tidegauge doctor` and the console."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import Settings
 
 NEWEST = 200
-"""Records looked at of each partition."""
+"""The most records that are read of each partition."""
 PATIENCE = 20
-"""Empty fetches after which what could be read is all."""
+"""Reading ends after this many empty fetches."""
 REFUSAL_MS = 3000
 
 
 class PlacedRecord(NamedTuple):
-    """A record as it was parsed, and the partition it lies in."""
+    """A parsed record and its partition."""
 
     partition: int
     record: Any
 
 
 async def newest(settings: Settings, name: str, partitions: int, *, ask_if_empty: bool = False) -> list[PlacedRecord]:
-    """Up to ``NEWEST`` records of each of the partitions of the topic ``name``, in the order of their partition. Raises what
-    Kafka says of a topic that may not be read; of one without records only where that is asked."""
+    """Up to ``NEWEST`` records of each partition of the topic ``name``, ordered within a partition. Raises Kafka's error if the
+    topic may not be read; for a topic without records only with ``ask_if_empty``."""
     reader = consumer(settings)
     await reader.start()
     try:
@@ -37,7 +37,7 @@ async def newest(settings: Settings, name: str, partitions: int, *, ask_if_empty
         found: list[PlacedRecord] = []
         left = {place for place in places if begins[place] < ends[place]}
         if not left and ask_if_empty:
-            # Only a fetch tells that reading is refused; one that is not says nothing until its time is over.
+            # Only a fetch reveals that reading is refused; a permitted fetch returns nothing until its timeout.
             await reader.getmany(timeout_ms=REFUSAL_MS)
         empty = 0
         while left and empty < PATIENCE:

@@ -1,11 +1,11 @@
-"""`tidegauge notify`: the topic ``alerts`` to Alertmanager.
+"""`tidegauge notify`: sends the topic ``alerts`` to Alertmanager.
 
-start      which alerts fire is rebuilt from the events that were handed over before; later ones are handed over now
-event      posted at once, and committed once an Alertmanager has taken it
-interval   everything that fires is posted again, good for four intervals: Alertmanager forgets when it restarts, and
-           resolves an alert itself when nobody speaks of it any more
-silences   those made in the console are made in Alertmanager (``alert/alertmanager_silences.py``), which then pages nobody
-kill -9    costs nothing: events not yet committed are posted again, which pages nobody twice
+start      the set of firing alerts is rebuilt from the events that were sent before; later events are sent now
+event      posted at once, and committed once an Alertmanager has accepted it
+interval   all firing alerts are posted again and are valid for four intervals, since Alertmanager forgets alerts when it
+           restarts and resolves an alert that is not posted again
+silences   silences made in the console are copied to Alertmanager (``alert/alertmanager_silences.py``)
+kill -9    loses nothing: events that are not committed are posted again, which pages nobody twice
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ _HEADERS = {"Content-Type": "application/json"}
 
 
 class Notifier:
-    """Hands alerts to every one of ``alertmanagers``: those of a cluster tell each other whom they have paged, not what
-    fires. One that takes an alert is enough to go on. ``interval`` in seconds."""
+    """Sends alerts to all ``alertmanagers``: the members of a cluster share notifications but not alerts. An alert counts as
+    sent once one of them has accepted it. ``interval``: in seconds; ``console``: the address of the console, None without
+    one."""
 
     def __init__(
         self, settings: Settings, alertmanagers: Sequence[Endpoint], interval: float, console: str | None = None
@@ -82,7 +83,8 @@ class Notifier:
             event = self._decode(record.value)
             if event is not None:
                 self._paged.take(event, record.timestamp / 1000)
-        # What was resolved while nobody was here may have been said already: it is not said to fire once more.
+        # Alerts that resolved while this process was down may have been reported already, so they are not posted as firing
+        # again.
         while await self._feed.behind():
             await self._hand_over(await self._feed.take(0.2, MAX_EVENTS), again=False)
         log.info("%d alerts firing; alerts go to %s", len(self._paged.firing), ", ".join(a.url for a in self._alertmanagers))
@@ -116,10 +118,10 @@ class Notifier:
             return None
 
     async def _say(self, said: Iterable[Sequence[Notice]]) -> None:
-        """Every request, one after the other, until it is taken or refused. An empty one tells whether anybody listens."""
+        """Send every request in turn until it is accepted or refused. An empty request only tests the connection."""
         for request in said:
             while True:
-                # Nobody is paged for what is silenced, by an Alertmanager that has lost its silences either.
+                # Silences come first, so that an Alertmanager that has lost its silences pages nobody for silenced alerts.
                 await self._silencer.tell()
                 try:
                     await self._send(request)
@@ -131,7 +133,7 @@ class Notifier:
                     break
 
     async def _send(self, request: Sequence[Notice]) -> None:
-        """One request to all of them. Raises what the first said unless one has taken it."""
+        """Send one request to all Alertmanagers. Raises the first error unless one has accepted the request."""
         now = time.time()
         lasting = LASTING_INTERVALS * self._interval
         body = msgspec.json.encode([posted(notice, now, lasting, self._console) for notice in request])
@@ -152,6 +154,6 @@ class Notifier:
             else:
                 raise answer
         if len(failures) == len(answers):
-            # A refusal says more than that a server could not be reached.
+            # A refusal is more informative than the error that a server could not be reached.
             raise next((failure for failure in failures if isinstance(failure, RejectedError)), failures[0])
         self._patience.worked()

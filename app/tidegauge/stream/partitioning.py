@@ -1,4 +1,4 @@
-"""Which partition a key belongs in: Kafka's default partitioner, murmur2, which brings a label to its prediction."""
+"""Kafka's default partitioner (murmur2), by which a label gets into the partition of its prediction."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from aiokafka.partitioner import murmur2
 
 _SEED, _M = np.uint32(0x9747B28C), np.uint32(0x5BD1E995)
 FEW = 8
-"""So few keys are hashed faster one by one."""
+"""Up to this many keys are hashed faster one by one than together."""
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """Where Kafka's default partitioner puts ``key``.
+    """The partition into which Kafka's default partitioner puts ``key``.
 
     >>> [partition_of(key, 12) for key in (b"21", b"foobar", b"a-little-bit-long-string")]
     [0, 6, 8]
@@ -23,7 +23,7 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
-    """As ``partition_of``, of many keys at once.
+    """Like ``partition_of``, for many keys at once.
 
     >>> partitions_of([b"21", b"foobar", b"a-little-bit-long-string"] * 4, 12)[:3]
     [0, 6, 8]
@@ -41,7 +41,7 @@ def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
 
 
 def _murmur2(rows: np.ndarray) -> np.ndarray:
-    """murmur2 of byte strings of one length, shape (keys, length); shape (keys,), unsigned 32 bits."""
+    """The murmur2 hashes (keys,), as unsigned 32-bit integers, of byte strings of equal length (keys, length)."""
     count, length = rows.shape
     whole = length - length % 4
     hashed = np.full(count, _SEED ^ np.uint32(length), np.uint32)

@@ -1,4 +1,4 @@
-"""Child processes that do not outlive us."""
+"""Child processes that do not outlive their parent."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """For ``Popen(preexec_fn=...)``: the child gets signal ``number`` when its parent dies, however it dies (Linux;
-    elsewhere nothing)."""
+    """A function for ``Popen(preexec_fn=...)`` that makes the child receive signal ``number`` when its parent dies for any
+    reason (only on Linux; elsewhere it does nothing)."""
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     parent = os.getpid()
 
@@ -20,14 +20,14 @@ def die_with_parent(number: signal.Signals) -> Callable[[], None]:
         if prctl is not None:
             prctl(1, number)
             if os.getppid() != parent:
-                # It died before it could be asked for.
+                # The parent died before the request took effect.
                 os.kill(os.getpid(), number)
 
     return set_signal
 
 
 def end(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Stop a process in order; kill it if it has not ended after ``seconds``."""
+    """Terminate a process; kill it if it has not ended after ``seconds``."""
     if process.poll() is None:
         process.terminate()
     try:

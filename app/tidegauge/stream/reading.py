@@ -1,4 +1,4 @@
-"""Reading the topics tidegauge writes: committed records only, from the beginning."""
+"""Reads the topics that tidegauge writes: committed records only, from the beginning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 async def records(settings: Settings, topic: str, *, follow: bool = False) -> AsyncIterator[Any]:
-    """Every committed record of the logical ``topic``, as parsed: those there now, or with ``follow`` without end."""
+    """Yield every committed record of the logical ``topic``: those that exist now or, with ``follow``, without end."""
     reader = consumer(settings)
     await reader.start()
     try:
@@ -38,7 +38,7 @@ async def records(settings: Settings, topic: str, *, follow: bool = False) -> As
 
 
 async def partitions(settings: Settings, name: str) -> list[TopicPartition]:
-    """The partitions of the topic ``name``. Raises StreamError where there is none."""
+    """The partitions of the topic ``name``. Raises StreamError if there is no such topic."""
     admin = AIOKafkaAdminClient(**settings.client())
     await admin.start()
     try:
@@ -51,8 +51,8 @@ async def partitions(settings: Settings, name: str) -> list[TopicPartition]:
 
 
 async def fill_archive(settings: Settings, archive: Archive) -> None:
-    """Give an archive all there is in the topics of metrics, alerts, incidents and marks. The last two may not be there, or
-    not for this user."""
+    """Add all records of the topics of metrics, alerts, incidents and operations to an archive. The last two topics may be
+    missing, or this user may have no right to read them."""
     for topic, add in ((METRICS, archive.add_metric), (ALERTS, archive.add_alert)):
         async for record in records(settings, topic):
             if record.value is not None:
@@ -73,6 +73,6 @@ async def fill_archive(settings: Settings, archive: Archive) -> None:
 
 
 async def follow(settings: Settings, topic: str, line: Callable[[dict[str, Any]], str] | None, *, without_end: bool) -> None:
-    """Print the events of a topic, each as ``line`` says it to people, or, without it, as it is."""
+    """Print the events of a topic, each as the text that ``line`` makes of it or, without ``line``, unchanged."""
     async for record in records(settings, topic, follow=without_end):
         print(record.value.decode() if line is None else line(msgspec.json.decode(record.value)), flush=True)

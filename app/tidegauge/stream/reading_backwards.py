@@ -1,4 +1,4 @@
-"""Reads what was in a topic before following it began, block by block backwards, the newest block first."""
+"""Reads the records that were in a topic before following it began, in blocks, the newest block first."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from tidegauge.stream.consumer import consumer
 from tidegauge.stream.settings import Settings
 
 FIRST_BLOCK = 8_000
-"""Records of a partition in the first block; each further one is four times as large: turning back costs a fetch or two."""
+"""The records of a partition in the first block. Each further block is four times as large, since seeking backwards costs a
+fetch or two."""
 RECORDS_AT_ONCE = 5_000
-"""Handed over before somebody else gets a turn: some 30 ms."""
+"""How many records are passed on before other tasks of the event loop run: about 30 ms."""
 
 
 class Reader(Protocol):
-    """Who takes the records in."""
+    """Receives the records."""
 
     def take_older(self, topic: str, records: Sequence[Any]) -> None:
-        """Records of one partition of a logical topic, in offset order, of a block that is older than all before."""
+        """Take records of one partition of a logical topic, in offset order, of a block that is older than all before."""
         ...
 
     def end_of_block(self, last: bool) -> None: ...
     def has_read(self, share: float) -> None:
-        """``share`` of the offsets are behind us."""
+        """Note that this ``share`` of the offsets has been read."""
         ...
 
 
@@ -38,7 +39,7 @@ class OffsetSpan(NamedTuple):
 
 
 class BackwardsReader:
-    """Hands the committed records of one span of offsets of each partition to a reader. ``logical``: the logical names of the
+    """Passes the committed records in one span of offsets of each partition to a reader. ``logical``: the logical names of
     topics by their names in Kafka."""
 
     def __init__(
@@ -50,9 +51,9 @@ class BackwardsReader:
         self._left = self._total
 
     async def run(self) -> None:
-        """Returns once all is read."""
+        """Read until all records have been passed on."""
         self._tell()
-        # Checking the checksums would cost as much as all the rest; TCP has its own, and nothing is counted here.
+        # Verifying checksums would take as much time as everything else. TCP has its own, and nothing is counted from this.
         self._consumer = consumer(
             self._settings, max_partition_fetch_bytes=1 << 20, fetch_max_bytes=8 << 20, check_crcs=False
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How the stream is doing: lag and throughput of the workers' group, and how far event time has come."""
+"""The progress of the stream: lag and throughput of the workers' group, and the event time reached."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from tidegauge.stream.key_placement import Misplaced
 
 SAMPLES_KEPT = 720
-"""Measurements of lag and throughput kept: an hour at one every five seconds."""
+"""How many measurements of lag and throughput are kept: an hour, at one every five seconds."""
 MODELS_KEPT = 10_000
 LATELY = 6.0
-"""Seconds for which a measurement says how the group stands."""
+"""A measurement is valid for this many seconds."""
 
 
 class StageInput(NamedTuple):
@@ -29,8 +29,8 @@ class StageInput(NamedTuple):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """One partition of an input topic of a stage, as the workers' group stands in it. ``reached``: the event time that a
-    re-keying task has come to there."""
+    """The progress of the workers' group in one partition of an input topic. ``committed``: the committed offset; ``end``: the
+    end offset; ``reached``: the event time that a re-keying task has reached there."""
 
     stage: str
     topic: str
@@ -49,14 +49,14 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Standstills:
-    """Which partitions hold records that nobody processes: owned by no task, or by one that takes no step."""
+    """Finds partitions with records that nobody processes, because no task owns them or their task makes no progress."""
 
     def __init__(self) -> None:
         self._since: dict[StageInput, tuple[int, float]] = {}
         self._at = 0.0
 
     def measured(self, at: float, places: Sequence[Place]) -> None:
-        """Take in how the group stands at wall clock ``at``."""
+        """Take in a measurement of the group at wall clock ``at``."""
         before = self._since
         self._since = {}
         for place in places:
@@ -66,11 +66,11 @@ class Standstills:
         self._at = at
 
     def all_go_on(self, stages: Collection[str], now: float) -> bool:
-        """Whether all partitions of the stages were processed, or had nothing in them, when this was last measured, of late."""
+        """Whether, in a measurement that is still valid, every partition of the stages was processed or had no records."""
         return now - self._at <= LATELY and not any(of.stage in stages for of in self.seconds())
 
     def seconds(self) -> dict[StageInput, float]:
-        """For how long each stands still: nothing went on in it from one measurement to the next.
+        """For how many seconds no progress has been measured in a partition that has records, by partition.
 
         >>> standing = Standstills()
         >>> for at in (0.0, 10.0, 20.0):
@@ -82,7 +82,7 @@ class Standstills:
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One measurement: wall clock, records not yet processed by stage, and records written and processed a second."""
+    """One measurement: wall clock, records not yet processed by each stage, and records written and processed per second."""
 
     at: float
     lag: dict[str, int]
@@ -94,21 +94,21 @@ _head = msgspec.msgpack.Decoder(DeltaHead).decode
 
 
 class Standing(msgspec.Struct):
-    """What a join task last said of itself: wall clock, and whether its input is exhausted."""
+    """The last report of a join task: its wall clock, and whether its input is exhausted."""
 
     now: float = 0.0
     idle: bool = False
 
 
 class LastEvent(NamedTuple):
-    """Largest ``ts`` of a model's predictions and of its labels; None where there are none."""
+    """The largest ``ts`` of a model's predictions and of its labels; None if there are none."""
 
     prediction: float | None
     label: float | None
 
 
 class Progress:
-    """Takes in measurements of the group and what the join tasks say in the internal topic ``tidegauge-profiles``."""
+    """Takes in measurements of the group and the reports of join tasks in the internal topic ``tidegauge-profiles``."""
 
     def __init__(self) -> None:
         self.places: list[Place] = []
@@ -120,7 +120,8 @@ class Progress:
         self._seen: dict[str, dict[int, tuple[float, float]]] = {}
 
     def measured(self, at: float, places: Sequence[Place]) -> None:
-        """Take in how the group stands at wall clock ``at``. Rates are those of the join stage, whose input the events are."""
+        """Take in a measurement of the group at wall clock ``at``. Rates are those of the join stage, which reads the
+        events."""
         written = processed = None
         if self.samples and at > self.samples[-1].at and self.places:
             before = {(place.topic, place.partition): place for place in self.places}
@@ -136,7 +137,7 @@ class Progress:
         self.samples.append(Sample(at, lag, written, processed))
 
     def take(self, value: bytes | None) -> str | None:
-        """Take in one message of a join task; the model it is about, None for a heartbeat."""
+        """Take in one message of a join task; return the model it is about, None for a heartbeat."""
         try:
             head = _head(value or b"")
         except msgspec.MsgspecError:
@@ -151,20 +152,21 @@ class Progress:
         return head.model
 
     def last_event(self, model: str) -> LastEvent:
-        """As far as the join tasks have told."""
+        """The last event of a model, as reported by the join tasks."""
         pairs = self._seen.get(model, {}).values()
         newest = [max((pair[which] for pair in pairs), default=0.0) for which in (0, 1)]
         return LastEvent(newest[0] or None, newest[1] or None)
 
     def watermark(self, model: str) -> float | None:
-        """Event time of the model's predictions: the minimum over the join tasks that are not idle (all, if all are)."""
+        """The event time of the model's predictions: the minimum over the join tasks that are not idle, or over all if all
+        are."""
         told = self._seen.get(model, {})
         busy = [w for p, (w, _) in told.items() if w and not self.tasks[p].idle]
         times = busy or [w for w, _ in told.values() if w]
         return min(times) if busy else max(times, default=None)
 
     def watermarks(self) -> list[dict[str, Any]]:
-        """Of each model: watermark and the newest prediction and label, Unix seconds."""
+        """For each model the watermark and the newest prediction and label (Unix seconds)."""
         said = []
         for model in sorted(self._seen):
             prediction, label = self.last_event(model)

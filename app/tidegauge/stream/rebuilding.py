@@ -1,7 +1,7 @@
-"""State made anew from the input topics: every task's state is declared void, and the group goes back to the topics' beginning.
+"""Rebuilds state from the input topics: declares the state of every task void and resets the group to the topics' beginning.
 
-Of each task both happen in one transaction, by the task's own transactional id, so that no worker's old producer can write
-any more: a record in its changelog, at which whoever restores begins again from nothing, on whatever disk; and the offsets.
+For each task both happen in one transaction with the task's own transactional id, so that old producers of workers can no
+longer write: a record in the task's changelog, from which every restore starts with an empty state; and the offsets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Places = Mapping[TopicPartition, int]
 
 
 class Gone(NamedTuple):
-    """Records that a partition of an input has no more, since their retention is over."""
+    """The number of records that a partition of an input no longer has, because their retention has expired."""
 
     place: TopicPartition
     records: int
@@ -37,11 +37,11 @@ class Gone(NamedTuple):
 
 
 async def rebuild(settings: Settings, *, accept_loss: bool = False) -> list[Gone]:
-    """Make the workers that start next make all state anew. Returns what the topics no longer hold, which only
-    ``accept_loss`` permits.
+    """Make the workers that start next rebuild all state. Returns the records that the topics no longer have, which is an error
+    unless ``accept_loss`` is true.
 
-    Raises StreamError, and then has changed nothing, where workers run or records are gone, and TopicError where a topic is
-    missing. If it is cut short otherwise it has to be run again before workers start.
+    Raises StreamError if workers are running or records are gone, and TopicError if a topic is missing; nothing is changed
+    then. If it is interrupted otherwise, it must be run again before workers start.
     """
     admin = AIOKafkaAdminClient(**settings.client())
     await admin.start()
@@ -58,7 +58,7 @@ async def rebuild(settings: Settings, *, accept_loss: bool = False) -> list[Gone
     try:
         async with contextlib.AsyncExitStack() as stack:
             producers = {task: await _producer(stack, settings, *task) for task in _tasks(settings, sizes)}
-            # No transaction is open any more: what is there now is what there was.
+            # No transaction is open any more, so no further records can come.
             passed = await reader.end_offsets(_places(settings, (PROFILES, *(REKEYED.values() if rekeyed else ())), sizes))
             for task, producer in producers.items():
                 await _begin_again(producer, settings, *task, begins | passed)
@@ -68,8 +68,8 @@ async def rebuild(settings: Settings, *, accept_loss: bool = False) -> list[Gone
 
 
 async def require_events(settings: Settings, sizes: Mapping[str, int], accept_loss: bool) -> dict[TopicPartition, int]:
-    """Where the partitions of the inputs begin; ``sizes``: how many each has. Raises StreamError where records are gone, unless
-    ``accept_loss``."""
+    """The first offset of each partition of the inputs. ``sizes``: the partition count of each topic. Raises StreamError if
+    records are gone, unless ``accept_loss``."""
     reader = consumer(settings)
     await reader.start()
     try:
@@ -90,7 +90,7 @@ def _gone(begins: Places) -> list[Gone]:
 
 
 async def require_no_workers(admin: AIOKafkaAdminClient, settings: Settings) -> None:
-    """Raises StreamError where anyone is in the workers' group."""
+    """Raises StreamError if the workers' group has members."""
     for answer in await admin.describe_consumer_groups([settings.app_id]):
         for error, group, _, _, _, members, *_ in answer.groups:
             if error:
@@ -104,7 +104,7 @@ async def require_no_workers(admin: AIOKafkaAdminClient, settings: Settings) -> 
 
 
 async def _sizes(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, int]:
-    """How many partitions each topic has that a task reads or restores from, by logical name."""
+    """The partition count, by logical name, of each topic that a task reads or restores from."""
     wanted = (*INPUTS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, *(REKEYED.values() if settings.rekeyed else ()))
     present = set(await admin.list_topics())
     missing = [settings.topic(topic) for topic in wanted if settings.topic(topic) not in present]
@@ -122,7 +122,7 @@ def _places(settings: Settings, topics: Iterable[str], sizes: Mapping[str, int])
 
 
 def _tasks(settings: Settings, sizes: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Stage and partition of every task: those that read last first, so that none takes up what it will be given again."""
+    """Stage and partition of every task, later stages first, so that none processes records that it will receive again."""
     stages = ("monitor", "join", *(REKEY if settings.rekeyed else ()))
     return [(stage, number) for stage in stages for number in range(sizes[settings.inputs[stage][0]])]
 
@@ -140,6 +140,6 @@ async def _begin_again(producer: Any, settings: Settings, stage: str, partition:
         if stage in CHANGELOGS:
             void = changelog.encode_void(time.time())
             await producer.send_and_wait(settings.topic(CHANGELOGS[stage]), value=void, partition=partition)
-        # An input that was given more partitions may have some that the other has not.
+        # An input that was widened may have partitions that the other input does not have.
         offsets = {place: OffsetAndMetadata(starts[place], "") for place in places if place in starts}
         await producer.send_offsets_to_transaction(offsets, settings.app_id)

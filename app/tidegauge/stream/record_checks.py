@@ -1,4 +1,4 @@
-"""What `tidegauge doctor` tells from the newest records: which partitioner wrote them, and whose clock is wrong."""
+"""The checks of `tidegauge doctor` on the newest records: the partitioner of their producers, and wrong clocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidegauge.stream.newest_records import PlacedRecord
 from tidegauge.stream.settings import Settings
 
 MAX_SKEW = 60.0
-"""Seconds clocks may differ."""
+"""The most seconds that clocks may differ."""
 
 
 class _Timed(msgspec.Struct):
@@ -25,7 +25,8 @@ _timed = msgspec.json.Decoder(_Timed).decode
 
 
 def partitioner(found: Mapping[str, Sequence[PlacedRecord]], settings: Settings, counts: Mapping[str, int]) -> Finding:
-    """``found``: the newest records by topic (logical); ``counts``: partitions by the topic's own name."""
+    """Check that records are in the partitions they belong in. ``found``: the newest records by logical topic; ``counts``:
+    partition counts by the topic's name in Kafka."""
     wrong, seen = [], 0
     for topic, records in found.items():
         name = settings.topic(topic)
@@ -42,12 +43,12 @@ def partitioner(found: Mapping[str, Sequence[PlacedRecord]], settings: Settings,
 
 
 def clock(found: Mapping[str, Sequence[PlacedRecord]], now: float) -> Finding:
-    """``now``: this machine's clock, Unix seconds."""
+    """Check the times of records and events. ``found``: as in ``partitioner``; ``now``: this machine's clock (Unix seconds)."""
     wrong, ahead = [], 0.0
     for name, records in found.items():
         if not records:
             continue
-        # The broker's own word where the topic has LogAppendTime, else the producer's.
+        # The time is the broker's if the topic has LogAppendTime, otherwise the producer's.
         skew = max(record.timestamp for _, record in records) / 1000 - now
         ahead = max(ahead, skew)
         if skew > MAX_SKEW:
