@@ -1,7 +1,10 @@
-"""A real Kafka for the tests of this directory, started once."""
+"""A real Kafka for the tests of this directory, started once; and the table of what the campaign of faults has measured."""
+
+import os
 
 import pytest
 
+from support.fault_table import FaultTable
 from tidegauge.stream.broker import Broker
 
 
@@ -9,3 +12,11 @@ from tidegauge.stream.broker import Broker
 def broker():
     with Broker() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def table():
+    found = FaultTable()
+    yield found
+    if os.environ.get("TIDEGAUGE_FAULT_TABLE"):
+        found.write()

@@ -1,4 +1,5 @@
-"""Faults on a real broker while events flow, each against `replay`: the same numbers in the end, every alert transition once.
+"""Faults of workers and their disks while events flow, each against `replay`: the same numbers in the end, every alert
+transition once.
 
 In short with the other tests; `make faults` repeats each, and writes the table in docs/reliability.md.
 """
@@ -8,53 +9,13 @@ import random
 import shutil
 import signal
 import time
-from collections import Counter
 
 import pytest
 
-from support.alternation import assert_alternating
-from support.cluster import AFTER_A_KILL, Cluster
-from support.fault_table import FaultTable
-from support.servers import wait_for
-from support.traffic import RECORD, assert_same, replayed, traffic
-from tidegauge.engine.stage import PREDICTIONS
+from support.campaign import Workers, put_through
+from support.cluster import Cluster
 
 REPETITIONS = 3
-PATIENCE = 120.0
-
-
-@pytest.fixture(scope="module")
-def table():
-    found = FaultTable()
-    yield found
-    if os.environ.get("TIDEGAUGE_FAULT_TABLE"):
-        found.write()
-
-
-class Workers:
-    """The workers of one application, by the number of their state directory."""
-
-    def __init__(self, cluster, rng):
-        self.cluster, self.rng = cluster, rng
-        self.running = {}
-
-    def start(self, *indices):
-        for index in indices:
-            self.running[index] = self.cluster.start(index)
-
-    def end(self, index, how=signal.SIGTERM):
-        worker = self.running.pop(index)
-        worker.send_signal(how)
-        assert worker.wait(30) == (0 if how == signal.SIGTERM else -how)
-
-    def at_work(self, index):
-        """Whether a worker has taken over a task, as its log says."""
-        return "restored" in (self.cluster.directory / f"worker-{index}.log").read_text()
-
-    def files(self, index):
-        """Of the worker's disk, but RocksDB's own logs."""
-        found = (self.cluster.directory / str(index)).rglob("*")
-        return sorted(of for of in found if of.is_file() and of.stat().st_size and not of.name.startswith("LOG"))
 
 
 def killed(workers):
@@ -70,7 +31,7 @@ def stopped_beyond_its_session(workers):
 
 def disk_lost(workers):
     workers.end(0, signal.SIGKILL)
-    shutil.rmtree(workers.cluster.directory / "0")
+    shutil.rmtree(workers.disk(0))
     workers.start(0)
 
 
@@ -123,37 +84,4 @@ CASES = [
 @pytest.mark.parametrize(("fault", "seed"), CASES)
 def test_right_in_the_end(broker, table, tmp_path, fault, seed):
     cluster = Cluster(broker, f"fault-{random.randrange(10**6)}", tmp_path)
-    cluster.apply(RECORD)
-    workers = Workers(cluster, random.Random(seed))
-    events, end = traffic(100 + seed, 2000)
-    expected = replayed(events + end, tmp_path)
-    half = len(events) // 2
-    try:
-        workers.start(0, 1)
-        wait_for(lambda: all(map(workers.at_work, (0, 1))), 60, "two workers at work")
-        cluster.send(events[:half], pause=0.2)
-        wait_for(lambda: bool(cluster.metrics()), 60, "the first numbers")
-        time.sleep(workers.rng.random() * 2)
-        FAULTS[fault](workers)
-        ended = time.monotonic()
-        cluster.send(events[half:] + end)
-        table.add(fault, right_after(cluster, expected, ended))
-        count = sum(topic == PREDICTIONS for topic, _ in events)
-        assert_same(cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL), expected)
-        assert_alternating(cluster.alerts())
-        assert max(Counter((event["source"], event["id"]) for event in cluster.alerts()).values()) == 1
-    finally:
-        cluster.stop()
-
-
-def right_after(cluster, expected, since):
-    """Seconds until the numbers are right for the first time."""
-    while True:
-        try:
-            assert_same(cluster.metrics(), expected)
-        except AssertionError:
-            if time.monotonic() - since > PATIENCE:
-                raise
-            time.sleep(1)
-        else:
-            return time.monotonic() - since
+    put_through(Workers(cluster, seed), fault, FAULTS[fault], table)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from support.three_brokers import REPLICATION, ThreeBrokers
 from tidegauge.client import Client, key_of
 from tidegauge.models.registry import ModelRecord
 from tidegauge.stream import models_topic
@@ -30,11 +31,16 @@ AFTER_A_KILL = Settings().session_timeout + 5
 
 
 class Cluster:
-    """One application of its own on a shared broker: its topics carry ``name`` so that tests do not meet."""
+    """One application of its own on shared brokers: its topics carry ``name`` so that tests do not meet."""
 
-    def __init__(self, broker: Broker, name: str, directory: Path) -> None:
+    def __init__(self, brokers: Broker | ThreeBrokers, name: str, directory: Path) -> None:
         self.directory, self.name = directory, name
-        self.settings = Settings(bootstrap=broker.bootstrap, app_id=name, topics={topic: f"{name}-{topic}" for topic in TOPICS})
+        self.settings = Settings(
+            bootstrap=brokers.bootstrap,
+            app_id=name,
+            replication=REPLICATION if isinstance(brokers, ThreeBrokers) else 1,
+            topics={topic: f"{name}-{topic}" for topic in TOPICS},
+        )
         self._workers: list[subprocess.Popen[bytes]] = []
         self.ports: list[int] = []
 
@@ -73,7 +79,7 @@ class Cluster:
     def _start(self, port: int, name: str, flags: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         command = [
             sys.executable, "-m", "tidegauge", "worker", "--bootstrap", self.settings.bootstrap, "--app-id", self.name,
-            "--checkpoint-interval", "0.3", "--idle-timeout", "1.5", *flags,
+            "--replication", str(self.settings.replication), "--checkpoint-interval", "0.3", "--idle-timeout", "1.5", *flags,
         ]  # fmt: skip
         command += [part for topic in TOPICS for part in (f"--{topic}-topic", self.settings.topic(topic))]
         with (self.directory / f"{name}.log").open("ab") as log:
@@ -107,7 +113,8 @@ class Cluster:
 
     def send(self, events: list[tuple[str, bytes]], pause: float = 0.0, step: int = 500) -> None:
         async def run() -> None:
-            async with Client(topics=self.settings.topics, **self.settings.client()) as client:
+            # Where a broker dies, what was sent before stands once and in its order.
+            async with Client(topics=self.settings.topics, enable_idempotence=True, **self.settings.client()) as client:
                 for number, (topic, value) in enumerate(events, 1):
                     await client.send(topic, key_of(value), value)
                     if number % step == 0:

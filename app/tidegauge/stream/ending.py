@@ -19,7 +19,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 log = logging.getLogger(__name__)
 END_SECONDS = 15.0
@@ -37,11 +38,25 @@ def stacks() -> str:
         return file.read().decode(errors="replace")
 
 
-def leave(status: int, why: str, error: BaseException | None = None) -> None:
-    """End the process now, and log the reason ``why``, the error and the stacks of all threads."""
+def waiting(loop: asyncio.AbstractEventLoop) -> str:
+    """What each task of an event loop waits for, as text: a line per task, from its outermost call to the innermost."""
+    lines = []
+    for task in asyncio.all_tasks(loop):
+        calls, inner = [], cast("Any", task.get_coro())
+        while frame := getattr(inner, "cr_frame", None):
+            calls.append(f"{frame.f_code.co_qualname} ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})")
+            inner = inner.cr_await
+        lines.append(f"  {task.get_name()}: {' > '.join(calls)}")
+    return "\n".join(sorted(lines))
+
+
+def leave(status: int, why: str, error: BaseException | None = None, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """End the process now, and log the reason ``why``, the error, the stacks of all threads and what the tasks of ``loop`` wait
+    for."""
 
     def last_words() -> None:
-        log.error("%s; the process ends here with status %d\n%s", why, status, stacks(), exc_info=error)
+        tasks = f"Tasks of the event loop:\n{waiting(loop)}\n" if loop is not None else ""
+        log.error("%s; the process ends here with status %d\n%s%s", why, status, tasks, stacks(), exc_info=error)
         logging.shutdown()
 
     # Writing may block, because the reader of the log may have stopped.

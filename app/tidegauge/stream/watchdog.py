@@ -58,7 +58,7 @@ class Watchdog:
             time.sleep(LOOK_SECONDS)
             found = self._standing(self._patience)
             if found is not None and not self._ending.begun:
-                leave(STUCK, found)
+                leave(STUCK, found, loop=self._loop)
         faulthandler.cancel_dump_traceback_later()
 
     def _turned(self) -> None:
