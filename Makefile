@@ -24,7 +24,7 @@ unit: $(VENV)/.dev
 	$(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka --ignore=tests/browser
 
 # What needs a real Kafka or a real browser waits a lot: side by side, the longest file first.
-live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
+live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready .venv-confluent/.ready
 	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/kafka/test_exactly_once.py tests/kafka/test_half_dead.py tests/kafka tests/browser
 
 # Long forms of tests whose short forms run with the others, and property tests on examples they have not tried.
@@ -32,7 +32,7 @@ faults: $(VENV)/.dev .venv-airflow/.ready
 	TIDEGAUGE_FAULT_TABLE=yes $(BIN)/pytest -q -m long
 	HYPOTHESIS_PROFILE=exploring $(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka --ignore=tests/browser
 
-kafka: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready
+kafka: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready .venv-confluent/.ready
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/kafka
 
 dashboards: $(VENV)/.dev
@@ -49,6 +49,7 @@ screenshots: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/rekeying.py
+	$(BIN)/python benchmarks/schema_registry.py
 	$(BIN)/python benchmarks/logger.py
 	$(BIN)/python benchmarks/verdict_cost.py
 	$(BIN)/python benchmarks/verdict_worker.py
@@ -100,6 +101,12 @@ tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
 	.venv-mlflow/bin/python -m pip install -q -r $<
 	touch $@
 
+# Confluent's own serializers, which need other libraries than tidegauge does: what services send with them.
+.venv-confluent/.ready: tests/fixtures/confluent-requirements.txt
+	$(PYTHON) -m venv .venv-confluent
+	.venv-confluent/bin/python -m pip install -q -r $<
+	touch $@
+
 # A real Airflow for the test of its DAG, which runs the command `tidegauge` as Prefect's flow does.
 .venv-airflow/.ready: tests/fixtures/airflow-requirements.txt
 	$(PYTHON) -m venv .venv-airflow
@@ -107,4 +114,4 @@ tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-prefect .venv-mlflow .venv-airflow $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-prefect .venv-mlflow .venv-confluent .venv-airflow $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,13 +7,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from tidegauge.cli.options import command, kafka, option, stream_settings
+from tidegauge.cli.options import command, kafka, option, schema_registry, stream_settings
 
 
 def add(commands: Any) -> None:
     """Add the command to ``commands``."""
     doctor = command(commands, "doctor", run, "checks broker, topics, records, state directory, specs; says what to do")
     kafka(doctor)
+    schema_registry(doctor)
     option(doctor, "--models", Path, None, "directory of specs to check, and to compare with what is published")
     option(doctor, "--state-dir", Path, Path("tidegauge-state"), "the workers' local state")
 

@@ -26,7 +26,7 @@ from tidegauge.cli import (
     rollback_command,
     state_command,
 )
-from tidegauge.cli.options import Help, command, kafka, option, stream_settings
+from tidegauge.cli.options import Help, command, kafka, option, schema_registry, stream_settings
 from tidegauge.errors import AccessError, TidegaugeError, TopicError
 
 
@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     worker = command(commands, "worker", _worker, "the stream processor")
     kafka(worker)
+    schema_registry(worker)
     option(worker, "--models", Path, None, "directory of specs to publish before starting")
     option(worker, "--workers", int, 1, "processes")
     option(worker, "--metrics-port", int, 9464, "of the first process; the next ones follow")

@@ -49,6 +49,17 @@ def kafka(parser: argparse.ArgumentParser) -> None:
         option(parser, f"--{topic}-topic", str, topic, f"name of the topic {topic}")
 
 
+def schema_registry(parser: argparse.ArgumentParser) -> None:
+    """The flag of every command that reads what services send to Kafka."""
+    option(
+        parser,
+        "--schema-registry",
+        str,
+        None,
+        "address of the registry with the schemas of events that are not plain JSON",
+    )
+
+
 def stream_settings(options: argparse.Namespace, **more: Any) -> Any:
     """The ``stream.settings.Settings`` that these flags and the environment make."""
     from tidegauge.stream.security import security_from_environment
@@ -60,5 +71,6 @@ def stream_settings(options: argparse.Namespace, **more: Any) -> Any:
         app_id=options.app_id,
         topics={name: topic for name, topic in topics.items() if topic != name},
         security=security_from_environment(),
+        schema_registry=getattr(options, "schema_registry", None) or None,
         **more,
     )

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from tidegauge.engine.stage import InputRecord
+from tidegauge.engine.stage import InputRecord, RefusedRecord
 from tidegauge.errors import EventError
 
 MAX_RECORD_BYTES = 1 << 20
@@ -114,6 +114,8 @@ class Decoder(Generic[Event]):
         for record in records:
             value = record.value
             try:
+                if isinstance(record, RefusedRecord):
+                    raise EventError(record.reason, record.message)
                 if value is None or len(value) > MAX_RECORD_BYTES:
                     event = self._careful(value)
                 else:
@@ -214,7 +216,8 @@ class Decoder(Generic[Event]):
         try:
             members = json.loads(value.decode("utf-8"))
         except (ValueError, RecursionError) as error:
-            raise EventError("not_json", f"the value cannot be read as JSON: {error}") from None
+            hint = "; it begins as a schema registry's records do, see --schema-registry" if value[:1] == b"\0" else ""
+            raise EventError("not_json", f"the value cannot be read as JSON: {error}{hint}") from None
         if not isinstance(members, dict):
             raise EventError("not_an_object", f"the value is {_json_type(members)}, an event is an object")
         known = {name: members[name] for name in members if name in self._members}

@@ -1,5 +1,5 @@
-"""Dead letters: refused records, unchanged except that personal data and excessive length are removed. Headers give the reason
-and the record's origin."""
+"""Dead letters: refused records, unchanged except that personal data and excessive length are removed, and in JSON where a
+schema said how to read them. Headers give the reason and the record's origin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import hashlib
 import msgspec
 
 from tidegauge.engine.set_aside import Piece
-from tidegauge.engine.stage import DEAD_LETTERS, PROFILES, InputRecord, Output, Record
+from tidegauge.engine.stage import DEAD_LETTERS, PROFILES, SCHEMA_ID, InputRecord, Output, Record
 
 UNPROCESSABLE, SET_ASIDE = "cannot_be_processed", "set_aside"
 MAX_MESSAGE = 500
@@ -21,6 +21,8 @@ CUT = "cut"
 REASONS = {
     "not_json": "the value is not UTF-8 JSON, or is nested too deeply to be an event",
     "not_an_object": "the value is JSON but not an object",
+    "unknown_schema": "the schema registry has no schema with the record's id, or one that cannot be used",
+    "not_decodable": "the value is in a schema registry's format, but not what its schema says",
     "missing_member": "a required member is absent or null",
     "wrong_type": "a member of the event itself has the wrong type",
     "bad_request_id": "request_id is not 1-256 characters of valid text",
@@ -63,6 +65,7 @@ def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, me
             ("partition", str(partition).encode()),
             ("offset", str(record.offset).encode()),
             *cut,
+            *((name, value) for name, value in record.headers if name == SCHEMA_ID and value is not None),
         ),
     )
 

@@ -44,6 +44,17 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
+class RefusedRecord(Record, frozen=True, gc=False):
+    """A record that cannot be read, for which ``reason`` (see ``refusals.REASONS``), and in words."""
+
+    reason: str = ""
+    message: str = ""
+
+
+SCHEMA_ID = "schema_id"
+"""The header of a record that was not JSON when it came: the id of its schema in the schema registry."""
+
+
 class InputRecord(Protocol):
     """The members of an input record that a stage uses."""
 

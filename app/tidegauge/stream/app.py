@@ -12,12 +12,14 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.types.tuples import TP
 
+from tidegauge.engine.stage import PROFILES
 from tidegauge.stream.catching_up import CatchingUp, event_time
 from tidegauge.stream.checkpoint_schedule import FEW_EVENTS, is_due
 from tidegauge.stream.faust_application import faust_application
 from tidegauge.stream.input_task import InputTask
 from tidegauge.stream.reading_progress import StageInput, Standstills
 from tidegauge.stream.rekey_task import BUFFERED_EVENTS, RekeyTask
+from tidegauge.stream.schema_registry import SchemaRegistry
 from tidegauge.stream.settings import REKEY, REKEYED, Settings
 from tidegauge.stream.task import StageFactory, Task
 from tidegauge.stream.unread_input import UnreadInput
@@ -47,6 +49,7 @@ class StreamApp:
         self.settings, self._join_partitions = settings, join_partitions
         self.tasks: dict[tuple[str, int], InputTask] = {}
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self.schema_registry: SchemaRegistry | None = None
         self.rebalances = 0
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
         self.on_chunk: Callable[[str, int, Sequence[Any]], None] = lambda topic, partition, records: None
@@ -109,7 +112,8 @@ class StreamApp:
         for name, task in self.tasks.items():
             behind = any(lag.get(StageInput(task.name, topic, task.partition)) for topic in task.topics)
             if name not in self._opening and (behind or task.dirty_events or task.busy):
-                found[f"task {task}"] = (id(task), task.checkpoints)
+                asked = 0 if self.schema_registry is None else self.schema_registry.attempts
+                found[f"task {task}"] = (id(task), task.checkpoints, asked)
         for place in self.faust.consumer.assignment():
             logical = self._logical.get(place.topic)
             if logical is not None and (self._stage_of[logical], place.partition) not in self.tasks:
@@ -204,11 +208,14 @@ class StreamApp:
             opening = self._opening.get(name)
             if opening is not None:
                 await asyncio.wait([opening])
-            if self.tasks.get(name) is not task or not task.opened:
-                continue
             try:
-                task.process(logical, message.value)
-                self.on_chunk(logical, message.partition, message.value)
+                records = message.value
+                if self.schema_registry is not None and logical != PROFILES:
+                    records = await self.schema_registry.decoded(records)
+                if self.tasks.get(name) is not task or not task.opened:
+                    continue
+                task.process(logical, records)
+                self.on_chunk(logical, message.partition, records)
                 if task.dirty_events >= (BUFFERED_EVENTS if task.name in REKEY else self.settings.checkpoint_events):
                     # More records would accumulate faster than they can be committed, so wait for the transaction.
                     await task.checkpoint()

@@ -17,11 +17,14 @@ from tidegauge.models.registry import ModelRecord
 from tidegauge.stream import local_checks, record_checks, topic_checks
 from tidegauge.stream.access_probe import AccessProbe
 from tidegauge.stream.finding import Finding, judged
-from tidegauge.stream.newest_records import PlacedRecord, newest
+from tidegauge.stream.newest_records import PlacedRecord, as_events, newest
 from tidegauge.stream.reading import records
+from tidegauge.stream.schema_registry import registry_at
 from tidegauge.stream.settings import JOIN_CHANGELOG, MONITOR_CHANGELOG, REKEYED, Settings
 
 DEFAULT_HORIZON = 7 * 86400.0
+REGISTRY_SECONDS = 15.0
+NO_SCHEMA = f"the schema registry gives no schemas within {REGISTRY_SECONDS:.0f} s"
 _WRITTEN = (MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, *REKEYED.values())
 _ACLS = (
     "give its user Describe and Read on all topics and Write on those that tidegauge writes, Read on the group and Write on "
@@ -93,6 +96,11 @@ async def _ask(settings: Settings, admin: AccessProbe, files: list[ModelRecord],
     if not inputs_there:
         return
     yield topic_checks.retention(settings, configs, horizon)
+    events = {settings.topic(topic): readable.get(settings.topic(topic), []) for topic in (PREDICTIONS, LABELS)}
+    read = await _read_by_schemas(settings, events)
+    readable |= read.records
+    if read.finding is not None:
+        yield read.finding
     if rekeyed:
         yield Finding("partitioner", "events are re-keyed: neither their keys nor their partitions matter")
     else:
@@ -101,6 +109,27 @@ async def _ask(settings: Settings, admin: AccessProbe, files: list[ModelRecord],
         }
         yield record_checks.partitioner(inputs, settings, counts)
     yield record_checks.clock(readable, time.time())
+
+
+class _Events(NamedTuple):
+    """Records as events, and what is to be said of the schemas that tell how to read them; None without any."""
+
+    records: dict[str, list[PlacedRecord]]
+    finding: Finding | None
+
+
+async def _read_by_schemas(settings: Settings, found: dict[str, list[PlacedRecord]]) -> _Events:
+    if settings.schema_registry is None:
+        return _Events(found, record_checks.schemas_needed(found))
+    try:
+        async with registry_at(settings.schema_registry) as registry:
+            assert registry is not None
+            await registry.check()
+            async with asyncio.timeout(REGISTRY_SECONDS):
+                read = {name: await as_events(records, registry) for name, records in found.items()}
+    except (StreamError, TimeoutError) as error:
+        return _Events(found, Finding("schemas", wrong=str(error) or NO_SCHEMA))
+    return _Events(read, record_checks.schemas(read, settings.schema_registry))
 
 
 class _Readable(NamedTuple):

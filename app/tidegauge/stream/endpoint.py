@@ -7,6 +7,7 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import aiohttp
 import msgspec
@@ -19,6 +20,7 @@ TIMEOUT_SECONDS = 10.0
 PAUSES = (0.5, 1.0, 2.0, 5.0)
 MAX_TEXT = 500
 _PERMANENT = frozenset((400, 413, 422))
+_SECRETS = frozenset(("username", "password", "bearer_token"))
 _VARIABLES = ("username", "password", "bearer_token", "cafile", "certfile", "keyfile")
 
 
@@ -54,8 +56,9 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 def endpoint(url: str, prefix: str, environment: Mapping[str, str] = os.environ) -> Endpoint:
-    """The endpoint at ``url`` with the credentials in ``TIDEGAUGE_<prefix>_USERNAME``, ``_PASSWORD``, ``_BEARER_TOKEN``,
-    ``_CAFILE``, ``_CERTFILE`` and ``_KEYFILE``. Raises StreamError for an invalid URL or invalid settings."""
+    """The endpoint at ``url`` with the credentials in ``TIDEGAUGE_<prefix>_USERNAME``, ``_PASSWORD``, ``_BEARER_TOKEN`` (or
+    in the files that these name with ``_FILE`` behind), ``_CAFILE``, ``_CERTFILE`` and ``_KEYFILE``. Raises StreamError for an
+    invalid URL or invalid settings."""
     try:
         parsed = URL(url)
     except ValueError as error:
@@ -64,10 +67,23 @@ def endpoint(url: str, prefix: str, environment: Mapping[str, str] = os.environ)
         raise StreamError(f"{url!r} is not a URL; write it as http://HOST:PORT or https://HOST:PORT")
     if parsed.user or parsed.password:
         raise StreamError(f"no user or password in a URL: set TIDEGAUGE_{prefix}_USERNAME and TIDEGAUGE_{prefix}_PASSWORD")
-    given = {name: value for name in _VARIABLES if (value := environment.get(f"TIDEGAUGE_{prefix}_{name.upper()}"))}
+    given = {name: value for name in _VARIABLES if (value := _setting(f"TIDEGAUGE_{prefix}_{name.upper()}", name, environment))}
     if "bearer_token" in given and "username" in given:
         raise StreamError(f"TIDEGAUGE_{prefix}_BEARER_TOKEN and TIDEGAUGE_{prefix}_USERNAME do not go together: set one")
     return Endpoint(url.rstrip("/"), **given)
+
+
+def _setting(variable: str, name: str, environment: Mapping[str, str]) -> str | None:
+    """What a variable says; of a secret also what the file says that is named in its place."""
+    value, file = environment.get(variable), environment.get(f"{variable}_FILE")
+    if not file or name not in _SECRETS:
+        return value
+    if value:
+        raise StreamError(f"{variable} and {variable}_FILE say the same; set one")
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeError) as error:
+        raise StreamError(f"{variable}_FILE: {file} cannot be read: {error}") from error
 
 
 async def ask(

@@ -17,9 +17,10 @@ import msgspec
 from tidegauge.client import key_of
 from tidegauge.engine.stage import LABELS, PREDICTIONS, InputRecord
 from tidegauge.errors import StreamError
-from tidegauge.stream.newest_records import PlacedRecord, newest
+from tidegauge.stream.newest_records import PlacedRecord, as_events, newest
 from tidegauge.stream.partitioning import partition_of
 from tidegauge.stream.reading import partitions
+from tidegauge.stream.schema_registry import registry_at
 from tidegauge.stream.settings import REKEYED, Settings
 
 log = logging.getLogger(__name__)
@@ -107,11 +108,13 @@ async def check_partitioner(settings: Settings) -> list[Misplaced]:
     with contextlib.suppress(StreamError):
         await partitions(settings, settings.topic(REKEYED[PREDICTIONS]))
         return found
-    for topic in (PREDICTIONS, LABELS):
-        name = settings.topic(topic)
-        try:
-            count = len(await partitions(settings, name))
-        except StreamError:
-            continue
-        found += placement(topic, count, await newest(settings, name, count)).found()
+    async with registry_at(settings.schema_registry) as registry:
+        for topic in (PREDICTIONS, LABELS):
+            name = settings.topic(topic)
+            try:
+                count = len(await partitions(settings, name))
+            except StreamError:
+                continue
+            records = await as_events(await newest(settings, name, count), registry)
+            found += placement(topic, count, records).found()
     return found

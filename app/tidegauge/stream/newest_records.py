@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 
 from tidegauge.stream.consumer import consumer
+from tidegauge.stream.schema_registry import SchemaRegistry
 from tidegauge.stream.settings import Settings
 
 NEWEST = 200
@@ -21,6 +23,14 @@ class PlacedRecord(NamedTuple):
 
     partition: int
     record: Any
+
+
+async def as_events(found: Sequence[PlacedRecord], registry: SchemaRegistry | None) -> list[PlacedRecord]:
+    """The same records as JSON, where a schema registry says how to read them, however long it takes to answer."""
+    if registry is None:
+        return list(found)
+    records = await registry.decoded([record for _, record in found])
+    return [PlacedRecord(partition, record) for (partition, _), record in zip(found, records, strict=True)]
 
 
 async def newest(settings: Settings, name: str, partitions: int, *, ask_if_empty: bool = False) -> list[PlacedRecord]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tidegauge.engine.stage import SCHEMA_ID, RefusedRecord
 from tidegauge.stream.finding import Finding, judged
 from tidegauge.stream.key_placement import MISTAKES, placement
 from tidegauge.stream.newest_records import PlacedRecord
@@ -40,6 +41,28 @@ def partitioner(found: Mapping[str, Sequence[PlacedRecord]], settings: Settings,
     return judged(
         "partitioner", wrong, f"{seen} records lie where murmur2 of their request_id says" if seen else "no records yet"
     )
+
+
+def schemas_needed(found: Mapping[str, Sequence[PlacedRecord]]) -> Finding | None:
+    """Without a schema registry: whether these records of inputs, by the topic's own name, need one."""
+    wrong = []
+    for name, records in found.items():
+        framed = sum(record.value is not None and record.value[:1] == b"\0" for _, record in records)
+        if framed:
+            wrong.append(f"{framed} of the newest {len(records)} records of {name} are in a schema registry's format: start "
+                         "workers, and this command, with --schema-registry URL")  # fmt: skip
+    return judged("schemas", wrong, "") if wrong else None
+
+
+def schemas(found: Mapping[str, Sequence[PlacedRecord]], url: str) -> Finding:
+    """``found``: records as the schemas of the registry at ``url`` say to read them."""
+    wrong, read = [], 0
+    for name, records in found.items():
+        refused = [record for _, record in records if isinstance(record, RefusedRecord)]
+        read += sum(any(header == SCHEMA_ID for header, _ in record.headers) for _, record in records)
+        if refused:
+            wrong.append(f"{len(refused)} of the newest {len(records)} records of {name} cannot be read: {refused[-1].message}")
+    return judged("schemas", wrong, f"{url} answers; {read} of the newest records were read by its schemas")
 
 
 def clock(found: Mapping[str, Sequence[PlacedRecord]], now: float) -> Finding:

@@ -70,7 +70,7 @@ class RekeyTask(InputTask):
                 "timestamp": min(record.timestamp, latest),
                 "key": origin(record, self.partition),
                 "value": value,
-                "headers": headers,
+                "headers": list(headers),
             }
             if batches[-1].append(**event) is None:
                 batches.append(self._producer.create_batch())

@@ -33,8 +33,8 @@ REKEY_CHOICES = ("auto", "always", "never")
 class Settings(msgspec.Struct, frozen=True):
     """One worker's settings. Times in seconds. ``app_id`` is the group and prefixes transactional ids and the
     internal topics; ``playbooks`` is the address alerts point below; ``rekey`` is one of REKEY_CHOICES, and ``rekeyed`` what
-    was made of it; ``topics`` maps the other logical names to others than the default; ``security`` is what
-    ``security.client_security`` takes."""
+    was made of it; ``schema_registry`` is the address of one; ``topics`` maps the other logical names to others than the
+    default; ``security`` is what ``security.client_security`` takes."""
 
     bootstrap: str = "127.0.0.1:9092"
     app_id: str = "tidegauge"
@@ -53,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True):
     playbooks: str = DIRECTORY
     rekey: str = "auto"
     rekeyed: bool = False
+    schema_registry: str | None = None
     topics: dict[str, str] = {}
     security: dict[str, str] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter as Counts
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -130,6 +131,12 @@ class Telemetry:
             if task.store is not None:
                 state.add_metric([stage, str(partition)], task.store.bytes_on_disk())
         yield state
+        registry = self._app.schema_registry
+        if registry is not None:
+            away = 0.0 if registry.away_since is None else time.time() - registry.away_since
+            yield GaugeMetricFamily(
+                "tidegauge_schema_registry_away_seconds", "For how long records have waited for the schema registry", away
+            )
         rebalances = CounterMetricFamily("tidegauge_rebalances", "Times partitions were taken away")
         rebalances.add_metric([], self._app.rebalances)
         yield rebalances

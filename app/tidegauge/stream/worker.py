@@ -26,6 +26,7 @@ from tidegauge.stream.key_placement import KeyPlacement
 from tidegauge.stream.models_topic import ModelsTail
 from tidegauge.stream.reading_progress import Standstills
 from tidegauge.stream.rekey_choice import decided
+from tidegauge.stream.schema_registry import registry_at
 from tidegauge.stream.settings import JOIN_CHANGELOG, Settings
 from tidegauge.stream.telemetry import Telemetry
 from tidegauge.stream.watchdog import Watchdog
@@ -119,6 +120,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
         standstills,
         sizes[JOIN_CHANGELOG],
     )
+    app.schema_registry = await parts.enter_async_context(registry_at(settings.schema_registry))
     placement = KeyPlacement(sizes[PREDICTIONS])
     if not settings.rekeyed:
         app.on_chunk = placement.look
