@@ -184,9 +184,9 @@ def test_references_are_followed_and_an_address_that_is_no_registry_is_no_answer
     registry.register("features", json.dumps(features), "AVRO")
     avro = registry.register("event", json.dumps(event), "AVRO", (("shop.Features", "features"),))
     common = 'syntax = "proto3"; package common; message Features { int64 age = 1; }'
-    registry.register("common/one two", common, "PROTOBUF")
+    registry.register("common:one two", common, "PROTOBUF")
     text = 'syntax = "proto3"; import "common/features.proto"; message E { common.Features features = 1; }'
-    protobuf = registry.register("proto", text, "PROTOBUF", (("common/features.proto", "common/one two"),))
+    protobuf = registry.register("proto", text, "PROTOBUF", (("common/features.proto", "common:one two"),))
     values = [framed.framed(avro, b"\x06"), framed.framed(protobuf, b"\x00\x0a\x02\x08\x03"), framed.framed(77, b"")]
     assert asyncio.run(decoded(registry.url, values)) == [b'{"features":{"age":3}}'] * 2 + ["unknown_schema"]
     assert set(asyncio.run(check(registry.url))) >= {"AVRO", "PROTOBUF", "JSON"}
@@ -204,7 +204,7 @@ def test_who_must_log_in(registry, tmp_path, monkeypatch):
     """A real HTTP server before the registry demands basic authentication; the password is in a file."""
     (tmp_path / "password").write_text("s3cret\n")
     schema = registry.register("x", '{"type": "map", "values": "int"}', "AVRO")
-    wanted = aiohttp.BasicAuth("tidegauge", "s3cret").encode()
+    wanted = f"Basic {base64.b64encode(b'tidegauge:s3cret').decode()}"
 
     async def forward(request):
         if request.headers.get("Authorization") != wanted:

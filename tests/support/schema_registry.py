@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import tarfile
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from types import TracebackType
@@ -70,7 +71,7 @@ class SchemaRegistry:
         body: dict[str, Any] = {"schema": schema, "schemaType": kind}
         body["references"] = [{"name": name, "subject": of, "version": 1} for name, of in references]
         request = urllib.request.Request(
-            f"{self.url}/subjects/{subject}/versions",
+            f"{self.url}/subjects/{urllib.parse.quote(subject, safe='')}/versions",
             json.dumps(body).encode(),
             {"Content-Type": "application/vnd.schemaregistry.v1+json"},
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import os
 import ssl
@@ -47,9 +48,11 @@ class Endpoint(msgspec.Struct, frozen=True):
             files = ", ".join(name for name in (self.cafile, self.certfile, self.keyfile) if name)
             raise StreamError(f"TLS towards {self.url}: {error}; are these files right: {files}?") from error
         headers = {} if self.bearer_token is None else {"Authorization": f"Bearer {self.bearer_token}"}
+        if self.username is not None:
+            login = base64.b64encode(f"{self.username}:{self.password or ''}".encode()).decode()
+            headers = {"Authorization": f"Basic {login}"}
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
-            auth=None if self.username is None else aiohttp.BasicAuth(self.username, self.password or ""),
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
         )
