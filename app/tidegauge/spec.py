@@ -250,6 +250,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     ``confidence_is`` None: the positive class's probability, unless the stream from which a baseline is learned says otherwise.
     ``champion``: the version others are compared with; None: the one whose role is live, and of several the oldest.
     ``rollback``: the alias in MLflow that is moved back (``models:/churn@champion``), or the URL of a hook that is called.
+    ``schemas``: ids in the schema registry; none says that any will do.
     ``segments`` holds one tuple of dimension names for each breakdown: ``(("region",), ("region", "device"))``.
     """
 
@@ -266,6 +267,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     baseline: BaselineSpec = BaselineSpec(first=5000)
     baselines: dict[str, BaselineSpec] = {}
     features: dict[str, FeatureSpec] = {}
+    schemas: tuple[int, ...] = ()
     kpis: dict[str, KpiSpec] = {}
     labels: ImpliedLabelSpec | None = None
     monitors: tuple[MonitorSpec, ...] | None = None

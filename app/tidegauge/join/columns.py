@@ -58,7 +58,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
             refused.update(ranked[MAX_FEATURES:])
         if refused:
             unexpected = [
-                UnexpectedFeature(i, class_name(name))
+                UnexpectedFeature(i, class_name(name.removeprefix(RESERVED)))
                 for i, row in enumerate(features)
                 for name in row or ()
                 if name in refused
@@ -90,7 +90,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
         if sum(map(len, features)) != present:  # type: ignore[arg-type]
             known = {name for name in (*schema.edges, *schema.values) if not _refused(name)} | dropped
             unexpected = [
-                UnexpectedFeature(i, class_name(name))
+                UnexpectedFeature(i, class_name(name.removeprefix(RESERVED)))
                 for i, row in enumerate(features)
                 for name in row or ()
                 if name not in known

@@ -41,6 +41,7 @@ from tidegauge.join.forgetting import Forgetting
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.implied_labels import ImpliedLabels
 from tidegauge.join.label_matching import LabelMatching
+from tidegauge.join.other_schemas import note_other_schemas
 from tidegauge.join.outcomes import Outcomes
 from tidegauge.join.prediction_matching import PredictionMatching
 from tidegauge.join.progress import Progress, TaskProgress
@@ -93,6 +94,7 @@ class JoinStage:
         self._context_ids: dict[Any, int] = {}
         self._revision = registry.revision
         self._personal = PersonalData(registry)
+        self._schemas_matter = _schemas_matter(registry)
         self._rows = self._rows_since = 0
         self._dead: list[Output] = []
         self._roles = Roles()
@@ -116,6 +118,7 @@ class JoinStage:
             self._flush()
             self._revision = self._registry.revision
             self._personal = PersonalData(self._registry)
+            self._schemas_matter = _schemas_matter(self._registry)
             self._context_ids.clear()
             self._specs.clear()
         self._counters["events", topic] += len(records)
@@ -123,6 +126,8 @@ class JoinStage:
             predictions, taken, dead = self._predictions.chunk(records)
             predictions, taken = self._forgetting.not_forgotten(PREDICTIONS, predictions, taken)
             self._traces.note(predictions, taken)
+            if self._schemas_matter:
+                note_other_schemas(predictions, taken, self._spec)
             self._take_predictions(predictions, taken)
         elif topic == LABELS:
             labels, taken, dead = self._labels.chunk(records)
@@ -339,6 +344,11 @@ class JoinStage:
     def unknown_members(self) -> int:
         """Accepted events that carried members the contract does not know."""
         return self._predictions.unknown + self._labels.unknown
+
+
+def _schemas_matter(registry: Registry) -> bool:
+    """Whether any spec says which schemas its predictions may have."""
+    return any(registry.spec(model).schemas for model in registry.models())
 
 
 def _implied_words(keys: Sequence[bytes]) -> str:

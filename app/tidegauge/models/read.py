@@ -27,7 +27,7 @@ from tidegauge.spec import (
 )
 
 MODEL = ("model", "task", "positive_label", "confidence_is", "segments", "windows", "grace", "label_horizon", "retention",
-         "publish_interval", "baseline", "features", "champion", "kpis", "labels", "monitors", "detectors",
+         "publish_interval", "baseline", "features", "schemas", "champion", "kpis", "labels", "monitors", "detectors",
          "lineage", "intended_use", "rollback", "on", "inputs")  # fmt: skip
 
 
@@ -141,6 +141,8 @@ def _read(path: Path, problems: list[Problem]) -> tuple[ModelSpec, Item] | None:
                 value = of.seconds()
             case "features":
                 value = {name: _feature(feature) for name, feature in of.members().items()}
+            case "schemas":
+                value = tuple(number for item in of.items() if (number := item.integer(0, 2**31 - 1)) is not None)
             case "kpis":
                 value = {name: kpi for name, item in of.members().items() if (kpi := _kpi(name, item)) is not None}
             case "labels":
