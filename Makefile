@@ -28,7 +28,7 @@ live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready .venv-confluent/.rea
 	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/kafka/test_exactly_once.py tests/kafka/test_half_dead.py tests/kafka tests/browser
 
 # Long forms of tests whose short forms run with the others, and property tests on examples they have not tried.
-faults: $(VENV)/.dev .venv-airflow/.ready
+faults: $(VENV)/.dev .venv-airflow/.ready .venv-kserve/.ready .venv-mlserver/.ready .venv-bentoml/.ready
 	TIDEGAUGE_FAULT_TABLE=yes $(BIN)/pytest -q -m long
 	HYPOTHESIS_PROFILE=exploring $(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka --ignore=tests/browser
 
@@ -107,6 +107,12 @@ tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
 	.venv-confluent/bin/python -m pip install -q -r $<
 	touch $@
 
+# Real model servers, each with pins of its own: `tidegauge ingest` reads what they log and needs nothing of them.
+.venv-kserve/.ready .venv-mlserver/.ready .venv-bentoml/.ready: .venv-%/.ready: tests/fixtures/inference/%-requirements.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install -q -r $<
+	touch $@
+
 # A real Airflow for the test of its DAG, which runs the command `tidegauge` as Prefect's flow does.
 .venv-airflow/.ready: tests/fixtures/airflow-requirements.txt
 	$(PYTHON) -m venv .venv-airflow
@@ -114,4 +120,4 @@ tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-prefect .venv-mlflow .venv-confluent .venv-airflow $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-prefect .venv-mlflow .venv-confluent .venv-airflow .venv-kserve .venv-mlserver .venv-bentoml $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,27 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import signal
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from prometheus_client.parser import text_string_to_metric_families
 
 from support.cluster import AFTER_A_KILL, Cluster
 from support.events import START
 from support.inference import kserve, protobuf, v1, v2
+from support.ingest_command import Ingest
 from support.schemas import mistakes
 from support.servers import wait_for
 from tidegauge.models import directory
 from tidegauge.stream import models_topic
-from tidegauge.stream.broker import free_port
 from tidegauge.stream.partitioning import partition_of
-from tidegauge.stream.processes import die_with_parent
 
 SPEC = """\
 model: churn
@@ -34,56 +27,6 @@ windows: [5s]
 grace: 0s
 inputs: {server: churn-isvc, version: "churn:3", features: [age, income], prediction: "[0]", score: "[1]"}
 """
-
-
-class Ingest:
-    """The command, with its log beside the cluster's. Use as a context manager."""
-
-    def __init__(self, cluster, *flags, bootstrap=None):
-        self.port, self.log = free_port(), cluster.directory / "ingest.log"
-        settings = cluster.settings
-        topics = (flag for name in ("predictions", "labels", "models", "dead-letters", "metrics", "alerts", "incidents")
-                  for flag in (f"--{name}-topic", settings.topic(name)))  # fmt: skip
-        self.command = [
-            sys.executable, "-m", "tidegauge", "ingest", "--bootstrap", bootstrap or settings.bootstrap, "--app-id",
-            settings.app_id, *topics, "--listen", f"127.0.0.1:{self.port}", *map(str, flags),
-        ]  # fmt: skip
-
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, *error):
-        self.kill()
-
-    def start(self):
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, preexec_fn=die_with_parent(signal.SIGTERM))
-        wait_for(lambda: self.process.poll() is not None or self.ask("/readyz")[0] == 200, 90, f"readiness; {self.log}")
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
-        return self
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def ask(self, path, headers=None, body=None):
-        """Status and text."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers or {})
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except OSError as error:
-            return 0, str(error)
-
-    def number(self, metric, **labels):
-        for family in text_string_to_metric_families(self.ask("/metrics")[1]):
-            for sample in family.samples:
-                if (sample.name, sample.labels) == (metric, labels):
-                    return sample.value
-        return 0.0
 
 
 @pytest.fixture

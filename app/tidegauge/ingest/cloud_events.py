@@ -25,7 +25,8 @@ _decode = msgspec.json.Decoder().decode
 
 def from_http(headers: Mapping[str, str], body: bytes) -> list[Message]:
     """The messages in an HTTP request. Raises EventError, which says what is wrong and where."""
-    kind = _media_type(headers.get("Content-Type", ""))
+    given = {name.lower(): value for name, value in headers.items()}
+    kind = _media_type(given.get("content-type", ""))
     if kind == BATCH:
         events = _json(body)
         if not isinstance(events, list):
@@ -33,7 +34,7 @@ def from_http(headers: Mapping[str, str], body: bytes) -> list[Message]:
         return [_structured(event, f"event {place} of the batch: ") for place, event in enumerate(events)]
     if kind == STRUCTURED:
         return [_structured(_json(body), "")]
-    attributes = {name[3:].lower(): value for name, value in headers.items() if name[:3].lower() == "ce-"}
+    attributes = {name[3:]: value for name, value in given.items() if name[:3] == "ce-"}
     if not attributes:
         raise bad("no CloudEvent: neither headers ce-id, ce-type … nor content-type application/cloudevents+json")
     return [_message(attributes, body, "header ce-")]

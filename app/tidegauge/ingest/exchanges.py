@@ -69,6 +69,8 @@ class Exchanges:
         self._waiting: dict[Key, Arrived] = {}
         self._links: list[tuple[tuple[Place, int], tuple[Place, int]]] = []
         """Partition and offset of the request and of the response of what was joined, until both are committed."""
+        self._versions: dict[str, str] = {}
+        """By model the version that its newest response was of: a request without a response is taken for one to that."""
         self.bytes = 0
         self.dropped = 0
         """Messages that had to go for want of memory."""
@@ -98,7 +100,7 @@ class Exchanges:
         request, response = (other, arrived) if other.message.kind == "request" else (arrived, other)
         if request.place != response.place or request.offset > response.offset:
             self._links.append(((request.place, request.offset), (response.place, response.offset)))
-        return _joined(request, response, self._spec_of)
+        return self._joined(request, response)
 
     def give_up(self, before: float) -> Iterator[Outcome]:
         """The events of requests whose records are older than ``before`` (Unix seconds). Responses as old are let go."""
@@ -110,7 +112,7 @@ class Exchanges:
                 self.unmatched += 1
                 continue
             self.unanswered += 1
-            yield _joined(arrived, None, self._spec_of)
+            yield self._joined(arrived, None)
 
     def forget(self, places: Iterable[Place]) -> None:
         """Somebody else reads these partitions now, from where they were committed."""
@@ -133,6 +135,37 @@ class Exchanges:
                     found[answered], moved = response, True
         self._links = [link for link in self._links if any(offset >= found.get(place, 0) for place, offset in link)]
         return {place: offset for place, offset in found.items() if place in read}
+
+    def _joined(self, request: Arrived, response: Arrived | None) -> Outcome:
+        at = request
+        try:
+            asked = bodies.read(request.message)
+            at = response or request
+            answered = None if response is None else bodies.read(response.message)
+            name = request.message.server or (None if answered is None else answered.model) or asked.model
+            if name is None:
+                raise EventError("missing_member", "neither the messages nor their bodies say which model this is")
+            spec = self._spec_of(name)
+            at = request
+            events = of_request(spec.inputs, request.message.id, asked)
+            at = response or request
+            if answered is not None:
+                if answered.count != asked.count:
+                    raise bad(f"the response has {answered.count} rows, its request has {asked.count}")
+                for event, said in zip(events, of_response(spec.inputs, answered), strict=True):
+                    event.update(said)
+            around: Event = {"ts": _time(request), "model": spec.model, "model_version": version_of(spec, answered)}
+            if response is None:
+                around["error"] = NO_RESPONSE
+                around["model_version"] = self._versions.get(spec.model, around["model_version"])
+            else:
+                self._versions[spec.model] = around["model_version"]
+                around |= _latency(request, response)
+            if request.message.endpoint == CANARY:
+                around["role"] = CANARY
+            return [_record({**event, **around}) for event in events]
+        except EventError as error:
+            return Refused(at.place, at.offset, at.message.id.encode(), error.reason, str(error))
 
     def _remove(self, key: Key) -> Arrived | None:
         arrived = self._waiting.pop(key, None)
@@ -159,36 +192,6 @@ def check(message: Message, spec_of: SpecOf) -> None:
         of_response(inputs, body)
 
 
-def _joined(request: Arrived, response: Arrived | None, spec_of: SpecOf) -> Outcome:
-    at = request
-    try:
-        asked = bodies.read(request.message)
-        at = response or request
-        answered = None if response is None else bodies.read(response.message)
-        name = request.message.server or (None if answered is None else answered.model) or asked.model
-        if name is None:
-            raise EventError("missing_member", "neither the messages nor their bodies say which model this is")
-        spec = spec_of(name)
-        at = request
-        events = of_request(spec.inputs, request.message.id, asked)
-        at = response or request
-        if answered is not None:
-            if answered.count != asked.count:
-                raise bad(f"the response has {answered.count} rows, its request has {asked.count}")
-            for event, said in zip(events, of_response(spec.inputs, answered), strict=True):
-                event.update(said)
-        around = {"ts": _time(request), "model": spec.model, "model_version": version_of(spec, answered)}
-        if response is None:
-            around["error"] = NO_RESPONSE
-        elif (latency := _latency(request, response)) is not None:
-            around["latency_ms"] = latency
-        if request.message.endpoint == CANARY:
-            around["role"] = CANARY
-        return [_record({**event, **around}) for event in events]
-    except EventError as error:
-        return Refused(at.place, at.offset, at.message.id.encode(), error.reason, str(error))
-
-
 def _record(event: Event) -> tuple[bytes, bytes]:
     """Key and value of an event's record. Raises EventError where it fits into no topic."""
     value = msgspec.json.encode(event)
@@ -201,9 +204,9 @@ def _time(arrived: Arrived) -> float:
     return arrived.stamp if arrived.message.time is None else arrived.message.time
 
 
-def _latency(request: Arrived, response: Arrived) -> float | None:
-    """Milliseconds between the two, by the clock of one: the sender's, or that of the records."""
+def _latency(request: Arrived, response: Arrived) -> Event:
+    """``latency_ms``: milliseconds between the two, where both have the time of one clock: the sender's, or the records'."""
     if (request.message.time is None) != (response.message.time is None):
-        return None
+        return {}
     milliseconds = round((_time(response) - _time(request)) * 1000, 3)
-    return milliseconds if milliseconds >= 0 else None
+    return {"latency_ms": milliseconds} if milliseconds >= 0 else {}
