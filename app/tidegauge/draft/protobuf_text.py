@@ -1,4 +1,4 @@
-"""Protocol buffers in text form, read without their descriptors: enough for a schema, whose members are known by name."""
+"""Reads Protocol Buffers in text format without their descriptors, which is enough for a schema with known member names."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _TOKEN = re.compile(
 )
 _OPEN = {"{": "}", "<": ">"}
 Message = dict[str, list[Any]]
-"""Each member's values in order: texts, numbers, truths, the names of enumerations (as texts) and messages."""
+"""The values of each member in order: texts, numbers, booleans, enumeration names (as texts) and messages."""
 
 
 def parse_text(text: str) -> Message:
-    """The message that ``text`` is.
+    """Parse ``text`` as a message.
 
     >>> parse_text('feature { name: "age" type: INT presence { min_fraction: 1.0 } }')
     {'feature': [{'name': ['age'], 'type': ['INT'], 'presence': [{'min_fraction': [1.0]}]}]}

@@ -1,4 +1,4 @@
-"""Which of the sources of a draft a file or an address is."""
+"""Recognises the kind of source that a draft is made from."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from tidegauge.lineage.mlflow_server import MlflowServer
 
 
 def sketch_from(source: str, model: str | None, target: str | None, note: Callable[[str], None]) -> Sketch:
-    """Draft a spec from ``source``, a file or what MLflow calls ``runs:/…`` or ``models:/…``. ``model``: its name, if the
-    source's own is not wanted; ``target``: the column of the label in training data. Raises SourceError and RegistryError."""
+    """Draft a spec from ``source``: a file, or a reference to MLflow (``runs:/…`` or ``models:/…``). ``model``: the model's
+    name if it differs from the source's; ``target``: the column with the label in training data; ``note``: called with what is
+    left out. Raises SourceError and RegistryError."""
     if is_reference(source):
         return sketch_mlflow(read_reference(MlflowServer.from_environment(), source), model)
     path = Path(source)

@@ -1,4 +1,4 @@
-"""A draft of a spec before it is written down, whatever source it comes from."""
+"""The content of a drafted spec before it is written as YAML, whatever its source."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 from tidegauge.spec import Task
 
 TARGETS = ("label", "target", "y", "class", "outcome", "ground_truth")
-"""Names of columns that hold what is predicted."""
+"""Usual names of columns with the label."""
 SETS_LISTED = 20
-"""Values a category can have for all of them to be listed."""
+"""The values of a category are listed if there are at most this many."""
 
 
 class SketchedFeature(msgspec.Struct):
-    """Members of one feature as a spec has them, and ``remark``, which is said beside them."""
+    """The members of one feature in a spec, and a ``remark`` that is written beside them."""
 
     type: str | None = None
     min: float | None = None
@@ -37,8 +37,8 @@ class Proposal(NamedTuple):
 
 
 class Sketch(msgspec.Struct):
-    """``source``: what it was drawn from, for people. ``guesses``: by member, how it came to be. ``proposals``: lines of
-    YAML worth a thought, each with why. ``untranslated``: what the source says and a spec cannot."""
+    """A drafted spec. ``source``: a description of its source for people. ``guesses``: by member, how its value was guessed.
+    ``proposals``: members that a person may want to add. ``untranslated``: parts of the source that a spec cannot express."""
 
     model: str
     source: str
@@ -57,7 +57,7 @@ class Sketch(msgspec.Struct):
 
 
 def model_name(text: str) -> str:
-    """A name for a model, from the name of a file, a run or a suite.
+    """A name for a model, made from the name of a file, a run or a suite.
 
     >>> model_name("Churn training (v2)"), model_name("___")
     ('churn_training_v2', 'model')

@@ -1,4 +1,4 @@
-"""A draft as YAML with comments, which `models check` accepts as it is."""
+"""Writes a draft as YAML with comments, which `models check` accepts unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WIDTH = 118
 
 
 class _OneLine(yaml.SafeDumper):
-    """Writes texts of several lines with escapes."""
+    """A YAML dumper that writes texts of several lines on one line, with escapes."""
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
@@ -24,7 +24,7 @@ _OneLine.add_representer(str, _text)
 
 
 def spec_text(sketch: Sketch) -> str:
-    """The whole file."""
+    """The whole YAML file of a draft."""
     return "".join(f"{line}\n" for line in _lines(sketch))
 
 
@@ -91,7 +91,7 @@ def _printable(text: str) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """On one line. Texts that YAML would take for something else are quoted."""
+    """A value as YAML on one line. Texts that YAML would read as another type are quoted."""
     text: str = yaml.dump(
         value, Dumper=_OneLine, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False
     )

@@ -1,4 +1,4 @@
-"""A draft from a schema of TensorFlow Data Validation (`schema.pbtxt`), read without TensorFlow."""
+"""Drafts a spec from a schema of TensorFlow Data Validation (`schema.pbtxt`), without TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _GONE = ("DEPRECATED", "DISABLED", "PLANNED", "ALPHA", "DEBUG_ONLY")
 
 
 def sketch_schema(schema: Message, source: str, model: str | None, name: str) -> Sketch:
-    """Draft a spec from the ``schema`` that was read from ``source``. ``name``: the file's."""
+    """Draft a spec from the ``schema`` that was read from ``source``. ``model``: the model's name, None for one made from
+    ``name``, the file's name."""
     sketch = Sketch(model or model_name(name), f"the TFDV schema {source}")
     sketch.guesses["task"] = "task: a schema does not say it; it is taken from the first predictions and labels."
     domains = {kind: {_one(domain, "name"): domain for domain in schema.get(kind, [])}

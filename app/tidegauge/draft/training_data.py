@@ -1,4 +1,4 @@
-"""A draft from training data: the rows of CSV, Parquet or JSONL, with features and, if they are there, label and prediction."""
+"""Drafts a spec from training data: rows of CSV, Parquet or JSON lines with features and, optionally, label and prediction."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tidegauge.offline.tables import GROUPS, MEMBERS, Columns
 from tidegauge.spec import DEFAULT_WINDOWS, SECONDS, duration
 
 MAX_DISTINCT = 2000
-"""Different values of a column that are counted; more are many."""
+"""The most distinct values of a column that are counted."""
 MOST_CLASSES = 20
-"""Whole numbers of more values than this are a quantity, not classes."""
+"""A column of integers with more distinct values than this is taken for a quantity, not for classes."""
 SEGMENT_ROWS = 200
-"""A segment needs as many rows as a monitor's default ``min_count`` to be worth one."""
+"""A breakdown is proposed only if each value has at least this many rows, the default ``min_count`` of monitors."""
 SEGMENT_VALUES = 20
 WINDOWS = ("5m", "15m", "1h", "6h", "1d", "1w")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -29,7 +29,7 @@ _POSITIVES = ("1", "true", "yes", "y", "positive")
 
 
 class ColumnSummary:
-    """What the values of one column have been so far."""
+    """A summary of the values of one column so far."""
 
     def __init__(self) -> None:
         self.rows = self.missing = self.numbers = self.truths = self.whole = self.emails = 0
@@ -59,7 +59,7 @@ class ColumnSummary:
 
     @property
     def kind(self) -> str | None:
-        """The spec's type of a feature with these values; None where there are none."""
+        """The type that a feature with these values has in a spec; None if there are no values."""
         if not self.present:
             return None
         if self.truths == self.present:
@@ -71,8 +71,9 @@ class ColumnSummary:
 
 
 def sketch_data(path: Path, model: str | None, target: str | None, note: Callable[[str], None]) -> Sketch:
-    """Draft the spec of ``model`` (None: as the data, or the file, call it) from the rows in ``path``. ``target``: the column
-    that holds the label, if it has another name than usual. Raises SourceError."""
+    """Draft the spec of ``model`` from the rows in ``path``. ``model``: None for the name in the data or of the file;
+    ``target``: the column with the label if it has an unusual name; ``note``: called with what is left out. Raises
+    SourceError."""
     columns: dict[str, ColumnSummary] = {}
     first, last, rows = float("inf"), float("-inf"), 0
     for row in _rows(path, note):
@@ -104,7 +105,7 @@ def sketch_data(path: Path, model: str | None, target: str | None, note: Callabl
 
 
 def _rows(path: Path, note: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Each row flat: members by their names, features by theirs, the members of other groups as ``segments.x``."""
+    """Yield each row as a flat dictionary: members and features by their names, members of other groups as ``segments.x``."""
     for number, line in enumerate(event_lines(path, Columns(naive_utc=True), note), 1):
         try:
             event = msgspec.json.decode(line)
@@ -124,7 +125,7 @@ def _rows(path: Path, note: Callable[[str], None]) -> Iterator[dict[str, Any]]:
 
 
 def _model(columns: dict[str, ColumnSummary]) -> str | None:
-    """The one model that all rows are of, if they say it."""
+    """The name of the model in the rows, if all rows have the same; else None."""
     for name, of in (("model", str), ("model_version", model_of)):
         named = {of(value) for value in columns[name].counts} if name in columns else set()
         if len(named) == 1:
@@ -215,7 +216,8 @@ def _segments(sketch: Sketch, columns: dict[str, ColumnSummary]) -> None:
 
 
 def _windows(sketch: Sketch, rows: int, first: float, last: float) -> None:
-    """Windows long enough for the default ``min_count`` at the rate of the data; the defaults where that is fast enough."""
+    """Set windows that are long enough for the default ``min_count`` at the rate of the data, unless the default windows
+    are."""
     if not last > first:
         sketch.guesses["windows"] = ""
         return

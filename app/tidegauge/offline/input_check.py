@@ -1,4 +1,4 @@
-"""What events in a file say against the specs: `tidegauge models check DIR --input FILE`."""
+"""Checks events in a file against the specs: `tidegauge models check DIR --input FILE`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tidegauge.offline.tables import Columns
 from tidegauge.spec import ModelSpec
 
 MAX_EVENTS = 100_000
-"""Events of a file that are looked at."""
+"""The most events of a file that are checked."""
 
 
 def check_input(specs: Sequence[ModelSpec], path: Path, note: Callable[[str], None]) -> list[str]:
-    """What is wrong, one sentence each: events that would be refused, models without an event, confidence that is misread.
-    Raises SourceError."""
+    """The problems, one sentence each: events that would be refused, models without events, misread confidence. ``note``:
+    called with what is left out. Raises SourceError."""
     lines = event_lines(path, Columns.of(specs), note)
     records = [Record(number, -1, None, line) for number, line in zip(range(MAX_EVENTS), lines, strict=False)]
     events, _, dead = Decoder(Prediction).chunk(records)

@@ -1,4 +1,4 @@
-"""Reference data to baselines: `tidegauge baseline build`."""
+"""Builds baselines from reference data: `tidegauge baseline build`."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ from tidegauge.spec import ModelSpec, duration
 
 MIN_ROWS = 50
 MIN_WINDOW_ROWS = 20
-"""A reference window with fewer predictions says nothing of the spread."""
+"""Reference windows with fewer predictions are not used for the spread."""
 OVERLAP = 1.5
-"""Pairs of windows in a row share one: so many of them say as much of a variance as one that stands alone (the sum of the
-squared correlations of their sums, 1 + 2 / 4)."""
+"""Successive pairs of windows share a window, so this many of them contain as much information on a variance as one independent
+pair (the sum of the squared correlations of their sums, 1 + 2 / 4)."""
 
 
 class ReferenceEvent(Prediction, gc=False, forbid_unknown_fields=True):
@@ -63,10 +63,11 @@ def build(
     *,
     naive_utc: bool = False,
 ) -> Baseline:
-    """The baseline of ``version`` from the reference data in ``path`` (a file or a pattern, see ``offline/sources.py``), of
-    its rows alone, each request once. ``note`` is told what is left out; ``naive_utc``: a ``ts`` without an offset is UTC.
+    """The baseline of ``version`` from the reference data in ``path`` (a file or a pattern, see ``offline/sources.py``). Only
+    rows of this version are used, and each request once.
 
-    Raises BaselineError, and SourceError where a file cannot be read.
+    ``progress``: called with progress messages; ``note``: called with what is left out; ``naive_utc``: whether a ``ts`` without
+    an offset is UTC. Raises BaselineError, and SourceError if a file cannot be read.
     """
     hashed = [name for name, feature in spec.features.items() if feature.pii == "hash"]
     if hashed and pseudonyms.key() is None:
@@ -112,7 +113,7 @@ def build(
             part.spread = _spreads(members, spec, part, lambda text: None, whole=False)
         part.data.drop_sketches()
         baseline.parts[segment] = part
-    # After the parts, since the mix of segments has a spread too.
+    # This follows the segments' baselines, since the mix of segments has a spread, too.
     baseline.spread = _spreads(events, spec, baseline, progress, whole=True)
     if not all(baseline.spans_enough(window) for window in spec.windows):
         baseline.spread |= _block_spreads(events, spec, baseline)
@@ -120,7 +121,7 @@ def build(
 
 
 class _Required(msgspec.Struct):
-    """The members that reference data need not have."""
+    """The members that reference data may lack."""
 
     request_id: Any = None
     ts: Any = None
@@ -131,7 +132,7 @@ _required = msgspec.json.Decoder(_Required).decode
 
 
 def _completed(line: bytes, number: int, version: str) -> bytes:
-    """A row with what it does not say: the number of the row for its request, time 0, and the version asked for.
+    """A row with its missing members added: the number of the row as request id, time 0, and the version that is built.
 
     >>> _completed(b'{"request_id": null, "ts": 5, "score": 0.5}', 7, "m:1")
     b'{"request_id":"row 8","ts":5,"score":0.5,"model_version":"m:1"}'
@@ -159,7 +160,7 @@ def _completed(line: bytes, number: int, version: str) -> bytes:
 def _of_version(
     events: list[ReferenceEvent], spec: ModelSpec, version: str, path: Path, note: Callable[[str], None]
 ) -> list[ReferenceEvent]:
-    """The events of ``version``, each request once: of equal ones the first that has a label."""
+    """The events of ``version``, each request once: among events of one request the first one with a label."""
     others: Counter[str] = Counter()
     chosen: dict[str, ReferenceEvent] = {}
     repeated = 0
@@ -182,7 +183,7 @@ def _of_version(
 
 
 def _tunings(events: list[ReferenceEvent], spec: ModelSpec, progress: Callable[[str], None]) -> tuple[Tuning, ...]:
-    """What the spec's detectors need to know. Two that differ in nothing but their name share it."""
+    """The tunings of the spec's detectors. Detectors that differ only in their names share one."""
     tunings: list[Tuning] = []
     for detector in spec.detectors:
         if detector.tuned and tuning_for(detector, tunings) is None:
@@ -192,7 +193,7 @@ def _tunings(events: list[ReferenceEvent], spec: ModelSpec, progress: Callable[[
 
 
 def _stream(events: list[ReferenceEvent], spec: ModelSpec, name: str) -> budget.Stream:
-    """The values of one stream in the order of time."""
+    """The values of one stream, ordered by time."""
     values = np.zeros(0)
     if name in value_streams.PREDICTIONS:
         columns = data_columns(events, spec, None).results
@@ -208,7 +209,7 @@ def _stream(events: list[ReferenceEvent], spec: ModelSpec, name: str) -> budget.
 
 
 def _by_segment(events: list[ReferenceEvent], spec: ModelSpec) -> dict[Segment, list[ReferenceEvent]]:
-    """The events of each segment of the spec's breakdowns, the commonest MAX_PARTS."""
+    """The events of each segment of the spec's breakdowns; only the MAX_PARTS most frequent segments."""
     found: dict[Segment, list[ReferenceEvent]] = {}
     for event in events:
         for segment in _segments_of(event, spec):
@@ -225,7 +226,7 @@ def _segments_of(event: ReferenceEvent, spec: ModelSpec) -> Iterator[Segment]:
 
 
 def _schema(events: list[ReferenceEvent], spec: ModelSpec) -> Schema:
-    """Types and categories from the data, bins exactly from all values."""
+    """The schema of the data: types, categories, and bins computed exactly from all values."""
     columns = data_columns(events, spec, None)
     whole = np.arange(len(events))
     profile = columns.group(whole, np.array([0]), True)[0]
@@ -277,7 +278,7 @@ def _spreads(
 def _windows(
     events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline, window: str, whole: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The numbers of every reference window, and of the ``whole`` model of each together with the one before it."""
+    """The numbers of every reference window and, for the ``whole`` model, of each window together with the previous one."""
     length = duration(window)
     groups: dict[float, list[ReferenceEvent]] = {}
     for event in events:
@@ -305,7 +306,7 @@ def _windows(
 
 
 def _block_spreads(events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline) -> dict[str, dict[str, Spread]]:
-    """The spread of scores over blocks of rows in the order of time; {} of too few rows."""
+    """The spread of standard scores over blocks of rows, ordered by time; {} if there are too few rows."""
     count = block_count(len(events))
     if not count:
         return {}

@@ -1,8 +1,8 @@
-"""The same stages over files: `tidegauge replay`, and the pass over reference data that a baseline is built with.
+"""Runs the stages over files: `tidegauge replay`, and the pass over reference data that a baseline is built with.
 
-Events are taken in ``ts`` order of both files together, a label at its own ``ts``, unless asked for file order. There is
-one partition; verdicts fall where they would have fallen live, since the stages step through event time however much they
-are given at once.
+Events of both files are merged by ``ts``, with labels at their own ``ts``, unless file order is requested. There is one
+partition. Verdicts are the same as in live operation, since the stages step through event time however many events they get at
+once.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _time = msgspec.json.Decoder(_Time).decode
 
 
 def time_of(line: bytes) -> float | None:
-    """The ``ts`` of an event's line, as the stages will read it; None where they will refuse the line.
+    """The ``ts`` of an event's line as the stages read it; None if they would refuse the line.
 
     >>> time_of(b'{"ts": 5, "score": NaN}'), time_of(b'{"ts": "1970-01-01T00:01:00Z"}'), time_of(b"oops")
     (5.0, 60.0, None)
@@ -82,10 +82,10 @@ def _has_label(line: bytes | None) -> bool:
 
 
 class Lines:
-    """The non-empty lines of a file of events (see ``offline/sources.py``): where each begins and ends, and its ``ts`` (one
-    that will be refused has its predecessor's).
+    """The non-empty lines of a file of events (see ``offline/sources.py``): the positions at which each begins and ends, and
+    its ``ts`` (that of the previous line if the line will be refused).
 
-    Raises SourceError where the file cannot be read.
+    Raises SourceError if the file cannot be read.
     """
 
     def __init__(self, path: Path | None, columns: Columns = EVENTS, note: Callable[[str], None] = lambda text: None) -> None:
@@ -119,7 +119,7 @@ class Lines:
 
 
 def _mapped(path: Path, columns: Columns, note: Callable[[str], None]) -> mmap.mmap | bytes:
-    """The file's lines in memory that the system may take back: of the file itself, or of a copy as JSON lines."""
+    """The file's lines, memory-mapped: from the file itself if it has JSON lines, else from a copy converted to JSON lines."""
     try:
         plain = plain_lines(path)
         with tempfile.TemporaryFile() if plain is None else plain.open("rb") as file:
@@ -132,7 +132,7 @@ def _mapped(path: Path, columns: Columns, note: Callable[[str], None]) -> mmap.m
 
 
 class Replay:
-    """Both stages joined head to tail, one partition each; outputs go to ``sink`` as they come."""
+    """Both stages connected, with one partition each. ``sink``: called with each output."""
 
     def __init__(self, registry: Registry, sink: Callable[[Output], None]) -> None:
         self.registry, self._sink = registry, sink
@@ -152,12 +152,12 @@ class Replay:
 
     @property
     def unmatched(self) -> int:
-        """Labels, by request, whose prediction has not come."""
+        """The number of requests with labels whose prediction has not come."""
         return sum(key[:1] == REQUEST and not predicted(raw) for key, raw in self._stores[0].items())
 
     def require_read(self, topic: str, count: int, source: str) -> None:
-        """Raises SourceError, with the first reason in full, where none of the ``count`` events of ``topic``, which came from
-        ``source``, could be taken."""
+        """Raises SourceError, with the first reason in full, if all of the ``count`` events of ``topic``, which came from
+        ``source``, were refused."""
         refused = {reason: number for (of, reason), number in self.refused.items() if of == topic}
         if sum(refused.values()) == count and (count or topic == PREDICTIONS):
             reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(refused.items()))
@@ -165,7 +165,7 @@ class Replay:
             raise SourceError(f"{source}: no event of the topic {topic} could be read ({reasons or 'it is empty'}){first}")
 
     def likely_mistakes(self, predictions: Lines, labels: Lines) -> list[str]:
-        """What was likely meant otherwise, one sentence each: a spec without an event, labels that stand beside predictions."""
+        """Likely mistakes in the input, one sentence each: a spec without events, labels inside of prediction events."""
         found = []
         for model in sorted(self._specified - self._seen):
             seen = ", ".join(sorted(self._seen)[:5]) or "no model"
@@ -175,7 +175,7 @@ class Replay:
         return found
 
     def run(self, predictions: Lines, labels: Lines, file_order: bool = False) -> None:
-        """Feed everything, then close, settle and publish what is open."""
+        """Process everything, then close, settle and publish all open windows."""
         for topic_chunks in self._chunks(predictions, labels, file_order):
             for topic, records in topic_chunks:
                 if records:
@@ -233,7 +233,7 @@ _DROPPED = {
 
 
 def not_counted(replay: Replay) -> str:
-    """What was read and does not count, and why, as the end of a sentence; empty where all counts."""
+    """The numbers of events that were read but not counted, with reasons, as the end of a sentence; "" if all were counted."""
     found = Counter({f"dead letters ({reason})": count for (_, reason), count in sorted(replay.refused.items())})
     found.update({words: replay.counters[name] for name, words in _DROPPED.items()})
     found["predictions too late for their windows"] = sum(
@@ -245,7 +245,7 @@ def not_counted(replay: Replay) -> str:
 
 
 class Files:
-    """A sink that writes ``metrics.jsonl``, ``alerts.jsonl``, ``incidents.jsonl`` and ``dead-letters.jsonl`` in a directory."""
+    """A sink that writes ``metrics.jsonl``, ``alerts.jsonl``, ``incidents.jsonl`` and ``dead-letters.jsonl`` to a directory."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -266,7 +266,7 @@ class Files:
 
 
 def dead_letter_json(output: Output) -> bytes:
-    """A dead letter as one line of JSON; the value as text, with what is not UTF-8 escaped."""
+    """A dead letter as one line of JSON. Its value is text, in which bytes that are not UTF-8 are escaped."""
     members: dict[str, Any] = {name: value.decode("utf-8", "replace") for name, value in output.headers}
     members["value"] = (output.value or b"").decode("utf-8", "backslashreplace")
     return msgspec.json.encode(members)

@@ -1,5 +1,5 @@
-"""Files of events to lines of JSON, one an event: JSON, CSV, Parquet or Arrow, compressed or not, one file, many (a pattern)
-or a pipe. A file that cannot be read is refused with a message that says what to do."""
+"""Converts files of events to lines of JSON, one for each event. Reads JSON, CSV, Parquet and Arrow, compressed or not, from
+one file, many files (a pattern) or a pipe. A file that cannot be read is refused with a message that says what to do."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def event_lines(given: Path, columns: Columns, note: Callable[[str], None]) -> Iterator[bytes]:
-    """The events of a file, a pattern of files (``part-*.parquet``, in the order of their names) or ``-`` (standard input), one
-    non-empty line of JSON each, without its line end. ``note`` is told of what is left out. Raises SourceError."""
+    """Yield the events of a file, of files that match a pattern (``part-*.parquet``, ordered by name) or of ``-`` (standard
+    input), each as a line of JSON without line end. ``note``: called with what is left out. Raises SourceError."""
     for path in expand(given):
         try:
             yield from _lines(path, columns, note)
@@ -52,7 +52,7 @@ def event_lines(given: Path, columns: Columns, note: Callable[[str], None]) -> I
 
 
 def expand(given: Path) -> list[Path]:
-    """The files meant: the one given, or those a pattern matches, by name. Raises SourceError where there are none."""
+    """The given file, or the files that match a pattern, ordered by name. Raises SourceError if none matches."""
     if str(given) == "-":
         return [STANDARD_INPUT]
     if given.exists() or not glob.has_magic(str(given)):
@@ -64,7 +64,7 @@ def expand(given: Path) -> list[Path]:
 
 
 def plain_lines(given: Path) -> Path | None:
-    """The file itself where it is one regular file of nothing but JSON lines, which needs no reading through; else None."""
+    """The file itself if it is a single regular file of JSON lines, which needs no conversion; else None."""
     paths = expand(given)
     if len(paths) > 1 or not paths[0].is_file():
         return None
@@ -94,7 +94,7 @@ def _lines(path: Path, columns: Columns, note: Callable[[str], None]) -> Iterato
             yield from split_lines(file)
             return
         if unpacked is not None or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            # Tables are read from their beginning more than once, and so is JSON over several lines.
+            # Tables, and JSON over several lines, are read more than once from their beginning.
             file = held.enter_context(_copy(file))
         if kind == "json":
             yield from _values(file)
@@ -106,7 +106,7 @@ def _lines(path: Path, columns: Columns, note: Callable[[str], None]) -> Iterato
 
 
 def _kind(path: Path, head: bytes) -> Kind:
-    """By its ending, and where that says nothing (a pipe) by how it begins."""
+    """The kind of a file, by the ending of its name or, if that is unknown (as for a pipe), by its beginning."""
     name = path if path.suffix.lower() not in (".gz", ".bz2", ".xz") else path.with_suffix("")
     for mark, kind in _BEGINNINGS.items():
         if head.startswith(mark):
@@ -119,14 +119,14 @@ def _kind(path: Path, head: bytes) -> Kind:
 
 
 def _over_lines(head: bytes) -> bool:
-    """Whether JSON that begins so may be an array of events, as pandas' ``to_json(orient="records")`` writes, or have events
-    over several lines."""
+    """Whether JSON that begins with ``head`` may be an array of events, as pandas' ``to_json(orient="records")`` writes, or
+    have events that extend over several lines."""
     begin = head.removeprefix(codecs.BOM_UTF8).lstrip()
     return begin.startswith(b"[") or begin.split(b"\n", 1)[0].strip() == b"{"
 
 
 def _values(file: BinaryIO) -> Iterator[bytes]:
-    """The events of such a file, one a line; its lines as they are where it is no JSON as a whole."""
+    """Yield the events of such a file, each as one line; if the file as a whole is not JSON, its lines unchanged."""
     try:
         text = file.read().decode("utf-8-sig")
         decode, found = json.JSONDecoder().raw_decode, []
@@ -144,8 +144,8 @@ def _values(file: BinaryIO) -> Iterator[bytes]:
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The non-empty lines of chunks that each end with a line feed, without their line ends, of whatever system (JSON has none
-    within a text), and without a byte order mark.
+    """Yield the non-empty lines of chunks that each end with a line feed. Line ends of all systems are removed (JSON texts
+    contain none), as is a byte order mark.
 
     >>> list(split_lines([b'\\xef\\xbb\\xbf{}\\r\\n', b'\\n', b'{}\\r{}']))
     [b'{}', b'{}', b'{}']
@@ -161,12 +161,12 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _peek(file: BinaryIO) -> bytes:
-    """The first bytes, without reading on: also of a pipe."""
+    """The first bytes of a file or a pipe, without consuming them."""
     return file.peek(1 << 12)  # type: ignore[attr-defined,no-any-return]
 
 
 def _copy(file: BinaryIO) -> BinaryIO:
-    """What can be read of a file, as a file on disk that vanishes with it."""
+    """A copy of the rest of a file as a temporary file."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
     shutil.copyfileobj(file, copy)
     copy.seek(0)

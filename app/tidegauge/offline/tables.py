@@ -1,8 +1,9 @@
-"""Tables to events: the rows of CSV, Parquet and Arrow as lines of JSON.
+"""Converts tables to events: the rows of CSV, Parquet and Arrow files become lines of JSON.
 
-A column named like an event's member is that member, ``segments.x`` a segment, ``business.x`` a KPI, ``attributions.x`` an
-attribution, ``probabilities.x`` a class's probability, and every other column (also as ``features.x``) a feature. Types are
-the spec's where it says one, else the column's, so that the same data make the same events whatever file they come in.
+A column with the name of an event's member is that member, ``segments.x`` is a segment, ``business.x`` a KPI,
+``attributions.x`` an attribution, ``probabilities.x`` the probability of a class, and every other column (also as
+``features.x``) is a feature. Types are those of the spec or else of the column, so that the same data lead to the same events
+whatever the file format.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tidegauge.errors import SourceError
 from tidegauge.spec import FeatureSpec, ModelSpec
 
 Kind = Literal["text", "number", "truth", "code"]
-"""How a column's cells are read; a ``code`` is a category that pandas wrote as a float, since cells are empty."""
+"""How the cells of a column are read. A ``code`` is an integer category that pandas wrote as floats because of empty cells."""
 
 TEXTS = ("request_id", "model_version", "model", "role", "error", "segment")
 NUMBERS = ("score", "confidence", "latency_ms", "cost")
@@ -41,12 +42,12 @@ UNNAMED = "no name, as of row numbers, and no feature"
 _NOTHING = frozenset(
     ("nan", "-nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity", "na", "n/a", "#n/a", "null", "none")
 )
-"""What stands for a missing number, in small letters. In a column of texts each is a text."""
+"""Texts that mean a missing number, in lower case. In a column of texts they are texts."""
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """What is known of a table's columns beforehand. ``features``: as the spec has them; ``naive_utc``: a ``ts`` without
-    an offset is UTC."""
+    """What is known in advance about a table's columns. ``features``: those of the spec; ``naive_utc``: whether a ``ts``
+    without an offset is UTC; ``regression``: whether predictions and labels are numbers."""
 
     features: Mapping[str, FeatureSpec] = {}
     naive_utc: bool = False
@@ -54,7 +55,7 @@ class Columns(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, specs: Sequence[ModelSpec], **more: Any) -> Columns:
-        """What the specs say, where they do not contradict each other."""
+        """What the specs say about columns, as far as they do not contradict each other."""
         declared: dict[str, FeatureSpec] = {}
         for spec in specs:
             for name, feature in spec.features.items():
@@ -64,12 +65,12 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 EVENTS = Columns()
-"""A table of events as services send them, of which no spec is known."""
+"""The columns of a table of events if no spec is known."""
 
 
 def csv_events(file: BinaryIO, name: str, columns: Columns, note: Callable[[str], None]) -> Iterator[bytes]:
-    """The rows of a CSV table (UTF-8; commas, semicolons or tabs) as events. ``note`` is told of the columns left out. Raises
-    SourceError."""
+    """Yield the rows of a CSV table (UTF-8; commas, semicolons or tabs) as events. ``note``: called with the columns that are
+    left out. Raises SourceError."""
     try:
         with _csv(file) as (titles, rows):
             kinds = _kinds(titles, rows, columns)
@@ -88,7 +89,7 @@ def csv_events(file: BinaryIO, name: str, columns: Columns, note: Callable[[str]
 
 @contextlib.contextmanager
 def _csv(file: BinaryIO) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
-    """Column names and rows, from the beginning."""
+    """Yield the column names and the rows, from the beginning of the file."""
     file.seek(0)
     first = file.readline()
     delimiter = max(",;\t", key=lambda mark: first.count(mark.encode()))
@@ -107,7 +108,7 @@ def _csv(file: BinaryIO) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
 
 
 def _kinds(titles: list[str], rows: Iterator[list[str]], columns: Columns) -> dict[str, Kind]:
-    """How to read each column: as the spec says, else as all its cells can be read."""
+    """How to read each column: as the spec says, else in the way in which all of its cells can be read."""
     seen = {title: _Seen() for title in titles}
     for row in rows:
         for title, text in zip(titles, row, strict=False):
@@ -116,7 +117,7 @@ def _kinds(titles: list[str], rows: Iterator[list[str]], columns: Columns) -> di
 
 
 class _Seen:
-    """What the cells of one column have been so far."""
+    """What the cells of one column so far have in common."""
 
     __slots__ = ("empty", "floated", "number", "padded", "some", "truth")
 
@@ -139,7 +140,7 @@ def _kind(title: str, seen: _Seen, columns: Columns) -> Kind:
     group, _, rest = title.partition(".")
     number: Kind = "number"
     if title == "request_id" and seen.floated and seen.some:
-        # Whole numbers that were once merged with rows which had none.
+        # Integers that pandas converted to floats because other rows had none.
         return "code"
     if title in TEXTS or (group == "segments" and rest):
         return "text"
@@ -157,7 +158,7 @@ def _kind(title: str, seen: _Seen, columns: Columns) -> Kind:
 
 
 def _cell(text: str, kind: Kind) -> Any:
-    """A cell's value; in a column of numbers a cell that is none stays text."""
+    """The value of a cell. In a column of numbers, a cell that is not a number stays a text."""
     if kind == "text":
         return text
     if kind == "truth":
@@ -172,7 +173,7 @@ def _cell(text: str, kind: Kind) -> Any:
 
 
 def parquet_events(file: BinaryIO, name: str, columns: Columns, note: Callable[[str], None]) -> Iterator[bytes]:
-    """The rows of a Parquet table as events. ``note`` is told of the columns left out. Raises SourceError."""
+    """Yield the rows of a Parquet table as events. ``note``: called with the columns that are left out. Raises SourceError."""
     with _arrow(name, "Parquet"):
         from pyarrow import parquet
 
@@ -182,7 +183,8 @@ def parquet_events(file: BinaryIO, name: str, columns: Columns, note: Callable[[
 
 
 def arrow_events(file: BinaryIO, name: str, columns: Columns, note: Callable[[str], None]) -> Iterator[bytes]:
-    """The rows of an Arrow (Feather) file as events. ``note`` is told of the columns left out. Raises SourceError."""
+    """Yield the rows of an Arrow (Feather) file as events. ``note``: called with the columns that are left out. Raises
+    SourceError."""
     with _arrow(name, "Arrow"):
         import pyarrow
 
@@ -215,7 +217,8 @@ def _batch_events(batches: Iterable[Any], name: str, columns: Columns) -> Iterat
 
 
 def _unnamed(titles: Sequence[str], columns: Columns) -> set[str]:
-    """Columns without a name, and what pandas calls them: row numbers, as ``to_csv`` writes them."""
+    """The columns without a name, or with the name that pandas gives to such columns. ``to_csv`` writes row numbers like
+    that."""
     return {title for title in titles if re.fullmatch(r"(Unnamed: \d+)?", title) and title not in columns.features}
 
 
@@ -225,7 +228,7 @@ def _tell_left_out(titles: set[str], what: str, name: str, note: Callable[[str],
 
 
 def _kept(schema: Any, name: str, columns: Columns, note: Callable[[str], None]) -> list[str]:
-    """The columns that are members or features: neither pandas' index nor lists of values."""
+    """The columns that are members or features, without pandas' index and without lists of values."""
     from pyarrow import types
 
     described = schema.pandas_metadata or {}
@@ -245,7 +248,7 @@ def _kept(schema: Any, name: str, columns: Columns, note: Callable[[str], None])
 
 
 def _by_microsecond(schema: Any) -> Any:
-    """The schema with what Python's datetime cannot hold rounded down."""
+    """The schema with times in microseconds where they have a finer unit, which Python's datetime cannot represent."""
     import pyarrow
     from pyarrow import types
 
@@ -255,13 +258,13 @@ def _by_microsecond(schema: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A value of a Parquet or Arrow table as JSON has it."""
+    """A value of a Parquet or Arrow table as a JSON value."""
     if isinstance(value, Decimal):
         return None if not value.is_finite() else int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, list):
-        # A map comes as pairs.
+        # A map is read as a list of pairs.
         return {str(key): _plain(of) for key, of in value}
     if isinstance(value, dict):
         return {key: _plain(of) for key, of in value.items()}
@@ -296,7 +299,7 @@ def _member(title: str, value: Any, number: int, name: str, columns: Columns) ->
 
 
 def _object(value: Any, title: str, number: int, name: str) -> dict[str, Any]:
-    """A member of several values in one cell: an object, or its JSON."""
+    """A member with several values in one cell: an object, or its JSON text."""
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             value = json.loads(value)
@@ -308,7 +311,7 @@ def _object(value: Any, title: str, number: int, name: str) -> dict[str, Any]:
 
 
 def _stamp(value: Any, number: int, name: str, columns: Columns) -> Any:
-    """``ts`` in Unix seconds, or as the text it is. Never shifted by the zone of the machine."""
+    """``ts`` in Unix seconds, or unchanged if it is a text. The machine's own time zone is never applied."""
     moment = value
     if isinstance(value, str):
         try:

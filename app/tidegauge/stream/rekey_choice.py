@@ -1,13 +1,14 @@
-"""Whether inputs are re-keyed: told from the topics, so that all workers of a group decide alike, and stays so once it is.
+"""Decides whether inputs are re-keyed. The decision follows from the topics, so that all workers of a group agree, and is
+final.
 
-Where the re-keyed topics exist, inputs are re-keyed. A worker makes them at its start if it was told to; or, left to choose,
-where topics that hold records cannot be joined as they are (their partition counts differ; of empty ones that is a mistake
-that costs nothing to mend, and is refused), and where their newest records do not lie where murmur2 of their request id puts
-them and nothing has been joined yet. What was joined already is looked for in the partition where it was read: re-keying could
-then lose labels that now find their predictions, as where both topics are partitioned by one other hash. That only a person
-decides.
+Inputs are re-keyed if the re-keyed topics exist. A worker creates them at its start if it is told to. If the choice is left to
+it, it also creates them in two cases: the inputs hold records but have different partition counts (for empty inputs that is an
+error, since it costs nothing to correct them); or their newest records are not in the partitions that murmur2 of their request
+id gives, and nothing has been joined yet. Once something has been joined, its labels are looked for in the partition where the
+prediction was read. Re-keying could then lose labels that would have been joined, for instance if both topics are partitioned
+by another hash. Only a person can decide that.
 
-A worker that still joins the topics as they are when another turns re-keying on is fenced off and starts anew.
+If re-keying is turned on while a worker still joins the topics as they are, this worker is fenced off and starts anew.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from tidegauge.stream.settings import JOIN_CHANGELOG, REKEYED, Settings
 log = logging.getLogger(__name__)
 _NOT_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
 PATIENCE = 20
-"""Seconds in which a coordinator has to be found."""
+"""The most seconds in which a coordinator must be found."""
 SHARE = 0.01
-"""Of the newest records of a topic, how many have to lie elsewhere."""
+"""Inputs are re-keyed if at least this share of the newest records of a topic is in other partitions."""
 
 
 async def decided(admin: AIOKafkaAdminClient, settings: Settings) -> Settings:
-    """The settings with ``rekeyed`` as the topics, or else what the settings and the records say. Raises TopicError where they
-    do not go together."""
+    """The settings with ``rekeyed`` decided by the topics, or else by the settings and the records. Raises TopicError if these
+    contradict each other."""
     present = set(await admin.list_topics())
     names = [settings.topic(topic) for topic in REKEYED.values()]
     if settings.rekey == "never":
@@ -56,7 +57,7 @@ async def decided(admin: AIOKafkaAdminClient, settings: Settings) -> Settings:
 
 
 async def _why(admin: AIOKafkaAdminClient, settings: Settings, present: set[str]) -> str:
-    """Why inputs have to be re-keyed; "" if they need not be."""
+    """The reason why inputs must be re-keyed; "" if they need not be."""
     names = [settings.topic(topic) for topic in (PREDICTIONS, LABELS, JOIN_CHANGELOG)]
     described = await admin.describe_topics([name for name in names if name in present])
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
@@ -69,7 +70,7 @@ async def _why(admin: AIOKafkaAdminClient, settings: Settings, present: set[str]
 
 
 async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int]:
-    """Where the group stands. A broker that is new has to make the topic of all groups first."""
+    """The committed offsets of the group. Waits for a new broker to create the internal topic of offsets."""
     for _ in range(PATIENCE):
         try:
             return await _offsets(admin, group)

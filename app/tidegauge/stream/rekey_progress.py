@@ -1,9 +1,10 @@
-"""How far event time has come in inputs that are re-keyed: what a join task reads there comes from all input partitions, of
-which some may be hours behind others.
+"""The event time reached in inputs that are re-keyed. A join task reads there from all input partitions, of which some may be
+hours behind others.
 
-Every look at the group tells what each re-keying task has committed, offset and event time, and where its partition ends. What
-they had committed lies in the re-keyed topics below the ends these had after the look. So a join task that has read to those
-ends has read all that the look speaks of (``FollowedLooks``): what it says of event time is then true of what the task holds.
+Every measurement (a ``Look``) of the group gives the offset and the event time that each re-keying task has committed, and the
+end of its partition. The committed records are in the re-keyed topics below the end offsets that these have after the
+measurement. A join task that has read up to these end offsets has therefore read all records that the measurement is about
+(``FollowedLooks``), and the measured event time then holds for the task.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from tidegauge.stream.reading_progress import Place
 from tidegauge.stream.settings import REKEY
 
 KEPT = 2000
-"""Looks that are kept of those nobody has caught up with: half an hour's and more."""
+"""The most measurements that are kept until the task has caught up with them: more than half an hour."""
 
 
 class Look(msgspec.Struct, frozen=True):
-    """What a look at the group told. ``predictions``: the event time they have come to, below which none waits to be re-keyed;
-    ``labels``: the same of labels. ``whole``: the wall clock (s) of an earlier look since which all that it found in the input
-    topics was re-keyed."""
+    """The result of one measurement of the group. ``predictions``: the event time up to which all predictions have been
+    re-keyed; ``labels``: the same for labels. ``whole``: the wall clock (s) of an earlier measurement; everything that it found
+    in the input topics has been re-keyed since."""
 
     predictions: float
     labels: float
@@ -32,7 +33,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class _Found(msgspec.Struct, frozen=True):
-    """What there was in a topic at a look: wall clock, how far the predictions had come, and each partition's end."""
+    """The content of a topic at a measurement: wall clock, the event time of predictions, and the end of each partition."""
 
     at: float = 0.0
     predictions: float = 0.0
@@ -40,14 +41,14 @@ class _Found(msgspec.Struct, frozen=True):
 
 
 class RekeyLooks:
-    """Makes something of one look after the other."""
+    """Evaluates successive measurements."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[_Found]] = {topic: deque() for topic in REKEY.values()}
         self._whole = dict.fromkeys(REKEY.values(), _Found())
 
     def take(self, at: float, places: Sequence[Place]) -> Look | None:
-        """A look that was begun at wall clock ``at``. None if nothing of the inputs is known."""
+        """The result of a measurement that began at wall clock ``at``; None if nothing is known of the inputs."""
         standing: dict[str, list[Place]] = {topic: [] for topic in REKEY.values()}
         for place in places:
             if place.stage in REKEY:
@@ -63,41 +64,43 @@ class RekeyLooks:
                 self._whole[topic] = waiting.popleft()
         labels = predictions
         if any(place.lag for place in standing[LABELS]):
-            # Labels may speak of times long gone: then there is how far predictions had come when what is here was all.
+            # Labels may be about times long ago. Their event time is then the one that predictions had reached when all labels
+            # that have been re-keyed by now were there.
             labels = max(_reached(standing[LABELS]), self._whole[LABELS].predictions)
         return Look(predictions, labels, min(found.at for found in self._whole.values()))
 
 
 def _reached(places: Sequence[Place]) -> float:
-    """The event time up to which no partition holds back anything."""
+    """The event time up to which no partition has records left to re-key."""
     return min((place.reached for place in places if place.lag), default=max(place.reached for place in places))
 
 
 class FollowedLooks:
-    """Which looks one join task has caught up with. ``last``: the last of these."""
+    """The measurements that one join task has caught up with. ``last``: the newest of these."""
 
     def __init__(self) -> None:
         self._ahead: deque[tuple[Look, Mapping[str, int]]] = deque()
         self.last: Look | None = None
 
     def take(self, look: Look, ends: Mapping[str, int]) -> None:
-        """``ends``: of the task's partitions by topic, after the look."""
+        """Take in a measurement. ``ends``: by topic, the end offset of the task's partition after the measurement."""
         if len(self._ahead) < KEPT:
             self._ahead.append((look, ends))
 
     def read(self, offsets: Mapping[str, int]) -> None:
-        """The task has processed all below these offsets of its topics."""
+        """Note that the task has processed everything below these offsets, by topic."""
         while self._ahead and all(offsets[topic] >= end for topic, end in self._ahead[0][1].items()):
             self.last, _ = self._ahead.popleft()
 
     @property
     def behind(self) -> Behind:
-        """Up to which event time nothing is missing in what was read; nothing is known before a look was caught up with."""
+        """By topic, the event time up to which nothing is missing in what was read. Before the task has caught up with any
+        measurement, nothing is known."""
         if self.last is None:
             return {PREDICTIONS: 0.0, LABELS: 0.0}
         return {PREDICTIONS: self.last.predictions, LABELS: self.last.labels}
 
     def silence(self, last_record: float) -> float:
-        """For how many seconds after the task's last record (wall clock) nothing has come for it into the input topics, as far
-        as all that they held was re-keyed and read."""
+        """For how many seconds after ``last_record``, the wall clock of the task's last record, no further record for it has
+        come into the input topics, judging by what has been re-keyed and read."""
         return 0.0 if self.last is None else self.last.whole - last_record

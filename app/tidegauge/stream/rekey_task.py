@@ -1,6 +1,6 @@
-"""A re-keying task: records of one input partition to the partition their request id belongs in, as they are.
+"""A re-keying task: copies the records of one input partition to the partitions that their request ids belong in.
 
-It has no state. A transaction writes the records and commits the offsets, with the event time they have come to beside each.
+It has no state. One transaction writes the records and commits the offsets, with the event time reached as metadata.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from tidegauge.stream.tracing import tracer
 
 log = logging.getLogger(__name__)
 BUFFERED_EVENTS = 10_000
-"""After so many a checkpoint is due: they wait as they came, in memory."""
+"""A checkpoint is due after this many records, which wait in memory."""
 SHARE_OF_INTERVAL = 0.5
-"""Of a checkpoint's interval, after which a re-keying task has its own: the join waits for it."""
+"""The interval of a re-keying task's checkpoints, as a share of the configured one. It is short because the join waits for
+it."""
 MAX_AHEAD_MS = 1_800_000
-"""How far ahead of the clock a record's timestamp may be: Kafka refuses those of more than an hour, unless told otherwise."""
+"""The most that a record's timestamp may be ahead of the clock. By default, Kafka refuses records that are more than an hour
+ahead."""
 
 
 class RekeyTask(InputTask):
-    """The task of ``stage`` (one of REKEY) for one partition of its topic, which writes to ``partitions`` partitions."""
+    """The task of ``stage`` (one of REKEY) for one partition of its topic. ``partitions``: of the topic that it writes to."""
 
     def __init__(self, stage: str, partition: int, settings: Settings, admin: Any, partitions: int) -> None:
         (self._topic,) = topics = (REKEY[stage],)
@@ -47,7 +49,7 @@ class RekeyTask(InputTask):
         self.offsets[self._topic] = max(committed.offset, 0)
         self._event_time = event_time(committed.metadata) or 0.0
         if committed.offset > 0 and event_time(committed.metadata) is None:
-            # A join task has read this partition itself. Whatever it has not committed is for us to do, not for it.
+            # A join task has read this partition so far. Fence it off, so that it cannot commit what this task will process.
             await (await self._started_producer(f"{app_id}-join-{self.partition}")).stop()
             await self._transact({}, self._reached(self._note))
         self._opened = True
@@ -97,13 +99,14 @@ class RekeyTask(InputTask):
         fault_at("after-commit")
 
     async def _send(self, partition: int, batches: list[Any]) -> None:
-        """Write the batches of one partition, in their order."""
+        """Write the batches of one partition in order."""
         sent = [await self._producer.send_batch(batch, self._output, partition=partition) for batch in batches]
         await asyncio.gather(*sent)
 
 
 def event_time(note: str | None) -> float | None:
-    """What a re-keying task says beside an offset: the largest ``ts`` of the events below it; None if none has said it.
+    """The event time in the metadata of an offset that a re-keying task committed: the largest ``ts`` of the events below it;
+    None if there is none.
 
     >>> event_time("1758931200.25"), event_time("")
     (1758931200.25, None)

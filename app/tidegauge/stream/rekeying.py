@@ -1,10 +1,11 @@
-"""Where a record belongs by what it says, whatever key and partition it came with; and where one came from that was re-keyed.
+"""Finds the partition that a record belongs in by its content, whatever its key and partition, and the origin of re-keyed
+records.
 
-A prediction and its labels belong together by their ``request_id``, a KPI event that belongs to no request with others of its
-model and segment. What says neither stays together with what has the same key; the join stage refuses it, with its reason.
+Predictions and labels are partitioned by their ``request_id``, KPI events that belong to no request by their model and segment.
+Records without either are partitioned by their key; the join stage refuses them with a reason.
 
-A re-keyed record's key is the place it came from and the key it came with, as ``3:12345:order-7`` (``3:12345`` without one), so
-that a dead letter can be given back as it was.
+The key of a re-keyed record is its original partition, offset and key, such as ``3:12345:order-7`` (``3:12345`` without a key),
+so that its dead letter can show the original record.
 """
 
 from __future__ import annotations
@@ -34,14 +35,15 @@ _head = msgspec.json.Decoder(_Head).decode
 
 
 class Placed(NamedTuple):
-    """The partition of each record of a chunk, and the largest ``ts`` of its events (0 where none has one)."""
+    """The partition of each record of a chunk, and the largest ``ts`` of its events (0 if none has one)."""
 
     partitions: list[int]
     reached: float
 
 
 def place(records: Sequence[InputRecord], source: int, partitions: int) -> Placed:
-    """Where the records of one chunk of the partition ``source`` belong in a topic of so many partitions."""
+    """The partitions that the records of one chunk from the partition ``source`` belong in. ``partitions``: how many there
+    are."""
     keys: list[bytes]
     times: list[Any]
     try:
@@ -54,7 +56,7 @@ def place(records: Sequence[InputRecord], source: int, partitions: int) -> Place
 
 
 def _key_and_ts(record: InputRecord, source: int) -> tuple[bytes, Any]:
-    """What decides the partition of one record, and its member ``ts``, whatever that is."""
+    """The bytes that determine the partition of one record, and its member ``ts``, of whatever type."""
     value = record.value or b""
     try:
         head = _head(value)
@@ -79,7 +81,7 @@ def _key_of_kpi(record: InputRecord) -> bytes | None:
 
 
 def _latest(times: Sequence[Any], records: Sequence[InputRecord]) -> float:
-    """The largest of the ``times`` of the records' events that are in range."""
+    """The largest valid one among the ``times`` of the records' events."""
     if set(map(type, times)) == {float}:
         latest: float = max(times)
         if 0 <= latest <= min([record.timestamp for record in records]) / 1000 + MAX_AHEAD_SECONDS:
@@ -88,7 +90,7 @@ def _latest(times: Sequence[Any], records: Sequence[InputRecord]) -> float:
 
 
 def _in_range(ts: Any, record: InputRecord) -> float:
-    """Unix seconds of a ``ts``; 0 of one that makes a dead letter of its event."""
+    """Unix seconds of a ``ts``; 0 if it is invalid, in which case the event becomes a dead letter."""
     if isinstance(ts, bool) or not isinstance(ts, int | float | str):
         return 0.0
     try:
@@ -98,7 +100,7 @@ def _in_range(ts: Any, record: InputRecord) -> float:
 
 
 def origin(record: InputRecord, partition: int) -> bytes:
-    """The key of a record of ``partition`` once it is re-keyed."""
+    """The key of a re-keyed record that came from ``partition``."""
     if record.key is None:
         return b"%d:%d" % (partition, record.offset)
     return b"%d:%d:%b" % (partition, record.offset, record.key[:MAX_KEY_BYTES])
@@ -110,8 +112,8 @@ class Content(NamedTuple):
 
 
 def content(record: InputRecord) -> Content:
-    """What is written of a record: all of it, but of what is too large to be an event no more than shows that it is. The whole,
-    which may have been compressed when it came, need not fit into a topic."""
+    """What is written of a record: all of it or, if it is too large to be an event, just enough to show that it is. The whole
+    record may have been compressed and then not fit into the topic."""
     value = record.value
     if value is None or len(value) <= MAX_RECORD_BYTES:
         return Content(value, record.headers)
@@ -119,7 +121,7 @@ def content(record: InputRecord) -> Content:
 
 
 def given_back(letter: Output) -> Output:
-    """A dead letter of a record that was re-keyed, with the key, the partition and the offset it had before.
+    """The dead letter of a re-keyed record, with its original key, partition and offset.
 
     >>> letter = given_back(Output("dead-letters", b"3:12345:order-7", b"{", headers=(("reason", b"x"), ("offset", b"9"))))
     >>> letter.key, letter.headers

@@ -1,6 +1,7 @@
-"""More partitions of inputs, internal topics and state: topics are widened, and state is made anew in them from the inputs.
+"""Increases the partition count of inputs, internal topics and state: widens topics, and rebuilds state from the inputs.
 
-Wider inputs hold the events of one request in two partitions, of before and since, so that from then on inputs are re-keyed.
+Widened inputs may hold the events of one request in two partitions, the old one and the new one, so inputs are re-keyed
+afterwards.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ PATIENCE_SECONDS = 30
 
 
 async def repartition(settings: Settings, partitions: int, *, accept_loss: bool = False) -> list[Gone]:
-    """Give every topic in WIDENED so many ``partitions``, unless it has more, and make the state anew. Returns and raises as
-    ``rebuild``; run again, it goes on where it was cut short."""
+    """Give every topic in WIDENED at least this many ``partitions``, and rebuild the state. Returns and raises like
+    ``rebuild``. If it was interrupted, running it again completes it."""
     settings = msgspec.structs.replace(settings, partitions=partitions, rekeyed=True)
     admin = AIOKafkaAdminClient(**settings.client())
     await admin.start()
@@ -51,14 +52,14 @@ async def repartition(settings: Settings, partitions: int, *, accept_loss: bool 
 
 
 async def _counts(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, int]:
-    """How many partitions each topic of WIDENED has that is there, by its name in Kafka."""
+    """The partition count of each existing topic of WIDENED, by its name in Kafka."""
     present = set(await admin.list_topics())
     described = await admin.describe_topics([name for name in map(settings.topic, WIDENED) if name in present])
     return {topic["topic"]: len(topic["partitions"]) for topic in described}
 
 
 async def _wait(admin: AIOKafkaAdminClient, settings: Settings, partitions: int) -> None:
-    """Until every broker that is asked knows of all partitions."""
+    """Wait until the brokers that are asked know all partitions."""
     for _ in range(PATIENCE_SECONDS):
         counts = await _counts(admin, settings)
         if len(counts) == len(WIDENED) and min(counts.values()) >= partitions:

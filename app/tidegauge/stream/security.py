@@ -1,7 +1,7 @@
-"""How clients prove who they are to Kafka: TLS, SASL and tokens, by librdkafka's names.
+"""Authentication and encryption of Kafka clients: TLS, SASL and tokens, configured by librdkafka's names.
 
-Flags would show in a process list: settings come from ``TIDEGAUGE_SECURITY_PROTOCOL``, ``TIDEGAUGE_SASL_...`` and
-``TIDEGAUGE_SSL_...``, or, with ``_FILE`` behind the name, from the file the variable names.
+Since flags are visible in process lists, settings come from ``TIDEGAUGE_SECURITY_PROTOCOL``, ``TIDEGAUGE_SASL_...`` and
+``TIDEGAUGE_SSL_...`` or, if the name ends in ``_FILE``, from the file that the variable names.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _NEEDED = {
 _ALSO = {OAUTH: ("sasl.oauthbearer.scope",)}
 _SSL = ("ssl.cafile", "ssl.certfile", "ssl.keyfile", "ssl.keypassword")
 TOKEN_SECONDS = 10.0
-"""How long a token endpoint may take to answer."""
+"""The timeout of requests to a token endpoint."""
 SPENT = 0.8
-"""Of a token's life; after that it is asked for anew."""
+"""A new token is requested after this share of the lifetime of the current one."""
 
 
 def client_security(security: Mapping[str, str]) -> dict[str, Any]:
-    """aiokafka's keyword arguments for settings by Kafka's names. Raises StreamError where they cannot be used together."""
+    """aiokafka's keyword arguments for settings by Kafka's names. Raises StreamError if they contradict each other."""
     if not security:
         return {}
     protocol = security.get("security.protocol", "PLAINTEXT")
@@ -90,14 +90,15 @@ def _login(sasl: dict[str, str]) -> dict[str, Any]:
 
 
 class RenewingContext(ssl.SSLContext):
-    """Client side of TLS. Certificates that were renewed on disk are taken up by the next connection."""
+    """The TLS context of a client. Certificates that were renewed on disk are used from the next connection on."""
 
     _files: tuple[str | None, ...] = (None, None, None, None)
     _read: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, cafile: str | None, certfile: str | None, keyfile: str | None, password: str | None) -> RenewingContext:
-        """Raises StreamError for a file that is missing or no certificate. No ``cafile``: the system's authorities."""
+        """A context with these files. Without ``cafile`` the system's certificate authorities are trusted. Raises StreamError
+        for a file that is missing or not a certificate."""
         context = cls(ssl.PROTOCOL_TLS_CLIENT)
         context._files = (cafile, certfile, keyfile, password)
         try:
@@ -110,7 +111,7 @@ class RenewingContext(ssl.SSLContext):
         return context
 
     def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
-        """What asyncio calls for each connection."""
+        """Called by asyncio for each connection."""
         try:
             if self._times() != self._read:
                 self._load()
@@ -132,14 +133,14 @@ class RenewingContext(ssl.SSLContext):
 
 
 class Token(NamedTuple):
-    """A bearer token and the seconds it lives."""
+    """A bearer token and its lifetime in seconds."""
 
     text: str
     seconds: float
 
 
 class Tokens(AbstractTokenProvider):  # type: ignore[misc]
-    """Bearer tokens for aiokafka, each used until most of its life is over. ``fetch`` gives a new one or raises StreamError."""
+    """Bearer tokens for aiokafka, each used for most of its lifetime. ``fetch``: returns a new token or raises StreamError."""
 
     def __init__(self, fetch: Callable[[], Token]) -> None:
         self._fetch, self._token, self._until = fetch, "", 0.0
@@ -152,7 +153,7 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
 
 
 class ClientCredentials:
-    """Tokens of an OAuth 2.0 endpoint, by the grant of client credentials (RFC 6749, section 4.4)."""
+    """Tokens from an OAuth 2.0 endpoint by the client credentials grant (RFC 6749, section 4.4)."""
 
     def __init__(self, url: str, client: str, secret: str, scope: str | None) -> None:
         self._url, self._scope = url, scope
@@ -174,7 +175,7 @@ class ClientCredentials:
 
 
 class AwsSigner:
-    """Tokens of Amazon MSK's IAM: requests signed with the credentials boto finds. Needs ``tidegauge[msk]``."""
+    """Tokens for IAM authentication at Amazon MSK, signed with the credentials that boto finds. Needs ``tidegauge[msk]``."""
 
     def __init__(self, region: str) -> None:
         self._region = region

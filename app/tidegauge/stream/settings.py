@@ -1,4 +1,4 @@
-"""How a worker is set up: flags, else ``TIDEGAUGE_...`` environment variables, else these defaults."""
+"""The settings of a worker: from flags, else from ``TIDEGAUGE_...`` environment variables, else these defaults."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from tidegauge.stream.security import client_security
 JOIN_CHANGELOG, MONITOR_CHANGELOG = "tidegauge-join-changelog", "tidegauge-monitor-changelog"
 CHANGELOGS = {"join": JOIN_CHANGELOG, "monitor": MONITOR_CHANGELOG}
 REKEYED = {PREDICTIONS: "tidegauge-rekeyed-predictions", LABELS: "tidegauge-rekeyed-labels"}
-"""By input topic the one that holds its records partitioned by request id, where inputs are re-keyed."""
+"""For each input topic the one that holds its records partitioned by request id, if inputs are re-keyed."""
 INFERENCES = "tidegauge-inferences"
 """What `tidegauge ingest` has taken by HTTP and not yet joined, keyed by the id of request and response."""
 INPUT_OF = {rekeyed: topic for topic, rekeyed in REKEYED.items()}
 REKEY = {f"rekey-{topic}": topic for topic in REKEYED}
-"""The stages that re-key, and what each reads."""
+"""The re-keying stages and the topic that each reads."""
 TOPICS = (
     PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG,
 )  # fmt: skip
-"""Those there are in every deployment."""
+"""The topics of every deployment."""
 INTERNAL = frozenset((PROFILES, INFERENCES, JOIN_CHANGELOG, MONITOR_CHANGELOG, OPERATIONS, AUDIT, *REKEYED.values()))
 MAX_MESSAGE_BYTES = 32 << 20
 REKEY_CHOICES = ("auto", "always", "never")
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """One worker's settings. Times in seconds. ``app_id`` is the group and prefixes transactional ids and the
-    internal topics; ``playbooks`` is the address alerts point below; ``rekey`` is one of REKEY_CHOICES, and ``rekeyed`` what
-    was made of it; ``schema_registry`` is the address of one; ``topics`` maps the other logical names to others than the
-    default; ``security`` is what ``security.client_security`` takes."""
+    """The settings of one worker. Times are in seconds. ``app_id``: the consumer group, and the prefix of transactional ids and
+    internal topics; ``playbooks``: the base address of the playbooks that alerts link to; ``rekey``: one of REKEY_CHOICES;
+    ``rekeyed``: whether inputs are re-keyed, which is decided at the start; ``schema_registry``: the address of a schema
+    registry, None without one; ``topics``: names that differ from the default, by logical name (not for internal topics);
+    ``security``: the argument of ``security.client_security``."""
 
     bootstrap: str = "127.0.0.1:9092"
     app_id: str = "tidegauge"
@@ -58,28 +59,28 @@ class Settings(msgspec.Struct, frozen=True):
     security: dict[str, str] = {}
 
     def __repr__(self) -> str:
-        """Without the values of ``security``: among them are passwords."""
+        """Leaves out the values of ``security``, which include passwords."""
         shown = {name: value for name, value in msgspec.structs.asdict(self).items() if name != "security"}
         return f"Settings({shown}, security={sorted(self.security)})"
 
     @property
     def inputs(self) -> dict[str, tuple[str, ...]]:
-        """The topics (logical) that each stage reads."""
+        """The logical topics that each stage reads."""
         if not self.rekeyed:
             return {"join": (PREDICTIONS, LABELS), "monitor": (PROFILES,)}
         return {**{stage: (topic,) for stage, topic in REKEY.items()}, "join": (*REKEYED.values(),), "monitor": (PROFILES,)}
 
     @property
     def all_topics(self) -> tuple[str, ...]:
-        """The topics (logical) that this deployment has."""
+        """The logical topics of this deployment."""
         return (*TOPICS, *REKEYED.values()) if self.rekeyed else TOPICS
 
     def topic(self, logical: str) -> str:
-        """The topic's name in Kafka; the internal ones follow ``app_id``."""
+        """The topic's name in Kafka. Names of internal topics begin with ``app_id``."""
         if logical in INTERNAL:
             return logical.replace("tidegauge", self.app_id, 1)
         return self.topics.get(logical, logical)
 
     def client(self) -> dict[str, Any]:
-        """Keyword arguments every aiokafka client takes."""
+        """The keyword arguments for every aiokafka client."""
         return {"bootstrap_servers": self.bootstrap, **client_security(self.security)}

@@ -1,5 +1,5 @@
-"""The console's silences to Alertmanager, beside the alerts: at once when one is made or ended, and before anything is said of
-alerts, for an Alertmanager that has forgotten."""
+"""Copies the console's silences to Alertmanager: at once when one is made or ended, and before alerts are sent, in case
+Alertmanager has lost them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tidegauge.stream.settings import Settings
 log = logging.getLogger(__name__)
 MAX_RECORDS = 1000
 LOOK_SECONDS = 5.0
-"""Between two looks for the topic, as long as no console has made it."""
+"""Seconds between two searches for the topic, as long as no console has created it."""
 _JSON = {"Content-Type": "application/json"}
 
 
 class Silencer:
-    """Keeps every one of ``alertmanagers`` at the silences that stand in the topic of operations."""
+    """Keeps the silences of all ``alertmanagers`` equal to those in the topic of operations."""
 
     def __init__(self, settings: Settings, alertmanagers: Sequence[Endpoint]) -> None:
         self._settings, self._alertmanagers = settings, alertmanagers
-        # Nothing is ever committed: what stands is read anew from the compacted topic.
+        # Nothing is ever committed, so every start reads the whole compacted topic.
         self._feed = Feed(settings, OPERATIONS, f"{settings.app_id}-silences")
         self._found = False
         self.operations = Operations()
@@ -45,12 +45,12 @@ class Silencer:
         return sum(now < silence.ends_at for silence in self.operations.silences.values())
 
     async def start(self, sessions: Sequence[aiohttp.ClientSession]) -> None:
-        """Read what stands. ``sessions``: one for each Alertmanager."""
+        """Read the existing silences. ``sessions``: one for each Alertmanager."""
         self._sessions = sessions
         await self._find()
 
     async def _find(self) -> None:
-        """Only the console creates the topic, with the replication it was given; without a console nothing is silenced."""
+        """Start to read the topic if it exists. Only the console creates it, with its own replication setting."""
         try:
             await self._feed.start()
         except StreamError:
@@ -65,7 +65,7 @@ class Silencer:
             await self._feed.stop()
 
     async def run(self) -> None:
-        """Pass on what is made and ended, until cancelled."""
+        """Copy silences that are made or ended, until cancelled."""
         while not self._found:
             await asyncio.sleep(LOOK_SECONDS)
             try:
@@ -81,7 +81,7 @@ class Silencer:
                 await self.tell()
 
     async def tell(self) -> None:
-        """Make right what each Alertmanager has. One that cannot be reached is told the next time."""
+        """Correct the silences of each Alertmanager. One that cannot be reached is updated the next time."""
         async with self._one_at_a_time:
             await asyncio.gather(*map(self._tell, self._alertmanagers, self._sessions))
 

@@ -1,4 +1,4 @@
-"""The version of the form in which stages keep their state, kept with it: state of another form is refused, not misread."""
+"""The version of the format of stored state, which is stored with it, so that state in another format is refused."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from tidegauge.engine.stage import Store
 from tidegauge.errors import StateError
 
 KEY = b"\xffformat"
-"""No stage has keys that begin so."""
+"""The key of the format. No stage has keys that begin with its first byte."""
 FORMAT = b"1"
-"""Grows whenever a version could misread what the one before has stored. Release notes say so, and ``CONTRIBUTING.md`` when."""
+"""The current format. It is increased whenever a version could misread what the previous one stored; ``CONTRIBUTING.md`` says
+when, and release notes announce it."""
 _RESERVED = b"\x00"
 
 
 def check(store: Store, whose: str) -> None:
-    """Raises StateError where what is stored has another form, or says none. An empty store fits."""
+    """Raises StateError if the stored state has another format, or none. An empty store is accepted."""
     found = store.get(KEY)
     if found == FORMAT or (found is None and all(key.startswith(_RESERVED) for key, _ in store.scan(b""))):
         return
@@ -26,6 +27,6 @@ def check(store: Store, whose: str) -> None:
 
 
 def mark(store: Store) -> None:
-    """Store the form along with the first changes."""
+    """Store the format with the first changes."""
     if store.get(KEY) is None:
         store.put(KEY, FORMAT)

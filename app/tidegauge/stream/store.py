@@ -28,29 +28,30 @@ log = logging.getLogger(__name__)
 POSITION = b"\0position"
 FIRST_KEY = b"\1"
 BEHIND_BYTES = 3 << 20
-"""Committed bytes a store keeps in memory before it writes the older half; as Python objects they take four times as much."""
+"""The most committed bytes that a store keeps in memory before it writes the older half. As Python objects they take four times
+as much."""
 OVERHEAD = 10
 DAMAGED = "DAMAGED"
-"""The file that says of its directory that a read has failed in it."""
+"""The name of the file that marks a directory as damaged."""
 _DAMAGE = "Corruption", "IO error: No such file or directory"
-"""How RocksDB's errors begin that say so of its files; others are about locks, rights, room."""
+"""The beginnings of RocksDB's errors about damaged files; others are about locks, rights or space."""
 Pairs = dict[bytes, bytes]
 Changes = dict[bytes, bytes | None]
-"""Key → new value, None for a delete."""
+"""New values by key; None for a deleted key."""
 DELETED = b""
 
 
 def weight(changes: Changes) -> int:
-    """About how many bytes the changes take, in a batch or a changelog record."""
+    """The approximate number of bytes that the changes take in a batch or a changelog record."""
     return sum(map(len, changes)) + sum(map(len, filter(None, changes.values()))) + OVERHEAD * len(changes)
 
 
 _CACHE = Cache(64 << 20)
-"""One block cache for all the stores of a process."""
+"""The block cache that all stores of a process share."""
 
 
 class StoredSlice(NamedTuple):
-    """Stored pairs, and the key from which to go on; empty at the end."""
+    """Stored pairs, and the key to continue from, which is empty at the end."""
 
     pairs: Pairs
     following: bytes
@@ -66,9 +67,9 @@ class RocksStore:
         self._frozen: Changes = {}
         self._behind: Changes = {}
         self._behind_bytes = 0
-        # Of each commit behind: the position it stands for, and how many keys it added; the keys stand in this order.
+        # For each commit that is not on disk yet: its changelog position and how many keys it added; keys are in this order.
         self._commits: deque[tuple[int, int]] = deque()
-        # All three layers in one, for reading; a delete is DELETED there, so that it is told from a key without changes.
+        # All three layers in memory as one, for reading. A deleted key has the value DELETED, which differs from an absent key.
         self._recent: dict[bytes, bytes] = {}
         self._unlogged = WriteOptions()
         self._unlogged.disable_wal = True
@@ -83,13 +84,13 @@ class RocksStore:
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         options.set_block_based_table_factory(table)
-        # Request ids and floats hardly shrink.
+        # Request ids and floats hardly compress.
         options.set_compression_type(DBCompressionType.none())
-        # A file has one filter: a large one would not stay in its shard of the cache.
+        # Each file has one filter; that of a larger file would not stay in its shard of the cache.
         options.set_target_file_size_base(16 << 20)
         options.set_write_buffer_size(4 << 20)
         options.set_max_write_buffer_number(2)
-        # Most lookups are of request ids never seen before.
+        # Most lookups are for request ids that are not stored.
         options.set_memtable_prefix_bloom_ratio(0.1)
         options.set_memtable_whole_key_filtering(True)
         options.set_max_open_files(256)
@@ -110,13 +111,14 @@ class RocksStore:
         self._path.mkdir(parents=True)
 
     def _failed(self, error: Exception) -> NoReturn:
-        """Raise StateError for what was read or written in vain."""
+        """Raise StateError for an error in reading or writing."""
         if self._note_damage(error):
             raise StateError(f"{self._path}: is damaged, and is made anew at the next start: {error}") from error
         raise StateError(f"{self._path}: cannot be read or written: {error}") from error
 
     def _note_damage(self, error: Exception) -> bool:
-        """Whether an error says that files are damaged; then whoever opens them next begins anew."""
+        """Whether an error means that files are damaged. If so, mark the directory, so that the next store in it starts
+        empty."""
         damaged = str(error).startswith(_DAMAGE)
         if damaged:
             (self._path / DAMAGED).touch()
@@ -152,7 +154,7 @@ class RocksStore:
             self._failed(error)
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Raises ValueError for an empty value, which would be taken for a delete."""
+        """Raises ValueError for an empty value, which would be mistaken for a deleted key."""
         if not value:
             raise ValueError("a store holds no empty values")
         self._active[key] = self._recent[key] = value
@@ -182,8 +184,8 @@ class RocksStore:
         self._require_end(last)
 
     def _require_end(self, last: bytes) -> None:
-        """Raise StateError unless ``last`` is the last key: RocksDB's iterators end at what they cannot read as at the end, and
-        only their status tells."""
+        """Raise StateError unless ``last`` is the last key. RocksDB's iterators stop at data that they cannot read as if it
+        were the end; only their status shows the difference."""
         iterator, failure = self._db.iter(), None
         iterator.seek(last + b"\0")
         if not iterator.valid():
@@ -191,7 +193,7 @@ class RocksStore:
                 iterator.status()
             except Exception as error:
                 failure = error
-        # As long as it lives the directory is in use.
+        # The directory is in use as long as the iterator exists.
         del iterator
         if failure is not None:
             self._failed(failure)
@@ -200,27 +202,27 @@ class RocksStore:
 
     @property
     def changed(self) -> int:
-        """How many keys have uncommitted changes."""
+        """The number of keys with uncommitted changes."""
         return len(self._active)
 
     def freeze(self) -> Changes:
-        """Set the changes so far aside for a transaction; new ones gather above them."""
+        """Freeze and return the changes so far for a transaction; new changes are collected separately."""
         assert not self._frozen, "the changes set aside before must be committed first"
         self._frozen, self._active = self._active, {}
         return self._frozen
 
     def revert(self) -> None:
-        """Forget what was written since the last ``freeze``."""
+        """Discard what was written since the last ``freeze``."""
         self._active = {}
         self._recent = {key: value or DELETED for key, value in {**self._behind, **self._frozen}.items()}
 
     def commit(self, position: int) -> None:
-        """The frozen changes are in the changelog, which the next reader continues at ``position``."""
+        """Mark the frozen changes as committed. ``position``: the changelog offset after them."""
         frozen, self._frozen = self._frozen, {}
         self._commit(frozen, position)
 
     def restore(self, changes: Changes, position: int) -> None:
-        """Take in changes read from the changelog, up to ``position``."""
+        """Apply changes that were read from the changelog up to ``position``."""
         self._recent.update({key: value or DELETED for key, value in changes.items()})
         self._commit(changes, position)
 
@@ -234,11 +236,11 @@ class RocksStore:
             self._write((len(self._behind) + 1) // 2)
 
     def flush(self) -> None:
-        """Write all that is committed, and the position it stands for."""
+        """Write all committed changes to disk, with their changelog position."""
         self._write(len(self._behind))
 
     def _write(self, least: int) -> None:
-        """Write the oldest commits, of ``least`` keys at least."""
+        """Write the oldest commits with at least ``least`` keys to disk."""
         if not self._commits:
             return
         count = 0
@@ -247,7 +249,7 @@ class RocksStore:
             count += added
         batch = WriteBatch(raw_mode=True)
         put, behind = batch.put, self._behind
-        # In order, since that halves the memtable's work.
+        # Writing keys in order halves the work of the memtable.
         for key in sorted(islice(behind, count)):
             value = behind[key]
             if value is None:
@@ -265,7 +267,7 @@ class RocksStore:
 
     @property
     def position(self) -> int | None:
-        """Where the changelog continues what is committed here."""
+        """The changelog offset after the changes that are committed here; None if there are none."""
         return self._position
 
     def _on_disk(self) -> int | None:
@@ -273,7 +275,7 @@ class RocksStore:
         return None if raw is None else int(raw)
 
     def slice(self, after: bytes, count: int) -> StoredSlice:
-        """Pairs on the disk that nothing has changed since, among the next ``count`` from key ``after`` on."""
+        """Those of the next ``count`` pairs on disk from key ``after`` on that no change in memory replaces."""
         pairs = dict(islice(self._db.items(from_key=after or FIRST_KEY), count))
         last = next(reversed(pairs), after or FIRST_KEY)
         following = last + b"\0" if len(pairs) == count else b""
@@ -284,7 +286,7 @@ class RocksStore:
         return StoredSlice(pairs, following)
 
     def wipe(self) -> None:
-        """Begin again from nothing."""
+        """Delete everything."""
         self._db.close()
         shutil.rmtree(self._path)
         self._open()
@@ -295,7 +297,7 @@ class RocksStore:
         return sum(entry.stat().st_size for entry in self._path.iterdir() if entry.is_file())
 
     def close(self) -> None:
-        """Leave what is committed on the disk."""
+        """Write all committed changes to disk and close the store."""
         self.flush()
         try:
             self._db.close()

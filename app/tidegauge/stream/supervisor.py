@@ -1,4 +1,4 @@
-"""`--workers N`: N worker processes on one machine, restarted when they die, stopped together."""
+"""`--workers N`: runs N worker processes on one machine, restarts those that die, and stops all together."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tidegauge.stream.processes import die_with_parent
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 18.0
-"""A worker is gone before that (``stream/ending.py``)."""
+"""Seconds after which a worker is killed. It normally ends before that (``stream/ending.py``)."""
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0)
 HEALTHY_SECONDS = 30.0
 
 
 def run_apart(arguments: Sequence[str]) -> int:
-    """The exit status of ``tidegauge <arguments>``, which ends when this process does."""
+    """Run ``tidegauge <arguments>`` as a child process that ends when this process does; return its exit status."""
     command = [sys.executable, "-m", "tidegauge", *arguments]
     return subprocess.run(command, check=False, preexec_fn=die_with_parent(signal.SIGTERM)).returncode
 
@@ -35,7 +35,7 @@ class Supervisor:
         self._stopping = False
 
     def run(self) -> int:
-        """Until SIGTERM or SIGINT; 0 if every worker then ended with 0."""
+        """Run until SIGTERM or SIGINT; return 0 if every worker then ended with 0."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         for index in range(self._workers):
@@ -55,7 +55,7 @@ class Supervisor:
 
     def _restart(self, index: int, status: int) -> None:
         if status == 2:
-            # It refused its settings or topics and has said why: trying again would not help.
+            # The worker refused its settings or topics and has logged why, so a restart would not help.
             self._stopping = True
             self._failures[index] = -1
             return

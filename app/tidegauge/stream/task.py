@@ -1,10 +1,10 @@
-"""One task: a stage, a partition, and the transactions that make what it does count exactly once.
+"""One task: a stage, a partition, and the transactions that make its work count exactly once.
 
-take over    a transactional producer of the task's own id fences the former owner; the store is restored from the
+take over    a transactional producer with the task's own id fences off the former owner; the store is restored from the
              changelog; the group's committed offsets are read again, and records below them are skipped
-process      chunks go into the stage's buffers
-checkpoint   one transaction carries state changes, outputs and offsets; only then is the local store written
-failure      the task is thrown away; whoever owns it next replays what was not committed
+process      chunks are added to the stage's buffers
+checkpoint   one transaction contains state changes, outputs and offsets; only afterwards is the local store updated
+failure      the task is discarded; its next owner processes again what was not committed
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tidegauge.stream.tracing import tracer
 log = logging.getLogger(__name__)
 StageFactory = Callable[[int, RocksStore], ContainedStage[Any]]
 PURGE_SECONDS = 30.0
-"""Between two deletions of re-keyed records that have been joined."""
+"""Seconds between two deletions of re-keyed records that have been joined."""
 
 
 class Task(InputTask):
@@ -65,7 +65,7 @@ class Task(InputTask):
             for topic in self.topics:
                 self.offsets[topic] = await reader.committed(self._place(topic)) or 0
             if not written and any(self.offsets.values()):
-                # Whatever a task commits, it writes its state's form with that.
+                # Every commit of a task includes the format of its state, so its changelog cannot be empty.
                 raise StateError(
                     f"the changelog of {self} ({self._changelog.topic}, partition {self.partition}) is empty, though records "
                     f"were processed (up to {self.offsets}): it was deleted, and the state with it; stop all workers and run "
@@ -82,14 +82,14 @@ class Task(InputTask):
         )  # fmt: skip
 
     async def _restore(self, reader: Any, store: RocksStore) -> bool:
-        """Bring the store to where the changelog ends; whether anything was ever written there."""
+        """Apply the changelog to the store up to its end; return whether anything was ever written to the changelog."""
         place = self._changelog
         reader.assign([place])
         begin = (await reader.beginning_offsets([place]))[place]
         end = (await reader.end_offsets([place]))[place]
         position = store.position
         if position is not None and not begin <= position <= end:
-            # Deletes between the local position and the log's start are lost, or the log is another one.
+            # The changelog no longer has the deletes after the local position, or it is a different one.
             store.wipe()
             position = None
         start = begin if position is None else position
@@ -117,7 +117,7 @@ class Task(InputTask):
 
     @property
     def stage(self) -> Stage | None:
-        """The stage as it stands; None until it is restored."""
+        """The stage; None until it is restored."""
         return None if self._contained is None else self._contained.stage
 
     @property
@@ -137,7 +137,7 @@ class Task(InputTask):
         state_format.mark(self.store)
         changes = self.store.freeze()
         swept, complete = self._sweep.slice(weight(changes))
-        # Live pairs of the slice are in the local store already; only what expired changes there.
+        # The pairs of the slice are already in the local store; only expired ones change there.
         changes.update({key: None for key, value in swept.items() if value is None})
         with tracer.start_as_current_span("checkpoint", attributes=self._attributes) as span:
             span.set_attribute("tidegauge.events", events)
@@ -149,7 +149,8 @@ class Task(InputTask):
         return seconds
 
     async def _purge(self, joined: dict[TopicPartition, int]) -> None:
-        """Delete re-keyed records below the offsets ``joined``, now and then: their topics keep what nobody has joined."""
+        """Delete re-keyed records below the offsets ``joined`` from time to time, since their topics have no retention
+        limit."""
         at, before = self._purged
         if time.monotonic() - at < PURGE_SECONDS:
             return

@@ -1,4 +1,4 @@
-"""Prometheus metrics of one worker: its stream side, and the newest closed windows of the models it monitors."""
+"""The Prometheus metrics of one worker: about its stream processing, and the newest closed windows of its models."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ DELAY_BUCKETS = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 259
 
 
 class Telemetry:
-    """Builds the exposition from what the worker's tasks hold when it is asked for."""
+    """Builds the metrics from the current state of the worker's tasks whenever they are requested."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Telemetry:
     def _counted(self) -> Iterator[Metric]:
         for name, (metric, text, label) in COUNTERS.items():
             family = CounterMetricFamily(metric, text, labels=[label])
-            # From zero on: an increase from nothing to one shows only where there was a zero before.
+            # Counters start at zero, because Prometheus sees an increase to one only if there was a zero before.
             counts = dict.fromkeys(REASONS if name == "dead_lettered" else (LABELS,) if label == "topic" else (), 0)
             counts |= {value: count for (kind, value), count in list(self._counters.items()) if kind == name}
             for value, count in counts.items():
@@ -239,7 +239,7 @@ class Telemetry:
 
 
 def estimate_errors(versions: Iterable[Version]) -> Iterable[Metric]:
-    """How far the estimated performance of each version has been off, and over how many windows."""
+    """The mean absolute error of the estimated performance of each version, and the number of windows it is taken over."""
     families: dict[str, GaugeMetricFamily] = {}
     for version in versions:
         for window in version.grades.totals:

@@ -1,4 +1,4 @@
-"""What `tidegauge doctor` checks of the topics themselves: are they there, do they fit each other, how long do they keep."""
+"""The checks of `tidegauge doctor` on the topics: their existence, partition counts, replicas and retention."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAME_REKEYED = (*((topic, JOIN_CHANGELOG) for topic in REKEYED.values()), _STAT
 
 
 def presence(settings: Settings, present: Collection[str]) -> Finding:
-    """``present``: the names of all topics there are."""
+    """Check that all topics exist. ``present``: the names of all existing topics."""
     missing = [settings.topic(logical) for logical in settings.all_topics if settings.topic(logical) not in present]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -31,7 +31,7 @@ def presence(settings: Settings, present: Collection[str]) -> Finding:
 
 
 def partition_counts(settings: Settings, counts: Mapping[str, int]) -> Finding:
-    """``counts``: partitions by the name of each topic that is there."""
+    """Check that partition counts fit together. ``counts``: the partition count of each existing topic by its name."""
     wrong = []
     for one, other in _SAME_REKEYED if settings.rekeyed else _SAME:
         names = settings.topic(one), settings.topic(other)
@@ -55,7 +55,7 @@ def partition_counts(settings: Settings, counts: Mapping[str, int]) -> Finding:
 
 
 def replicas(described: Collection[Mapping[str, object]]) -> Finding:
-    """``described``: topics as the administration client describes them."""
+    """Check leaders and replicas. ``described``: topics as the administration client describes them."""
     wrong, total = [], 0
     for topic in described:
         parts: list[Mapping[str, object]] = topic["partitions"]  # type: ignore[assignment]
@@ -70,7 +70,7 @@ def replicas(described: Collection[Mapping[str, object]]) -> Finding:
 
 
 async def configurations(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, dict[str, str]]:
-    """The settings of the topics of these names."""
+    """The settings of the topics with these names, by topic name."""
     found: dict[str, dict[str, str]] = {}
     for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names]):
         for code, _, _, name, entries in answer.resources:
@@ -80,7 +80,8 @@ async def configurations(admin: AIOKafkaAdminClient, names: Collection[str]) -> 
 
 
 def retention(settings: Settings, configs: Mapping[str, Mapping[str, str]], horizon: float) -> Finding:
-    """``horizon``: the longest label horizon of all models, in seconds."""
+    """Check that topics keep records long enough. ``configs``: settings by topic name; ``horizon``: the longest label horizon
+    of all models in seconds."""
     wrong = []
     for logical in (PREDICTIONS, LABELS):
         name = settings.topic(logical)
@@ -98,7 +99,7 @@ def retention(settings: Settings, configs: Mapping[str, Mapping[str, str]], hori
 
 
 def clean_up(settings: Settings, configs: Mapping[str, Mapping[str, str]]) -> Finding:
-    """Which topics are compacted, and how large their records may be."""
+    """Check which topics are compacted, and how large their records may be."""
     wrong = []
     for logical in settings.all_topics:
         name = settings.topic(logical)
@@ -117,7 +118,7 @@ def clean_up(settings: Settings, configs: Mapping[str, Mapping[str, str]]) -> Fi
 
 
 def _milliseconds(config: Mapping[str, str]) -> int:
-    """How long a topic keeps records; -1 for ever, also where compaction keeps the newest."""
+    """How long a topic keeps records, in milliseconds; -1 for ever, also if compaction keeps the newest records."""
     return int(config.get("retention.ms", -1)) if "delete" in config.get("cleanup.policy", "delete") else -1
 
 

@@ -1,4 +1,4 @@
-"""The topics: made where they are missing, refused where they do not fit."""
+"""Creates missing topics, and refuses topics that do not fit together."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tidegauge.stream.settings import INFERENCES, JOIN_CHANGELOG, MAX_MESSAGE_BY
 
 log = logging.getLogger(__name__)
 SHOWN_SECONDS = 10.0
-"""How long a new topic is waited for, at most."""
+"""The most seconds to wait for a new topic."""
 _LARGE = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
 _LOG = {"cleanup.policy": "delete", "retention.ms": "-1", **_LARGE}
 _STATES = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(90 * 86_400_000)}
 _CONFIGS = {
     MODELS: {"cleanup.policy": "compact", **_LARGE},
     METRICS: {"cleanup.policy": "compact", "compression.type": "zstd", **_LARGE},
-    # Every transition for 90 days, and after that how each alert stands: one that fires for longer is not forgotten.
+    # Every transition is kept for 90 days, and afterwards the newest one of each alert, so a long-firing alert is not lost.
     ALERTS: _STATES,
     INCIDENTS: _STATES,
     PROFILES: {"retention.ms": "86400000", **_LARGE},
     INFERENCES: {"retention.ms": "86400000", **_LARGE},
     JOIN_CHANGELOG: _LOG,
     MONITOR_CHANGELOG: _LOG,
-    # Nothing goes by its age, which is that of the events: what was joined is deleted. In small files, so that it soon is.
+    # Records are not deleted by age, which would be that of the events, but once they are joined. Small files make that quick.
     **{topic: {**_LOG, "message.timestamp.type": "CreateTime", "segment.bytes": str(64 << 20)} for topic in REKEYED.values()},
 }
 
@@ -39,10 +39,10 @@ _CONFIGS = {
 async def ensure(
     admin: AIOKafkaAdminClient, settings: Settings, label_horizon: float, needed: Collection[str] | None = None
 ) -> dict[str, int]:
-    """Create what is missing; returns the partition count of each topic by logical name.
+    """Create missing topics; return the partition count of each topic by logical name.
 
-    Raises TopicError where the topics do not fit each other, or one that is ``needed`` (None: each) is neither seen nor may be
-    created; warns where Kafka would delete events within ``label_horizon`` seconds.
+    Raises TopicError if the topics do not fit together, or if a topic in ``needed`` (None: every topic) neither exists nor may
+    be created. Logs a warning if Kafka would delete events within ``label_horizon`` seconds.
     """
     present = set(await admin.list_topics())
     sizes: dict[str, int] = {}
@@ -71,13 +71,14 @@ async def ensure(
 
 
 def new(settings: Settings, logical: str, partitions: int) -> NewTopic:
-    """The logical topic as it is to be made."""
+    """The specification with which a logical topic is created."""
     return NewTopic(settings.topic(logical), partitions, settings.replication, topic_configs=_CONFIGS.get(logical, {}))
 
 
 async def create(admin: AIOKafkaAdminClient, wanted: list[NewTopic], needed: Collection[str] | None = None) -> None:
-    """Create topics; one that has come to be meanwhile is fine. Raises TopicError, of a refusal only where the topic is
-    ``needed`` (None: each). Returns once the broker shows them: it knows a new topic a moment after it has answered."""
+    """Create topics, unless they have been created in the meantime, and wait until the broker shows them, which takes a moment
+    after its answer. Raises TopicError; if this user may not create a topic, only if the topic is in ``needed`` (None: every
+    topic is)."""
     answer = await admin.create_topics(wanted)
     made = {name for name, code, *_ in answer.topic_errors if code in (0, TopicAlreadyExistsError.errno)}
     for name, code, *message in answer.topic_errors:

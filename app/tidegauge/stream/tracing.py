@@ -1,4 +1,4 @@
-"""Spans of checkpoints and restores by OpenTelemetry; nothing is sent anywhere unless its environment variables ask for it."""
+"""OpenTelemetry spans of checkpoints and restores. Nothing is sent unless OpenTelemetry's environment variables ask for it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from opentelemetry import trace
 from tidegauge.errors import StreamError
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-"""OpenTelemetry's own names; either turns the exporter on."""
+"""OpenTelemetry's variables; either of them turns the exporter on."""
 tracer = trace.get_tracer("tidegauge")
 
 
 def set_up(instance: str) -> Callable[[], None]:
-    """Send spans by OTLP over HTTP where an endpoint is set; returns what sends the last of them at the end. ``instance``
-    tells this process from the others. Raises StreamError where the extra is not installed."""
+    """Send spans by OTLP over HTTP if an endpoint is set; return a function that sends the remaining ones at the end.
+    ``instance``: identifies this process. Raises StreamError if the extra is not installed."""
     if not any(map(os.environ.get, ENDPOINTS)) or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return lambda: None
     try:

@@ -1,7 +1,7 @@
-"""A Faust transport that hands over whole fetched chunks: one message for all the records fetched of a partition.
+"""A Faust transport that delivers whole chunks: one Faust message contains all records fetched from a partition.
 
-Faust's path costs 60-200 µs a message; a chunk makes that nothing. Everything else stays Faust's: membership, assignment,
-flow control.
+Faust takes 60 to 200 µs for each message, which is negligible for a chunk. Faust still does everything else: group membership,
+assignment and flow control.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ STOP_SECONDS = 3.0
 
 
 class _Daemon(WorkerThread):  # type: ignore[misc]
-    """Mode's thread would keep the process, and its heartbeat the partitions, for as long as it runs; and who stops it would
-    wait for that without end, holding the event loop."""
+    """A daemon thread. Mode's own thread would keep the process alive, and its heartbeat would keep the partitions; stopping it
+    would block the event loop without a time limit."""
 
     def __init__(self, service: Any, **kwargs: Any) -> None:
         super().__init__(service, **kwargs)
@@ -38,9 +38,9 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     Worker = _Daemon
 
     def _create_worker_consumer(self, transport: Any) -> Any:
-        # Faust offers no setting for these: it reads uncommitted records unless it runs its own transactions, waits 1.5 s
-        # for a fetch, and computes the checksum of each batch once more, which the broker has done and TCP does (librdkafka,
-        # too, leaves it out unless asked).
+        # Faust has no settings for these. It reads uncommitted records unless it uses its own transactions, waits 1.5 s for a
+        # fetch, and verifies the checksum of each batch, which the broker has done already and TCP does again (librdkafka does
+        # not verify it by default, either).
         original = driver.aiokafka.AIOKafkaConsumer
 
         def committed(**arguments: Any) -> Any:
@@ -54,7 +54,7 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 
 class HandedOver(NamedTuple):
-    """What has been handed over of a partition: all records below offset ``end``, the last of them at wall clock ``at``."""
+    """The progress of delivery in a partition: all records below offset ``end``, the last of them at wall clock ``at``."""
 
     end: int
     at: float
@@ -73,28 +73,28 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.handed_over = {}
         self.in_step = InStep()
-        # Positions of the client at a moment when all it had returned was handed over.
+        # The client's positions at a time when everything that it had returned was delivered.
         self._accounted: dict[TP, int] = {}
 
     @property
     def alive(self) -> bool:
-        """Its thread runs."""
+        """Whether its thread is running."""
         thread = self._thread._thread
         return thread is not None and thread.is_alive()
 
     def behind(self, place: TP, processed: int, since: float) -> bool:
-        """Whether there may be records of ``place`` from offset ``processed`` on that were there at wall clock ``since``:
-        not once the broker has said after that, that there is nothing beyond what was handed over."""
+        """Whether ``place`` may have records from offset ``processed`` on that existed at wall clock ``since``. This is
+        excluded once the broker has reported after ``since`` that there are no records beyond the delivered ones."""
         state = self._state(place)
         asked = None if state is None else state.timestamp
         return asked is None or asked / 1000.0 < since or self.lag(place, processed) > 0
 
     def last_handed_over(self, place: TP) -> float:
-        """Wall clock at which the newest records of ``place`` were handed over; 0 where none were."""
+        """The wall clock at which the newest records of ``place`` were delivered; 0 if none were."""
         return self.handed_over.get(place, NOTHING_YET).at
 
     def lag(self, place: TP, processed: int) -> int:
-        """How many offsets there are from ``processed`` on, as far as the broker has said."""
+        """The number of offsets from ``processed`` on, as far as the broker has reported."""
         state = self._state(place)
         if state is None or state.highwater is None:
             return 0
@@ -102,14 +102,14 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         return max(end - self.reached(place, processed), 0)
 
     def reached(self, place: TP, processed: int) -> int:
-        """The offset below which nothing is left once all below ``processed`` is processed."""
+        """The offset below which no record is left, given that all records below ``processed`` are processed."""
         if processed < self.handed_over.get(place, NOTHING_YET).end:
             return processed
-        # All that was handed over: only transaction markers can be between there and the position.
+        # Everything delivered is processed, so only transaction markers can be between ``processed`` and the position.
         return max(self._accounted.get(place, processed), processed)
 
     def _state(self, place: TP) -> Any:
-        """What aiokafka knows of an assigned partition: it tells a position only to who waits for it."""
+        """aiokafka's internal state of an assigned partition. Its public methods would have to be awaited."""
         client = self._thread._consumer
         subscription = None if client is None else client._subscription.subscription
         assignment = None if subscription is None else subscription.assignment
@@ -120,7 +120,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
             now = time.time()
             due = {place for place in active_partitions if not self.in_step.ahead(place, now, self._more)}
             if not due:
-                # No partition at all would mean every one.
+                # An empty set of partitions would mean all of them.
                 await self.sleep(0.01)
                 return {}
             active_partitions = due
@@ -158,7 +158,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
                 )  # fmt: skip
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        # A chunk looks like a gap in the offsets; Faust would remember each for ever (its commits are off anyway).
+        # To Faust, a chunk looks like a gap in the offsets, which it would remember for ever although its commits are disabled.
         return
 
 

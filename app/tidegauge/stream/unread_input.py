@@ -1,4 +1,4 @@
-"""How far the tasks of a worker have read their inputs: what stages are told of it, and when an input counts as exhausted."""
+"""Tells how far the tasks of a worker have read their inputs, and when an input counts as exhausted."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from tidegauge.stream.task import Task
 
 
 class UnreadInput:
-    """Of all tasks of a worker. ``consumer``: gives Faust's, which there is once Faust has started."""
+    """The unread input of all tasks of a worker. ``consumer``: returns Faust's consumer, which exists once Faust has
+    started."""
 
     def __init__(self, settings: Settings, standstills: Standstills, consumer: Callable[[], Any]) -> None:
         self._settings, self._standstills, self._consumer = settings, standstills, consumer
         self._looks: dict[int, FollowedLooks] = {}
 
     def follow(self, partition: int) -> None:
-        """Begin with a join task of this partition, of which no look at the group is known."""
+        """Begin with a new join task of this partition, for which there is no measurement of the group yet."""
         self._looks[partition] = FollowedLooks()
 
     def looked(self, look: Look, ends: Mapping[TP, int]) -> None:
-        """A look at the group, and where the partitions of the re-keyed topics ended after it."""
+        """Take in a measurement of the group, and the end offsets of the re-keyed topics after it."""
         for partition, followed in self._looks.items():
             places = {topic: TP(self._settings.topic(topic), partition) for topic in REKEYED.values()}
             followed.take(look, {topic: ends[place] for topic, place in places.items()})
 
     def behind(self, task: Task) -> Behind:
-        """As the join stage is told it."""
+        """The argument ``behind`` for the next checkpoint of a join task."""
         if not self._settings.rekeyed:
             return dict.fromkeys(self._unread(task), AS_TAKEN)
         places = {topic: TP(self._settings.topic(topic), task.partition) for topic in task.topics}
@@ -42,13 +43,14 @@ class UnreadInput:
         return followed.behind
 
     def is_quiet(self, task: Task, seconds: float) -> bool:
-        """Whether the input of a join task counts as exhausted, so many seconds after its last record."""
+        """Whether the input of a join task counts as exhausted. ``seconds``: the time since its last record."""
         if self._settings.rekeyed:
             seconds = self._looks[task.partition].silence(task.last_record)
         return seconds >= self._settings.idle_timeout and not self._unread(task)
 
     def _unread(self, task: Task) -> set[str]:
-        """Topics of which a task may not have read all that was there when the other topics' last records came in."""
+        """The topics of which a task may not have read all records that existed when the last records of its other topics were
+        delivered."""
         consumer = self._consumer()
         places = {topic: TP(self._settings.topic(topic), task.partition) for topic in task.topics}
         came = {topic: consumer.last_handed_over(place) for topic, place in places.items()}
@@ -59,8 +61,8 @@ class UnreadInput:
         }
 
     def all_is_quiet(self, task: Task, seconds: float) -> bool:
-        """Whether time may go on by the wall clock for a monitor task: it has read all that the join has said, and no partition
-        holds records that nobody processes, whose time it would run ahead of."""
+        """Whether event time may advance with the wall clock for a monitor task: it has read all messages of the join, and no
+        partition has records that nobody processes, which would then be late."""
         (topic,) = task.topics
         place = TP(self._settings.topic(topic), task.partition)
         if self._consumer().lag(place, task.offsets[topic]):

@@ -1,6 +1,6 @@
-"""Ends a process that makes no progress: a thread that watches the event loop and everything that has work to do.
+"""Ends a process that makes no progress: a thread watches the event loop and every component that has work to do.
 
-It counts its own looks and not seconds, so that a process that was stopped and goes on is not taken for one that hangs.
+It counts its own checks instead of seconds, so a process that was suspended and resumed does not count as stuck.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _STDERR = 2
 
 
 class Watchdog:
-    """``marks`` is called in the event loop: of each thing that has work to do, a mark that changes with every step it takes.
-    One whose mark has not changed for ``patience`` seconds ends the process with status 1 and the stacks of its threads in the
-    log, as does a loop that does not turn for as long."""
+    """Watches a process. ``marks``: called in the event loop; returns, for each component that has work to do, a value that
+    changes with every step of its progress. If a value does not change for ``patience`` seconds, or the event loop is blocked
+    for as long, the process ends with status 1, and the stacks of its threads are logged."""
 
     def __init__(self, marks: Callable[[], Mapping[str, Hashable]], patience: float, ending: Ending) -> None:
         self._marks, self._patience, self._ending = marks, patience, ending
@@ -31,13 +31,13 @@ class Watchdog:
         self._turning = 0
 
     def start(self) -> None:
-        """Called in the loop to be watched."""
+        """Start to watch the running event loop."""
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     @property
     def trouble(self) -> str | None:
-        """What has not moved for half of the patience; None if all is well."""
+        """What has made no progress for half of the patience; None if all is well."""
         return self._standing(self._patience / 2)
 
     def _standing(self, seconds: float) -> str | None:
@@ -50,7 +50,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._ending.begun:
-            # The last resort against what holds the interpreter itself, this thread included.
+            # The last resort against code that blocks the interpreter itself and thus also this thread.
             faulthandler.dump_traceback_later(2 * self._patience + LOOK_SECONDS, exit=True, file=_STDERR)
             self._turning += 1
             with contextlib.suppress(RuntimeError):

@@ -1,6 +1,6 @@
-"""TLS and passwords of a process's HTTP pages, from a file with the members of Prometheus's own ``web.config``.
+"""TLS and passwords of a process's HTTP pages, from a file in the format of Prometheus's ``web.config``.
 
-Those read are ``tls_server_config`` (``cert_file``, ``key_file``, ``client_ca_file``, ``client_auth_type``) and
+The members that are read are ``tls_server_config`` (``cert_file``, ``key_file``, ``client_ca_file``, ``client_auth_type``) and
 ``basic_auth_users`` (name and bcrypt hash); see https://prometheus.io/docs/prometheus/latest/configuration/https/.
 """
 
@@ -27,9 +27,9 @@ _CLIENTS = {
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
 REMEMBERED = 100
-"""Right passwords that are not hashed again: bcrypt takes a tenth of a second on purpose."""
+"""How many correct passwords are remembered, since checking one with bcrypt takes a tenth of a second."""
 _NOBODY = b"$2b$10$hkZ8t6cGRAYZ2TyyeBcRbe1xA1tmcSTSHFyMnO8y0y0tZUQWvPpyu"
-"""Compared with where a name is not known, so that this takes as long."""
+"""The hash that is used for unknown names, so that checking them takes the same time."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -41,14 +41,14 @@ class TlsServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WebConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the file says; without one, neither TLS nor passwords."""
+    """The content of the file. The default has neither TLS nor passwords."""
 
     tls_server_config: TlsServer | None = None
     basic_auth_users: dict[str, str] = {}
 
     @classmethod
     def read(cls, path: Path) -> WebConfig:
-        """Raises StreamError where the file cannot be read, or says what is not known here."""
+        """Read the file. Raises StreamError if it cannot be read or has unknown members."""
         try:
             found = msgspec.convert(yaml.safe_load(path.read_text()) or {}, cls)
         except (OSError, UnicodeError, yaml.YAMLError, msgspec.ValidationError) as error:
@@ -59,7 +59,8 @@ class WebConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return found
 
     def context(self, path: Path) -> ssl.SSLContext | None:
-        """TLS as the server; None without. Files are found beside the one at ``path``. Raises StreamError."""
+        """The TLS context of the server; None without TLS. Relative file names are relative to the directory of ``path``.
+        Raises StreamError."""
         tls = self.tls_server_config
         if tls is None:
             return None
@@ -77,7 +78,7 @@ class WebConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def passwords(users: dict[str, str]) -> Any:
-    """Middleware that answers 401 to who gives no name and password of ``users`` (name to bcrypt hash)."""
+    """Middleware that answers 401 unless a request has the name and password of one of ``users`` (bcrypt hash by name)."""
     import bcrypt
 
     right: set[bytes] = set()
@@ -92,7 +93,7 @@ def passwords(users: dict[str, str]) -> Any:
         except ValueError:
             return False
         stored = users.get(name, "").encode() or _NOBODY
-        # bcrypt takes 72 bytes.
+        # bcrypt uses at most 72 bytes.
         same = await asyncio.to_thread(bcrypt.checkpw, password.encode()[:72], stored)
         if not (same and name in users and scheme.lower() == "basic"):
             return False

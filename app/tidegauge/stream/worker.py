@@ -1,4 +1,4 @@
-"""One worker process: from settings to exit status."""
+"""Runs one worker process, from its settings to its exit status."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ from tidegauge.stream.watchdog import Watchdog
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-"""Of glibc's malloc.h."""
+"""Constants of glibc's malloc.h."""
 
 
 def run(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT (0) or a failure (1)."""
-    # Events die young and hold no cycles: the collector's usual thresholds would have it run all the time.
+    """Run until SIGTERM or SIGINT (exit status 0) or a failure (exit status 1)."""
+    # Events are short-lived and form no reference cycles. With the usual thresholds the garbage collector would run all the
+    # time.
     gc.set_threshold(100_000, 50, 50)
     _frugal_heap()
     flush_spans = tracing.set_up(settings.state_dir.name)
@@ -50,11 +51,11 @@ def run(settings: Settings) -> int:
 
 
 def _frugal_heap() -> None:
-    """Let threads share one heap, and the largest blocks go back to the system when they are freed.
+    """Make threads share one heap, and return the largest blocks to the system when they are freed.
 
-    glibc would give the stores' and the consumer's threads heaps of their own, which free what others allocate, and come to
-    keep all that was ever free. Blocks of a few MB, of which a fetch and a checkpoint are made, are kept: to have each of
-    their pages given anew, and zeroed, took an eighth of all the time.
+    By default glibc gives the threads of the stores and the consumer heaps of their own, which then retain all memory that was
+    ever freed. Blocks of a few MB, which fetches and checkpoints use, are retained: having their pages zeroed again by the
+    system each time took an eighth of the total time.
     """
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -64,7 +65,7 @@ def _frugal_heap() -> None:
 
 
 async def _run(settings: Settings, end: Ending) -> int:
-    """Until cancelled or failed; the exit status."""
+    """Run until cancelled or failed; return the exit status."""
     parts = contextlib.AsyncExitStack()
     app: StreamApp | None = None
     status = 0
@@ -82,14 +83,14 @@ async def _run(settings: Settings, end: Ending) -> int:
         await asyncio.wait([closing], timeout=CLOSE_SECONDS)
         if not closing.done() or closing.exception() is not None:
             log.warning("what the worker had open is left as it is")
-    # Frozen objects would be reported as leaked by the sketches' bindings when the interpreter ends.
+    # Otherwise the bindings of the sketches would report frozen objects as leaks when the interpreter ends.
     gc.unfreeze()
     log.info("worker stopped with status %d", status)
     return status
 
 
 async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Ending) -> StreamApp:
-    """The application at work; ``parts`` closes what it needs."""
+    """Start the application and return it. ``parts``: closes what it needs."""
     admin = AIOKafkaAdminClient(**settings.client())
     parts.push_async_callback(admin.close)
     await admin.start()
