@@ -1,4 +1,4 @@
-"""ASGI middleware (FastAPI, Starlette, Litestar): a handler fills ``request.state.prediction``, the rest comes by itself.
+"""ASGI middleware (FastAPI, Starlette, Litestar): a handler fills ``request.state.prediction``, everything else is automatic.
 
 app.add_middleware(PredictionLog, logger=log)
 
@@ -27,11 +27,11 @@ class PredictionLog:
     """Logs a prediction for each request whose handler fills ``request.state.prediction`` with members of the event, and the
     failures of those that predict.
 
-    ``request_id`` is that of the header ``X-Request-ID``, or a new one; the response carries it, and
-    ``request.state.request_id`` holds it. ``ts``, ``latency_ms`` (until the end of the response is handed to the server),
-    ``error`` (an exception, a cancelled request or a status of 5xx) and the trace come by themselves; what the handler says
-    goes before. ``logger``: None makes one from the environment. ``paths``: beginnings of the paths that predict, whose
-    failures count even if nothing was filled in; None: those of POST, PUT and PATCH.
+    ``request_id`` is that of the header ``X-Request-ID`` or a new one; it is added to the response and is available as
+    ``request.state.request_id``. ``ts``, ``latency_ms`` (until the end of the response is passed to the server), ``error`` (an
+    exception, a cancelled request or a status 5xx) and the trace are filled in automatically unless the handler gives them.
+    ``logger``: None makes one from the environment. ``paths``: prefixes of the paths that predict, whose failures are logged
+    even if the handler filled in nothing; None means the failures of POST, PUT and PATCH requests.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class PredictionLog:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, self._flushing(send))
             return
-        # In a sub-application whose application has this middleware too, the outer one logs.
+        # If an application and its sub-application both have this middleware, the outer one logs.
         if scope["type"] != "http" or _MARK in scope:
             await self.app(scope, receive, send)
             return
@@ -66,7 +66,7 @@ class PredictionLog:
                 shown = exchange.shown(state.get("prediction"))
                 message = {**message, "headers": [*others, (REQUEST_ID.encode(), shown.encode())]}
             if kind in ("http.response.body", "http.response.pathsend") and not message.get("more_body", False):
-                # Background tasks of the response run on for as long as they like, and a slow client is not the model's fault.
+                # Background tasks of the response, and slow clients, must not count as the model's latency.
                 exchange.log(self.logger.prediction, state.get("prediction"))
             await send(message)
 
@@ -78,12 +78,12 @@ class PredictionLog:
         exchange.log(self.logger.prediction, state.get("prediction"))
 
     def _flushing(self, send: Send) -> Send:
-        """Sends what has been logged before the server is told that the application has shut down: a server that ends by the
-        signal it was sent, as uvicorn does, runs nothing at exit."""
+        """Wrap ``send`` so that logged events are sent before the server learns that the application has shut down. A server
+        that ends by its signal, such as uvicorn, runs no exit handlers."""
 
         async def sending(message: Message) -> None:
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-                # Nothing else is left to do, so that blocking does not matter.
+                # Nothing else is left to do, so blocking does not matter.
                 self.logger.flush()
             await send(message)
 

@@ -1,4 +1,4 @@
-"""The logger for asyncio: the same methods; those that wait are coroutines."""
+"""The logger for asyncio, with the same methods as coroutines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tidegauge_logger.logger import FRAME_SECONDS, Logger
 
 
 class AsyncLogger:
-    """Takes what ``Logger`` takes. ``prediction`` and ``label`` do not wait for anything; ``predictions``, ``flush`` and
-    ``close`` leave the event loop free while they do."""
+    """Has the same arguments as ``Logger``. ``prediction`` and ``label`` never wait; ``predictions``, ``flush`` and ``close``
+    do not block the event loop while they wait."""
 
     def __init__(self, bootstrap: str, **settings: Any) -> None:
         self.logger = Logger(bootstrap, **settings)

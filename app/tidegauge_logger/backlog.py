@@ -1,6 +1,6 @@
-"""Events between the service's threads and Kafka: first in memory, then, where there is a spool, on disk.
+"""Holds events between the service's threads and Kafka: first in memory and then, if there is a spool, on disk.
 
-``Inbox`` is what the service's threads see of it. ``Backlog`` belongs to the thread that sends.
+The service's threads use ``Inbox``. ``Backlog`` is only used by the sending thread.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from tidegauge_logger.spool import SEGMENT_BYTES, Segment, Writer, bytes_on_disk
 
 log = logging.getLogger("tidegauge_logger")
 EVENT_OVERHEAD = 400
-"""Bytes of memory an event takes beside its JSON: the objects around it, measured."""
+"""The measured number of bytes of memory that an event takes in addition to its JSON."""
 BLOCK_BYTES = 256 << 10
 
 
 def weight(event: Event) -> int:
-    """Bytes of memory that an event takes."""
+    """The bytes of memory that an event takes."""
     return len(event.value) + EVENT_OVERHEAD
 
 
 class Inbox:
-    """Events as the service's threads leave them, ``limit`` bytes at most, what the backlog holds in memory included."""
+    """The events that the service's threads have added. ``limit``: the most bytes, including what the backlog holds in
+    memory."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -37,7 +38,7 @@ class Inbox:
         """Bytes of memory."""
 
     def put(self, event: Event) -> bool:
-        """Whether there was room for it."""
+        """Add an event if there is room for it; return whether there was."""
         size = len(event.value) + EVENT_OVERHEAD
         with self._lock:
             if self.held + size > self._limit:
@@ -49,12 +50,12 @@ class Inbox:
         return True
 
     def wait_for_room(self, event: Event, seconds: float) -> bool:
-        """Whether there is room for it within ``seconds``."""
+        """Wait for room for an event; return whether there is some within ``seconds``."""
         with self._room:
             return self._room.wait_for(lambda: self.held + weight(event) <= self._limit, seconds)
 
     def take(self) -> list[Event]:
-        """All that is there; its bytes stay counted until they are ``released``."""
+        """Take out all events. Their bytes remain counted until ``release`` is called."""
         with self._lock:
             events, self._events = self._events, []
             self._work.clear()
@@ -69,7 +70,7 @@ class Inbox:
         self._work.set()
 
     def wait(self, seconds: float) -> None:
-        """Until there is something to do, or ``seconds`` have passed."""
+        """Wait until there is something to do, at most ``seconds``."""
         self._work.wait(seconds)
 
     @property
@@ -78,7 +79,7 @@ class Inbox:
 
 
 class Block:
-    """Events that are sent together. ``left`` of them have not arrived."""
+    """Events that are sent together. ``left``: how many have not been acknowledged."""
 
     __slots__ = ("bytes", "end", "events", "left", "segment")
 
@@ -89,9 +90,9 @@ class Block:
 
 
 class Backlog:
-    """What is yet to be sent, in order: what dead processes left, what we spooled, and what only memory had room for.
+    """The events to be sent, in order: those that ended processes left, those in the own spool, and those only in memory.
 
-    ``directory`` None: no spool, all in memory. ``max_bytes``: of all segments in the directory.
+    ``directory``: of the spool, None for memory only; ``max_bytes``: the limit for all segments in the directory.
     """
 
     def __init__(self, inbox: Inbox, directory: Path | None, max_bytes: int) -> None:
@@ -105,7 +106,7 @@ class Backlog:
         """Bytes of the spool's directory when last looked at."""
 
     def adopt(self) -> None:
-        """Take over what processes that died have left."""
+        """Take over the events that ended processes left."""
         if self._directory is not None and self._usable(self._directory):
             try:
                 for found in orphans(self._directory):
@@ -127,7 +128,7 @@ class Backlog:
         return True
 
     def collect(self) -> None:
-        """Take the inbox, and bring to disk what can be brought there."""
+        """Take the events out of the inbox, and write to disk as many as possible."""
         self._memory.extend(self._inbox.take())
         while self._memory and self._directory is not None:
             events, size = [], 0
@@ -161,13 +162,13 @@ class Backlog:
         return False
 
     def _say(self, problem: str) -> None:
-        # Logged once, and again when it is another problem; events lost by it are counted.
+        # A problem is logged once until it changes; the events that it loses are counted.
         if problem != self._problem:
             self._problem = problem
             log.warning("the spool %s takes no events, they wait in memory: %s", self._directory, problem)
 
     def next(self) -> Block | None:
-        """The next events to send."""
+        """The next block to send; None if there is none."""
         for writer in self._writers():
             found = writer.read()
             if found is not None:
@@ -182,14 +183,14 @@ class Backlog:
         return Block(events, None, 0)
 
     def arrived(self, block: Block) -> None:
-        """A block is with Kafka, and so are all before it that came from the same segment."""
+        """Note that a block has been acknowledged, as have all earlier blocks of the same segment."""
         if block.segment is None:
             self._inbox.release(block.bytes)
         else:
             block.segment.acknowledge(block.end)
 
     def tidy(self) -> None:
-        """Delete what has arrived."""
+        """Delete segments whose events have all been acknowledged."""
         if self._own is not None:
             self._own.tidy()
         for writer in list(self._adopted):
@@ -199,7 +200,7 @@ class Backlog:
                 self._adopted.remove(writer)
 
     def close(self, unsent: list[Block]) -> int:
-        """Let go of the spool; how many events nothing keeps."""
+        """Close the spool. ``unsent``: blocks that have not been acknowledged; returns how many events are lost."""
         lost = len(self._memory) + sum(block.left for block in unsent if block.segment is None)
         for writer in self._writers():
             writer.close()
@@ -207,7 +208,7 @@ class Backlog:
         return lost
 
     def abandon(self) -> None:
-        """In a child that was forked: close the parent's files."""
+        """Close the parent's files; called in a forked child process."""
         for writer in self._writers():
             writer.abandon()
 

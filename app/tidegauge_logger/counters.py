@@ -1,4 +1,4 @@
-"""What a logger has done with its events, for ``Logger.dropped``, the warnings and Prometheus."""
+"""Counts what a logger has done with its events, for ``Logger.dropped``, the warnings and Prometheus."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ REASONS = {
     "refused": "Kafka will never take it",
     "closed": "the logger was closed, or its process ended with no spool to keep it in",
 }
-"""Why an event was dropped."""
+"""The reasons for which events are dropped."""
 
 
 class Counters:
-    """Counts of one logger; any thread may add."""
+    """The counts of one logger. Any thread may add to them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class Counters:
                 self.last[reason] = text
 
     def since(self, before: Mapping[str, int]) -> list[str]:
-        """What was dropped beyond ``before``, each reason in words."""
+        """The events dropped since the counts ``before``, in words, one text for each reason."""
         with self._lock:
             return [
                 f"{count - before.get(reason, 0)} {reason} ({self.last.get(reason) or REASONS[reason]})"

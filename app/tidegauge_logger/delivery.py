@@ -1,4 +1,4 @@
-"""Blocks of events to Kafka by librdkafka, acknowledged in order."""
+"""Sends blocks of events to Kafka with librdkafka, and acknowledges them in order."""
 
 from __future__ import annotations
 
@@ -17,34 +17,37 @@ from tidegauge_logger.events import Event
 
 RETRY_SECONDS = 1.0
 SLICE = 16
-"""Events handed over before other threads of the service get their turn."""
+"""How many events are passed to librdkafka before other threads of the service may run."""
 NEVER = frozenset(
     (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError._INVALID_ARG)
 )
-"""Errors of an event that no repetition mends."""
+"""Errors for which sending an event again is useless."""
 
 _SETTINGS: dict[str, Any] = {
-    # What Kafka's Java client does with a key; librdkafka's own default does otherwise, and labels would not meet predictions.
+    # The default of Kafka's Java client. With librdkafka's own default, labels would be in other partitions than predictions.
     "partitioner": "murmur2_random",
     "enable.idempotence": True,
     "acks": "all",
     "linger.ms": 5,
     "compression.type": "lz4",
     "message.max.bytes": 2 << 20,
-    # Kafka may be away for days: how much waits is bounded here, not for how long.
+    # Kafka may be unavailable for days, so the amount of waiting events is limited, but not the time.
     "message.timeout.ms": 0,
     "queue.buffering.max.messages": 1_000_000,
     "socket.keepalive.enable": True,
     "reconnect.backoff.max.ms": 2000,
-    # Standard error belongs to the service; what lasts is told in a warning a minute.
+    # Standard error belongs to the service. Lasting problems are reported in one warning a minute.
     "log_level": 0,
     "client.id": "tidegauge-logger",
 }
 
 
 class Delivery:
-    """What is on its way, ``window`` bytes at most. ``settings``: librdkafka's, besides ours; ``topics``: names by logical
-    name; ``arrived`` is told of blocks in the order they were given. For one thread."""
+    """The blocks that are being sent. For use by a single thread.
+
+    ``settings``: additional settings of librdkafka; ``topics``: topic names by logical name; ``window``: the most bytes that
+    are being sent at the same time; ``arrived``: called with each acknowledged block, in the order in which blocks were sent.
+    """
 
     def __init__(
         self,
@@ -100,7 +103,7 @@ class Delivery:
         except KafkaException as error:
             self._on_delivery(block, event, error.args[0], None)
         except Exception as error:
-            # A full queue, or settings that cannot be used.
+            # The queue is full, or the settings are unusable.
             self.problem = str(error)
             self._later(block, event)
 
@@ -127,7 +130,7 @@ class Delivery:
         self.problem = error.str()
 
     def poll(self) -> None:
-        """Take what Kafka has answered, acknowledge, and try again what failed a while ago."""
+        """Process Kafka's answers, acknowledge blocks, and send again what failed some time ago."""
         if self._producer is None:
             return
         self._producer.poll(0)
@@ -143,7 +146,8 @@ class Delivery:
                 self._produce(*one)
 
     def _discard(self) -> None:
-        """An idempotent producer that has lost its place cannot go on; another one sends what did not arrive."""
+        """Replace the producer: an idempotent producer cannot continue after a fatal error. The new one sends what was not
+        acknowledged."""
         producer, self._producer, self._fatal = self._producer, None, False
         producer.purge()
         producer.flush(5)
@@ -155,6 +159,7 @@ class Delivery:
             self._producer = None
 
     def abandon(self) -> None:
-        """In a child that was forked: the producer's threads are not here, and its destructor would wait for them."""
+        """Abandon the producer in a forked child process, where its threads do not exist and its destructor would wait for
+        them."""
         if self._producer is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._producer))

@@ -1,4 +1,4 @@
-"""From Python values, as a service has them, to the JSON that tidegauge reads."""
+"""Converts the Python values of a service to the JSON that tidegauge reads."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 PREDICTIONS, LABELS = "predictions", "labels"
-"""Logical names of the topics."""
+"""The logical names of the topics."""
 MAX_EVENT_BYTES = 1 << 20
-"""The worker refuses larger records."""
+"""The most bytes of an event; workers refuse larger records."""
 MAX_ID_LENGTH = 256
 
 
 class Event(NamedTuple):
-    """One event as it waits to be sent. ``topic`` is logical; ``traceparent`` goes into the record's headers."""
+    """One event to be sent. ``topic``: the logical name; ``traceparent``: a header of the record."""
 
     topic: str
     key: str
@@ -27,11 +27,11 @@ class Event(NamedTuple):
 
 
 class UnusableError(ValueError):
-    """An event that the worker would refuse. The message says why."""
+    """An event that a worker would refuse. The message says why."""
 
 
 class PredictionMembers(msgspec.Struct, omit_defaults=True, gc=False):
-    """The members of a prediction event; what is not given is left out."""
+    """The members of a prediction event; members that are not given are left out."""
 
     request_id: str
     ts: Any
@@ -51,7 +51,7 @@ class PredictionMembers(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 def given(members: PredictionMembers) -> dict[str, Any]:
-    """The members that have a value, or are told to have none."""
+    """The members that have a value, or that were explicitly given as None."""
     found = msgspec.structs.asdict(members)
     return {
         name: value
@@ -61,12 +61,12 @@ def given(members: PredictionMembers) -> dict[str, Any]:
 
 
 def encoded(members: Any) -> bytes:
-    """The JSON of an event's members. NaN and infinities become null (missing), NumPy's scalars plain numbers, Decimals
-    numbers, times RFC 3339, bytes Base64; what JSON has no form for becomes its text. Raises UnusableError for an event too
+    """The JSON of an event's members. NaN and infinities become null (missing), NumPy's scalars and Decimals become numbers,
+    times become RFC 3339, bytes become Base64; other types become their text. Raises UnusableError if the event is too
     large."""
     try:
         value = _encode(members)
-        # As tokens, which JSON does not have, they come of Decimals; as text they do no harm.
+        # Decimals lead to these tokens, which are not JSON. Inside of texts they do no harm.
         sound = b"NaN" not in value and b"Inf" not in value
     except (UnicodeEncodeError, ValueError, TypeError, OverflowError, RecursionError):
         sound = False
@@ -78,9 +78,8 @@ def encoded(members: Any) -> bytes:
 
 
 def named(values: Any) -> Any:
-    """Values with their names, as a mapping, where ``values`` has names but is none: a pandas Series, the one row of a table
-    (pandas, polars, pyarrow), a pydantic model, a named tuple. All else as it is. Raises UnusableError for a table of several
-    rows."""
+    """Convert values with names to a mapping: a pandas Series, the only row of a table (pandas, polars, pyarrow), a pydantic
+    model, a named tuple. Anything else is returned unchanged. Raises UnusableError for a table with several rows."""
     if values is None or type(values) is dict or isinstance(values, Mapping):
         return values
     if hasattr(values, "_asdict"):
@@ -101,7 +100,7 @@ def named(values: Any) -> Any:
 
 
 def timestamp(ts: Any) -> float | str:
-    """Unix seconds, or RFC 3339 text as it is. A time without a zone is UTC. Raises UnusableError."""
+    """Unix seconds, or RFC 3339 text unchanged. A time without a time zone is UTC. Raises UnusableError."""
     if isinstance(ts, datetime.datetime):
         return (ts if ts.tzinfo else ts.replace(tzinfo=datetime.UTC)).timestamp()
     if isinstance(ts, str):
@@ -116,7 +115,7 @@ def timestamp(ts: Any) -> float | str:
 
 
 def checked_id(request_id: Any) -> str:
-    """The id as text. Raises UnusableError where it is not 1 to 256 characters that UTF-8 can carry."""
+    """The id as text. Raises UnusableError unless it has 1 to 256 characters that UTF-8 can encode."""
     text = request_id if type(request_id) is str else str(request_id)
     if not 0 < len(text) <= MAX_ID_LENGTH or not (text.isascii() or _carried(text)):
         raise UnusableError(f"request_id {text[:40]!r} is not 1 to {MAX_ID_LENGTH} characters of valid text")
@@ -132,11 +131,11 @@ def _carried(text: str) -> bool:
 
 
 def _known(value: Any) -> Any:
-    """A value that msgspec cannot encode, as one that it can."""
+    """Convert a value that msgspec cannot encode to one that it can."""
     if isinstance(value, float):
         return float(value)
     if isinstance(value, datetime.datetime | datetime.date):
-        # pandas' NaT is a datetime that has no year.
+        # pandas' NaT is a datetime that is not equal to itself.
         return value.isoformat() if value == value else None
     if isinstance(value, Mapping):
         return dict(value)
@@ -146,7 +145,7 @@ def _known(value: Any) -> Any:
     if name in ("NAType", "NaTType"):
         return None
     if hasattr(value, "item") and getattr(value, "size", 1) in (1, None):
-        # NumPy's scalars; a tensor's size is a method.
+        # This is for NumPy's scalars. The size of a tensor is a method.
         return value.item()
     if hasattr(value, "tolist"):
         return value.tolist()
@@ -154,7 +153,7 @@ def _known(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The same with only what JSON can say: for the rare event that the encoder refuses."""
+    """The value with only types that JSON has, for the rare event that the encoder refuses."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""One HTTP request and the prediction made for it: what ASGI and WSGI have in common."""
+"""One HTTP request and its prediction: the common part of the ASGI and WSGI middleware."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _CHANGING = frozenset(("POST", "PUT", "PATCH"))
 
 
 class Exchange:
-    """``request_id`` and ``traceparent``: the request's headers, if it has them. ``paths``: beginnings of those paths whose
-    failures are predictions that failed, whatever their method; of other paths, only what a handler has filled is logged, if
-    any are given, and else the failures of POST, PUT and PATCH too."""
+    """One request. ``request_id``, ``traceparent``: the request's headers, None without them. ``paths``: prefixes of the paths
+    whose failures count as failed predictions, whatever the method. For other paths only what a handler has filled in is
+    logged; without ``paths`` (None), failures of POST, PUT and PATCH requests are logged as well."""
 
     def __init__(
         self, method: str, path: str, request_id: str | None, traceparent: str | None, paths: Sequence[str] | None
@@ -31,17 +31,17 @@ class Exchange:
         self._logged = False
 
     def shown(self, filled: Any) -> str:
-        """The id that the response carries: the handler's own, if it has one."""
+        """The request id for the response: the one that the handler filled in, if any."""
         own = filled.get("request_id") if isinstance(filled, Mapping) else None
         return own if isinstance(own, str) and _sound(own) else self.request_id
 
     def responded(self) -> None:
-        """The response is complete: what comes after it is not the model's time."""
+        """Note that the response is complete, so that later time does not count as latency."""
         if self._latency_ms is None:
             self._latency_ms = (time.perf_counter() - self._began) * 1000
 
     def log(self, prediction: Callable[..., str], filled: Any, error: BaseException | None = None) -> None:
-        """Log what a handler has ``filled`` in, or its failure. Only the first call that has something to log does."""
+        """Log what a handler has ``filled`` in, or its failure. Only the first call with something to log has an effect."""
         if self._logged:
             return
         self.responded()
@@ -68,7 +68,7 @@ def _sound(request_id: str) -> bool:
 
 
 def _current_trace() -> str | None:
-    """The trace that OpenTelemetry's instrumentation is in, if the service has one."""
+    """The current trace of OpenTelemetry's instrumentation, if the service has it."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return None

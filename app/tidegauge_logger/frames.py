@@ -1,4 +1,5 @@
-"""Scored DataFrames as events: pandas, polars and pyarrow, each by methods that only it has, and none of them imported."""
+"""Converts scored DataFrames (pandas, polars, pyarrow) to events. They are recognised by their methods without importing
+them."""
 
 from __future__ import annotations
 
@@ -8,17 +9,19 @@ from typing import Any
 from tidegauge_logger.events import PredictionMembers
 
 Mapped = Mapping[str, str | Sequence[str]]
-"""Member of the event → its column; for ``features``, ``segments``, ``attributions`` and ``probabilities`` → their columns."""
+"""By member of the event its column; for ``features``, ``segments``, ``attributions`` and ``probabilities`` a list of
+columns."""
 _NESTED = ("features", "segments", "attributions", "probabilities")
 _MEMBERS = frozenset(PredictionMembers.__struct_fields__)
 _ROWS = 5000
-"""Read at a time."""
+"""How many rows are read at a time."""
 
 
 def rows(frame: Any, mapping: Mapped) -> Iterator[dict[str, Any]]:
-    """The members of each row's event. Raises ValueError for what is not a frame, or a mapping that does not fit it."""
+    """Yield the members of each row's event. Raises ValueError if ``frame`` is not a DataFrame or ``mapping`` does not fit
+    it."""
     if hasattr(frame, "collect_schema") and not hasattr(frame, "to_dict"):
-        # One of polars' that has not been computed yet.
+        # This is a lazy frame of polars.
         frame = frame.collect()
     columns = list(map(str, frame if isinstance(frame, Mapping) else _names(frame)))
     plain, nested = _plan(columns, mapping)
@@ -35,7 +38,7 @@ def rows(frame: Any, mapping: Mapped) -> Iterator[dict[str, Any]]:
 
 
 def _plan(columns: list[str], mapping: Mapped) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """The column of each plain member, and the columns of each nested one by the name they get there."""
+    """The column of each plain member, and for each nested member its columns by their names in the event."""
     if unknown := set(mapping) - _MEMBERS:
         raise ValueError(f"the mapping names {sorted(unknown)}; members of a prediction are {sorted(_MEMBERS)}")
     plain: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The logger: what a service calls, and the thread behind it."""
+"""The logger that a service calls, and its background thread."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ from tidegauge_logger.settings import kafka_names, security_from_environment, to
 
 log = logging.getLogger("tidegauge_logger")
 COLLECT_SECONDS = 0.02
-"""Events come to the spool, and on their way to Kafka, at most so much later."""
+"""The most seconds until an event is written to the spool and passed to the Kafka client."""
 ADOPT_SECONDS = 10.0
 TELL_SECONDS = 60.0
 WINDOW_BYTES = 8 << 20
-"""Of events under way to Kafka."""
+"""The most bytes of events that are being sent to Kafka at the same time."""
 FRAME_SECONDS = 60.0
 GRACE_SECONDS = 5.0
-"""For letting go of Kafka, once there is no time left to send."""
+"""Additional seconds for closing the Kafka client, after the time for sending has passed."""
 
 
 class Logger:
     """Logs prediction and label events to Kafka.
 
-    ``bootstrap``: Kafka's address. ``model_version``: of predictions that name none. ``spool``: a directory, which processes
-    may share, where events are kept until Kafka has them. ``max_buffer_bytes``: of memory, for events that are on their way;
-    ``max_spool_bytes``: of the whole directory. ``topics``: names other than ``predictions`` and ``labels``, by these.
-    ``security``: Kafka's settings (``security.protocol``, ``sasl.*``, ``ssl.cafile`` ...). ``pseudonym_key``: events then
-    carry a keyed hash of each request id, never the id itself.
+    ``bootstrap``: Kafka's address. ``model_version``: the version of predictions that give none. ``spool``: a directory in
+    which events are kept until Kafka has them; processes may share it. ``max_buffer_bytes``: the most memory for events that
+    wait; ``max_spool_bytes``: the limit for the whole directory. ``topics``: topic names that differ from ``predictions`` and
+    ``labels``, by these names. ``security``: Kafka's settings (``security.protocol``, ``sasl.*``, ``ssl.cafile`` ...).
+    ``pseudonym_key``: with it, events contain a keyed hash of each request id instead of the id itself.
 
-    ``prediction`` and ``label`` may be called from any thread, never wait and never raise: what is wrong with an event, and
-    what there was no room for, is counted in ``dropped`` and told in one warning a minute by the Python logger
+    ``prediction`` and ``label`` may be called from any thread, never wait and never raise. Invalid events, and events for which
+    there is no room, are counted in ``dropped`` and reported in one warning a minute by the Python logger
     ``tidegauge_logger``."""
 
     def __init__(
@@ -94,9 +94,10 @@ class Logger:
 
     @classmethod
     def from_env(cls, **given: Any) -> Logger:
-        """A logger as ``TIDEGAUGE_BOOTSTRAP``, ``_MODEL_VERSION``, ``_SPOOL``, ``_MAX_BUFFER_BYTES``, ``_MAX_SPOOL_BYTES``,
-        ``_PREDICTIONS_TOPIC``, ``_LABELS_TOPIC``, ``_PSEUDONYM_KEY_FILE`` and the worker's variables of security say; ``given``
-        arguments come first. Raises ValueError where there is no address, a size is no number, or a key cannot be read."""
+        """A logger configured by ``TIDEGAUGE_BOOTSTRAP``, ``_MODEL_VERSION``, ``_SPOOL``, ``_MAX_BUFFER_BYTES``,
+        ``_MAX_SPOOL_BYTES``, ``_PREDICTIONS_TOPIC``, ``_LABELS_TOPIC``, ``_PSEUDONYM_KEY_FILE`` and the security variables of a
+        worker. ``given``: arguments that take precedence. Raises ValueError if there is no address, a size is not a number, or
+        a key cannot be read."""
         environment = os.environ.get
         found: dict[str, Any] = {
             "bootstrap": environment("TIDEGAUGE_BOOTSTRAP", ""),
@@ -148,10 +149,10 @@ class Logger:
         traceparent: str | None = None,
         **more: Any,
     ) -> str:
-        """Log a prediction; its members are those of the event. Returns the ``request_id`` as given, or as made if there is
-        none: that is what ``label`` takes.
+        """Log a prediction; the arguments are the members of the event. Returns the given ``request_id``, or a new one if none
+        is given, which is the argument for ``label``.
 
-        ``prediction=None``: the model abstained. ``traceparent``: the request's trace (W3C), to which alerts then lead.
+        ``prediction=None``: the model abstained. ``traceparent``: the trace context of the request (W3C), to which alerts link.
         """
         known = new_request_id() if request_id is None else request_id
         try:
@@ -168,7 +169,7 @@ class Logger:
         return str(known)
 
     def label(self, request_id: Any, label: Any = None, *, business: Any = None, ts: Any = None, **more: Any) -> None:
-        """Log what came of a request. ``business``: numbers by name. ``ts``: when it became known; now, if not given."""
+        """Log the outcome of a request. ``business``: KPIs by name. ``ts``: when the outcome became known, by default now."""
         try:
             known = self._logged(checked_id(request_id))
             business = named(business)
@@ -188,10 +189,10 @@ class Logger:
     ) -> list[str]:
         """Log every row of a scored DataFrame (pandas, polars, pyarrow, or a mapping of columns); returns the request ids.
 
-        Columns named like members of the event are these; ``features.age`` or ``segments.region`` stand for one feature or
-        segment; all others are features. ``mapping`` says otherwise, by member: ``{"score": "p_churn", "segments": ["region"],
-        "features": ["age", "plan"]}``. Made for jobs: while there is no room it waits, ``timeout`` seconds at most a row.
-        Raises ValueError for a frame or a mapping that cannot be read.
+        Columns with names of members of the event are these members; ``features.age`` or ``segments.region`` are one feature or
+        segment; all others are features. ``mapping`` overrides this for each member: ``{"score": "p_churn", "segments":
+        ["region"], "features": ["age", "plan"]}``. It is made for jobs and waits while there is no room, at most ``timeout``
+        seconds for a row. Raises ValueError for an unusable frame or mapping.
         """
         ids: list[str] = []
         for members in rows(frame, mapping or {}):
@@ -209,7 +210,7 @@ class Logger:
         return ids
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Wait until Kafka has all that was logged; whether it has."""
+        """Wait until Kafka has everything that was logged, at most ``timeout`` seconds; return whether it has."""
         until = time.monotonic() + timeout
         self._start()
         while not self._settled():
@@ -220,8 +221,8 @@ class Logger:
         return True
 
     def close(self, timeout: float = 5.0) -> None:
-        """Send what there is, for ``timeout`` seconds at most; what is left stays in the spool, or is dropped and counted.
-        Called at exit, too."""
+        """Send all events, for at most ``timeout`` seconds. The remaining ones stay in the spool, or are dropped and counted.
+        It is also called at exit."""
         if self._spool is not None and self._deadline is None:
             self._start()
         with self._starting:
@@ -233,23 +234,23 @@ class Logger:
 
     @property
     def dropped(self) -> int:
-        """Events that were logged and will not arrive."""
+        """The number of logged events that will not arrive."""
         return self.counters.dropped.total()
 
     @property
     def buffered_bytes(self) -> int:
-        """Memory that events take which wait."""
+        """The bytes of memory that waiting events take."""
         return self._inbox.held
 
     @property
     def spooled_bytes(self) -> int:
-        """What the spool's directory held when last looked at."""
+        """The bytes in the spool's directory when it was last measured."""
         return self._backlog.spooled
 
     # -- behind it -------------------------------------------------------------------------------------------------
 
     def _logged(self, request_id: str) -> str:
-        """What events call a request."""
+        """The request id as it is written in events."""
         return request_id if self._pseudonyms is None else self._pseudonyms.of(request_id)
 
     def _version(self) -> str:
@@ -259,7 +260,7 @@ class Logger:
 
     def _bad(self, mistake: Exception) -> None:
         self.counters.drop("bad", text=str(mistake) if isinstance(mistake, UnusableError) else repr(mistake))
-        # Its thread tells of it.
+        # The background thread reports it.
         self._start()
 
     def _put(self, event: Event) -> None:
@@ -280,7 +281,7 @@ class Logger:
                 self._thread = threading.Thread(target=self._run, name="tidegauge-logger", daemon=True)
                 self._thread.start()
                 if multiprocessing.parent_process() is not None:
-                    # Such a child ends without calling what atexit knows.
+                    # A child process of multiprocessing ends without calling functions registered with atexit.
                     util.Finalize(None, self.close, exitpriority=10)
 
     def _settled(self) -> bool:
@@ -312,7 +313,7 @@ class Logger:
         self._end(told)
 
     def _step(self) -> bool:
-        """Move events on; whether none is left."""
+        """Pass events on; return whether none is left."""
         self._backlog.collect()
         more = True
         while more and not self._delivery.full:
@@ -346,7 +347,7 @@ class Logger:
         self._quiet.set()
 
     def _forked(self) -> None:
-        """In a child: what waits is the parent's to send, and so are its files."""
+        """Reset the logger in a forked child process: waiting events and files belong to the parent."""
         self._backlog.abandon()
         self._delivery.abandon()
         self.counters = Counters()

@@ -1,4 +1,4 @@
-"""What loggers do, for Prometheus, where the service has its client library."""
+"""Metrics of loggers for Prometheus, if the service has its client library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _registered: list[Any] = []
 
 
 def register(loggers: Iterable[Logger]) -> None:
-    """Add the sums over all loggers of this process to the default registry, once, if there is a client library."""
+    """Add metrics, summed over all loggers of this process, to the default registry once, if the client library is
+    installed."""
     if _registered:
         return
     try:

@@ -9,7 +9,7 @@ LEAST_BYTES = 16
 
 
 def read_key(path: str) -> bytes:
-    """The key in a file, without blanks around it. Raises ValueError where it cannot be read."""
+    """The key in a file, without surrounding whitespace. Raises ValueError if it cannot be read."""
     try:
         return Path(path).read_bytes().strip()
     except OSError as error:
@@ -17,7 +17,8 @@ def read_key(path: str) -> bytes:
 
 
 class Pseudonyms:
-    """``key``: a secret that every process which logs the same requests must have; LEAST_BYTES at least, else ValueError."""
+    """Makes pseudonyms. ``key``: a secret that all processes which log the same requests must share. Raises ValueError if it
+    has fewer than LEAST_BYTES bytes."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) < LEAST_BYTES:
@@ -25,7 +26,7 @@ class Pseudonyms:
         self._key = key
 
     def of(self, request_id: str) -> str:
-        """The first sixteen bytes of HMAC-SHA-256 (RFC 2104), in hexadecimal.
+        """The pseudonym of a request id: the first sixteen bytes of its HMAC-SHA-256 (RFC 2104) in hexadecimal.
 
         >>> Pseudonyms(b"sixteen bytes of").of("ada@example.org")
         '2aeefd5868f718b6c46c96e2a9b7a22b'

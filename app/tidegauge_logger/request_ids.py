@@ -1,4 +1,4 @@
-"""Request ids: version 7 UUIDs (RFC 9562), which sort by the millisecond they were made in."""
+"""Request ids: version 7 UUIDs (RFC 9562), which sort by the millisecond in which they were made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import random
 import time
 
-# Of our own, since a service may seed Python's; not from the system each time, which lets go of the interpreter's lock.
+# A generator of its own, since a service may seed Python's. Asking the system each time would release the interpreter lock.
 _random = random.Random()
 os.register_at_fork(after_in_child=_random.seed)
 

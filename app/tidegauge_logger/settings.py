@@ -1,4 +1,4 @@
-"""How a logger is set up from the environment: the worker's own variables."""
+"""Settings of a logger from the environment variables that workers use, too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OURS = {
 
 
 def kafka_names(security: Mapping[str, str]) -> dict[str, str]:
-    """tidegauge's names of security settings as librdkafka's; those it shares with Kafka stay as they are.
+    """Convert tidegauge's names of security settings to librdkafka's; common names are unchanged.
 
     >>> kafka_names({"security.protocol": "SSL", "ssl.cafile": "ca.pem"})
     {'security.protocol': 'SSL', 'ssl.ca.location': 'ca.pem'}
@@ -42,6 +42,6 @@ def security_from_environment() -> dict[str, str]:
 
 
 def topics_from_environment() -> dict[str, str]:
-    """``TIDEGAUGE_PREDICTIONS_TOPIC`` and ``TIDEGAUGE_LABELS_TOPIC``."""
+    """The topic names in ``TIDEGAUGE_PREDICTIONS_TOPIC`` and ``TIDEGAUGE_LABELS_TOPIC``, by logical name."""
     names = {topic: os.environ.get(f"TIDEGAUGE_{topic.upper()}_TOPIC", "") for topic in (PREDICTIONS, LABELS)}
     return {topic: name for topic, name in names.items() if name}

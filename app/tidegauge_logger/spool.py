@@ -1,14 +1,14 @@
-"""Events on disk, for while Kafka cannot be reached, and for the process that comes after this one.
+"""Keeps events on disk while Kafka cannot be reached, also for the next process if this one ends.
 
-A directory that several processes share. Each has a writer's name, a file ``NAME.lock`` that it holds locked as long as it
-lives, and segments ``NAME.NUMBER.events``:
+Several processes may share the directory. Each has a writer's name, a file ``NAME.lock`` that it keeps locked as long as it
+runs, and segments ``NAME.NUMBER.events``:
 
     segment    8 bytes of magic, 8 bytes: up to which offset all is acknowledged (little endian), blocks
     block      4 bytes: length of what follows the checksum, 4 bytes: CRC-32 of it, MessagePack of a list of events
 
-A block is written with one call and not synchronised: it outlives the process, whatever ends it, but not the machine. A block
-that was torn is where the segment ends. A segment is deleted once all of it is acknowledged. Whoever gets the lock of a writer
-that died adopts what it left.
+A block is written with one call and without synchronisation, so it survives the end of the process but not that of the machine.
+A segment ends at a block that is incomplete or damaged. A segment is deleted once all of it is acknowledged. A process that
+gets the lock of an ended writer adopts its segments.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tidegauge_logger.request_ids import new_request_id
 
 SEGMENT_BYTES = 8 << 20
 MAX_BLOCK_BYTES = 32 << 20
-"""A larger length is no length."""
+"""A block with a larger length is damaged."""
 _MAGIC = b"tgspool1"
 _HEAD, _BLOCK = struct.Struct("<8sQ"), struct.Struct("<II")
 _encode = msgspec.msgpack.Encoder().encode
@@ -38,7 +38,7 @@ _decode = msgspec.msgpack.Decoder(list[Event]).decode
 
 
 class SpooledBlock(NamedTuple):
-    """A block that was read: its events, its segment, and the offset after it."""
+    """A block from disk: its events, its segment, and the offset after it."""
 
     events: list[Event]
     segment: Segment
@@ -46,7 +46,7 @@ class SpooledBlock(NamedTuple):
 
 
 class Segment:
-    """One file of events, read from where it was last acknowledged."""
+    """One file of events, which is read from the last acknowledged offset on."""
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
         self.path = path
@@ -64,7 +64,7 @@ class Segment:
         """No block will follow those that are there."""
 
     def append(self, events: Sequence[Event]) -> None:
-        """Write one block. Raises OSError, and then nothing of it is there."""
+        """Write one block. Raises OSError, in which case nothing of it remains in the file."""
         body = _encode(events)
         block = _BLOCK.pack(len(body), zlib.crc32(body)) + body
         try:
@@ -78,7 +78,7 @@ class Segment:
         self.size += len(block)
 
     def read(self) -> SpooledBlock | None:
-        """The next block; None where there is none, or none that is whole."""
+        """The next block; None if there is none, or if it is incomplete or damaged."""
         if self.position >= self.size:
             return None
         head = os.pread(self._file, _BLOCK.size, self.position)
@@ -90,12 +90,12 @@ class Segment:
                     events = _decode(body)
                     self.position += _BLOCK.size + length
                     return SpooledBlock(events, self, self.position)
-        # Torn: the writer died while it wrote, or the disk is not to be trusted from here on.
+        # The block is damaged: the writer ended while writing, or the disk is unreliable from here on.
         self.size = self.position
         return None
 
     def acknowledge(self, offset: int) -> None:
-        """All before ``offset`` has arrived, whoever reads this segment next."""
+        """Note in the file that everything before ``offset`` has arrived."""
         self.acknowledged = offset
         os.pwrite(self._file, struct.pack("<Q", offset), 8)
 
@@ -112,8 +112,8 @@ class Segment:
 
 
 class Writer:
-    """The segments of one writer, living (``name`` None: ourselves) or dead. Raises BlockingIOError where it lives
-    elsewhere."""
+    """The segments of one writer. ``name``: None for a new writer of this process, or the name of an ended one. Raises
+    BlockingIOError if the writer is still running elsewhere."""
 
     def __init__(self, directory: Path, name: str | None = None, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.directory, self._segment_bytes = directory, segment_bytes
@@ -123,7 +123,8 @@ class Writer:
         self._number = 0
 
     def append(self, events: Sequence[Event], room: bool) -> bool:
-        """Write one block, to a new segment if there is ``room`` for it and the last is full. Whether it was written."""
+        """Write one block; return whether it was written. If the last segment is full, a new one is begun, provided there is
+        ``room`` for it."""
         last = self.segments[-1] if self.segments else None
         if last is None or last.sealed or last.size >= self._segment_bytes:
             if not room:
@@ -141,7 +142,7 @@ class Writer:
         return not self.segments or self.segments[-1].size >= self._segment_bytes
 
     def read(self) -> SpooledBlock | None:
-        """The next block of the oldest segment that has one."""
+        """The next block of the oldest segment that has one; None if there is none."""
         for segment in self.segments:
             found = segment.read()
             if found is not None:
@@ -149,12 +150,12 @@ class Writer:
         return None
 
     def tidy(self) -> None:
-        """Delete segments of which all has arrived."""
+        """Delete segments whose events have all arrived."""
         while self.segments and self.segments[0].done:
             self.segments.popleft().delete()
 
     def close(self) -> None:
-        """Let go: whoever wants may adopt what is left."""
+        """Close the files and release the lock, so that other processes may adopt what is left."""
         for segment in self.segments:
             segment.sealed = True
         self.tidy()
@@ -163,7 +164,7 @@ class Writer:
         self.abandon()
 
     def abandon(self) -> None:
-        """Close the files and nothing else: in a child that was forked, they are the parent's."""
+        """Only close the files; called in a forked child process, since they belong to the parent."""
         for segment in self.segments:
             segment.close()
         self.segments.clear()
@@ -177,7 +178,7 @@ def _locked(directory: Path, name: str | None) -> tuple[str, int]:
         lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | (0 if name else os.O_CREAT | os.O_EXCL), 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another may have taken a new lock for a dead one's, and deleted it, before it was locked.
+            # Before the file was locked, another process may have mistaken it for that of an ended writer and deleted it.
             if os.stat(path).st_ino == os.fstat(lock).st_ino:
                 return wanted, lock
         except BlockingIOError:
@@ -192,14 +193,14 @@ def _locked(directory: Path, name: str | None) -> tuple[str, int]:
 
 
 def orphans(directory: Path) -> Iterator[Writer]:
-    """The writers whose processes have died, adopted, the oldest first."""
+    """Adopt and yield the writers whose processes have ended, the oldest first."""
     for path in sorted(directory.glob("*.lock")):
         with contextlib.suppress(OSError):
             yield Writer(directory, path.stem)
 
 
 def bytes_on_disk(directory: Path) -> int:
-    """What all segments of the directory hold."""
+    """The size of all segments in the directory."""
     total = 0
     with os.scandir(directory) as entries:
         for entry in entries:

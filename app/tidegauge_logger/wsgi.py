@@ -1,4 +1,4 @@
-"""WSGI middleware (Flask, Django): a handler fills ``environ["tidegauge.prediction"]``, the rest comes by itself.
+"""WSGI middleware (Flask, Django): a handler fills ``environ["tidegauge.prediction"]``, everything else is automatic.
 
 app.wsgi_app = PredictionLog(app.wsgi_app, log)                  # Flask: request.environ["tidegauge.prediction"] = {...}
 application = PredictionLog(get_wsgi_application(), log)         # Django: request.META["tidegauge.prediction"] = {...}
@@ -13,12 +13,12 @@ from tidegauge_logger.exchange import REQUEST_ID, Exchange
 from tidegauge_logger.logger import Logger
 
 PREDICTION, ID = "tidegauge.prediction", "tidegauge.request_id"
-"""Members of the environment: what the handler fills in, and the id that it may return to its client."""
+"""Keys of the environment: the members that the handler fills in, and the request id that it may return to its client."""
 
 
 class PredictionLog:
     """Logs a prediction for each request whose handler fills ``environ["tidegauge.prediction"]`` with members of the event, and
-    the failures of those that predict. Everything else is as in ``tidegauge_logger.asgi.PredictionLog``."""
+    failures of requests that predict. Everything else is as in ``tidegauge_logger.asgi.PredictionLog``."""
 
     def __init__(
         self, app: Callable[..., Iterable[bytes]], logger: Logger | None = None, paths: Sequence[str] | None = None
@@ -49,7 +49,7 @@ class PredictionLog:
 
 
 class _Body:
-    """The response, watched until it is complete."""
+    """The body of a response, which logs the prediction once it is complete."""
 
     def __init__(self, body: Iterable[bytes], exchange: Exchange, logger: Logger, environ: dict[str, Any]) -> None:
         self._body, self._exchange, self._logger, self._environ = body, exchange, logger, environ
@@ -58,7 +58,7 @@ class _Body:
         try:
             yield from self._body
         except BaseException as error:
-            # A client that has gone closes the generator; the prediction was made.
+            # A client that disconnects closes the generator, but the prediction was made.
             self._log(None if isinstance(error, GeneratorExit) else error)
             raise
         self._exchange.responded()

@@ -1,4 +1,4 @@
-"""The commands that hand topics on to other servers: `notify`, `history` and `act`."""
+"""The commands that forward topics to other servers: `notify`, `history` and `act`."""
 
 from __future__ import annotations
 

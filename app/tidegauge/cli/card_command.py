@@ -1,4 +1,4 @@
-"""`tidegauge card`: a model card, as Markdown and HTML."""
+"""The command `tidegauge card`, which writes a model card as Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the card and print where it is."""
+    """Write the card and print its paths; return the exit status."""
     for path in write_cards(options, options.model, options.version):
         print(path)
     return 0
 
 
 def write_cards(options: argparse.Namespace, model: str, version: str | None) -> list[Path]:
-    """Write the card as Markdown and HTML into the directory of the options."""
+    """Write the card as Markdown and HTML to the directory in ``options``; return the paths."""
     from tidegauge.models import directory
     from tidegauge.models.registry import registry_of
     from tidegauge.report.archive import Archive

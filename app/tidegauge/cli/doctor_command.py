@@ -1,4 +1,4 @@
-"""`tidegauge doctor`: its flags, a line a check, and the exit status."""
+"""The command `tidegauge doctor`, which prints a line for each check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print each finding; 1 if anything is wrong."""
+    """Print each finding; return 1 if anything is wrong, else 0."""
     return asyncio.run(_run(options))
 
 

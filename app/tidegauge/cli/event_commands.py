@@ -77,7 +77,7 @@ def _naive(parser: argparse.ArgumentParser) -> None:
 
 
 def say(text: str) -> None:
-    """Progress, for a terminal only."""
+    """Print progress, but only on a terminal."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 

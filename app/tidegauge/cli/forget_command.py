@@ -1,4 +1,4 @@
-"""`tidegauge forget`: nothing is kept any more of some requests, nor shown; what is asked for is audited."""
+"""The command `tidegauge forget`, which deletes and hides everything about some requests, with an entry in the audit log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidegauge.cli.options import command, kafka, option, stream_settings
 from tidegauge.errors import SourceError
 
 MAX_LENGTH = 256
-"""Characters of a request id, as an event may have them."""
+"""The most characters of a request id, as for events."""
 
 
 def add(commands: Any) -> None:
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 once workers are told; 1 if it was not wanted."""
+    """Return 0 once the workers have been told, or 1 if the person does not confirm."""
     ids = list(dict.fromkeys([*options.request_ids, *_listed(options.source)]))
     wrong = [request_id for request_id in ids if not 0 < len(request_id) <= MAX_LENGTH]
     if wrong:
@@ -60,7 +60,7 @@ def _confirmed(count: int) -> bool:
 
 
 async def _forget(options: argparse.Namespace, ids: list[str]) -> None:
-    """Audit first, so that nothing is done without its entry. Who reads that learns no request id, only how they hash."""
+    """Write the audit entry first, so that nothing is done without one. It has only digests of the request ids."""
     from tidegauge.alert.audit import Audit, Entry, stamp
     from tidegauge.alert.operations import OPERATIONS, Forgotten, encode
     from tidegauge.client import Client

@@ -31,10 +31,10 @@ from tidegauge.errors import AccessError, TidegaugeError, TopicError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status."""
+    """Run a command; return the exit status."""
     parser = _parser()
     if "_ARGCOMPLETE" in os.environ:
-        # A shell asks what may come next; it is answered, and the process ends here.
+        # A shell asks for completions. Answering ends the process.
         import argcomplete
 
         argcomplete.autocomplete(parser)
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn:
-    """End with status 2 over arguments that the command of ``parser`` does not have, and the nearest that it has."""
+    """Exit with status 2 because of arguments that the command of ``parser`` does not have, and suggest the nearest ones."""
     flags = [flag for action in parser._actions for flag in action.option_strings]
     said = []
     for argument in unknown:
@@ -183,7 +183,7 @@ def _worker(options: argparse.Namespace) -> int:
             _publish(options, options.models)
             return 0
         if options.models is not None:
-            # In a process of its own: this one lives on as the supervisor and must stay small.
+            # This runs in a child process, since the current one becomes the supervisor and should stay small.
             status = run_apart([*options.arguments, "--publish"])
             if status:
                 return status

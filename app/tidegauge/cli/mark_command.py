@@ -1,4 +1,5 @@
-"""`tidegauge mark`: what people changed, to be told with the incidents that begin then."""
+"""The command `tidegauge mark`, which records a change made by people; it is shown with incidents that begin around that
+time."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the mark and say so."""
+    """Write the mark and confirm it."""
     from tidegauge.alert.operations import Mark
     from tidegauge.metrics.record import iso
     from tidegauge.report.period import moment

@@ -1,4 +1,4 @@
-"""What every command's flags have in common: defaults from the environment, Kafka's settings, help that shows defaults."""
+"""The common parts of all commands' flags: defaults from the environment, settings of Kafka, help that shows defaults."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Callable
 from typing import Any
 
 TOPICS = ("predictions", "labels", "models", "alerts", "incidents", "metrics", "dead-letters")
-"""Topics that may have other names."""
+"""The topics whose names can be configured."""
 Command = Callable[[argparse.Namespace], int]
-"""Runs a command; the exit status."""
+"""Runs a command and returns the exit status."""
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the default of each flag that has one."""
+    """Help that shows the default of each flag that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
 
 def command(commands: Any, name: str, run: Command, text: str) -> argparse.ArgumentParser:
-    """Add a command that ``run`` carries out; its parser."""
+    """Add the command ``name``, which ``run`` executes, to the subparsers; return its parser."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, formatter_class=Help)
     parser.set_defaults(run=run, parser=parser)
     return parser
 
 
 def option(parser: argparse.ArgumentParser, flag: str, kind: Any, default: Any, text: str, **more: Any) -> None:
-    """A flag whose default comes from the environment variable of its name."""
+    """Add a flag whose default comes from the environment variable of the same name."""
     given = os.environ.get("TIDEGAUGE_" + flag.removeprefix("--").replace("-", "_").upper())
     if given is not None and flag not in ("--version", "--input", "--output", "--spec"):
         try:
@@ -42,7 +42,7 @@ def option(parser: argparse.ArgumentParser, flag: str, kind: Any, default: Any, 
 
 
 def kafka(parser: argparse.ArgumentParser) -> None:
-    """The flags of every command that talks to Kafka."""
+    """Add the flags of every command that uses Kafka."""
     option(parser, "--bootstrap", str, "127.0.0.1:9092", "HOST:PORT of a broker, several with commas")
     option(parser, "--app-id", str, "tidegauge", "consumer group and prefix of transactional ids")
     for topic in TOPICS:
@@ -61,7 +61,7 @@ def schema_registry(parser: argparse.ArgumentParser) -> None:
 
 
 def stream_settings(options: argparse.Namespace, **more: Any) -> Any:
-    """The ``stream.settings.Settings`` that these flags and the environment make."""
+    """The ``stream.settings.Settings`` that follow from the flags and the environment."""
     from tidegauge.stream.security import security_from_environment
     from tidegauge.stream.settings import Settings
 

@@ -1,4 +1,4 @@
-"""`tidegauge report`: its flags, and where its records come from."""
+"""The command `tidegauge report`, which writes reports from the topics or from the output of a replay."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the reports and print where they are."""
+    """Write the reports and print their paths; return the exit status."""
     from tidegauge.report.period import moment, periods
     from tidegauge.report.write import write
     from tidegauge.stream import reading

@@ -1,4 +1,4 @@
-"""`tidegauge rollback`: what is about to be done, a question, the audit's entry, and what came of it."""
+"""The command `tidegauge rollback`, which says what will be done, asks, writes the audit entry, and reports the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 once it is done; 1 if it was refused, or not wanted."""
+    """Return 0 once the model is rolled back, or 1 if that was refused or the person does not confirm."""
     return asyncio.run(_run(options))
 
 

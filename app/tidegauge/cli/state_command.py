@@ -1,4 +1,4 @@
-"""`tidegauge state rebuild` and `repartition`: the workers that start next make all state anew from the topics."""
+"""The commands `tidegauge state rebuild` and `repartition`, after which the workers rebuild all state from the topics."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
 
 
 def _rebuild(options: argparse.Namespace) -> int:
-    """0 once the group begins again; 1 if it was refused, or not wanted."""
+    """Return 0 once the group is reset, or 1 if that was refused or the person does not confirm."""
     from tidegauge.stream.rebuilding import rebuild
 
     if not (options.yes or _confirmed(options.app_id)):
@@ -41,7 +41,7 @@ def _rebuild(options: argparse.Namespace) -> int:
 
 
 def _repartition(options: argparse.Namespace) -> int:
-    """As ``_rebuild``."""
+    """Like ``_rebuild``."""
     from tidegauge.stream.repartitioning import repartition
 
     if not (options.yes or _confirmed(options.app_id)):
@@ -58,7 +58,7 @@ def _said(gone: list[Any]) -> int:
 
 
 def _confirmed(app_id: str) -> bool:
-    """Whether a person wants it."""
+    """Whether the person confirms."""
     if sys.stdin.isatty():
         question = f"Make the state of {app_id} anew? All events are read again. Type {app_id} to confirm: "
         if input(question).strip() == app_id:

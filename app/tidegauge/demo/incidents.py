@@ -1,10 +1,10 @@
-"""What goes wrong in the demo: real storms and gaps of 2013, and faults injected into clean days, of the kind everyone has met.
+"""The incidents in the demo: real storms and data gaps of 2013, and typical faults that are injected into clean days.
 
-The real ones are worked out from the rows alone (``tests/demo/test_demo.py`` does it again). A *storm* is a day on which the
-share of late flights among those that landed was higher by STORM_SHARE than the model had expected, a *gap* one on which at
-least GAP_SHARE of the predictions lack the weather. Days with at most one between them are one incident.
-The controllers' furlough is the week it was in force. Snow that the model saw coming (14 to 17 December: it expected 42 % late)
-is none, nor are seasons and holidays.
+The real ones follow from the data alone (``tests/demo/test_demo.py`` derives them again). A *storm* is a day on which the share
+of late flights among those that landed exceeded the model's expectation by at least STORM_SHARE; a *gap* is a day on which at
+least GAP_SHARE of the predictions lack the weather. Such days with at most one other day between them are one incident.
+The controllers' furlough is the week in which it was in force. Snow that the model had expected (14 to 17 December, 42 % late)
+is not an incident, nor are seasons and holidays.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Where a model came from, as a registry of models knows it: MLflow's runs, versions and aliases, by its REST API.
+"""The origin of models according to MLflow (runs, versions and aliases, through its REST API), and rolling models back.
 
-The API is spoken with the standard library, so that nobody installs MLflow for tidegauge. May use ``spec`` and ``errors``.
-Begin with ``mlflow_server.py``, the requests; ``mlflow_reference.py`` says what ``runs:/…`` and ``models:/…`` name.
+The API is called with the standard library, so tidegauge does not need MLflow. May use ``spec`` and ``errors``. Begin with
+``mlflow_server.py``, which makes the requests. ``mlflow_reference.py`` resolves ``runs:/…`` and ``models:/…``;
+``rolling_back.py`` moves an alias or calls a hook (``hook.py``).
 """

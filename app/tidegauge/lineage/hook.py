@@ -1,4 +1,5 @@
-"""Calling an HTTP hook: signed, tried again, each call with an id by which its receiver knows a repetition."""
+"""Calls HTTP hooks: requests are signed, repeated after failures, and carry an id by which the receiver recognises
+repetitions."""
 
 from __future__ import annotations
 
@@ -16,21 +17,21 @@ from tidegauge.errors import RegistryError
 
 ATTEMPTS = 4
 PAUSE = 1.0
-"""Seconds before the second attempt; twice as long before each further one."""
+"""Seconds before the second attempt; the pause doubles before each further one."""
 TIMEOUT = 10.0
 SHOWN = 2000
-"""Bytes of an answer that are kept."""
+"""The most bytes of an answer that are kept."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the hook said. ``text``: the beginning of its answer."""
+    """The answer of a hook. ``text``: its beginning."""
 
     status: int
     text: str
 
 
 def signature(secret: str, body: bytes) -> str:
-    """What stands in ``X-Tidegauge-Signature``: HMAC-SHA256 (RFC 2104) of the body, in hexadecimal.
+    """The header ``X-Tidegauge-Signature``: the HMAC-SHA256 (RFC 2104) of the body in hexadecimal.
 
     >>> signature("key", b"The quick brown fox jumps over the lazy dog")[:23]
     'sha256=f7bc83f430538424'
@@ -39,8 +40,8 @@ def signature(secret: str, body: bytes) -> str:
 
 
 def call(url: str, body: bytes, secret: str, delivery: str, pause: Callable[[float], None] = time.sleep) -> Answer:
-    """POST ``body`` (JSON) until it is taken, ATTEMPTS times at most, always with the id ``delivery``. A refusal (4xx but 408
-    and 429) is final. Raises RegistryError with what the hook said last."""
+    """POST ``body`` (JSON) until it is accepted, at most ATTEMPTS times, always with the id ``delivery``. A refusal (status 4xx
+    except 408 and 429) is final. Raises RegistryError with the last answer of the hook."""
     headers = {
         "Content-Type": "application/json", "X-Tidegauge-Delivery": delivery, "X-Tidegauge-Signature": signature(secret, body),
     }  # fmt: skip

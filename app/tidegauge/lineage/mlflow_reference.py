@@ -1,4 +1,5 @@
-"""What ``runs:/RUN_ID``, ``models:/churn/3`` and ``models:/churn@champion`` name, with signature, metrics and lineage."""
+"""Resolves references like ``runs:/RUN_ID``, ``models:/churn/3`` and ``models:/churn@champion`` to a model in MLflow, with its
+signature, metrics and lineage."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ COMMIT, HISTORY = "mlflow.source.git.commit", "mlflow.log-model.history"
 
 
 class MlflowModel(msgspec.Struct, frozen=True):
-    """A run or a version of a registered model. ``signature``: as MLmodel has it, ``inputs`` and ``outputs`` decoded;
-    {} where the model was logged without one. ``page``: where people see the run."""
+    """A run or a version of a registered model. ``signature``: as in the file MLmodel, with ``inputs`` and ``outputs`` decoded;
+    {} if the model was logged without one. ``page``: the address of the run's page."""
 
     reference: str
     name: str | None
@@ -36,7 +37,7 @@ class MlflowModel(msgspec.Struct, frozen=True):
 
     @property
     def lineage(self) -> Lineage:
-        """As a spec or a baseline has it."""
+        """The lineage as in a spec or a baseline."""
         return Lineage(
             run_id=self.run_id, commit=self.tags.get(COMMIT), data_snapshot=", ".join(self.datasets) or None,
             url=self.page, parameters=self.parameters,
@@ -44,12 +45,12 @@ class MlflowModel(msgspec.Struct, frozen=True):
 
 
 def is_reference(text: str) -> bool:
-    """Whether ``text`` names something in MLflow, and no file."""
+    """Whether ``text`` is a reference to MLflow and not a file."""
     return text.startswith(("runs:/", "models:/"))
 
 
 def read_reference(server: MlflowServer, text: str) -> MlflowModel:
-    """What MLflow knows of ``text``. Raises RegistryError."""
+    """The model that the reference ``text`` names. Raises RegistryError."""
     run, model = _RUN.fullmatch(text), _MODEL.fullmatch(text)
     if run is not None:
         return _of_run(server, text, run[1], run[2])
@@ -93,7 +94,7 @@ def _of_run(
 
 
 def _places(path: str | None, tags: dict[str, str]) -> list[str]:
-    """Paths at which a run may have its model: the one asked for, those that MLflow 2 notes, and the usual one."""
+    """The paths at which a run may have its model: the given one, those that MLflow 2 notes in tags, and the usual one."""
     if path:
         return [path]
     try:
@@ -104,7 +105,7 @@ def _places(path: str | None, tags: dict[str, str]) -> list[str]:
 
 
 def _datasets(run: dict[str, Any]) -> list[str]:
-    """The data sets that were logged as inputs: name, digest, and where they lie if the source says so."""
+    """The data sets that were logged as inputs: name, digest, and their location if the source gives it."""
     found = []
     for given in run.get("inputs", {}).get("dataset_inputs", []):
         of = given["dataset"]
@@ -120,7 +121,7 @@ def _datasets(run: dict[str, Any]) -> list[str]:
 
 
 def _mlmodel(read: Any, paths: list[str]) -> dict[str, Any]:
-    """The file MLmodel at the first of ``paths`` that has one; {} where none does."""
+    """The content of the file MLmodel at the first of ``paths`` that has one; {} if none has."""
     for path in paths:
         try:
             found = yaml.safe_load(read(path))

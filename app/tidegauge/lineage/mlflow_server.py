@@ -1,4 +1,4 @@
-"""MLflow's tracking server and registry, by its REST API (2.0), which MLflow 2 and 3 speak."""
+"""A client for MLflow's tracking server and registry: its REST API (2.0), which MLflow 2 and 3 support."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_ANSWER = 16 << 20
 
 
 class MlflowServer:
-    """One server. ``url``: as in ``MLFLOW_TRACKING_URI``; user, password and token come from MLflow's own variables."""
+    """One server. ``url``: as in ``MLFLOW_TRACKING_URI``; user, password and token come from MLflow's environment variables."""
 
     def __init__(self, url: str) -> None:
         if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
@@ -27,11 +27,11 @@ class MlflowServer:
 
     @classmethod
     def from_environment(cls) -> MlflowServer:
-        """The server MLflow's own clients would ask. Raises RegistryError where none is named."""
+        """The server that MLflow's own clients would use. Raises RegistryError if none is configured."""
         return cls(os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI") or "")
 
     def run(self, run_id: str) -> dict[str, Any]:
-        """A run: ``info``, ``data`` (metrics, params, tags) and ``inputs``."""
+        """A run, with the members ``info``, ``data`` (metrics, params, tags) and ``inputs``."""
         return dict(self._get("runs/get", run_id=run_id)["run"])
 
     def version(self, name: str, version: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class MlflowServer:
         return dict(found["model_versions"][0])
 
     def move_alias(self, name: str, alias: str, version: str) -> None:
-        """Let ``alias`` name another version."""
+        """Make ``alias`` name another version."""
         self._ask("POST", "api/2.0/mlflow/registered-models/alias", {"name": name, "alias": alias, "version": version})
 
     def artifact_of_run(self, run_id: str, path: str) -> bytes:
@@ -58,7 +58,7 @@ class MlflowServer:
         return self._raw("GET", f"get-artifact?{urllib.parse.urlencode({'path': path, 'run_uuid': run_id})}")
 
     def artifact_of_logged_model(self, model_id: str, path: str) -> bytes:
-        """A file of a model as MLflow 3 keeps it, beside the run that logged it."""
+        """A file of a logged model, which MLflow 3 stores separately from the run that logged it."""
         asked = urllib.parse.urlencode({"artifact_file_path": path})
         return self._raw("GET", f"ajax-api/2.0/mlflow/logged-models/{urllib.parse.quote(model_id)}/artifacts/files?{asked}")
 
@@ -68,7 +68,7 @@ class MlflowServer:
         return self._raw("GET", f"model-versions/get-artifact?{asked}")
 
     def run_page(self, experiment: str, run_id: str) -> str:
-        """Where people see a run."""
+        """The address of a run's page."""
         return f"{self.url}/#/experiments/{experiment}/runs/{run_id}"
 
     def _get(self, path: str, **parameters: str) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Rolling a model back: moves MLflow's alias, or calls a hook of the spec. The caller asks for consent, and audits."""
+"""Rolls a model back: moves MLflow's alias, or calls a hook of the spec. The caller asks for confirmation and writes the audit
+log."""
 
 from __future__ import annotations
 
@@ -14,14 +15,14 @@ from tidegauge.lineage.mlflow_server import MlflowServer
 from tidegauge.spec import ModelSpec
 
 SECRET = "TIDEGAUGE_HOOK_SECRET"
-"""The variable that holds what hooks are signed with."""
+"""The environment variable with the secret that hooks are signed with."""
 DEFAULT_ALIAS = "champion"
 _ALIAS = re.compile(r"models:/([^/@]+)@([^/@]+)")
 
 
 class MoveAlias:
-    """MLflow's alias ``alias`` of the registered model ``name`` is to name ``number``. Raises RegistryError where MLflow does
-    not know that version, or the alias names it already."""
+    """The step of moving MLflow's ``alias`` of the registered model ``name`` to the version ``number``. Raises RegistryError if
+    MLflow does not know this version, or if the alias names it already."""
 
     def __init__(self, server: MlflowServer, name: str, alias: str, number: str) -> None:
         self._server, self._name, self._alias, self._number = server, name, alias, number
@@ -36,7 +37,7 @@ class MoveAlias:
         )
 
     def carry_out(self) -> str:
-        """Move it; what MLflow says of it then. Raises RegistryError."""
+        """Move the alias; return a sentence on the result. Raises RegistryError."""
         self._server.move_alias(self._name, self._alias, self._number)
         now = str(self._server.by_alias(self._name, self._alias)["version"])
         if now != self._number:
@@ -45,7 +46,8 @@ class MoveAlias:
 
 
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a hook is asked for. ``id``: the same however often it is asked; ``labels``: of the alert that asks."""
+    """The request to a hook. ``id``: the same for all repetitions; ``to``: the version to roll back to; ``labels``: of the
+    alert that is the reason."""
 
     action: str
     model: str
@@ -55,7 +57,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CallHook:
-    """A hook of the spec is to be told. Raises RegistryError where there is no secret to sign with."""
+    """The step of calling a hook of the spec. Raises RegistryError if there is no secret to sign the request with."""
 
     def __init__(self, url: str, order: Order) -> None:
         secret = os.environ.get(SECRET, "")
@@ -68,14 +70,14 @@ class CallHook:
         return f"the hook {self._url} is called"
 
     def carry_out(self) -> str:
-        """Call it; its answer. Raises RegistryError."""
+        """Call the hook; return its answer as a text. Raises RegistryError."""
         answer = hook.call(self._url, self._body, self._secret, self._delivery)
         return f"the hook answered {answer.status}: {answer.text}".rstrip(": ")
 
 
 def plan(spec: ModelSpec, version: str, asked: str | None = None) -> MoveAlias | CallHook:
-    """How ``spec``'s model is rolled back to ``version`` (``churn:2``, or MLflow's number alone). ``asked``: the id of what
-    asks for it, None for a new one. Raises RegistryError."""
+    """The step that rolls the model of ``spec`` back to ``version`` (``churn:2``, or only MLflow's number). ``asked``: the id
+    of the request, None for a new one. Raises RegistryError."""
     target = spec.rollback
     if target is not None and not target.startswith("models:/"):
         return CallHook(target, Order("roll_back", spec.model, asked or str(uuid.uuid4()), version))

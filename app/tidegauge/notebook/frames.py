@@ -1,4 +1,4 @@
-"""Data frames to files that the stages read, and rows to data frames of the kind that was given."""
+"""Converts data frames to files that the stages read, and rows to data frames of the library that the user has."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, Literal, get_args
 from tidegauge.errors import SourceError
 
 Data = Any
-"""A data frame (pandas, polars, pyarrow), or the path of a file, or a pattern of files, as the commands take it."""
+"""A data frame (pandas, polars, pyarrow), or the path of a file or a pattern of files as for the commands."""
 Backend = Literal["pandas", "polars", "pyarrow"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 NEEDED = "data frames need the extra notebook: pip install 'tidegauge[notebook]'"
 
 
 def as_path(data: Data, directory: Path, name: str) -> Path:
-    """The file that holds ``data``: its own where it is a path, else a Parquet file ``name`` written in ``directory``. An index
-    is left out, as it is no column. Raises SourceError for what is neither, or has columns of mixed types."""
+    """The path of a file with ``data``: itself if it is a path, else a Parquet file ``name`` that is written to ``directory``.
+    An index is left out, since it is not a column. Raises SourceError if ``data`` is neither, or has columns of mixed types."""
     if isinstance(data, str | os.PathLike):
         return Path(data)
     try:
@@ -41,13 +41,14 @@ def as_path(data: Data, directory: Path, name: str) -> Path:
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
         raise SourceError(f"{name}: a column has values of mixed types ({error}); give each column one type") from error
     path = directory / f"{name}.parquet"
-    # The metadata would name an index that was left out.
+    # The metadata would name the index that was left out.
     parquet.write_table(table.replace_schema_metadata(None), path)
     return path
 
 
 def backend_of(*given: Data) -> Backend:
-    """The library of the first data frame among ``given``, else the first of BACKENDS that is installed. Raises SourceError."""
+    """The library of the first data frame among ``given``, or else the first of BACKENDS that is installed. Raises
+    SourceError."""
     for data in given:
         of = type(data).__module__.partition(".")[0]
         if of in BACKENDS:
@@ -59,7 +60,7 @@ def backend_of(*given: Data) -> Backend:
 
 
 def frame(columns: Mapping[str, type], rows: Sequence[Mapping[str, Any]], backend: Backend) -> Any:
-    """A data frame with these ``columns`` (name → str, int, float or datetime; times are UTC) of ``rows``; absent members are
+    """A data frame of ``rows``. ``columns``: the type of each column (str, int, float or datetime in UTC); missing members are
     null."""
     import narwhals as nw
 

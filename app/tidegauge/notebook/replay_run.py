@@ -1,4 +1,4 @@
-"""`tidegauge.build_baseline` and `tidegauge.replay`: what the commands `baseline build` and `replay` do, on data frames."""
+"""`tidegauge.build_baseline` and `tidegauge.replay`: the commands `baseline build` and `replay` for data frames."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from tidegauge.spec import BaselineSpec, ModelSpec
 
 log = logging.getLogger("tidegauge.notebook")
 Spec = str | os.PathLike[str] | Mapping[str, Any]
-"""A spec: the path of its file, its YAML as text, or the same as a dict."""
+"""A spec: the path of its file, its YAML as a text, or the same content as a dictionary."""
 Naive = Literal["refuse", "utc"]
-"""What timestamps without an offset are: refused, or UTC."""
+"""Whether timestamps without an offset are refused or are UTC."""
 
 
 class _Version(msgspec.Struct):
@@ -46,9 +46,9 @@ class _Version(msgspec.Struct):
 
 
 def build_baseline(reference: Data, spec: Spec, *, version: str | None = None, naive_timestamps: Naive = "refuse") -> Baseline:
-    """A baseline from reference data, as `tidegauge baseline build` makes it; its ``to_json()`` is the file's content.
+    """Build a baseline from reference data like `tidegauge baseline build`. Its ``to_json()`` is the content of the file.
 
-    ``version``: needed only where the data are of several versions. What is left out of the data is logged. Raises SpecError,
+    ``version``: only needed if the data have several versions. What is left out of the data is logged. Raises SpecError,
     SourceError and BaselineError.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -64,12 +64,12 @@ def replay(
     predictions: Data, labels: Data = None, *, spec: Spec | None = None, baseline: Baseline | Data = None,
     naive_timestamps: Naive = "refuse",
 ) -> Run:  # fmt: skip
-    """What tidegauge would have made of the events: windows, alerts, incidents, as `tidegauge replay` computes them.
+    """Process events like `tidegauge replay`, which gives windows, alerts and incidents.
 
-    ``labels`` None: no labels, or a column ``label`` in none. ``spec`` None: the defaults, as for a model nobody has specified.
-    ``baseline``: of all versions, in the place of the spec's own; the result of ``build_baseline`` or the path of a baseline
-    file. What is left out of the data, and events that do not count, are logged. Raises SpecError, BaselineError, and
-    SourceError, also where no event could be taken.
+    ``labels``: None for no labels. ``spec``: None for the defaults of a model without a spec. ``baseline``: replaces the spec's
+    own baselines for all versions; the result of ``build_baseline`` or the path of a baseline file. What is left out of the
+    data, and events that are not counted, are logged. Raises SpecError, BaselineError and SourceError, the last also if all
+    events are refused.
     """
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
@@ -99,37 +99,37 @@ def replay(
 
 
 class Run:
-    """What came of a replay. ``backend``: the library whose data frames it answers with."""
+    """The results of a replay. ``backend``: the library of the returned data frames."""
 
     def __init__(self, outputs: list[Output], backend: Backend) -> None:
         self._outputs, self._backend = outputs, backend
 
     @cached_property
     def metrics(self) -> Any:
-        """Data frame of the numbers of every window as it last stood: model, version, segment ("" the whole model), window,
-        start, end, metric (as a spec's monitor names it), feature (what its ``*`` stands for), value, low and high (of a 95 %
-        interval), p_value."""
+        """A data frame with the numbers in the newest revision of every window: model, version, segment ("" for the whole
+        model), window, start, end, metric (as in a spec's monitor), feature (what the ``*`` in the metric stands for), value,
+        low and high (of the 95 % interval), p_value."""
         return frame(tidy.METRICS, list(tidy.metric_rows(self.records)), self._backend)
 
     @cached_property
     def alerts(self) -> Any:
-        """Data frame of the alerts' transitions: one row each time one fired, changed its severity or resolved."""
+        """A data frame with the transitions of alerts: one row whenever an alert fired, changed its severity or resolved."""
         return frame(tidy.ALERTS, list(tidy.alert_rows(self._decoded(ALERTS))), self._backend)
 
     @cached_property
     def incidents(self) -> Any:
-        """Data frame of the incidents as they last stood."""
+        """A data frame with the last state of each incident."""
         return frame(tidy.INCIDENTS, list(tidy.incident_rows(self._decoded(INCIDENTS))), self._backend)
 
     @cached_property
     def dead_letters(self) -> Any:
-        """Data frame of the events that could not be taken: reason, message, value."""
+        """A data frame with the refused events: reason, message, value."""
         rows = [msgspec.json.decode(dead_letter_json(output)) for output in self._of(DEAD_LETTERS)]
         return frame(dict.fromkeys(("topic", "reason", "message", "value"), str), rows, self._backend)
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
-        """The newest revision of each window's metrics record, as the topic ``metrics`` has it."""
+        """The newest revision of each window's metrics record, as in the topic ``metrics``."""
         newest = {output.key: output.value for output in self._of(METRICS)}
         decoded = (msgspec.json.decode(raw) for raw in newest.values() if raw is not None)
         return [record for record in decoded if "kind" not in record]
@@ -138,8 +138,9 @@ class Run:
         self, path: str | os.PathLike[str] | None = None, *, model: str | None = None, start: str | None = None,
         end: str | None = None,
     ) -> Report:  # fmt: skip
-        """The report on ``model`` (needed only of several), on all of its windows or those from ``start`` up to ``end`` (dates
-        or RFC 3339); written to ``path`` if one is given, and shown inline by a notebook. Raises ReportError."""
+        """The report on ``model``, which is only needed if there are several, over all of its windows or those from ``start``
+        up to ``end`` (dates or RFC 3339). It is also written to ``path`` if given, and a notebook shows it inline. Raises
+        ReportError."""
         model = model or self._model()
         whole = [record for record in self.records if record["model"] == model and not record["segment"]]
         if not whole:
@@ -181,12 +182,12 @@ class Run:
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A report as one HTML page that needs nothing else."""
+    """A report as a self-contained HTML page."""
 
     html: str
 
     def _repr_html_(self) -> str:
-        """In a frame of its own, so that its styles and the notebook's do not meet."""
+        """The report in an HTML frame, so that its styles do not interfere with those of the notebook."""
         return f'<iframe srcdoc="{html.escape(self.html)}" style="width: 100%; height: 48em; border: 0"></iframe>'
 
 
@@ -203,7 +204,7 @@ def _record(spec_file: Path, baseline: Baseline | Data) -> ModelRecord:
 
 
 def _spec_file(spec: Spec, directory: Path) -> Path:
-    """The file that holds the spec; text with a line break or a colon and a space is YAML, not a path."""
+    """The path of a file with the spec. A text with a line break, or with a colon and a space, is YAML and not a path."""
     if isinstance(spec, os.PathLike) or (isinstance(spec, str) and "\n" not in spec and ": " not in spec):
         return Path(spec)
     path = directory / "spec.yaml"
@@ -212,8 +213,7 @@ def _spec_file(spec: Spec, directory: Path) -> Path:
 
 
 def _version_of(path: Path, spec: ModelSpec) -> str:
-    """The one version that the rows are of; a name of its own where they say none. Raises BaselineError where they are of
-    several."""
+    """The version of the rows, or a default name if they have none. Raises BaselineError if there are several."""
     decode = msgspec.json.Decoder(_Version).decode
     versions: Counter[str] = Counter()
     columns = Columns.of([spec], naive_utc=True)

@@ -1,4 +1,4 @@
-"""Records, alerts and incidents to rows: one number a row."""
+"""Converts records, alerts and incidents to rows. A record becomes one row for each of its numbers."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _LEFT_OUT = frozenset(
     ("model", "model_version", "segment", "window", "window_start", "window_end", "revision", "compared_with", "recent",
      "performance_interval", "interval", "bin_counts", "bins", "shift_z", "performance_z")
 )  # fmt: skip
-"""Members of a record that are no numbers of the window itself."""
+"""The members of a record that are not numbers of the window itself."""
 _TESTS = {
     "psi": "p_value", "js": "p_value", "ks": "ks_p_value", "tail_psi": "tail_p_value", "shift": "shift_p_value",
     "mix_shift": "mix_p_value", "missing_shift": "missing_p_value",
 }  # fmt: skip
-"""Distances and the member beside them that holds their p-value."""
+"""For each distance, the name of the member with its p-value."""
 _BY_NAME = (
     ("data", "features"),
     ("data", "segments"),
@@ -42,12 +42,12 @@ _BY_NAME = (
     ("prediction", "class_ratio"),
     ("performance", "classes"),
 )
-"""Members whose own members are named by the user."""
+"""The members whose own members have names given by the user."""
 
 
 def metric_rows(records: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The numbers of records. ``metric`` is its path as a monitor of a spec has it (``performance.roc_auc``,
-    ``data.features.*.psi``), ``feature`` what the ``*`` stands for: a feature, KPI, dimension or segment."""
+    """One row for each number of the records. ``metric``: its path as in a spec's monitor (``performance.roc_auc``,
+    ``data.features.*.psi``); ``feature``: what the ``*`` stands for, such as a feature, KPI, dimension or segment."""
     for record in records:
         whole = {
             "model": record["model"],
@@ -91,7 +91,7 @@ def _numbers(
 
 
 def alert_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """One row a transition, in the order they were published."""
+    """One row for each transition, in the order of publication."""
     for event in events:
         data, labels = event["data"], event["data"]["labels"]
         yield {
@@ -113,8 +113,8 @@ def alert_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def incident_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """One row an incident, as it last stood, in the order they began. ``together``: the first of those that are one across
-    models."""
+    """One row for each incident in its last state, ordered by their beginning. ``together``: the first one of the incidents
+    that belong together across models."""
     newest = {event["data"]["incident"]: event["data"] for event in events}
     first = {name: of.incidents[0] for of in together(newest.values()) for name in of.incidents}
     for data in sorted(newest.values(), key=lambda of: (of["starts_at"], of["incident"])):

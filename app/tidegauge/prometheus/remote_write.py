@@ -1,12 +1,12 @@
-"""Windows as they stand in Prometheus's past: every revision of a closed window at a time of its own.
+"""Samples for past times in Prometheus: every revision of a closed window is written at a time of its own.
 
-A window that ends at T is restated while labels come, days after T. Prometheus refuses another value at the same time, so
-revision k (the first is 0 here, 1 in the record) is written at T − 1000 ms + k ms. In a series then stand, side by side, all
-that was said of the window, the newest last: ``last_over_time(metric[1h])`` is how it stands now, ``metric offset 1s`` how it
-was published first.
+A window that ends at time T is restated as labels arrive, up to days after T. Prometheus refuses a second value for the same
+time, so revision k (here the first one is 0, in the record it is 1) is written at T − 1000 ms + k ms. A series then contains
+all revisions of a window, the newest last: ``last_over_time(metric[1h])`` is the current value, ``metric offset 1s`` the first
+published one.
 
-The names are those of ``/metrics`` under another prefix: there a number is "the newest closed window, now", here it is "this
-window, then", and a query that mixed them would be wrong.
+The names are those of ``/metrics`` with another prefix. There a number is "the newest closed window, now"; here it is "this
+window, then", and a query that mixed both would be wrong.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class PastSample(NamedTuple):
-    """``labels`` with ``__name__``, sorted by name, none of them empty; ``timestamp`` in milliseconds since the epoch."""
+    """A sample for remote write. ``labels``: sorted by name, including ``__name__``, without empty ones; ``timestamp``: in
+    milliseconds since the epoch."""
 
     labels: Labels
     timestamp: int
@@ -32,8 +33,8 @@ class PastSample(NamedTuple):
 
 
 def past_samples(record: Mapping[str, Any]) -> Iterator[PastSample]:
-    """The samples of one metrics record; none for a window that is still open, or one restated more often than it has
-    milliseconds, where its samples would come to lie in the next one.
+    """The samples of one metrics record; none for a window that is still open, or that has been restated so often that the
+    sample would belong to the next window.
 
     >>> record = {"model": "m", "model_version": "m:1", "window": "1h", "segment": {}, "predictions": 3, "closed": True,
     ...           "window_start": "2025-09-27T00:00:00Z", "window_end": "2025-09-27T01:00:00Z", "revision": 2}
@@ -54,7 +55,7 @@ def past_samples(record: Mapping[str, Any]) -> Iterator[PastSample]:
 
 
 def write_request(samples: Iterable[PastSample]) -> bytes:
-    """Prometheus's remote write 1.0: a ``WriteRequest`` in Protocol Buffers' wire format, not compressed yet.
+    """The samples as a ``WriteRequest`` of Prometheus's remote write 1.0, in the wire format of Protocol Buffers, uncompressed.
 
     message WriteRequest {repeated TimeSeries timeseries = 1;}
     message TimeSeries   {repeated Label labels = 1; repeated Sample samples = 2;}
@@ -80,12 +81,13 @@ def _series(labels: Labels, samples: Sequence[PastSample]) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of bytes: its number and wire type 2, its length, itself."""
+    """A field of bytes: its number with wire type 2, its length, and the bytes."""
     return bytes((number << 3 | 2,)) + _varint(len(content)) + content
 
 
 def _varint(number: int) -> bytes:
-    """Seven bits a byte, the low ones first. Negative numbers (times before 1970) as two's complement of 64 bits.
+    """A variable-length integer: seven bits in each byte, the lowest first. Negative numbers (times before 1970) are encoded as
+    64-bit two's complement.
 
     >>> _varint(300).hex()
     'ac02'

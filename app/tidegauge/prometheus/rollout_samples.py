@@ -1,4 +1,4 @@
-"""A comparison record as numbers for Prometheus, beside those of metrics records (``window_samples``)."""
+"""Converts comparison records to samples for Prometheus, like ``window_samples.py`` for metrics records."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tidegauge.prometheus.window_samples import WindowSample
 from tidegauge.rollout.verdict import Decision
 
 BASE = ("model", "model_version", "champion", "monitor", "window")
-"""Labels that every sample has; ``model_version`` is the challenger."""
+"""The labels that every sample has. ``model_version``: the challenger."""
 
 
 def rollout_samples(record: Mapping[str, Any]) -> Iterator[WindowSample]:
-    """The verdict, 1 for the one that holds, and each metric's difference (challenger's less champion's value) with the
-    bounds of its confidence sequence, in base units.
+    """The verdicts (1 for the current one, 0 for the others), and the difference of each metric (challenger minus champion)
+    with the bounds of its confidence sequence, in base units.
 
     >>> of = {"model": "m", "model_version": "m:2", "champion": "m:1", "monitor": "canary", "window": "1d", "windows": 3,
     ...       "verdict": "promote", "metrics": {"system.latency_ms.mean": {"difference": 2.0, "interval": [-1.0, 5.0]}}}
@@ -32,7 +32,7 @@ def rollout_samples(record: Mapping[str, Any]) -> Iterator[WindowSample]:
 
 
 def _named(path: str) -> tuple[str, dict[str, str], float]:
-    """Name, labels of its own, and how many of the metric's unit make one of the name's."""
+    """The name of a metric path in Prometheus, its additional labels, and the number of the metric's units in one base unit."""
     if path.startswith("business."):
         return "business", {"kpi": path.removeprefix("business.").removesuffix(".mean")}, 1.0
     if path == "system.latency_ms.mean":

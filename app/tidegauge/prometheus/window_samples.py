@@ -1,7 +1,7 @@
-"""A metrics record as numbers for Prometheus: the mapping from its members to metric names, labels and base units.
+"""Converts metrics records to samples for Prometheus: maps their members to metric names, labels and base units.
 
-``/metrics`` shows the newest closed windows under these names, ``tidegauge history`` writes every revision of every window
-under names of its own that follow from them.
+``/metrics`` shows the newest closed windows under these names. ``tidegauge history`` writes every revision of every window
+under names that are derived from them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tidegauge.spec import segment_name
 
 BASE = ("model", "model_version", "window", "segment")
-"""Labels that every sample has."""
+"""The labels that every sample has."""
 _SIMPLE = (
     ("system", "error_ratio", "tidegauge_system_error_ratio"),
     ("system", "predictions_per_second", "tidegauge_system_predictions_per_second"),
@@ -35,7 +35,8 @@ _FEATURE = (
 
 
 class WindowSample(NamedTuple):
-    """One number of a window. ``labels`` holds ``BASE`` first, then what tells it from others of its name."""
+    """One number of a window. ``labels``: first ``BASE``, then those that distinguish it from other samples of the same
+    name."""
 
     name: str
     labels: dict[str, str]
@@ -43,7 +44,7 @@ class WindowSample(NamedTuple):
 
 
 def window_samples(record: Mapping[str, Any]) -> Iterator[WindowSample]:
-    """Every number of a metrics record that has a name in Prometheus. A record of another ``kind`` has none.
+    """All numbers of a metrics record that have a name in Prometheus; none for a record of another ``kind``.
 
     >>> record = {"model": "m", "model_version": "m:1", "window": "1h", "segment": {}, "predictions": 3, "coverage": 0.5,
     ...           "system": {"latency_ms": {"p50": 12.0}}}
@@ -90,7 +91,7 @@ def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], A
             yield "tidegauge_calibration_bin_positive_ratio", labels, of["positive_ratio"]
     for kpi, of in record.get("business", {}).items():
         for member in _BUSINESS:
-            # The suffix _sum is a histogram's.
+            # The suffix _sum is reserved for histograms.
             yield f"tidegauge_business_{'amount' if member == 'sum' else member}", {"kpi": kpi}, of.get(member)
         yield from _limits("tidegauge_business", {"kpi": kpi}, of.get("interval", {}))
     for dimension, gaps in record.get("fairness", {}).items():
@@ -99,7 +100,7 @@ def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], A
 
 
 def _limits(prefix: str, labels: dict[str, str], intervals: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], Any]]:
-    """The two ends of each 95 % interval, under names of their own."""
+    """The two bounds of each 95 % interval, each under a name of its own."""
     for member, of in intervals.items():
         if not isinstance(of, Mapping):
             yield f"{prefix}_{member}_low", labels, of[0]

@@ -194,7 +194,7 @@ class AwsSigner:
 
 
 def security_from_environment() -> dict[str, str]:
-    """``TIDEGAUGE_SECURITY_PROTOCOL``, ``TIDEGAUGE_SASL_PASSWORD_FILE`` ... as Kafka's names and their values.
+    """The settings in ``TIDEGAUGE_SECURITY_PROTOCOL``, ``TIDEGAUGE_SASL_PASSWORD_FILE`` and so on, by Kafka's names.
     Raises StreamError for a file that cannot be read, and for a setting that is given twice."""
     found: dict[str, str] = {}
     for variable, value in os.environ.items():

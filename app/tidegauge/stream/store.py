@@ -1,12 +1,14 @@
-"""A task's state in four layers: on disk (RocksDB), committed recently, being committed, and not committed yet.
+"""The state of a task in four layers: on disk (RocksDB), committed recently, being committed, and not committed yet.
 
-Reads look through the layers. Nothing reaches the disk before Kafka has it: ``freeze`` hands out the changes for a
-transaction, ``commit`` takes them for committed. They are written behind, the oldest commits in one batch together with the
-changelog position they stand for, and the newest kept, so that a label soon after its prediction costs one write and no read.
-There is no write-ahead log: the changelog is one, and what a crash takes from the memtable is read from there again. A batch
-may hold values newer than its position; reading on from there gives the same again.
+Reads look through all layers. Nothing is written to disk before it is in Kafka: ``freeze`` returns the changes for a
+transaction, and ``commit`` marks them as committed. They are written to disk later: the oldest commits in one batch, with the
+changelog position that they correspond to, while the newest stay in memory. A label that follows soon after its prediction then
+costs one write and no read.
 
-What is damaged on the disk is never repaired: it is noted, and the store begins again from nothing when it is next opened.
+There is no write-ahead log, since the changelog serves as one: what a crash takes from the memtable is read from there again. A
+batch may contain values that are newer than its position; reading on from the position leads to the same values again.
+
+Damaged files are never repaired. The damage is noted, and the store starts empty when it is next opened.
 """
 
 from __future__ import annotations
