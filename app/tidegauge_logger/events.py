@@ -48,6 +48,7 @@ class PredictionMembers(msgspec.Struct, omit_defaults=True, gc=False):
     role: Any = None
     attributions: Any = None
     probabilities: Any = None
+    resources: Any = None
 
 
 def given(members: PredictionMembers) -> dict[str, Any]:

@@ -37,7 +37,8 @@ from tidegauge_logger.events import (
 from tidegauge_logger.frames import Mapped, rows
 from tidegauge_logger.pseudonyms import Pseudonyms, read_key
 from tidegauge_logger.request_ids import new_request_id
-from tidegauge_logger.settings import kafka_names, security_from_environment, topics_from_environment
+from tidegauge_logger.resources import Resources
+from tidegauge_logger.settings import kafka_names, security_from_environment, topics_from_environment, truth
 
 log = logging.getLogger("tidegauge_logger")
 COLLECT_SECONDS = 0.02
@@ -59,6 +60,8 @@ class Logger:
     wait; ``max_spool_bytes``: the limit for the whole directory. ``topics``: topic names that differ from ``predictions`` and
     ``labels``, by these names. ``security``: Kafka's settings (``security.protocol``, ``sasl.*``, ``ssl.cafile`` ...).
     ``pseudonym_key``: with it, events contain a keyed hash of each request id instead of the id itself.
+    ``resources``: predictions contain CPU, memory and GPU use of this process, as its own thread measures them; needs the extra
+    ``resources``.
 
     ``prediction`` and ``label`` may be called from any thread, never wait and never raise. Invalid events, and events for which
     there is no room, are counted in ``dropped`` and reported in one warning a minute by the Python logger
@@ -75,6 +78,7 @@ class Logger:
         topics: Mapping[str, str] | None = None,
         security: Mapping[str, str] | None = None,
         pseudonym_key: bytes | None = None,
+        resources: bool = False,
     ) -> None:
         if not bootstrap:
             raise ValueError("bootstrap is empty; say where Kafka is, as in kafka:9092")
@@ -88,6 +92,7 @@ class Logger:
         self._kafka = {"bootstrap.servers": bootstrap, **kafka_names(security or {})}
         self._pseudonyms = None if pseudonym_key is None else Pseudonyms(pseudonym_key)
         self.counters = Counters()
+        self._measures = resources
         self._begin()
         _loggers.add(self)
         metrics.register(_loggers)
@@ -95,9 +100,9 @@ class Logger:
     @classmethod
     def from_env(cls, **given: Any) -> Logger:
         """A logger configured by ``TIDEGAUGE_BOOTSTRAP``, ``_MODEL_VERSION``, ``_SPOOL``, ``_MAX_BUFFER_BYTES``,
-        ``_MAX_SPOOL_BYTES``, ``_PREDICTIONS_TOPIC``, ``_LABELS_TOPIC``, ``_PSEUDONYM_KEY_FILE`` and the security variables of a
-        worker. ``given``: arguments that take precedence. Raises ValueError if there is no address, a size is not a number, or
-        a key cannot be read."""
+        ``_MAX_SPOOL_BYTES``, ``_PREDICTIONS_TOPIC``, ``_LABELS_TOPIC``, ``_PSEUDONYM_KEY_FILE``, ``_RESOURCES`` (true or
+        false) and the security variables of a worker. ``given``: arguments that take precedence. Raises ValueError if there is
+        no address, a size is not a number, a key cannot be read, or psutil is missing."""
         environment = os.environ.get
         found: dict[str, Any] = {
             "bootstrap": environment("TIDEGAUGE_BOOTSTRAP", ""),
@@ -111,12 +116,14 @@ class Logger:
                 found[name] = int(text)
         if path := environment("TIDEGAUGE_PSEUDONYM_KEY_FILE"):
             found["pseudonym_key"] = read_key(path)
+        found["resources"] = truth("TIDEGAUGE_RESOURCES", environment("TIDEGAUGE_RESOURCES"))
         found |= given
         if not found["bootstrap"]:
             raise ValueError("TIDEGAUGE_BOOTSTRAP is not set; say where Kafka is, as in kafka:9092")
         return cls(**found)
 
     def _begin(self) -> None:
+        self._resources = Resources() if self._measures else None
         self._inbox = Inbox(self._max_buffer_bytes - 2 * self._window)
         self._backlog = Backlog(self._inbox, self._spool, self._max_spool_bytes)
         self._delivery = Delivery(self._kafka, self._topics, self._window, self.counters, self._backlog.arrived)
@@ -161,7 +168,7 @@ class Logger:
             members = PredictionMembers(
                 logged, time.time() if ts is None else timestamp(ts), model_version or self._version(), model, prediction,
                 score, confidence, named(features), named(segments), latency_ms, error, cost, role, named(attributions),
-                named(probabilities),
+                named(probabilities), None if self._resources is None else self._resources.newest,
             )  # fmt: skip
             self._put(Event(PREDICTIONS, logged, encoded(given(members) | more if more else members), traceparent))
         except Exception as mistake:
@@ -297,6 +304,8 @@ class Logger:
                 if now - adopted >= ADOPT_SECONDS:
                     adopted = now
                     self._backlog.adopt()
+                if self._resources is not None:
+                    self._resources.measure()
                 idle = self._step()
             except Exception:
                 log.exception("sending events failed; it goes on")

@@ -45,3 +45,17 @@ def topics_from_environment() -> dict[str, str]:
     """The topic names in ``TIDEGAUGE_PREDICTIONS_TOPIC`` and ``TIDEGAUGE_LABELS_TOPIC``, by logical name."""
     names = {topic: os.environ.get(f"TIDEGAUGE_{topic.upper()}_TOPIC", "") for topic in (PREDICTIONS, LABELS)}
     return {topic: name for topic, name in names.items() if name}
+
+
+def truth(variable: str, text: str | None) -> bool:
+    """What a variable that is true or false says; false where it is not set.
+
+    >>> truth("TIDEGAUGE_RESOURCES", "true"), truth("TIDEGAUGE_RESOURCES", "0"), truth("TIDEGAUGE_RESOURCES", None)
+    (True, False, False)
+
+    Raises ValueError for any other text.
+    """
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+    if (text or "").lower() not in known:
+        raise ValueError(f"{variable}={text!r} is neither true nor false")
+    return known[(text or "").lower()]

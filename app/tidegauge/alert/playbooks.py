@@ -32,6 +32,8 @@ PAGES = (
     ("business.*", "conversion-drop"),
     ("system.error_ratio", "error-ratio"),
     ("system.latency_ms.*", "latency"),
+    ("system.*_ratio.*", "resources"),
+    ("system.memory_bytes.*", "resources"),
     ("system.*", "traffic"),
     ("predictions", "traffic"),
     ("label_delay_seconds.*", "label-delay"),

@@ -57,6 +57,7 @@ class Prediction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: str | None = None
     attributions: dict[str, float | None] | None = None
     probabilities: dict[str, float | None] | None = None
+    resources: dict[str, float | None] | None = None
 
 
 class Label(msgspec.Struct, gc=False, forbid_unknown_fields=True):

@@ -23,6 +23,7 @@ from tidegauge.profile.data import (
     PREDICTED_NEGATIVE,
     PREDICTED_NONE,
     PREDICTED_POSITIVE,
+    RESOURCES,
     RESULT_CLASS,
     RESULT_NUMBERS,
     DataColumns,
@@ -232,11 +233,17 @@ def _category(name: str, column: list[Scalar], spec: ModelSpec, schema: Schema |
 
 
 def _results(events: Sequence[Prediction], given: list[Any], spec: ModelSpec, schema: Schema | None) -> NumericColumns:
-    x = np.full((len(RESULT_NUMBERS), len(events)), np.nan)
+    resources = [event.resources for event in events]
+    held = frozenset[str]().union(*(of for of in resources if of)) if resources.count(None) < len(resources) else ()
+    measured = tuple(name for name in RESOURCES if name in held)
+    names = RESULT_NUMBERS + measured
+    x = np.full((len(names), len(events)), np.nan)
     for row, name in enumerate(RESULT_NUMBERS[:4]):
         column = list(map(attrgetter(name), events))
         if column.count(None) < len(column):
             x[row] = column
+    for row, name in enumerate(measured, len(RESULT_NUMBERS)):
+        x[row] = [None if of is None else of.get(name) for of in resources]
     mismatch = None
     if spec.task != "binary" and spec.task != "multiclass":
         x[4] = numbers_of(given, spec)
@@ -249,7 +256,7 @@ def _results(events: Sequence[Prediction], given: list[Any], spec: ModelSpec, sc
         for row, name in ((0, SCORE_FEATURE), (4, VALUE_FEATURE)):
             if name in schema.edges:
                 bins[row] = bin_codes(x[row], schema.edges[name])
-    return NumericColumns(RESULT_NUMBERS, x, mismatch, None, bins, *_of_schema(schema))
+    return NumericColumns(names, x, mismatch, None, bins, *_of_schema(schema))
 
 
 def _other_results(
@@ -270,7 +277,7 @@ def _other_results(
     if bins is not None and schema is not None and SCORE_FEATURE in schema.edges:
         bins = bins.copy()
         bins[0] = bin_codes(other, schema.edges[SCORE_FEATURE])
-    return NumericColumns(RESULT_NUMBERS, x, None, None, bins, *_of_schema(schema))
+    return NumericColumns(results.names, x, None, None, bins, *_of_schema(schema))
 
 
 def _classes(given: list[Any], spec: ModelSpec, schema: Schema | None) -> CategoryColumn:

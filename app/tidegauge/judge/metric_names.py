@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES
+from tidegauge.profile.data import RESOURCES
 from tidegauge.spec import Task
 
 FREE = "*"
@@ -40,6 +41,7 @@ TREE: Tree = {
         **_leaves("error_ratio predictions_per_second"),
         "latency_ms": _QUANTILES,
         "cost": _leaves("sum mean"),
+        **{name: _leaves("p50 p95 max") for name in RESOURCES},
     },
     "data": {
         **_leaves("missing_features unexpected_features"),

@@ -28,7 +28,7 @@ from tidegauge.metrics.positive_class import unknown_class_ratio
 from tidegauge.metrics.shift import missing_shift
 from tidegauge.profile import distinct
 from tidegauge.profile.category import NEW, NONE_FURTHER, OTHER, CategorySummary, KnownValues
-from tidegauge.profile.data import DataProfile
+from tidegauge.profile.data import RESOURCES, DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile
 from tidegauge.profile.schema import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE, Schema
@@ -151,7 +151,8 @@ def intervals(outcome: OutcomeProfile, spec: ModelSpec, baseline: OutcomeProfile
 
 
 def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
-    """Error ratio, throughput, latency quantiles (milliseconds) and cost. ``seconds``: the window's length."""
+    """Error ratio, throughput, latency quantiles (milliseconds), cost and the resources of the serving processes. ``seconds``:
+    the window's length."""
     numbers: dict[str, Any] = {}
     if data.predictions:
         numbers["error_ratio"] = data.errors / data.predictions
@@ -165,6 +166,11 @@ def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
     if row is not None and data.results.count[row]:
         mean = float(data.results.mean[row])
         numbers["cost"] = {"sum": mean * int(data.results.count[row]), "mean": mean}
+    for name in RESOURCES:
+        row = data.results.index(name)
+        if row is not None and data.results.count[row]:
+            middle, upper = data.results.values.at(row, (0.5, 0.95))
+            numbers[name] = {"p50": middle, "p95": upper, "max": float(data.results.high[row])}
     return numbers
 
 

@@ -25,6 +25,8 @@ _decode = msgspec.msgpack.Decoder().decode
 
 RESULT_NUMBERS = ("score", "confidence", "latency_ms", "cost", "value")
 """Numbers of a prediction event beside its features; ``value`` is what a regression predicted."""
+RESOURCES = ("cpu_ratio", "memory_ratio", "memory_bytes", "gpu_ratio", "gpu_memory_ratio")
+"""What predictions may say of the process that served them; numbers after the others, where any prediction has them."""
 RESULT_CLASS = "class"
 
 PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_NONE, SCORE_SPACE = 0, SCORE_BINS, 2 * SCORE_BINS, 3 * SCORE_BINS

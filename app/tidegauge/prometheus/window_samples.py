@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from tidegauge.profile.data import RESOURCES
 from tidegauge.spec import segment_name
 
 BASE = ("model", "model_version", "window", "segment")
@@ -68,6 +69,9 @@ def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], A
     for name, quantile in (("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99")):
         value = system.get("latency_ms", {}).get(name)
         yield "tidegauge_system_latency_seconds", {"quantile": quantile}, None if value is None else value / 1000
+    for name in RESOURCES:
+        for member, quantile in (("p50", "0.5"), ("p95", "0.95"), ("max", "1")):
+            yield f"tidegauge_system_{name}", {"quantile": quantile}, system.get(name, {}).get(member)
     yield "tidegauge_system_cost", {}, system.get("cost", {}).get("sum")
     for feature, of in record.get("data", {}).get("features", {}).items():
         for member in _FEATURE:

@@ -6,6 +6,11 @@ import { number, share, title } from "../format.js";
 import { table } from "../table.js";
 import { limitLines } from "./performance.js";
 
+const RESOURCES = [
+  ["cpu_ratio", "CPU of the service, of what it may use", share], ["memory_ratio", "Memory of the service, of what it may use", share],
+  ["memory_bytes", "Memory of the service, MiB", (bytes) => number(bytes / 2 ** 20)],
+  ["gpu_ratio", "GPU", share], ["gpu_memory_ratio", "Memory of the GPU", share],
+];
 const column = (records, read) => records.map((record) => read(record) ?? null);
 const some = (values) => values.some((value) => value !== null);
 
@@ -20,6 +25,7 @@ export function system({ records, frame, limits }) {
     chart("errors", "Error ratio", one("Errors", (record) => record.system?.error_ratio), share, "system.error_ratio"),
     chart("traffic", "Predictions a second", one("Predictions a second", (record) => record.system?.predictions_per_second), number, "system.predictions_per_second"),
     chart("cost", "Cost of a prediction", one("Mean cost", (record) => record.system?.cost?.mean), number, "system.cost.mean"),
+    ...RESOURCES.map(([name, label, format]) => chart(name.replaceAll("_", "-"), label, ["p50", "p95", "max"].map((of) => ({ name: of, values: column(records, (record) => record.system?.[name]?.[of]) })), format, `system.${name}.p95`)),
     latency.length ? null : h("p", { class: "empty" }, "No latencies: services send them in the member latency_ms.")));
 }
 
