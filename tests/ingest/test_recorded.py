@@ -1,10 +1,12 @@
-"""What KServe's and MLServer's own code sent and answered becomes the events it was about. `tests/fixtures/inference/` has the
+"""What KServe's, MLServer's and BentoML's own code wrote becomes the events it was about. `tests/fixtures/inference/` has the
 messages and the scripts that recorded them; the long tests run these again."""
 
 from __future__ import annotations
 
 import base64
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,10 @@ from support.events import START
 from support.inference import arrived, events, exchanges, joined
 from support.schemas import mistakes
 from tidegauge.ingest import cloud_events
-from tidegauge.spec import InputsSpec
+from tidegauge.ingest.bento_files import BentoMonitor
+from tidegauge.ingest.ingest_process import specs_by_server
+from tidegauge.models.registry import ModelRecord, registry_of
+from tidegauge.spec import InputsSpec, ModelSpec
 
 DIRECTORY = ROOT / "tests/fixtures/inference"
 ROWS = [[41.0, 0.5], [23.0, 1.5]]
@@ -69,3 +74,57 @@ def test_mlserver(line: dict[str, Any]) -> None:
     assert scores == pytest.approx(SCORES, rel=1e-12)
     assert {event["model_version"] for event in found} == {"churn:v3"}
     assert all(mistakes("prediction", event) == [] for event in found)
+
+
+def bento_monitor(tmp_path: Path, inputs: InputsSpec | None = None) -> BentoMonitor:
+    """What BentoML wrote, in a directory of the monitor's name."""
+    shutil.copytree(DIRECTORY / "bentoml", tmp_path / "churn")
+    registry = registry_of([ModelRecord("churn", ModelSpec("churn", inputs=inputs or InputsSpec()))])
+    return BentoMonitor(tmp_path / "churn", specs_by_server(registry))
+
+
+def test_bentoml(tmp_path: Path) -> None:
+    answers = [line.split(maxsplit=1) for line in (DIRECTORY / "bentoml/answers.txt").read_text().splitlines()]
+    wanted = [
+        (id_ if row == 0 else f"{id_}-{row}", label) for id_, text in answers for row, label in enumerate(json.loads(text))
+    ]
+    monitor = bento_monitor(tmp_path, InputsSpec(prediction="label", score="p"))
+    records = list(monitor.new_lines())
+    found = [json.loads(value) for _, _, value in records]
+    assert [(event["request_id"], event["prediction"]) for event in found] == wanted
+    plans = ["b", "a", "c"]
+    rows = [*ROWS, [60.0, 0.25]]
+    assert [event["features"] for event in found] == [
+        {"age": age, "visits": visits, "plan": plan} for (age, visits), plan in zip(rows, plans, strict=True)
+    ]
+    assert [event["score"] for event in found[:2]] == pytest.approx(SCORES, rel=1e-12)
+    assert [(topic, key.decode()) for topic, key, _ in records] == [("predictions", id_) for id_, _ in wanted]
+    assert all(mistakes("prediction", event) == [] for event in found)
+
+
+def test_bentomls_files_are_followed_through_rotations_line_by_line(tmp_path: Path) -> None:
+    monitor = bento_monitor(tmp_path)
+    data = tmp_path / "churn/data/data.1.log"
+    lines = data.read_bytes().splitlines(keepends=True)
+    data.write_bytes(lines[0] + lines[1][:20])
+    assert len(list(monitor.new_lines())) == 1
+    with data.open("ab") as file:
+        file.write(lines[1][20:])
+    ((_, key, _),) = monitor.new_lines()
+    assert key.endswith(b"-1")
+    data.rename(data.with_name("data.1.log.2025-09-27"))
+    assert list(monitor.new_lines()) == []
+    data.write_bytes(b"no line\n" + lines[2])
+    assert len(list(monitor.new_lines())) == 1
+    assert monitor.refused == 1
+
+
+def test_a_target_of_bentoml_is_a_label(tmp_path: Path) -> None:
+    monitor = bento_monitor(tmp_path)
+    schema = tmp_path / "churn/schema/schema.1.log"
+    schema.write_text(schema.read_text().replace('"label", "role": "prediction"', '"label", "role": "target"'))
+    found = [(topic, json.loads(value)) for topic, _, value in monitor.new_lines()]
+    labels = [event for topic, event in found if topic == "labels"]
+    assert [event["label"] for event in labels] == [1, 0, 1]
+    assert all(mistakes("label", event) == [] for event in labels)
+    assert [event["prediction"] for topic, event in found if topic == "predictions"][:2] == pytest.approx(SCORES)

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,21 @@ def body(rows):
     return json.dumps(
         {"inputs": [{"name": "x", "shape": list(rows.shape), "datatype": "FP64", "data": rows.ravel().tolist()}]}
     ).encode()
+
+
+def test_what_bentoml_wrote_is_sent_and_counted_once(broker, tmp_path):
+    cluster = Cluster(broker, f"bentoml-{random.randrange(10**6)}", tmp_path)
+    done = subprocess.run(
+        [python("bentoml"), DIRECTORY / "record_bentoml.py", tmp_path / "monitoring"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    ids = [line.split()[0] for line in done.stdout.splitlines()]
+    command = Ingest(cluster, "--bentoml", tmp_path / "monitoring/churn").command
+    for runs in (1, 2):
+        assert subprocess.run(command, timeout=60).returncode == 0
+        found = [json.loads(record.value) for record in cluster.read("predictions")]
+        assert sorted(event["request_id"] for event in found) == sorted([ids[0], f"{ids[0]}-1", ids[1]] * runs)
+    assert all(abs(event["ts"] - time.time()) < 3600 for event in found)

@@ -52,11 +52,11 @@ def of_response(inputs: InputsSpec, body: Body) -> list[Event]:
     return events
 
 
-def version_of(spec: ModelSpec, body: Body | None) -> str:
-    """The ``model_version`` of events: the spec's, else what the response says, else the model's name alone."""
+def version_of(spec: ModelSpec, said: str | None) -> str:
+    """The ``model_version`` of events: the spec's, else what the server ``said``, else the model's name alone."""
     if spec.inputs.version is not None:
         return spec.inputs.version
-    return spec.model if body is None or body.version is None else f"{spec.model}:{body.version}"
+    return f"{spec.model}:{said}" if said else spec.model
 
 
 def _ids(inputs: InputsSpec, id_: str, body: Body) -> list[str]:

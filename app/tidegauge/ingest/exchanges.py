@@ -154,12 +154,13 @@ class Exchanges:
                     raise bad(f"the response has {answered.count} rows, its request has {asked.count}")
                 for event, said in zip(events, of_response(spec.inputs, answered), strict=True):
                     event.update(said)
-            around: Event = {"ts": _time(request), "model": spec.model, "model_version": version_of(spec, answered)}
+            version = version_of(spec, None if answered is None else answered.version)
+            around: Event = {"ts": _time(request), "model": spec.model, "model_version": version}
             if response is None:
                 around["error"] = NO_RESPONSE
-                around["model_version"] = self._versions.get(spec.model, around["model_version"])
+                around["model_version"] = self._versions.get(spec.model, version)
             else:
-                self._versions[spec.model] = around["model_version"]
+                self._versions[spec.model] = version
                 around |= _latency(request, response)
             if request.message.endpoint == CANARY:
                 around["role"] = CANARY

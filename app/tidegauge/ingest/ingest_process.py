@@ -1,9 +1,11 @@
-"""`tidegauge ingest`: the door for CloudEvents, and the joining of what came in by it and in other topics."""
+"""`tidegauge ingest`: the door for CloudEvents, and the joining of what came by it and in other topics; or BentoML's files."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -12,9 +14,10 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 import tidegauge
 from tidegauge.client import Client
-from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS
+from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS
 from tidegauge.errors import StreamError
-from tidegauge.ingest import cloud_events, open_inference
+from tidegauge.ingest import bento_files, cloud_events, open_inference
+from tidegauge.ingest.bento_files import BentoMonitor
 from tidegauge.ingest.door import Door, Keep
 from tidegauge.ingest.exchanges import Exchanges, SpecOf
 from tidegauge.ingest.joining import Joining
@@ -67,13 +70,32 @@ async def run(settings: Settings, options: IngestOptions) -> int:
     await models_topic.ensure_topic(settings, INFERENCES)
     for topic in options.topics:
         await partitions(settings, topic)
-    if options.models is not None:
-        return await _run(settings, options, specs_by_server(registry_of(directory.records_of(options.models))))
+    async with _specs(settings, options.models) as spec_of:
+        return await _run(settings, options, spec_of)
+
+
+async def run_bentoml(settings: Settings, monitor: Path, models: Path | None, *, follow: bool) -> int:
+    """Send what the monitor of BentoML in this directory has written. The exit status: 1 if a line had to be left out."""
+    await models_topic.ensure_topics(settings, (PREDICTIONS, LABELS))
+    topics = {name: settings.topic(name) for name in (PREDICTIONS, LABELS)}
+    async with _specs(settings, models) as spec_of, Client(topics=topics, **settings.client()) as client:
+        files = BentoMonitor(monitor, spec_of)
+        sent = await bento_files.send(client, files, follow=follow)
+    log.info("%d events sent, %d lines left out", sent, files.refused)
+    return 1 if files.refused else 0
+
+
+@contextlib.asynccontextmanager
+async def _specs(settings: Settings, models: Path | None) -> AsyncIterator[SpecOf]:
+    """The specs of a directory, or those in the topic, as they change."""
+    if models is not None:
+        yield specs_by_server(registry_of(directory.records_of(models)))
+        return
     registry = Registry()
     tail = models_topic.ModelsTail(settings, registry)
     await tail.start()
     try:
-        return await _run(settings, options, specs_by_server(registry))
+        yield specs_by_server(registry)
     finally:
         await tail.stop()
 
