@@ -10,7 +10,6 @@ alerts (``alert/book.py``), trace contexts (``engine/traces.py``), rollouts (``m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from itertools import chain
@@ -18,18 +17,17 @@ from math import inf
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from tidegauge.alert.book import AlertBook
 from tidegauge.alert.playbooks import DIRECTORY
 from tidegauge.engine import delta
 from tidegauge.engine.arrival_quanta import QuantumGrid
-from tidegauge.engine.delta import Delta, Part, ProfileDelta, RowsDelta
+from tidegauge.engine.delta import Delta, Part, ProfileDelta
 from tidegauge.engine.event_time import EventTimes, ModelClock, PartitionClock, PartitionState
 from tidegauge.engine.set_aside import NOT_THE_INPUT, Failure, SetAside, WorkFailed
 from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import NOTHING, Behind, Counters, InputRecord, Output, Store
-from tidegauge.engine.traces import old_traces, trace_id
+from tidegauge.engine.traces import old_traces
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.confidence_readings import ConfidenceReadings
 from tidegauge.monitor.detector_feed import DetectorFeed
@@ -37,6 +35,7 @@ from tidegauge.monitor.due_windows import DueWindow, DueWindows
 from tidegauge.monitor.early_parts import EarlyParts
 from tidegauge.monitor.judging import WindowJudge
 from tidegauge.monitor.learning import BaselineLearning
+from tidegauge.monitor.part_merging import PartMerging
 from tidegauge.monitor.publishing import Publisher
 from tidegauge.monitor.rollouts import Rollouts
 from tidegauge.monitor.traffic_totals import TrafficTotals
@@ -44,7 +43,7 @@ from tidegauge.monitor.versions import Version, Versions
 from tidegauge.monitor.window_baselines import WindowBaselines
 from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.window_records import WindowRecords
-from tidegauge.monitor.windows import Windows
+from tidegauge.monitor.windows import Windows, oldest_kept
 from tidegauge.monitor.work_pieces import (
     PART,
     detectors_of,
@@ -54,9 +53,6 @@ from tidegauge.monitor.work_pieces import (
     rollouts_of,
     within,
 )
-from tidegauge.profile.data import DataProfile
-from tidegauge.profile.outcome import packed_delay_counts
-from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec, ModelVersion
 
 PARTITION, CLOCK = b"x", b"m"
@@ -65,8 +61,6 @@ MAX_MERGED = 1000
 ones."""
 TIMES_A_PART = 50 * 8
 """Fifty rows, by the bytes of their times, count for as much work as merging one profile."""
-SLACK = 86400.0
-"""Seconds that a window is kept beyond retention and label horizon, as long as the join keeps its requests."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -90,6 +84,7 @@ class MonitorStage:
         self._due_windows = DueWindows(self.windows, self._versions)
         self._publisher = Publisher(self.windows, records, baselines, judge, self._versions)
         self._learning = BaselineLearning(store, registry, self._versions, self.windows, self._aside)
+        self._merging = PartMerging(self.windows, self._versions, self._learning, self.alerts.traces, counters)
         self.windows.log.discard_all_taken()
         self.rollouts = Rollouts(store, self.windows, self.alerts, registry)
         decode_standing = msgspec.msgpack.Decoder(PartitionState).decode
@@ -102,7 +97,6 @@ class MonitorStage:
         for header in self.windows.newest_closed():
             reached = self.clocks.get(header.model, ModelClock()).reached.predictions
             self._aside.attempt(publishing_of(header), partial(self._publisher.recall, header, reached), None)
-        self.traffic: dict[ModelVersion, TrafficTotals] = {}
         self._heard: set[int] = set()
         self._to_forget: set[str] = set()
         self._past: dict[str, float] = {}
@@ -113,6 +107,11 @@ class MonitorStage:
     def unfinished(self) -> bool:
         """Whether the last checkpoint left parts of deltas unmerged, so that the next need not wait for new ones."""
         return bool(self._unfinished)
+
+    @property
+    def traffic(self) -> Mapping[ModelVersion, TrafficTotals]:
+        """What each version has predicted since the task began."""
+        return self._merging.traffic
 
     @property
     def versions(self) -> Mapping[ModelVersion, Version]:
@@ -157,55 +156,11 @@ class MonitorStage:
         if self._aside.holds(PART) and merging_of(model, part).key in self._aside:
             return
         try:
-            self._merge(model, spec, part, now)
+            self._merging.merge(model, spec, part, now)
         except NOT_THE_INPUT:
             raise
         except Exception as error:
             raise WorkFailed([Failure(merging_of(model, part), error)]) from error
-
-    def _merge(self, model: str, spec: ModelSpec, part: Part, now: float) -> None:
-        if isinstance(part, RowsDelta):
-            self._take_rows(model, spec, part, now)
-            return
-        data = DataProfile.unpack(part.data) if part.data else None
-        pairs = {other: PairProfile.unpack(raw) for other, raw in part.pairs.items()}
-        gone = now - max(spec.retention, spec.label_horizon) - SLACK
-        place = (part.segment, part.pane)
-        lost = self.windows.add(model, part.version, spec, *place, data, part.outcome, pairs, part.latest, gone)
-        self._counters["late_windows", model] += lost
-        if data is not None and not part.segment and lost == len(spec.windows):
-            self._counters["late_predictions", model] += data.predictions
-        if not part.segment:
-            moment = part.pane * spec.pane
-            delays = None if part.outcome is None else packed_delay_counts(part.outcome)
-            self._versions.take(model, part.version, moment, moment, delays)
-            if data is not None:
-                served = self.traffic.setdefault(ModelVersion(model, part.version), TrafficTotals())
-                served.add(data)
-                for parent in self.alerts.traces.of(data.examples.get("system.error_ratio", ())).values():
-                    served.failed = trace_id(parent)
-        if data is not None:
-            self._learning.take(model, part.version, spec, part.segment, data)
-
-    def _take_rows(self, model: str, spec: ModelSpec, part: RowsDelta, now: float) -> None:
-        """``_merge`` a part that consists of rows."""
-        gone = now - max(spec.retention, spec.label_horizon) - SLACK
-        log = self.windows.log
-        rows = log.add(model, spec, part)
-        lost, late = self.windows.take_rows(rows, gone)
-        self._counters["late_windows", model] += lost
-        self._counters["late_predictions", model] += late
-        first, last = (math.floor(of / spec.pane) * spec.pane for of in (rows.times.min(), rows.times.max()))
-        delays = None if rows.outcome is None else rows.outcome.delay_counts()
-        self._versions.take(model, part.version, first, last, delays)
-        if rows.data is not None:
-            served = self.traffic.setdefault(ModelVersion(model, part.version), TrafficTotals())
-            served.add_rows(rows.data)
-            failed = [rows.data.request_ids[row] for row in np.flatnonzero(rows.data.error).tolist()]
-            for parent in self.alerts.traces.of(failed).values():
-                served.failed = trace_id(parent)
-            self._learning.take_rows(spec, rows)
-        log.discard_if_taken(rows)
 
     # -- checkpoint ----------------------------------------------------------------------------------------------
 
@@ -299,7 +254,7 @@ class MonitorStage:
     def _windows_due(self, model: str, now: float, final: bool = False) -> list[Output]:
         """Publish and judge the windows that are due at event time ``now``; forget those past their retention."""
         spec = self._registry.spec(model)
-        past = self._past[model] = now - max(spec.retention, spec.label_horizon) - SLACK
+        past = self._past[model] = oldest_kept(spec, now)
         gone = list(self.windows.pending.past(model, past))
         outputs = self._publish(model, self._due_windows.at(spec, now, gone, final), now, final)
         for header in gone:
@@ -359,11 +314,8 @@ class MonitorStage:
 
     def _forget(self, request_ids: Set[str]) -> None:
         """Take requests out of all that is kept; after all of it was written."""
-        traces = set(map(trace_id, self.alerts.traces.of(request_ids).values()))
-        for served in self.traffic.values():
-            if served.failed in traces:
-                served.failed = None
-        for part in (self.windows, self._early_parts, self.alerts):
+        # The alerts come last: they delete the trace contexts that the merging looks up.
+        for part in (self._merging, self.windows, self._early_parts, self.alerts):
             part.forget_requests(request_ids)
 
     def kept(self, value: bytes | None) -> bytes | None:

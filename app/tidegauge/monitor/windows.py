@@ -31,8 +31,15 @@ from tidegauge.spec import ModelSpec, duration
 
 MAX_ROWS_BYTES = 48 << 20
 """The most bytes of rows that are kept, in memory and in the store, before all are counted."""
+KEPT_BEYOND_RETENTION = 86400.0
+"""Seconds that a window is kept beyond retention and label horizon, as long as the join keeps its requests."""
 HEADER = b"h"
 _encode = msgspec.msgpack.Encoder().encode
+
+
+def oldest_kept(spec: ModelSpec, now: float) -> float:
+    """The event time before which windows that have ended are no longer kept at event time ``now``."""
+    return now - max(spec.retention, spec.label_horizon) - KEPT_BEYOND_RETENTION
 
 
 class TooLate(NamedTuple):
