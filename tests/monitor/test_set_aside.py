@@ -243,7 +243,7 @@ def test_stored_pairs_that_cannot_be_read_do_not_keep_others_from_expiring(monke
     stage = tasks.join.stage
     pairs = dict(tasks.stores[0].items())
     stage._oldest = b"\xff" * 4
-    monkeypatch.setattr(stage, "_cutoff", lambda model: 1e12)
+    monkeypatch.setattr(stage._expiry, "cutoff", lambda model: 1e12)
     expected = set(stage.expired(pairs))
     assert expected
     key = min(expected)

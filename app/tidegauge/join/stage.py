@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any
 
 from tidegauge.engine import delta
 from tidegauge.engine.delta import Delta
@@ -35,8 +34,9 @@ from tidegauge.engine.stage import (
 from tidegauge.engine.traces import Traces, old_traces
 from tidegauge.errors import EventError
 from tidegauge.join.bounded_names import BoundedNames
-from tidegauge.join.contexts import Contexts, model_of_event
-from tidegauge.join.feature_ranges import ranged_dimensions, ranges_of
+from tidegauge.join.context_cache import ContextCache
+from tidegauge.join.contexts import Contexts
+from tidegauge.join.expiry import Expiry
 from tidegauge.join.forgetting import Forgetting
 from tidegauge.join.gathering import Gathering
 from tidegauge.join.implied_labels import ImpliedLabels
@@ -45,18 +45,15 @@ from tidegauge.join.other_schemas import note_other_schemas
 from tidegauge.join.outcomes import Outcomes
 from tidegauge.join.prediction_matching import PredictionMatching
 from tidegauge.join.progress import Progress, TaskProgress
-from tidegauge.join.request_state import UNDATED, KeptPrediction, RequestState, decode
-from tidegauge.join.requests import REQUEST, Requests
+from tidegauge.join.request_state import UNDATED
+from tidegauge.join.requests import Requests
 from tidegauge.join.roles import Roles
 from tidegauge.join.score import set_missing_scores
-from tidegauge.join.statements import label_events
 from tidegauge.join.unattached_kpis import UnattachedKpis
 from tidegauge.models.personal_data import PersonalData
 from tidegauge.models.registry import Registry
 from tidegauge.spec import ModelSpec
 
-KEPT_BEYOND_HORIZON = 86400.0
-"""Seconds an entry outlives the label horizon, for labels that travel slowly."""
 INTRODUCED = b"h"
 IMPLIED = b"i"
 """Begins the key of a piece of work that may be set aside: counting implied labels, from the first of them on."""
@@ -87,11 +84,12 @@ class JoinStage:
         self._predicted = PredictionMatching(self._requests, self._contexts.by_id, self._gathered, outcomes, counters)
         self._labelled = LabelMatching(self._requests, outcomes, self._gathered.pairs, counters)
         self._kpis = UnattachedKpis(store, self._contexts, self._gathered, self._progress)
+        self._expiry = Expiry(self._requests, self._contexts.by_id, self._progress.by_model, self._spec, counters)
         self._aside = SetAside(store)
         self._implied = ImpliedLabels(self._requests, outcomes, self._gathered.pairs, counters)
         self._forgetting = Forgetting(store, self._requests, self._traces, self._implied, counters)
         self._predictions, self._labels = Decoder(Prediction), Decoder(Label)
-        self._context_ids: dict[Any, int] = {}
+        self._context_cache = ContextCache(self._contexts, self._spec, partial(self._bury, PREDICTIONS))
         self._revision = registry.revision
         self._personal = PersonalData(registry)
         self._schemas_matter = _schemas_matter(registry)
@@ -119,7 +117,7 @@ class JoinStage:
             self._revision = self._registry.revision
             self._personal = PersonalData(self._registry)
             self._schemas_matter = _schemas_matter(self._registry)
-            self._context_ids.clear()
+            self._context_cache.clear()
             self._specs.clear()
         self._counters["events", topic] += len(records)
         if topic == PREDICTIONS:
@@ -163,7 +161,7 @@ class JoinStage:
             return letter
         try:
             event = read_kpi_event(record)
-            if float(event.ts) < self._cutoff(event.model):
+            if float(event.ts) < self._expiry.cutoff(event.model):
                 self._counters["expired", LABELS] += 1
                 return None
             self._kpis.take(event, self._spec(event.model), self._counters)
@@ -189,7 +187,7 @@ class JoinStage:
         return spec
 
     def _take_predictions(self, events: list[Prediction], records: list[InputRecord]) -> None:
-        found = self._contexts_of(events, records)
+        found = self._context_cache.numbers(events, records)
         contexts = [context for context in found if context is not None]
         if len(contexts) < len(found):
             events = [event for event, context in zip(events, found, strict=True) if context is not None]
@@ -205,37 +203,6 @@ class JoinStage:
                 self._progress.note_live(of.model, of.version, float(event.ts))
         for model, ts in self._predicted.take(events, contexts):
             self._progress.predicted(model, ts)
-
-    def _contexts_of(self, events: list[Prediction], records: list[InputRecord]) -> list[int | None]:
-        """The number of each event's context; None for those that had to be refused."""
-        marks: list[Any] = [(event.model, event.model_version, event.role, bytes(event.segments)) for event in events]
-        versions = {mark[:2]: event for mark, event in zip(marks, events, strict=True)}
-        specs = {version: self._spec(model_of_event(event)) for version, event in versions.items()}
-        ranged = {version: spec for version, spec in specs.items() if ranged_dimensions(spec)}
-        for place, event in enumerate(events) if ranged else ():
-            spec = ranged.get(marks[place][:2])
-            if spec is not None:
-                marks[place] = (*marks[place], tuple(ranges_of(event.features, spec).values()))
-        contexts = list(map(self._context_ids.get, marks))
-        if None in contexts:
-            for place, mark in enumerate(marks):
-                if contexts[place] is None:
-                    try:
-                        contexts[place] = self._context(events[place], mark)
-                    except EventError as error:
-                        self._bury(PREDICTIONS, DeadLetter(records[place], error.reason, str(error)))
-        return contexts
-
-    def _context(self, event: Prediction, mark: Any) -> int:
-        known = self._context_ids.get(mark)
-        if known is not None:
-            return known
-        model = model_of_event(event)
-        context = self._contexts.id_of(event, model, self._spec(model))
-        if len(self._context_ids) > 200_000:
-            self._context_ids.clear()
-        self._context_ids[mark] = context
-        return context
 
     def _imply(self, keys: Sequence[bytes]) -> None:
         self._implied.count(keys)
@@ -256,7 +223,7 @@ class JoinStage:
         for keys in self._implied.due(self._progress.reached(behind)):
             self._aside.require(Piece(IMPLIED + keys[0], "", partial(_implied_words, keys)), partial(self._imply, keys), None)
         self._complete = complete
-        self._oldest = sortable_second(max(map(self._cutoff, self.progress), default=0.0))
+        self._oldest = sortable_second(max(map(self._expiry.cutoff, self.progress), default=0.0))
         outputs, self._dead = self._dead, []
         told, roles = self._progress.to_tell(behind), self._roles.take()
         for model, times in told.items():
@@ -300,35 +267,9 @@ class JoinStage:
 
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
         oldest = self._oldest
-        old = [key for key, value in pairs.items() if value[:4] <= oldest and key[:1] == REQUEST]
-        gone = [key for key in old if self._expired(decode(pairs[key]))]
-        for key in gone:
-            self._drop(decode(pairs[key]))
-        gone += self._kpis.expired(pairs, oldest, self._cutoff)
+        gone = self._expiry.expired_requests(pairs, oldest, self._now)
+        gone += self._kpis.expired(pairs, oldest, self._expiry.cutoff)
         return gone + old_traces(pairs, oldest) + self._forgetting.expired(pairs, oldest)
-
-    def _expired(self, entry: RequestState) -> bool:
-        if entry.predictions:
-            return all(self._past(made) for made in entry.predictions)
-        if entry.arrived < 0:
-            return False
-        longest = max((self._spec(model).label_horizon for model in self.progress), default=7 * 86400.0)
-        return self._now - entry.arrived / 1000 > longest + KEPT_BEYOND_HORIZON
-
-    def _past(self, made: KeptPrediction) -> bool:
-        return made.ts < self._cutoff(self._contexts.by_id[made.context].model)
-
-    def _cutoff(self, model: str) -> float:
-        """The ``ts`` before which predictions of the model are forgotten."""
-        return self.progress.get(model, Progress()).predictions - self._spec(model).label_horizon - KEPT_BEYOND_HORIZON
-
-    def _drop(self, entry: RequestState) -> None:
-        if not (entry.statements and entry.predictions):
-            self._requests.pending -= 1
-        served = {"", *(self._contexts.by_id[made.context].model for made in entry.predictions)} if entry.predictions else set()
-        unmatched = label_events(statement for statement in entry.statements if statement.model not in served)
-        if unmatched:
-            self._counters["unmatched", LABELS] += unmatched
 
     @property
     def pending(self) -> int:
