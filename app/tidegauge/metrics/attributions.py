@@ -11,13 +11,13 @@ from tidegauge.profile.attribution import AttributionBlock
 from tidegauge.profile.schema import ATTRIBUTION
 
 TOP = 5
-"""How many of the largest features are the top ones."""
+"""How many features with the largest mean absolute attributions count as the top."""
 MIN_RANKED = 3
-"""The ranking of fewer features has no correlation worth the name."""
+"""The rank correlation is only computed for at least this many features."""
 
 
 def attributions(block: AttributionBlock, against: Against | None) -> dict[str, Any]:
-    """The members ``attributions`` and ``attribution_ranking`` of a record; {} where no prediction carried any."""
+    """The members ``attributions`` and ``attribution_ranking`` of a record; {} if no prediction had attributions."""
     means = block.mean_abs()
     members: dict[str, dict[str, Any]] = {}
     for row, name in enumerate(block.values.names):
@@ -45,7 +45,7 @@ def ranking(current: dict[str, float], before: dict[str, float]) -> dict[str, An
     found: dict[str, Any] = {"entered_top": sorted(top - top_before), "left_top": sorted(top_before - top)}
     both = sorted(current.keys() & before.keys())
     if len(both) >= MIN_RANKED:
-        # Importing it takes a second, which a worker that sees no attributions need not spend.
+        # Importing this takes a second, which workers without attributions save.
         from scipy.stats import rankdata
 
         ranks = [rankdata([of[name] for name in both]) for of in (current, before)]

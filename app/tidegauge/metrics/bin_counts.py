@@ -1,4 +1,4 @@
-"""How a window's values fall into its baseline's bins, so that both distributions can be drawn side by side."""
+"""Counts a window's values in its baseline's bins, so that both distributions can be drawn side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.schema import CLASS_FEATURE
 
 MAX_VALUES = 200
-"""A category with more values in its baseline has no counts in the record."""
+"""A categorical feature with more values in its baseline has no counts in the record."""
 
 
 def add_bin_counts(members: dict[str, Any], data: DataProfile, baseline: Baseline) -> None:

@@ -1,5 +1,5 @@
-"""How a baseline's numbers vary over its own windows, and its standard scores over blocks of its rows: what its dispersions are
-computed from."""
+"""The variation of a baseline's numbers over its own windows, and of its standard scores over blocks of its rows. The
+baseline's dispersions are computed from these."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tidegauge.spec import ModelSpec
 
 
 class Block(NamedTuple):
-    """Both sides of a profile of some of a baseline's rows."""
+    """The profile, with both sides, of a block of a baseline's rows."""
 
     data: DataProfile
     outcome: OutcomeProfile
 
 
 def block_count(rows: int, most: int = BLOCKS) -> int:
-    """Into how many blocks so many ``rows`` are divided, at ``most``: an even number, or 0 where they are too few to say
-    anything.
+    """The number of blocks, at most ``most``, that ``rows`` rows are divided into: an even number, or 0 if there are too few
+    rows.
 
     >>> block_count(1000), block_count(300), block_count(100)
     (32, 14, 0)
@@ -41,8 +41,8 @@ def block_count(rows: int, most: int = BLOCKS) -> int:
 def block_spreads(
     blocks: Sequence[Block], doubled: Sequence[Block], spec: ModelSpec, baseline: Baseline
 ) -> dict[str, dict[str, Spread]]:
-    """The spread of standard scores over ``blocks`` of the baseline's rows, in the order of time, and over ``doubled`` ones,
-    twice as long; by the names under which ``Baseline.spread`` keeps them."""
+    """The spread of standard scores over ``blocks`` of the baseline's rows, ordered by time, and over ``doubled`` blocks of
+    twice the length, by the names under which ``Baseline.spread`` keeps them."""
     spreads = {}
     for name, held in ((BLOCK, blocks), (TWO_BLOCKS, doubled)):
         found = spread_over([numbers(*of, spec, baseline, None, None) for of in held], baseline.data.predictions)
@@ -52,8 +52,8 @@ def block_spreads(
 
 def spread_over(windows: Sequence[Mapping[str, Any]], whole: int, overlap: float = 1.0) -> dict[str, Spread]:
     """Mean and standard deviation of every number over ``windows``, by metric path. ``windows``: their numbers, nested as in a
-    record; ``whole``: predictions of all of them together; ``overlap``: how many windows say as much as one, where they
-    overlap."""
+    record; ``whole``: the number of predictions in all windows together; ``overlap``: if windows overlap, how many of them
+    contain as much information as an independent one."""
     values: dict[str, list[float]] = {}
     for found in windows:
         for path, value in _leaves(found):

@@ -27,7 +27,7 @@ class Estimate(msgspec.Struct, frozen=True):
 def business(
     outcome: OutcomeProfile, kpis: Mapping[str, KpiSpec], baseline: OutcomeProfile | None, level: float = LEVEL
 ) -> dict[str, dict[str, Any]]:
-    """The member ``business`` of a record: each KPI's numbers, and under ``interval`` the intervals of those that have one."""
+    """The member ``business`` of a record: the numbers of each KPI and, under ``interval``, their intervals."""
     numbers = {kpi: _mean(outcome, kpi, baseline, level) for kpi in _commonest(outcome)}
     for kpi in kpis:
         ratio = ratio_of(outcome, kpi)
@@ -37,7 +37,7 @@ def business(
 
 
 def _commonest(outcome: OutcomeProfile) -> list[str]:
-    """The KPIs that have values; of more than MAX_NAMES those that have most."""
+    """The KPIs that have values, at most the MAX_NAMES with the most values."""
     counts = {
         kpi: units for name, units in outcome.sums.items()
         if (kpi := name.removeprefix("kpi_count:")) != name and not is_derived(kpi) and units > 0
@@ -59,7 +59,7 @@ def kpi_values_left_out(outcome: OutcomeProfile) -> int:
 def business_intervals(
     outcome: OutcomeProfile, kpis: Mapping[str, KpiSpec], baseline: OutcomeProfile | None, level: float
 ) -> dict[str, dict[str, Interval]]:
-    """KPI → name of a number → its interval at ``level``."""
+    """The intervals at ``level`` by KPI and name of the number."""
     return {kpi: of.get("interval", {}) for kpi, of in business(outcome, kpis, baseline, level).items()}
 
 
@@ -100,7 +100,7 @@ def _interval_of_mean(outcome: OutcomeProfile, kpi: str, level: float) -> Interv
 
 
 def mean_of(outcome: OutcomeProfile, kpi: str) -> Estimate | None:
-    """The mean of a KPI's values; None where there are none."""
+    """The mean of a KPI's values; None if there are none."""
     count, total = outcome.sum(f"kpi_count:{kpi}"), outcome.sum(f"kpi_sum:{kpi}")
     if count <= 0:
         return None
@@ -109,8 +109,8 @@ def mean_of(outcome: OutcomeProfile, kpi: str) -> Estimate | None:
 
 
 def ratio_of(outcome: OutcomeProfile, kpi: str) -> Estimate | None:
-    """The ratio of two KPIs' sums over the requests that have both, with its variance by the delta method (Cochran 1977,
-    section 2.11); None where there are none, or the denominator comes to 0."""
+    """The ratio of the sums of two KPIs over the requests that have both, with its variance by the delta method (Cochran 1977,
+    section 2.11); None if there are no such requests or if the denominator is 0."""
     count, above, below = (
         outcome.sum(f"kpi_{part}:{kpi}{ending}")
         for part, ending in (("count", PRODUCT), ("sum", NUMERATOR), ("sum", DENOMINATOR))
@@ -129,7 +129,7 @@ def _relate(
     numbers: dict[str, Any], intervals: dict[str, Interval | None], now: Estimate, before: Estimate | None, level: float
 ) -> None:
     """Add ``relative_to_baseline``, the change as a share of the baseline's value, and its interval: that of the ratio of two
-    independent estimates, on the logarithm (delta method), with the errors of both."""
+    independent estimates, computed for the logarithm (delta method) from the errors of both."""
     if before is None or before.value <= 0:
         return
     change = now.value / before.value

@@ -1,5 +1,5 @@
-"""Calibration: whether what was scored 0.3 comes true in 30 % of cases. Reliability bins, the parts of the Brier score, a
-test."""
+"""Calibration: whether events with a score of 0.3 happen in 30 % of cases. Computes reliability bins, the decomposition of the
+Brier score, and a test."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile
 from tidegauge.profile.score_counts import CALIBRATED, CALIBRATION_BINS
 
 MIN_EXPECTED = 5.0
-"""A bin is tested only with at least this many positives and negatives expected; smaller ones are pooled."""
+"""Bins in which fewer positives or negatives than this are expected are pooled for the test."""
 
 
 class Reliability:
-    """Outcomes in ten bins of equal width by their score: how many (``counts``), the sum of their scores, and how many were
-    positive (10 each, floats)."""
+    """Outcomes in ten bins of equal width by their score: their ``counts`` (10), the sums of their scores (10), and the counts
+    of positives (10), all floats."""
 
     __slots__ = ("counts", "positives", "score_sums")
 
@@ -31,7 +31,7 @@ class Reliability:
 
     @property
     def excess(self) -> NDArray[np.float64]:
-        """By how many cases the scores of each bin (10) claim more than came true."""
+        """For each bin (10), the number of positives that the scores predict minus the number that occurred."""
         return self.score_sums - self.positives
 
     @property
@@ -88,8 +88,8 @@ def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL, *, bins: 
 
 
 def reliability_p_value(held: Reliability) -> float | None:
-    """P-value of "every score is true" on the bins, neighbours pooled where too few of either class are expected. Scores that
-    are all 0 or 1 leave nothing to chance: one that was wrong refutes them."""
+    """The p-value of the hypothesis that every score is the true probability, from the bins; neighbouring bins are pooled if
+    too few of either class are expected. If all scores are 0 or 1, a single wrong one refutes the hypothesis."""
     groups: list[tuple[float, float]] = []
     excess = variance = likely = unlikely = 0.0
     columns = (held.excess, held.variance, held.score_sums, held.counts - held.score_sums)
@@ -109,9 +109,9 @@ def reliability_p_value(held: Reliability) -> float | None:
 
 
 def ece_interval(outcome: OutcomeProfile, level: float = LEVEL) -> Interval | None:
-    """Interval of the expected calibration error, conservative. If the sign of every bin's error were known, the variance of
-    the estimate would be (Brier - ECE²) / n. The lower end is lowered further by what chance alone adds when every score is
-    true, since taking absolute values makes the estimate too large by at most that much."""
+    """A conservative interval of the expected calibration error. If the sign of every bin's error were known, the variance of
+    the estimate would be (Brier - ECE²) / n. Taking absolute values makes the estimate too large, by at most its mean for
+    perfectly calibrated scores, so the lower bound is reduced by that much."""
     held = outcome.derived(Reliability)
     n = float(held.counts.sum())
     if n < 2:

@@ -1,7 +1,8 @@
-"""Which segments carry a drop of performance: those in which the loss rose by more than elsewhere, beyond chance.
+"""Finds the segments that carry a drop of performance: those in which the loss rose significantly more than elsewhere.
 
-All segments of a window are tested, and the share of false ones among those that are named is bounded (false discovery rate:
-Benjamini and Hochberg 1995, valid under the positive dependence of segments that overlap: Benjamini and Yekutieli 2001).
+All segments of a window are tested, and the expected share of false ones among the reported segments is bounded (false
+discovery rate: Benjamini and Hochberg 1995; valid under the positive dependence of overlapping segments: Benjamini and
+Yekutieli 2001).
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from tidegauge.engine.delta import Segment
 from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
 
 LEVEL = 0.05
-"""The share of segments that are named wrongly, on average."""
+"""The expected share of false ones among the reported segments."""
 MIN_LABELS = 30
-"""A segment of fewer labels, or with fewer elsewhere, is not tested: no normal approximation holds."""
+"""A segment is tested only if it and the rest of the window have at least this many labels, so that the normal approximation
+holds."""
 MAX_NAMED = 5
 
 
 class Carrier(NamedTuple):
-    """A segment whose mean loss rose by ``excess`` against its own baseline, and by ``elsewhere`` in the rest of the window;
-    ``share``: of the rise of the whole model, what it is too much; ``p_value``: of the difference, one-sided."""
+    """A segment whose mean loss rose by ``excess`` relative to its own baseline, and by ``elsewhere`` in the rest of the
+    window. ``share``: the share of the whole model's rise that is due to the difference; ``p_value``: of the difference,
+    one-sided."""
 
     segment: dict[str, str]
     excess: float
@@ -51,13 +54,13 @@ class Loss(NamedTuple):
 
     @property
     def variance_of_mean(self) -> float:
-        """With one pseudo-observation at either end, so that no error at all is not known for certain."""
+        """The variance of the mean, with one pseudo-observation of 0 and one of 1, so that it is never 0."""
         mean = (self.total + 1.0) / (self.labels + 2.0)
         return max((self.squares + 1.0) / (self.labels + 2.0) - mean * mean, 0.0) / self.labels
 
 
 def squared_error(outcome: OutcomeProfile) -> Loss:
-    """The squared error of scores, as the Brier score has it.
+    """The squared error of scores, as in the Brier score.
 
     >>> squared_error(OutcomeProfile())
     Loss(labels=0.0, total=0.0, squares=0.0)
@@ -71,7 +74,7 @@ def squared_error(outcome: OutcomeProfile) -> Loss:
 
 
 def error(outcome: OutcomeProfile) -> Loss:
-    """1 for a wrong class, 0 for the right one."""
+    """The loss that is 1 for a wrong class and 0 for the right one."""
     right = wrong = 0
     for predicted, actual, count in confusion_counts(outcome.confusion):
         right, wrong = right + count * (predicted == actual), wrong + count * (predicted != actual)
@@ -82,10 +85,11 @@ def carriers(
     segments: Mapping[Segment, OutcomeProfile], baseline: Callable[[Segment], OutcomeProfile | None],
     loss: Callable[[OutcomeProfile], Loss],
 ) -> list[Carrier]:  # fmt: skip
-    """The segments, of all but the whole model, (), that carry a rise of the ``loss``, those that carry most first.
+    """The segments that carry a rise of the ``loss``, the largest share first. ``segments``: outcomes by segment, with the
+    whole model under ().
 
-    ``baseline``: the outcomes of a segment, or (), in the baseline; segments that it does not know are not tested, nor
-    anything where the loss of the whole model did not rise.
+    ``baseline``: returns the outcomes of a segment, or of (), in the baseline. Segments that the baseline does not know are not
+    tested; if the loss of the whole model did not rise, none is.
     """
     before = baseline(())
     whole_now, whole_before = loss(segments[()]), None if before is None else loss(before)

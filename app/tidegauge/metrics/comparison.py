@@ -46,13 +46,13 @@ QUANTITIES = {
     "system.latency_ms.mean": Quantity(True, 0.1),
     "system.cost.mean": Quantity(True, 0.1),
 }
-"""By their paths in the record; ``business.<KPI>.mean`` besides."""
+"""The quantities by their paths in the record. In addition there is ``business.<KPI>.mean``."""
 PERFORMANCE: dict[Task, tuple[str, ...]] = {
     "binary": ("performance.accuracy", "performance.brier", "performance.log_loss"),
     "multiclass": ("performance.accuracy", "performance.log_loss"),
     "regression": ("performance.mae",),
 }
-"""The performance by which a challenger is judged where the spec does not say, by task."""
+"""The performance metrics by which a challenger is judged unless the spec names others, by task."""
 SYSTEM = ("system.error_ratio", "system.latency_ms.mean")
 
 
@@ -76,7 +76,7 @@ def by_pairs(challenger: Side, pairs: PairProfile) -> bool:
 
 
 def of_system(champion: Side, challenger: Side) -> dict[str, Contrast]:
-    """The contrasts of what predictions alone show: errors, latency and cost. Always as two samples."""
+    """The contrasts of errors, latency and cost, which need no labels. They are always compared as two samples."""
     found = {}
     sides = (champion.data, challenger.data)
     if all(data.predictions for data in sides):
@@ -89,12 +89,13 @@ def of_system(champion: Side, challenger: Side) -> dict[str, Contrast]:
 
 
 def of_outcomes(champion: Side, challenger: Side, pairs: PairProfile, swapped: bool, task: Task | None) -> dict[str, Contrast]:
-    """The contrasts of what labels show: performance, and KPIs where each request was answered by one version only.
-    ``swapped``: the challenger comes first in ``pairs``, as its name sorts before the champion's."""
+    """The contrasts of performance and, if each request was answered by one version only, of KPIs. ``swapped``: whether the
+    challenger comes first in ``pairs``, because its name sorts before the champion's."""
     sides = (champion.outcome, challenger.outcome)
     if by_pairs(challenger, pairs):
         found = _of_pairs(pairs, swapped, task)
-        # Where scores are read otherwise than they were paired, as two samples; as the same requests that errs towards caution.
+        # Scores that are read differently from how they were paired are compared as two samples. For the same requests this is
+        # conservative.
         alone = [(path, samples) for path, samples in _performance(sides, task) if path not in found]
     else:
         found, alone = {}, [*_performance(sides, task), *_business(sides)]
@@ -180,8 +181,8 @@ def _business(sides: tuple[OutcomeProfile, ...]) -> Iterable[tuple[str, list[Sam
 
 
 def _auc(sides: tuple[OutcomeProfile, ...]) -> Contrast | None:
-    """The contrast of two AUCs, weighted by the samples' sizes, with DeLong's variances. Where both versions scored the same
-    requests their AUCs vary together, and these variances are too large: the comparison errs on the safe side."""
+    """The contrast of two AUCs, weighted by the sizes of the samples, with DeLong's variances. If both versions scored the same
+    requests, their AUCs are correlated and these variances too large, so the comparison is conservative."""
     found: list[tuple[float, float, float]] = []
     for outcome in sides:
         _, positives, negatives = outcome.scored()
@@ -191,7 +192,7 @@ def _auc(sides: tuple[OutcomeProfile, ...]) -> Contrast | None:
         found.append((float(positives.sum() + negatives.sum()), area, variance))
     (n, first, of_first), (m, second, of_second) = found
     weight = n * m / (n + m)
-    # The variances of the AUCs stand in the spreads; scatter and freedom are 1 each, so that they change nothing.
+    # The spreads hold the variances of the AUCs; scatter and freedom are 1, so that they have no effect.
     return Contrast(
         weight, weight * first, weight * second, weight**2 * of_first, weight**2 * of_second, 0.0,
         1.0, 1.0, 0.0, 1.0, 1.0, 0.0, n, m,

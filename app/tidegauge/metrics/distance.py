@@ -13,7 +13,7 @@ from tidegauge.profile.schema import BELOW, Bins
 
 FLOOR = 1e-4
 MIN_TESTED = 20
-"""No p-value is computed of fewer values than this."""
+"""No p-value is computed from fewer values than this."""
 MIN_EXPECTED = 5.0
 """A chi-square cell must be expected to hold at least this many (Cochran 1954); smaller ones are pooled."""
 
@@ -89,7 +89,7 @@ def chi_square(current: NDArray[np.int64], reference: NDArray[np.int64]) -> ChiS
     pairs = np.array([*pooled, *np.stack((current, reference), axis=1)[order[few:]].tolist()], float).reshape(-1, 2)
     if len(pairs) < 2:
         return None
-    # What is left of the small ones goes to the smallest of the others, or to the last pool.
+    # The remaining small bins are added to the smallest of the others, or to the last pool.
     pairs[len(pooled) if few < len(order) else -1] += (a, b)
     x, y = pairs.T
     return ChiSquare(float((((x * math.sqrt(m / n) - y * math.sqrt(n / m)) ** 2) / (x + y)).sum()), len(x) - 1)
@@ -108,11 +108,11 @@ def sketch_distances(current: Any, reference: Any) -> SketchDistances:
 
 
 def distances_of_values(current: NDArray[np.int64], reference: NDArray[np.int64], bins: Bins) -> dict[str, float]:
-    """``ks`` and ``wasserstein`` of two counts (B) in bins each of which is a single value or what lies between two. Both are
-    exact; the latter is left out where something lies between the values or beyond them."""
+    """``ks`` and ``wasserstein`` of two counts (B) in bins that hold either a single value or everything between two values.
+    Both are exact; ``wasserstein`` is left out if there are values between or beyond the single ones."""
     counts = [of[BELOW:] for of in (current, reference)]
     gap = np.abs(np.subtract(*(np.cumsum(of) / of.sum() for of in counts)))
-    # What lies between two values only adds to a difference or takes from it: it is largest at either end.
+    # Between two single values the difference is monotonic, so it is largest at one of the two.
     numbers = {"ks": float(gap.max())}
     own = bins.own[BELOW:]
     if not any(of[~own].any() for of in counts):
@@ -137,7 +137,7 @@ _RANKS = np.linspace(0.0, 1.0, 257).tolist()
 
 
 def _support(sketch: Any) -> NDArray[np.float64]:
-    # Between the ranks of two values, so that rounding skips none of them.
+    # Ranks between those of two values, so that rounding skips no value.
     ranks = _RANKS if sketch.n > 256 else ((np.arange(sketch.n) + 0.5) / sketch.n).tolist()
     return np.unique(np.array([*sketch.get_quantiles(ranks), sketch.get_min_value(), sketch.get_max_value()]))
 

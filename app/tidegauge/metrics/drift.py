@@ -1,4 +1,4 @@
-"""Drift of numbers and categories from their baseline: distances between the distributions, the tails, and p-values."""
+"""Drift of numeric and categorical features from their baseline: distances between distributions, the tails, and p-values."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ from tidegauge.profile.schema import ATTRIBUTION, MISSING, Bins
 
 
 class Against(msgspec.Struct, frozen=True):
-    """What a window is compared with, and as what. ``window``: the name of its length, None for a part of the reference data
-    itself; ``rows``: its predictions; ``recent``: it is taken together with the window before."""
+    """The baseline that a window is compared with, and what the comparison needs to know of the window. ``window``: the name of
+    its length, None for a part of the reference data itself; ``rows``: its number of predictions; ``recent``: whether it is
+    taken together with the previous window."""
 
     baseline: Baseline
     window: str | None
@@ -42,9 +43,9 @@ class Against(msgspec.Struct, frozen=True):
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """The ``current`` counts (B) of one number and those ``before``, in the reference, in ``bins``. ``exact``: both were
-    counted in these bins; ``known``: or could at least be read off sketches. ``distances``: those that do not come from
-    bins."""
+    """The ``current`` counts (B) of one feature in ``bins``, and those ``before``, in the reference. ``exact``: whether both
+    were counted in these bins; ``known``: whether they could at least be derived from sketches. ``distances``: those that are
+    not computed from bins."""
 
     bins: Bins
     current: NDArray[np.int64]
@@ -78,7 +79,7 @@ def number_drift(
 
 
 def number_drifts(block: NumericBlock, names: Mapping[str, int], against: Against) -> dict[str, dict[str, Any]]:
-    """``number_drift`` of many features; ``names``: feature → its row in ``block``. Those with exact counts are computed
+    """``number_drift`` for many features. ``names``: the row in ``block`` by feature. Features with exact counts are computed
     together."""
     found: dict[str, dict[str, Any]] = {}
     exact: dict[str, Compared] = {}
@@ -109,7 +110,7 @@ def number_drifts(block: NumericBlock, names: Mapping[str, int], against: Agains
 def _compared(
     block: NumericBlock, row: int, reference: NumericBlock, reference_name: str, baseline: Baseline, name: str
 ) -> Compared | None:
-    """A number beside its reference, as ``number_drift`` has it; None where either has no values."""
+    """One feature and its reference, with arguments as in ``number_drift``; None if either has no values."""
     place = reference.index(reference_name)
     if place is None or not reference.count[place] or not block.count[row]:
         return None
@@ -148,7 +149,7 @@ def _by_sketch(of: Compared) -> dict[str, Any]:
 
 
 def contrasts(baseline: Baseline, name: str) -> Contrasts | None:
-    """The contrasts of the number ``name`` of the baseline's schema; None where its counts are not exact."""
+    """The contrasts of the feature ``name`` of the baseline's schema; None if its counts are not exact."""
     if name not in baseline.contrasts:
         block, source = baseline.data.features, name
         if name in RESULT_BINS:
@@ -166,14 +167,14 @@ def contrasts(baseline: Baseline, name: str) -> Contrasts | None:
 
 
 class MissingCount(NamedTuple):
-    """How many values are missing, and of how many events."""
+    """The number of missing values, and the number of events."""
 
     missing: int
     total: int
 
 
 def missing_before(name: str, baseline: Baseline) -> MissingCount:
-    """How many values of a feature are missing in the reference."""
+    """The number of missing values of a feature in the reference."""
     data = baseline.data
     row, category = data.features.index(name), data.categories.get(name)
     values, missing = (0, 0) if row is None else (int(data.features.count[row]), int(data.features.missing[row]))
@@ -183,12 +184,12 @@ def missing_before(name: str, baseline: Baseline) -> MissingCount:
 
 
 def _gather(counts: NDArray[np.int64], places: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Counts (B) summed up in coarser bins (C); ``places`` (B): the coarser bin that each bin lies in."""
+    """Counts (B) summed in coarser bins (C). ``places`` (B): the coarser bin of each bin."""
     return np.bincount(places, counts, int(places.max()) + 1).astype(np.int64)
 
 
 def _tails(current: NDArray[np.int64], before: NDArray[np.int64], bins: Bins) -> dict[str, Any]:
-    """Drift in the two outer tenths, into which deciles cannot see: the PSI over bins that divide only these, its p-value, and
+    """Drift in the two outer tenths, which deciles do not resolve: the PSI over bins that divide only these, its p-value, and
     the shares of values at or above the baseline's 99th percentile and below its 1st."""
     found = binned_drift(_gather(current, bins.tails), _gather(before, bins.tails))
     numbers = {f"tail_{name}": found[name] for name in ("psi", "p_value") if name in found}
@@ -226,14 +227,14 @@ def category_drift(
 def _by_commonness(
     summary: CategorySummary, reference: CategorySummary, values: list[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Two counts (B) of the same bins: each value that is common enough to be compared by itself, and of the others those that
-    are as common as each other, taken both samples together. Which rare values a sample has is chance: new ones are no more
-    of a change than known ones that are gone, and are compared with these."""
+    """Two counts (B) in the same bins: one bin for each value that is frequent enough to be compared by itself, and joint bins
+    for rarer values that are equally frequent in both samples together. Which rare values occur in a sample is chance, so new
+    ones are not counted as a change by themselves but compared with known ones that no longer occur."""
     new = summary.new.keys() - set(values)
     named = [*values, *sorted(new - {OTHER})]
     current = np.array([summary.of(value) for value in named], np.int64)
     before = np.array([reference.of(value) for value in named], np.int64)
-    # Of values whose names are not kept each is among the rarest.
+    # Values whose names are not kept are among the rarest.
     further = summary.count - int(current.sum()), reference.count - int(before.sum())
     n, m = summary.count, reference.count
     both = current + before
@@ -249,9 +250,10 @@ def _by_commonness(
 def mix_shift(
     current: NDArray[np.int64], before: NDArray[np.int64], path: str, dispersions: Dispersions | None
 ) -> dict[str, Any]:
-    """How far the shares of two counts (B) differ. ``mix_shift``: Cohen's w (1988), the root of the sum of squared differences
-    over the expected shares. ``chi_square_ratio``: the chi-square statistic over its degrees of freedom. ``mix_p_value``: of
-    the chi-square test, or if larger, of that ratio among those of the baseline's windows (``dispersions``, under ``path``)."""
+    """The difference between the shares of two counts (B). ``mix_shift``: Cohen's w (1988), the root of the sum of squared
+    differences divided by expected shares. ``chi_square_ratio``: the chi-square statistic divided by its degrees of freedom.
+    ``mix_p_value``: that of the chi-square test, or that of the ratio among the baseline's windows (``dispersions``, under
+    ``path``) if it is larger."""
     n, total = int(current.sum()), int(before.sum())
     found = distance.chi_square(current, before) if min(n, total) >= distance.MIN_TESTED else None
     if found is None:

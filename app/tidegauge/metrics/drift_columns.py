@@ -1,7 +1,8 @@
-"""Distances and tests of many numbers at once: what ``metrics.drift`` and ``metrics.distance`` say of one, for rows of arrays.
+"""Distances and tests of many numeric features at once: the same as ``metrics.drift`` and ``metrics.distance``, for rows of
+arrays.
 
-A wide model's window is compared with its baseline feature by feature; each comparison is a handful of numpy calls on a dozen
-bins, whose fixed cost is all they cost. Counts of fewer bins are filled up with empty ones, which say nothing to any of these.
+A window of a model with many features needs as many comparisons, each of which is a handful of NumPy calls on a dozen bins that
+cost little more than the calls themselves. Counts with fewer bins are padded with empty bins, which change none of the results.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from tidegauge.profile.schema import MISSING, Bins
 
 
 class ReferenceColumns:
-    """A baseline's counts of F numbers, in the bins in which its windows are compared with it, and what their shift is read
-    off by: all that does not change from window to window."""
+    """The part of the comparison that is the same for all windows: a baseline's counts of F features in the bins in which
+    windows are compared with it, and their contrasts."""
 
     def __init__(self, bins: Sequence[Bins], counts: Sequence[NDArray[np.int64]], contrasts: Sequence[Contrasts]) -> None:
         before = side_by_side(counts)
@@ -31,7 +32,7 @@ class ReferenceColumns:
         self._beyond = [side_by_side(of) for of in ([b.upper for b in bins], [b.lower for b in bins])]
 
     def drifts(self, counts: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """What ``drift.number_drift`` reads off exact bins, of each number's ``counts`` (F, B) of a window."""
+        """The result of ``drift.number_drift`` for each feature, from exact ``counts`` (F, B) of a window."""
         deciles, tails = (
             binned_drifts(gather(counts, places), before)
             for places, before in zip(self._places, self._before, strict=True)
@@ -47,7 +48,7 @@ class ReferenceColumns:
 
 
 def side_by_side(counts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
-    """Bin counts of F numbers as an array (F, B), filled up with empty bins; or what is said of each of their bins."""
+    """Bin counts of F features, or other arrays over their bins, as one array (F, B) that is padded with empty bins."""
     found = np.zeros((len(counts), max(map(len, counts), default=0)), np.int64)
     for row, of in zip(found, counts, strict=True):
         row[: len(of)] = of
@@ -55,14 +56,14 @@ def side_by_side(counts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
 
 
 def gather(counts: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts (F, B) in coarser bins (F, C): ``places`` (F, B) says in which each bin lies."""
+    """Counts (F, B) summed in coarser bins (F, C). ``places`` (F, B): the coarser bin of each bin."""
     width = int(places.max()) + 1
     rows = np.arange(len(counts))[:, None] * width
     return np.bincount((rows + places).ravel(), counts.ravel(), len(counts) * width).astype(np.int64).reshape(-1, width)
 
 
 def binned_drifts(current: NDArray[np.int64], before: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """PSI, JS and p-value of each of F pairs of bin counts (F, B), as ``drift.binned_drift`` has them of one."""
+    """PSI, JS and p-value of F pairs of bin counts (F, B), like ``drift.binned_drift`` for one pair."""
     n, m = current.sum(axis=1), before.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         q, p = current / n[:, None], before / m[:, None]
@@ -81,7 +82,7 @@ def binned_drifts(current: NDArray[np.int64], before: NDArray[np.int64]) -> list
 
 
 class ChiSquares(NamedTuple):
-    """Statistics (F) and their degrees of freedom (F), both 0 where there is no test."""
+    """Chi-square statistics (F) and their degrees of freedom (F), both 0 if there is no test."""
 
     statistics: NDArray[np.float64]
     freedoms: NDArray[np.int64]
@@ -99,7 +100,7 @@ def chi_squares(current: NDArray[np.int64], before: NDArray[np.int64]) -> ChiSqu
     live = np.take_along_axis(both, order, axis=1) > 0
     small = live & (size < MIN_EXPECTED)
     rows = np.arange(len(x))
-    # Small bins are pooled from the smallest on; a pool that is full stands where its last bin stood, the others are empty.
+    # Small bins are pooled from the smallest on. A full pool takes the place of its last bin; its other bins become empty.
     a, b, pooled = np.zeros(len(x)), np.zeros(len(x)), np.zeros(len(x))
     cells = live & ~small
     last = np.full(len(x), -1)
@@ -114,7 +115,7 @@ def chi_squares(current: NDArray[np.int64], before: NDArray[np.int64]) -> ChiSqu
         last[full] = place
         a, b, pooled = (np.where(full, 0.0, of) for of in (a, b, pooled))
     found = cells.sum(axis=1)
-    # What is left of the small ones goes to the smallest of the others, or to the last pool.
+    # The remaining small bins are added to the smallest of the others, or to the last pool.
     few = small.sum(axis=1)
     target = np.where(few < live.sum(axis=1), np.minimum(few, x.shape[1] - 1), last)
     rest = found > 0

@@ -15,13 +15,12 @@ from tidegauge.spec import Task
 
 
 def estimated(scores: SparseCounts, calibration: Calibration | None, task: Task | None) -> dict[str, Any]:
-    """The ``estimated`` member of a record: what the scores themselves say performance is; {} where nothing can be said.
+    """The ``estimated`` member of a record: performance estimated from scores; {} if it cannot be estimated.
 
-    A prediction scored s is counted as right with the probability that s stands for (confidence-based performance
-    estimation, NannyML 2022), so that the expected confusion counts, and from them the ratios, follow from histograms
-    of the scores. That holds while the relation of scores and outcomes is the baseline's. ``calibration`` is what the
-    baseline's labels say of the scores; None where it has too few. Of a multiclass model only the accuracy is
-    estimated, from the confidence in the predicted class.
+    A prediction with score s counts as right with the probability that s stands for (confidence-based performance estimation,
+    NannyML 2022), so expected confusion counts, and ratios of them, follow from histograms of scores. This holds as long as the
+    relation between scores and outcomes is that of the baseline. ``calibration``: the relation in the baseline; None if it has
+    too few labels. For a multiclass model only the accuracy is estimated, from the confidence in the predicted class.
     """
     if task == "regression" or not len(scores.keys):
         return {}
@@ -48,8 +47,8 @@ def estimated(scores: SparseCounts, calibration: Calibration | None, task: Task 
 
 
 def expected_roc_auc(counts: NDArray[np.int64], probability: NDArray[np.float64]) -> float | None:
-    """Area under the ROC curve of predictions counted by score (B, ascending) that come true with ``probability`` (B);
-    ties counted half. None where one class is certain.
+    """The area under the ROC curve of predictions, with ``counts`` (B) by ascending score, that are positive with
+    ``probability`` (B); ties count half. None if one class is certain.
 
     >>> expected_roc_auc(np.array([4, 4]), np.array([0.25, 0.75]))
     0.75

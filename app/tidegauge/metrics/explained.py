@@ -1,4 +1,4 @@
-"""How much of a change of performance the shift of the inputs explains, and how much is left."""
+"""Divides a change of performance into the part that the shift of the inputs explains, and the rest."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from tidegauge.profile.score_grid import SCORE_BINS, SCORES
 
 
 class Explained(NamedTuple):
-    """A change of a number from its baseline value to what it is: ``expected``: what the scores led to expect, ``shift``: how
-    much of the change that is, ``remaining``: how much is left; in the number's unit. ``share`` (0 to 1): of the change that is
-    explained."""
+    """A change of a number from its baseline value, in the number's unit. ``expected``: the value that follows from the scores;
+    ``shift``: the part of the change that this explains; ``remaining``: the rest; ``share``: the explained share (0 to 1)."""
 
     expected: float
     shift: float
@@ -24,11 +23,11 @@ class Explained(NamedTuple):
 
 
 def expected_losses(scores: SparseCounts, calibration: Calibration | None) -> dict[str, float]:
-    """Brier score, log loss and calibration error that scores lead to expect while each means what it meant in the
-    baseline, whose ``calibration`` says so, of a binary model; {} where that is unknown.
+    """The expected Brier score, log loss and calibration error of a binary model, if each score means the same as in the
+    baseline (``calibration``); {} if that is unknown.
 
-    They complete the ratios of ``estimated``, which rest on the same idea: a prediction scored s comes true with probability
-    c(s), so that its expected squared error is c (1 - s)² + (1 - c) s².
+    They complete the ratios of ``estimated`` by the same idea: a prediction with score s is positive with probability c(s), so
+    its expected squared error is c (1 - s)² + (1 - c) s².
     """
     if calibration is None or not len(scores.keys):
         return {}
@@ -49,7 +48,7 @@ def expected_losses(scores: SparseCounts, calibration: Calibration | None) -> di
 
 
 def explained(value: float, before: float, expected: float) -> Explained:
-    """What the ``expected`` value explains of the change from ``before`` to ``value``.
+    """The part of the change from ``before`` to ``value`` that the ``expected`` value explains.
 
     >>> explained(0.70, 0.80, 0.78)
     Explained(expected=0.78, shift=-0.02, remaining=-0.08, share=0.2)

@@ -1,4 +1,4 @@
-"""How far estimates can be trusted: each compared with what its labels then showed, and their mean absolute error."""
+"""Measures how far estimates can be trusted: compares each with the performance that labels later show."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 MIN_LABELS = 30
-"""A window with fewer labels grades nothing: what it realised is itself too uncertain."""
+"""Windows with fewer labels are not used, since their realised performance is too uncertain."""
 UNITS = 10**9
-"""Absolute errors are summed in whole billionths, so that a restated one leaves no trace of what it was before."""
+"""Absolute errors are summed as integers in billionths, so that a restated error can be subtracted without a trace."""
 
 Errors = dict[str, float]
 
@@ -28,7 +28,7 @@ class Grades(msgspec.Struct):
     totals: dict[str, dict[str, ErrorTotal]] = msgspec.field(default_factory=dict)
 
     def replace(self, window: str, old: Errors, new: Errors) -> None:
-        """A window of that length is graded ``new``, no longer ``old``; {} stands for not graded."""
+        """Replace the errors of one window of this length: ``old`` by ``new``. {} means that the window has no errors."""
         totals = self.totals.setdefault(window, {})
         for errors, sign in ((old, -1), (new, 1)):
             for metric, error in errors.items():
@@ -36,7 +36,8 @@ class Grades(msgspec.Struct):
                 totals[metric] = ErrorTotal(windows + sign, units + sign * round(abs(error) * UNITS))
 
     def mean_absolute_error(self, window: str) -> dict[str, float]:
-        """By metric, over the graded windows of that length, with their number; {} where there are none.
+        """The mean absolute error by metric over the graded windows of this length, with the number of ``windows``; {} if there
+        are none.
 
         >>> grades = Grades()
         >>> grades.replace("1d", {}, {"accuracy": 0.02})
@@ -52,7 +53,8 @@ class Grades(msgspec.Struct):
 
 
 def estimate_error(record: Mapping[str, Any]) -> Errors:
-    """Estimated minus realised of every metric a settled window has both of; {} while its labels are not in, or few.
+    """The estimated minus the realised value of every metric of which a settled window has both; {} if it has not settled or
+    has few labels.
 
     >>> record = {"settled": True, "labels": 50, "estimated": {"accuracy": 0.75}, "performance": {"accuracy": 0.5}}
     >>> estimate_error(record), estimate_error({**record, "settled": False})

@@ -1,6 +1,6 @@
-"""Confidence intervals from sums and counts: ratios, means, losses, and what is made of them.
+"""Confidence intervals of ratios, means and losses, computed from sums and counts.
 
-``level`` is the two-sided confidence level (0.95). An interval is None where too few values carry it.
+``level`` is the two-sided confidence level (0.95). An interval is None if it would rest on too few values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """The two ends of an interval, ``low`` no greater than ``high``; an array of two numbers in a record."""
+    """The bounds of an interval, with ``low`` at most ``high``. In a record it is an array of two numbers."""
 
     low: float
     high: float
@@ -31,7 +31,7 @@ def _normal_quantile(level: float) -> float:
 
 
 def wilson(successes: float, trials: float, level: float = LEVEL) -> Interval | None:
-    """Score interval of a ratio (Wilson 1927). ``trials``: need not be a whole number, so that it can be an effective one.
+    """The score interval of a ratio (Wilson 1927). ``trials`` may be fractional, as effective sample sizes are.
 
     >>> low, high = wilson(8, 10)
     >>> round(low, 4), round(high, 4)
@@ -48,9 +48,9 @@ def wilson(successes: float, trials: float, level: float = LEVEL) -> Interval | 
 
 
 def within_unit(value: float, variance: float, trials: float, level: float = LEVEL) -> Interval | None:
-    """Interval of an estimate in [0, 1] with this sampling ``variance``: Wilson's, for the number of trials at which a ratio
-    has that variance (the effective sample size of Kish 1965). ``trials`` is taken where the variance is 0, as it is when all
-    observations agree.
+    """The interval of an estimate in [0, 1] with this sampling ``variance``: Wilson's interval for the number of trials at
+    which a ratio has that variance (effective sample size, Kish 1965). ``trials`` is used if the variance is 0, as it is when
+    all observations agree.
 
     >>> [round(x, 4) for x in within_unit(0.8, 0.8 * 0.2 / 10, 3)]
     [0.4902, 0.9433]
@@ -66,8 +66,8 @@ def variance_of_mean(total: float, squares: float, count: float) -> float:
 
 
 def mean(total: float, squares: float, count: float, level: float = LEVEL) -> Interval | None:
-    """Interval of the mean of ``count`` values, from their sum and the sum of their squares: Student's, or Wilson's where the
-    values can only have been 0 and 1.
+    """The interval of the mean of ``count`` values, from their sum and the sum of their squares: Student's interval, or
+    Wilson's if the values can only be 0 and 1.
 
     >>> [round(x, 3) for x in mean(15.0, 55.0, 5)]
     [1.037, 4.963]
@@ -83,8 +83,8 @@ def mean(total: float, squares: float, count: float, level: float = LEVEL) -> In
 
 
 def positive(value: float, variance: float, freedom: float, level: float = LEVEL) -> Interval | None:
-    """Interval of an estimate that cannot be negative, such as a mean loss: Student's, on the logarithm (delta method), and so
-    longer upwards, as such estimates are distributed. ``freedom``: degrees of freedom of ``variance``.
+    """The interval of an estimate that cannot be negative, such as a mean loss: Student's interval of the logarithm (delta
+    method), which is longer upwards, as such estimates are skewed. ``freedom``: degrees of freedom of ``variance``.
 
     >>> [round(x, 3) for x in positive(2.0, 0.04, 1000)]
     [1.644, 2.434]
@@ -105,5 +105,5 @@ def mean_loss(total: float, squares: float, count: float, level: float = LEVEL) 
 
 
 def root(interval: Interval | None) -> Interval | None:
-    """Interval of the square root of what ``interval`` is of."""
+    """The interval of the square root of a quantity with this ``interval``."""
     return None if interval is None else Interval(math.sqrt(interval.low), math.sqrt(interval.high))

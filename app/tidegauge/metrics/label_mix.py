@@ -1,4 +1,4 @@
-"""Whether the outcomes themselves have changed: the shares of the label's classes against the baseline's."""
+"""Whether the outcomes themselves have changed: compares the shares of the labels' classes with the baseline's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LABEL_MIX = "label_mix"
 def label_mix(
     outcome: OutcomeProfile, reference: OutcomeProfile, positive: str | None, dispersions: Dispersions | None
 ) -> dict[str, Any]:
-    """The member ``label_mix`` of a record: ``positive_ratio``, the share of labels of the ``positive`` class, None for no
-    such class, and PSI, JS, ``mix_shift`` and p-values over the baseline's classes and the new ones; {} without classes."""
+    """The member ``label_mix`` of a record: ``positive_ratio``, the share of labels of the ``positive`` class (None if there is
+    no such class), and PSI, JS, ``mix_shift`` and p-values over the baseline's classes and new ones; {} without classes."""
     current, before = actual_classes(outcome), actual_classes(reference)
     total = current.total()
     if not total:

@@ -1,6 +1,7 @@
-"""A record's members, each computed by itself: one that cannot be computed is left out and named, and the others stand.
+"""Computes the members of a record separately: a member that cannot be computed is left out and named, without affecting
+others.
 
-What a window counted is right whatever a formula makes of it; an input that nobody foresaw may cost a number, never the events.
+The counts of a window are right even if a formula fails. An unforeseen input may cost a number, but never the events.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 NOT_COMPUTED = "not_computed"
-"""The member of a record that names those which could not be computed, each with the error."""
+"""The member of a record that names those that could not be computed, each with the error."""
 _told: set[tuple[str, str]] = set()
 
 
 def computed(members: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
-    """The members that have something to say, and under ``not_computed`` those whose computation raised. Each such error is
+    """The members that have a value and, under ``not_computed``, those whose computation raised an error. Each such error is
     logged in full the first time.
 
     >>> computed({"labels": lambda: 3, "bias": lambda: None})
@@ -37,7 +38,7 @@ def computed(members: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
 
 
 def united(*sides: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of all sides of a record, with what could not be computed of each."""
+    """The members of all sides of a record, including the members ``not_computed`` of each."""
     whole: dict[str, Any] = {}
     for side in sides:
         failed = whole.get(NOT_COMPUTED)

@@ -16,7 +16,8 @@ from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
 MIN_SPREAD = 1e-13
-"""Of the sum of the squares of what came true, their spread must be more, for R² to be right within 1e-3."""
+"""R² is only computed if the variance of the labels is more than this share of their mean square, so that it is right within
+1e-3."""
 
 
 def is_regression(outcome: OutcomeProfile, task: Task | None) -> bool:
@@ -24,7 +25,7 @@ def is_regression(outcome: OutcomeProfile, task: Task | None) -> bool:
 
 
 def performance(outcome: OutcomeProfile, task: Task | None, positive: str) -> dict[str, Any]:
-    """The ``performance`` member of a record; {} where nothing can be said."""
+    """The ``performance`` member of a record; {} if nothing can be computed."""
     if is_regression(outcome, task):
         return regression(outcome)
     cells = list(confusion_counts(outcome.confusion))
@@ -43,9 +44,9 @@ def performance(outcome: OutcomeProfile, task: Task | None, positive: str) -> di
 
 
 def classification(cells: Sequence[ConfusionCell], positive: str | None) -> dict[str, Any]:
-    """Accuracy, precision, recall and F1 of (predicted, actual, count) cells: of class ``positive``, or with None macro
-    averages and each class's own. An undefined ratio (nothing predicted, nothing actual) is left out, but counts as 0 in
-    an average, as in scikit-learn."""
+    """Accuracy, precision, recall and F1 from the cells of a confusion matrix: of the class ``positive``, or, if that is None,
+    macro averages and the numbers of each class. Undefined ratios (nothing predicted, nothing actual) are left out, but count
+    as 0 in an average, as in scikit-learn."""
     total = sum(count for _, _, count in cells)
     if not total:
         return {}
@@ -61,7 +62,7 @@ def classification(cells: Sequence[ConfusionCell], positive: str | None) -> dict
 
 
 class ClassCounts(NamedTuple):
-    """How often a class was predicted rightly, was predicted, and was actual."""
+    """How often a class was predicted correctly (``hits``), was ``predicted``, and was ``actual``."""
 
     hits: int = 0
     predicted: int = 0
@@ -69,7 +70,7 @@ class ClassCounts(NamedTuple):
 
 
 def class_counts(cells: Sequence[ConfusionCell]) -> dict[str, ClassCounts]:
-    """Each class's, by name in their order."""
+    """The counts of each class, ordered by its name."""
     hits, predicted, actual = Counter[str](), Counter[str](), Counter[str]()
     for said, true, count in cells:
         predicted[said] += count
@@ -80,7 +81,7 @@ def class_counts(cells: Sequence[ConfusionCell]) -> dict[str, ClassCounts]:
 
 
 def commonest(of_class: Mapping[str, ClassCounts]) -> list[str]:
-    """The classes that a record has numbers of, in their order: of more than MAX_CLASSES those met most often."""
+    """The classes that a record has numbers of, ordered by name: at most the MAX_CLASSES most frequent ones."""
     return sorted(sorted(of_class, key=lambda name: (-of_class[name].predicted - of_class[name].actual, name))[:MAX_CLASSES])
 
 
@@ -96,9 +97,9 @@ def _ratios(hit: int, predicted: int, actual: int) -> dict[str, float]:
 
 
 def probabilities(outcome: OutcomeProfile) -> dict[str, float]:
-    """AUC, log loss, Brier score and expected calibration error (10 equal-width bins) of the outcomes whose score is a
-    probability. The share of those whose score is none, where there are any; if it is above MAX_OUTSIDE, what the others say
-    would be of an odd lot, and is left out."""
+    """AUC, log loss, Brier score and expected calibration error (10 bins of equal width) of the outcomes whose score is a
+    probability, and the share of outcomes whose score is not, if there are any. If this share is above MAX_OUTSIDE, the other
+    numbers are left out, since the remaining outcomes would be an unrepresentative sample."""
     outside = outcome.no_probability_ratio
     numbers: dict[str, float] = {"no_probability_ratio": outside} if outside else {}
     _, positives, negatives = outcome.scored()
@@ -114,7 +115,7 @@ def probabilities(outcome: OutcomeProfile) -> dict[str, float]:
 
 
 def auc_of(outcome: OutcomeProfile) -> float | None:
-    """Area under the ROC curve; None with one class."""
+    """The area under the ROC curve; None if there is only one class."""
     scored = outcome.scored()
     return roc_auc(scored.positives, scored.negatives)
 
@@ -134,7 +135,7 @@ def regression(outcome: OutcomeProfile) -> dict[str, float]:
         numbers["mape"] = outcome.sum("relative") / outcome.sum("relative_count")
     actual_squares = outcome.scaled_sum("actual_squares")
     spread = actual_squares - outcome.sum("actual_sum") ** 2 / n
-    # Each square was rounded: of actual values that hardly differ for their size, what is left would be rounding alone.
+    # Each square was rounded. If labels differ little relative to their size, the difference would be mostly rounding error.
     if spread > MIN_SPREAD * actual_squares:
         numbers["r2"] = 1.0 - squares / spread
     return {name: value for name, value in numbers.items() if math.isfinite(value)}

@@ -1,5 +1,5 @@
-"""On how many labels each mean among the performance numbers rests, where these are not all labels: requests that failed have
-no class or number, some events no score, some labels no number. With them the means of windows give that of all."""
+"""The number of labels that each mean among the performance numbers is taken over, if that is not all labels: failed requests
+have no class or number, some events no score, some labels no number. With these counts, means of windows can be combined."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tidegauge.spec import Task
 
 
 def performance_counts(outcome: OutcomeProfile, task: Task | None) -> dict[str, int]:
-    """Name of the mean → labels it is taken over, of those that are not taken over all."""
+    """The number of labels by name of the mean, for means that are not taken over all labels."""
     if is_regression(outcome, task):
         errors = round(outcome.sum("errors"))
         counts = {"mae": errors, "rmse": errors, "bias": errors, "mape": round(outcome.sum("relative_count"))}

@@ -1,7 +1,7 @@
-"""How sure each performance number is: its confidence interval, from the same counters as the number itself.
+"""The confidence intervals of performance numbers, computed from the same counts as the numbers.
 
-Every interval treats labelled predictions as independent. Those of a window that has not settled are of the labels that
-are in, which need not be like those to come.
+All intervals treat labelled predictions as independent. For a window that has not settled they are about the labels that are
+in, which may differ from those to come.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tidegauge.spec import Task
 
 
 def performance_intervals(outcome: OutcomeProfile, task: Task | None, positive: str, level: float = LEVEL) -> dict[str, Any]:
-    """An interval for each number of ``performance`` that has one, nested alike."""
+    """The intervals of those numbers of ``performance`` that have one, nested in the same way."""
     if is_regression(outcome, task):
         return _known(_regression(outcome, level))
     cells = list(confusion_counts(outcome.confusion))
@@ -54,8 +54,8 @@ def _of_class(counts: ClassCounts, level: float) -> dict[str, Any]:
 
 
 def f1(hit: int, predicted: int, actual: int, level: float = LEVEL) -> Interval | None:
-    """Interval of F1 = 2 J / (1 + J), where J, the share of hits among what was predicted or actual, is a plain ratio
-    and gets Wilson's: better than the delta method where F1 is near 0 or 1.
+    """The interval of F1 = 2 J / (1 + J), where J is the share of hits among everything predicted or actual. J is a plain ratio
+    with Wilson's interval, which is better than the delta method if F1 is near 0 or 1.
 
     >>> [round(x, 3) for x in f1(40, 50, 50)]
     [0.702, 0.872]
@@ -79,7 +79,7 @@ def multiclass(cells: Sequence[ConfusionCell], level: float = LEVEL) -> dict[str
     said, true = np.bincount(predicted, counts, k), np.bincount(actual, counts, k)
     found: dict[str, Any] = {"accuracy": interval.wilson(float(hits.sum()), float(n), level)}
     for measure, sizes in (("precision", said), ("recall", true), ("f1", said + true)):
-        # F1's denominator counts a hit twice, once in each of its halves.
+        # The denominator of F1 counts a hit twice, as predicted and as actual.
         weight = 2.0 if measure == "f1" else 1.0
         known = np.maximum(sizes, 1.0)
         ratio = weight * hits / known
@@ -130,7 +130,7 @@ def _probabilities(outcome: OutcomeProfile, level: float) -> dict[str, Any]:
     brier = outcome.sum("brier")
     fourths = float(positives @ (1 - scores) ** 4 + negatives @ scores**4)
     found["brier"] = interval.mean_loss(brier, fourths, m + n, level)
-    # Log loss runs to 34 where the histogram ends at 11, so that its squares have a sum of their own.
+    # Log losses go up to 34, but the histogram ends at 11, so their squares are summed separately.
     squares = outcome.sum("log_loss_squares")
     if squares:
         found["log_loss"] = interval.mean_loss(outcome.sum("log_loss"), squares, m + n, level)

@@ -1,7 +1,7 @@
-"""How far performance lies from the baseline's, in standard errors.
+"""The difference between a window's performance and the baseline's in standard errors.
 
-The standard error is computed from the baseline's labels, for as many labels as the window has. The window's own would be
-smallest just where chance has made performance look best.
+The standard error is computed from the baseline's labels, for as many labels as the window has. A standard error from the
+window itself would be smallest when performance happens to look best.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from tidegauge.spec import ModelSpec
 RATIOS = frozenset(("accuracy", "precision", "recall", "f1", "roc_auc"))
 LOSSES = frozenset(("brier", "log_loss", "mae", "rmse", "mape"))
 BIASED = "ece"
-"""The fewer labels it is computed from, the larger it is on average, so that a window's does not vary around the baseline's."""
+"""This metric is larger on average the fewer labels it is computed from, so a window's value does not vary around the
+baseline's."""
 
 
 def performance_z(numbers: Mapping[str, Any], labels: int, baseline: Baseline | None, spec: ModelSpec) -> dict[str, float]:
@@ -40,8 +41,8 @@ def performance_z(numbers: Mapping[str, Any], labels: int, baseline: Baseline | 
 
 
 def skewness(name: str, value: float, error: float) -> float:
-    """Skewness of a performance number around ``value`` with this standard error: of a ratio the binomial distribution's, of
-    an AUC as if its logit were normal, of a loss as if its logarithm were.
+    """The skewness of a performance number around ``value`` with this standard error: for a ratio that of the binomial
+    distribution, for an AUC as if its logit were normal, for a loss as if its logarithm were normal.
 
     >>> skewness("accuracy", 0.5, 0.1), round(skewness("roc_auc", 0.8, 0.02), 3), round(skewness("brier", 0.15, 0.01), 3)
     (0.0, -0.225, 0.2)

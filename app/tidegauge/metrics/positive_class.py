@@ -1,4 +1,5 @@
-"""Outcomes of which nobody has said whether they are the positive class: two words as classes, and no ``positive_label``."""
+"""Finds outcomes of which it is unknown whether they are positive: the classes are two words, and there is no
+``positive_label``."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from tidegauge.spec import is_positive
 
 
 def unknown_class_ratio(classes: Mapping[str, int], positive: str) -> float:
-    """Share of the events whose class is neither the ``positive`` one nor known to stand against it, by their ``classes`` (name
-    to count).
+    """The share of events whose class is neither the ``positive`` one nor known to be its opposite. ``classes``: counts by
+    name.
 
     >>> unknown_class_ratio({"1": 30, "0": 60, "unclear": 10}, "1"), unknown_class_ratio({"yes": 5, "no": 5}, "yes")
     (0.1, 0.0)
@@ -22,7 +23,7 @@ def unknown_class_ratio(classes: Mapping[str, int], positive: str) -> float:
 
 
 def actual_classes(outcome: OutcomeProfile) -> Counter[str]:
-    """How many outcomes were of each class."""
+    """The number of outcomes of each class."""
     classes: Counter[str] = Counter()
     for _, actual, count in confusion_counts(outcome.confusion):
         classes[actual] += count

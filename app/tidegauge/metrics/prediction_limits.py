@@ -1,4 +1,4 @@
-"""What to expect of a new window, given how a baseline's own windows vary; allows for how few windows these are."""
+"""Prediction limits for a new window, given how the baseline's own windows vary, allowing for the small number of windows."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tidegauge.baseline.spread import Spread
 
 STANDARD_DEVIATIONS = 3.0
 THREE_SIGMA = float(ndtr(-STANDARD_DEVIATIONS))
-"""How often a normal number lies three standard deviations above its mean."""
+"""The probability that a normal number is more than three standard deviations above its mean."""
 DISTANCES = {
     "psi": 1.0, "tail_psi": 1.0, RATIO: 1.0, "js": 0.5, "ks": 0.5, "wasserstein": 0.5, "shift": 0.5,
     "mix_shift": 0.5, "missing_shift": 0.5, SCORES: 0.5,
 }  # fmt: skip
-"""The exponent with which each distance from the baseline falls with the sample size while nothing has changed: PSI as 1 / n,
-KS as 1 / √n."""
+"""The exponent with which each distance from the baseline decreases with the sample size as long as nothing has changed: PSI as
+1 / n, KS as 1 / √n."""
 SURE = 0.75
-"""Of the degrees of freedom that windows have, the share that counts for two classes: with it the level holds from 8 windows
-on, where windows differ by chance alone and where they differ more."""
+"""The share of the windows' degrees of freedom that is used. With it, the level holds for 8 windows or more, both if windows
+differ by chance alone and if they differ more."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 

@@ -31,14 +31,14 @@ RESTATING = frozenset((
     SCORES, RATIO, "js", "wasserstein", "min", "max", "missing_shift", "missing_p_value", "tail_psi", "tail_p_value",
     "above_p99_ratio", "below_p01_ratio",
 ))  # fmt: skip
-"""Left out of a segment's features: PSI and KS tell of the same shift, ``missing_ratio`` of the same rise, ``shift`` of the
-same tails; and extremes."""
+"""Left out of a segment's features: extremes, and numbers that repeat others, since PSI and KS show the same shift,
+``missing_ratio`` the same rise, and ``shift`` the same tails."""
 RELATIVE = frozenset(("std", "psi", "p_value", "ks", "ks_p_value", "shift", "shift_p_value", "mix_shift", "mix_p_value"))
-"""Of a segment's features, published with SEGMENT_DIGITS significant digits."""
+"""Numbers of a segment's features that are published with SEGMENT_DIGITS significant digits."""
 LOCATIONS = frozenset(("mean", "p50"))
-"""Of a segment's features, published to as many decimals as the standard deviation, wherever zero lies."""
+"""Numbers of a segment's features that are published with as many decimals as the standard deviation, however far from zero."""
 USUALLY_NONE = frozenset(("type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
-"""Left out of a segment's features where they are 0."""
+"""Left out of a segment's features if they are 0."""
 
 
 def published(members: Mapping[str, Any], *, segment: bool) -> dict[str, Any]:

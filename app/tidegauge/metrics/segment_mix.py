@@ -1,4 +1,4 @@
-"""Whether the population has changed: the shares of the segments' values against the baseline's."""
+"""Whether the population has changed: compares the shares of segment values with the baseline's."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tidegauge.metrics.drift import binned_drift
 def segment_mix(
     counts: Mapping[Segment, int], baseline: Baseline, breakdowns: Iterable[tuple[str, ...]]
 ) -> dict[str, dict[str, float]]:
-    """PSI, JS and p-value of the distribution of predictions over each breakdown's segments, by its name (dimensions
-    joined by +). ``counts``: predictions of the whole model, under (), and of each segment. What the baseline holds no
-    counts of, and predictions without the dimension, are one bin together; a breakdown it does not know is left out."""
+    """PSI, JS and p-value of the distribution of predictions over the segments of each breakdown, by its name (dimensions
+    joined by +). ``counts``: the predictions of each segment, and of the whole model under (). Segments unknown to the
+    baseline, and predictions without the dimension, are in one bin; breakdowns unknown to the baseline are left out."""
     found = {}
     for breakdown in breakdowns:
         known = sorted(segment for segment in baseline.parts if tuple(dimension for dimension, _ in segment) == breakdown)

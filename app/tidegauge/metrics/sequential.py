@@ -1,7 +1,8 @@
-"""Comparing two means again and again: contrasts that add up over windows, and inference that holds at every look.
+"""Sequential comparison of two means: contrasts that add up over windows, and inference that is valid at every look.
 
-A **contrast** says how far a quantity's mean differs between two versions, window by window, so that what all requests of a
-window share (a storm, a holiday, a share of the traffic that grows) cancels out. Contrasts of several windows add up.
+A **contrast** is the difference between the means of a quantity of two versions, taken window by window, so that effects that
+all requests of a window share (a storm, a holiday, a growing share of traffic) cancel out. Contrasts of several windows are
+added.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from scipy.special import betaln
 from tidegauge.profile.pairs import Moments
 
 TUNED_FOR, TUNED_FOR_DISCORDANT, TUNED_LEVEL = 2000.0, 200.0, 0.01
-"""Requests (of pairs; of two samples, half the harmonic mean of their sizes) at which the intervals of this level are
-narrowest, and pairs on which only one version is right."""
+"""The intervals are tuned to be narrowest at this many requests (pairs, or half the harmonic mean of two sample sizes) and this
+many pairs on which only one version is right, at this level."""
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """Some values of one version: how many, their sum, and the sum of their squares about their mean."""
+    """Values of one version: their number, their sum, and the sum of their squared deviations from the mean."""
 
     count: float
     total: float

@@ -1,4 +1,4 @@
-"""In which direction many numbers have moved, by how much, and how surely: ``shift.number_shift`` for the rows of arrays."""
+"""The shifts of many numeric features at once: the same as ``shift.number_shift``, for the rows of arrays."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 
 
 class ContrastColumns:
-    """The contrasts of F numbers side by side, filled up with empty bins: ``scores`` (F, 4, B), ``shares`` (F, B), ``skews``
-    (F, 4), ``totals`` (F), ``tails`` (F, 2, B) and how many reference values lie there, ``beyond`` (F, 2)."""
+    """The contrasts of F features, padded with empty bins: ``scores`` (F, 4, B), ``shares`` (F, B), ``skews`` (F, 4),
+    ``totals`` (F), ``tails`` (F, 2, B), and ``beyond`` (F, 2), the number of reference values in the tails."""
 
     __slots__ = ("beyond", "scores", "shares", "skews", "tails", "totals")
 
@@ -44,7 +44,7 @@ class ContrastColumns:
 def number_shifts(
     counts: NDArray[np.int64], columns: ContrastColumns, paths: Sequence[str], dispersions: Dispersions | None, rows: int
 ) -> list[dict[str, Any]]:
-    """``shift.number_shift`` of each of F numbers: their ``counts`` (F, B), and the ``paths`` (F) where a record holds them."""
+    """``shift.number_shift`` for F features, given their ``counts`` (F, B) and their ``paths`` (F) in a record."""
     values = counts.astype(np.float64)
     values[:, MISSING] = 0.0
     n, total = values.sum(axis=1), columns.totals
@@ -80,7 +80,7 @@ def number_shifts(
 
 
 def _factors(dispersions: Dispersions | None, paths: Sequence[str], rows: int) -> tuple[Floats, Floats]:
-    """Variance and degrees of freedom (F, 6) by which the baseline's windows differ more than chance."""
+    """The variance of the baseline's windows relative to chance, and its degrees of freedom (F, 6)."""
     if dispersions is None:
         return np.ones((len(paths), len(DIRECTIONS))), np.full((len(paths), len(DIRECTIONS)), math.inf)
     found = [[dispersions.factor(f"{path}.{SCORES}.{name}", rows) for name in DIRECTIONS] for path in paths]
@@ -99,7 +99,7 @@ def _p_values(alone: Floats, z: Floats, skewness: Floats, variance: Floats, free
 
 
 def normal_scores(z: Floats, skewness: Floats) -> Floats:
-    """``shift.normal_score`` of arrays."""
+    """``shift.normal_score`` for arrays."""
     skewed = np.abs(skewness) >= 1e-3
     shape = 4 / np.where(skewed, skewness, 1.0) ** 2
     sign = np.copysign(1.0, skewness)
@@ -109,7 +109,7 @@ def normal_scores(z: Floats, skewness: Floats) -> Floats:
 
 
 def count_scores(count: Floats, n: Floats, before: Floats, total: Floats) -> Floats:
-    """``shift.count_score`` of arrays."""
+    """``shift.count_score`` for arrays."""
     scale = 1 / np.maximum(1 - (count + before) / (n + total), FLOOR)
     here, there, chance = count * scale, before * scale, n / (n + total)
     reached = np.where(here > 0, betainc(np.where(here > 0, here, 1.0), there + 1, chance), 1.0)
