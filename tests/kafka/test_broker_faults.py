@@ -2,15 +2,14 @@
 network. Each against `replay`: the same numbers in the end, every alert transition once. The campaign's table has them too.
 """
 
-import asyncio
 import random
 import shutil
 import signal
 import time
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
+from support.administration import administer
 from support.campaign import Workers, put_through
 from support.cluster import Cluster
 from support.servers import wait_for
@@ -30,16 +29,8 @@ def brokers():
 def leader(cluster, logical, partition):
     """The node that leads a partition of a topic."""
 
-    async def run():
-        admin = AIOKafkaAdminClient(**cluster.settings.client())
-        await admin.start()
-        try:
-            (topic,) = await admin.describe_topics([cluster.settings.topic(logical)])
-            return next(part["leader"] for part in topic["partitions"] if part["partition"] == partition)
-        finally:
-            await admin.close()
-
-    return asyncio.run(run())
+    (topic,) = administer(cluster, lambda admin: admin.describe_topics([cluster.settings.topic(logical)]))
+    return next(part["leader"] for part in topic["partitions"] if part["partition"] == partition)
 
 
 def broker_killed(workers, brokers):

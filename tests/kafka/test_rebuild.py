@@ -3,17 +3,15 @@ is gone, and inputs that are, are refused with what to do."""
 
 import asyncio
 import json
-import os
 import random
-import subprocess
-import sys
 import time
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import NewTopic, RecordsToDelete
 
-from support.cluster import AFTER_A_KILL, TOPICS, Cluster
+from support.administration import administer, rebuild
+from support.cluster import AFTER_A_KILL, Cluster
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.stream import changelog, state_format
@@ -26,28 +24,6 @@ def cluster(broker, tmp_path):
     made.apply(RECORD)
     yield made
     made.stop()
-
-
-def rebuild(cluster, *flags, command=("state", "rebuild")):
-    topics = [part for topic in TOPICS for part in (f"--{topic}-topic", cluster.settings.topic(topic))]
-    settings = ["--bootstrap", cluster.settings.bootstrap, "--app-id", cluster.name, *topics]
-    done = subprocess.run(
-        [sys.executable, "-m", "tidegauge", *command, *settings, *flags],
-        env=os.environ, capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
-
-
-def administer(cluster, job):
-    async def run():
-        admin = AIOKafkaAdminClient(**cluster.settings.client())
-        await admin.start()
-        try:
-            return await job(admin)
-        finally:
-            await admin.close()
-
-    return asyncio.run(run())
 
 
 def write(cluster, topic, partition, value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
@@ -25,29 +26,38 @@ PATIENCE = 150.0
 
 class Workers:
     """The workers of one application, by the number of their state directory. ``supervised``: each has a supervisor, which
-    starts it again when it ends; ``lost``: events that a fault took away before anybody had read them."""
+    starts it again when it ends; ``lost``: events that a fault took away before anybody had read them; ``told_again``: state
+    was made anew, and alerts of the past were written again under the ids they had."""
 
     def __init__(self, cluster: Cluster, seed: int, supervised: bool = False) -> None:
         self.cluster, self.rng, self.supervised = cluster, random.Random(seed), supervised
         self.running: dict[int, Popen[bytes]] = {}
-        self.lost: list[tuple[str, bytes]] = []
+        self.lost: set[tuple[str, bytes]] = set()
+        self.told_again = False
 
     def start(self, *indices: int, flags: tuple[str, ...] = (), **environment: str) -> None:
         start = self.cluster.supervise if self.supervised else self.cluster.start
         for index in indices:
             self.running[index] = start(index, *flags, **environment)
 
-    def end(self, index: int, how: int = signal.SIGTERM) -> None:
+    def end(self, index: int, how: int = signal.SIGTERM, refuses: bool = False) -> None:
+        """Of one that ``refuses`` to work the status does not matter."""
         worker = self.running.pop(index)
         worker.send_signal(how)
-        assert worker.wait(30) == (0 if how == signal.SIGTERM else -how)
+        assert worker.wait(30) == (0 if how == signal.SIGTERM else -how) or refuses
+
+    def kill_child(self, index: int) -> None:
+        """kill -9 of the worker that a supervisor runs; it starts another."""
+        supervisor = self.running[index].pid
+        (child,) = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
 
     def log(self, index: int) -> str:
         return (self.cluster.directory / f"worker-{'supervised-' if self.supervised else ''}{index}.log").read_text()
 
     def at_work(self, index: int) -> bool:
         """Whether a worker has taken over a task, as its log says."""
-        return "restored" in self.log(index)
+        return "changelog records in" in self.log(index)
 
     def disk(self, index: int) -> Path:
         """Its state directory."""
@@ -63,15 +73,22 @@ Fault = Callable[[Workers], str | None]
 """Does it, and mends what does not mend itself; what was seen meanwhile, if it was more than a delay."""
 
 
-def put_through(workers: Workers, name: str, fault: Fault, table: FaultTable, flags: tuple[str, ...] = ()) -> None:
+def put_through(
+    workers: Workers,
+    name: str,
+    fault: Fault,
+    table: FaultTable,
+    flags: tuple[str, ...] = (),
+    environment: dict[str, str] | None = None,
+) -> None:
     """Two workers read a third of the events before ``fault``, which is ``name`` in the table, a third while it happens, and
-    the rest after it. ``flags``: of the first worker."""
+    the rest after it. ``flags`` and ``environment``: of the first worker."""
     cluster = workers.cluster
     cluster.apply(RECORD)
     events, end = traffic(workers.rng.randrange(10**6), EVENTS)
     third = len(events) // 3
     try:
-        workers.start(0, flags=flags)
+        workers.start(0, flags=flags, **(environment or {}))
         workers.start(1)
         wait_for(lambda: all(map(workers.at_work, (0, 1))), 60, "two workers at work")
         cluster.send(events[:third], pause=0.2)
@@ -91,6 +108,8 @@ def put_through(workers: Workers, name: str, fault: Fault, table: FaultTable, fl
         count = sum(topic == PREDICTIONS for topic, _ in kept)
         assert_same(cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL), expected)
         alerts = cluster.alerts()
+        if workers.told_again:
+            alerts = list({(event["source"], event["id"]): event for event in reversed(alerts)}.values())[::-1]
         assert_alternating(alerts)
         assert max(Counter((event["source"], event["id"]) for event in alerts).values()) == 1
     finally:

@@ -10,7 +10,7 @@ import msgspec
 from tidegauge.engine.set_aside import Piece
 from tidegauge.engine.stage import DEAD_LETTERS, PROFILES, SCHEMA_ID, InputRecord, Output, Record
 
-UNPROCESSABLE, SET_ASIDE = "cannot_be_processed", "set_aside"
+UNPROCESSABLE, SET_ASIDE, GONE = "cannot_be_processed", "set_aside", "gone"
 MAX_MESSAGE = 500
 MAX_VALUE_BYTES, MAX_KEY_BYTES = 900_000, 100_000
 """The most bytes of a dead letter's value and key. It must fit into a topic with Kafka's default ``max.message.bytes``
@@ -34,6 +34,7 @@ REASONS = {
     "bad_inference": "a model server's request or response cannot be read, or does not hold what the spec's inputs say",
     UNPROCESSABLE: "processing it failed for a reason nobody foresaw; the message has the error's own words",
     SET_ASIDE: "no record: work on earlier ones failed for a reason nobody foresaw, and is left out; the message says which",
+    GONE: "no record: the topic deleted records before they were read; the message says how many",
 }
 """The values of the header ``reason`` of dead letters, and what they mean."""
 
@@ -76,3 +77,11 @@ def letter_of_piece(piece: Piece, partition: int, error: Exception) -> Output:
     told = msgspec.json.encode({"set_aside": piece.words(), "model": piece.model})
     words = f"{piece.words()} is set aside: {type(error).__name__}: {error}"
     return dead_letter(PROFILES, partition, Record(-1, -1, piece.model.encode(), None), SET_ASIDE, words, piece.lost or told)
+
+
+def letter_of_gone(topic: str, partition: int, first: int, following: int) -> Output:
+    """The dead letter that says that records of ``topic`` (logical) were deleted before they were read: those at the offsets
+    from ``first`` to ``following`` - 1."""
+    told = msgspec.json.encode({"gone": {"from": first, "below": following}})
+    words = f"{following - first} records (offsets {first} to {following - 1}) were deleted before they were read"
+    return dead_letter(topic, partition, Record(first, -1, None, None), GONE, words, told)

@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from faust.types.tuples import TP
 
 from tidegauge.engine.stage import PROFILES
+from tidegauge.errors import TopicError
 from tidegauge.stream.catching_up import CatchingUp, event_time
 from tidegauge.stream.checkpoint_schedule import FEW_EVENTS, is_due
 from tidegauge.stream.faust_application import faust_application
@@ -53,6 +54,7 @@ class StreamApp:
         self.rebalances = 0
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
         self.on_chunk: Callable[[str, int, Sequence[Any]], None] = lambda topic, partition, records: None
+        self.on_gone: Callable[[str, int], None] = lambda topic, records: None
         self._factories, self._admin = factories, admin
         self._opening: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._closing: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -128,6 +130,11 @@ class StreamApp:
         self._assigned = True
         wanted = {(self._stage_of[self._logical[tp.topic]], tp.partition) for tp in assigned if tp.topic in self._logical}
         await self._drop([name for name in self.tasks if name not in wanted])
+        if any(stage == "join" and partition >= self._join_partitions for stage, partition in wanted):
+            # A start decides what is to be done about it, as for any topics that it finds.
+            added = TopicError(f"partitions were added to an input, whose state has {self._join_partitions}")
+            self._fail("taking partitions over", added)
+            return
         for name in wanted - self.tasks.keys():
             stage, partition = name
             task = self.tasks[name] = self._task(stage, partition)
@@ -212,8 +219,12 @@ class StreamApp:
                 records = message.value
                 if self.schema_registry is not None and logical != PROFILES:
                     records = await self.schema_registry.decoded(records)
+                gap = self.tasks.get(name) is task and task.opened and task.skips(logical, records)
+                begin = await self._beginning(logical, message.partition) if gap else 0
                 if self.tasks.get(name) is not task or not task.opened:
                     continue
+                if gap:
+                    self._note_gone(task, logical, records, begin)
                 task.process(logical, records)
                 self.on_chunk(logical, message.partition, records)
                 if task.dirty_events >= (BUFFERED_EVENTS if task.name in REKEY else self.settings.checkpoint_events):
@@ -223,13 +234,31 @@ class StreamApp:
                 self._fail(task, error)
                 return
 
+    async def _beginning(self, topic: str, partition: int) -> int:
+        """The first offset that a partition of ``topic`` (logical) has now."""
+        place = TP(self.settings.topic(topic), partition)
+        begin: int = (await self.faust.consumer.earliest_offsets(place))[place]
+        return begin
+
+    def _note_gone(self, task: InputTask, topic: str, records: Sequence[Any], begin: int) -> None:
+        """Report the records between those that the task has read and ``records``, if they were deleted: the partition begins
+        at offset ``begin`` now."""
+        gone = task.note_gone(topic, records, begin)
+        if gone:
+            log.error(
+                "%s %d: %d records below offset %d were deleted before they were read and never count; keep what is not read "
+                "for longer (retention.ms)",
+                self.settings.topic(topic), task.partition, gone, begin,
+            )  # fmt: skip
+            self.on_gone(topic, gone)
+
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
             if self.faust.crashed and not self._stopping:
                 self._fail("Faust", self.faust.crash_reason or RuntimeError("no reason given"))
                 return
-            now = time.time()
+            now = time.monotonic()
             if self._catching_up.is_due(now):
                 self._tell_progress(now)
             few = sum(0 < task.dirty_events < FEW_EVENTS for task in self.tasks.values())

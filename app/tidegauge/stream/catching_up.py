@@ -36,8 +36,8 @@ class CatchingUp:
         return self._before is None or now - self._before[0] >= EVERY
 
     def sentence(self, now: float, records: int, reached: float) -> str | None:
-        """The line to log at wall clock ``now``; None if there is nothing to say. ``records``: how many remain; ``reached``:
-        the event time reached, 0 if it is unknown."""
+        """The line to log at ``now`` (monotonic clock); None if there is nothing to say. ``records``: how many remain;
+        ``reached``: the event time reached, 0 if it is unknown."""
         before, self._before = self._before, (now, records, reached)
         time = f" event time {iso(float(int(reached)))}" if reached else " event time not known yet"
         if records < MANY:

@@ -17,8 +17,9 @@ intervals."""
 
 
 def is_due(task: InputTask, now: float, few: int, interval: float) -> bool:
-    """Whether a checkpoint of the task is due at wall clock ``now``. ``few``: how many tasks have fewer than FEW_EVENTS events;
-    a transaction costs the same whatever it contains, so they take turns. ``interval``: the configured interval in seconds."""
+    """Whether a checkpoint of the task is due at ``now`` (monotonic clock). ``few``: how many tasks have fewer than FEW_EVENTS
+    events; a transaction costs the same whatever it contains, so they take turns. ``interval``: the configured interval in
+    seconds."""
     if task.name != "monitor":
         rarer = min(max(few / FEW_A_SECOND, 1.0), FEW_WAIT) if 0 < task.dirty_events < FEW_EVENTS else 1.0
         share = SHARE_OF_INTERVAL if task.name in REKEY else 1.0

@@ -7,6 +7,7 @@ for this, the two functions are replaced.
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import Any
 
@@ -30,6 +31,14 @@ def _at_once(self: fetcher.FetchResult, max_records: int | None = None) -> list[
     return records
 
 
+class _SteadyClock:
+    """Replaces the wall clock in aiokafka's fetcher, which stores when it last received an answer about a partition. That
+    moment is compared with others, and the wall clock may be set back between them."""
+
+    time = monotonic = staticmethod(time.monotonic)
+
+
+fetcher.time = _SteadyClock
 fetcher.PartitionRecords._consumer_record = _as_it_is
 fetcher.FetchResult.getall = _at_once
 

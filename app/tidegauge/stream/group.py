@@ -144,7 +144,7 @@ async def watch_group(settings: Settings, standstills: Standstills, looked: Call
         await group.start()
         while True:
             try:
-                at = time.time()
+                at = time.monotonic()
                 places = await group.places()
                 standstills.measured(at, places)
                 if (look := looks.take(at, places)) is not None:

@@ -18,8 +18,10 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from tidegauge.engine.stage import Stage
-from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
+from tidegauge.engine.refusals import letter_of_gone
+from tidegauge.engine.stage import Output, Stage
+from tidegauge.stream.sending import Sent, refusals_explained
+from tidegauge.stream.settings import INPUT_OF, MAX_MESSAGE_BYTES, Settings
 from tidegauge.stream.store import RocksStore
 
 log = logging.getLogger(__name__)
@@ -38,12 +40,13 @@ class InputTask(ABC):
         self.offsets: dict[str, int] = {}
         self._moved = False
         self.dirty_events = 0
-        self.first_dirty = 0.0
-        self.last_record = self.last_checkpoint = time.time()
+        self.last_record = self.last_checkpoint = time.monotonic()
+        """Both by the monotonic clock, because the wall clock may be set back."""
         self.took = 0.0
         """Seconds the last checkpoint took, all in all."""
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
         self.restored_records = 0
+        self._letters: list[Output] = []
         self.checkpoints = 0
         """How many were made."""
 
@@ -54,7 +57,7 @@ class InputTask(ABC):
         """Take over the task: fence off the former owner, restore the state, and find the offsets to continue from."""
         self._producer = await self._started_producer(f"{self._settings.app_id}-{self}")
         await self._take_over()
-        self.last_record = self.last_checkpoint = time.time()
+        self.last_record = self.last_checkpoint = time.monotonic()
 
     async def _started_producer(self, transactional_id: str) -> Any:
         producer = AIOKafkaProducer(
@@ -85,12 +88,45 @@ class InputTask(ABC):
         self._take(topic, records)
         self.offsets[topic] = records[-1].offset + 1
         self._moved = True
-        now = time.time()
-        if not self.dirty_events:
-            self.first_dirty = now
         self.dirty_events += len(records)
-        self.last_record = now
+        self.last_record = time.monotonic()
         return len(records)
+
+    def skips(self, topic: str, records: Sequence[Any]) -> bool:
+        """Whether a chunk of ``topic`` (logical) begins after the offset that the task expects. Between them are markers of
+        transactions, or records that were deleted. A task that has never read anything expects no offset."""
+        following: int = records[0].offset
+        return 0 < self.offsets[topic] < following
+
+    def note_gone(self, topic: str, records: Sequence[Any], begin: int) -> int:
+        """Return how many records of ``topic`` (logical) were deleted before the task read them, and queue a dead letter that
+        says so. ``records``: the next chunk; ``begin``: the first offset of the partition now. Markers of transactions
+        among the deleted records are counted as records."""
+        first, following = self.offsets[topic], int(min(begin, records[0].offset))
+        if following <= first:
+            return 0
+        self.offsets[topic] = following
+        self._letters.append(letter_of_gone(INPUT_OF.get(topic, topic), self.partition, first, following))
+        return following - first
+
+    def _taken_letters(self) -> list[Output]:
+        """The queued dead letters, which the caller writes in its transaction."""
+        letters, self._letters = self._letters, []
+        return letters
+
+    async def _queue(self, topic: str, **record: Any) -> Sent:
+        """Queue a record of ``topic`` in the transaction."""
+        with refusals_explained(topic):
+            return topic, await self._producer.send(topic, **record)
+
+    async def _queue_output(self, output: Output) -> Sent:
+        return await self._queue(
+            self._settings.topic(output.topic),
+            value=output.value,
+            key=output.key,
+            partition=output.partition,
+            headers=list(output.headers),
+        )
 
     @abstractmethod
     def _take(self, topic: str, records: Sequence[Any]) -> None:
@@ -119,21 +155,21 @@ class InputTask(ABC):
     async def checkpoint(self) -> None:
         """Commit the buffered records. Chunks that are processed in the meantime are part of the next checkpoint."""
         async with self._checkpointing:
-            now = time.time()
+            now = time.monotonic()
             moved, self._moved = self._moved, False
             events, self.dirty_events = self.dirty_events, 0
             self.last_checkpoint = now
-            seconds = await self._commit(now, events, moved)
+            seconds = await self._commit(events, moved)
             if seconds is not None:
                 self.checkpoints += 1
-                self.took = time.time() - now
+                self.took = time.monotonic() - now
                 self.on_checkpoint(self.name, seconds)
 
     @abstractmethod
-    async def _commit(self, now: float, events: int, moved: bool) -> float | None:
-        """Commit in one transaction the work on ``events`` records as of wall clock ``now``; return how many seconds that took,
-        None if there was nothing to commit. ``moved``: whether the offsets have advanced. Until the first ``await`` no other
-        records are processed."""
+    async def _commit(self, events: int, moved: bool) -> float | None:
+        """Commit in one transaction the work on ``events`` records; return how many seconds that took, None if there was
+        nothing to commit. ``moved``: whether the offsets have advanced. Until the first ``await`` no other records are
+        processed."""
 
     def _reached(self, note: str = "") -> Offsets:
         """The offsets to commit, with ``note`` as their metadata."""

@@ -56,7 +56,7 @@ class Standstills:
         self._at = 0.0
 
     def measured(self, at: float, places: Sequence[Place]) -> None:
-        """Take in a measurement of the group at wall clock ``at``."""
+        """Take in a measurement of the group at ``at``: seconds of any clock that is never set back."""
         before = self._since
         self._since = {}
         for place in places:

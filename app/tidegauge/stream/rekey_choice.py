@@ -2,11 +2,13 @@
 final.
 
 Inputs are re-keyed if the re-keyed topics exist. A worker creates them at its start if it is told to. If the choice is left to
-it, it also creates them in two cases: the inputs hold records but have different partition counts (for empty inputs that is an
-error, since it costs nothing to correct them); or their newest records are not in the partitions that murmur2 of their request
-id gives, and nothing has been joined yet. Once something has been joined, its labels are looked for in the partition where the
-prediction was read. Re-keying could then lose labels that would have been joined, for instance if both topics are partitioned
-by another hash. Only a person can decide that.
+it, it also creates them if nothing has been joined yet and one of two cases applies: the inputs hold records but have different
+partition counts (for empty inputs that is an error, since it costs nothing to correct them); or their newest records are not in
+the partitions that murmur2 of their request id gives. Once something has been joined, its labels are looked for in the
+partition where the prediction was read. Re-keying could then lose labels that would have been joined, for instance if both
+topics are partitioned by another hash. Only a person can decide that. If partitions were added to topics that have been joined,
+a worker refuses to start, because labels may have been read in other partitions than their predictions: state has to be made
+anew.
 
 If re-keying is turned on while a worker still joins the topics as they are, this worker is fenced off and starts anew.
 """
@@ -61,10 +63,17 @@ async def _why(admin: AIOKafkaAdminClient, settings: Settings, present: set[str]
     names = [settings.topic(topic) for topic in (PREDICTIONS, LABELS, JOIN_CHANGELOG)]
     described = await admin.describe_topics([name for name in names if name in present])
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+    joined = any(place.topic in names and offset > 0 for place, offset in (await _committed(admin, settings.app_id)).items())
     if len(set(counts.values())) > 1:
         said = "their partition counts differ: " + ", ".join(f"{name} has {count}" for name, count in counts.items())
+        if joined and not present.intersection(settings.topic(topic) for topic in REKEYED.values()):
+            raise TopicError(
+                f"{said}. Partitions were added since they were first joined, so that labels may lie in other partitions than "
+                "their predictions, and some may have missed each other already: stop all workers and run tidegauge "
+                f"repartition --partitions {max(counts.values())}, which makes the state anew and loses nothing"
+            )
         return said if any([await newest(settings, name, counts[name]) for name in names[:2] if name in counts]) else ""
-    if any(place.topic in names and offset > 0 for place, offset in (await _committed(admin, settings.app_id)).items()):
+    if joined:
         return ""
     return "; ".join(one.text for one in await check_partitioner(settings) if one.records >= SHARE * one.checked)
 

@@ -24,8 +24,8 @@ KEPT = 2000
 
 class Look(msgspec.Struct, frozen=True):
     """The result of one measurement of the group. ``predictions``: the event time up to which all predictions have been
-    re-keyed; ``labels``: the same for labels. ``whole``: the wall clock (s) of an earlier measurement; everything that it found
-    in the input topics has been re-keyed since."""
+    re-keyed; ``labels``: the same for labels. ``whole``: when an earlier measurement began (s, monotonic clock); everything
+    that it found in the input topics has been re-keyed since."""
 
     predictions: float
     labels: float
@@ -33,7 +33,8 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class _Found(msgspec.Struct, frozen=True):
-    """The content of a topic at a measurement: wall clock, the event time of predictions, and the end of each partition."""
+    """The content of a topic at a measurement: its time (s, monotonic clock), the event time of predictions, and the end of
+    each partition."""
 
     at: float = 0.0
     predictions: float = 0.0
@@ -48,7 +49,7 @@ class RekeyLooks:
         self._whole = dict.fromkeys(REKEY.values(), _Found())
 
     def take(self, at: float, places: Sequence[Place]) -> Look | None:
-        """The result of a measurement that began at wall clock ``at``; None if nothing is known of the inputs."""
+        """The result of a measurement that began at ``at`` (monotonic clock); None if nothing is known of the inputs."""
         standing: dict[str, list[Place]] = {topic: [] for topic in REKEY.values()}
         for place in places:
             if place.stage in REKEY:
@@ -101,6 +102,6 @@ class FollowedLooks:
         return {PREDICTIONS: self.last.predictions, LABELS: self.last.labels}
 
     def silence(self, last_record: float) -> float:
-        """For how many seconds after ``last_record``, the wall clock of the task's last record, no further record for it has
-        come into the input topics, judging by what has been re-keyed and read."""
+        """For how many seconds after ``last_record``, the time of the task's last record by the monotonic clock, no further
+        record for it has come into the input topics, judging by what has been re-keyed and read."""
         return 0.0 if self.last is None else self.last.whole - last_record

@@ -11,9 +11,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from tidegauge.engine.stage import Output
 from tidegauge.stream.faults import fault_at
 from tidegauge.stream.input_task import InputTask, Offsets
 from tidegauge.stream.rekeying import content, origin, place
+from tidegauge.stream.sending import acknowledged
 from tidegauge.stream.settings import REKEY, REKEYED, Settings
 from tidegauge.stream.tracing import tracer
 
@@ -51,7 +53,7 @@ class RekeyTask(InputTask):
         if committed.offset > 0 and event_time(committed.metadata) is None:
             # A join task has read this partition so far. Fence it off, so that it cannot commit what this task will process.
             await (await self._started_producer(f"{app_id}-join-{self.partition}")).stop()
-            await self._transact({}, self._reached(self._note))
+            await self._transact({}, self._reached(self._note), [])
         self._opened = True
         log.info("%s: goes on at %d", self, self.offsets[self._topic])
 
@@ -78,21 +80,22 @@ class RekeyTask(InputTask):
                 batches.append(self._producer.create_batch())
                 batches[-1].append(**event)
 
-    async def _commit(self, now: float, events: int, moved: bool) -> float | None:
+    async def _commit(self, events: int, moved: bool) -> float | None:
         if not moved:
             return None
         began, offsets = time.monotonic(), self._reached(self._note)
         batches, self._batches = self._batches, {}
         with tracer.start_as_current_span("checkpoint", attributes=self._attributes) as span:
             span.set_attribute("tidegauge.events", events)
-            await self._transact(batches, offsets)
+            await self._transact(batches, offsets, self._taken_letters())
         return time.monotonic() - began
 
-    async def _transact(self, batches: dict[int, list[Any]], offsets: Offsets) -> None:
+    async def _transact(self, batches: dict[int, list[Any]], offsets: Offsets, letters: list[Output]) -> None:
         producer = self._producer
         fault_at("before-transaction")
         async with producer.transaction():
             await asyncio.gather(*(self._send(partition, ready) for partition, ready in batches.items()))
+            await acknowledged([await self._queue_output(letter) for letter in letters])
             fault_at("mid-transaction")
             await producer.send_offsets_to_transaction(offsets, self._settings.app_id)
             fault_at("before-commit")
@@ -100,8 +103,9 @@ class RekeyTask(InputTask):
 
     async def _send(self, partition: int, batches: list[Any]) -> None:
         """Write the batches of one partition in order."""
-        sent = [await self._producer.send_batch(batch, self._output, partition=partition) for batch in batches]
-        await asyncio.gather(*sent)
+        await acknowledged(
+            [(self._output, await self._producer.send_batch(batch, self._output, partition=partition)) for batch in batches]
+        )
 
 
 def event_time(note: str | None) -> float | None:

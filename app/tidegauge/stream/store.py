@@ -13,6 +13,7 @@ Damaged files are never repaired. The damage is noted, and the store starts empt
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections import deque
@@ -123,7 +124,9 @@ class RocksStore:
         empty."""
         damaged = str(error).startswith(_DAMAGE)
         if damaged:
-            (self._path / DAMAGED).touch()
+            # If the directory itself is gone, the next start makes a new one anyway.
+            with contextlib.suppress(OSError):
+                (self._path / DAMAGED).touch()
         return damaged
 
     # -- what a stage sees ---------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ failure      the task is discarded; its next owner processes again what was not 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from tidegauge.stream.consumer import consumer
 from tidegauge.stream.faults import fault_at
 from tidegauge.stream.input_task import InputTask, Offsets
 from tidegauge.stream.rekeying import given_back
+from tidegauge.stream.sending import acknowledged
 from tidegauge.stream.settings import CHANGELOGS, INPUT_OF, REKEYED, Settings
 from tidegauge.stream.store import RocksStore, weight
 from tidegauge.stream.tracing import tracer
@@ -82,7 +82,7 @@ class Task(InputTask):
         )  # fmt: skip
 
     async def _restore(self, reader: Any, store: RocksStore) -> bool:
-        """Apply the changelog to the store up to its end; return whether anything was ever written to the changelog."""
+        """Apply the changelog to the store up to its end; return whether anything was ever committed to the changelog."""
         place = self._changelog
         reader.assign([place])
         begin = (await reader.beginning_offsets([place]))[place]
@@ -105,7 +105,7 @@ class Task(InputTask):
                     store.restore(changes, record.offset + 1)
                     self.restored_records += 1
             start = await reader.position(place)
-        return bool(end)
+        return store.position is not None
 
     def _take(self, topic: str, records: Sequence[Any]) -> None:
         assert self._contained is not None
@@ -124,16 +124,17 @@ class Task(InputTask):
     def unfinished(self) -> bool:
         return self._contained is not None and self._contained.unfinished
 
-    async def _commit(self, now: float, events: int, moved: bool) -> float | None:
+    async def _commit(self, events: int, moved: bool) -> float | None:
         assert self._contained is not None
         assert self.store is not None
         behind = self.behind()
-        outputs = self._contained.checkpoint(now, idle=self.quiet(now - self.last_record), behind=behind)
+        outputs = self._contained.checkpoint(time.time(), idle=self.quiet(time.monotonic() - self.last_record), behind=behind)
         if not (outputs or moved or self.store.changed):
             return None
         began, offsets = time.monotonic(), self._reached()
         if self._rekeyed:
             outputs = [given_back(output) if output.topic == DEAD_LETTERS else output for output in outputs]
+        outputs = [*outputs, *self._taken_letters()]
         state_format.mark(self.store)
         changes = self.store.freeze()
         swept, complete = self._sweep.slice(weight(changes))
@@ -164,24 +165,21 @@ class Task(InputTask):
 
     async def _transact(self, state: list[bytes], outputs: list[Output], offsets: Offsets, complete: bool) -> None:
         assert self.store is not None
-        producer, settings = self._producer, self._settings
+        producer, place = self._producer, self._changelog
         fault_at("before-transaction")
         async with producer.transaction():
-            sent = [await producer.send(self._changelog.topic, value=record, partition=self.partition) for record in state]
-            for output in outputs:
-                sent.append(
-                    await producer.send(
-                        settings.topic(output.topic),
-                        value=output.value,
-                        key=output.key,
-                        partition=output.partition,
-                        headers=list(output.headers),
-                    )
-                )
+            sent = [await self._queue(place.topic, value=record, partition=place.partition) for record in state]
+            sent += [await self._queue_output(output) for output in outputs]
             fault_at("mid-transaction")
-            done = await asyncio.gather(*sent)
+            done = await acknowledged(sent)
+            if state and done[0].offset < (self.store.position or 0):
+                raise StateError(
+                    f"the changelog of {self} ({place.topic}, partition {place.partition}) ends before what was "
+                    "written to it: it was deleted and made anew; stop all workers and run tidegauge state rebuild, which "
+                    "makes the state anew from the topics"
+                )
             if offsets:
-                await producer.send_offsets_to_transaction(offsets, settings.app_id)
+                await producer.send_offsets_to_transaction(offsets, self._settings.app_id)
             fault_at("before-commit")
         fault_at("after-commit")
         if state:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 import tidegauge
-from tidegauge.engine.refusals import REASONS
+from tidegauge.engine.refusals import GONE, REASONS
 from tidegauge.engine.stage import LABELS, PREDICTIONS, Counters
 from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import Registry
@@ -41,6 +41,7 @@ COUNTERS = {
     "late_windows": ("tidegauge_late_windows", "Changes to windows past their retention", "model"),
     "late_predictions": ("tidegauge_late_predictions", "Predictions too late for any of their windows", "model"),
     "untuned_samples": ("tidegauge_untuned_samples", "Values a detector was not fed, for want of a baseline's tuning", "model"),
+    "gone": ("tidegauge_gone", "Records deleted before they were read", "topic"),
     "dead_lettered": ("tidegauge_dead_lettered", "Records refused", "reason"),
 }
 DELAY_BUCKETS = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0)
@@ -78,6 +79,10 @@ class Telemetry:
         self._checkpoints.labels(stage).observe(seconds)
         self._last.labels(stage).set_to_current_time()
 
+    def gone(self, topic: str, records: int) -> None:
+        self._counters["gone", topic] += records
+        self._counters["dead_lettered", GONE] += 1
+
     def collect(self) -> Iterator[Metric]:
         yield from self._counted()
         yield from self._stream()
@@ -94,7 +99,8 @@ class Telemetry:
         for name, (metric, text, label) in COUNTERS.items():
             family = CounterMetricFamily(metric, text, labels=[label])
             # Counters start at zero, because Prometheus sees an increase to one only if there was a zero before.
-            counts = dict.fromkeys(REASONS if name == "dead_lettered" else (LABELS,) if label == "topic" else (), 0)
+            known = {"dead_lettered": REASONS, "gone": (PREDICTIONS, LABELS)}.get(name, (LABELS,) if label == "topic" else ())
+            counts = dict.fromkeys(known, 0)
             counts |= {value: count for (kind, value), count in list(self._counters.items()) if kind == name}
             for value, count in counts.items():
                 family.add_metric([value], count)

@@ -54,7 +54,8 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 
 class HandedOver(NamedTuple):
-    """The progress of delivery in a partition: all records below offset ``end``, the last of them at wall clock ``at``."""
+    """The progress of delivery in a partition: all records below offset ``end``, the last of them at ``at``
+    (monotonic clock)."""
 
     end: int
     at: float
@@ -83,7 +84,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         return thread is not None and thread.is_alive()
 
     def behind(self, place: TP, processed: int, since: float) -> bool:
-        """Whether ``place`` may have records from offset ``processed`` on that existed at wall clock ``since``. This is
+        """Whether ``place`` may have records from offset ``processed`` on that existed at ``since`` (monotonic clock). This is
         excluded once the broker has reported after ``since`` that there are no records beyond the delivered ones."""
         state = self._state(place)
         asked = None if state is None else state.timestamp
@@ -117,7 +118,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         if active_partitions:
-            now = time.time()
+            now = time.monotonic()
             due = {place for place in active_partitions if not self.in_step.ahead(place, now, self._more)}
             if not due:
                 # An empty set of partitions would mean all of them.
@@ -149,7 +150,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
                 return
             if chunk and (active is None or place in active or place in self._buffered_partitions):
                 last = chunk[-1]
-                now = time.time()
+                now = time.monotonic()
                 self.handed_over[place] = HandedOver(last.offset + 1, now)
                 self.in_step.read(place, last.timestamp, now)
                 yield place, ConsumerMessage(

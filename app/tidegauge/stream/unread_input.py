@@ -67,4 +67,4 @@ class UnreadInput:
         place = TP(self._settings.topic(topic), task.partition)
         if self._consumer().lag(place, task.offsets[topic]):
             return False
-        return self._standstills.all_go_on(self._settings.inputs.keys() - {"monitor"}, time.time())
+        return self._standstills.all_go_on(self._settings.inputs.keys() - {"monitor"}, time.monotonic())

@@ -28,6 +28,7 @@ from tidegauge.stream.reading_progress import Standstills
 from tidegauge.stream.rekey_choice import decided
 from tidegauge.stream.schema_registry import registry_at
 from tidegauge.stream.settings import JOIN_CHANGELOG, Settings
+from tidegauge.stream.state_directory import require_writable
 from tidegauge.stream.telemetry import Telemetry
 from tidegauge.stream.watchdog import Watchdog
 
@@ -91,6 +92,7 @@ async def _run(settings: Settings, end: Ending) -> int:
 
 async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Ending) -> StreamApp:
     """Start the application and return it. ``parts``: closes what it needs."""
+    require_writable(settings.state_dir)
     admin = AIOKafkaAdminClient(**settings.client())
     parts.push_async_callback(admin.close)
     await admin.start()
@@ -126,7 +128,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
     if not settings.rekeyed:
         app.on_chunk = placement.look
     telemetry = Telemetry(app, registry, counters, standstills, placement)
-    app.on_checkpoint = telemetry.checkpoint_took
+    app.on_checkpoint, app.on_gone = telemetry.checkpoint_took, telemetry.gone
     watchdog = Watchdog(app.marks, settings.stall_timeout, end)
     pages = Listen(settings.metrics_host, settings.metrics_port, settings.web_config)
     server = await serve(pages, telemetry.registry, lambda: app.ready, lambda: watchdog.trouble)
