@@ -151,6 +151,7 @@ def test_what_waits_is_bounded_and_the_oldest_goes() -> None:
         (v1("instances", [1, 2]), v1("predictions", [1]), {}, "the response has 1 rows, its request has 2"),
         (v1("instances", [1]), v1("predictions", [[0.5, 0.5]]), {}, "say which one is meant, as [0]"),
         (v1("instances", [1]), v1("predictions", [1]), {"score": "p"}, "inputs.score: there is no p"),
+        (v1("instances", [1]), v1("predictions", ["a"]), {"score": "[0]"}, "inputs.score: [0] is 'a', which is no number"),
         (v1("instances", [[1, 2]]), v1("predictions", [1]), {"features": {"f": "[2]"}}, "inputs.features.f: row 0: it has 2"),
         (b'{"instances": 3}', v1("predictions", [1]), {}, "Expected `array | null`, got `int` - at `$.instances`"),
         (b"nonsense", v1("predictions", [1]), {}, "cannot be read as JSON"),

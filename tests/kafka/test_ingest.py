@@ -18,6 +18,7 @@ from support.schemas import mistakes
 from support.servers import wait_for
 from tidegauge.models import directory
 from tidegauge.stream import models_topic
+from tidegauge.stream.broker import Broker
 from tidegauge.stream.partitioning import partition_of
 
 SPEC = """\
@@ -90,27 +91,46 @@ def test_kserves_cloud_events_become_predictions(cluster, models):
         assert ingest.process.wait(20) == 0
 
 
-def test_what_was_answered_200_survives_a_kill_and_counts_once(cluster, models):
-    """Requests, a kill, the responses, a kill: every exchange becomes its event, none a missing response."""
+def test_what_was_answered_200_survives_kills_and_counts_once(cluster, models):
+    """Two processes take requests and responses in turn and are killed in turn; every exchange becomes its event once, and
+    none a missing response."""
     cluster.apply(*directory.records_of(models))
     cluster.start(0, "--idle-timeout", "2")
-    count, rng = 200, random.Random(7)
+    count, rng = 300, random.Random(7)
     exchanges = [exchange(f"r{n}", START, [[n, 1.0]], [[1, 0.5]]) for n in range(count)]
     # The specs come from the topic.
-    ingest = Ingest(cluster, "--timeout", "120s")
-    for half in (0, 1):
-        with ingest:
+    with Ingest(cluster, "--timeout", "120s") as one, Ingest(cluster, "--timeout", "120s") as other:
+        for half in (0, 1):
             for messages in exchanges:
+                ingest = rng.choice([one, other])
                 assert ingest.ask("/", *messages[half])[0] == 200
                 if rng.random() < 0.01:
                     ingest.kill()
                     ingest.start()
-    with ingest:
         wait_for(lambda: len({event["request_id"] for event, _ in predictions(cluster)}) == count, 60 + AFTER_A_KILL, "events")
         assert [event for event, _ in predictions(cluster) if "error" in event] == []
         found = cluster.wait_for_predictions(count, "5s")
         assert sum(record["predictions"] for record in found.values() if record["window"] == "5s") == count
     cluster.stop()
+
+
+def test_while_kafka_is_away_the_door_says_so_at_once_and_what_it_took_is_not_lost(tmp_path, models):
+    with Broker(tmp_path / "kafka") as broker:
+        cluster = Cluster(broker, "away", tmp_path)
+        asyncio.run(models_topic.ensure_topics(cluster.settings))
+        with Ingest(cluster, "--models", models) as ingest:
+            (asked, answered), (later, _) = exchange("a", START, [[1, 1]], [[1, 1]]), exchange("b", START, [[1, 1]], [[1, 1]])
+            assert ingest.ask("/", *asked)[0] == 200
+            broker.stop()
+            status, text = ingest.ask("/", *later)
+            assert (status, "send it again" in text) == (503, True)
+            assert ingest.ask("/", *later) == (503, "Kafka is away; send this again\n")
+            assert ingest.ask("/readyz")[0] == 503
+            assert ingest.ask("/healthz")[0] == 200
+            broker.start()
+            wait_for(lambda: ingest.ask("/", *answered)[0] == 200, 60, "Kafka")
+            wait_for(lambda: predictions(cluster), 60, "the event")
+            assert {event["request_id"] for event, _ in predictions(cluster)} == {"a"}
 
 
 def produce(cluster, records):

@@ -19,7 +19,8 @@ class Ingest:
     """The command, with its log beside the cluster's. Use as a context manager."""
 
     def __init__(self, cluster, *flags, bootstrap=None):
-        self.port, self.log = free_port(), cluster.directory / "ingest.log"
+        self.port = free_port()
+        self.log = cluster.directory / f"ingest-{self.port}.log"
         settings = cluster.settings
         topics = (flag for name in ("predictions", "labels", "models", "dead-letters", "metrics", "alerts", "incidents")
                   for flag in (f"--{name}-topic", settings.topic(name)))  # fmt: skip

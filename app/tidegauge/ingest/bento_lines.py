@@ -16,7 +16,7 @@ import msgspec
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.errors import EventError
 from tidegauge.ingest.bodies import Instances
-from tidegauge.ingest.event_rows import of_request, of_response, version_of
+from tidegauge.ingest.event_rows import encoded, of_request, of_response, version_of
 from tidegauge.ingest.messages import bad, checked_id
 from tidegauge.spec import ModelSpec
 
@@ -75,7 +75,7 @@ class BentoRows:
         label = next((row[name] for name in self._targets if row.get(name) is not None), None)
         if label is not None:
             found.append((LABELS, {"request_id": event["request_id"], "ts": ts, "label": label, "model": self._model}))
-        return [(topic, of["request_id"].encode(), msgspec.json.encode(of)) for topic, of in found]
+        return [(topic, of["request_id"].encode(), encoded(of)) for topic, of in found]
 
 
 def _row(line: bytes) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """CloudEvents 1.0 of model servers, from HTTP and from Kafka, in binary, structured and batched mode.
 
 KServe's payload logger and Seldon's give a request and its response one ``id``; the ``type`` says which of the two it is. See
-https://github.com/cloudevents/spec, http-protocol-binding and kafka-protocol-binding.
+https://github.com/cloudevents/spec, http-protocol-binding and kafka-protocol-binding. Headers are taken as they are: the
+Go SDK, which KServe's logger uses, does not percent-encode them as the binding asks for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.ingest.messages import Kind, Message, bad, checked_id, moment
+from tidegauge.ingest.messages import Kind, Message, bad, checked_id, is_text, moment
 
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 REQUEST, RESPONSE = "inference.request", "inference.response"
@@ -81,7 +82,7 @@ def _message(attributes: Mapping[str, Any], body: bytes, where: str) -> Message:
     names = {}
     for name in ("modelid", "inferenceservicename", "component", "endpoint"):
         value = attributes.get(name)
-        if value is not None and not isinstance(value, str):
+        if value is not None and not (isinstance(value, str) and is_text(value)):
             raise bad(f"{where}{name} is no text")
         names[name] = value or None
     return Message(

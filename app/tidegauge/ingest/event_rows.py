@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
+
+from tidegauge.engine.events import clean
 from tidegauge.errors import EventError
 from tidegauge.ingest.bodies import FIRST, Body
 from tidegauge.ingest.messages import MAX_ID, bad, checked_id
@@ -33,13 +37,14 @@ def of_response(inputs: InputsSpec, body: Body) -> list[Event]:
     for member in ("prediction", "score"):
         where = getattr(inputs, member)
         if where is not None:
-            for event, value in zip(events, _needed(body, where, member), strict=True):
+            read = _needed if member == "prediction" else _numbers
+            for event, value in zip(events, read(body, where, member), strict=True):
                 event[member] = value
     if inputs.probabilities:
-        classes = {name: _needed(body, where, f"probabilities.{name}") for name, where in inputs.probabilities.items()}
+        classes = {name: _numbers(body, where, f"probabilities.{name}") for name, where in inputs.probabilities.items()}
         for place, event in enumerate(events):
             event["probabilities"] = given = {name: values[place] for name, values in classes.items()}
-            known = {name: p for name, p in given.items() if isinstance(p, int | float)}
+            known = {name: p for name, p in given.items() if p is not None}
             if inputs.prediction is None and known:
                 event["prediction"] = max(known, key=known.__getitem__)
     elif inputs.prediction is None and inputs.score is None:
@@ -50,6 +55,15 @@ def of_response(inputs: InputsSpec, body: Body) -> list[Event]:
         for event, value in zip(events, values or (), strict=True):
             event["prediction"] = value
     return events
+
+
+def encoded(event: Event) -> bytes:
+    """The event as JSON."""
+    try:
+        return msgspec.json.encode(event)
+    except (OverflowError, UnicodeError):
+        # Whole numbers of more than 64 bits are taken, and what no UTF-8 can carry is replaced, as in any event.
+        return json.dumps(clean(event)).encode()
 
 
 def version_of(spec: ModelSpec, said: str | None) -> str:
@@ -83,4 +97,13 @@ def _needed(body: Body, where: str, member: str) -> list[Any]:
     found = _column(body, where, member)
     if found is None:
         raise bad(f"inputs.{member}: there is no {where}")
+    return found
+
+
+def _numbers(body: Body, where: str, member: str) -> list[Any]:
+    """Numbers, None where one is missing."""
+    found = _needed(body, where, member)
+    for value in found:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise bad(f"inputs.{member}: {where} is {str(value)[:40]!r}, which is no number")
     return found

@@ -6,17 +6,20 @@ failed, or its response was lost: its events say ``error: "no response"``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 
+from tidegauge.engine.refusals import UNPROCESSABLE
 from tidegauge.errors import EventError
 from tidegauge.ingest import bodies
-from tidegauge.ingest.event_rows import Event, of_request, of_response, version_of
+from tidegauge.ingest.event_rows import Event, encoded, of_request, of_response, version_of
 from tidegauge.ingest.messages import Message, bad
 from tidegauge.spec import ModelSpec
 
+log = logging.getLogger(__name__)
 NO_RESPONSE, CANARY = "no response", "canary"
 MAX_EVENT_BYTES = 1_000_000
 """An event has to fit into a topic with Kafka's default ``max.message.bytes``."""
@@ -167,6 +170,10 @@ class Exchanges:
             return [_record({**event, **around}) for event in events]
         except EventError as error:
             return Refused(at.place, at.offset, at.message.id.encode(), error.reason, str(error))
+        except Exception as error:
+            # A fault of ours costs one exchange; raised, it would cost all those behind it.
+            log.exception("exchange %s could not be processed", request.message.id)
+            return Refused(at.place, at.offset, at.message.id.encode(), UNPROCESSABLE, f"{type(error).__name__}: {error}")
 
     def _remove(self, key: Key) -> Arrived | None:
         arrived = self._waiting.pop(key, None)
@@ -195,7 +202,7 @@ def check(message: Message, spec_of: SpecOf) -> None:
 
 def _record(event: Event) -> tuple[bytes, bytes]:
     """Key and value of an event's record. Raises EventError where it fits into no topic."""
-    value = msgspec.json.encode(event)
+    value = encoded(event)
     if len(value) > MAX_EVENT_BYTES:
         raise EventError("too_large", f"the event of a row would have {len(value)} bytes, at most {MAX_EVENT_BYTES}")
     return event["request_id"].encode(), value

@@ -38,7 +38,18 @@ def checked_id(given: Any, where: str) -> str:
     """Raises EventError for what is no id of an exchange."""
     if not isinstance(given, str) or not 0 < len(given) <= MAX_ID:
         raise EventError("bad_request_id", f"{where} must have 1 to {MAX_ID} characters; request and response are joined by it")
+    if not is_text(given):
+        raise EventError("bad_request_id", f"{where} is not valid text")
     return given
+
+
+def is_text(given: str) -> bool:
+    """Whether UTF-8 can carry it: no lone surrogate, which stands for a byte of a header that is no UTF-8."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def moment(text: Any, where: str) -> float | None:
