@@ -1,7 +1,8 @@
-"""The join stage: predictions and labels of one partition, matched by request id and summed up in profile deltas.
+"""The join stage: matches predictions and labels of one partition by request id, and summarises them in profile deltas.
 
-Pure: records in, state changes and records out. May use ``models`` and all below, not ``monitor``. Begin with ``stage.py``;
-``prediction_matching.py`` and ``label_matching.py`` are the join itself, on the states of requests (``request_state.py``);
-what was matched waits in ``waiting_rows.py``, becomes columns (``columns.py``) and profiles (``pane_profiles.py``), and
-``gathering.py`` makes one delta a model of them; ``progress.py`` says how far event time has come.
+Has no side effects. May use ``models`` and everything below it, but not ``monitor``. Begin with ``stage.py``.
+``prediction_matching.py`` and ``label_matching.py`` are the join itself, on the states of requests (``request_state.py``).
+Matched rows wait in ``waiting_rows.py``, become columns (``columns.py``) and profiles (``pane_profiles.py``), from which
+``gathering.py`` makes one delta for each model; ``progress.py`` tracks event time, ``expiry.py`` finds requests past the label
+horizon.
 """

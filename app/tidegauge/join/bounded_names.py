@@ -1,8 +1,8 @@
-"""Bounds on how many names of KPIs and of classes a model has in one join task: the first so many count by themselves. A
-producer who writes ids or free text where names belong then costs no more than that.
+"""Bounds the number of names of KPIs and classes that a model has in one join task: only the first ones are counted separately.
+This limits the cost of producers that write ids or free text instead of names.
 
 State, in the join's store:
-    b<kind>\\0<model>\\0<name>      the name is one of those that count; the value says nothing
+    b<kind>\\0<model>\\0<name>      the name is counted separately; the value has no meaning
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class BoundedNames:
-    """The names that count by themselves in one join task."""
+    """The names that one join task counts separately."""
 
     def __init__(self, store: Store, counters: Counters) -> None:
         self._store, self._counters = store, counters
@@ -35,7 +35,7 @@ class BoundedNames:
             self._known.setdefault((kind, model), set()).add(name)
 
     def _admitted(self, kind: str, model: str, names: Iterable[str]) -> set[str]:
-        """All names of the model that count by themselves, after as many of ``names`` as there is room for were added."""
+        """All names of the model that are counted separately, after adding as many of ``names`` as there is room for."""
         known = self._known.setdefault((kind, model), set())
         for name in sorted(set(names) - known):
             if len(known) >= MOST[kind]:
@@ -50,8 +50,8 @@ class BoundedNames:
             log.warning("%s has more than %d names of %s: %r and further ones %s", model, MOST[kind], kind, name, advice)
 
     def kpis(self, given: dict[str, float], spec: ModelSpec) -> dict[str, float]:
-        """The ``given`` KPIs that count by themselves, since their names are among the model's first or stand in its spec; and
-        under LEFT_OUT, how many others there were."""
+        """Those of the ``given`` KPIs that are counted, because their names are among the model's first ones or in its spec,
+        and under LEFT_OUT the number of the others."""
         known = self._admitted(KPIS, spec.model, given)
         allowed = known if given.keys() <= known else known | _named(spec)
         left_out = given.keys() - allowed
@@ -62,8 +62,8 @@ class BoundedNames:
         return {name: value for name, value in given.items() if name in allowed} | {LEFT_OUT: float(len(left_out))}
 
     def classes(self, columns: OutcomeColumns, spec: ModelSpec) -> None:
-        """Replace classes beyond the model's first with OTHER. An actual class becomes ANOTHER where the predicted one was
-        replaced too and was a different class, so that whether the prediction was right stays known."""
+        """Replace classes beyond the model's first ones with OTHER. If the predicted class is replaced, too, and was a
+        different one, the actual class becomes ANOTHER, so that it remains known whether the prediction was right."""
         names = {*columns.predicted, *columns.actual} - {None}
         known: set[str | None] = {None, *self._admitted(CLASSES, spec.model, (name for name in names if name is not None))}
         if names <= known:

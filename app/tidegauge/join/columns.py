@@ -1,4 +1,4 @@
-"""A chunk of one version's predictions as columns, in numpy arrays, with types, bounds and bins checked column by column."""
+"""Converts a chunk of one version's predictions to columns (NumPy arrays), and checks types, bounds and bins of each column."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _TEXT_TYPES = frozenset((str, type(None)))
 
 
 def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema | None) -> DataColumns:
-    """Predictions of one version as columns. ``schema``: how the baseline counts, None while there is none."""
+    """Predictions of one version as columns. ``schema``: that of the baseline, None while there is none."""
     features = [event.features for event in events]
     numbers: list[tuple[str, list[Scalar]]] = []
     texts: list[tuple[str, list[Scalar]]] = []
@@ -53,7 +53,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
         names = frozenset().union(*features) - dropped  # type: ignore[arg-type]
         refused = {name for name in names if _refused(name)}
         if len(names) - len(refused) > MAX_FEATURES:
-            # The commonest, so that names made of ids push none of the others out.
+            # The most common names are kept, so that names made of ids do not displace others.
             common = Counter(name for row in features for name in row or () if name in names)
             ranked = sorted(names - refused, key=lambda name: (-common[name], name))
             refused.update(ranked[MAX_FEATURES:])
@@ -102,7 +102,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
     if errors.count(None) < len(errors):
         error = np.array([text is not None for text in errors])
     if error.any() or None in given or msgspec.UNSET in given:
-        # Without a value and without a score, the model abstained, unless the inference failed.
+        # Without a value and a score the model abstained, unless the inference failed.
         scored = np.array([e.score is not None and e.prediction is not None for e in events])
         given = [None if value is msgspec.UNSET else value for value in given]
         abstained = np.array([value is None for value in given]) & ~scored & ~error
@@ -123,7 +123,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
 
 
 def _refused(name: str) -> bool:
-    """Whether a name can be no feature's: it is too long, or one of those that stand for the prediction itself."""
+    """Whether a name is invalid for a feature: it is too long, or reserved for the prediction itself."""
     return name.startswith(RESERVED) or len(name) > MAX_NAME
 
 
@@ -136,14 +136,14 @@ def _all_floats(names: tuple[str, ...], features: Sequence[Any]) -> NDArray[np.f
         x = np.frombuffer(array("d", flat))
     except (KeyError, TypeError, OverflowError):
         return None
-    # Beside floats the array has taken whole numbers, which are right, and truth values, which are not.
+    # The array accepts integers, which are valid, but also booleans, which are not.
     if ((x == 0.0) | (x == 1.0)).any() and bool in set(map(type, flat)):
         return None
     return np.ascontiguousarray(x.reshape(len(features), len(names)).T)
 
 
 def _column(name: str, features: Sequence[Any]) -> tuple[list[Scalar], int]:
-    """A feature's values, None where a row does not have it, and how many rows do."""
+    """The values of a feature, None for rows without it, and the number of rows that have it."""
     try:
         return list(map(itemgetter(name), features)), len(features)
     except KeyError:
@@ -162,7 +162,7 @@ def _numbers(
         if kinds <= _NUMBER_TYPES:
             continue
         settled = schema is not None or spec.features.get(name, FeatureSpec()).type == "number"
-        # Before a baseline settles the type, texts beside numbers are counted as texts, not as mismatches.
+        # Until a baseline determines the type, texts among numbers are not counted as type mismatches.
         allowed = _NUMBER_TYPES if settled else _NUMBER_TYPES | {str, bool}
         flags = np.fromiter((type(value) not in allowed for value in column), bool, rows)
         if flags.any():
@@ -217,7 +217,7 @@ def _category(name: str, column: list[Scalar], spec: ModelSpec, schema: Schema |
         text_only = schema is not None and name in schema.texts
         undecided = schema is None and not declared
         refused = {Nested} | (_NUMBERS | {bool} if text_only else _NUMBERS if undecided else frozenset())
-        # Before a baseline settles the type, numbers beside texts are counted as numbers, not as mismatches.
+        # Until a baseline determines the type, numbers among texts are not counted as type mismatches.
         code = MISSING_CODE if undecided else MISMATCH_CODE
         flags = np.fromiter((type(value) in refused for value in column), bool, len(column))
         column = [None if isinstance(value, Nested) else value for value in column]
@@ -262,12 +262,12 @@ def _results(events: Sequence[Prediction], given: list[Any], spec: ModelSpec, sc
 def _other_results(
     results: NumericColumns, classes: CategoryColumn, spec: ModelSpec, schema: Schema | None
 ) -> NumericColumns | None:
-    """The results with the score read the other way, where it is a confidence; None where that is the same."""
+    """The results with scores that are confidences read the other way; None if that makes no difference."""
     negatives = negative_classes(classes.values, spec)
     if not negatives:
         return None
     score, confidence = results.x[:2]
-    # The code of a missing class, -1, picks the last.
+    # The code of a missing class, -1, selects the last element.
     negative = np.array([*(name in negatives for name in classes.values), False])[classes.codes]
     other = read_otherwise(score, negative & (score == confidence))
     if other is None:
@@ -296,14 +296,14 @@ def _scores(score: NDArray[np.float64], classes: CategoryColumn, spec: ModelSpec
         return None
     of_truth = {True: PREDICTED_POSITIVE, False: PREDICTED_NEGATIVE, None: PREDICTED_NONE}
     predicted = [of_truth[spec.task == "multiclass" or is_positive(name, spec.positive_label)] for name in classes.values]
-    # The code of a missing class, -1, picks the last.
+    # The code of a missing class, -1, selects the last element.
     begin = np.array([*predicted, PREDICTED_NONE])
     keys = begin[classes.codes] + score_bins(np.where(scored, score, 0.0))
     return np.where(scored, keys, -1)
 
 
 def _attributions(events: Sequence[Prediction], schema: Schema | None) -> AttributionColumns | None:
-    """The attributions of the features the baseline knows them of; before there is one, or where it knows none, of all."""
+    """The attributions of those features for which the baseline has some; without a baseline, or if it has none, of all."""
     given = list(map(attrgetter("attributions"), events))
     if given.count(None) == len(given):
         return None

@@ -1,4 +1,4 @@
-"""Single values for the online detectors, picked from the columns of predictions and outcomes."""
+"""Selects single values for the online detectors from the columns of predictions and outcomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Breakdowns by a feature: which of the ranges that the spec names a prediction's value lies in."""
+"""Breakdowns by a numeric feature: finds the range of the spec that a prediction's value lies in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MISSING, NO_NUMBER = "missing", "no number"
 
 
 def range_of(value: Scalar, bounds: Sequence[float]) -> str:
-    """The range of a value among those that part at ``bounds`` (ascending), as a segment names it.
+    """The name, as in a segment, of the range of a value. ``bounds``: the numbers that separate the ranges, ascending.
 
     >>> [range_of(value, (30.0, 45.0)) for value in (12, 30.0, 45, None, "x")]
     ['below 30', '30 to 45', '45 or more', 'missing', 'no number']
@@ -31,13 +31,13 @@ def range_of(value: Scalar, bounds: Sequence[float]) -> str:
 
 
 def ranged_dimensions(spec: ModelSpec) -> dict[str, tuple[float, ...]]:
-    """The dimensions of a spec's breakdowns that are features with ranges, and where these part."""
+    """The dimensions of a spec's breakdowns that are features with ranges, and the numbers that separate these."""
     named = dict.fromkeys(dimension for breakdown in spec.segments for dimension in breakdown)
     return {name: of.ranges for name in named if (of := spec.features.get(name)) is not None and of.ranges}
 
 
 def ranges_of(features: Mapping[str, Scalar] | None, spec: ModelSpec) -> dict[str, str]:
-    """The ranges of a prediction's features, by dimension; {} for one without features, as one that failed."""
+    """The ranges of a prediction's features by dimension; {} if it has no features, for instance because it failed."""
     if not features:
         return {}
     return {name: range_of(features.get(name), bounds) for name, bounds in ranged_dimensions(spec).items()}

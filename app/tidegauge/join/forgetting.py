@@ -1,7 +1,7 @@
-"""Requests that are forgotten on demand: all that one join task keeps under their ids goes, and nothing is kept again.
+"""Forgets requests on demand: deletes everything that one join task keeps under their ids, and keeps nothing new.
 
 State, in the join's store:
-    f<digest>      a second (big endian, 4 bytes): when it was asked for. digest: of the request id (``engine/forgotten.py``)
+    f<digest>      the second (4 bytes, big-endian) of the demand; digest: of the request id (``engine/forgotten.py``)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class KeptEvents(NamedTuple, Generic[Event]):
 
 
 class Forgetting:
-    """The forgotten requests of one join task. Their digests go with the sweep, as entries of requests do."""
+    """The forgotten requests of one join task. Their digests expire like the entries of requests."""
 
     def __init__(self, store: Store, requests: Requests, traces: Traces, implied: ImpliedLabels, counters: Counters) -> None:
         self._store, self._requests, self._traces = store, requests, traces
@@ -38,7 +38,7 @@ class Forgetting:
         self._new: list[str] = []
 
     def forget(self, asked: Sequence[Label]) -> None:
-        """Delete what is kept of the requests that some events ask to forget."""
+        """Delete what is kept of the requests of these events, which ask to forget them."""
         ids = list(dict.fromkeys(event.request_id for event in asked))
         for event in asked:
             self._store.put(FORGOTTEN + digest_of(event.request_id), sortable_second(float(event.ts)))

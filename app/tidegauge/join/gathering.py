@@ -1,4 +1,4 @@
-"""What a join task collects between two checkpoints: rows, which become profiles, which become one delta for each model."""
+"""Collects the work of a join task between two checkpoints: rows become profiles, and these become one delta for each model."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Gathering:
         self._profiles = PaneProfiles(contexts, registry, spec, names)
 
     def predicted(self, events: list[Prediction], contexts: list[int]) -> list[Newest]:
-        """As ``WaitingRows.predicted``."""
+        """Like ``WaitingRows.predicted``."""
         return self._rows.predicted(events, contexts)
 
     def joined(self, table: NDArray[np.void], request_ids: list[bytes]) -> list[Newest]:
-        """As ``WaitingRows.joined``."""
+        """Like ``WaitingRows.joined``."""
         return self._rows.joined(table, request_ids)
 
     def outcome(self, row: OutcomeRow) -> None:
@@ -50,22 +50,22 @@ class Gathering:
         self._rows.outcome(row)
 
     def flush(self, progress: Mapping[str, Progress], complete: float = math.inf) -> None:
-        """Make profiles of the rows, under the specs and baselines as they are now. ``progress``: how far each model's
-        predictions have come, these rows included. ``complete``: the event time before which everything had been read when the
-        rows came; infinite where rows come in the order of time."""
+        """Make profiles of the rows, by the current specs and baselines. ``progress``: of each model, including these rows.
+        ``complete``: the event time before which everything had been read when the rows came; infinite if rows come in order of
+        time."""
         self._profiles.add(self._rows.by_name, self.pairs, complete)
         self._profiles.settled_at(progress)
         self._rows.by_name.clear()
 
     def examples(self, model: str) -> Iterator[str]:
-        """As ``PaneProfiles.examples``."""
+        """Like ``PaneProfiles.examples``."""
         return self._profiles.examples(model)
 
     def outputs(
         self, model: str, now: float, times: Watermarks, roles: tuple[RoleSwitch, ...], traces: dict[str, str]
     ) -> list[Output]:
-        """The deltas of ``model`` since the last ``clear``. ``times``: how far the model's event time has come; ``roles``: its
-        versions' new roles; ``traces``: trace contexts by request id, of its ``examples``."""
+        """The deltas of ``model`` since the last ``clear``. ``times``: the event times that the model has reached; ``roles``:
+        new roles of its versions; ``traces``: the trace contexts of its ``examples`` by request id."""
         parts: list[list[Part]] = [[]]
         size = 0
         for of in self._profiles.parts(model):
@@ -79,7 +79,7 @@ class Gathering:
         samples = self._profiles.samples.of(model)
         outputs: list[Output] = []
         for number, part in enumerate(parts, 1):
-            # Only the last part moves event time on: a window must not close between two parts of one delta.
+            # Only the last part advances event time, since no window may close between two parts of one delta.
             last = number == len(parts)
             marks = times if last else Watermarks(0.0, 0.0, 0.0)
             message = Delta(

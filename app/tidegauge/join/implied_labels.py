@@ -1,9 +1,9 @@
-"""Labels that nobody sends: where only one of two outcomes makes an event, a prediction that has no label after
-``missing_after`` seconds had the other. That outcome is then counted, marked as implied; if a label comes later after all, it
-is taken back as any corrected outcome is.
+"""Implied labels: if only one of two outcomes causes an event, a prediction without a label after ``missing_after`` seconds had
+the other outcome. This outcome is then counted and marked as implied. If a label comes later, it is taken back like any
+corrected outcome.
 
 State, in the join's store, one key for each prediction that still waits:
-    i<second><context><request id>      second (big endian, 4 bytes): when its time is over; context: its number (4 bytes)
+    i<second><context><request id>      second (4 bytes, big-endian): when its time is over; context: its number (4 bytes)
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class ImpliedLabels:
         self._earliest = next((key[1:5] for key, _ in requests.store.scan(DUE)), None)
 
     def expect(self, events: Sequence[Prediction], contexts: Sequence[int], specs: Sequence[ModelSpec]) -> None:
-        """Note until when labels of these predictions may come. ``contexts``: the number of each one's context; ``specs``: its
-        model's."""
+        """Note until when labels of these predictions may come. ``contexts``, ``specs``: the number of the context, and the
+        spec of the model, of each prediction."""
         for event, context, spec in zip(events, contexts, specs, strict=True):
             if spec.labels is not None:
                 self._expect(float(event.ts) + spec.labels.missing_after, context, event.request_id.encode())
@@ -45,7 +45,7 @@ class ImpliedLabels:
         self._earliest = second if self._earliest is None else min(self._earliest, second)
 
     def forget(self, request_ids: Sequence[str]) -> None:
-        """Wait no longer for labels of these requests."""
+        """Stop waiting for labels of these requests."""
         if self._earliest is not None:
             ids = {request_id.encode() for request_id in request_ids}
             for key in [key for key, _ in self._requests.store.scan(DUE) if key[_HEAD:] in ids]:
@@ -83,7 +83,7 @@ class ImpliedLabels:
             return
         moment = made.ts + meaning.missing_after
         if sortable_second(moment) > second:
-            # The spec gives labels more time now, or an event that repeats the prediction has an earlier ts.
+            # The spec now allows more time for labels, or a repeated prediction has an earlier ts.
             self._expect(moment, context, request_id)
             return
         old, others = outcomes.of(made, entry), [other for other in entry.predictions if other is not made]

@@ -28,7 +28,7 @@ class LabelMatching:
         self._requests, self._outcomes, self._pairs, self._counters = requests, outcomes, pairs, counters
 
     def take(self, events: list[Label], records: list[InputRecord]) -> None:
-        """Join labels; ``records``: the record each came in."""
+        """Join labels. ``records``: the record of each label."""
         if not events:
             return
         found = self._requests.look_up(events)

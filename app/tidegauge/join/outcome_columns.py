@@ -1,4 +1,4 @@
-"""Outcomes of one version as columns: what labels and KPIs say of its predictions."""
+"""Converts outcomes (labels and KPIs) of one version's predictions to columns."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tidegauge.profile.sums import within_reach
 from tidegauge.spec import ModelSpec, by_class, is_positive, outcome_class
 
 WHOLE = 0.99
-"""Probabilities that come to as much leave no room for a class that is not among them."""
+"""Probabilities whose sum is at least this leave no room for a further class."""
 ROUNDING = 1e-6
-"""A probability may be beyond 0 and 1 by so much."""
+"""How far a probability may be outside of the range from 0 to 1."""
 
 
 class OutcomeRow(msgspec.Struct, gc=False):
     """One outcome, to be added (``sign`` 1) or taken back (-1).
 
-    ``context``, ``ts``, ``value``, ``score``, ``probabilities``: of its prediction. ``label_ts``: when the label was given, NaN
-    where none was sent. ``first``: it is the prediction's first outcome, the one that online detectors get. ``request_id``: in
-    UTF-8. ``arrived``: event time of the change. ``implied``: it follows from no label having come in time.
+    ``context``, ``ts``, ``value``, ``score``, ``probabilities``: of its prediction. ``label_ts``: the label's ``ts``, NaN if
+    none was sent. ``first``: whether it is the prediction's first outcome, which online detectors get. ``request_id``: in
+    UTF-8. ``arrived``: event time of the change. ``implied``: whether it is implied by a missing label.
     """
 
     context: int
@@ -116,7 +116,7 @@ def _outcome_columns(
 
 
 def _truth(name: str, spec: ModelSpec) -> int:
-    """1 for the positive class, 0 for another, -1 where nobody has said which is which."""
+    """1 for the positive class, 0 for another, -1 if it is unknown which class is positive."""
     positive = is_positive(name, spec.positive_label)
     return -1 if positive is None else int(positive)
 
@@ -128,8 +128,8 @@ class _ClassNames(dict[Any, str | None]):
 
 
 def class_log_loss(probabilities: dict[str, float | None] | None, actual: str | None) -> float:
-    """The log loss of one row: the negative logarithm of the probability that the actual class was given. NaN where that is not
-    known: for what is no probability, and for a class that is not given while those given leave room for it.
+    """The log loss of one row: the negative logarithm of the probability given to the actual class. NaN if that is unknown: if
+    a value is not a probability, or if the class is not given and the given ones leave room for it.
 
     >>> class_log_loss({"a": 0.5, "b": 0.5}, "a"), class_log_loss({"a": 0.5}, "b"), class_log_loss({"a": 50.0, "b": 50.0}, "a")
     (0.6931471805599453, nan, nan)

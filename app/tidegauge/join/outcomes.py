@@ -1,4 +1,5 @@
-"""Outcomes that become known or change: counted up to the label horizon of their prediction, expired past it."""
+"""Handles outcomes that become known or change: counts them up to the label horizon of their prediction; later ones have
+expired."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ class Outcomes:
         return made.ts + self.spec(made).label_horizon
 
     def of(self, made: KeptPrediction, entry: RequestState) -> Outcome | None:
-        """The outcome of a prediction as its request's ``entry`` has it; None while nothing is known."""
+        """The outcome of a prediction according to its request's ``entry``; None while nothing is known."""
         model = self.model(made)
         return statements.outcome_of(made, model, self._spec(model).label_horizon, entry.statements)
 

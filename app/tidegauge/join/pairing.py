@@ -1,7 +1,7 @@
-"""Requests that several versions of a model answered: counted by the join stage, pair by pair, in pair profiles.
+"""Counts requests that several versions of a model answered, in a profile for each pair of versions.
 
-A pair lies in the pane of the version whose name sorts first, whatever the versions' roles are: only the monitor stage knows
-which is the champion.
+A pair belongs to the pane of the version whose name sorts first, whatever the roles of the versions, since only the monitor
+stage knows which one is the champion.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class PairKey(NamedTuple):
 
 
 class GatheredPairs(NamedTuple):
-    """Pairs of two versions. ``place``: the pane of the first version's predictions, and when the pairs arrived."""
+    """Pairs of two versions. ``place``: the pane of the first version's predictions, and the quantum in which the pairs
+    arrived."""
 
     key: PairKey
     place: ArrivalPlace
@@ -44,8 +45,8 @@ class GatheredPairs(NamedTuple):
 
 
 class PairRow(msgspec.Struct, gc=False):
-    """A request that two versions have answered, or an outcome of one, to be added (``sign`` 1) or taken back (-1). ``known``:
-    the event time from which this is known."""
+    """A request that two versions have answered, or an outcome of it, to be added (``sign`` 1) or taken back (-1). ``known``:
+    the event time since which this is known."""
 
     first: KeptPrediction
     second: KeptPrediction
@@ -55,7 +56,7 @@ class PairRow(msgspec.Struct, gc=False):
 
 
 class Pairs:
-    """The pairs since the last ``flush``. A request that only one version answered makes none."""
+    """The pairs since the last ``flush``. A request that only one version answered is not a pair."""
 
     def __init__(self, context: Callable[[int], Context], spec: Callable[[str], ModelSpec]) -> None:
         self._context, self._spec = context, spec
@@ -63,7 +64,7 @@ class Pairs:
         self._outcomes: dict[PairKey, list[PairRow]] = {}
 
     def predicted(self, made: KeptPrediction, others: Sequence[KeptPrediction]) -> None:
-        """``made`` answers a request that ``others`` have answered already."""
+        """Note that ``made`` answers a request that ``others`` have already answered."""
         for other in others:
             self._add(self._met, made, other, None, 1, 0.0)
 
@@ -110,7 +111,7 @@ def pair_label(a: Outcome | None, b: Outcome | None) -> Any:
 
 
 def met_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
-    """What two versions answered to the same requests, whatever the outcome: agreement, scores, values."""
+    """The answers of two versions to the same requests, without outcomes: agreement, scores, values."""
     ones = np.ones(len(rows))
     counts, said = {"requests": ones}, {}
     if spec.task != "regression":
@@ -125,7 +126,7 @@ def met_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
 
 
 def outcome_columns(rows: Sequence[PairRow], spec: ModelSpec) -> PairColumns:
-    """How right two versions were on the same requests: hits and losses."""
+    """The hits and losses of two versions on the same requests."""
     n = len(rows)
     labels = [row.label for row in rows]
     found: dict[str, NDArray[np.float64]] = {}

@@ -1,7 +1,7 @@
-"""What one join task passes on of each pane of each version and segment: rows become columns, and columns profiles.
+"""Summarises the rows of one join task for each pane of each version and segment: rows become columns, and columns profiles.
 
-Where each profile would hold but a few rows, the rows themselves are passed on. With a hundred quiet segments or models these
-take less room, and the monitor stage groups the rows of many checkpoints at once.
+If profiles would hold only a few rows each, the rows themselves are passed on. With a hundred quiet segments or models they
+take less space, and the monitor stage groups the rows of many checkpoints at once.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MAX_PART_BYTES = 1 << 19
 
 
 class Place(NamedTuple):
-    """What a profile is of: the first members of a ProfileDelta."""
+    """What a profile is about: the first members of a ProfileDelta."""
 
     version: str
     segment: Segment
@@ -55,8 +55,8 @@ class Place(NamedTuple):
 
 
 class _ModelProfiles:
-    """All there is of one model since the last ``clear``. ``latest``: the largest ``ts`` of the predictions in a place.
-    ``rows``: what was not made into profiles, with the ``columns`` it was cut from."""
+    """Everything of one model since the last ``clear``. ``latest``: the largest ``ts`` of the predictions in a place; ``rows``:
+    the rows that were not made into profiles; ``columns``: those that the rows were cut from."""
 
     __slots__ = ("columns", "data", "latest", "outcomes", "paired", "rows")
 
@@ -81,7 +81,7 @@ class PaneProfiles:
         self._stood: dict[str, float] = {}
 
     def add(self, rows: Mapping[ModelVersion, VersionRows], pairs: Pairs, complete: float) -> None:
-        """Take in rows and pairs, under the specs and baselines as they are now. ``complete``: see ``Gathering.flush``."""
+        """Add rows and pairs, by the current specs and baselines. ``complete``: as in ``Gathering.flush``."""
         for (model, version), gathered in rows.items():
             spec = self._spec(model)
             if gathered.events:
@@ -101,7 +101,7 @@ class PaneProfiles:
             _merge_into(paired, pair.second, profile)
 
     def settled_at(self, progress: Mapping[str, Progress]) -> None:
-        """Note how far each model's predictions have come with the rows settled so far."""
+        """Note the event time that each model's predictions have reached with the rows that are settled so far."""
         self._stood = {model: of.predictions for model, of in progress.items()}
 
     def _add_predictions(self, version: str, spec: ModelSpec, gathered: VersionRows, complete: float) -> None:
@@ -109,8 +109,8 @@ class PaneProfiles:
         columns = data_columns(gathered.events, spec, baseline.schema if baseline else None)
         ts = np.array([event.ts for event in gathered.events])
         contexts = np.array(gathered.contexts, np.int64)
-        # An event that comes out of order arrives together with the latest one before it, unless more events of its own time
-        # were still to be read.
+        # An out-of-order event arrives together with the latest one before it, unless more events of its own time were still to
+        # be read.
         latest_before = np.maximum.accumulate(np.maximum(ts, self._stood.get(spec.model, 0.0)))
         places = ArrivalPlaces(spec, ts, np.maximum(ts, np.minimum(latest_before, complete)))
         held = self._by_model[spec.model]
@@ -162,7 +162,7 @@ class PaneProfiles:
     def _grouped(
         self, spec: ModelSpec, contexts: NDArray[np.int64], places: ArrivalPlaces
     ) -> list[tuple[tuple[str, ...], Runs]] | None:
-        """The rows of each breakdown by segment and place; None where profiles of these would hold few rows each."""
+        """The rows of each breakdown by segment and place; None if profiles of them would hold few rows each."""
         if len(contexts) < MIN_ROWS:
             return None
         unique, dense = np.unique(contexts, return_inverse=True)
@@ -184,7 +184,7 @@ class PaneProfiles:
         return RowsDelta(version, arrival, values, codes.astype(np.uint32).tobytes(), ts.tobytes(), data, outcome)
 
     def parts(self, model: str) -> Iterator[Part]:
-        """All there is of ``model``, as parts of a delta."""
+        """Everything of ``model`` as parts of a delta."""
         held = self._by_model[model]
         yield from held.rows
         for place in dict.fromkeys((*held.data, *held.outcomes, *held.paired)):
@@ -198,7 +198,7 @@ class PaneProfiles:
             )
 
     def examples(self, model: str) -> Iterator[str]:
-        """Request ids of ``model`` that its profiles hold as examples, or whose rows may become examples."""
+        """The request ids that are examples in the model's profiles, or whose rows may become examples."""
         held = self._by_model[model]
         for data in held.data.values():
             yield from chain.from_iterable(data.examples.values())
@@ -221,7 +221,7 @@ def _merge_into(held: dict[Any, Any], key: Any, profile: Any) -> None:
 
 
 def _portions(rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
-    """The numbers (n) of rows of about ``size`` bytes each, in portions that fit into a part."""
+    """Divide row indices (n), of rows of about ``size`` bytes each, into portions that fit into a part."""
     most = max(MAX_PART_BYTES // size, 1)
     for start in range(0, len(rows), most):
         yield rows[start : start + most]

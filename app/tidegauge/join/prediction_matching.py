@@ -1,7 +1,7 @@
-"""Joins predictions with what is known of their request: the same prediction, another version's, or labels that came before.
+"""Joins predictions with what is known of their request: the same prediction, that of another version, or earlier labels.
 
-A chunk is looked up at once. The first predictions of their requests are joined in columns; all others (a request that is known
-in a less usual form, or comes twice in the chunk) one by one.
+The requests of a chunk are looked up together. The first predictions of their requests are joined in columns; all others, such
+as those of a request that comes twice in the chunk, one by one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PredictionMatching:
         self._outcomes, self._counters = outcomes, counters
 
     def take(self, events: list[Prediction], contexts: list[int]) -> list[Newest]:
-        """Join predictions; ``contexts``: the number of each one's context. Returns the newest of each version."""
+        """Join predictions; return the newest of each version. ``contexts``: the number of each prediction's context."""
         if not events:
             return []
         found = self._requests.look_up(events)
@@ -98,7 +98,7 @@ class PredictionMatching:
         return others
 
     def _take_one(self, made: KeptPrediction, key: bytes, raw: bytes | None, since: bytes) -> bool:
-        """Take one prediction; False if it is a duplicate."""
+        """Join one prediction; return False if it is a duplicate."""
         requests = self._requests
         if raw is None:
             requests.store.put(key, request_state.encode(since, RequestState([made])))
@@ -116,7 +116,7 @@ class PredictionMatching:
             requests.pending -= len(entry.predictions) == 1
             known = self._outcomes.of(made, entry)
             if known is None:
-                # Labels of other models, or past the horizon.
+                # The labels may be those of other models, or past the label horizon.
                 applies = any(of.model in ("", self._outcomes.model(made)) for of in entry.statements)
                 self._counters["expired", LABELS] += applies
                 return True

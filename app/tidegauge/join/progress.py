@@ -1,4 +1,4 @@
-"""How far event time has come in one join task, model by model."""
+"""The event time that each model has reached in one join task."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PREFIX = b"w"
 
 
 class Progress(msgspec.Struct, array_like=True, gc=False):
-    """How far event time has come for one model in one join task.
+    """The event time that one model has reached in one join task.
 
-    ``predictions`` and ``labels``: the largest ``ts`` of its predictions and of labels joined to them. ``label_lag``: by how
-    many seconds labels are behind predictions when all of both are read. ``labels_read``: the largest label ``ts`` of the
-    partition, of whichever model. ``complete``: what ``predictions`` was when all labels were last read. ``live`` and
-    ``live_at``: the version whose live prediction is the newest, and that prediction's ``ts``.
+    ``predictions``, ``labels``: the largest ``ts`` of its predictions and of the labels joined to them. ``label_lag``: by how
+    many seconds labels are behind predictions when everything is read. ``labels_read``: the largest label ``ts`` in the
+    partition, of any model. ``complete``: the value of ``predictions`` when all labels were last read. ``live``, ``live_at``:
+    the version of the newest live prediction, and its ``ts``.
     """
 
     predictions: float = 0.0
@@ -37,8 +37,8 @@ _decode = msgspec.msgpack.Decoder(Progress).decode
 
 
 class Watermarks(NamedTuple):
-    """How far event time has come for a model, as a delta says it: the largest ``ts`` of its predictions and of its labels,
-    and the event time up to which both inputs have been read."""
+    """The event times of a model in a delta: the largest ``ts`` of its predictions and of its labels, and the event time up to
+    which both inputs have been read."""
 
     predictions: float
     labels: float
@@ -46,15 +46,15 @@ class Watermarks(NamedTuple):
 
 
 class TaskProgress:
-    """The progress of one join task, kept in its store under ``w<model>``. ``touched``: the models that had events since the
-    last checkpoint; ``labels_read``: the largest label ``ts`` of the partition."""
+    """The progress of all models in one join task, stored under ``w<model>``. ``touched``: the models that had events since the
+    last checkpoint; ``labels_read``: the largest label ``ts`` in the partition."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.by_model: dict[str, Progress] = {key[1:].decode(): _decode(raw) for key, raw in store.scan(PREFIX)}
         self.labels_read = max((of.labels_read for of in self.by_model.values()), default=0.0)
         self.touched: set[str] = set()
-        # Models of which the monitor stage was told that we lag behind.
+        # The models for which the monitor stage was told that this task lags behind.
         self._told_behind: set[str] = set()
 
     def predicted(self, model: str, ts: float) -> None:
@@ -62,13 +62,13 @@ class TaskProgress:
         progress.predictions = max(progress.predictions, ts)
 
     def note_live(self, model: str, version: str, ts: float) -> None:
-        """A live version made a prediction at ``ts``."""
+        """Note that a live version made a prediction at ``ts``."""
         progress = self.by_model.setdefault(model, Progress())
         if (ts, version) > (progress.live_at, progress.live):
             progress.live, progress.live_at = version, ts
 
     def live_version(self, model: str) -> str:
-        """The version that was live last; "" where none has."""
+        """The version of the newest live prediction; "" if there is none."""
         return self.by_model.get(model, Progress()).live
 
     def labelled(self, model: str, ts: float) -> None:
@@ -85,7 +85,7 @@ class TaskProgress:
         return self.by_model.setdefault(model, Progress())
 
     def reached(self, behind: Behind) -> float:
-        """How far event time has come with both inputs read, whatever the model; ``behind`` as in ``Stage.checkpoint``."""
+        """The event time up to which both inputs have been read, for any model. ``behind``: as in ``Stage.checkpoint``."""
         time = max((of.predictions for of in self.by_model.values()), default=0.0)
         if LABELS not in behind:
             time = max(time, self.labels_read)
@@ -94,7 +94,7 @@ class TaskProgress:
         return min(time, *behind.values()) if behind else time
 
     def to_tell(self, behind: Behind) -> dict[str, Watermarks]:
-        """How far each model has come of which the monitor stage must be told, by model; their progress is put into the store.
+        """The event times of the models about which the monitor stage must be told, by model; their progress is stored.
         ``behind``: as in ``Stage.checkpoint``."""
         told: dict[str, Watermarks] = {}
         complete = [behind.get(topic, AS_TAKEN) for topic in (PREDICTIONS, LABELS)]
@@ -118,7 +118,7 @@ class TaskProgress:
             if self.labels_read:
                 progress.label_lag = max(progress.predictions - self.labels_read, 0.0)
         elif behind[LABELS] == AS_TAKEN:
-            # Where labels come weeks later, nothing is known but how far predictions had come when all labels were last read.
+            # If labels come weeks later, all that is known is the event time of predictions when all labels were last read.
             read = min(read, max(self.labels_read + progress.label_lag, progress.complete))
         else:
             read = min(read, behind[LABELS])

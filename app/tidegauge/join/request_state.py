@@ -1,6 +1,6 @@
-"""What the join's store holds of a request: its predictions, and what labels have said of their outcome.
+"""The entry of a request in the join's store: its predictions, and the statements of labels on their outcome.
 
-An entry begins with a second (big endian, 4 bytes) that no prediction in it is older than, and a byte for its form:
+An entry begins with a second (4 bytes, big-endian) that is not later than any of its predictions, and a byte for its form:
 
     OPEN     one prediction of a number, a truth value or nothing     35 bytes
     EARLY    one label of that kind, before its prediction            39
@@ -8,7 +8,7 @@ An entry begins with a second (big endian, 4 bytes) that no prediction in it is 
     OTHER    anything else (several versions, text classes, probabilities, KPIs, several labels): ``RequestState`` as
     MessagePack
 
-The first three have fixed layouts, so that many of them are read and written as one numpy array, without an object for each
+The first three have fixed layouts, so many of them can be read and written as one NumPy array, without an object for each
 event.
 """
 
@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 OTHER, OPEN, EARLY, JOINED = range(4)
 NONE, NUMBER, TRUTH = range(3)
-"""The kinds of value that fixed layouts hold."""
+"""The kinds of values that fixed layouts can hold."""
 EXACT = 2.0**53
-"""From here on not every whole number is a double."""
+"""The limit beyond which doubles cannot represent every integer."""
 UNDATED = b"\0\0\0\0"
 
 _HEAD: list[tuple[str, str]] = [("second", ">u4"), ("form", "u1")]
@@ -42,7 +42,7 @@ _predicted, _known = struct.Struct("<IdBdd"), struct.Struct("<Bddqq")
 
 
 class ImpliedLabel(NamedTuple):
-    """The label a prediction is taken to have since none has come, and the event time since which it is."""
+    """The label that is implied because none has come, and the event time since which it is."""
 
     value: str
     since: float
@@ -73,7 +73,8 @@ class Statement(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class RequestState(msgspec.Struct, array_like=True, gc=False):
-    """All that is kept of a request. ``arrived``: record timestamp in ms of its latest label event, -1 before there is one."""
+    """Everything that is kept of a request. ``arrived``: record timestamp (ms) of its latest label event, -1 if there is
+    none."""
 
     predictions: list[KeptPrediction]
     statements: list[Statement] = []
@@ -114,14 +115,14 @@ def _value(kind: int, value: float) -> float | bool | None:
 
 
 class PackedValues(NamedTuple):
-    """Values (n) as columns: the kind of each, and each as a number, NaN for None."""
+    """Values (n) as columns: the kind of each value, and its number (NaN for None)."""
 
     kinds: NDArray[np.uint8]
     numbers: NDArray[np.float64]
 
 
 def pack_values(values: Sequence[Any]) -> PackedValues | None:
-    """The values as columns; None if one of them is a text, or a whole number that no double holds."""
+    """The values as columns; None if one of them is a text, or an integer that a double cannot represent."""
     types = set(map(type, values))
     if not types <= {int, float, bool, type(None)}:
         return None

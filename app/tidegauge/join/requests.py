@@ -1,4 +1,4 @@
-"""The requests of one join task in its store. ``join/request_state.py`` says what is stored of each."""
+"""The requests of one join task in its store. ``join/request_state.py`` defines their entries."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tidegauge.join.request_state import decode
 
 REQUEST, PENDING = b"r", b"n"
 NOTHING = 255
-"""Stands for the form of an entry that is not there."""
+"""The form that stands for a missing entry."""
 
 
 class PlacesByForm(NamedTuple):
-    """The positions in a chunk of events whose request is ``new``, of those whose request is ``known`` in the form asked for,
-    and of all ``others``; events whose request came before in the chunk are among these."""
+    """The positions in a chunk of events whose request is ``new``, of events whose request is ``known`` in the requested form,
+    and of all ``others``, which include events whose request occurs earlier in the chunk."""
 
     new: list[int]
     known: list[int]
@@ -27,15 +27,15 @@ class PlacesByForm(NamedTuple):
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """What the store holds of the requests of a chunk (n): each event's key, and the encoded entry under it, or None.
-    ``repeated``: the positions of events whose request came before in the chunk, so that its entry may have changed since."""
+    """The stored entries of the requests of a chunk (n): the key of each event, and its encoded entry or None. ``repeated``:
+    the positions of events whose request occurs earlier in the chunk, so that its entry may have changed since."""
 
     keys: list[bytes]
     raws: list[bytes | None]
     repeated: set[int]
 
     def by_form(self, form: int) -> PlacesByForm:
-        """The positions of the events by whether their request has an entry, and of which form."""
+        """The positions of the events by whether their request has an entry, and whether it has this form."""
         raws = self.raws
         forms = np.frombuffer(bytes([NOTHING if raw is None else raw[4] for raw in raws]), np.uint8)
         alone = np.ones(len(raws), bool)
@@ -46,7 +46,7 @@ class LookUp(msgspec.Struct, frozen=True):
 
 
 class Requests:
-    """``pending``: how many requests have only a prediction, or only a label."""
+    """The requests of one join task. ``pending``: how many of them have only predictions or only labels."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -64,7 +64,7 @@ class Requests:
         return LookUp(keys, self.store.get_many(keys), repeated)
 
     def entry(self, found: LookUp, place: int) -> bytes | None:
-        """The encoded entry, as it is now, of the request at a position of the chunk."""
+        """The current encoded entry of the request at a position of the chunk."""
         return self.store.get(found.keys[place]) if place in found.repeated else found.raws[place]
 
     def forget(self, request_ids: Sequence[str]) -> None:

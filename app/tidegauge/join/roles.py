@@ -1,4 +1,4 @@
-"""Which role each model version has, and since when, as the predictions of one join task say."""
+"""The role of each model version, and since when it has it, according to the predictions of one join task."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tidegauge.spec import ModelVersion
 
 LIVE = "live"
 MAX_SWITCHES = 100
-"""The most switches of one version that are passed on at once. Where its predictions disagree more often, only the last is."""
+"""The most switches of one version that are passed on at once. If its predictions disagree more often, only the last one is."""
 
 
 class Roles:
-    """The roles of one join task's versions, in memory alone: being told again after a restart changes nothing in the monitor
-    stage."""
+    """The roles of one join task's versions. They are kept only in memory, since repeated messages after a restart change
+    nothing in the monitor stage."""
 
     def __init__(self) -> None:
         self._now: dict[ModelVersion, RoleSwitch] = {}
         self._switches: dict[str, list[RoleSwitch]] = {}
 
     def note(self, events: Sequence[Prediction], models: Sequence[str]) -> None:
-        """Note the roles that predictions give; ``models``: the model of each."""
+        """Note the roles in predictions. ``models``: the model of each prediction."""
         said = {(model, event.model_version, event.role) for model, event in zip(models, events, strict=True)}
         changed = set()
         for model, version, role in said:

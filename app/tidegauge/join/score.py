@@ -1,4 +1,4 @@
-"""The score of a prediction, in whichever member the event gives it. No other module decides this."""
+"""Finds the score of a prediction, whichever member of the event has it. No other module decides this."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def set_missing_scores(events: Iterable[Prediction], specs: Iterable[ModelSpec])
 
 
 def score_of(event: Prediction, spec: ModelSpec) -> float | None:
-    """The probability of the positive class, or of a multiclass model that of the class it predicted; None where the event
-    does not say it. ``score`` goes before ``confidence``, and that before ``probabilities``.
+    """The probability of the positive class or, for a multiclass model, of the predicted class; None if the event does not give
+    it. ``score`` takes precedence over ``confidence``, and that over ``probabilities``.
 
     >>> said = Prediction("a", 0.0, "m:1", prediction=0, confidence=0.9)
     >>> score_of(said, ModelSpec("m")), round(score_of(said, ModelSpec("m", confidence_is="predicted")), 6)
@@ -53,8 +53,8 @@ def score_of(event: Prediction, spec: ModelSpec) -> float | None:
 
 
 def negative_classes(classes: Iterable[str | None], spec: ModelSpec) -> frozenset[str]:
-    """Those of the predicted ``classes`` with which a confidence can be read two ways: the negative ones, of a model whose spec
-    leaves open whether ``confidence`` is the probability of the positive or of the predicted class. Else none."""
+    """Those of the predicted ``classes`` for which a confidence can be read in two ways: the negative ones, if the spec leaves
+    open whether ``confidence`` is the probability of the positive or of the predicted class; otherwise none."""
     if spec.confidence_is is not None or spec.task in ("multiclass", "regression"):
         return frozenset()
     return frozenset(
@@ -64,8 +64,8 @@ def negative_classes(classes: Iterable[str | None], spec: ModelSpec) -> frozense
 
 
 def read_otherwise(score: NDArray[np.float64], negative: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """The scores (n) read the other way, as probabilities of the predicted class: that of a ``negative`` prediction (n) which
-    is above one half becomes 1 less itself. None where none is.
+    """The scores (n) read the other way, as probabilities of the predicted class: a score s above one half of a ``negative``
+    prediction (n) becomes 1 - s. None if there is no such score.
 
     >>> read_otherwise(np.array([0.9, 0.8, 0.3]), np.array([True, False, True])).round(6).tolist()
     [0.1, 0.8, 0.3]
@@ -75,5 +75,5 @@ def read_otherwise(score: NDArray[np.float64], negative: NDArray[np.bool_]) -> N
 
 
 def _binary(spec: ModelSpec, classes: Iterable[str | None]) -> bool:
-    """Whether the score is the positive class's, by the task, or while that is not known by the ``classes``."""
+    """Whether the score is that of the positive class, according to the task or, while it is unknown, to the ``classes``."""
     return spec.task == "binary" or (spec.task is None and BINARY_CLASSES.issuperset(classes))

@@ -1,9 +1,9 @@
 """The join stage: predictions and labels of one partition, joined by request id, summed up in profile deltas.
 
-Its lasting state is the join itself: under ``r<request id>`` the predictions of that request and its label, kept until the
-label horizon (and a day) has passed, so that duplicates are recognised and corrections can take back what they correct; the
-contexts (``join/contexts.py``), trace contexts (``engine/traces.py``) and forgotten requests (``join/forgetting.py``).
-Everything else is only buffered between checkpoints; what a failure loses is read again.
+Its durable state: under ``r<request id>`` the predictions and labels of a request, kept until a day after the label horizon, so
+that duplicates are recognised and corrections can take back what they correct; contexts (``join/contexts.py``), trace contexts
+(``engine/traces.py``) and forgotten requests (``join/forgetting.py``). Everything else is only buffered between checkpoints;
+what a failure loses is read again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from tidegauge.spec import ModelSpec
 
 INTRODUCED = b"h"
 IMPLIED = b"i"
-"""Begins the key of a piece of work that may be set aside: counting implied labels, from the first of them on."""
+"""The prefix of the key of a piece of work that may be set aside: counting implied labels, from the first of them on."""
 MAX_ROWS = 20_000
 """The most events of one task that wait to become columns. More would save little time, and each takes 2 kB."""
 

@@ -1,9 +1,9 @@
-"""What label events have stated about a request, and the outcome that follows.
+"""Statements of label events about a request, and the outcome that follows from them.
 
-Each member of an outcome (the label, every KPI) has the value of its latest statement, by ``ts`` and then offset. It has had
-that value since it was first stated: a repeated statement changes nothing, whatever its ``ts``, and a correction back to an
-earlier value counts from that value's first statement. Statements past the label horizon of a prediction are ignored for it.
-The outcome depends only on which statements there are, not on the order in which they arrived.
+Each member of an outcome (the label, every KPI) has the value of its latest statement, ordered by ``ts`` and then offset. The
+value holds since it was first stated: a repeated statement changes nothing, whatever its ``ts``, and a correction back to an
+earlier value holds since the first statement of that value. Statements past the label horizon of a prediction are ignored for
+it. The outcome depends only on the set of statements, not on the order in which they arrived.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from tidegauge.join.request_state import KeptPrediction, Statement
 LABEL = ""
 """The member of an outcome that is its label."""
 MAX_WAITING = 64
-"""Statements kept of a request whose prediction has not come; of more, the first and the last of each value."""
+"""The most statements that are kept of a request without prediction; if there are more, only the first and the last of each
+value are."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """The outcome of one prediction. ``ts``: since when its label has been known, for the label's delay; ``known``: since when
-    all of it has. ``truth``: the label is true or false, which Python takes for equal to 1 or 0. ``implied``: the label follows
-    from none having come in time."""
+    """The outcome of one prediction. ``ts``: since when its label is known, for the label's delay; ``known``: since when all of
+    it is. ``truth``: whether the label is a boolean, which Python considers equal to 1 or 0. ``implied``: whether the label is
+    implied by a missing one."""
 
     label: int | float | str | bool | None
     business: dict[str, float] | None
@@ -35,7 +36,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 
 def statements_of(event: Label, offset: int) -> list[Statement]:
-    """What a label event says, one statement for the label and one for each KPI."""
+    """The statements of a label event, one for the label and one for each KPI."""
     ts, model = float(event.ts), event.model or ""
     found = [] if event.label is None else [Statement(LABEL, event.label, ts, offset, model)]
     for kpi, value in (event.business or {}).items():
@@ -45,7 +46,8 @@ def statements_of(event: Label, offset: int) -> list[Statement]:
 
 
 def outcome_of(made: KeptPrediction, model: str, horizon: float, statements: Sequence[Statement]) -> Outcome | None:
-    """The outcome that statements give a prediction of ``model``; None if none. ``horizon``: seconds that a label may take."""
+    """The outcome of a prediction of ``model`` according to statements; None if there is none. ``horizon``: the label horizon
+    in seconds."""
     valid = [statement for statement in statements if statement.model in ("", model) and statement.ts - made.ts <= horizon]
     latest: dict[str, Statement] = {}
     for statement in valid:
@@ -73,8 +75,8 @@ def outcome_of(made: KeptPrediction, model: str, horizon: float, statements: Seq
 
 
 def still_needed(statements: Iterable[Statement], deadlines: Sequence[float]) -> list[Statement]:
-    """The statements that can still matter: the first and the last of each value, and the last before each of ``deadlines``,
-    those of the request's predictions. While it has no prediction, all of them, up to MAX_WAITING."""
+    """The statements that can still matter: the first and the last of each value, and the last before each of the ``deadlines``
+    of the request's predictions. Without predictions, all statements up to MAX_WAITING."""
     ordered = sorted(statements, key=_order)
     if not deadlines and len(ordered) <= MAX_WAITING:
         return ordered
@@ -90,7 +92,7 @@ def still_needed(statements: Iterable[Statement], deadlines: Sequence[float]) ->
 
 
 def label_events(statements: Iterable[Statement]) -> int:
-    """How many label events said something new, by the statements kept of them."""
+    """The number of label events with new information, according to the statements that are kept."""
     first: dict[object, int] = {}
     for statement in statements:
         said = content(statement)
@@ -99,12 +101,12 @@ def label_events(statements: Iterable[Statement]) -> int:
 
 
 def content(statement: Statement) -> tuple[object, ...]:
-    """What a statement says, for comparison with others whatever their times."""
+    """The content of a statement, for comparison with others regardless of their times."""
     return statement.member, statement.model, *_value(statement)
 
 
 def _value(statement: Statement) -> tuple[bool, object]:
-    # Python takes True for equal to 1.
+    # Python considers True equal to 1.
     return isinstance(statement.value, bool), statement.value
 
 

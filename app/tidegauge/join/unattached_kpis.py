@@ -1,10 +1,10 @@
-"""KPIs that belong to no request: counted with the version that the event names, or else with the one that is live.
+"""Counts KPIs that belong to no request, with the version that the event names or else with the live one.
 
-Two events are of the same KPIs if model, version, segment and ``ts`` are the same. The later one is then a duplicate, or where
-it gives a KPI another value a correction.
+Two events are about the same KPIs if model, version, segment and ``ts`` are the same. The later one is then a duplicate or, if
+a KPI has another value, a correction.
 
-State, in the join's store, until the label horizon (and a day) has passed:
-    k<hash of model, version, segment, ts>      a second (big endian, 4 bytes) it is not older than, and ``Figures``
+State, in the join's store, until a day after the label horizon:
+    k<hash of model, version, segment, ts>      a second (4 bytes, big-endian) that is not later than it, and ``Figures``
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from tidegauge.spec import ModelSpec
 
 UNATTACHED = b"k"
 _NAME = b"kpi"
-"""Stands in place of a request id."""
+"""Used instead of a request id."""
 
 
 class Figures(msgspec.Struct, array_like=True, gc=False):
-    """The KPIs of one event as they were counted last."""
+    """The KPIs of one event as they are counted now."""
 
     context: int
     ts: float
@@ -81,8 +81,8 @@ class UnattachedKpis:
         )
 
     def expired(self, pairs: Mapping[bytes, bytes], oldest: bytes, cutoff: Callable[[str], float]) -> list[bytes]:
-        """The keys of those of the stored ``pairs`` that are older than their model's ``cutoff``. ``oldest``: a second (4
-        bytes) after which nothing is."""
+        """The keys of those stored ``pairs`` that are older than their model's ``cutoff``. ``oldest``: pairs that are newer
+        than this second (4 bytes) cannot be."""
         old = [key for key, value in pairs.items() if key[:1] == UNATTACHED and value[:4] <= oldest]
         found = ((key, _decode(pairs[key][4:])) for key in old)
         return [key for key, of in found if of.ts < cutoff(self._contexts.by_id[of.context].model)]

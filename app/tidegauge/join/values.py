@@ -1,4 +1,4 @@
-"""Values of events (predictions, labels, features) as columns: of numbers, or of the names they stand for."""
+"""Converts values of events (predictions, labels, features) to columns of numbers or of names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 class _Codes(dict[Any, int]):
-    """Value → code, given in the order of the first look-up to each ``name`` that values have; ``names``: name → code."""
+    """The codes of values, which are assigned to their names in the order of the first look-up. ``names``: the codes by
+    name."""
 
     def __init__(self, name: Callable[[Any], str]) -> None:
         super().__init__()
@@ -31,7 +32,7 @@ class _Codes(dict[Any, int]):
 
 
 class Coded(NamedTuple):
-    """Values as ``codes`` (n) into the ``names`` they stand for; MISSING_CODE stands for None."""
+    """Values as ``codes`` (n), which are indices of ``names``; MISSING_CODE stands for None."""
 
     codes: NDArray[np.int64]
     names: list[str]
@@ -54,7 +55,7 @@ def _coded(values: Iterable[Any], name: Callable[[Any], str]) -> Coded:
 
 
 def as_number(value: Any) -> float:
-    """The value as a float; NaN if it is no number, or one that no float holds."""
+    """The value as a float; NaN if it is not a number, or too large for a float."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return np.nan
     try:
@@ -64,8 +65,9 @@ def as_number(value: Any) -> float:
 
 
 def numbers_of(values: Iterable[Any], spec: ModelSpec) -> list[float]:
-    """Predictions or labels as numbers (n), NaN for what is not one, or too large to be summed exactly. In a regression a text
-    that holds a decimal is a number too, since JSON has no decimal type and producers write them so."""
+    """Predictions or labels as numbers (n); NaN for other values and for numbers too large to be summed exactly. In a
+    regression a text with a decimal number is a number, too, since JSON has no decimal type and producers write decimals as
+    texts."""
     numbers = map(_decimal if spec.task == "regression" else as_number, values)
     return [number if abs(number) < MAX_TERM else np.nan for number in numbers]
 

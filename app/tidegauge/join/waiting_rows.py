@@ -1,4 +1,4 @@
-"""The rows of one join task that wait to become columns, version by version."""
+"""The rows of one join task that wait to become columns, by version."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from tidegauge.spec import ModelVersion
 
 
 class VersionRows:
-    """The rows of one version: ``events``, predictions, with the number of each one's context; ``outcomes``, one by one; and
-    ``joined``, outcomes as arrays of the layout JOINED of ``join/request_state.py``, with the request id of each."""
+    """The rows of one version. ``events``, ``contexts``: predictions, and the number of each one's context; ``outcomes``:
+    single outcomes; ``joined``, ``request_ids``: outcomes as arrays of the layout JOINED of ``join/request_state.py``, and the
+    request id of each."""
 
     __slots__ = ("contexts", "events", "joined", "outcomes", "request_ids")
 
@@ -36,7 +37,7 @@ class Newest(NamedTuple):
 
 
 class WaitingRows:
-    """``by_name``: the rows of each version. ``contexts``: those of ``Contexts.by_id``."""
+    """The waiting rows of one join task. ``by_name``: by version; ``contexts``: those of ``Contexts.by_id``."""
 
     def __init__(self, contexts: Sequence[Context]) -> None:
         self._contexts = contexts

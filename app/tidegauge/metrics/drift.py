@@ -58,12 +58,12 @@ class Compared(msgspec.Struct, frozen=True):
 def number_drift(
     block: NumericBlock, row: int, reference: NumericBlock, reference_name: str, against: Against, name: str, path: str
 ) -> dict[str, Any]:
-    """Every distance of one number from its baseline: row ``row`` of ``block``, against ``reference_name`` in ``reference``.
-    ``name``: under which the baseline's schema has its bins; ``path``: where a record holds the result.
+    """All distances of one numeric feature, row ``row`` of ``block``, from ``reference_name`` in ``reference``. ``name``: the
+    name of its bins in the baseline's schema; ``path``: the place of the result in a record.
 
-    ``bins`` is "sketch" where the counts had to be read off a quantile sketch: the p-value is then that of KS, which allows for
-    the sketch's error, and the tails are left out. Without a sketch of the reference there is neither KS nor Wasserstein,
-    except for a number with few values, whose counts give both exactly.
+    In the result ``bins`` is "sketch" if the counts were derived from a quantile sketch. The p-value is then that of KS, which
+    allows for the error of the sketch, and the tails are left out. Without a sketch of the reference there is neither KS nor
+    Wasserstein, except for a feature with few values, whose counts give both exactly.
     """
     of = _compared(block, row, reference, reference_name, against.baseline, name)
     if of is None:

@@ -1,9 +1,9 @@
-"""The monitor stage: profile deltas of one model, from all partitions, to windows, metrics records, verdicts and alerts.
+"""The monitor stage: turns profile deltas of a model, from all partitions, into windows, metrics records, verdicts and alerts.
 
-Pure: records in, state changes and records out. May use ``models``, ``rollout``, ``alert``, ``judge``, ``detect``,
-``metrics`` and all below, but not ``join``: the two stages meet in ``engine/delta.py`` only. Begin with ``stage.py``;
-``windows.py`` has the windows (each one's ``window_headers.py``), ``window_rows.py`` what is not counted yet, ``settling.py``
-when labels are in; ``pending_windows.py`` and ``due_windows.py`` say which window is published when, ``publishing.py`` does it
-with the numbers of ``window_records.py``, and ``judging.py`` concludes from them. ``learning.py`` makes baselines of first
-predictions, ``early_parts.py`` keeps what arrived ahead of event time, ``rollouts.py`` compares versions.
+Has no side effects. May use ``models``, ``rollout``, ``alert``, ``judge``, ``detect``, ``metrics`` and everything below them,
+but not ``join``: the stages share only ``engine/delta.py``. Begin with ``stage.py``. ``windows.py`` holds windows,
+``part_merging.py`` merges deltas into them, ``window_rows.py`` holds rows that are not counted yet, ``settling.py`` decides
+when labels are in. ``pending_windows.py`` and ``due_windows.py`` decide when a window is published, ``publishing.py`` publishes
+it with the numbers of ``window_records.py``, and ``judging.py`` judges it. ``learning.py`` learns baselines from first
+predictions, ``early_parts.py`` keeps what is ahead of event time, ``rollouts.py`` compares versions.
 """

@@ -1,4 +1,5 @@
-"""Whose probability the confidence of a version's events is, where its spec leaves that open; told once a model."""
+"""Decides whose probability the confidence of a version's events is, if its spec leaves that open; logged once for each
+model."""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ class ConfidenceReadings:
         self._found: set[ModelVersion] = set()
 
     def otherwise(self, header: Header, data: DataProfile) -> bool:
-        """Whether the scores of a window, in which ``data`` are the whole model's predictions, are to be read as the predicted
-        class's though they were counted as the positive class's: as its baseline reads them, or while one is learned as its
-        own predictions show, or where they are too few those of the version's windows looked at before."""
+        """Whether the scores of a window must be read as probabilities of the predicted class, although they were counted as
+        those of the positive class. The version's baseline decides; while it is learned, the window's own predictions, or, if
+        they are too few, those of the version's earlier windows. ``data``: the whole model's predictions in the window."""
         spec = self._registry.spec(header.model)
         if spec.confidence_is is not None:
             return False
@@ -41,7 +42,7 @@ class ConfidenceReadings:
 
 
 class ConfidenceNotices:
-    """What was logged of misread confidences, once a model."""
+    """Logs misread confidences, once for each model."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()

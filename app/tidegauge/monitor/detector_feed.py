@@ -1,4 +1,4 @@
-"""Values to detectors, in the order of event time across partitions, and what the detectors find to alerts.
+"""Feeds values to detectors, in the order of event time across partitions, and turns what they find into alerts.
 
 q<model>\\0<version, segment, stream>           values that wait for every partition to have come as far
 e<model>\\0<version>\\0<detector>\\0<segment>      a detector
@@ -43,14 +43,14 @@ class DetectorFeed:
         self._fed: set[bytes] = set()
 
     def add(self, model: str, samples: Iterable[Samples]) -> None:
-        """Take what a delta brought."""
+        """Add the samples of a delta."""
         waiting = self._waiting.setdefault(model, WaitingValues())
         for of in samples:
             waiting.add(of)
 
     def feed(self, model: str, reached: EventTimes, now: float) -> list[Output]:
-        """Give detectors what arrived up to the event times ``reached``; the alerts of what they find, and
-        the end of those that have been calm for a shortest window at ``now``."""
+        """Feed detectors with the values up to the event times ``reached``. Returns alerts on detected changes, and resolves
+        the alerts of detectors that have detected nothing for the length of the shortest window at event time ``now``."""
         spec = self._registry.spec(model)
         outputs: list[Output] = []
         quiet = min(duration(window) for window in spec.windows)
@@ -68,13 +68,13 @@ class DetectorFeed:
                     sample = {"value": detector_of_subject.estimation, "sample_size": len(rows)}
                     outputs.extend(self._alerts.detection(subject, detector, float(rows["time"][place]), sample, quiet))
         for detector in spec.detectors:
-            # In the stream's own time, so that what is said does not depend on how far the other events have come.
+            # The event time of the detector's own stream decides, so that the result does not depend on the progress of others.
             own = reached.labels if detector.stream in OUTCOMES else reached.predictions
             outputs.extend(self._alerts.resolve_if_quiet(model, detector, min(now, own), quiet))
         return outputs
 
     def _detector(self, subject: Subject, spec: DetectorSpec) -> Detector | None:
-        """The subject's detector as it stands; None where it needs what the version's baseline does not know."""
+        """The subject's detector in its current state; None if it needs a tuning that the version's baseline lacks."""
         baseline = self._registry.baseline(subject.model, subject.version) if spec.tuned else None
         tuning = tuning_for(spec, baseline.tunings) if baseline is not None else None
         if spec.tuned and tuning is None:
@@ -85,7 +85,7 @@ class DetectorFeed:
             try:
                 detector = Detector(spec, self._store.get(key), tuning)
             except OtherParametersError:
-                # It was told to do something else under this name: what it has learned does not apply any more.
+                # The detector of this name was configured differently, so what it has learned no longer applies.
                 detector = Detector(spec, tuning=tuning)
             except TidegaugeError as error:
                 log.warning("%s; the detector starts anew on %s, version %s", error, subject.model, subject.version)
@@ -95,7 +95,7 @@ class DetectorFeed:
         return detector
 
     def flush(self) -> None:
-        """Write the detectors that were fed, and what waits for them, to the store."""
+        """Write the detectors that were fed, and the waiting values, to the store."""
         for key in self._fed:
             self._store.put(key, self._detectors[key].dump())
         for model, waiting in self._waiting.items():

@@ -1,4 +1,4 @@
-"""Which windows' records are to be published at an event time, and why.
+"""Decides which windows' records are published at an event time, and for which reason.
 
 A record is published again only if its own numbers have changed, and the older its window the more rarely: not before the
 publish interval, and a quarter of the window's age, have passed since its last revision, of a segment half of its age. So a
@@ -19,16 +19,16 @@ from tidegauge.monitor.windows import Windows
 from tidegauge.spec import ModelSpec
 
 AGE_SHARE = 4
-"""The changed record of a whole model waits for one in so many parts of its window's age."""
+"""The changed record of a whole model waits for the window's age divided by this."""
 SEGMENT_AGE_SHARE = 2
-"""That of a segment. It rests on fewer labels, so that as many more change its numbers by less than what these are uncertain
-by; and segments are many."""
+"""The same for a segment, which waits longer because segments are many, and because new labels change its numbers by less than
+their uncertainty."""
 Reason = Literal["closed", "settled", "end"]
 
 
 class DueWindow(NamedTuple):
-    """A window, and the ``segments`` whose records are to be published. ``reason``: why; None where it is what has changed in
-    each."""
+    """A window, and the ``segments`` whose records are published. ``reason``: None if it is what has changed in each of
+    them."""
 
     header: Header
     segments: list[Segment]
@@ -90,7 +90,7 @@ class DueWindows:
         age, interval = now - header.end, spec.published_every(header.end - header.start)
         until = now - max(interval, age / AGE_SHARE)
         segments_until = now - max(interval, age / SEGMENT_AGE_SHARE)
-        # The first time after the horizon nothing is waited for.
+        # The first publication after the label horizon is not delayed.
         passed = header.end + spec.label_horizon if age >= spec.label_horizon else -inf
         changed = self._pending.unpublished(header, max(until, passed))
         return [

@@ -1,4 +1,4 @@
-"""Open windows with predictions that no early verdict has seen, and whether all of these are as they should be."""
+"""Keeps track of open windows with predictions that early verdicts have not seen yet, and of whether these are all sound."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ Features = frozenset[str]
 
 
 class Fresh(NamedTuple):
-    """What is new in an open window. ``sound``: the features of the new predictions, where every one has all of these and
-    nothing is wrong with it, so that no ratio of odd ones can rise; None where that is not so."""
+    """New predictions in an open window, given by its key. ``sound``: their features, if every prediction has all of them
+    without any fault, so that no ratio of faulty values can rise; else None."""
 
     key: bytes
     sound: Features | None
 
 
 class FreshWindows:
-    """Of one monitor task, by model."""
+    """The fresh windows of one monitor task, by model."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, dict[bytes, Features | None]] = {}
 
     def add(self, model: str, window: bytes, sound: Callable[[], Features | None]) -> None:
-        """Predictions were added to a window; ``sound`` is asked for only while all before were."""
+        """Note that predictions were added to a window. ``sound``: as in ``Fresh``; called only if all earlier ones were
+        sound."""
         waiting = self._waiting.setdefault(model, {})
         before = waiting.get(window)
         if window in waiting and before is None:
@@ -32,5 +33,5 @@ class FreshWindows:
         waiting[window] = features if before in (None, features) else None
 
     def take(self, model: str) -> list[Fresh]:
-        """Take out what was added to the model's windows since this was last asked."""
+        """Take out the model's windows to which predictions were added since the last call."""
         return [Fresh(key, sound) for key, sound in self._waiting.pop(model, {}).items()]

@@ -1,4 +1,4 @@
-"""Verdicts on a window: which monitors judge it, the evidence for what they find, and how severe it is."""
+"""Judges windows: decides which monitors judge a window, and adds evidence and severity to their verdicts."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ start."""
 
 
 class BuiltRecords(Mapping[Segment, Mapping[str, Any]]):
-    """The records of a window's ``segments`` while the window is judged. ``outcomes`` and ``predictions`` compute what labels
-    and what predictions say of a segment, each only when it is needed: the latter is costly."""
+    """The records of a window's ``segments`` while the window is judged. ``outcomes``, ``predictions``: compute the sides of a
+    segment's record that follow from labels and from predictions, when they are needed, since the latter takes much time."""
 
     def __init__(
         self, segments: Sequence[Segment], outcomes: Callable[[Segment], dict[str, Any]],
@@ -89,12 +89,12 @@ class WindowJudge:
         self._aside = aside
         self._missing_alerts = MissingValueAlerts(windows, alerts, baselines.of)
         self._judged: dict[bytes, BaselineMark] = {}
-        # Open windows on which early verdicts were silent: what they were compared with then, and the features in them.
+        # Open windows without any early verdict: the mark of what they were compared with, and their features.
         self._calm: dict[bytes, tuple[BaselineMark, Features]] = {}
 
     def closed(self, header: Header, built: BuiltRecords, published: Mapping[Segment, bool], now: float) -> list[Output]:
-        """Verdicts on a closed window. ``published``: the segments whose records were published, each with whether more than
-        its outcomes has changed."""
+        """Judge a closed window. ``published``: by segment whose record was published, whether more than its outcomes has
+        changed."""
         self._calm.pop(header.key, None)
         spec = self._baselines.spec(header)
         mark = self._baselines.mark(header, spec)
@@ -113,16 +113,15 @@ class WindowJudge:
         return outputs
 
     def stays_calm(self, header: Header, monitors: Sequence[MonitorSpec], sound: Features | None) -> bool:
-        """Whether early verdicts on an open window need not be looked for: they were silent before, and the new predictions,
-        of which ``sound`` (see ``Fresh``) says that nothing is wrong with them, can only lower what these ``monitors`` look
-        at."""
+        """Whether an open window need not be judged early: there was no early verdict before, and the new predictions, which
+        are without fault if ``sound`` (see ``Fresh``) is not None, can only lower the numbers of these ``monitors``."""
         if sound is None or self._calm.get(header.key) != (self._baselines.mark(header, self._baselines.spec(header)), sound):
             return False
         subject = Subject(header.model, header.version)
         return all(only_falls(m.metric) and not self._alerts.ever_breached(m.name, subject) for m in monitors)
 
     def early(self, header: Header, built: BuiltRecords, now: float) -> list[Output]:
-        """Verdicts on an open window, by the monitors that do not wait for it to close."""
+        """Judge an open window, by the monitors that do not wait for it to close."""
         spec = self._baselines.spec(header)
         outputs: list[Output] = []
         calm = True
@@ -142,27 +141,27 @@ class WindowJudge:
         self._judged.pop(header.key, None)
 
     def _in_order(self, header: Header, spec: ModelSpec) -> list[MonitorSpec]:
-        """The monitors of the window's length, in the order in which they judge. Those on performance come first, since what
-        drift monitors say depends on them; those on a rise of missing values last, since another alert may have told of it."""
+        """The monitors of the window's length, in the order in which they judge. Those on performance come first, since the
+        alerts of drift monitors depend on them; those on a rise of missing values last, since another alert may cover it."""
         found = [monitor for monitor in self._baselines.monitors(header, spec) if monitor.window == header.window]
         return sorted(found, key=lambda m: (not evidence.is_performance(m.metric), is_rise(m.metric)))
 
     def _heeds_alerts(self, monitor: MonitorSpec, header: Header) -> bool:
-        """Whether a monitor must be asked again though its numbers are the same: its alert fires, and becomes critical if
-        performance drops."""
+        """Whether a monitor must judge again although its numbers are the same, because its alert is firing and becomes
+        critical if performance drops."""
         return monitor.critical_with_performance and self._alerts.fires(monitor.name, Subject(header.model, header.version))
 
     def _verdicts(
         self, header: Header, spec: ModelSpec, monitor: MonitorSpec, built: BuiltRecords, wanted: Container[Segment], now: float
     ) -> list[Output] | None:
-        """The verdicts of one monitor on the ``wanted`` segments, tested as one family with all others that it watches. None
-        where no number comes near a limit, and none ever passed it."""
+        """The alert events of one monitor's verdicts on the ``wanted`` segments, which are tested as one family with all other
+        segments that it watches. None if no number can be beyond a limit, and none ever was."""
         baseline = self._baselines.of(header, spec)
         family = [of for of in built if watches(monitor.segments, of)]
         predictions = heeds_predictions(monitor.metric)
         numbers = {of: built[of] if predictions else built.outcomes(of) for of in family}
         if () in numbers and monitor.metric.startswith("fairness."):
-            # Each monitor says itself which values of a dimension have enough labels to be compared.
+            # Each monitor has its own minimum of labels for values of a dimension to be compared.
             numbers = {(): built.outcomes(()) | {"fairness": self._records.fairness(header, spec, monitor.min_count)}}
         if not self._alerts.ever_breached(monitor.name, Subject(header.model, header.version)) and is_calm(numbers, monitor):
             return None

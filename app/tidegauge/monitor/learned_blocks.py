@@ -1,4 +1,4 @@
-"""How far the rows of a baseline that was learned from the stream depend on each other, by the windows in which they came."""
+"""Estimates how far the rows of a learned baseline depend on each other, from the windows in which they came."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tidegauge.spec import ModelSpec, duration
 
 
 def learned_spreads(windows: Windows, baseline: Baseline, spec: ModelSpec) -> dict[str, dict[str, Spread]]:
-    """The spread of standard scores over blocks of time. A block is one or more of the shortest windows in which the baseline's
-    rows came, as many as give all blocks about the same number of rows. {} where the rows came in too few windows to say
-    anything. Windows do not depend on how the stream was partitioned, so neither does the result."""
+    """The spread of standard scores over blocks of time. A block consists of successive shortest windows with rows of the
+    baseline, so many that all blocks have about the same number of rows. {} if the rows came in too few windows. Windows do not
+    depend on the partitioning of the stream, so the result does not, either."""
     shortest = min(spec.windows, key=duration)
     headers = [
         header

@@ -1,4 +1,4 @@
-"""Baselines that are learned from a version's first predictions.
+"""Learns baselines from the first predictions of a version.
 
 l<model>\\0<version>\\0<segment>    packed DataProfile of the first predictions
 """
@@ -33,7 +33,7 @@ _decode_segment = msgspec.msgpack.Decoder(Segment).decode
 
 
 class BaselineLearning:
-    """The baselines one monitor task is learning."""
+    """The baselines that one monitor task is learning."""
 
     def __init__(self, store: Store, registry: Registry, versions: Versions, windows: Windows, aside: SetAside) -> None:
         self._store, self._registry, self._versions, self._windows = store, registry, versions, windows
@@ -48,13 +48,13 @@ class BaselineLearning:
                 self.take_rows(registry.spec(rows.model), rows)
 
     def take_rows(self, spec: ModelSpec, rows: Rows) -> None:
-        """Keep rows to learn from, if the version's baseline is one that is learned and has not been yet."""
+        """Keep rows to learn from, if the version's baseline is still to be learned."""
         if self._learns(rows.model, rows.version, spec):
             self._rows.setdefault(ModelVersion(rows.model, rows.version), []).append(rows)
             rows.waiting += 1
 
     def _count(self, model: str, name: str) -> None:
-        """Take the rows that wait into the profiles."""
+        """Count the waiting rows in the profiles."""
         waiting = self._rows.pop(ModelVersion(model, name), [])
         found: dict[Segment, Shares] = {}
         for rows in waiting:
@@ -71,7 +71,7 @@ class BaselineLearning:
             self._versions.changed(version)
 
     def take(self, model: str, name: str, spec: ModelSpec, segment: Segment, data: DataProfile) -> None:
-        """Take a profile from a delta, if the version's baseline is one that is learned and has not been yet."""
+        """Merge a profile from a delta, if the version's baseline is still to be learned."""
         if self._learns(model, name, spec):
             self._take(model, name, segment, data)
 
@@ -82,7 +82,7 @@ class BaselineLearning:
         return learning_of(model).key not in self._aside
 
     def _learning(self, model: str, name: str) -> dict[Segment, DataProfile]:
-        """The profiles so far, by segment, without the rows that wait."""
+        """The profiles so far by segment, without the waiting rows."""
         learning = self._profiles.get(ModelVersion(model, name))
         if learning is None:
             stored = self._store.scan(_learning_key(model, name))
@@ -95,13 +95,13 @@ class BaselineLearning:
         if segment in learning or len(learning) <= MAX_PARTS:
             profile = learning.setdefault(segment, DataProfile())
             profile.merge(data)
-            # A baseline names no requests.
+            # A baseline contains no request ids.
             profile.examples.clear()
             self._grown.add((model, name, segment))
 
     def learn(self, model: str) -> list[Output]:
-        """Make the model's baselines for which enough predictions have come: registered at once, and returned as records of
-        the topic ``models``."""
+        """Make those baselines of the model for which enough predictions have come. They are registered at once, and returned
+        as records of the topic ``models``."""
         outputs = []
         for name in [ModelVersion(model, version) for version in self._versions.of_model(model)]:
             if name not in self._profiles and name not in self._rows:
@@ -120,11 +120,11 @@ class BaselineLearning:
             misread = spec.confidence_is is None and misread_confidence(whole, known) > 0
             baseline = Baseline.learned(model, name.version, learning, "predicted" if misread else "positive")
             for part in (baseline, *baseline.parts.values()):
-                # No labels were there to learn from: nothing is known of outcomes.
+                # A learned baseline has no labels, so its outcomes are unknown.
                 said = reference_numbers(part.data, part.outcome, known, baseline.schema)
                 part.metrics = {group: said[group] for group in ("system", "data", "prediction")}
             baseline.spread = learned_spreads(self._windows, baseline, known)
-            # Where there is no room for all baselines, those of the versions longest unseen are dropped.
+            # If there is no room for all baselines, those of the versions with the oldest predictions are dropped.
             of_model = self._versions.of_model(model)
             versions = sorted(of_model, key=lambda version: of_model[version].last)
             record = self._registry.learned(model, name.version, baseline, versions, task=task)
@@ -151,7 +151,7 @@ class BaselineLearning:
 
 
 def _learning_key(model: str, version: str, segment: Segment | None = None) -> bytes:
-    """The key of one segment's profile; without a segment what the keys of all begin with."""
+    """The key of one segment's profile or, without a segment, the prefix of the keys of all."""
     return b"%s%s\0%s\0%s" % (LEARNING, model.encode(), version.encode(), b"" if segment is None else _encode(segment))
 
 
@@ -160,8 +160,8 @@ def _segment_of(key: bytes) -> Segment:
 
 
 def infer_task(data: DataProfile) -> Task | None:
-    """The task that some predictions suggest: binary if they have a score or only the classes 0 and 1, multiclass if they have
-    other classes, regression if they are other numbers; None if they are nothing."""
+    """The task that predictions suggest: binary if they have a score or only the classes 0 and 1, multiclass if they have other
+    classes, regression if they are other numbers; None if there are none."""
     classes = data.result_class.counts
     score = data.results.index("score")
     if (score is not None and data.results.count[score]) or (classes and set(classes) <= {"0", "1"}):

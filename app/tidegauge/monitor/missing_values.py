@@ -1,4 +1,4 @@
-"""Values that go missing are one alert: a monitor on their share tells of them first, and one on its rise leaves them out."""
+"""Makes missing values of a feature a single alert: if a monitor on their share has one, a monitor on the rise has none."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def is_rise(metric: str) -> bool:
 
 
 class MissingValueAlerts:
-    """What the monitors on the share of missing values say of one task's ``windows``, as they stand: their contents decide, not
-    when they were judged. ``baseline_of``: what a window is compared with."""
+    """The verdicts of monitors on the share of missing values in one task's ``windows``. They follow from the current content
+    of the windows, not from when these were judged. ``baseline_of``: returns the baseline of a window."""
 
     def __init__(
         self, windows: Windows, alerts: AlertBook, baseline_of: Callable[[Header, ModelSpec], Baseline | None]
@@ -40,13 +40,14 @@ class MissingValueAlerts:
     def unless_alerted_already(
         self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict, monitors: Iterable[MonitorSpec]
     ) -> Verdict:
-        """A verdict that more values of a feature are missing, no longer breached where one of the ``monitors`` on their share
-        is breached in the same window or one that begins in it; or if it is of two windows together, in the one before."""
+        """The verdict that more values of a feature are missing, changed to not breached if one of the ``monitors`` on their
+        share is breached in the same window or in one that begins in it (or, for a verdict on two windows together, in the
+        previous window)."""
         path = verdict.path.removesuffix(RISE) + SHARE
         for monitor in monitors:
             if not is_share(monitor.metric) or monitor.for_windows > 1 or not watches(monitor.segments, subject.segment):
                 continue
-            # One that never fired cannot have told of it; looking into the windows costs.
+            # A monitor whose alert never fired does not count. This check avoids looking into the windows.
             if self._alerts.state(subject, msgspec.structs.replace(verdict, monitor=monitor, path=path)) is None:
                 continue
             within = (inner for of in self._spoken_of(header, verdict) for inner in self._windows.within(of, monitor.window))

@@ -1,5 +1,5 @@
-"""Which windows of a monitor task need a look at a checkpoint, so that its cost does not grow with the windows that are
-kept."""
+"""Keeps track of the windows of a monitor task that a checkpoint must check, so that its cost does not grow with the number of
+windows that are kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidegauge.spec import ModelVersion
 
 
 class Due(NamedTuple):
-    """A window, by its key, that is to be looked at from an event time on."""
+    """A window, by its key, that must be checked from event time ``at`` on."""
 
     at: float
     key: bytes
@@ -26,17 +26,18 @@ class PendingWindows:
 
     def __init__(self, headers: Mapping[bytes, Header]) -> None:
         self._headers = headers
-        # Those open or changed, by model; of those changed, which segments and the earliest time one of them was published.
+        # Open or changed windows by model; for changed ones their changed segments, and when the first of these was published.
         self._pending: dict[str, set[bytes]] = {}
         self._unpublished: dict[bytes, set[Segment]] = {}
         self._earliest: dict[bytes, float] = {}
-        # Heaps: those closed but not settled, by model and version and by their end; all, by model and by the end of the next.
+        # Heaps: closed but not settled windows by their end, for each version; all windows by the end of the next, for each
+        # model.
         self._unsettled: dict[ModelVersion, list[Due]] = {}
         self._by_end: dict[str, list[Due]] = {}
 
     def admit(self, header: Header) -> None:
         """Take in a window, new or as it was stored."""
-        # Kept for as long as the window after it, which is judged together with it.
+        # A window is kept as long as the next one, which is judged together with it.
         heappush(self._by_end.setdefault(header.model, []), Due(2 * header.end - header.start, header.key))
         if not header.closed:
             self._pending.setdefault(header.model, set()).add(header.key)

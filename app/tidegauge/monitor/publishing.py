@@ -1,4 +1,4 @@
-"""Publishes windows: a new revision of each record that has something new to say, and the verdicts on it."""
+"""Publishes windows: a new revision of each record that has changed, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Publisher:
 
     def publish(self, header: Header, segments: Iterable[Segment], now: float, reason: str | None = None) -> list[Output]:
         """Publish a new revision of the records of these ``segments`` of a closed window, and the verdicts on them.
-        ``reason``: why; None where it is what has changed in each."""
+        ``reason``: None if it is what has changed in each of them."""
         spec = self._baselines.spec(header)
         outcomes: dict[Segment, Numbers] = {}
         fresh: dict[Segment, Numbers] = {}
@@ -64,7 +64,7 @@ class Publisher:
         for segment in segments:
             state = header.records[segment]
             state.revision += 1
-            # A window that has just closed is judged by every monitor, whatever its records said before.
+            # A window that has just closed is judged by every monitor.
             changed[segment] = state.data or state.revision == 1 or (header.stale and not segment)
             why = reason or ("data" if state.data else "labels" if state.outcome else "before")
             if changed[segment]:
@@ -89,7 +89,7 @@ class Publisher:
         return outputs
 
     def recall(self, header: Header, now: float) -> None:
-        """After a restart: note a closed window as the newest again, without publishing it."""
+        """Note a closed window as the newest one after a restart, without publishing it."""
         spec = self._baselines.spec(header)
         window = self._of_window(header, now) | {"reason": "closed"}
         for segment in header.segments:
@@ -98,8 +98,8 @@ class Publisher:
             self._note_newest(header, segment, self._encode(header, segment, spec, record))
 
     def early(self, header: Header, sound: Features | None, now: float) -> list[Output]:
-        """Verdicts on an open window, by the monitors that do not wait; ``sound``: of the predictions that are new in it, as
-        in ``Fresh``."""
+        """Judge an open window, by the monitors that do not wait for it to close. ``sound``: of its new predictions, as in
+        ``Fresh``."""
         spec = self._baselines.spec(header)
         monitors = [m for m in self._baselines.monitors(header, spec) if m.window == header.window and is_early(m)]
         if not monitors:
@@ -117,7 +117,7 @@ class Publisher:
         return self._judge.early(header, built, now)
 
     def forget(self, header: Header) -> None:
-        """Drop what is kept of a window that is forgotten."""
+        """Drop what is kept of a window that is deleted."""
         self._judge.forget(header)
 
     def _of_window(self, header: Header, now: float) -> Numbers:
@@ -149,8 +149,8 @@ class Publisher:
         }))  # fmt: skip
 
     def _grade(self, header: Header, outcomes: Mapping[Segment, Numbers], spec: ModelSpec) -> None:
-        """Note how far the window's estimate for the whole model was off, and put into each record how far its own was, or
-        while that is not known how far such estimates were so far."""
+        """Note the error of the window's performance estimate for the whole model, and add to each record the error of its own
+        estimate or, while that is unknown, the mean error of such estimates so far."""
         version = self._versions.get(header.model, header.version)
         if () in outcomes:
             errors = self._errors(header, spec, (), outcomes[()])

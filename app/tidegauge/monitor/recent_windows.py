@@ -1,4 +1,4 @@
-"""Closed windows taken together with the one before, as the monitor stage publishes and judges them."""
+"""The numbers of closed windows together with the previous window, as the monitor stage publishes and judges them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MAX_CACHED = 200
 
 
 class RecentWindows:
-    """The member ``recent`` of the records of one task's ``windows``. Its data side is costly and late labels do not change it,
-    so it is kept."""
+    """The member ``recent`` of the records of one task's ``windows``. Its data side is cached, since it takes much time and
+    late labels do not change it."""
 
     def __init__(self, windows: Windows) -> None:
         self._windows = windows
@@ -26,7 +26,8 @@ class RecentWindows:
         self, header: Header, before: Header, own: Callable[[], dict[str, Any]], earlier: Callable[[], dict[str, Any]],
         spec: ModelSpec, baseline: Baseline,
     ) -> dict[str, Any]:  # fmt: skip
-        """Of a window and the one ``before``, whose data sides are asked of ``own`` and ``earlier`` where they are needed."""
+        """The numbers of a window together with the one ``before`` it. ``own``, ``earlier``: return the data sides of the two
+        if they are needed."""
         mark = (header.records[()].predictions, before.records[()].predictions, baseline.schema.id)
         held = self._data.get(header.key)
         if held is None or held[0] != mark:

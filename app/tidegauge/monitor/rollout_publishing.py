@@ -1,4 +1,4 @@
-"""What is published of a comparison of versions: a record of each window that changed, and the alert on a worse challenger."""
+"""Publishes comparisons of versions: a record of each window that changed, and the alert on a worse challenger."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from tidegauge.spec import ModelSpec, RolloutSpec
 MAX_AT_ONCE = 50
 """The most records that a restated window may cause without waiting for the publish interval of its length."""
 EVIDENCE = ("champion", "verdict", "since", "windows", "metrics")
-"""What an alert shows of its comparison record."""
+"""The members of a comparison record that its alert shows as evidence."""
 
 
 def is_due(rollout: Rollout, spec: ModelSpec, now: float) -> bool:
-    """Whether a comparison has changed and is to be published at event time ``now``: at once where that is few records."""
+    """Whether a comparison has changed and must be published at event time ``now``. If that is few records, it is due at
+    once."""
     if rollout.dirty is None:
         return False
     records = len(rollout.starts) - bisect_left(rollout.starts, rollout.dirty)
@@ -35,7 +36,7 @@ def is_due(rollout: Rollout, spec: ModelSpec, now: float) -> bool:
 
 
 class RolloutPublisher:
-    """Publishes the comparisons of one monitor task, and moves their alerts on."""
+    """Publishes the comparisons of one monitor task, and updates their alerts."""
 
     def __init__(self, windows: RolloutWindows, alerts: AlertBook) -> None:
         self._windows, self._alerts = windows, alerts
@@ -43,7 +44,7 @@ class RolloutPublisher:
     def publish(
         self, rollout: Rollout, spec: ModelSpec, monitor: RolloutSpec, versions: Mapping[str, SeenVersion], now: float
     ) -> list[Output]:
-        """Records of all windows from the earliest changed one on, since each holds what the ones before it say."""
+        """The records of all windows from the earliest changed one on, since each includes the windows before it."""
         changed_from = rollout.dirty
         assert changed_from is not None, "only what has changed is due"
         outputs: list[Output] = []
@@ -53,7 +54,7 @@ class RolloutPublisher:
             contrasts = self._windows.contrasts(rollout, spec.task, start)
             add(total, contrasts)
             then = {name: versions[name].just_before(start + rollout.length) for name in (rollout.champion, rollout.challenger)}
-            # What was seen under another champion counts, and was said under that one.
+            # Windows with another champion count, but were published under that champion.
             if start < changed_from or champion_of(spec, then) != rollout.champion:
                 continue
             finding = judge(total, monitor, spec.task, rollout.champion)
@@ -75,7 +76,7 @@ class RolloutPublisher:
         return outputs
 
     def end(self, rollout: Rollout, monitor: RolloutSpec, now: float) -> list[Output]:
-        """The two versions are no longer seen together: resolve the alert."""
+        """Resolve the alert, since the two versions are no longer seen together."""
         rollout.ended = True
         judged = JudgedWindow(rollout.window_at(rollout.starts[-1] + rollout.length), True, rollout.revision, now)
         return self._alerts.verdict(_subject(rollout), ended(rollout, monitor), judged, lambda status: Support(NO_EVIDENCE))

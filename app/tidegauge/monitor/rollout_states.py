@@ -17,7 +17,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class RolloutStates:
-    """Every comparison by its key; what has changed is written with the next ``flush``."""
+    """All comparisons by key. Changes are written to the store by ``flush``."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -30,14 +30,14 @@ class RolloutStates:
 
     @property
     def newest_records(self) -> list[dict[str, Any]]:
-        """The newest record of each comparison that goes on."""
+        """The newest record of each comparison that has not ended."""
         return [msgspec.json.decode(of.record) for of in self._by_key.values() if of.record and not of.ended]
 
     def find(self, key: bytes) -> Rollout | None:
         return self._by_key.get(key)
 
     def changed(self, rollout: Rollout) -> None:
-        """Note that a comparison is new, or to be written again."""
+        """Note that a comparison is new or has changed."""
         self._by_key[rollout.key] = rollout
         self._changed.add(rollout.key)
 

@@ -1,4 +1,4 @@
-"""What the windows say of two versions that are compared: both sides of each window, their shared requests, the contrasts."""
+"""Reads the windows of two compared versions: both sides of each window, their shared requests, and the contrasts."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class RolloutWindows:
         self._contrasts: dict[tuple[bytes, float], Contrasts] = {}
 
     def closed(self, model: str, version: str, window: str, start: float) -> Header | None:
-        """A version's window that begins at ``start``, if there is one and it has closed."""
+        """A version's window that begins at ``start``; None if there is none or it has not closed."""
         header = self._windows.find(model, version, window, start)
         return header if header is not None and header.closed else None
 
     def predictions(self, header: Header) -> int:
-        """How many predictions a window holds."""
+        """The number of predictions in a window."""
         return self._windows.data(header, ()).predictions
 
     def starts(self, rollout: Rollout) -> Iterator[float]:
-        """Starts of all closed windows in which both versions were seen."""
+        """The starts of all closed windows in which both versions were seen."""
         for header in self._windows.headers.values():
             series = (header.model, header.version, header.window)
             if (
@@ -39,7 +39,7 @@ class RolloutWindows:
                 yield header.start
 
     def shared(self, rollout: Rollout, start: float) -> SharedWindow:
-        """What both versions did in the window that begins at ``start``."""
+        """Both versions in the window that begins at ``start``."""
         champion, challenger = self._header(rollout, rollout.champion, start), self._header(rollout, rollout.challenger, start)
         # Pairs are kept with the version that comes first by name.
         first, second = (champion, challenger) if rollout.champion < rollout.challenger else (challenger, champion)
@@ -50,24 +50,24 @@ class RolloutWindows:
         )  # fmt: skip
 
     def contrasts(self, rollout: Rollout, task: Task | None, start: float) -> Contrasts:
-        """What the window says of both versions, by metric path; computed again only after ``outdated``."""
+        """The contrasts of both versions in the window by metric path; computed again only after ``outdated``."""
         key = (rollout.key, start)
         if key not in self._contrasts:
             window = self.shared(rollout, start)
             found = of_system(window.champion, window.challenger)
             if window.settled:
-                # Labels that come early are not like the rest.
+                # Early labels are not representative.
                 swapped = rollout.challenger < rollout.champion
                 found |= of_outcomes(window.champion, window.challenger, window.pairs, swapped, task)
             self._contrasts[key] = found
         return self._contrasts[key]
 
     def outdated(self, rollout: Rollout, start: float) -> None:
-        """The window has changed, or is needed no more."""
+        """Note that the window has changed or is no longer needed."""
         self._contrasts.pop((rollout.key, start), None)
 
     def all_outdated(self) -> None:
-        """What was computed may mean something else under a new spec."""
+        """Drop all computed contrasts, since a spec has changed."""
         self._contrasts.clear()
 
     def _header(self, rollout: Rollout, version: str, start: float) -> Header:

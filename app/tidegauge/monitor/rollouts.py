@@ -1,7 +1,8 @@
-"""Versions of a model that are seen together: which are compared, when the comparison is published, and when it ends.
+"""Compares versions of a model that are seen together: decides which are compared, when a comparison is published, and when it
+ends.
 
-The contrasts of windows add up (``metrics/sequential.py``). A comparison is the sum over the windows that are still kept, of
-which those that changed are computed again, and of what older windows added up to. So late labels restate it exactly.
+The contrasts of windows are added (``metrics/sequential.py``). A comparison is the sum over the windows that are still kept, of
+which changed ones are computed again, plus the sum of older windows. Late labels therefore restate it exactly.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tidegauge.rollout.compared_versions import Rollout, SeenVersion, Series, ad
 from tidegauge.spec import ModelSpec, RolloutSpec
 
 MAX_CHALLENGERS = 20
-"""The most challengers compared in one window: those with the most predictions."""
+"""The most challengers that are compared in one window; those with the most predictions are chosen."""
 
 
 class Rollouts:
@@ -37,7 +38,7 @@ class Rollouts:
 
     @property
     def newest(self) -> list[dict[str, Any]]:
-        """The newest record of each comparison that goes on."""
+        """The newest record of each comparison that has not ended."""
         return self._states.newest_records
 
     def known(self, model: str) -> bool:
@@ -47,8 +48,8 @@ class Rollouts:
     def advance(
         self, model: str, versions: Mapping[str, SeenVersion], published: Sequence[Header], now: float, final: bool = False
     ) -> list[Output]:
-        """After records of the windows ``published``: publish the comparisons that are due at event time ``now``. ``final``:
-        the input has ended, so that all are due, and none counts as ended because of it."""
+        """Publish the comparisons that are due at event time ``now``, after records of the windows ``published`` were.
+        ``final``: whether the input has ended, in which case all are due and none counts as ended because of it."""
         if len(versions) < 2:
             return []
         spec = self._registry.spec(model)
@@ -74,8 +75,7 @@ class Rollouts:
         return outputs
 
     def let_go(self, model: str, past: float) -> None:
-        """Make the windows that ended before ``past`` part of what older windows added up to; forget comparisons with no
-        window left."""
+        """Add the windows that ended before ``past`` to the sum of older windows; delete comparisons without windows."""
         task = self._registry.spec(model).task
         for rollout in self._states:
             if rollout.model != model:
@@ -99,7 +99,7 @@ class Rollouts:
         """The comparisons that the closed window at ``start`` belongs to."""
         found = {name: self._windows.closed(spec.model, name, monitor.window, start) for name in versions}
         headers = {name: header for name, header in found.items() if header is not None}
-        # The champion is who was live at the end of the window, so that a restated window keeps its champion.
+        # The champion is the version that was live at the end of the window, so a restated window keeps its champion.
         champion = champion_of(spec, {name: versions[name].just_before(header.end) for name, header in headers.items()})
         if champion is None or len(headers) < 2:
             return []
@@ -108,18 +108,17 @@ class Rollouts:
         return [self._rollout(Rollout(spec.model, monitor.name, monitor.window, champion, name, start)) for name in challengers]
 
     def _rollout(self, new: Rollout) -> Rollout:
-        """The comparison of the ``new`` one's key if there is one already, else the new one."""
+        """The existing comparison with the key of ``new``, or else ``new`` itself."""
         found = self._states.find(new.key)
         if found is not None:
             return found
-        # The monitor or the champion may be new, and the two have been seen together before.
+        # The monitor or the champion may be new, although the two versions have been seen together before.
         for start in self._windows.starts(new):
             new.note(start)
         return new
 
     def _has_ended(self, rollout: Rollout, spec: ModelSpec, now: float) -> bool:
-        """Whether a whole window has closed in which the two were not seen together, or their roles have been exchanged
-        since."""
+        """Whether a window has closed since in which the two were not seen together, or their roles have been exchanged."""
         if rollout.ended or not rollout.starts:
             return False
         others = (of for of in self._states if of.series == rollout.series and of.champion != rollout.champion)

@@ -1,11 +1,11 @@
-"""The log of rows: predictions and outcomes that came as rows, kept until every profile they belong to has taken them.
+"""The log of rows: keeps predictions and outcomes that came as rows until every profile that they belong to has counted them.
 
     r<number>        one part of a delta, with the window lengths and breakdowns it is to be counted in
-    n                the number of the next part: no number is given twice
+    n                the number of the next part; numbers are never reused
 
-Windows' profiles and learned baselines take rows when someone asks for them. With each such profile the number is stored below
-which it has taken all rows, so that a restart neither loses rows nor counts them twice. A part that no profile waits for is
-deleted.
+Profiles of windows and of learned baselines count rows when they are asked for. With each profile, the number of the first part
+that it has not counted is stored, so that a restart neither loses rows nor counts them twice. A part is deleted once no profile
+waits for it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tidegauge.spec import ModelSpec
 
 ROWS, NEXT = b"r", b"n"
 FIXED_BYTES = 4096
-"""What a part takes in memory apart from its rows."""
+"""The bytes of memory that a part takes in addition to its rows."""
 
 
 class _Stored(msgspec.Struct, array_like=True, frozen=True):
-    """A part, with what the spec was when it came: names of window lengths, breakdowns, and the pane in seconds."""
+    """A part, and members of the spec at the time it came: the names of window lengths, breakdowns, and the pane in seconds."""
 
     model: str
     windows: tuple[str, ...]
@@ -43,9 +43,9 @@ _decode = msgspec.msgpack.Decoder(_Stored).decode
 
 
 class Rows:
-    """One part of n rows, of predictions (``data``) or of outcomes (``outcome``). ``codes`` (n): which of ``segments`` each
-    row has; ``times`` (n): the ``ts`` of its prediction; ``waiting``: how many profiles have not taken their share; ``size``:
-    in bytes."""
+    """One part of n rows with either predictions (``data``) or outcomes (``outcome``). ``codes`` (n): the index in ``segments``
+    of each row; ``times`` (n): the ``ts`` of its prediction; ``waiting``: the number of profiles that have not counted their
+    share; ``size``: in bytes."""
 
     __slots__ = (
         "breakdowns", "codes", "data", "model", "number", "outcome", "pane", "segments", "size", "times", "version",
@@ -62,7 +62,7 @@ class Rows:
         self.data: DataColumns | None = None if part.data is None else data_rows.unpack(part.data)
         self.outcome = None if part.outcome is None else OutcomeTable.unpack(part.outcome)
         self.waiting = 0
-        # Unpacked it takes about as much as packed.
+        # A part takes about as many bytes unpacked as packed.
         self.size = FIXED_BYTES + len(part.data or part.outcome or b"")
 
 
@@ -84,7 +84,7 @@ class RowLog:
             self.size += rows.size
 
     def add(self, model: str, spec: ModelSpec, part: RowsDelta) -> Rows:
-        """Take in a part. Whoever will take rows of it raises its ``waiting`` by one."""
+        """Add a part. Each profile that will count rows of it must increase its ``waiting`` by one."""
         stored = _Stored(model, spec.windows, spec.segments, spec.pane, part)
         rows = Rows(self.next, stored)
         self.rows[rows.number] = rows
@@ -93,7 +93,7 @@ class RowLog:
         return rows
 
     def note_taken(self, rows: Rows) -> None:
-        """Note that one profile has taken its share of a part."""
+        """Note that one profile has counted its share of a part."""
         rows.waiting -= 1
         self.discard_if_taken(rows)
 
@@ -113,7 +113,7 @@ class RowLog:
             self.discard_if_taken(rows)
 
     def forget_requests(self, request_ids: Set[str]) -> None:
-        """Take these requests out of the rows, in memory and in the store; after a ``flush``."""
+        """Remove these requests from the rows, in memory and in the store. Call it after ``flush``."""
         for number, rows in self.rows.items():
             for of in (rows.data, rows.outcome):
                 if of is not None and of.forget_requests(request_ids):

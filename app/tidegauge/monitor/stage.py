@@ -4,8 +4,8 @@ State of one task, all in its store: windows (``monitor/windows.py``, ``monitor/
 (``monitor/versions.py``), baselines that are being learned (``monitor/learning.py``), detectors (``monitor/detector_feed.py``),
 parts of deltas that wait for their time (``monitor/early_parts.py``), rows that are not counted yet (``monitor/row_log.py``),
 alerts (``alert/book.py``), trace contexts (``engine/traces.py``), rollouts (``monitor/rollouts.py``), and
-    x<partition>                      how a join partition stands
-    m<model>                          its clock
+    x<partition>                      the state of a join partition
+    m<model>                          the clock of a model
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ MAX_MERGED = 1000
 """After this many parts of deltas a checkpoint merges no further quantum, so that a backlog is worked off in many small
 ones."""
 TIMES_A_PART = 50 * 8
-"""Fifty rows, by the bytes of their times, count for as much work as merging one profile."""
+"""The bytes of the times of fifty rows, which count as much work as merging one profile."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -105,7 +105,7 @@ class MonitorStage:
 
     @property
     def unfinished(self) -> bool:
-        """Whether the last checkpoint left parts of deltas unmerged, so that the next need not wait for new ones."""
+        """Whether the last checkpoint left parts of deltas unmerged, so that the next one should follow without waiting."""
         return bool(self._unfinished)
 
     @property
@@ -119,7 +119,7 @@ class MonitorStage:
 
     @property
     def newest(self) -> Iterator[dict[str, Any]]:
-        """The newest closed window's record of each model, version, window length and segment."""
+        """The record of the newest closed window of each model, version, window length and segment."""
         return map(msgspec.json.decode, self._publisher.newest_records)
 
     # -- deltas in -----------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class MonitorStage:
         clock.hear(message.partition, message.watermark, message.label_watermark, message.read, message.now)
 
     def _merge_unless_set_aside(self, model: str, spec: ModelSpec, part: Part, now: float) -> None:
-        """Merge a part of a delta into its windows; at event time ``now`` its turn has come."""
+        """Merge a part of a delta that is due at event time ``now`` into its windows."""
         if self._aside.holds(PART) and merging_of(model, part).key in self._aside:
             return
         try:
@@ -178,14 +178,14 @@ class MonitorStage:
                 complete = clock.complete(self._partitions)
                 outputs.extend(self._catch_up(model, clock, complete))
                 outputs.extend(self._learn(model))
-                # A label that was read before its prediction becomes known only with it, so detectors wait for both inputs.
+                # A label that is read before its prediction is only counted with it, so detectors wait for both inputs.
                 outputs.extend(self._feed(model, reached.until(complete), reached.predictions))
                 outputs.extend(self._early(model))
                 nothing_to_come = self._partitions.all_idle_for() is not None and model not in self._unfinished
                 if nothing_to_come and (changed := self._due_windows.changed(model)):
                     outputs.extend(self._publish(model, changed, clock.judged))
         if not (heard or outputs):
-            # Nothing but time has passed, which a restart would see again from the state of the partitions.
+            # Only time has passed, which follows from the state of the partitions after a restart, too.
             self._touched.clear()
         self._write()
         self._aside.check()
@@ -200,7 +200,7 @@ class MonitorStage:
             while model in self._unfinished:
                 self._unfinished.discard(model)
                 outputs.extend(self._catch_up(model, clock, inf))
-            # Learned baselines first, so that the last windows are compared with them.
+            # Baselines are learned first, so that the last windows are compared with them.
             outputs.extend(self._learn(model))
             outputs.extend(self._feed(model, EventTimes(inf, inf), clock.reached.predictions))
             outputs.extend(self._windows_due(model, max(clock.reached), final=True))
@@ -209,7 +209,7 @@ class MonitorStage:
         return outputs
 
     def _catch_up(self, model: str, clock: ModelClock, complete: float) -> list[Output]:
-        """Merge what arrived up to event time ``complete``, quantum by quantum, and judge windows between two quanta."""
+        """Merge the parts that arrived up to event time ``complete``, quantum by quantum, and judge windows between quanta."""
         spec = self._registry.spec(model)
         reached, grid = min(clock.reached.predictions, complete), QuantumGrid(spec)
         outputs: list[Output] = []
@@ -228,7 +228,7 @@ class MonitorStage:
         return outputs
 
     def _judge_at(self, model: str, moment: float, reached: EventTimes) -> list[Output]:
-        """At the start of a quantum: do everything that depends on how far event time has come."""
+        """Do everything that depends on event time, at the start ``moment`` of a quantum."""
         outputs = self._learn(model)
         outputs.extend(self._feed(model, reached.until(moment), moment))
         outputs.extend(self._early(model))
@@ -242,7 +242,7 @@ class MonitorStage:
         return self._aside.require(detectors_of(model), partial(self._detectors.feed, model, reached, now), [])
 
     def _early(self, model: str) -> list[Output]:
-        """Verdicts on open windows, by monitors that do not wait for them to close, as of their newest predictions."""
+        """Judge open windows as of their newest predictions, by monitors that do not wait for them to close."""
         outputs: list[Output] = []
         for header, sound in self.windows.fresh(model):
             work = partial(self._publisher.early, header, sound, header.latest)
@@ -252,7 +252,7 @@ class MonitorStage:
     # -- windows that are due --------------------------------------------------------------------------------------
 
     def _windows_due(self, model: str, now: float, final: bool = False) -> list[Output]:
-        """Publish and judge the windows that are due at event time ``now``; forget those past their retention."""
+        """Publish and judge the windows that are due at event time ``now``; delete those past their retention."""
         spec = self._registry.spec(model)
         past = self._past[model] = oldest_kept(spec, now)
         gone = list(self.windows.pending.past(model, past))
@@ -264,12 +264,12 @@ class MonitorStage:
         return outputs
 
     def _publish(self, model: str, windows: Iterable[DueWindow], now: float, final: bool = False) -> list[Output]:
-        """Publish the records of windows, and the comparisons of versions that follow. Windows that end first come first; of
-        those that end together the shortest, since verdicts on longer ones take its verdicts into account."""
+        """Publish the records of windows, and the comparisons of versions that follow. Windows are ordered by their end;
+        shorter ones come before longer ones with the same end, whose verdicts take theirs into account."""
         outputs: list[Output] = []
         published: list[Header] = []
         ordered = sorted(windows, key=lambda of: (of.header.end, -of.header.start, of.header.version))
-        # At the end of input nothing later would publish the windows that these make stale. Those make no further ones stale.
+        # At the end of input the windows that these make stale are published as well. Those make no further windows stale.
         for due in chain(ordered, self._due_windows.made_stale(model) if final else ()):
             outputs.extend(self._aside.attempt(publishing_of(due.header), partial(self._publish_window, due, now, final), []))
             if publishing_of(due.header).key in self._aside:
@@ -293,7 +293,7 @@ class MonitorStage:
 
     def _write(self) -> None:
         put = self._store.put
-        # The log comes last: learning and windows take rows, which the log then discards.
+        # The log comes last, since learning and windows count rows, which the log then discards.
         for rows in self.windows.rows_to_count():
             self._aside.attempt(publishing_of(rows.header), partial(self.windows.count, rows.header, rows.side), None)
         for part in (
@@ -313,7 +313,7 @@ class MonitorStage:
             self._to_forget.clear()
 
     def _forget(self, request_ids: Set[str]) -> None:
-        """Take requests out of all that is kept; after all of it was written."""
+        """Remove requests from all state. Call it after the state was written."""
         # The alerts come last: they delete the trace contexts that the merging looks up.
         for part in (self._merging, self.windows, self._early_parts, self.alerts):
             part.forget_requests(request_ids)

@@ -1,4 +1,4 @@
-"""What a window is compared with: its version's baseline, or the same window one period earlier."""
+"""Finds the baseline of a window: that of its version, or the same window one period earlier."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from tidegauge.monitor.windows import Windows
 from tidegauge.spec import ModelSpec, ModelVersion, MonitorSpec, Task, span_name
 
 WIDER: tuple[Task | None, ...] = (None, "binary", "regression", "multiclass")
-"""Tasks, those that a window's few predictions may suggest wrongly before those that its further ones turn out to have."""
+"""The tasks, ordered such that a task that few predictions suggest wrongly comes before the one that more predictions
+suggest."""
 MAX_EARLIER = 100
 """How many earlier windows are kept in memory as baselines of later ones."""
 
 
 class BaselineMark(NamedTuple):
-    """Changes whenever what a window is compared with does: the registry's revision, and how often the earlier window that is
-    its baseline was published, -1 where it has none."""
+    """A value that changes whenever the baseline of a window does: the registry's revision, and how often the earlier window
+    that serves as its baseline was published (-1 if none does)."""
 
     revision: int
     publications: int

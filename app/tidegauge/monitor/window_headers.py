@@ -1,4 +1,4 @@
-"""How one window stands, and the record of each of its segments: what a monitor task keeps of every window in memory."""
+"""The state of a window and of the records of its segments, which a monitor task keeps in memory for every window."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from tidegauge.metrics.record import Window
 
 
 class RecordState(msgspec.Struct, array_like=True, gc=False):
-    """How the record of one segment of a window stands.
+    """The state of the record of one segment of a window.
 
-    ``published``: event time at which its last revision was. ``data`` and ``outcome``: whether predictions or outcomes have
-    changed it since. ``data_rows`` and ``outcome_rows``: its profiles have taken all rows of the log below these numbers.
+    ``published``: the event time at which its last revision was published. ``data``, ``outcome``: whether predictions or
+    outcomes have changed it since. ``data_rows``, ``outcome_rows``: its profiles have counted all rows of the log below these
+    numbers.
     """
 
     predictions: int = 0
@@ -28,12 +29,12 @@ class RecordState(msgspec.Struct, array_like=True, gc=False):
 
 
 class Header(msgspec.Struct, array_like=True):
-    """How one window stands.
+    """The state of one window.
 
-    ``window``: the name of its length. ``records``: by segment, the whole model (()) first. ``stale``: the window before it has
-    changed since the whole model's record was last published. ``pairs``: the versions it shares requests with, of those whose
-    names sort after its own. ``graded``: how far off the whole model's estimated performance was. ``latest``: the largest
-    ``ts`` of its predictions. ``publications``: how often records of it were published.
+    ``window``: the name of its length. ``records``: by segment, with the whole model, (), first. ``stale``: whether the
+    previous window has changed since the whole model's record was last published. ``pairs``: the versions that answered some of
+    the same requests and whose names sort after its own. ``graded``: the errors of the whole model's estimated performance.
+    ``latest``: the largest ``ts`` of its predictions. ``publications``: how often records of it were published.
     """
 
     model: str
@@ -52,7 +53,7 @@ class Header(msgspec.Struct, array_like=True):
 
     @property
     def segments(self) -> list[Segment]:
-        """The segments seen, the whole model first."""
+        """The segments that occurred, the whole model first."""
         return list(self.records)
 
     @property
@@ -66,5 +67,5 @@ class Header(msgspec.Struct, array_like=True):
 
 @lru_cache(1 << 14)
 def window_key(model: str, version: str, window: str, start: float) -> bytes:
-    """The key of a window in memory, and within the keys of what is stored of it."""
+    """The key of a window in memory, which is also a part of the store keys of its data."""
     return b"\0".join((model.encode(), version.encode(), window.encode(), b"%020d" % round(start * 1000)))

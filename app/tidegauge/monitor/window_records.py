@@ -1,7 +1,8 @@
-"""The numbers of a window's records: the data side, which predictions make and labels do not change, and the outcome side.
+"""The numbers of a window's records: the data side, which follows from predictions and is not changed by labels, and the
+outcome side.
 
-The data side is costly, and labels restate a window many times. So it is kept, encoded, up to MAX_KEPT_BYTES in all, and
-computed again from the profile where it was dropped.
+The data side takes much time to compute, and labels restate a window many times. It is therefore cached in encoded form, up to
+MAX_KEPT_BYTES in all, and computed again from the profile if it was dropped.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from tidegauge.spec import ModelSpec
 
 MAX_KEPT_BYTES = 48 << 20
 MAX_KEPT_WHOLE = 200
-"""How many data sides of whole models are kept decoded too, since the window after each needs them."""
+"""How many data sides of whole models are also cached in decoded form, since the next window needs them."""
 Numbers = dict[str, Any]
 
 
 class Mark(NamedTuple):
-    """What a data side was made from: so many predictions, and a baseline."""
+    """What a data side was computed from: the number of predictions, and the mark of the baseline."""
 
     predictions: int
     baseline: BaselineMark
 
 
 class WindowRecords:
-    """Numbers of one task's ``windows``."""
+    """The numbers of the records of one task's ``windows``."""
 
     def __init__(self, windows: Windows, baselines: WindowBaselines) -> None:
         self._windows, self._baselines = windows, baselines
@@ -53,7 +54,7 @@ class WindowRecords:
         self._notices = ConfidenceNotices()
 
     def data_side(self, header: Header, segment: Segment, spec: ModelSpec) -> Numbers:
-        """What a window's predictions say, and what they were compared with."""
+        """The data side of a segment's record, including what it was compared with."""
         mark = self._mark(header, segment, spec)
         held = self._whole.get(header.key) if not segment else None
         if held is not None and held[0] == mark:
@@ -81,7 +82,7 @@ class WindowRecords:
     def encoded_data_side(
         self, header: Header, segment: Segment, spec: ModelSpec, fresh: Numbers | None = None
     ) -> dict[str, msgspec.Raw]:
-        """The data side, each member as JSON. ``fresh``: the data side, where the caller has just computed it."""
+        """The data side with each member as JSON. ``fresh``: the data side if the caller has just computed it."""
         key, mark = (header.key, segment), self._mark(header, segment, spec)
         held = self._encoded.pop(key, None)
         if held is not None and held[0] != mark:
@@ -102,8 +103,8 @@ class WindowRecords:
         return Mark(header.records[segment].predictions, self._baselines.mark(header, spec))
 
     def early(self, header: Header, segment: Segment, spec: ModelSpec, counted: bool) -> Numbers:
-        """The numbers by which an open window is judged before it closes: no distances and no outcomes. ``counted``: only
-        numbers that are counted (``judge.conditions.is_counted``) are wanted."""
+        """The numbers by which an open window is judged, which include no distances and no outcomes. ``counted``: whether only
+        numbers that are simple counts (``judge.conditions.is_counted``) are needed."""
         whole = self._baselines.of(header, spec) if self._baselines.is_fixed(header, spec) else None
         baseline = None if whole is None else whole.part(segment)
         profile = self._windows.data(header, segment)
@@ -117,7 +118,7 @@ class WindowRecords:
         return side | records.label_coverage(self._windows.outcome(header, segment), profile.predictions)
 
     def outcome_side(self, header: Header, segment: Segment, spec: ModelSpec) -> Numbers:
-        """What a window's labels say."""
+        """The outcome side of a segment's record."""
         whole = self._baselines.of(header, spec)
         baseline = None if whole is None else whole.part(segment)
         predictions = header.records[segment].predictions
@@ -125,8 +126,7 @@ class WindowRecords:
         return records.outcome_side(outcome, predictions, spec, baseline, header.window, bins=not segment)
 
     def recent(self, header: Header, spec: ModelSpec) -> Numbers:
-        """The numbers of a closed window taken together with the one before, if the baseline says how much such numbers
-        vary."""
+        """The numbers of a closed window together with the previous one, if the baseline knows how much such numbers vary."""
         baseline = self._baselines.of(header, spec) if header.closed and self.remembers(header, spec) else None
         before = self._windows.before(header)
         if baseline is None or before is None or not before.closed or not baseline.knows_pairs(header.window):
@@ -135,7 +135,7 @@ class WindowRecords:
         return self._recents.numbers(header, before, own, earlier, spec, baseline)
 
     def remembers(self, header: Header, spec: ModelSpec) -> bool:
-        """Whether any monitor judges windows of this length together with the one before."""
+        """Whether any monitor judges windows of this length together with the previous one."""
         monitors = self._baselines.monitors(header, spec)
         return any(m.condition.auto and m.window == header.window for m in monitors)
 

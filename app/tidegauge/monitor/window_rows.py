@@ -1,4 +1,4 @@
-"""Rows of the log that have not been counted yet, by window and segment; and the profiles that are made of them."""
+"""Keeps track of the rows of the log that windows have not counted yet, by window and segment, and makes profiles of them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Side = Literal["data", "outcome"]
 
 
 class Share(NamedTuple):
-    """The rows of one part that one segment's profile is to take, by their ``numbers`` (k)."""
+    """The rows of one part that belong to one segment's profile, by their indices ``numbers`` (k)."""
 
     rows: Rows
     numbers: NDArray[np.intp]
 
 
 Shares = list[Share]
-"""Of several parts."""
+"""The shares of several parts."""
 
 
 class WaitingSide(NamedTuple):
@@ -56,7 +56,7 @@ def side_of(rows: Rows) -> Side:
 
 
 class Place(NamedTuple):
-    """A segment of a window, with the numbers (k) of the ``rows`` of a part that lie in it. ``window``: the name of its
+    """A segment of a window, and the indices ``rows`` (k) of the rows of a part that lie in it. ``window``: the name of its
     length."""
 
     segment: Segment
@@ -66,7 +66,7 @@ class Place(NamedTuple):
 
 
 def places(rows: Rows) -> Iterator[Place]:
-    """All segments of all windows in which rows of a part lie."""
+    """All segments of all windows that rows of a part lie in."""
     # The middle of the pane, so that rounding cannot put it into the window before.
     moments = np.floor(rows.times / rows.pane) * rows.pane + rows.pane / 2
     windows = [(name, duration(name), (moments // duration(name)).astype(np.int64)) for name in rows.windows]
@@ -130,7 +130,7 @@ def data_profiles(found: Mapping[Segment, Shares]) -> Iterator[SegmentData]:
 
 def outcome_profiles(found: Mapping[Segment, Shares]) -> Iterator[SegmentOutcome]:
     """A profile of each segment's rows."""
-    # A part of late labels reaches back over many windows, of which each takes few of its rows.
+    # A part with late labels covers many windows, each of which takes only few of its rows.
     wanted: dict[int, list[NDArray[np.intp]]] = {}
     parts: dict[int, Rows] = {}
     for shares in found.values():

@@ -2,9 +2,9 @@
 
     h<model>\\0<version>\\0<window>\\0<start>            Header
 
-All headers are in memory (one for each window: some 200 bytes, and 100 for each segment). Profiles are loaded when they are
-needed (``monitor/window_profiles.py``). Rows that came in as such are counted when a profile they belong to is asked for
-(``monitor/window_rows.py``). Which windows need a look at a checkpoint, ``pending`` knows (``monitor/pending_windows.py``).
+All headers are in memory (one for each window, about 200 bytes and 100 for each segment). Profiles are loaded when they are
+needed (``monitor/window_profiles.py``). Rows are counted when a profile that they belong to is asked for
+(``monitor/window_rows.py``). ``pending`` knows which windows a checkpoint must check (``monitor/pending_windows.py``).
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def oldest_kept(spec: ModelSpec, now: float) -> float:
 
 
 class TooLate(NamedTuple):
-    """What came too late: how many changes to windows that are forgotten, and predictions all of whose windows are."""
+    """What came too late: the number of changes to windows that are no longer kept, and of predictions without any kept
+    window."""
 
     changes: int
     predictions: int
@@ -72,8 +73,8 @@ class _Series(NamedTuple):
 
 
 class Windows:
-    """All windows of one monitor task. ``read_otherwise``: whether, judging by the whole model's predictions in a window, its
-    scores are to be read the other way (``monitor/confidence_readings.py``)."""
+    """All windows of one monitor task. ``read_otherwise``: decides from the whole model's predictions in a window whether its
+    scores must be read the other way (``monitor/confidence_readings.py``)."""
 
     def __init__(
         self, store: Store, read_otherwise: Callable[[Header, DataProfile], bool] = lambda header, data: False
@@ -100,14 +101,14 @@ class Windows:
         self, model: str, version: str, spec: ModelSpec, segment: Segment, pane: int, data: DataProfile | None,
         outcome: bytes | None, pairs: Mapping[str, PairProfile], latest: float, expired_before: float,
     ) -> int:  # fmt: skip
-        """Merge a pane's profiles into every window the pane lies in; returns how many of these have been forgotten.
-        ``outcome``: a packed OutcomeProfile; ``latest``: the largest ``ts`` of the predictions; ``expired_before``: windows
-        that ended before then are forgotten."""
+        """Merge a pane's profiles into every window that it lies in; return how many of these are no longer kept. ``outcome``:
+        a packed OutcomeProfile; ``latest``: the largest ``ts`` of the predictions; ``expired_before``: windows that ended
+        before this event time are no longer kept."""
         moment = pane * spec.pane
         lost = 0
         for name in spec.windows:
             length = duration(name)
-            # Panes divide windows. The middle of the pane is taken, so that rounding cannot put it into the window before.
+            # Panes divide windows. The middle of the pane is used, so that rounding cannot put it into the previous window.
             start = (moment + spec.pane / 2) // length * length
             if start + length <= expired_before:
                 lost += 1
@@ -134,8 +135,8 @@ class Windows:
         return lost
 
     def take_rows(self, rows: Rows, expired_before: float) -> TooLate:
-        """Note the rows in every window they lie in, to be counted when these are asked for. ``expired_before``: as in
-        ``add``."""
+        """Note the rows in every window that they lie in; they are counted when the window is asked for. ``expired_before``: as
+        in ``add``."""
         lost, lost_rows = 0, np.zeros(len(rows.times), np.int64)
         for segment, name, start, numbers in places(rows):
             if start + duration(name) <= expired_before:
@@ -160,7 +161,7 @@ class Windows:
         return TooLate(lost, int((lost_rows == len(rows.windows)).sum()) if rows.data is not None else 0)
 
     def _await_rows(self, rows: Rows) -> None:
-        """After a restart: note the rows in the windows that have not counted them."""
+        """Note the rows in the windows that have not counted them, after a restart."""
         for segment, name, start, numbers in places(rows):
             key = window_key(rows.model, rows.version, name, start)
             state = self.headers[key].records.get(segment) if key in self.headers else None
@@ -182,8 +183,8 @@ class Windows:
         return state
 
     def count(self, header: Header, side: Side, segments: Iterable[Segment] | None = None) -> None:
-        """Count the rows that wait for these segments of a window, or for all of its segments: together, which takes a
-        fraction of the time that each by itself would take."""
+        """Count the rows that wait for these segments of a window, or for all of its segments. Counting them together is much
+        faster than one by one."""
         key = header.key
         found = self._rows.take(side, key, segments)
         if not found:
@@ -217,15 +218,14 @@ class Windows:
         self._changed.add(header.key)
 
     def give_up(self, header: Header, now: float) -> None:
-        """A window whose publishing is set aside: let go of what waits for it."""
+        """Drop what waits for a window whose publishing is set aside."""
         header.closed = header.settled = True
         self._rows.take("data", header.key)
         self._rows.take("outcome", header.key)
         self.published(header, header.segments, now)
 
     def outdate(self, header: Header) -> None:
-        """Note that the window before a closed one has changed, so that its record of the whole model is to be published
-        again."""
+        """Note that the window before this closed one has changed, so its record of the whole model must be published again."""
         header.stale = True
         self._changed.add(header.key)
         self.pending.changed(header, ())
@@ -256,7 +256,8 @@ class Windows:
         return found.derived(OutcomeProfile.read_otherwise) if len(found.other.keys) and self._reread(header) else found
 
     def pairs(self, header: Header, other: str) -> PairProfile:
-        """As ``WindowProfiles.pairs``, less what rests on scores where those of either version are read otherwise."""
+        """Like ``WindowProfiles.pairs``, but without anything based on scores if those of either version are read the other
+        way."""
         found, beside = self._profiles.pairs(header.key, other), self.find(header.model, other, header.window, header.start)
         reread = self._reread(header) or (beside is not None and self._reread(beside))
         return found.without_scores() if reread else found
@@ -269,7 +270,7 @@ class Windows:
         return self.find(header.model, header.version, header.window, 2 * header.start - header.end)
 
     def within(self, header: Header, window: str) -> Iterator[Header]:
-        """The windows of the same version, of another length, that begin in this one, the oldest first."""
+        """The windows of the same version and of the length ``window`` that begin in this one, the oldest first."""
         length = duration(window)
         start = math.ceil(header.start / length) * length
         while start < header.end:
@@ -299,7 +300,7 @@ class Windows:
         del self.headers[key]
 
     def forget_requests(self, request_ids: Set[str]) -> None:
-        """Take these requests out of profiles and rows; after a ``flush`` of both."""
+        """Remove these requests from profiles and rows. Call it after both were flushed."""
         self._profiles.forget_requests(request_ids)
         self.log.forget_requests(request_ids)
 

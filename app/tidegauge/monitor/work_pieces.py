@@ -1,6 +1,6 @@
-"""The pieces of a monitor task's work that may be set aside (``engine/set_aside.py``), each by itself.
+"""The pieces of a monitor task's work that may each be set aside (``engine/set_aside.py``), by their keys.
 
-    p<hash>                                       taking a part of a delta into its windows
+    p<hash>                                       merging a part of a delta into its windows
     w<window>\\0                                  publishing and judging a window
     w<window>\\0<monitor>                         one monitor's verdicts on a window
     l<model>, d<model>, r<model>                  learning a model's baselines, its detectors, comparing its versions
@@ -24,7 +24,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def merging_of(model: str, part: Part) -> Piece:
-    """What is lost with it is the part."""
+    """Merging a part of a delta. If it is set aside, the part is lost."""
     raw = _encode(part)
     return Piece(
         PART + hashlib.sha256(raw).digest(), model, lambda: f"a part of what was counted of {model} {part.version}", raw
@@ -32,7 +32,7 @@ def merging_of(model: str, part: Part) -> Piece:
 
 
 def within(header: Header) -> bytes:
-    """What the keys of all pieces of a window's work begin with."""
+    """The prefix of the keys of all pieces of work on a window."""
     return WINDOW + header.key + b"\0"
 
 
