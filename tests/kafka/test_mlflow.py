@@ -8,9 +8,13 @@ import sys
 
 import pytest
 
+from support.bridges import Bridge
 from support.cluster import Cluster
 from support.events import START, prediction
 from support.mlflow_server import MlflowServer as Running
+from support.schemas import mistakes
+from support.servers import wait_for
+from tidegauge.alert.operations import AUDIT, OPERATIONS
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.cli.main import main
 from tidegauge.errors import RegistryError
@@ -110,3 +114,43 @@ def test_a_rollback_moves_the_alias_and_is_audited(named, broker, tmp_path):
     again = roll_back("--to", "churn:1", "--yes")
     assert again.returncode == 1
     assert "names version 1 already" in again.stderr
+
+
+def test_a_champion_that_moves_is_marked_once_also_if_nobody_asked_then(named, broker, tmp_path):
+    cluster = Cluster(broker, f"alias-{random.randrange(10**6)}", tmp_path)
+    cluster.apply(ModelRecord("churn", ModelSpec("churn")), ModelRecord("other", ModelSpec("other")))
+    server = MlflowServer.from_environment()
+    server.move_alias("churn", "champion", "1")
+
+    def marks():
+        found = [json.loads(record.value) for record in cluster.read(OPERATIONS)]
+        assert all(mistakes("operation", mark) == [] for mark in found)
+        return [(mark["model"], mark["text"], mark["version"], mark["before"]) for mark in found]
+
+    def seen():
+        found = [json.loads(record.value) for record in cluster.read(AUDIT)]
+        assert all(mistakes("audit-entry", entry) == [] for entry in found)
+        return [(entry["target"], entry["details"]["version"]) for entry in found if entry["action"] == "see alias"]
+
+    def acting():
+        return Bridge(cluster, "act", "--alias-interval", "0.3", MLFLOW_TRACKING_URI=named.url)
+
+    first = ("churn", "champion of churn moves from version 1 to 2", "2", "1")
+    second = ("churn", "champion of churn moves from version 2 to 1", "1", "2")
+    with acting().start().wait_ready() as act:
+        wait_for(lambda: seen() == [("churn", "1")], 60, "the first look")
+        server.move_alias("churn", "champion", "2")
+        wait_for(lambda: marks() == [first], 60, "the mark")
+        wait_for(lambda: seen() == [("churn", "1"), ("churn", "2")], 60, "the entry")
+        act.kill()
+    server.move_alias("churn", "champion", "1")
+    with acting().start().wait_ready() as act:
+        wait_for(lambda: marks() == [first, second], 60, "the second mark")
+        wait_for(lambda: len(seen()) == 3, 60, "the entry")
+        act.kill()
+    with acting().start().wait_ready():
+        cluster.apply(ModelRecord("third", ModelSpec("third", rollback="models:/churn@champion")))
+        # It has looked at every model once more: the new one is the last of them.
+        wait_for(lambda: ("third", "1") in seen(), 60, "the new model")
+    assert marks() == [first, second]
+    assert named.champion() == "1"

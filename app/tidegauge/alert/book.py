@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Set
 from typing import Any, NamedTuple
 
-from tidegauge.alert.announcing import Announcer
+from tidegauge.alert.announcing import Announcer, LineageOf
 from tidegauge.alert.detections import DetectorAlerts
 from tidegauge.alert.labels import Subject, labels_of, member_label
 from tidegauge.alert.life_cycle import AlertState, Transition, advance, fingerprint
@@ -17,7 +17,7 @@ from tidegauge.incident.incident_book import IncidentBook
 from tidegauge.judge.conditions import Verdict
 from tidegauge.judge.meaning import Ending, Symptom, counts_requests, sentence
 from tidegauge.metrics.record import Window, iso
-from tidegauge.spec import MonitorSpec, segment_name
+from tidegauge.spec import Lineage, MonitorSpec, segment_name
 
 
 class Support(NamedTuple):
@@ -49,14 +49,16 @@ class KnownAlert(NamedTuple):
 
 
 class AlertBook:
-    """All alerts of one monitor task, updated by verdicts. ``detections``: the alerts of detectors; ``playbooks``: as in
-    Announcer."""
+    """All alerts of one monitor task, updated by verdicts. ``detections``: the alerts of detectors; ``playbooks`` and
+    ``lineage_of``: as in Announcer."""
 
-    def __init__(self, store: Store, playbooks: str = DIRECTORY) -> None:
+    def __init__(
+        self, store: Store, playbooks: str = DIRECTORY, lineage_of: LineageOf = lambda model, version: Lineage()
+    ) -> None:
         self.traces = Traces(store)
         self._states = AlertStates(store)
         self.incidents = IncidentBook(store)
-        self._announcer = Announcer(self.traces, self.incidents, playbooks)
+        self._announcer = Announcer(self.traces, self.incidents, playbooks, lineage_of)
         self.detections = DetectorAlerts(self._states, self._announcer)
 
     def forget_requests(self, request_ids: Set[str]) -> None:

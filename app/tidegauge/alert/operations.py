@@ -69,7 +69,8 @@ class Silence(msgspec.Struct, frozen=True, tag_field="kind", tag="silence"):
 
 
 class Mark(msgspec.Struct, frozen=True, tag_field="kind", tag="mark"):
-    """Something that people changed at event time ``ts``, such as a release or a migration. ``model``: "" means all models."""
+    """Something that was changed at event time ``ts``, such as a release or a migration. ``model``: "" means all models.
+    ``version`` and ``before``: the registry's numbers of the version that serves from then on, and of the one before."""
 
     id: str
     text: str
@@ -77,6 +78,8 @@ class Mark(msgspec.Struct, frozen=True, tag_field="kind", tag="mark"):
     by: str
     at: float
     model: str = ""
+    version: str = ""
+    before: str = ""
 
     @property
     def key(self) -> bytes:

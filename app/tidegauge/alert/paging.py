@@ -31,6 +31,9 @@ RESOLVED_SECONDS = 900.0
 MAX_NOTICES = 500
 """The most notices in one request."""
 
+LINEAGE = {"run_id": "run", "url": "run_url"}
+"""What pages call where a version came from, if not as the event does."""
+
 
 class AlertData(msgspec.Struct, frozen=True):
     """Those members of an alert event's ``data`` that pages need."""
@@ -50,6 +53,7 @@ class AlertData(msgspec.Struct, frozen=True):
     window: Any = None
     evidence: dict[str, Any] = {}
     incident: str = ""
+    lineage: dict[str, str] = {}
 
 
 class AlertEvent(msgspec.Struct, frozen=True):
@@ -173,6 +177,7 @@ def texts_of(data: AlertData) -> dict[str, str]:
     ):
         if text:
             texts[name] = text
+    texts |= {LINEAGE.get(name, name): text for name, text in data.lineage.items() if text}
     shown: list[tuple[str, Any, Callable[[Any], list[str]]]] = [("window", data.window, _window)]
     shown += [(name, value, _LINES.get(name, _plain)) for name, value in data.evidence.items()]
     for name, value, lines in shown:

@@ -28,6 +28,7 @@ def add(commands: Any) -> None:
 
     act = command(commands, "act", _act, "does what the specs say under `on` when alerts begin: rolls back, calls hooks")
     kafka(act)
+    option(act, "--alias-interval", float, 30.0, "seconds after which MLflow is asked which version serves; 0 for never")
     _pages(act, 9476)
 
 
@@ -65,7 +66,8 @@ def _act(options: argparse.Namespace) -> int:
 
     async def run(end: ending.Ending) -> int:
         return await bridge.run(
-            Actor(stream_settings(options)), Listen(options.metrics_host, options.metrics_port, options.web_config)
+            Actor(stream_settings(options), options.alias_interval),
+            Listen(options.metrics_host, options.metrics_port, options.web_config),
         )
 
     return ending.run(run)

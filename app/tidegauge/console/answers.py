@@ -53,7 +53,11 @@ def model(view: View, name: str, now: float) -> dict[str, Any] | None:
         "lineage": msgspec.to_builtins(spec.lineage),
         "version_details": list(versions.values()),
         "segments": [{"name": segment, "segment": pairs} for segment, pairs in sorted(segments.items())],
-        "marks": [{"time": iso(of.ts), "text": of.text} for of in view.operations.marks.values() if of.model in ("", name)],
+        "marks": [
+            {"time": iso(of.ts), "text": of.text} | ({"version": of.version, "before": of.before} if of.before else {})
+            for of in view.operations.marks.values()
+            if of.model in ("", name)
+        ],
         "baselines": [_baseline(view, name, version) for version in view.registry.baseline_versions(name)],
     }
 

@@ -17,6 +17,10 @@ TIMEOUT = 20.0
 MAX_ANSWER = 16 << 20
 
 
+def _named() -> str:
+    return os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI") or ""
+
+
 class MlflowServer:
     """One server. ``url``: as in ``MLFLOW_TRACKING_URI``; user, password and token come from MLflow's environment variables."""
 
@@ -28,7 +32,12 @@ class MlflowServer:
     @classmethod
     def from_environment(cls) -> MlflowServer:
         """The server that MLflow's own clients would use. Raises RegistryError if none is configured."""
-        return cls(os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI") or "")
+        return cls(_named())
+
+    @staticmethod
+    def is_named() -> bool:
+        """Whether the environment names a server."""
+        return bool(_named())
 
     def run(self, run_id: str) -> dict[str, Any]:
         """A run, with the members ``info``, ``data`` (metrics, params, tags) and ``inputs``."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
+from typing import NamedTuple
 
 import msgspec
 
@@ -75,13 +76,31 @@ class CallHook:
         return f"the hook answered {answer.status}: {answer.text}".rstrip(": ")
 
 
+class Alias(NamedTuple):
+    """An alias of the registered model ``name`` in MLflow."""
+
+    name: str
+    alias: str
+
+
+def alias_of(spec: ModelSpec) -> Alias | None:
+    """The alias that says which version of the model serves; None if the spec names a hook instead, or nothing that can be
+    one.
+
+    >>> alias_of(ModelSpec("churn")), alias_of(ModelSpec("churn", rollback="https://deploy.example/hook"))
+    (Alias(name='churn', alias='champion'), None)
+    """
+    named = _ALIAS.fullmatch(spec.rollback or f"models:/{spec.model}@{DEFAULT_ALIAS}")
+    return None if named is None else Alias(named[1], named[2])
+
+
 def plan(spec: ModelSpec, version: str, asked: str | None = None) -> MoveAlias | CallHook:
     """The step that rolls the model of ``spec`` back to ``version`` (``churn:2``, or only MLflow's number). ``asked``: the id
     of the request, None for a new one. Raises RegistryError."""
     target = spec.rollback
     if target is not None and not target.startswith("models:/"):
         return CallHook(target, Order("roll_back", spec.model, asked or str(uuid.uuid4()), version))
-    named = _ALIAS.fullmatch(target or f"models:/{spec.model}@{DEFAULT_ALIAS}")
+    named = alias_of(spec)
     if named is None:
         raise RegistryError(f"rollback {target!r} names no alias; write models:/NAME@ALIAS, or the URL of a hook")
-    return MoveAlias(MlflowServer.from_environment(), named[1], named[2], version.rpartition(":")[2])
+    return MoveAlias(MlflowServer.from_environment(), named.name, named.alias, version.rpartition(":")[2])

@@ -75,7 +75,7 @@ class MonitorStage:
         self._store, self._registry, self._counters = store, registry, counters
         self._aside = SetAside(store)
         self.windows = Windows(store, ConfidenceReadings(registry).otherwise)
-        self.alerts = AlertBook(store, playbooks)
+        self.alerts = AlertBook(store, playbooks, registry.lineage)
         self._versions = Versions(store)
         self._early_parts = EarlyParts(store)
         baselines = WindowBaselines(self.windows, registry)

@@ -176,6 +176,7 @@ def alert_lives(alerts: Iterable[dict[str, Any]], period: Period) -> list[dict[s
                 "summary": data["annotations"]["summary"],
                 "description": data["annotations"].get("description", ""),
                 "runbook_url": data["annotations"].get("runbook_url"),
+                "lineage": data.get("lineage", {}),
             }
             found.append(life)
         life["severity"] = max(life["severity"], data["severity"], key=("info", "warning", "critical").index)

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,9 +24,11 @@ from tidegauge.alert.operations import AUDIT
 from tidegauge.engine.stage import ALERTS
 from tidegauge.errors import RegistryError, StreamError
 from tidegauge.lineage import rolling_back
+from tidegauge.lineage.mlflow_server import MlflowServer
 from tidegauge.models.registry import Registry
 from tidegauge.spec import ROLLOUT, ModelVersion
 from tidegauge.stream import bridge, models_topic
+from tidegauge.stream.alias_watch import AliasWatch
 from tidegauge.stream.feed import Feed
 from tidegauge.stream.following import OperationsLog
 from tidegauge.stream.reading import records
@@ -63,13 +66,18 @@ _decode = msgspec.json.Decoder(AlertEvent).decode
 
 
 class Actor:
-    """Performs the actions of specs when alerts begin."""
+    """Performs the actions of specs when alerts begin. ``alias_interval``: seconds after which MLflow, if the environment names
+    it, is asked again which versions serve; 0 for never."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, alias_interval: float = 0.0) -> None:
         self._settings = settings
         self._feed = Feed(settings, ALERTS, f"{settings.app_id}-act")
-        self._operations = OperationsLog(settings, (AUDIT,))
+        self._operations = OperationsLog(settings)
         self._audit = Audit(sys.stderr.buffer, self._operations.write)
+        self._aliases: AliasWatch | None = None
+        if alias_interval > 0 and MlflowServer.is_named():
+            models = partial(models_topic.read, settings)
+            self._aliases = AliasWatch(alias_interval, models, self._operations, self._audit, ACTOR)
         self._left: set[ModelVersion] = set()
         """Versions that were rolled back by themselves, with their models."""
         self._firing: set[str] = set()
@@ -105,6 +113,9 @@ class Actor:
         await self._feed.commit()
         self._caught_up = True
         log.info("acting on alerts; %d versions were rolled back before", len(self._left))
+        await asyncio.gather(self._follow(), *([] if self._aliases is None else [self._aliases.run()]))
+
+    async def _follow(self) -> None:
         while True:
             begun = [event for record in await self._feed.take(WAIT_SECONDS, MAX_EVENTS) if (event := self._begins(record))]
             if begun:
@@ -118,6 +129,8 @@ class Actor:
             entry = msgspec.json.decode(raw, type=Entry)
         except msgspec.MsgspecError:
             return
+        if self._aliases is not None:
+            self._aliases.remember(entry)
         if (entry.action, entry.method, entry.outcome) == (ROLL_BACK, METHOD, "accepted"):
             self._left.add(ModelVersion(entry.target, str(entry.details.get("from", ""))))
 

@@ -6,6 +6,7 @@ import { timeChart } from "../charts.js";
 import { h, rendered, sentence } from "../dom.js";
 import { none, number, share, time, timeAgo } from "../format.js";
 import { table } from "../table.js";
+import { runLink } from "./versions.js";
 
 const LATEST = 6;
 
@@ -33,6 +34,12 @@ export async function draw({ names: [mark], again }) {
   ];
 }
 
+/** What trained the version, as pairs of names and values. */
+function trained(of) {
+  const named = [["Code", of.commit], ["Data", of.data_snapshot]].filter(([, text]) => text).map(([name, text]) => [name, h("code", {}, text)]);
+  return of.run_id ? [["Run", runLink(of)], ...named] : named;
+}
+
 function facts(data, alert, model) {
   const { labels } = data;
   const pairs = [
@@ -47,6 +54,7 @@ function facts(data, alert, model) {
     ["Baseline", number(data.baseline)],
     ["Rests on", `${number(data.sample_size)} samples${data.p_value === null || data.p_value === undefined ? "" : `, p = ${number(data.p_value)}`}`],
     ["Window", data.window ? [data.window.length, " from ", time(data.window.start), `, revision ${data.window.revision}`] : none],
+    ...trained(data.lineage ?? {}),
   ];
   return h("dl", { class: "facts" }, pairs.map(([name, of]) => h("div", {}, h("dt", {}, name), h("dd", {}, of))));
 }

@@ -12,7 +12,7 @@ const FEATURES = 4;
 
 export async function compare(seen) {
   const { model, version, window, segment, record, at, query, go } = seen;
-  const other = { version: query.get("with-version") ?? version, segment: query.get("with-segment") ?? segment };
+  const other = { version: query.get("with-version") ?? servedBefore(model, version) ?? version, segment: query.get("with-segment") ?? segment };
   const section = h("section", { id: "compare" }, h("h2", {}, "Compare"), h("p", { class: "dim" }, "The chosen window, version and segment, beside another window, version or segment."));
   const { records } = await get(`models/${part(model.model)}/windows`, { ...other, window, limit: 400 }).catch(() => ({ records: [] }));
   section.append(choices(model, window, other, records, record, query, go));
@@ -27,6 +27,13 @@ export async function compare(seen) {
   const shown = await get(`models/${part(model.model)}/distributions`, { version });
   section.append(h("div", { class: "read" }, numbers(record, against), moved(record, against, shown)));
   return section;
+}
+
+/** The version that the registry's alias named before it came to name this one, by the last mark that says so. */
+function servedBefore({ marks, versions }, version) {
+  const numbered = (number) => versions.find((one) => one.split(":").at(-1) === number);
+  const moved = marks.filter((one) => one.before && numbered(one.version) === version).sort((a, b) => a.time.localeCompare(b.time)).at(-1);
+  return moved && numbered(moved.before);
 }
 
 function choices(model, window, other, records, record, query, go) {

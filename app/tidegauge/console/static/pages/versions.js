@@ -69,7 +69,7 @@ function spelled(path) {
 }
 
 /** The run that trained a version, linked to where people see it. */
-function linked({ run_id: run, url }) {
+export function runLink({ run_id: run, url }) {
   if (!run) return none;
   return /^https?:\/\//.test(url ?? "") ? h("a", { href: url, rel: "noreferrer" }, run) : h("code", {}, run);
 }
@@ -82,7 +82,7 @@ export function lineage({ model }) {
       : h("p", { class: "empty" }, "The spec says nothing of where the model comes from. Add ", h("code", {}, "lineage: {run_id: …, commit: …, data_snapshot: …}"), "."),
     table("baselines", [
       { name: "Baseline of", key: "version", value: (one) => one.model_version },
-      { name: "Run", key: "run", value: (one) => one.lineage?.run_id ?? none, cell: (one) => linked(one.lineage ?? {}) },
+      { name: "Run", key: "run", value: (one) => one.lineage?.run_id ?? none, cell: (one) => runLink(one.lineage ?? {}) },
       { name: "From", key: "source", value: (one) => one.source ?? none },
       { name: "Predictions", key: "predictions", numeric: true, value: (one) => one.predictions, cell: (one) => number(one.predictions ?? null) },
       { name: "Labels", key: "labels", numeric: true, value: (one) => one.labels, cell: (one) => number(one.labels ?? null) },
