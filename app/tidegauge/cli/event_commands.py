@@ -26,7 +26,13 @@ def add_build(commands: Any) -> None:
     option(build, "--version", str, None, "model version, as churn_xgb:3; rows of others are left out", required=True)
     option(build, "--input", Path, None, f"prediction events (with label): {FILES}", required=True)
     option(build, "--output", Path, None, "the baseline", required=True)
-    option(build, "--lineage", str, None, "what trained it: runs:/RUN_ID, or models:/NAME/VERSION, in MLflow")
+    option(
+        build,
+        "--lineage",
+        str,
+        None,
+        "what trained it: runs:/RUN_ID or models:/NAME/VERSION in MLflow, or a run's directory of wandb",
+    )
     _naive(build)
 
 
@@ -95,10 +101,7 @@ def _build(options: argparse.Namespace) -> int:
     spec, naive_utc = load_to_build(options.spec), options.naive_timestamps == "utc"
     baseline = reference.build(spec, options.version, options.input, say, _note, naive_utc=naive_utc)
     if options.lineage is not None:
-        from tidegauge.lineage.mlflow_reference import read_reference
-        from tidegauge.lineage.mlflow_server import MlflowServer
-
-        baseline.lineage = read_reference(MlflowServer.from_environment(), options.lineage).lineage
+        baseline.lineage = _lineage(options.lineage)
     options.output.write_bytes(baseline.to_json())
     say("")
     print(
@@ -109,6 +112,17 @@ def _build(options: argparse.Namespace) -> int:
         name = os.path.relpath(options.output, options.spec.parent)
         _note(f"{options.spec} does not name it yet; say there: baseline: {name}")
     return 0
+
+
+def _lineage(text: str) -> Any:
+    """The lineage that MLflow, or the directory of a run of Weights & Biases, says."""
+    from tidegauge.lineage import wandb_run
+    from tidegauge.lineage.mlflow_reference import read_reference
+    from tidegauge.lineage.mlflow_server import MlflowServer
+
+    if wandb_run.is_run(text):
+        return wandb_run.read_run(text)
+    return read_reference(MlflowServer.from_environment(), text).lineage
 
 
 def _init(options: argparse.Namespace) -> int:

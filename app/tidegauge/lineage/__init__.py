@@ -2,5 +2,6 @@
 
 The API is called with the standard library, so tidegauge does not need MLflow. May use ``spec`` and ``errors``. Begin with
 ``mlflow_server.py``, which makes the requests. ``mlflow_reference.py`` resolves ``runs:/…`` and ``models:/…``;
-``rolling_back.py`` moves an alias or calls a hook (``hook.py``).
+``wandb_run.py`` reads the directory of a run of Weights & Biases; ``rolling_back.py`` moves an alias or calls a hook
+(``hook.py``).
 """
