@@ -94,15 +94,24 @@ def _note(text: str) -> None:
 
 
 def _build(options: argparse.Namespace) -> int:
+    from tidegauge.lineage import openlineage_events
+    from tidegauge.lineage.openlineage_events import Job, of_file
     from tidegauge.models import directory
     from tidegauge.models.read import load_to_build
     from tidegauge.offline import reference
+    from tidegauge.offline.sources import expand
 
     spec, naive_utc = load_to_build(options.spec), options.naive_timestamps == "utc"
-    baseline = reference.build(spec, options.version, options.input, say, _note, naive_utc=naive_utc)
-    if options.lineage is not None:
-        baseline.lineage = _lineage(options.lineage)
-    options.output.write_bytes(baseline.to_json())
+    job = Job(f"baseline build {spec.model}", "BASELINE", f"Summarises the reference data of {spec.model}")
+    with openlineage_events.told(job) as told:
+        told.read += [of_file(options.spec), *map(of_file, expand(options.input))]
+        told.tags |= {"model": spec.model, "model_version": options.version}
+        baseline = reference.build(spec, options.version, options.input, say, _note, naive_utc=naive_utc)
+        if options.lineage is not None:
+            baseline.lineage = _lineage(options.lineage)
+            told.tags |= {name: text for name in ("run_id", "commit") if (text := getattr(baseline.lineage, name))}
+        options.output.write_bytes(baseline.to_json())
+        told.wrote.append(of_file(options.output, baseline.data.predictions)._replace(version=baseline.schema.id))
     say("")
     print(
         f"{options.output}: {baseline.data.predictions} predictions, {baseline.outcome.labels} labels, "

@@ -31,6 +31,9 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the reports and print their paths; return the exit status."""
+    from tidegauge.engine.stage import ALERTS, INCIDENTS, METRICS
+    from tidegauge.lineage import openlineage_events
+    from tidegauge.lineage.openlineage_events import Job, of_file, of_topic
     from tidegauge.report.period import moment, periods
     from tidegauge.report.write import write
     from tidegauge.stream import reading
@@ -44,7 +47,17 @@ def run(options: argparse.Namespace) -> int:
         else:
             asyncio.run(reading.fill_archive(stream_settings(options), archive))
 
-    for page in write(options.model, wanted, options.output, collect):
+    job = Job(f"report {options.model}", "REPORT", f"Writes reports on {options.model}")
+    with openlineage_events.told(job) as told:
+        told.tags["model"] = options.model
+        if options.replay is not None:
+            told.read += map(of_file, sorted(options.replay.glob("*.jsonl")))
+        else:
+            settings = stream_settings(options)
+            told.read += [of_topic(settings.bootstrap, settings.topic(topic)) for topic in (METRICS, ALERTS, INCIDENTS)]
+        pages = write(options.model, wanted, options.output, collect)
+        told.wrote += [of_file(file) for page in pages for file in (page, page.with_suffix(".json"))]
+    for page in pages:
         print(page)
     if options.card:
         for page in write_cards(options, options.model, None):
