@@ -98,15 +98,24 @@ class _Events:
             raise RegistryError(f"{' or '.join(WANTED)} asks for lineage: pip install 'tidegauge[openlineage]'") from error
         self._job, self._run_id = job, str(generate_new_uuid())
         self._client: Any = None
-        with _told_of_failure():
+        with self._told_of_failure():
             self._client = OpenLineageClient()
 
     def emit(self, state: str, said: Told, error: BaseException | None = None) -> None:
-        with _told_of_failure():
+        """Send an event, unless an earlier one could not be sent: the command has waited long enough."""
+        with self._told_of_failure():
             if self._client is not None:
                 self._client.emit(self._event(state, said, error))
                 if state != "START":
                     self._client.close(timeout=10.0)
+
+    @contextlib.contextmanager
+    def _told_of_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._client = None
+            print(f"note: OpenLineage events cannot be sent: {error}", file=sys.stderr)
 
     def _event(self, state: str, said: Told, error: BaseException | None) -> Any:
         from openlineage.client import event_v2
@@ -171,11 +180,3 @@ def _versioned(of: DataSet) -> Mapping[str, Any]:
     from openlineage.client.facet_v2 import dataset_version_dataset
 
     return {} if of.version is None else {"version": dataset_version_dataset.DatasetVersionDatasetFacet(of.version)}
-
-
-@contextlib.contextmanager
-def _told_of_failure() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        print(f"note: OpenLineage events cannot be sent: {error}", file=sys.stderr)
