@@ -260,3 +260,71 @@ def test_a_comment_is_one_whatever_it_says(tmp_path):
     text, spec = draft(tmp_path, tmp_path / "suite.json")
     assert spec.model == "taxi_rides"
     assert list(yaml.safe_load(text)) == ["model", "features"]
+
+
+RIDES = {
+    "expectation_suite_name": "rides.warning",
+    "meta": {"great_expectations_version": "0.15.50", "citations": []},
+    "expectations": [
+        {"expectation_type": "expect_" + kind, "kwargs": kwargs, "meta": {"profiler_details": {}}}
+        for kind, kwargs in (
+            ("table_row_count_to_be_between", {"min_value": 1, "max_value": 10**6}),
+            ("column_values_to_be_between", {"column": "fare", "min_value": 0, "max_value": 9, "row_condition": "tip > 0"}),
+            ("column_values_to_be_between", {"column": "fare", "min_value": -5}),
+            ("column_values_to_not_be_null", {"column": "tip", "row_condition": "fare > 0", "condition_parser": "pandas"}),
+            ("column_quantile_values_to_be_between",
+             {"column": "fare", "quantile_ranges": {"quantiles": [0.05, 0.5], "value_ranges": [[0, 5], [7, None]]}}),
+            ("column_quantile_values_to_be_between", {"column": "fare", "quantile_ranges": {"quantiles": [0.5]}}),
+            ("column_distinct_values_to_equal_set", {"column": "status", "value_set": ["completed", "cancelled"]}),
+            ("column_values_to_be_between", {"column": "when", "min_value": "2020-01-01", "parse_strings_as_datetimes": True}),
+            ("column_values_to_be_in_type_list", {"column": "miles", "type_list": ["FLOAT64", "DOUBLE_PRECISION", "NUMERIC"]}),
+            ("column_values_to_be_unique", {"column": "id"}),
+            ("column_pair_values_A_to_be_greater_than_B", {"column_A": "fare", "column_B": "tip"}),
+        )
+    ],
+}  # fmt: skip
+
+
+def test_a_suite_as_profilers_and_people_write_it(tmp_path):
+    """The kinds of expectations that suites of public projects hold: conditions on rows, quantiles, times, databases' types."""
+    (tmp_path / "suite.json").write_text(json.dumps(RIDES))
+    text, spec = draft(tmp_path, tmp_path / "suite.json")
+    assert spec.features["fare"] == FeatureSpec("number", min=-5)
+    assert spec.features["status"] == FeatureSpec("category", values=("completed", "cancelled"))
+    assert spec.features["miles"] == FeatureSpec("number")
+    assert spec.features["tip"] == spec.features["when"] == spec.features["id"] == FeatureSpec()
+    assert "{name: fare-p50, metric: data.features.fare.p50, window: 1d, below: 7}" in text
+    plain = " ".join(text.replace("#", "").split())
+    for said in (
+        "row_condition='tip > 0'): it holds for some rows only", "row_condition='fare > 0'",
+        "fare: the 0.05 quantile between [0, 5]", "table_row_count_to_be_between",
+        "column_quantile_values_to_be_between(column='fare', quantile_ranges={'quantiles': [0.5]})",
+        "when: between 2020-01-01", "column_values_to_be_unique", "column_pair_values_A_to_be_greater_than_B",
+    ):  # fmt: skip
+        assert said in plain, said
+    assert "never null" not in plain
+
+
+def test_a_schema_with_paths_arrays_and_bounds_that_bound_nothing(tmp_path):
+    (tmp_path / "sensors.pbtxt").write_text("""
+        feature { path { step: "speed" } type: FLOAT float_domain { min: -inf max: 200.0 disallow_nan: true } shape {} }
+        feature { path { step: "trip" step: "miles" } type: FLOAT }
+        feature { name: 'image' type: FLOAT shape { dim { size: 28 } dim { size: 28 } } }
+        feature { name: "one" type: INT shape { dim { size: 1 } } int_domain { min: 1 } }
+        feature { name: "words" type: BYTES natural_language_domain {} }
+        feature { name: "##SEQUENCE##" type: STRUCT struct_domain { feature { name: "s" type: BYTES } } }
+        sparse_feature { name: "s" index_feature { name: "i" } value_feature { name: "v" } }
+        tensor_representation_group { key: "" value { tensor_representation { key: "f" value { dense_tensor {} } } } }
+    """)
+    text, spec = draft(tmp_path, tmp_path / "sensors.pbtxt")
+    assert spec.features == {
+        "speed": FeatureSpec("number", max=200.0), "one": FeatureSpec("number", min=1), "words": FeatureSpec("category"),
+    }  # fmt: skip
+    plain = " ".join(text.replace("#", "").split())
+    for said in (
+        "trip.miles: left out, since it lies within another feature",
+        "image: left out, since it is no single value but 28 × 28",
+        "SEQUENCE: left out, since features of type STRUCT", "words: natural_language_domain", "sparse_feature: 1 of them",
+        "tensor_representation_group: 1 of them",
+    ):  # fmt: skip
+        assert said in plain, said

@@ -56,6 +56,8 @@ def _translate(sketch: Sketch, kind: str, given: dict[str, Any]) -> None:
         sketch.untranslated.append(f"{_told(kind, given)}: its limits are parameters, which stand elsewhere")
     elif kind in _COVERED:
         return
+    elif given.get("row_condition"):
+        sketch.untranslated.append(f"{_told(kind, given)}: it holds for some rows only")
     elif kind in _STATISTICS and isinstance(column, str):
         _statistic(sketch, _STATISTICS[kind], column, given)
     elif not isinstance(column, str):
@@ -70,6 +72,11 @@ def _translate(sketch: Sketch, kind: str, given: dict[str, Any]) -> None:
         _between(sketch, column, given, None, given.get("max_value"))
     elif kind in ("expect_column_values_to_be_in_set", "expect_column_distinct_values_to_be_in_set"):
         _in_set(sketch, column, given)
+    elif kind == "expect_column_distinct_values_to_equal_set":
+        _in_set(sketch, column, given)
+        sketch.feature(column).remarked("each of them occurs, says the suite: a spec does not ask for that")
+    elif kind == "expect_column_quantile_values_to_be_between":
+        _quantiles(sketch, column, kind, given)
     elif kind in ("expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"):
         _type(sketch, column, kind, given)
     else:
@@ -138,6 +145,22 @@ def _statistic(sketch: Sketch, metric: str, column: str, given: dict[str, Any]) 
         f"above: {bounds[1]}" if bounds[0] is None else f"below: {bounds[0]}"
     )  # fmt: skip
     _monitor(sketch, f"{column}-{metric}", f"{column}.{metric}", condition, f"The suite bounds the {metric} of {column}:")
+
+
+def _quantiles(sketch: Sketch, column: str, kind: str, given: dict[str, Any]) -> None:
+    """Propose a monitor of the median, the only quantile of a feature that a record has; list the others."""
+    ranges = given.get("quantile_ranges")
+    levels, bounds = (
+        (ranges.get(name) for name in ("quantiles", "value_ranges")) if isinstance(ranges, Mapping) else (None, None)
+    )
+    if not isinstance(levels, list) or not isinstance(bounds, list) or len(levels) != len(bounds):
+        sketch.untranslated.append(_told(kind, given))
+        return
+    for level, bound in zip(levels, bounds, strict=True):
+        if level == 0.5 and isinstance(bound, list) and len(bound) == 2:
+            _statistic(sketch, "p50", column, dict(zip(("min_value", "max_value"), bound, strict=True)))
+        else:
+            sketch.untranslated.append(f"{column}: the {level} quantile between {bound}")
 
 
 def _monitor(sketch: Sketch, name: str, metric: str, condition: str, why: str) -> None:

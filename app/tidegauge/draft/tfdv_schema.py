@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tidegauge.draft.protobuf_text import Message
@@ -13,8 +14,8 @@ _SAID = frozenset(("name", "type", "domain", "int_domain", "float_domain", "stri
                    "lifecycle_stage", "unique_constraints", "natural_language_domain", "image_domain", "url_domain",
                    "time_domain", "mid_domain", "time_of_day_domain", "annotation", "group_presence", "value_counts",
                    "distribution_constraints", "struct_domain", "deprecated"))  # fmt: skip
-_PLAIN = frozenset(("name", "type", "domain", "int_domain", "float_domain", "string_domain", "bool_domain", "annotation",
-                    "lifecycle_stage", "deprecated", "presence"))  # fmt: skip
+_PLAIN = frozenset(("name", "path", "type", "domain", "int_domain", "float_domain", "string_domain", "bool_domain",
+                    "annotation", "lifecycle_stage", "deprecated", "presence"))  # fmt: skip
 _LEFT = frozenset(("feature", "string_domain", "int_domain", "float_domain", "default_environment",
                    "generate_legacy_feature_spec", "annotation"))  # fmt: skip
 _GONE = ("DEPRECATED", "DISABLED", "PLANNED", "ALPHA", "DEBUG_ONLY")
@@ -35,7 +36,8 @@ def sketch_schema(schema: Message, source: str, model: str | None, name: str) ->
 
 
 def _feature(sketch: Sketch, given: Message, domains: dict[str, dict[Any, Message]]) -> None:
-    name, kind = str(_one(given, "name")), _one(given, "type")
+    steps = [str(step) for step in _first(given, "path").get("step", [])]
+    name, kind = str(_one(given, "name") or ".".join(steps) or "a feature without a name"), _one(given, "type")
     if _one(given, "lifecycle_stage") in _GONE or _one(given, "deprecated") is True:
         sketch.untranslated.append(f"{name}: left out, since its stage is {_one(given, 'lifecycle_stage') or 'deprecated'}")
         return
@@ -43,6 +45,12 @@ def _feature(sketch: Sketch, given: Message, domains: dict[str, dict[Any, Messag
     if "not_in_environment" in given or name in TARGETS:
         sketch.untranslated.append(f"{name}: left out, since it looks like the label"
                                    + (f" (not in {', '.join(map(str, environments))})" if environments else ""))  # fmt: skip
+        return
+    if len(steps) > 1:
+        sketch.untranslated.append(f"{name}: left out, since it lies within another feature")
+        return
+    if (shape := _several(given)) is not None:
+        sketch.untranslated.append(f"{name}: left out, since it is no single value but {shape}")
         return
     if kind not in _TYPES:
         sketch.untranslated.append(f"{name}: left out, since features of type {kind} are no single values")
@@ -82,7 +90,7 @@ def _domain(
             feature.type = "category"
             feature.remarked("whole numbers that are codes")
         else:
-            feature.min, feature.max = _one(numbers, "min"), _one(numbers, "max")
+            feature.min, feature.max = _bound(numbers, "min"), _bound(numbers, "max")
     values = found["string_domain"].get("value", [])
     if values:
         feature.type, feature.values = "category", [str(value) for value in values]
@@ -97,6 +105,18 @@ def _comparators(sketch: Sketch, name: str, given: Message) -> None:
         for measure, threshold in _first(given, kind).items():
             limit = _one(threshold[0], "threshold") if isinstance(threshold[0], dict) else threshold[0]
             sketch.untranslated.append(f"{name}: {kind} {measure} {limit}; drift is watched by the defaults")
+
+
+def _several(given: Message) -> str | None:
+    """The shape of a feature that is an array, as 28 × 28; None of one that is a single value or of any length."""
+    sizes = [_one(dim, "size") for dim in _first(given, "shape").get("dim", []) if isinstance(dim, dict)]
+    return " × ".join(map(str, sizes)) if any(size != 1 for size in sizes) else None
+
+
+def _bound(numbers: Message, member: str) -> int | float | None:
+    """A bound of a domain; None of one that bounds nothing, as ``inf``."""
+    value = _one(numbers, member)
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _first(message: Message, member: str) -> Message:
