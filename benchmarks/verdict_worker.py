@@ -18,7 +18,7 @@ import msgspec
 import orjson
 from aiokafka import AIOKafkaConsumer
 
-from tidegauge.client import Client, produce
+from tidegauge.client import Client, EventToSend, produce
 from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS
 from tidegauge.metrics.record import iso
 from tidegauge.models.registry import ModelRecord
@@ -52,14 +52,14 @@ class Run(NamedTuple):
     memory: float
 
 
-def in_order(directory: Path) -> Iterator[tuple[str, bytes]]:
+def in_order(directory: Path) -> Iterator[EventToSend]:
     """The lines of both files by their ``ts``, as they would come live."""
     streams = []
     for topic in (PREDICTIONS, LABELS):
         lines = (directory / f"{topic}.jsonl").read_bytes().splitlines()
         streams.append([(orjson.loads(line)["ts"], topic, line) for line in lines])
     for _, topic, line in heapq.merge(*streams):
-        yield topic, line
+        yield EventToSend(topic, line)
 
 
 def expected(directory: Path) -> tuple[int, str]:

@@ -19,7 +19,7 @@ import psutil
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
-from tidegauge.client import Client, produce
+from tidegauge.client import Client, EventToSend, produce
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.models.registry import ModelRecord
 from tidegauge.spec import DetectorSpec, ModelSpec
@@ -78,7 +78,7 @@ def write(directory: Path, count: int, rate: float = 2000.0) -> tuple[Path, Path
     return predictions, outcomes
 
 
-def events(predictions: Path, labels: Path, block: int = 20_000) -> Iterator[tuple[str, bytes]]:
+def events(predictions: Path, labels: Path, block: int = 20_000) -> Iterator[EventToSend]:
     """Both files' lines in alternating blocks, so that labels follow their predictions as they do live."""
     with predictions.open("rb") as p, labels.open("rb") as q:
         while True:
@@ -89,7 +89,7 @@ def events(predictions: Path, labels: Path, block: int = 20_000) -> Iterator[tup
                     if not line:
                         break
                     empty = False
-                    yield topic, line.rstrip()
+                    yield EventToSend(topic, line.rstrip())
             if empty:
                 return
 

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -91,16 +91,23 @@ def key_of(line: bytes) -> bytes | None:
         return None
 
 
+class EventToSend(NamedTuple):
+    """An event as JSON in ``value``, and the logical topic that it goes to."""
+
+    topic: str
+    value: bytes
+
+
 async def produce(
     client: Client,
-    events: Iterable[tuple[str, bytes]],
+    events: Iterable[EventToSend],
     rate: float | None = None,
     progress: Callable[[int], None] = lambda sent: None,
 ) -> int:
-    """Send (logical topic, value) events, ``rate`` a second at most; returns how many were acknowledged."""
+    """Send events, at most ``rate`` a second; return how many were acknowledged. ``progress``: called with the number sent."""
     began, sent = time.monotonic(), 0
-    for topic, value in events:
-        await client.send(topic, key_of(value), value)
+    for event in events:
+        await client.send(event.topic, key_of(event.value), event.value)
         sent += 1
         if sent % 500 == 0:
             progress(sent)

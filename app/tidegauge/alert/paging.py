@@ -57,6 +57,8 @@ class AlertData(msgspec.Struct, frozen=True):
 
 
 class AlertEvent(msgspec.Struct, frozen=True):
+    """An alert event, as far as pages need it."""
+
     data: AlertData
 
 

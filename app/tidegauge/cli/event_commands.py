@@ -11,10 +11,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegauge.cli.options import command, kafka, option, stream_settings
 from tidegauge.errors import SourceError, TidegaugeError
+
+if TYPE_CHECKING:
+    from tidegauge.client import EventToSend
 
 FILES = "JSONL (also gzipped), CSV or Parquet; a file, a pattern in quotes, or - for standard input"
 
@@ -205,13 +208,14 @@ def _produce(options: argparse.Namespace) -> int:
     return 0
 
 
-def _lines(options: argparse.Namespace, path: Path | None, topic: str) -> Iterator[tuple[str, bytes]]:
+def _lines(options: argparse.Namespace, path: Path | None, topic: str) -> Iterator[EventToSend]:
+    from tidegauge.client import EventToSend
     from tidegauge.offline.sources import event_lines
     from tidegauge.offline.tables import Columns
 
     if path is not None:
         columns = Columns(naive_utc=options.naive_timestamps == "utc")
-        yield from ((topic, line) for line in event_lines(path, columns, _note))
+        yield from (EventToSend(topic, line) for line in event_lines(path, columns, _note))
 
 
 def _at_most_one_pipe(options: argparse.Namespace) -> None:

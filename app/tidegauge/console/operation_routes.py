@@ -25,6 +25,8 @@ _LABEL = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class Comment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a request that may carry a comment."""
+
     comment: str = ""
 
 
@@ -36,6 +38,8 @@ class SilenceAlert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewSilence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a request for a new silence. ``matchers``: label values; ``duration``: such as ``2h``."""
+
     matchers: dict[str, str]
     duration: str
     comment: str = ""

@@ -17,6 +17,8 @@ routes = web.RouteTableDef()
 
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a request to sign in."""
+
     token: str
 
 

@@ -35,6 +35,8 @@ class Piece(NamedTuple):
 
 
 class Failure(NamedTuple):
+    """A piece of work that failed, and its error."""
+
     piece: Piece
     error: Exception
 

@@ -1,6 +1,6 @@
-"""Numbers to verdicts: whether a metrics record breaches a monitor's condition, and what supports that.
+"""Judges numbers: decides whether a metrics record breaches a monitor's condition, and finds the evidence.
 
-May use ``metrics``, ``detect``, ``baseline`` and all below. Knows no alert: one verdict is about one window. Begin with
-``conditions.py``; ``limits.py`` says where a limit lies, ``evidence.py`` what moved, ``metric_names.py`` which metrics there
-are.
+May use ``metrics``, ``detect``, ``baseline`` and everything below them. Knows nothing of alerts: a verdict is about one window.
+Begin with ``conditions.py``. ``limits.py`` computes limits, ``evidence.py`` finds what moved, ``metric_names.py`` lists the
+metrics, and ``meaning.py`` puts a verdict into words.
 """

@@ -1,4 +1,4 @@
-"""Numbers to verdicts: one monitor's condition on one metrics record."""
+"""Judges the numbers of a metrics record by one monitor's condition."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ TESTS = {
     "shift": "shift_p_value", "mix_shift": "mix_p_value", "missing_shift": "missing_p_value",
     **{f"{measure}_gap": f"{measure}_gap_p_value" for measure in MEASURES}, DISPARATE_IMPACT: "selection_rate_gap_p_value",
 }  # fmt: skip
-"""The p-value that says whether a distance, or a gap between values of a dimension, is more than chance."""
+"""The p-value of each distance, and of gaps between values of a dimension."""
 EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
 SCHEMA = ("data.missing_features", "data.unexpected_features")
 WITH_SPREAD = frozenset(("shift_p_value", "mix_p_value", "missing_p_value"))
-"""P-values in which the baseline's spread from window to window is allowed for."""
+"""P-values that allow for the baseline's spread from window to window."""
 SKEWED = {"ece": "calibration.p_value"}
-"""Numbers that cannot be negative and by chance lie far above their mean, so that they pass limits from their spread too often
-where rows are independent; each with the p-value that must be significant too. Two windows taken together would pass such
-limits more often still, so they are not judged."""
+"""Non-negative numbers with a skewed distribution, which exceed limits from their spread too often if rows are independent;
+each with a p-value that must also be significant. Two windows together would exceed such limits even more often, so they are
+not judged."""
 SETTLED = frozenset(("performance", "calibration", LABEL_MIX, "fairness", "business"))
 PREDICTED = frozenset(("system", "data", "prediction", "estimated", "attributions", "attribution_ranking"))
 """Groups of numbers that are computed from predictions alone, so that labels do not change them."""
@@ -42,23 +42,23 @@ EXACT = frozenset(("sum", "count", "winsorised_ratio"))
 
 
 class KnownIntervals(NamedTuple):
-    """The confidence intervals of a segment's ``own`` numbers and of its ``baseline``'s, nested as a record is."""
+    """The confidence intervals of a segment's ``own`` numbers and of its ``baseline``'s, nested like a record."""
 
     own: Mapping[str, Any]
     baseline: Mapping[str, Any]
 
 
 IntervalsAt = Callable[[Segment, float], KnownIntervals]
-"""Gives the intervals of a segment at a confidence level."""
+"""Returns the intervals of a segment at a confidence level."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What one monitor concludes from one number.
+    """One monitor's verdict on one number.
 
     ``path``: the metric with every ``*`` filled in. ``names``: the features in a metric that is a list. ``baseline``,
-    ``p_value``, ``interval`` (at the monitor's ``confidence``): None where there is none. ``recent``: the number is of the
-    window together with the one before. ``kind``: of the alert. ``words``: the alert's summary, None where it is made from the
-    rest.
+    ``p_value``, ``interval`` (at the monitor's ``confidence``): None if there is none. ``recent``: whether the number is of the
+    window together with the previous one. ``kind``: of the alert. ``words``: the alert's summary, None if it is made from the
+    other members.
     """
 
     monitor: MonitorSpec
@@ -84,12 +84,12 @@ def is_early(monitor: MonitorSpec) -> bool:
 
 
 def is_counted(metric: str) -> bool:
-    """Whether a metric is computed from counts of predictions alone, so that looking at it often costs little."""
+    """Whether a metric is computed from counts of predictions alone, so that computing it often costs little."""
     return metric.partition(".")[0] == "system" or metric in SCHEMA or metric.rpartition(".")[2] in EARLY
 
 
 def only_falls(metric: str) -> bool:
-    """Whether a metric can only fall as predictions come in with which nothing is wrong.
+    """Whether sound predictions can only lower a metric.
 
     >>> only_falls("data.features.*.missing_ratio"), only_falls("system.error_ratio"), only_falls("system.latency_ms.p95")
     (True, True, False)
@@ -103,7 +103,7 @@ def needs_settled(metric: str) -> bool:
 
 
 def heeds_predictions(metric: str) -> bool:
-    """Whether a metric may name numbers that rest on predictions alone.
+    """Whether a metric may name numbers that follow from predictions alone.
 
     >>> heeds_predictions("system.error_ratio"), heeds_predictions("*.psi"), heeds_predictions("coverage")
     (True, True, False)
@@ -128,7 +128,7 @@ def has_interval(metric: str) -> bool:
 
 
 def expand(node: Any, pattern: str) -> Iterator[tuple[str, Any]]:
-    """Paths and values under ``node`` that match ``pattern``; ``*`` is any one member. Names may hold dots.
+    """The paths and values under ``node`` that match ``pattern``, in which ``*`` is any one member. Names may contain dots.
 
     >>> list(expand({"a": {"x.y": {"psi": 1}}}, "a.*.psi"))
     [('a.x.y.psi', 1)]
@@ -143,7 +143,7 @@ def expand(node: Any, pattern: str) -> Iterator[tuple[str, Any]]:
                 for path, value in expand(child, pattern[2:]):
                     yield f"{name}.{path}", value
         return
-    # Looked up, not searched for: a record of many features is asked for each of them.
+    # Members are looked up, not searched for, since a record may have many features.
     end = pattern.find(".")
     while end > 0:
         name = pattern[:end]
@@ -156,8 +156,8 @@ def expand(node: Any, pattern: str) -> Iterator[tuple[str, Any]]:
 
 
 def is_calm(records: Mapping[Segment, Mapping[str, Any]], monitor: MonitorSpec) -> bool:
-    """Whether it is certain at a glance that no verdict can be breached, since every number that the monitor's metric names is
-    within its limit. False where that takes a closer look.
+    """Whether a quick check shows that no verdict can be breached, because every number that the monitor's metric names is
+    within its limit. False if that is not certain.
 
     >>> monitor = MonitorSpec("slow", "system.latency_ms.*", "1h", Condition("above", high=200.0))
     >>> [is_calm({(): {"system": {"latency_ms": {"p50": 50.0, "p95": p95}}}}, monitor) for p95 in (190.0, 210.0)]
@@ -166,7 +166,7 @@ def is_calm(records: Mapping[Segment, Mapping[str, Any]], monitor: MonitorSpec) 
     condition, ratio = monitor.condition, monitor.metric.rpartition(".")[2] in EARLY
     if condition.kind != "above" or condition.high is None or condition.percent:
         return False
-    # What is added to a ratio of the baseline, and the wider of two limits, are no less than the limit given.
+    # For these ratios, a limit added to the baseline, or the wider of two limits, is at least the given limit.
     if (condition.relative_to_baseline or condition.auto) and not ratio:
         return False
     return all(
@@ -182,9 +182,9 @@ EITHER_WAY = Leaning(True, True)
 class Candidate(msgspec.Struct, frozen=True):
     """One number that a monitor's metric names, before its family of tests is judged.
 
-    ``share``: how much of its window it rests on (0 to 1). ``level``: how often it may pass each of its limits by chance; None
-    for three standard deviations. ``recent``: it is of the window together with the one before; then the window by itself must
-    lean the same way, which ``leans`` says.
+    ``share``: the share of its window that it is based on (0 to 1). ``level``: the probability with which it may exceed each of
+    its limits by chance; None for three standard deviations. ``recent``: whether it is of the window together with the previous
+    one. The window alone must then deviate in the same direction, which ``leans`` gives.
     """
 
     segment: Segment
@@ -217,10 +217,10 @@ def judge(
 ) -> list[SegmentVerdict]:  # fmt: skip
     """The verdicts of one monitor on one window.
 
-    ``records``: the window's, by segment. There is a verdict for every number that the monitor's metric names, provided it
-    could be computed and rests on at least ``min_count`` values. All are one family of tests, in which the numbers of the
-    window together with the one before are included. ``window``: the name of the window's length, from whose spread ``auto``
-    limits come. ``intervals``: needed by a monitor with ``confidence``.
+    ``records``: the window's records by segment. There is a verdict for every number that the monitor's metric names and that
+    is computed from at least ``min_count`` values. All are one family of tests, including the numbers of the window together
+    with the previous one. ``window``: the name of the window's length, whose spread determines ``auto`` limits. ``intervals``:
+    needed by a monitor with ``confidence``.
     """
     candidates: list[Candidate] = []
     for segment, record in records.items():
@@ -265,7 +265,8 @@ def _candidates(
     part = None if baseline is None else baseline.part(segment)
     spreads = part.spreads(window, recent) if part is not None else {}
     single = part.spreads(window) if part is not None else {}
-    # A segment that was not in the reference data is compared with the whole model, except in distances, which it has none of.
+    # A segment that is not in the reference data is compared with the whole model, except for distances, which it does not
+    # have.
     metrics = (part or baseline).metrics if baseline is not None else {}
     view = _view(numbers, record)
     for path, found in expand(view, monitor.metric):
@@ -286,7 +287,7 @@ def _candidates(
         if test is not None and monitor.significance is not None:
             p_value = next(iter(v for _, v in expand(view, f"{path.rpartition('.')[0]}.{test}")), None)
             if p_value is None and (value or test not in WITH_SPREAD):
-                # Of no difference at all there may be no test, but what it fired for before is over.
+                # Without any difference there may be no test, but an earlier alert must end.
                 continue
             if p_value is not None and monitor.condition.auto and spread is not None and test not in WITH_SPREAD:
                 p_value = max(p_value, spread_p_value(value, spread))
@@ -307,13 +308,13 @@ def _candidates(
 
 
 def _view(numbers: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers as monitors see them, with what the record says of the label feed."""
+    """The numbers as monitors see them, with those on the label feed of the record added."""
     return {**numbers, "label_feed": label_feed(record)}
 
 
 def _share_in(record: Mapping[str, Any], path: str, size: int, spreads: Mapping[str, Spread]) -> float:
-    """How much of its window a ratio rests on (0 to 1). Limits that were learned from whole windows hold for whole windows, so
-    an open one is judged as if nothing will be wrong with the rest of it: an hour's gap in the morning is not yet a bad day."""
+    """The share of its window that a ratio is based on (0 to 1). Limits learned from whole windows hold for whole windows, so
+    an open window is judged as if the rest of it will be sound: a gap of an hour in the morning is not yet a bad day."""
     head, _, member = path.rpartition(".")
     usual = spreads.get(f"{head}.count")
     if record.get("closed", True) or member not in EARLY or usual is None or not usual.mean:
@@ -322,7 +323,7 @@ def _share_in(record: Mapping[str, Any], path: str, size: int, spreads: Mapping[
 
 
 def _with_intervals(candidates: Iterator[Candidate], own: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Candidate]:
-    """The candidates that have an interval, with it and their baseline value's."""
+    """The candidates that have an interval, with this interval and that of their baseline value."""
     for candidate in candidates:
         interval = next((of for _, of in expand(own, candidate.path)), None)
         if interval is not None:
@@ -331,8 +332,8 @@ def _with_intervals(candidates: Iterator[Candidate], own: Mapping[str, Any], bef
 
 
 def surely_beyond(candidate: Candidate, condition: Condition, low: float | None, high: float | None) -> bool:
-    """Whether a candidate's interval lies wholly beyond a limit. A limit relative to the baseline is uncertain itself: the
-    interval is then that of the difference of the two (MOVER: Zou and Donner 2008)."""
+    """Whether a candidate's interval lies entirely beyond a limit. A limit relative to the baseline is itself uncertain, so the
+    interval is then that of the difference of both (MOVER: Zou and Donner 2008)."""
     if candidate.interval is None:
         return False
     value, (least, most) = candidate.value, candidate.interval
@@ -347,14 +348,14 @@ def surely_beyond(candidate: Candidate, condition: Condition, low: float | None,
 
 
 def label_feed(record: Mapping[str, Any]) -> dict[str, float]:
-    """``coverage_gap``: the coverage expected by now, from the version's label delays, less the coverage there is."""
+    """``coverage_gap``: the coverage expected by now, from the version's label delays, minus the actual coverage."""
     if "expected_coverage" not in record or "coverage" not in record:
         return {}
     return {"coverage_gap": record["expected_coverage"] - record["coverage"]}
 
 
 def sample_size(record: Mapping[str, Any], path: str) -> int:
-    """How many values a metric is computed from: values of the feature or KPI, labels, or predictions."""
+    """The number of values that a metric is computed from: values of the feature or KPI, labels, or predictions."""
     parts = path.split(".")
     if parts[0] in ("performance", "calibration", LABEL_MIX, "fairness", "estimate_error", "unreadable_label_ratio"):
         return int(record.get("labels", 0))
@@ -370,7 +371,7 @@ def sample_size(record: Mapping[str, Any], path: str) -> int:
 
 
 def holm(p_values: Sequence[float | None], level: float | None) -> list[bool]:
-    """Which of a family of tests are significant at family-wise ``level`` (Holm 1979); None is no test and passes.
+    """Which of a family of tests are significant at the family-wise ``level`` (Holm 1979). None means no test and passes.
 
     >>> holm([0.001, 0.04, None, 0.02], 0.05)
     [True, True, True, True]

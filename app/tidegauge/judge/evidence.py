@@ -1,4 +1,4 @@
-"""What supports a verdict: which features moved, which segments carry the change, examples, and what else happened then."""
+"""Finds the evidence for a verdict: features that moved, segments that carry the change, examples, and coinciding verdicts."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ UNREADABLE = {
     "performance.unknown_class_ratio": "which of the classes is the positive one is not known: say positive_label in the spec",
     "performance.no_probability_ratio": "score has to be the probability of the positive class, from 0 to 1",
 }
-"""Numbers that say why numbers of performance are left out; each with what to do about it."""
+"""Numbers that explain why performance numbers are left out, each with what to do about it."""
 NO_EVIDENCE: dict[str, list[Any]] = {"segments": [], "features": [], "request_ids": []}
 
 
 class Performance(msgspec.Struct, frozen=True):
-    """How a model performed in the newest window whose labels are in: the start of that window, the numbers that monitors
-    watch, by path, and the monitors that were ``breached`` in windows that coincide with the verdict's alert."""
+    """A model's performance in its newest settled window: the start of this window, the monitored numbers by path, and the
+    monitors that were ``breached`` in windows that coincide with the verdict's alert."""
 
     window_start: str
     values: dict[str, float]
@@ -40,8 +40,9 @@ class Performance(msgspec.Struct, frozen=True):
 
 
 class Circumstances(msgspec.Struct, frozen=True):
-    """What else happened at the time of a verdict. For one on drift: ``performance``, None while no labels are in. For one on
-    performance: ``drifted``, the features whose drift alert fires for the same window. None where the verdict is of neither."""
+    """What else happened at the time of a verdict. ``performance``: for a verdict on drift, None while there are no labels;
+    ``drifted``: for a verdict on performance, the features whose drift alert fires for the same window. Both are None for other
+    verdicts."""
 
     performance: Performance | None = None
     drifted: tuple[str, ...] | None = None
@@ -57,7 +58,7 @@ def is_performance(metric: str) -> bool:
 
 
 def coincidence_clause(metric: str, beside: Circumstances, *, ended: bool) -> str:
-    """For an alert's figures: whether drift and a drop of performance coincide; "" where the metric is of neither."""
+    """A clause for an alert's figures: whether drift and a drop of performance coincide; "" for other metrics."""
     if is_performance(metric):
         if beside.drifted is None:
             return ""
@@ -79,7 +80,7 @@ def coincidence_clause(metric: str, beside: Circumstances, *, ended: bool) -> st
 
 
 def extremes_clause(path: str, record: Mapping[str, Any]) -> str:
-    """For an alert's figures: the two values of a dimension between which a fairness gap lies.
+    """A clause for an alert's figures: the two values of a dimension between which a fairness gap is.
 
     >>> extremes_clause("fairness.age.recall_gap", {"fairness": {"age": {"extremes": {"recall": ["old", "young"]}}}})
     '; smallest for old, largest for young'
@@ -93,7 +94,7 @@ def extremes_clause(path: str, record: Mapping[str, Any]) -> str:
 
 
 def direction_clause(path: str, record: Mapping[str, Any]) -> str:
-    """For an alert's figures: in which direction a number has moved most.
+    """A clause for an alert's figures: the direction in which a feature has shifted most.
 
     >>> direction_clause("prediction.shift", {"prediction": {"shift_in": "upper_tail"}})
     '; most in its upper tail'
@@ -104,7 +105,7 @@ def direction_clause(path: str, record: Mapping[str, Any]) -> str:
 
 
 def misreading_clause(path: str, record: Mapping[str, Any]) -> str:
-    """For an alert's figures: what is wrong with how scores or classes are read, and whether that has been corrected already.
+    """A clause for an alert's figures: how scores or classes are misread, and whether this has already been corrected.
 
     >>> misreading_clause("prediction.misread_confidence", {"prediction": {"misread_confidence": 412}})[:66]
     '; all 412 negative predictions have a confidence above one half: i'
@@ -119,8 +120,8 @@ def misreading_clause(path: str, record: Mapping[str, Any]) -> str:
 
 
 def estimate_clause(metric: str, record: Mapping[str, Any]) -> str:
-    """For an alert's figures: the estimated performance where something has drifted, and how far off such estimates were so
-    far.
+    """A clause for an alert's figures: the estimated performance if something has drifted, and the mean error of such estimates
+    so far.
 
     >>> estimate_clause("estimated.f1", {"estimated": {"f1": 0.5}, "estimate_mean_absolute_error": {"windows": 7, "f1": 0.02}})
     '; such estimates were off by 0.02 on average over 7 windows'
@@ -141,11 +142,11 @@ def estimate_clause(metric: str, record: Mapping[str, Any]) -> str:
 
 
 def explanation(verdict: Verdict, record: Mapping[str, Any], losses: Mapping[str, float]) -> Explained | None:
-    """What the shift of the inputs explains of a change of performance; None where nothing is expected. ``losses``: as
-    ``expected_losses`` has them."""
+    """The part of a change of performance that the shift of the inputs explains; None if the expected value is unknown.
+    ``losses``: as ``expected_losses`` returns them."""
     name = verdict.path.removeprefix("performance.")
     expected = {**_finite(record.get("estimated", {})), **losses}.get(name)
-    # A verdict on two windows together is explained by what the second adds to it.
+    # A verdict on two windows together is explained by the second one.
     value = _finite(record.get("performance", {})).get(name)
     if not is_performance(verdict.path) or expected is None or verdict.baseline is None or value is None:
         return None
@@ -153,7 +154,7 @@ def explanation(verdict: Verdict, record: Mapping[str, Any], losses: Mapping[str
 
 
 def explanation_text(found: Explained | None) -> str:
-    """The same for an alert's figures.
+    """An explanation as a clause for an alert's figures.
 
     >>> explanation_text(explained(0.70, 0.80, 0.78))
     '; the shift of the inputs explains 20 % of the change (0.78 was expected), the rest is another relation to the outcome'
@@ -165,7 +166,7 @@ def explanation_text(found: Explained | None) -> str:
 
 
 def carriers_clause(found: Sequence[Carrier], tested: int) -> str:
-    """Which segments carry a drop, for an alert's figures; ``tested``: how many segments there are.
+    """A clause for an alert's figures: the segments that carry a drop. ``tested``: the number of segments.
 
     >>> carriers_clause([Carrier({"region": "eu"}, 0.21, 0.01, 0.9, 400, 1e-9)], 6)
     '; region=eu carries 90 % of it (its loss rose by 0.21, and by 0.01 elsewhere)'
@@ -180,8 +181,8 @@ def carriers_clause(found: Sequence[Carrier], tested: int) -> str:
 
 
 def faulty_values(record: Mapping[str, Any], baseline: Baseline | None) -> dict[str, float]:
-    """By feature, the share of the requests whose value is missing, of another type, unseen or out of range and was not in
-    the baseline; features of which it is none are left out."""
+    """By feature, the share of requests whose value is missing, of another type, unseen or out of range, beyond the baseline's
+    share; features without any are left out."""
     before = {} if baseline is None else baseline.metrics.get("data", {}).get("features", {})
     found = {}
     for name, of in record.get("data", {}).get("features", {}).items():
@@ -247,9 +248,9 @@ def moved_features(verdict: Verdict, record: Mapping[str, Any], baseline: Baseli
 def carrying_segments(
     verdict: Verdict, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None
 ) -> list[dict[str, Any]]:
-    """The segments, of one dimension each, that carry the change, those that carry most first. ``share``: a segment's part in
-    the change over all segments of its dimension that moved the same way. Each one's change is its difference from its own
-    baseline value (or where there is none from the whole model's), weighted by how many values its number rests on."""
+    """The segments of single dimensions that carry the change, the largest share first. ``share``: a segment's share of the
+    change of all segments of its dimension that changed in the same direction. The change of a segment is the difference from
+    its own baseline value (or else from the whole model's), weighted by the number of values."""
     direction = 1.0 if verdict.value >= (verdict.baseline or 0.0) else -1.0
     parts: dict[str, list[tuple[float, Segment, float]]] = {}
     for segment, record in records.items():
@@ -271,8 +272,8 @@ def carrying_segments(
 def reweighted_segments(
     verdict: Verdict, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None
 ) -> list[dict[str, Any]]:
-    """The segments whose weight in the population has changed, most changed first. ``value`` and ``baseline``: their share of
-    the predictions now and before; ``share``: their part of the PSI over the segments that the baseline knows."""
+    """The segments whose weight in the population has changed, the largest change first. ``value``, ``baseline``: their share
+    of the predictions now and before; ``share``: their share of the PSI over the segments that the baseline knows."""
     dimensions = verdict.path.removeprefix(MIX).rpartition(".")[0]
     total = records[()]["predictions"]
     moved = []
@@ -303,7 +304,7 @@ def _request_ids(
     verdict: Verdict, segment: Segment, carriers: Iterable[Mapping[str, Any]],
     examples: Mapping[Segment, Mapping[str, Sequence[str]]],
 ) -> list[str]:  # fmt: skip
-    """Examples of what the metric counts, from the segment that carries most of the change if that has any."""
+    """Examples for the metric, from the segment that carries most of the change if it has any."""
     places = [segment, *(tuple(of["segment"].items()) for of in carriers)]
     for place in (*places[1:], *places[:1]):
         found = examples.get(place, {}).get(example_kind(verdict.path))

@@ -1,4 +1,4 @@
-"""Where the limits of a monitor lie: as given, relative to the baseline, or from how much the baseline's windows differ."""
+"""Computes the limits of a monitor: as given, relative to the baseline, or from how much the baseline's windows differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAID = ("", " from window to window")
 
 
 class Error(NamedTuple):
-    """Standard error of a number, that error's degrees of freedom, and the skewness of the number's distribution."""
+    """The standard error of a number, its degrees of freedom, and the skewness of the number's distribution."""
 
     error: float
     freedom: float
@@ -29,15 +29,16 @@ class Error(NamedTuple):
 
 
 class AllowedError(NamedTuple):
-    """The error of a number, and how often it may pass each limit by chance; None where unknown, or where the condition has no
-    ``level``."""
+    """The error of a number, and the probability with which it may exceed each limit by chance; None if they are unknown, or if
+    the condition has no ``level``."""
 
     error: Error | None = None
     level: float | None = None
 
 
 class Usual(NamedTuple):
-    """What a number usually is, its standard deviation, and how many of these below and above it ``auto`` limits lie."""
+    """The usual value of a number, its standard deviation, and how many standard deviations below (``down``) and above (``up``)
+    the ``auto`` limits are."""
 
     value: float
     deviation: float
@@ -46,7 +47,7 @@ class Usual(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Lower and upper limit of a condition, None where it has none, and the condition in words."""
+    """The lower and upper limit of a condition, None if it has none, and the condition in words."""
 
     low: float | None
     high: float | None
@@ -57,8 +58,8 @@ def limits_of(
     condition: Condition, baseline: float | None, spread: Spread | None, error: Error | None = None,
     level: float | None = None,
 ) -> Limits | None:  # fmt: skip
-    """The limits of a condition; None where it rests on a baseline that is not there. ``error``: of the number, in place of
-    its spread; ``level``: how often it may pass each limit by chance."""
+    """The limits of a condition; None if it needs a baseline value that is missing. ``error``: the error of the number, used
+    instead of its spread; ``level``: the probability with which it may exceed each limit by chance."""
     low, high = condition.low, condition.high
     of = ""
     if condition.relative_to_baseline:
@@ -90,7 +91,7 @@ def limits_of(
 
 
 def _usual(baseline: float | None, spread: Spread | None, error: Error | None, level: float | None) -> Usual | None:
-    """From the number's ``error``, or else from its ``spread``; None where neither is known well enough."""
+    """The usual value, from the number's ``error`` or else from its ``spread``; None if neither is known well enough."""
     known = spread is not None and spread.windows >= MIN_SPREAD_WINDOWS
     if error is not None and baseline is not None and level is not None and (known or error.freedom >= MIN_SPREAD_WINDOWS - 1):
         deviation, freedom, skew = error
@@ -107,8 +108,8 @@ def allowed_error(
     condition: Condition, value: float, path: str, numbers: Mapping[str, Any], baseline: Baseline, window: str,
     recent: bool = False,
 ) -> AllowedError:  # fmt: skip
-    """The error of the number at ``path``, and how often it may pass each limit of a condition with a ``level``. The level is
-    divided between both limits, and between the window alone and the window together with the one before."""
+    """The error of the number at ``path``, and the probability with which it may exceed each limit of a condition with a
+    ``level``. The level is divided between both limits, and between the window alone and together with the previous one."""
     if condition.level is None:
         return AllowedError()
     ways = 2 if condition.kind == "outside" else 1
@@ -121,8 +122,7 @@ def _in_pairs(path: str, baseline: Baseline, window: str) -> bool:
 
 
 def _error(value: float, path: str, numbers: Mapping[str, Any], baseline: Baseline, window: str, recent: bool) -> Error | None:
-    """The error of a number of performance, widened by how much the baseline's windows differ beyond it; None of other
-    numbers."""
+    """The error of a performance number, increased if the baseline's windows differ more than that; None for other numbers."""
     name = path.rpartition(".")[2]
     z = numbers.get(PERFORMANCE, {}).get(name) if path == f"performance.{name}" else None
     before = baseline.metrics.get("performance", {}).get(name)
@@ -130,6 +130,6 @@ def _error(value: float, path: str, numbers: Mapping[str, Any], baseline: Baseli
         return None
     variance, freedom = baseline.dispersions(window, recent).factor(f"{PERFORMANCE}.{name}", numbers["predictions"])
     error = (abs((value - before) / z) if z else 0.0) * math.sqrt(variance)
-    # The spread of a bounded loss in clustered data is as wide as its own worst windows made it, so no skewness is added.
+    # In clustered data, the spread of a bounded loss already includes its worst windows, so no skewness is added.
     symmetric = name in BOUNDED and name not in RATIOS and math.isfinite(freedom)
     return Error(error, freedom, 0.0 if symmetric else skewness(name, before, error))

@@ -1,4 +1,4 @@
-"""What a verdict means to a person, as the first sentence of an alert, an incident and a page."""
+"""Says what a verdict means to people, in the first sentence of an alert, an incident and a page."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from tidegauge.spec import ROLLOUT
 MISSING_FEATURES, UNEXPECTED_FEATURES = LISTS = ("data.missing_features", "data.unexpected_features")
 """Metrics that name the features they are about."""
 Ending = Literal["", "again", "after all"]
-"""How a sentence of something that is over ends: "after all" if it never was."""
+"""How a sentence about something that is over ends; "after all" if it turned out never to have happened."""
 _SHARES = (
     ("data.features.*.missing_ratio", "missing"),
     ("data.features.*.type_mismatch_ratio", "of another type"),
     ("data.features.*.unseen_ratio", "of values never seen before"),
     ("data.features.*.out_of_range_ratio", "out of range"),
 )
-"""Metrics that are shares of requests, and what is so in them."""
+"""Metrics that are shares of requests, and what is true of these requests."""
 _ANSWERS = {
     "prediction.type_mismatch_ratio": ("Predictions are", "of the predictions are", "no numbers"),
     "prediction.abstain_ratio": ("Requests have", "of requests have", "no answer"),
     "unreadable_label_ratio": ("Labels are", "of the labels are", "no numbers"),
 }
-"""Metrics that are shares of answers or labels: what is so, without the share and with it."""
+"""Metrics that are shares of answers or labels, with sentence parts without and with the share."""
 _MOVED = (
     ("data.features.*.missing_shift", "missing more often than before", "missing as often as before"),
     ("data.features.*", "unlike the training data", "like the training data"),
     ("data.segments.*", "another share of the traffic than before", "as large a share of the traffic as before"),
     ("attributions.*", "of another weight for the model than before", "of as much weight for the model as before"),
 )
-"""Metrics of what has moved, and what that is called while it is so and once it is over."""
+"""Metrics of shifts, with the words for an ongoing shift and for one that is over."""
 _STREAMS = {
     "error": "how often it is wrong", "abs_error": "the size of its errors", "score": "its scores", "latency_ms": "its latency",
 }  # fmt: skip
-"""What detectors watch."""
+"""The words for the streams that detectors read."""
 _TERMS = {
     "roc_auc": "AUC", "f1": "F1", "ece": "calibration error", "brier": "Brier score", "mae": "mean absolute error",
     "rmse": "RMSE", "mape": "MAPE", "r2": "R²",
@@ -47,8 +47,9 @@ _TERMS = {
 
 
 class Symptom(msgspec.Struct, frozen=True):
-    """What a verdict or a detection says: the ``value`` of a ``metric`` (or a stream) in a model ``version``, for a ``segment``
-    ("" is the whole model). ``affected``: how many requests so far, 0 where that is not counted; ``kind``: of the alert."""
+    """The content of a verdict or a detection: the ``value`` of a ``metric`` (or a stream) of a model ``version``, for a
+    ``segment`` ("" is the whole model). ``affected``: the number of requests so far, 0 if it is not counted; ``kind``: of the
+    alert."""
 
     metric: str
     version: str
@@ -60,7 +61,7 @@ class Symptom(msgspec.Struct, frozen=True):
 
 
 def sentence(symptom: Symptom, features: Sequence[str], since: float, ending: Ending = "") -> str:
-    """A symptom in at most MOST characters. ``features``: those it is so of; ``since``: Unix seconds.
+    """A symptom as a sentence of at most MOST characters. ``features``: those that it is about; ``since``: Unix seconds.
 
     >>> sentence(Symptom("data.features.age.missing_ratio", "m:1", value=0.33, affected=240), ["age"], 86400.0)
     '`age` is missing in 33 % of requests since 2 Jan 1970; 240 so far'
@@ -83,7 +84,7 @@ def sentence(symptom: Symptom, features: Sequence[str], since: float, ending: En
 
 
 def alike(metric: str) -> str:
-    """Of what kind a metric is: what has the same kind is told of several features in one sentence.
+    """The kind of a metric. Symptoms of the same kind are described for several features in one sentence.
 
     >>> alike("data.features.age.missing_ratio") == alike("data.missing_features")
     True
@@ -95,17 +96,17 @@ def alike(metric: str) -> str:
 
 
 def counts_requests(metric: str) -> bool:
-    """Whether a metric says how many requests something is wrong with."""
+    """Whether a metric tells how many requests are affected."""
     return metric == MISSING_FEATURES or any(names(pattern, metric) for pattern, _ in _SHARES)
 
 
 def _is_distance(metric: str) -> bool:
-    """Whether a metric says how far something has moved, not where it is."""
+    """Whether a metric measures how far something has moved instead of a value."""
     return metric.rpartition(".")[2] in TESTS
 
 
 def _of_requests(symptom: Symptom, named: str, length: int, ending: Ending) -> str:
-    """What is so of requests, whatever the version; "" where the symptom is no such."""
+    """The sentence of a symptom about requests, whatever the version; "" for other symptoms."""
     path, value = symptom.metric, symptom.value if is_number(symptom.value) else None
     again = f" {ending}" if ending else ""
     none = " any more" if ending == "again" else again
@@ -153,7 +154,7 @@ def _of_requests(symptom: Symptom, named: str, length: int, ending: Ending) -> s
 
 
 def _of_model(symptom: Symptom, length: int, ending: Ending) -> str:
-    """What is so of a model version."""
+    """The sentence of a symptom about a model version."""
     value, before = symptom.value, symptom.baseline
     who = shortened(symptom.version, length) + (f" for {shortened(symptom.segment, length)}" if symptom.segment else "")
     if symptom.kind == ROLLOUT and ending:

@@ -1,4 +1,4 @@
-"""The names a monitor's ``metric`` may have: the contract's metrics record as a tree, plus ``label_feed``."""
+"""The valid names for a monitor's ``metric``: the members of a metrics record as a tree, plus ``label_feed``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tidegauge.profile.data import RESOURCES
 from tidegauge.spec import Task
 
 FREE = "*"
-"""Stands in the tree for names the user chooses: features, KPIs, dimensions, classes. They may hold dots."""
+"""Stands in the tree for names chosen by the user: features, KPIs, dimensions, classes. They may contain dots."""
 
 Tree = Mapping[str, Any]
 
@@ -74,7 +74,7 @@ TREE: Tree = {
 
 
 def metric_mistake(metric: str, task: Task | None) -> str | None:
-    """Why a metric path is wrong for a model of ``task``, and what to write instead; None for a good one.
+    """Why a metric path is wrong for a model of ``task``, and what to write instead; None for a valid one.
 
     >>> metric_mistake("data.features.*.psi", None)
     >>> metric_mistake("performance.roc_acu", None)
@@ -104,7 +104,7 @@ def names(pattern: str, path: str) -> bool:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """The nearest known name, or all of them where none is near and they are few.
+    """A hint with the nearest known name, or with all names if none is near and there are few.
 
     >>> suggestion("blow", ["above", "below"])
     "did you mean 'below'?"

@@ -1,4 +1,4 @@
-"""Numbers, times and names as people say them, in sentences of at most MOST characters."""
+"""Writes numbers, times and names for people, in sentences of at most MOST characters."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import TypeGuard
 
 MOST = 120
-"""Characters of the first sentence of an alert or an incident."""
+"""The most characters of the first sentence of an alert or an incident."""
 _LENGTHS = (MOST, 48, 32, 20, 12, 8, 5)
-"""To how many characters names are shortened, one after the other, until a sentence fits."""
+"""The lengths that names are shortened to, tried in this order until a sentence fits."""
 _LISTED = 12
 
 
@@ -19,7 +19,7 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def percent(share: float) -> str:
-    """A share as people say it.
+    """A share as a percentage for people.
 
     >>> percent(0.3321), percent(0.0042), percent(0.9999), percent(1.0)
     ('33 %', '0.42 %', '99.99 %', '100 %')
@@ -31,7 +31,7 @@ def percent(share: float) -> str:
 
 
 def number(value: float) -> str:
-    """A number as people say it: three digits that count.
+    """A number for people, with three significant digits.
 
     >>> number(0.43756), number(1234.5), number(12.0)
     ('0.438', '1,230', '12')
@@ -42,7 +42,7 @@ def number(value: float) -> str:
 
 
 def moment(at: float) -> str:
-    """A time (Unix seconds), by its day alone at midnight.
+    """A time (Unix seconds) for people; only the day if it is midnight.
 
     >>> moment(86400.0), moment(90000.0)
     ('2 Jan 1970', '01:00 UTC on 2 Jan 1970')
@@ -53,7 +53,7 @@ def moment(at: float) -> str:
 
 
 def shortened(name: str, most: int) -> str:
-    """A name of at most ``most`` characters (3 or more), in one line: what is left out of its middle shows as "…".
+    """A name on one line with at most ``most`` characters (3 or more); "…" replaces what is left out of its middle.
 
     >>> shortened("average_basket_value_last_30_days", 15), shortened("age", 15)
     ('average…30_days', 'age')
@@ -64,7 +64,7 @@ def shortened(name: str, most: int) -> str:
 
 
 def listed(names: Sequence[str], most: int, length: int = MOST) -> str:
-    """Names as a person lists them, the first ``most`` of them, each shortened to ``length``.
+    """A list of names for people: the first ``most`` of them, each shortened to ``length``.
 
     >>> listed(["a", "b", "c"], 3), listed(["a", "b", "c"], 1)
     ('`a`, `b` and `c`', '`a` and 2 more')
@@ -76,7 +76,8 @@ def listed(names: Sequence[str], most: int, length: int = MOST) -> str:
 
 
 def fitted(made: Callable[[int, int], str], count: int) -> str:
-    """The sentence ``made`` of at most so many names of at most such a length, with as much of its ``count`` names as fits."""
+    """The sentence with as many of ``count`` names as fit. ``made``: returns the sentence for a number of names and a length
+    that names are shortened to."""
     text = ""
     for length in _LENGTHS:
         for most in range(max(min(count, _LISTED), 1), 0, -1):

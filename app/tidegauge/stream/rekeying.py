@@ -107,6 +107,8 @@ def origin(record: InputRecord, partition: int) -> bytes:
 
 
 class Content(NamedTuple):
+    """The value and the headers of a re-keyed record."""
+
     value: bytes | None
     headers: Iterable[tuple[str, bytes | None]]
 

@@ -164,6 +164,8 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
 
 
 class ChunkTransport(driver.Transport):  # type: ignore[misc]
+    """The transport that Faust uses: its consumer delivers chunks."""
+
     Consumer = _Consumer
 
 

@@ -34,6 +34,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class TlsServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The member ``tls_server_config`` of the file."""
+
     cert_file: str
     key_file: str
     client_ca_file: str | None = None
