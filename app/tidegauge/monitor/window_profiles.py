@@ -21,7 +21,7 @@ from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
 
-MAX_CACHED_BYTES = 96 << 20
+MAX_CACHED_BYTES = 16 << 20
 """The most packed bytes of profiles kept in memory; unpacked they take two or three times as many."""
 DATA, OUTCOME, PAIRS = b"d", b"o", b"p"
 Profile = DataProfile | OutcomeProfile | PairProfile
