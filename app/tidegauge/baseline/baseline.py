@@ -1,6 +1,7 @@
 """A baseline: a profile of reference data, plus its bin edges, schema, metrics, their spread and lineage.
 
-JSON on disk and in the topic ``models``. Bin edges and counts are readable; the mergeable sketches ride along packed.
+It is JSON on disk and in the topic ``models``. Bin edges and counts are readable; mergeable sketches are included in packed
+form.
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ from tidegauge.spec import Lineage
 
 Reading = Literal["positive", "predicted"]
 RESULT_BINS = {SCORE_FEATURE: "score", VALUE_FEATURE: "value"}
-"""The schema's number for each of the event's own numbers that is binned."""
+"""The names, by their name in the schema, of those numbers of the prediction itself that are counted in bins."""
 MAX_PARTS = 100
-"""Segments of which a baseline keeps counts of their own."""
+"""The most segments for which a baseline keeps separate counts."""
 RECENT_PREFIX = "recent "
-"""Before the length of windows each taken together with the one before, where spreads are kept."""
+"""The prefix, before the window length, of the key of spreads over windows that are taken together with the previous one."""
 BLOCK, TWO_BLOCKS = "block", "two blocks"
-"""Where the spreads are kept over blocks of rows, and over blocks twice as long."""
+"""The keys of the spreads over blocks of rows, and over blocks of twice the length."""
 MIN_SPREAD_WINDOWS = 8
-"""A baseline must span this many windows before they alone say how much windows differ."""
+"""A baseline must span at least this many windows for these alone to tell how much windows differ."""
 FORMAT = "tidegauge-baseline/6"
 
 
@@ -61,19 +62,18 @@ class KnownNumber(NamedTuple):
 
 
 class Baseline:
-    """Reference data to compare with. ``schema`` says how to count so that the comparison is exact.
+    """Reference data that windows are compared with. ``schema``: defines how to count so that the comparison is exact.
 
-    ``metrics`` nests as a metrics record does; ``spread`` is window length → metric path → Spread. ``parts`` are the
-    segments' own baselines, which share the schema and keep no quantile sketches; ``tunings`` what detectors need of it.
-    ``lineage``: what trained the version, and on which data. ``confidence_is``: whose probability the confidences are
-    that it was learned from, where the spec leaves that open.
-    ``contrasts``, and ``columns`` of those of many numbers side by side, are made of its bin counts when numbers are first
-    compared, ``performance_errors`` (by number) of its outcomes.
+    ``metrics``: nested like a metrics record. ``spread``: Spread by window length and metric path. ``parts``: the segments' own
+    baselines, which share the schema and have no quantile sketches. ``tunings``: what detectors need. ``lineage``: what trained
+    the version, and on which data. ``confidence_is``: whose probability the confidences are that it was learned from, if the
+    spec leaves that open. ``contrasts``, and ``columns`` of those of many numbers side by side, are made of its bin counts when
+    numbers are first compared, ``performance_errors`` (by number) of its outcomes.
     """
 
     def __init__(self, model: str, version: str, data: DataProfile, outcome: OutcomeProfile, schema: Schema) -> None:
-        """Of profiles alone, which lose their examples: a baseline names no requests. Whoever knows more sets the other
-        members."""
+        """A baseline of profiles alone. Their examples are dropped, since a baseline contains no request ids. The caller sets
+        the other members if they are known."""
         data.examples, outcome.examples = {}, {}
         self.model, self.version = model, version
         self.data, self.outcome, self.schema = data, outcome, schema
@@ -90,8 +90,8 @@ class Baseline:
         self._dispersions: dict[tuple[str, bool], Dispersions] = {}
 
     def dispersions(self, window: str, recent: bool = False) -> Dispersions:
-        """What the baseline's windows of this length say of its directed differences; ``recent``: its windows each taken
-        together with the one before."""
+        """The dispersions of standard scores over the baseline's windows of this length. ``recent``: over windows taken
+        together with the previous one."""
         key = (window, recent)
         if key not in self._dispersions:
             single = self.dispersions(window) if recent else None
@@ -101,36 +101,37 @@ class Baseline:
 
     @cached_property
     def blocks(self) -> BlockDispersions | None:
-        """What blocks of the baseline's rows say of windows of any length; None where there were too few rows."""
+        """The dispersions that follow from blocks of the baseline's rows for windows of any length; None if there were too few
+        rows."""
         held, doubled = self.spreads(BLOCK), self.spreads(TWO_BLOCKS)
         if not held or not doubled:
             return None
         return BlockDispersions(held, doubled, self.data.predictions)
 
     def spans_enough(self, window: str) -> bool:
-        """Whether there are windows of this length enough to say by themselves how much they differ."""
+        """Whether there are enough windows of this length for these alone to tell how much windows differ."""
         return any(of.windows >= MIN_SPREAD_WINDOWS for of in self.spreads(window).values())
 
     def knows_pairs(self, window: str) -> bool:
-        """Whether it is known how much windows of this length differ, each taken together with the one before."""
+        """Whether it is known how much windows of this length, taken together with the previous one, differ."""
         return bool(self.spreads(window, recent=True)) or self.blocks is not None
 
     def spreads(self, window: str, recent: bool = False) -> Mapping[str, Spread]:
-        """The spread over the baseline's windows of this length by metric path; ``recent``: each taken together with the one
-        before."""
+        """The spread over the baseline's windows of this length by metric path. ``recent``: over windows taken together with
+        the previous one."""
         return self.spread.get(RECENT_PREFIX + window if recent else window, {})
 
     def part(self, segment: Segment) -> Baseline | None:
-        """What a segment is compared with; the whole for the empty one, None for one that was not in the reference."""
+        """The baseline of a segment: the whole one for the empty segment, None for a segment that is not in the reference."""
         return self.parts.get(segment) if segment else self
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """What the reference labels say of the scores; None where there are too few of them."""
+        """The calibration of scores by the reference labels; None if there are too few labels."""
         return calibration_of(self.outcome)
 
     def calibration_for(self, segment: Segment) -> Calibration | None:
-        """The segment's own calibration where it has labels enough, else the whole model's."""
+        """The segment's own calibration if it has enough labels, else that of the whole model."""
         part = self.part(segment)
         own = None if part is None else part.calibration
         return self.calibration if own is None else own
@@ -139,8 +140,8 @@ class Baseline:
     def learned(
         cls, model: str, version: str, data: Mapping[Segment, DataProfile], confidence_is: Reading = "positive"
     ) -> Baseline:  # fmt: skip
-        """A baseline of the first predictions, whole and by segment. They were counted before there were any edges, so
-        edges and counts come from their quantile sketches. Takes the profiles over."""
+        """A baseline of the first predictions, given by segment with the whole model under (). They were counted before bin
+        edges existed, so edges and counts come from their quantile sketches. The profiles must not be used afterwards."""
         if confidence_is == "predicted":
             data = {segment: of.read_otherwise() for segment, of in data.items()}
         schema = schema_of(data[()])
@@ -170,7 +171,7 @@ class Baseline:
                 "result": {
                     "score": self._bins(SCORE_FEATURE),
                     "value": self._bins(VALUE_FEATURE),
-                    # For those who read the file: where scores and values lie, whatever their bins.
+                    # Only for people who read the file: the quantiles of scores and values.
                     "score_quantiles": self._quantiles(SCORE_FEATURE),
                     "value_quantiles": self._quantiles(VALUE_FEATURE),
                     "classes": sorted(self.schema.values.get(CLASS_FEATURE, ())),
@@ -202,7 +203,7 @@ class Baseline:
         }
 
     def _bins(self, name: str) -> dict[str, list[float]] | None:
-        """What the bins of a number are made of; ``values`` and ``rest`` only where some values have a bin of their own."""
+        """The definition of the bins of a number, with ``values`` and ``rest`` only if some values have a bin of their own."""
         bins = self.schema.bins.get(name)
         if bins is None:
             return None
@@ -287,7 +288,7 @@ class Baseline:
 
     @classmethod
     def _of(cls, held: dict[str, Any], of: dict[str, Any], schema: Schema) -> Baseline:
-        """The whole, or one segment, of a decoded baseline."""
+        """The baseline of the whole model or of one segment, from a decoded file."""
         data = DataProfile.unpack(base64.b64decode(of["profile"]["data"]))
         outcome = OutcomeProfile.unpack(base64.b64decode(of["profile"]["outcome"]))
         baseline = cls(held["model"], held["model_version"], data, outcome, schema)
@@ -349,7 +350,7 @@ def _bins(said: Mapping[str, Any]) -> Bins:
 
 
 def count_in_bins(data: DataProfile, schema: Schema) -> None:
-    """Count what a profile that knew no edges holds in the schema's bins, by its sketches."""
+    """Count the values of a profile without bin edges in the schema's bins, by its sketches."""
     for summary in data.categories.values():
         summary.further = NONE_FURTHER
     bin_by(data.features, schema, {name: name for name in schema.bins})

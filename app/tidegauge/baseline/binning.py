@@ -1,4 +1,4 @@
-"""Which bins reference values are given, and what a profile holds in them."""
+"""Defines bins for reference values, and counts a profile's values in bins."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tidegauge.profile.schema import BELOW, MISSING, SHARES, Bins, Schema, bin_c
 from tidegauge.profile.value_counts import MAX_VALUES
 
 OWN_SHARE = 0.05
-"""A value that holds this share of the reference has a bin of its own, however many others there are."""
+"""A value with at least this share of the reference has a bin of its own."""
 MIN_TIES = 5
-"""A value has a bin of its own only if it was met so often; where there are few values, so often on average."""
+"""A value has a bin of its own only if it occurs at least this often; if there are few values, this often on average."""
 _RANKS = (np.arange(80) + 0.5) / 80
-"""Of any value with OWN_SHARE, at least two of these ranks are."""
+"""Every value with a share of at least OWN_SHARE covers at least two of these ranks."""
 
 
 def bins_of_values(values: NDArray[np.float64]) -> Bins:
@@ -27,7 +27,7 @@ def bins_of_values(values: NDArray[np.float64]) -> Bins:
 
 
 def _bins_of_counts(values: NDArray[np.float64], counts: NDArray[np.int64], quantiles: NDArray[np.float64]) -> Bins:
-    """Bins of ascending ``values`` (V) met so many times (V)."""
+    """The bins of ascending ``values`` (V) with their ``counts`` (V)."""
     total = int(counts.sum())
     if len(values) <= MAX_VALUES and total >= MIN_TIES * len(values):
         return Bins(quantiles, values, None)
@@ -55,7 +55,7 @@ def bins_of_block(block: NumericBlock, row: int) -> Bins:
     if not own.any():
         return Bins(quantiles)
     values, shares, below = met[own], shares[own], below[own]
-    # Where each of the others' quantiles stands among all values: what lies below it of them, and the ties passed by then.
+    # The rank of each quantile of the other values among all values: the other values below it, plus the ties below it.
     others = 1.0 - float(shares.sum())
     passed = np.concatenate(([0.0], np.cumsum(shares)))
     begins = below - passed[:-1]
@@ -66,8 +66,8 @@ def bins_of_block(block: NumericBlock, row: int) -> Bins:
 
 
 def bin_by(block: NumericBlock, schema: Schema, names: Mapping[str, str]) -> None:
-    """Count what a block holds in the schema's bins, and forget its single values; ``names``: number of the schema → number of
-    the block."""
+    """Count the values of a block in the schema's bins, and drop its single values. ``names``: by feature of the schema, the
+    feature of the block."""
     block.bins = np.zeros((len(block.names), schema.width), np.int64)
     for name, own in names.items():
         row = block.index(own)
@@ -86,7 +86,7 @@ class BinCounts(NamedTuple):
 
 
 def counts_in(block: NumericBlock, row: int, name: str, schema: Schema) -> BinCounts:
-    """Of one number of a block, in the bins of the schema's number ``name``."""
+    """The counts of one feature of a block in the bins of the schema's feature ``name``."""
     bins = schema.bins[name]
     if block.bins is not None and block.edges_id == schema.id:
         return BinCounts(block.bins[row, : bins.size], True)
@@ -101,7 +101,7 @@ def counts_in(block: NumericBlock, row: int, name: str, schema: Schema) -> BinCo
 
 
 def _sketched(sketch: Any, bins: Bins) -> NDArray[np.int64]:
-    """Counts of a KLL sketch (None: no values), without the missing ones."""
+    """The counts of a KLL sketch (None: no values), without missing values."""
     counts = np.zeros(bins.size, np.int64)
     if sketch is not None:
         below = [sketch.get_rank(edge, False) for edge in bins.edges.tolist()]

@@ -1,10 +1,10 @@
-"""How much dependent rows make windows differ, where a baseline has too few windows to say: from blocks of its rows.
+"""Estimates from blocks of rows how much windows differ because of dependent rows, if a baseline has too few windows.
 
-The reference rows, in the order of time, are cut into BLOCKS blocks. The mean square of the blocks' standard scores is
-the batch-means estimate of the variance of a mean (Law and Carson 1979). Where blocks are not much longer than the dependence
-between rows it is too small, by an amount that halves when blocks are twice as long. So both lengths are looked at, and their
-difference is added once more (lugsail batch means: Vats and Flegal 2022), for all features together, since for one of them it
-would be too uncertain.
+The reference rows, ordered by time, are divided into BLOCKS blocks. The mean square of the blocks' standard scores is the
+batch-means estimate of the variance of a mean (Law and Carson 1979). If blocks are not much longer than the dependence between
+rows, it is too small by an amount that halves for blocks of twice the length. Both lengths are therefore evaluated, and their
+difference is added once more (lugsail batch means: Vats and Flegal 2022), for all features together, since for a single feature
+it would be too uncertain.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from tidegauge.baseline.scored import Dispersion, ScoreDispersions, pooled
 from tidegauge.baseline.spread import Spread
 
 BLOCKS = 32
-"""Cut into so many, 1,000 rows of an AR(1) process with a correlation of 0.9 still say nine tenths of their dispersion."""
+"""With this many blocks, 1,000 rows of an AR(1) process with a correlation of 0.9 still show nine tenths of their
+dispersion."""
 MIN_BLOCK_ROWS = 20
 MIN_BLOCKS = 8
 MIN_POOLED = 5
-"""Of fewer numbers than this it cannot be said what they have in common."""
+"""Dispersions are only pooled over at least this many features."""
 EXTRAPOLATED = 3.0
 """The variance that the extrapolation from blocks of two lengths adds to a logarithm, in units of 2 over the degrees of freedom
 of the longer ones, all features together: about (2² + 1² / 2 - 2) of them."""
@@ -48,7 +49,7 @@ class BlockDispersions:
         self.growths[""], self.spent[""] = _growth(whole, share)
 
     def dispersion(self, name: str, path: str) -> Dispersion:
-        """Of the score at ``path`` in a window."""
+        """The dispersion of the score at ``path`` in a window."""
         variance, freedom = (self.plain.squares[name] if name else self.plain.performance)[path]
         return Dispersion(variance * self.growth(name), freedom)
 
@@ -56,13 +57,13 @@ class BlockDispersions:
         return self.growths.get(name, self.growths[""])
 
     def freedom(self, name: str, freedom: float) -> float:
-        """``freedom`` of a variance, less what the extrapolation costs."""
+        """The degrees of freedom ``freedom`` of a variance, reduced because of the extrapolation."""
         spent = self.spent.get(name, self.spent[""])
         return 1.0 / (1.0 / freedom + EXTRAPOLATED / spent) if spent else freedom
 
 
 def _growth(pairs: list[tuple[Dispersion, Dispersion]], share: float) -> tuple[float, float]:
-    """How much more a window varies than a block, and the degrees of freedom of the longer blocks that say so.
+    """How much more a window varies than a block, and the degrees of freedom of the longer blocks that this follows from.
 
     A block's mean square is v - c (1 / b + 1 / N), of b rows among N, where a window's is v and c is what is cut off at its
     ends: b / N is ``share``.

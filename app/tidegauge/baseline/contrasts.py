@@ -1,4 +1,4 @@
-"""What a window's bin counts of a number are compared with, direction by direction."""
+"""The contrasts with which a window's bin counts of a feature are tested, for each direction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tidegauge.profile.schema import BELOW, FIRST, MISSING, Bins
 
 COMPONENTS = ("location", "scale", "skewness", "peakedness")
 MAX_TAIL = 0.05
-"""Where ties put more of the reference than this at or above the 99th percentile, only what lies above it is the tail."""
+"""If, because of ties, more than this share of the reference is at or above the 99th percentile, only values above it are the
+tail."""
 _NONE = 1e-9
 
 
@@ -39,7 +40,7 @@ class Contrasts:
 
 
 def _within(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts with what lies outside the range in the outermost bins."""
+    """Counts with values outside of the range added to the outermost bins."""
     held = values.copy()
     held[FIRST] += held[BELOW]
     held[-2] += held[-1]
@@ -57,7 +58,7 @@ def _components(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     density = [np.exp(-(of**2) / 2) / math.sqrt(2 * math.pi) for of in cuts]
     normal = (density[0] - density[1]) / held
     square = 1 + (cuts[0] * density[0] - cuts[1] * density[1]) / held
-    # A bin that holds nothing of the reference lies at one point.
+    # A bin without reference values has no width in rank.
     empty = shares <= _NONE
     normal[empty], square[empty] = cuts[1][empty], cuts[1][empty] ** 2
     rank = lower + upper - 1
@@ -65,7 +66,7 @@ def _components(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     scores = np.zeros((len(COMPONENTS), len(shares)))
     for place, direction in enumerate((normal, square, rank**3, rank**4)):
         rest = direction.copy()
-        # Twice, since rounding leaves something the first time.
+        # This is done twice, because of rounding errors.
         for known in (*basis, *basis):
             rest -= known * float(shares @ (rest * known))
         variance = float(shares @ rest**2)

@@ -1,8 +1,9 @@
-"""How much more a baseline's windows differ from each other than independent rows would: what a test must allow for.
+"""Measures how much more a baseline's windows differ from each other than they would with independent rows, for tests to allow
+for.
 
-Every directed difference comes as a standard score, whose variance is 1 where rows are independent. Its mean square over the
-baseline's windows is its dispersion. One feature's is known from its windows only, to a quarter with 30 of them; all
-features' together are known far better, and each is moderated by what they say together.
+Every directed difference is a standard score, whose variance is 1 if rows are independent. Its mean square over the baseline's
+windows is its dispersion. For a single feature it is known only within about a quarter from 30 windows. For all features
+together it is known far better, so each feature's dispersion is moderated by that of all.
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ from tidegauge.baseline.scored import PERFORMANCE, RATIO, Dispersion, ScoreDispe
 from tidegauge.baseline.spread import Spread
 
 DEPENDENT_LEVEL = 0.02
-"""Rows are taken as dependent where their dispersion is significant at this level."""
+"""Rows count as dependent if their dispersion is significant at this level."""
 MIN_FREEDOM = 100
-"""Degrees of freedom without which no baseline is said to have independent rows."""
+"""The fewest degrees of freedom with which the rows of a baseline can count as independent."""
 BOUNDED = frozenset(("accuracy", "precision", "recall", "f1", "roc_auc", "brier"))
-"""Performance whose scores are normal in the far tail where rows are independent; a few errors decide the others."""
+"""Performance metrics whose scores are normal even in the far tail if rows are independent; others depend on few large
+errors."""
 MIN_EFFECTIVE = 100
 """Of a reference that weighs as fewer independent rows, only the direction that varies most can be trusted: the others' scores
 are those of its bins, which have moved as far as its rows went together."""
 INDEPENDENT = Dispersion(1.0, math.inf)
-"""Of a score where rows are independent."""
+"""The dispersion of a score if rows are independent."""
 ORTHOGONAL = ("location", "scale", "skewness", "peakedness", "missing")
 """Directions whose scores are uncorrelated, so that their squares can be added."""
 
@@ -189,7 +191,7 @@ def moderate(squares: NDArray[np.float64], freedoms: NDArray[np.float64]) -> Mod
 
 
 def _trigamma_inverse(value: float) -> float:
-    """Where the trigamma function has this value, by Newton's method on its reciprocal, which is nearly straight."""
+    """The inverse of the trigamma function, by Newton's method on its reciprocal, which is nearly linear."""
     x = 0.5 + 1 / value
     for _ in range(50):
         found = float(polygamma(1, x))

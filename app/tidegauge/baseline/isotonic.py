@@ -1,4 +1,5 @@
-"""Scores to probabilities: isotonic regression on the score histograms of positives and negatives, where it helps."""
+"""Calibrates scores to probabilities, by isotonic regression on the score histograms of positives and negatives, if it
+helps."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from tidegauge.profile.roc import roc_auc
 from tidegauge.profile.score_grid import SCORES
 
 MIN_LABELS = 300
-"""No map is fitted to fewer labels than this, or to fewer than MIN_CLASS of either class."""
+"""A calibration needs at least this many labels, and at least MIN_CLASS of each class."""
 MIN_CLASS = 30
 SEPARATED_AUC = 0.999
-"""Scores that part the classes this well are left as they are: there is nothing between the classes to fit."""
+"""Scores that separate the classes this well are not calibrated, since there is nothing between the classes to fit."""
 SPLITS, TEST_SHARE, ECE_BINS, SEED = 10, 0.1, 10, 42
 
 
@@ -28,7 +29,7 @@ class Calibration:
 
 
 def calibration_of(outcome: OutcomeProfile) -> Calibration | None:
-    """The calibration that reference outcomes teach; None where they are too few to tell.
+    """The calibration that follows from reference outcomes; None if there are too few.
 
     Isotonic regression (Barlow et al. 1972; of scores: Zadrozny and Elkan 2002), linear between the score bins that were
     seen. It is used only if it lowers the expected calibration error of held-out labels, over ten stratified splits, as

@@ -1,4 +1,4 @@
-"""Standard scores of a baseline's windows, or of blocks of its rows, and how much they vary."""
+"""The standard scores of a baseline's windows, or of blocks of its rows, and their dispersion."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from tidegauge.baseline.spread import Spread
 SCORES = "shift_z"
 """The member of a record that holds standard scores, by direction."""
 RATIO = "chi_square_ratio"
-"""The member that holds a chi-square over its degrees of freedom: 1 on average where rows are independent."""
+"""The member that holds a chi-square divided by its degrees of freedom, which is 1 on average if rows are independent."""
 PERFORMANCE = "performance_z"
 """The member that holds standard scores of performance."""
 
 
 class Dispersion(NamedTuple):
-    """How much a standard score varies, 1 where rows are independent: its mean square, and the degrees of freedom of that."""
+    """The mean square of a standard score, which is 1 if rows are independent, and its degrees of freedom."""
 
     variance: float
     freedom: float
 
 
 Squares = dict[str, Dispersion]
-"""By the metric path of the score."""
+"""Dispersions by the metric path of the score."""
 
 
 class ScoreDispersions:
@@ -38,7 +38,7 @@ class ScoreDispersions:
         self.ratios: dict[str, Spread] = {}
         for path, spread in spreads.items():
             head, _, name = path.rpartition(".")
-            # Scores that are always nought are those of a number that never varies.
+            # Scores that are always 0 belong to a number that never varies.
             if head.endswith(SCORES) and spread.deviation > 0:
                 self.squares.setdefault(name, {})[path] = dispersion(spread)
             elif head == PERFORMANCE:
@@ -48,13 +48,13 @@ class ScoreDispersions:
 
 
 def is_scored(path: str) -> bool:
-    """Whether dispersions are made of the spread at a metric path."""
+    """Whether the spread at a metric path is used for dispersions."""
     head, _, name = path.rpartition(".")
     return head.endswith(SCORES) or head == PERFORMANCE or name in (RATIO, "predictions")
 
 
 def dispersion(spread: Spread) -> Dispersion:
-    """About nought, which is what the scores of windows that make up the reference vary around.
+    """The dispersion about 0, the mean of the scores of windows that make up the reference.
 
     >>> dispersion(Spread(0.0, 2.0, 4))
     Dispersion(variance=3.0, freedom=3.0)
@@ -64,7 +64,7 @@ def dispersion(spread: Spread) -> Dispersion:
 
 
 def pooled(squares: Iterable[Dispersion]) -> Dispersion:
-    """What several say together; nought of none.
+    """Several dispersions pooled; 0 with no degrees of freedom if there are none.
 
     >>> pooled([Dispersion(1.0, 10.0), Dispersion(4.0, 20.0)])
     Dispersion(variance=3.0, freedom=30.0)

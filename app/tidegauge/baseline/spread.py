@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Spread(NamedTuple):
-    """Mean and standard deviation (in the metric's unit) of one metric over so many windows."""
+    """Mean and standard deviation, in the metric's unit, of one metric over a number of ``windows``."""
 
     mean: float
     deviation: float

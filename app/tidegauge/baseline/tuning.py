@@ -1,4 +1,4 @@
-"""What a baseline knows for a detector: the cycle its stream follows, and the parameter that keeps a false-alarm budget."""
+"""What a baseline holds for a detector: the cycle of its stream, and the parameter that keeps a budget of false alarms."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Tuning(msgspec.Struct, frozen=True, omit_defaults=True):
         return wanted == (self.stream, self.algorithm, self.parameters, self.false_alarms, self.against)
 
     def residuals(self, values: NDArray[np.float64], hours: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Values (n) less the cycle's at their ``hours`` (n) of the week; as they are without a cycle."""
+        """The values (n) minus the cycle's values at their ``hours`` (n) of the week; unchanged without a cycle."""
         if not self.cycle:
             return values
         return np.asarray(values - np.array(self.cycle)[hours % len(self.cycle)])
@@ -46,8 +46,8 @@ def tuning_for(detector: DetectorSpec, tunings: Iterable[Tuning]) -> Tuning | No
 
 
 def untuned(spec: ModelSpec, detector: DetectorSpec, tunings: Mapping[str, Iterable[Tuning]]) -> str | None:
-    """Why a detector cannot have what it needs of the spec's baselines, of whose files ``tunings`` are by version ("" for all
-    versions not named); None where it can."""
+    """Why a detector cannot be tuned by the spec's baselines; None if it can. ``tunings``: those in the baseline files, by
+    version ("" for all versions that are not named)."""
     member = "false_alarms" if detector.false_alarms is not None else "against"
     sources = {"": spec.baseline} if not spec.baselines else spec.baselines
     for version, source in sources.items():

@@ -1,6 +1,6 @@
-"""Mergeable summaries, one kind a file: what travels between the stages, what a window is, what a baseline is made of.
+"""Mergeable summaries, one kind in each file, which deltas, windows and baselines consist of.
 
-Profiles are values: built from columns, merged, packed into bytes. The data side only grows; the outcome side is additive to
-the last bit, so that it can be taken back. May use ``engine`` and ``spec``. Begin with ``schema.py`` (what is known of
-features), then ``data.py`` and ``outcome.py``; ``sums.py`` says why sums are exact.
+Profiles are values that are built from columns, merged, and packed into bytes. The data side only grows; the outcome side is
+exactly additive, so that outcomes can be taken back. May use ``engine`` and ``spec``. Begin with ``schema.py`` (the features
+and their bins), then read ``data.py`` and ``outcome.py``; ``sums.py`` explains why sums are exact.
 """

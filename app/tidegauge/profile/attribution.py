@@ -1,4 +1,4 @@
-"""Attributions: how much each feature moved each prediction, as the service said with it (SHAP values or the like)."""
+"""Attributions: how much each feature contributed to each prediction, as sent by the service (such as SHAP values)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tidegauge.profile.numeric import NumericBlock, NumericColumns
 
 
 class AttributionColumns:
-    """The attributions of a chunk of ``size`` events: ``rows`` (k, ascending) are those that carry any, ``values`` theirs,
-    column-wise."""
+    """The attributions of a chunk of ``size`` events. ``rows`` (k, ascending): the rows that have any; ``values``: their
+    attributions as columns."""
 
     __slots__ = ("rows", "size", "values")
 
@@ -41,8 +41,8 @@ class AttributionColumns:
 
 
 class AttributionBlock:
-    """The attributions of some predictions: ``explained`` of them carried any, ``values`` sums theirs up by feature,
-    ``magnitudes`` has the sum of absolute values of each feature."""
+    """The attributions of some predictions. ``explained``: how many had any; ``values``: the attributions by feature;
+    ``magnitudes``: the sums of absolute values by feature."""
 
     __slots__ = ("explained", "magnitudes", "values")
 
@@ -58,7 +58,7 @@ class AttributionBlock:
             self.magnitudes[name] = self.magnitudes.get(name, 0.0) + total
 
     def mean_abs(self) -> dict[str, float]:
-        """Mean absolute attribution of each feature that has any."""
+        """The mean absolute attribution of each feature that has any."""
         counts = zip(self.values.names, self.values.count.tolist(), strict=True)
         return {name: self.magnitudes.get(name, 0.0) / count for name, count in counts if count}
 

@@ -1,4 +1,4 @@
-"""Categories: exact counts of the values, up to a bound, with what was missing, mistyped or never seen in training."""
+"""Categorical features: exact counts of values, up to a bound, and counts of missing, mistyped and unseen ones."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tidegauge.profile import distinct
 
 MAX_VALUES = 1000
 MAX_NEW = 100
-"""Names of values that the baseline does not know; of further ones only the number is kept."""
+"""The most names of values unknown to the baseline that are kept; further ones are only counted."""
 MAX_FURTHER = 65_536
-"""Values beyond MAX_VALUES that are told from ones never seen."""
+"""The most values beyond MAX_VALUES that are distinguished from unseen ones."""
 OTHER = "__other__"
 NONE_FURTHER = np.zeros(0, np.uint32)
 MISSING_CODE, MISMATCH_CODE = -1, -2
 
 
 class KnownValues:
-    """What a baseline knows of a category: ``values`` are counted one by one. ``further`` (k, ascending) are 32-bit hashes of
-    other values it has seen, so that one in 2**32 / k new values is taken for one of them; None where they were too many, and
-    nothing can be called new."""
+    """The values of a categorical feature in a baseline. ``values``: those counted one by one. ``further`` (k, ascending):
+    32-bit hashes of the other values, so that one in 2**32 / k new values is mistaken for one of them; None if they are too
+    many, in which case no value counts as new."""
 
     __slots__ = ("further", "values")
 
@@ -31,7 +31,7 @@ class KnownValues:
         self.values, self.further = values, further
 
     def places(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """Of each name (n): COUNTED, FURTHER or NEW."""
+        """COUNTED, FURTHER or NEW for each name (n)."""
         places = np.fromiter((COUNTED if name in self.values else NEW for name in names), np.int64, len(names))
         rest = np.flatnonzero(places == NEW)
         if self.further is None:
@@ -132,7 +132,7 @@ class CategorySummary:
         return (once + max(2 * further - self.counts.get(OTHER, 0), 0)) / self.count if self.count else 0.0
 
     def of(self, value: str) -> int:
-        """How often one value was met."""
+        """How often one value occurred."""
         return self.counts.get(value, 0) + self.new.get(value, 0)
 
     def merge(self, other: CategorySummary) -> None:
@@ -153,7 +153,7 @@ class CategorySummary:
             self.further = both if len(both) <= MAX_FURTHER else None
 
     def _bound(self) -> None:
-        """Keep the MAX_VALUES commonest (ties by name); the rest is counted together as OTHER."""
+        """Keep the MAX_VALUES most common values (ties by name), and count the others together as OTHER."""
         self.counts, dropped = _commonest(self.counts, MAX_VALUES)
         if dropped:
             self._note_further(hashes_of(dropped))
@@ -173,7 +173,7 @@ class CategorySummary:
 
 
 def _commonest(counts: dict[str, int], most: int) -> tuple[dict[str, int], list[str]]:
-    """The commonest values with all others under OTHER, and the names of those others."""
+    """The counts of the most common values, with all others under OTHER, and the names of those others."""
     if len(counts) <= most + (OTHER in counts):
         return counts, []
     ranked = sorted(((v, n) for v, n in counts.items() if v != OTHER), key=lambda item: (-item[1], item[0]))
