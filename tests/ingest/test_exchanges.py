@@ -223,3 +223,67 @@ def test_whoever_has_the_partition_next_reads_what_waited_in_it() -> None:
     take(held, "response", "a", "out", 0)
     assert len(list(held.give_up(START + 1))) == 1
     assert (held.unanswered, held.unmatched) == (1, 1)
+
+
+@pytest.mark.parametrize(("member", "values"), [("server", ("one", "two")), ("component", ("predictor", "transformer"))])
+def test_one_id_at_two_models_is_two_exchanges(member: str, values: tuple[str, str]) -> None:
+    """As in a pipeline of Seldon's, or behind a transformer of KServe's."""
+    held, found = exchanges(), []
+    for kind, name in (("request", "instances"), ("response", "predictions")):
+        for row, value in enumerate(values):
+            of = {"server": "churn", member: value}
+            outcome = held.take(arrived(Message("a", kind, v1(name, [row]), **of)))  # type: ignore[arg-type]
+            found += [] if outcome is None else events(outcome)
+    assert [event["prediction"] for event in found] == [0, 1]
+
+
+def test_a_canarys_events_say_so() -> None:
+    roles = {
+        of: joined(v1("instances", [1]), v1("predictions", [1]), endpoint=of)[0].get("role") for of in ("default", "canary")
+    }
+    assert roles == {"default": None, "canary": "canary"}
+
+
+def test_a_request_without_a_response_was_one_to_the_version_that_answers() -> None:
+    held, answer = exchanges(), v2("outputs", {"y": [1]}, model_version="v3")
+    held.take(arrived(message("request", "a")))
+    held.take(arrived(message("request", "b")))
+    assert events(held.take(arrived(message("response", "b", answer))))[0]["model_version"] == "churn:v3"
+    ((event,),) = [events(outcome) for outcome in held.give_up(START + 1)]
+    assert (event["request_id"], event["model_version"]) == ("a", "churn:v3")
+
+
+def test_ids_and_segments_are_no_features_unless_the_spec_says_so() -> None:
+    row = {"age": 41, "customer": "c7", "country": "eu"}
+    inputs = InputsSpec(request_id="customer", segments={"region": "country"})
+    (event,) = joined(v1("instances", [row]), v1("predictions", [1]), inputs)
+    assert (event["request_id"], event["features"], event["segments"]) == ("c7", {"age": 41}, {"region": "eu"})
+
+
+def test_tensors_of_other_rows_and_very_wide_ones_are_no_features() -> None:
+    tensors = [("x", [2, 1], 2), ("scale", [1], 1), ("image", [2, 8, 20], 320), ("pair", [2, 2], 4)]
+    made = [{"name": name, "shape": shape, "datatype": "INT64", "data": list(range(size))} for name, shape, size in tensors]
+    found = joined(json.dumps({"inputs": made}).encode(), v1("predictions", [1, 0]))
+    assert [event["features"] for event in found] == [
+        {"x": 0, "pair[0]": 0, "pair[1]": 1}, {"x": 1, "pair[0]": 2, "pair[1]": 3},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("of", "rows", "inputs", "told"),
+    [
+        ({"id": "a" * 256}, 2, InputsSpec(), "have more than 256 characters"),
+        ({}, 1, InputsSpec(features={"f": "scale"}), "tensor 'scale' has 3 rows, the first one, 'x', has 1"),
+        ({}, 1, InputsSpec(segments={"s": "long"}), "would have 1000"),
+    ],
+)
+def test_what_fits_no_event_is_refused(of: Any, rows: int, inputs: InputsSpec, told: str) -> None:
+    tensors = {"x": [1] * rows, "long": ["a" * 1_000_000] * rows}
+    body = json.loads(v2("inputs", tensors))
+    body["inputs"].append({"name": "scale", "shape": [3], "datatype": "INT64", "data": [1, 2, 3]})
+    held = exchanges(inputs, max_bytes=10 << 20)
+    held.take(arrived(Message(**{"id": "a", "kind": "request", "body": json.dumps(body).encode(), "server": "churn"} | of)))
+    answer = Message(**{"id": "a", "kind": "response", "body": v1("predictions", [1] * rows), "server": "churn"} | of)
+    refused = held.take(arrived(answer))
+    assert isinstance(refused, Refused)
+    assert told in refused.why

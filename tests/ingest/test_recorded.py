@@ -16,9 +16,10 @@ from support.deployment import ROOT
 from support.events import START
 from support.inference import arrived, events, exchanges, joined
 from support.schemas import mistakes
-from tidegauge.ingest import cloud_events
+from tidegauge.ingest import bodies, cloud_events
 from tidegauge.ingest.bento_files import BentoMonitor
 from tidegauge.ingest.ingest_process import specs_by_server
+from tidegauge.ingest.messages import Message
 from tidegauge.models.registry import ModelRecord, registry_of
 from tidegauge.spec import InputsSpec, ModelSpec
 
@@ -33,9 +34,11 @@ INPUTS = {
 }
 
 
-def recorded(name: str) -> list[Any]:
+def recorded(name: str, only: str | None = None) -> list[Any]:
+    """The exchanges of a file; or the lines about something else that begin with ``only``."""
     lines = [json.loads(line) for line in (DIRECTORY / f"{name}.jsonl").read_text().splitlines()]
-    return [pytest.param(line, id=line["what"]) for line in lines]
+    wanted = [line for line in lines if ("response" in line if only is None else line["what"].startswith(only))]
+    return [pytest.param(line, id=line["what"]) for line in wanted]
 
 
 def exchange(line: dict[str, Any], inputs: InputsSpec) -> list[dict[str, Any]]:
@@ -50,6 +53,13 @@ def exchange(line: dict[str, Any], inputs: InputsSpec) -> list[dict[str, Any]]:
         assert message.kind == kind
         outcome = held.take(arrived(message, place))
     return events(outcome)
+
+
+@pytest.mark.parametrize("line", recorded("kserve", "every type"))
+def test_kserves_tensors_of_every_type(line: dict[str, Any]) -> None:
+    is_protobuf = "protobuf" in line["what"]
+    body = bodies.read(Message("a", "request", base64.b64decode(line["body"]), protobuf=is_protobuf))
+    assert body.named() == [dict(zip(line["values"], row, strict=True)) for row in zip(*line["values"].values(), strict=True)]
 
 
 @pytest.mark.parametrize("line", recorded("kserve"))
@@ -114,9 +124,11 @@ def test_bentomls_files_are_followed_through_rotations_line_by_line(tmp_path: Pa
     assert key.endswith(b"-1")
     data.rename(data.with_name("data.1.log.2025-09-27"))
     assert list(monitor.new_lines()) == []
-    data.write_bytes(b"no line\n" + lines[2])
-    assert len(list(monitor.new_lines())) == 1
-    assert monitor.refused == 1
+    outside = json.dumps(json.loads(lines[2]) | {"request_id": "None"}).encode()
+    zeros = json.dumps(json.loads(lines[2]) | {"request_id": "17"}).encode()
+    data.write_bytes(b"no line\n" + outside + b"\n" + zeros + b"\n")
+    assert [key for _, key, _ in monitor.new_lines()] == [b"0000000000000011"]
+    assert monitor.refused == 2
 
 
 def test_a_target_of_bentoml_is_a_label(tmp_path: Path) -> None:

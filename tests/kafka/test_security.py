@@ -18,14 +18,18 @@ from confluent_kafka.admin import AclOperation, ResourcePatternType, ResourceTyp
 
 from support.bridges import Bridge
 from support.cluster import Cluster
+from support.events import START
+from support.inference import kserve, v1
+from support.ingest_command import Ingest
 from support.secured import PASSWORD, SecuredBroker, TokenServer, variables
 from support.servers import wait_for
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.alert.operations import OPERATIONS
 from tidegauge.engine.stage import INCIDENTS, LABELS, PREDICTIONS
+from tidegauge.stream import models_topic
 from tidegauge.stream.changelog import MIN_DELETED, Sweep
 from tidegauge.stream.following import OperationsLog
-from tidegauge.stream.settings import Settings
+from tidegauge.stream.settings import INFERENCES, Settings
 from tidegauge.stream.store import RocksStore
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
@@ -237,3 +241,37 @@ def test_a_bridge_needs_the_rights_of_the_document_and_no_less(secured, filled, 
                     assert left_out[1] in bridge.log.read_text(), f"{left_out} is not named"
     finally:
         filled.settings = inside
+
+
+@pytest.mark.long
+def test_ingest_needs_the_rights_of_the_document_and_no_less(secured, filled):
+    rights = rights_of("ingest", filled)
+    asyncio.run(models_topic.ensure_topic(filled.settings, INFERENCES))
+    address, security = secured.security("SCRAM-SHA-512")
+    inside = filled.settings
+    filled.settings = Settings(bootstrap=address, app_id="rights", topics=inside.topics, security=security)
+    try:
+        for left_out in [None, *rights]:
+            secured.allow([right for right in rights if right != left_out])
+            ingest = Ingest(filled, **variables(security))
+            ingest.launch()
+            try:
+                drive(ingest, left_out and left_out[1])
+            finally:
+                ingest.kill()
+    finally:
+        filled.settings = inside
+
+
+def drive(ingest, left_out):
+    """An exchange that becomes an event and one that becomes a dead letter; what may not be touched is named in the log."""
+    wait_for(lambda: ingest.process.poll() is not None or ingest.ask("/healthz")[0] == 200, 60, "an end or a start")
+    for kind, member, rows in (("request", "instances", 1), ("response", "predictions", 2)):
+        for id_, count in (("good", 1), ("bad", rows)):
+            answer = ingest.ask("/", kserve(kind, f"{ingest.port}{id_}", START), v1(member, [1] * count))
+            assert left_out is not None or answer == (200, "1 taken\n")
+    if left_out is not None:
+        wait_for(lambda: left_out in ingest.log.read_text(), 60, f"{left_out} in {ingest.log}")
+        return
+    wait_for(lambda: ingest.number("tidegauge_ingest_events_total") == 1, 60, "the event")
+    wait_for(lambda: ingest.number("tidegauge_ingest_refused_total", reason="bad_inference") == 1, 60, "the dead letter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,14 +19,15 @@ from tidegauge.stream.processes import die_with_parent
 class Ingest:
     """The command, with its log beside the cluster's. Use as a context manager."""
 
-    def __init__(self, cluster, *flags, bootstrap=None):
+    def __init__(self, cluster, *flags, **environment):
+        self._environment = os.environ | environment
         self.port = free_port()
         self.log = cluster.directory / f"ingest-{self.port}.log"
         settings = cluster.settings
         topics = (flag for name in ("predictions", "labels", "models", "dead-letters", "metrics", "alerts", "incidents")
                   for flag in (f"--{name}-topic", settings.topic(name)))  # fmt: skip
         self.command = [
-            sys.executable, "-m", "tidegauge", "ingest", "--bootstrap", bootstrap or settings.bootstrap, "--app-id",
+            sys.executable, "-m", "tidegauge", "ingest", "--bootstrap", settings.bootstrap, "--app-id",
             settings.app_id, *topics, "--listen", f"127.0.0.1:{self.port}", *map(str, flags),
         ]  # fmt: skip
 
@@ -36,11 +38,17 @@ class Ingest:
         self.kill()
 
     def start(self):
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, preexec_fn=die_with_parent(signal.SIGTERM))
+        self.launch()
         wait_for(lambda: self.process.poll() is not None or self.ask("/readyz")[0] == 200, 90, f"readiness; {self.log}")
         assert self.process.poll() is None, self.log.read_text()[-3000:]
         return self
+
+    def launch(self):
+        """Start it, whatever comes of that."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, stdout=log, stderr=log, env=self._environment, preexec_fn=die_with_parent(signal.SIGTERM)
+            )
 
     def kill(self):
         self.process.kill()

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -20,6 +21,7 @@ from tidegauge.ingest import cloud_events, exchanges
 from tidegauge.ingest.messages import Message
 from tidegauge.stream.failures import KafkaError
 
+log = logging.getLogger(__name__)
 KEEP_SECONDS = 5.0
 """How long Kafka may take to confirm; a sender that waits holds up the model server's own requests."""
 AWAY_SECONDS = 1.0
@@ -33,7 +35,7 @@ class Door:
 
     def __init__(self, keep: Keep, spec_of: exchanges.SpecOf, registry: CollectorRegistry) -> None:
         self._keep, self._spec_of = keep, spec_of
-        self._away_until = 0.0
+        self._away_until, self._failing = 0.0, False
         self._requests = Counter("tidegauge_ingest_http_requests", "HTTP requests by answer", ["code"], registry=registry)
 
     @property
@@ -63,8 +65,14 @@ class Door:
             async with asyncio.timeout(KEEP_SECONDS):
                 await self._keep_all(messages)
         except (KafkaError, TimeoutError) as error:
-            self._away_until = time.monotonic() + AWAY_SECONDS
-            return 503, f"Kafka does not take this ({error or type(error).__name__}); send it again"
+            why = str(error) or type(error).__name__
+            if not self._failing:
+                log.error("Kafka does not take messages, senders are answered 503: %s", why)
+            self._failing, self._away_until = True, time.monotonic() + AWAY_SECONDS
+            return 503, f"Kafka does not take this ({why}); send it again"
+        if self._failing:
+            self._failing = False
+            log.warning("Kafka takes messages again")
         return 200, f"{len(messages)} taken"
 
     async def _keep_all(self, messages: Sequence[Message]) -> None:

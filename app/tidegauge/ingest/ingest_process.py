@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 import tidegauge
 from tidegauge.client import Client
-from tidegauge.engine.stage import DEAD_LETTERS, LABELS, PREDICTIONS
+from tidegauge.engine.stage import DEAD_LETTERS, LABELS, MODELS, PREDICTIONS
 from tidegauge.errors import StreamError
 from tidegauge.ingest import bento_files, cloud_events, open_inference
 from tidegauge.ingest.bento_files import BentoMonitor
@@ -87,10 +87,11 @@ async def run_bentoml(settings: Settings, monitor: Path, models: Path | None, *,
 
 @contextlib.asynccontextmanager
 async def _specs(settings: Settings, models: Path | None) -> AsyncIterator[SpecOf]:
-    """The specs of a directory, or those in the topic, as they change."""
+    """The specs of a directory, or those in the topic, as they change. Raises StreamError where that may not be read."""
     if models is not None:
         yield specs_by_server(registry_of(directory.records_of(models)))
         return
+    await partitions(settings, settings.topic(MODELS))
     registry = Registry()
     tail = models_topic.ModelsTail(settings, registry)
     await tail.start()
