@@ -10,6 +10,7 @@ from tidegauge.alert.detections import DetectorAlerts
 from tidegauge.alert.labels import Subject, labels_of, member_label
 from tidegauge.alert.life_cycle import AlertState, Transition, advance, fingerprint
 from tidegauge.alert.playbooks import DIRECTORY
+from tidegauge.alert.quiet_versions import VersionSegment, resolve_quiet
 from tidegauge.alert.states import AlertName, AlertStates, packed
 from tidegauge.engine.stage import Output, Store
 from tidegauge.engine.traces import Traces
@@ -134,6 +135,14 @@ class AlertBook:
         if packed(state) != before:
             self._states.put(mark, state, AlertName(monitor.name, subject.model, subject.version))
         return output
+
+    def resolve_quiet(self, model: str, last: Mapping[VersionSegment, float], now: float) -> list[Output]:
+        """As ``quiet_versions.resolve_quiet``."""
+        return resolve_quiet(self._states, self._announcer, model, last, now)
+
+    def fires_any(self, model: str) -> bool:
+        """Whether any alert of the model is firing."""
+        return self._states.fires_any(model)
 
     def state(self, subject: Subject, verdict: Verdict) -> AlertState | None:
         """The state of the verdict's alert; None if it never fired."""

@@ -13,6 +13,8 @@ none, the alert resolves as restated; otherwise it resolves once w is N windows 
 
 Thus a restatement that undoes the verdict resolves the alert. A restatement that reveals a breach fires late, for the window it
 is about, and the next verdict on that or a later window resolves it.
+
+An alert whose version or segment gets no more requests has no further verdicts: see ``alert/quiet_versions.py``.
 """
 
 from __future__ import annotations

@@ -46,9 +46,16 @@ class AlertStates:
 
     def fires(self, name: AlertName) -> bool:
         """Whether any alert of this name is firing."""
+        return name in self._names_firing()
+
+    def fires_any(self, model: str) -> bool:
+        """Whether any alert of this model is firing."""
+        return any(name.model == model for name in self._names_firing())
+
+    def _names_firing(self) -> set[AlertName]:
         if self._firing is None:
             self._firing = {_name(state) for state in self._states.values() if state.firing}
-        return name in self._firing
+        return self._firing
 
     def may_know(self, name: AlertName) -> bool:
         """Whether there may be a state of an alert of this name; False is certain."""

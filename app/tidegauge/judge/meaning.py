@@ -83,6 +83,20 @@ def sentence(symptom: Symptom, features: Sequence[str], since: float, ending: En
     return said
 
 
+def without_requests(version: str, segment: str, since: float) -> str:
+    """Why an alert on a version or its ``segment`` ("" is the whole model) ends that gets no more requests.
+
+    >>> without_requests("m:2", "region=eu", 86400.0)
+    'm:2 for region=eu: no request since 2 Jan 1970, so that the alert ends'
+    """
+
+    def made(most: int, length: int) -> str:
+        where = f" for {shortened(segment, length)}" if segment else ""
+        return f"{shortened(version, length)}{where}: no request since {moment(since)}, so that the alert ends"
+
+    return fitted(made, 0)
+
+
 def alike(metric: str) -> str:
     """The kind of a metric. Symptoms of the same kind are described for several features in one sentence.
 

@@ -37,6 +37,7 @@ from tidegauge.monitor.judging import WindowJudge
 from tidegauge.monitor.learning import BaselineLearning
 from tidegauge.monitor.part_merging import PartMerging
 from tidegauge.monitor.publishing import Publisher
+from tidegauge.monitor.quiet_alerts import QuietAlerts
 from tidegauge.monitor.rollouts import Rollouts
 from tidegauge.monitor.traffic_totals import TrafficTotals
 from tidegauge.monitor.versions import Version, Versions
@@ -50,6 +51,7 @@ from tidegauge.monitor.work_pieces import (
     learning_of,
     merging_of,
     publishing_of,
+    quiet_alerts_of,
     rollouts_of,
     within,
 )
@@ -86,6 +88,7 @@ class MonitorStage:
         self._learning = BaselineLearning(store, registry, self._versions, self.windows, self._aside)
         self._merging = PartMerging(self.windows, self._versions, self._learning, self.alerts.traces, counters)
         self.windows.log.discard_all_taken()
+        self._quiet_alerts = QuietAlerts(self.windows, self.alerts)
         self.rollouts = Rollouts(store, self.windows, self.alerts, registry)
         decode_standing = msgspec.msgpack.Decoder(PartitionState).decode
         self._partitions = PartitionClock(
@@ -256,7 +259,10 @@ class MonitorStage:
         spec = self._registry.spec(model)
         past = self._past[model] = oldest_kept(spec, now)
         gone = list(self.windows.pending.past(model, past))
-        outputs = self._publish(model, self._due_windows.at(spec, now, gone, final), now, final)
+        due = self._due_windows.at(spec, now, gone, final)
+        outputs = self._publish(model, due, now, final)
+        if not final and any(of.reason == "closed" for of in due):
+            outputs.extend(self._aside.require(quiet_alerts_of(model), partial(self._quiet_alerts.resolve, model, now), []))
         for header in gone:
             self._publisher.forget(header)
             self.windows.forget(header)

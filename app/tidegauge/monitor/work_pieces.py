@@ -4,6 +4,7 @@
     w<window>\\0                                  publishing and judging a window
     w<window>\\0<monitor>                         one monitor's verdicts on a window
     l<model>, d<model>, r<model>                  learning a model's baselines, its detectors, comparing its versions
+    q<model>                                      ending the alerts of a model's versions that get no more requests
 
 A window is ``<model>\\0<version>\\0<length>\\0<start>``.
 """
@@ -19,7 +20,7 @@ from tidegauge.engine.set_aside import Piece
 from tidegauge.metrics.record import iso
 from tidegauge.monitor.window_headers import Header
 
-PART, WINDOW, LEARNING, DETECTORS, ROLLOUTS = b"p", b"w", b"l", b"d", b"r"
+PART, WINDOW, LEARNING, DETECTORS, ROLLOUTS, QUIET = b"p", b"w", b"l", b"d", b"r", b"q"
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -54,6 +55,10 @@ def detectors_of(model: str) -> Piece:
 
 def rollouts_of(model: str) -> Piece:
     return Piece(ROLLOUTS + model.encode(), model, lambda: f"comparing the versions of {model}")
+
+
+def quiet_alerts_of(model: str) -> Piece:
+    return Piece(QUIET + model.encode(), model, lambda: f"ending the alerts of versions of {model} without requests")
 
 
 def _words(header: Header) -> str:
