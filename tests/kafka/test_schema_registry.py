@@ -79,6 +79,14 @@ def send_raw(cluster, values):
     asyncio.run(run())
 
 
+def away_seconds(cluster):
+    """For how long the worker says that it waits for the registry."""
+    (line,) = [
+        text for text in cluster.scrape(cluster.ports[0]).splitlines() if text.startswith("tidegauge_schema_registry_away")
+    ]
+    return float(line.split()[1])
+
+
 BAD = [
     (PREDICTIONS, b"x", framed.framed(9999, b"{}")),
     (PREDICTIONS, b"y", framed.framed(1, b"\xff" * 30)),
@@ -105,11 +113,13 @@ def test_formats_in_turns_give_the_metrics_of_plain_json(broker, tmp_path, regis
     wait_for(lambda: "records wait for schema" in cluster.log(), 60, "a word of the registry that is away")
     time.sleep(12)
     assert not cluster.read("dead-letters")
+    assert away_seconds(cluster) > 8
     registry.start()
     count = sum(topic == PREDICTIONS for topic, _ in given)
     plain = [(topic, json.dumps(event).encode()) for topic, event in given]
     assert_same(cluster.wait_for_predictions(count - 64, "1m"), replayed(plain, tmp_path))
     assert "the schema registry answers again" in cluster.log()
+    assert away_seconds(cluster) == 0
     assert "has not moved" not in cluster.log()
     letters = [(dict(record.headers), record.value) for record in cluster.read("dead-letters")]
     assert sorted((headers["reason"], value) for headers, value in letters) == sorted(

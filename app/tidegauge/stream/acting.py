@@ -20,7 +20,7 @@ import msgspec
 from prometheus_client import Counter
 
 from tidegauge.alert.audit import Audit, Entry, stamp
-from tidegauge.alert.operations import AUDIT
+from tidegauge.alert.operations import AUDIT, OPERATIONS
 from tidegauge.engine.stage import ALERTS
 from tidegauge.errors import RegistryError, StreamError
 from tidegauge.lineage import rolling_back
@@ -72,10 +72,11 @@ class Actor:
     def __init__(self, settings: Settings, alias_interval: float = 0.0) -> None:
         self._settings = settings
         self._feed = Feed(settings, ALERTS, f"{settings.app_id}-act")
-        self._operations = OperationsLog(settings)
+        watches = alias_interval > 0 and MlflowServer.is_named()
+        self._operations = OperationsLog(settings, (OPERATIONS, AUDIT) if watches else (AUDIT,))
         self._audit = Audit(sys.stderr.buffer, self._operations.write)
         self._aliases: AliasWatch | None = None
-        if alias_interval > 0 and MlflowServer.is_named():
+        if watches:
             models = partial(models_topic.read, settings)
             self._aliases = AliasWatch(alias_interval, models, self._operations, self._audit, ACTOR)
         self._left: set[ModelVersion] = set()
