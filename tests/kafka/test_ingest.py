@@ -134,12 +134,15 @@ def test_while_kafka_is_away_the_door_says_so_at_once_and_what_it_took_is_not_lo
 
 
 def produce(cluster, records):
+    """A transaction each, as Kafka Streams writes Seldon's topics: markers stand between the records and at the end."""
+
     async def run():
         for topic in {topic for topic, *_ in records}:
             await models_topic.ensure_topic(cluster.settings, topic)
-        async with AIOKafkaProducer(**cluster.settings.client()) as producer:
+        async with AIOKafkaProducer(transactional_id=cluster.name, **cluster.settings.client()) as producer:
             for topic, key, value, headers in records:
-                await producer.send_and_wait(topic, value, key=key, headers=headers)
+                async with producer.transaction():
+                    await producer.send_and_wait(topic, value, key=key, headers=headers)
 
     asyncio.run(run())
 
@@ -159,14 +162,16 @@ def test_topics_of_model_servers_are_read_as_they_are(cluster, models):
         (f"{seldon}.outputs", b"s2", v2("outputs", answered), []),
         (f"{seldon}.inputs", b"s3", b"\xff\xff", []),
         (f"{seldon}.outputs", b"s3", protobuf("response", answered), []),
+        (f"{seldon}.inputs", b"s4", protobuf("request", asked), []),
     ]
     produce(cluster, records)
     (models / "churn.yaml").write_text("model: churn\ninputs: {server: churn-isvc, version: 'churn:3', prediction: '[0]'}\n")
     topics = f"{ours},{seldon}.inputs,{seldon}.outputs"
-    with Ingest(cluster, "--models", models, "--from-topic", topics) as ingest:
-        wait_for(lambda: len(predictions(cluster)) == 3, what="the events")
+    with Ingest(cluster, "--models", models, "--from-topic", topics, "--timeout", "2s") as ingest:
+        wait_for(lambda: len(predictions(cluster)) == 4, what="the events")
         found = {event["request_id"]: event for event, _ in predictions(cluster)}
-        assert {name: event["prediction"] for name, event in found.items()} == {"ce": 1, "s1": 1, "s2": 1}
+        assert {name: event.get("prediction") for name, event in found.items()} == {"ce": 1, "s1": 1, "s2": 1, "s4": None}
+        assert {name: event.get("error") for name, event in found.items() if "error" in event} == {"s4": "no response"}
         assert found["s1"]["features"] == found["s2"]["features"] == {"age": 41.0, "income": 1.5}
         wait_for(lambda: cluster.read("dead-letters"), what="the dead letter")
         (letter,) = cluster.read("dead-letters")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -56,8 +57,11 @@ class SharedFeed:
         return min((self._reached(place) for place in self._places()), default=BEGINNING)
 
     def _reached(self, place: TopicPartition) -> float:
-        asked = self._consumer.last_poll_timestamp(place)
-        return asked / 1000 if asked and self._lag(place) == 0 else self._newest.get(place, BEGINNING)
+        answered: int | None = self._consumer.last_poll_timestamp(place)
+        if answered is None or self._lag(place) != 0:
+            return self._newest.get(place, BEGINNING)
+        # By the steady clock of ``stream/consumer.py``.
+        return time.time() - (time.monotonic() - answered / 1000)
 
     @property
     def lag(self) -> int:
