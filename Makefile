@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lint types unit live kafka browser screenshots faults bench evaluate dashboards clean
+.PHONY: demo test lint types unit live kafka browser screenshots faults soak bench evaluate dashboards clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tidegauge demo $(if $(DAYS),--days $(DAYS)) $(if $(SPEED),--speed $(SPEED))
@@ -58,6 +58,10 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/partitions.py
 	$(BIN)/python benchmarks/console_start.py
+
+# An hour of load with rebalances: what must not grow is measured, and drawn in docs/images/soak.svg.
+soak: $(VENV)/.dev
+	$(BIN)/python benchmarks/soak.py --plot docs/images/soak.svg $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE))
 
 # False alarms and recall beside Evidently, NannyML, River and the PSI rule: half an hour, or make evaluate QUICK=1.
 evaluate: $(VENV)/.evaluate $(PEERS)/.ready

@@ -19,7 +19,7 @@ async def alerts(request: web.Request) -> web.Response:
     return answer(answers.alerts(request.app[VIEW], time.time(), wanted))
 
 
-@routes.get("/api/v1/alerts/{fingerprint}")
+@routes.get("/api/v1/alerts/{fingerprint:[^/]+}")
 async def alert(request: web.Request) -> web.Response:
     found = answers.alert(request.app[VIEW], request.match_info["fingerprint"], time.time())
     return answer(found) if found is not None else no_alert(request)
@@ -31,7 +31,7 @@ async def incidents(request: web.Request) -> web.Response:
     return answer(answers.incidents(request.app[VIEW], wanted))
 
 
-@routes.get("/api/v1/incidents/{id}")
+@routes.get("/api/v1/incidents/{id:[^/]+}")
 async def incident(request: web.Request) -> web.Response:
     name = request.match_info["id"]
     found = answers.incident(request.app[VIEW], name, time.time())

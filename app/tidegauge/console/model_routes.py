@@ -26,13 +26,14 @@ async def all_models_over_time(request: web.Request) -> web.Response:
     return answer(fleet(request.app[VIEW]))
 
 
-@routes.get("/api/v1/models/{model}")
+# A name may have braces, which the pattern of aiohttp does not allow unless told.
+@routes.get("/api/v1/models/{model:[^/]+}")
 async def model(request: web.Request) -> web.Response:
     found = answers.model(request.app[VIEW], request.match_info["model"], time.time())
     return answer(found) if found is not None else no_model(request)
 
 
-@routes.get("/api/v1/models/{model}/windows")
+@routes.get("/api/v1/models/{model:[^/]+}/windows")
 async def windows(request: web.Request) -> web.Response:
     series = _series(request)
     if isinstance(series, web.Response):
@@ -45,7 +46,7 @@ async def windows(request: web.Request) -> web.Response:
     return json_answer(answers.windows(series, query.get("from", ""), query.get("to", ""), members, limit))
 
 
-@routes.get("/api/v1/models/{model}/features")
+@routes.get("/api/v1/models/{model:[^/]+}/features")
 async def features(request: web.Request) -> web.Response:
     series, limit = _series(request), _limit(request)
     if isinstance(series, web.Response):
@@ -61,7 +62,7 @@ async def features(request: web.Request) -> web.Response:
     return answer(feature_history(series, starts[-limit:] if limit else [], held, measure))
 
 
-@routes.get("/api/v1/models/{model}/restatements")
+@routes.get("/api/v1/models/{model:[^/]+}/restatements")
 async def restatements(request: web.Request) -> web.Response:
     series = _series(request)
     if isinstance(series, web.Response):
@@ -69,7 +70,7 @@ async def restatements(request: web.Request) -> web.Response:
     return answer(answers.restatements(series, request.query.get("from", ""), request.query.get("to", "")))
 
 
-@routes.get("/api/v1/models/{model}/segments")
+@routes.get("/api/v1/models/{model:[^/]+}/segments")
 async def segments(request: web.Request) -> web.Response:
     query, name = request.query, request.match_info["model"]
     start = query.get("window_start", "")
@@ -81,13 +82,13 @@ async def segments(request: web.Request) -> web.Response:
     return json_answer(answers.segments(request.app[VIEW], name, series.name.version, series.name.window, start))
 
 
-@routes.get("/api/v1/models/{model}/comparisons")
+@routes.get("/api/v1/models/{model:[^/]+}/comparisons")
 async def comparisons(request: web.Request) -> web.Response:
     view, name = request.app[VIEW], request.match_info["model"]
     return json_answer(answers.comparisons(view, name)) if name in view.models() else no_model(request)
 
 
-@routes.get("/api/v1/models/{model}/limits")
+@routes.get("/api/v1/models/{model:[^/]+}/limits")
 async def limits(request: web.Request) -> web.Response:
     series = _series(request)
     if isinstance(series, web.Response):
@@ -96,7 +97,7 @@ async def limits(request: web.Request) -> web.Response:
     return answer(answers.limits(request.app[VIEW], name, series.name.version, series.name.window))
 
 
-@routes.get("/api/v1/models/{model}/distributions")
+@routes.get("/api/v1/models/{model:[^/]+}/distributions")
 async def distributions(request: web.Request) -> web.Response:
     view, name = request.app[VIEW], request.match_info["model"]
     if name not in view.models():

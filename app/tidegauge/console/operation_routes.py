@@ -45,7 +45,7 @@ class NewSilence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     comment: str = ""
 
 
-@routes.post("/api/v1/alerts/{fingerprint}/acknowledge")
+@routes.post("/api/v1/alerts/{fingerprint:[^/]+}/acknowledge")
 async def acknowledge(request: web.Request) -> web.StreamResponse:
     data = _alert_data(request)
     if data is None:
@@ -62,7 +62,7 @@ async def acknowledge(request: web.Request) -> web.StreamResponse:
     return await alert(request)
 
 
-@routes.delete("/api/v1/alerts/{fingerprint}/acknowledge")
+@routes.delete("/api/v1/alerts/{fingerprint:[^/]+}/acknowledge")
 async def take_back(request: web.Request) -> web.StreamResponse:
     data = _alert_data(request)
     held = None if data is None else request.app[VIEW].operations.acknowledgements.get(data["fingerprint"])
@@ -73,7 +73,7 @@ async def take_back(request: web.Request) -> web.StreamResponse:
     return await alert(request)
 
 
-@routes.post("/api/v1/alerts/{fingerprint}/silence")
+@routes.post("/api/v1/alerts/{fingerprint:[^/]+}/silence")
 async def silence_alert(request: web.Request) -> web.Response:
     data = _alert_data(request)
     if data is None:
@@ -97,7 +97,7 @@ async def silence(request: web.Request) -> web.Response:
     return await _silence(request, body.matchers, body.duration, body.comment)
 
 
-@routes.delete("/api/v1/silences/{id}")
+@routes.delete("/api/v1/silences/{id:[^/]+}")
 async def end_silence(request: web.Request) -> web.Response:
     held = request.app[VIEW].operations.silences.get(request.match_info["id"])
     if held is None:

@@ -25,7 +25,7 @@ class RollBack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     confirm: str = ""
 
 
-@routes.post("/api/v1/models/{model}/rollback")
+@routes.post("/api/v1/models/{model:[^/]+}/rollback")
 @guard.role(DECIDE)
 async def roll_back(request: web.Request) -> web.Response:
     model, view = request.match_info["model"], request.app[VIEW]

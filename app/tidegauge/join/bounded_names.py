@@ -1,5 +1,5 @@
-"""Bounds the number of names of KPIs and classes that a model has in one join task: only the first ones are counted separately.
-This limits the cost of producers that write ids or free text instead of names.
+"""Bounds the number of names of KPIs, classes and, without a baseline, features that a model has in one join task: only the
+first ones are counted separately. This limits the cost of producers that write ids or free text instead of names.
 
 State, in the join's store:
     b<kind>\\0<model>\\0<name>      the name is counted separately; the value has no meaning
@@ -8,9 +8,12 @@ State, in the join's store:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
+from tidegauge.engine.events import MAX_FEATURES, Prediction
 from tidegauge.engine.stage import Counters, Store
+from tidegauge.join.columns import FeatureNames, is_feature_name
 from tidegauge.profile.category import OTHER
 from tidegauge.profile.kpi import LEFT_OUT, MAX_NAMES
 from tidegauge.profile.outcome import ANOTHER, MAX_CLASSES
@@ -18,8 +21,8 @@ from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.spec import ModelSpec
 
 NAME = b"b"
-KPIS, CLASSES = "kpi", "class"
-MOST = {KPIS: MAX_NAMES, CLASSES: MAX_CLASSES}
+KPIS, CLASSES, FEATURES, ATTRIBUTIONS = "kpi", "class", "feature", "attribution"
+MOST = {KPIS: MAX_NAMES, CLASSES: MAX_CLASSES, FEATURES: MAX_FEATURES, ATTRIBUTIONS: MAX_FEATURES}
 log = logging.getLogger(__name__)
 
 
@@ -36,8 +39,12 @@ class BoundedNames:
 
     def _admitted(self, kind: str, model: str, names: Iterable[str]) -> set[str]:
         """All names of the model that are counted separately, after adding as many of ``names`` as there is room for."""
+        return self._added(kind, model, sorted(set(names) - self._known.setdefault((kind, model), set())))
+
+    def _added(self, kind: str, model: str, names: Iterable[str]) -> set[str]:
+        """The same for ``names`` that are new; they are added in their order."""
         known = self._known.setdefault((kind, model), set())
-        for name in sorted(set(names) - known):
+        for name in names:
             if len(known) >= MOST[kind]:
                 break
             known.add(name)
@@ -60,6 +67,26 @@ class BoundedNames:
         self._counters["kpi_values_left_out", spec.model] += len(left_out)
         self._tell(KPIS, spec.model, min(left_out), "are left out; what varies belongs into segments")
         return {name: value for name, value in given.items() if name in allowed} | {LEFT_OUT: float(len(left_out))}
+
+    def features(self, events: Sequence[Prediction], model: str, named: bool) -> FeatureNames:
+        """The names of features and attributions that are counted separately if the baseline does not name them. ``named``:
+        whether there is a baseline, which names the features. Of new names the most common ones in ``events`` are admitted
+        first, so that names made of ids do not displace others."""
+        return FeatureNames(
+            set() if named else self._commonest(FEATURES, model, [event.features for event in events]),
+            self._commonest(ATTRIBUTIONS, model, [event.attributions for event in events]),
+        )
+
+    def _commonest(self, kind: str, model: str, rows: Sequence[Mapping[str, object] | None]) -> set[str]:
+        known = self._known.get((kind, model), set())
+        new = frozenset[str]().union(*(row for row in rows if row)) - known
+        if not new:
+            return known
+        common = Counter(name for row in rows for name in row or () if name in new and is_feature_name(name))
+        admitted = self._added(kind, model, sorted(common, key=lambda name: (-common[name], name)))
+        if left_out := common.keys() - admitted:
+            self._tell(kind, model, min(left_out), "are only counted as unexpected")
+        return admitted
 
     def classes(self, columns: OutcomeColumns, spec: ModelSpec) -> None:
         """Replace classes beyond the model's first ones with OTHER. If the predicted class is replaced, too, and was a

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import chain
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -40,8 +40,18 @@ _FLOAT_TYPES = frozenset((float, type(None)))
 _TEXT_TYPES = frozenset((str, type(None)))
 
 
-def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema | None) -> DataColumns:
-    """Predictions of one version as columns. ``schema``: that of the baseline, None while there is none."""
+class FeatureNames(NamedTuple):
+    """The names of features, and of attributions, that are counted separately if no baseline names them."""
+
+    features: Set[str]
+    attributions: Set[str]
+
+
+def data_columns(
+    events: Sequence[Prediction], spec: ModelSpec, schema: Schema | None, counted: FeatureNames | None = None
+) -> DataColumns:
+    """Predictions of one version as columns. ``schema``: that of the baseline, None while there is none; ``counted``: the
+    features that are counted separately if the schema names none, None for the most common ones of these events."""
     features = [event.features for event in events]
     numbers: list[tuple[str, list[Scalar]]] = []
     texts: list[tuple[str, list[Scalar]]] = []
@@ -51,8 +61,10 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
     dropped = {name for name, f in spec.features.items() if f.pii == "drop" or (f.pii == "hash" and secret is None)}
     if schema is None:
         names = frozenset().union(*features) - dropped  # type: ignore[arg-type]
-        refused = {name for name in names if _refused(name)}
-        if len(names) - len(refused) > MAX_FEATURES:
+        refused = {name for name in names if not is_feature_name(name)}
+        if counted is not None:
+            refused.update(names - counted.features)
+        elif len(names) - len(refused) > MAX_FEATURES:
             # The most common names are kept, so that names made of ids do not displace others.
             common = Counter(name for row in features for name in row or () if name in names)
             ranked = sorted(names - refused, key=lambda name: (-common[name], name))
@@ -74,7 +86,7 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
                 texts.append((name, column))
     else:
         present = 0
-        wanted = tuple(name for name in schema.edges if not _refused(name))
+        wanted = tuple(name for name in schema.edges if is_feature_name(name))
         x = _all_floats(wanted, features)
         if x is not None:
             present += x.size
@@ -84,12 +96,12 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
                 present += held
                 numbers.append((name, column))
         for name in schema.values:
-            if not _refused(name):
+            if is_feature_name(name):
                 column, held = _column(name, features)
                 present += held
                 texts.append((name, column))
         if sum(map(len, features)) != present:  # type: ignore[arg-type]
-            known = {name for name in (*schema.edges, *schema.values) if not _refused(name)} | dropped
+            known = {name for name in (*schema.edges, *schema.values) if is_feature_name(name)} | dropped
             unexpected = [
                 UnexpectedFeature(i, class_name(name.removeprefix(RESERVED)))
                 for i, row in enumerate(features)
@@ -117,14 +129,14 @@ def data_columns(events: Sequence[Prediction], spec: ModelSpec, schema: Schema |
         unexpected,
         [event.request_id for event in events],
         _scores(results.x[0], classes, spec),
-        _attributions(events, schema),
+        _attributions(events, schema, counted),
         _other_results(results, classes, spec, schema),
     )
 
 
-def _refused(name: str) -> bool:
-    """Whether a name is invalid for a feature: it is too long, or reserved for the prediction itself."""
-    return name.startswith(RESERVED) or len(name) > MAX_NAME
+def is_feature_name(name: str) -> bool:
+    """Whether a name is valid for a feature: it is not too long, and not reserved for the prediction itself."""
+    return not name.startswith(RESERVED) and len(name) <= MAX_NAME
 
 
 def _all_floats(names: tuple[str, ...], features: Sequence[Any]) -> NDArray[np.float64] | None:
@@ -302,7 +314,9 @@ def _scores(score: NDArray[np.float64], classes: CategoryColumn, spec: ModelSpec
     return np.where(scored, keys, -1)
 
 
-def _attributions(events: Sequence[Prediction], schema: Schema | None) -> AttributionColumns | None:
+def _attributions(
+    events: Sequence[Prediction], schema: Schema | None, counted: FeatureNames | None
+) -> AttributionColumns | None:
     """The attributions of those features for which the baseline has some; without a baseline, or if it has none, of all."""
     given = list(map(attrgetter("attributions"), events))
     if given.count(None) == len(given):
@@ -311,7 +325,9 @@ def _attributions(events: Sequence[Prediction], schema: Schema | None) -> Attrib
     explained: list[dict[str, float | None]] = [of for of in given if of]
     names = schema.attributions if schema is not None else ()
     if not names:
-        names = tuple(sorted(name for name in frozenset().union(*explained) if not _refused(name))[:MAX_FEATURES])
+        found = frozenset().union(*explained)
+        allowed = found if counted is None else found & counted.attributions
+        names = tuple(sorted(name for name in allowed if is_feature_name(name))[:MAX_FEATURES])
     if not names:
         return None
     x = np.array([[of.get(name) for of in explained] for name in names], np.float64)

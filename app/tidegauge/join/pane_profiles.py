@@ -106,7 +106,8 @@ class PaneProfiles:
 
     def _add_predictions(self, version: str, spec: ModelSpec, gathered: VersionRows, complete: float) -> None:
         baseline = self._registry.baseline(spec.model, version)
-        columns = data_columns(gathered.events, spec, baseline.schema if baseline else None)
+        counted = self._names.features(gathered.events, spec.model, baseline is not None)
+        columns = data_columns(gathered.events, spec, baseline.schema if baseline else None, counted)
         ts = np.array([event.ts for event in gathered.events])
         contexts = np.array(gathered.contexts, np.int64)
         # An out-of-order event arrives together with the latest one before it, unless more events of its own time were still to

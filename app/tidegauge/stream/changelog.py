@@ -15,7 +15,7 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from tidegauge.engine.stage import Stage
-from tidegauge.stream.store import OVERHEAD, Changes, RocksStore
+from tidegauge.stream.store import OVERHEAD, Changes, RocksStore, weight
 
 log = logging.getLogger(__name__)
 MAX_RECORD_BYTES = 4 << 20
@@ -24,6 +24,8 @@ SLICE_PAIRS = 256, 4096
 """The fewest and the most pairs that are read at once. Seeking the position costs as much as reading a few hundred pairs."""
 PAIR_BYTES = 128
 """The approximate size of a pair."""
+EXPIRED_SHARE = 8
+"""An expired pair uses this fraction of a slice's budget."""
 MIN_DELETED = 50
 """A sweep deletes records only if there are at least this many, to save requests."""
 VOID = b"\xffvoid"
@@ -81,8 +83,9 @@ class Sweep:
         self._deleted_before = 0
 
     def slice(self, dirty_bytes: int) -> Slice:
-        """The next slice of stored pairs, of about half the size of the changes that it is written with. Expired pairs are in
-        it as deletes."""
+        """The next slice of stored pairs: about half as many bytes as the changes that it is written with. Expired pairs are in
+        it as deletes, and count an eighth: if they counted in full, more could expire than sweeps can delete, and the state
+        would grow without end."""
         if not self._cursor:
             # Changes that are committed but not on disk yet would otherwise only be in the old part of the log.
             self._store.flush()
@@ -92,9 +95,11 @@ class Sweep:
         while budget > 0:
             count = min(max(budget // PAIR_BYTES, least), most)
             pairs, self._cursor = self._store.slice(self._cursor, count)
+            expired = dict.fromkeys(self._stage.expired(pairs))
             out.update(pairs)
-            out.update(dict.fromkeys(self._stage.expired(pairs)))
-            budget -= sum(map(len, pairs)) + sum(map(len, pairs.values())) + count
+            out.update(expired)
+            passed = weight({key: pairs[key] for key in expired})
+            budget -= weight(pairs) - passed + passed // EXPIRED_SHARE
             if not self._cursor:
                 return Slice(out, True)
         return Slice(out, False)

@@ -44,7 +44,7 @@ Changes = dict[bytes, bytes | None]
 DELETED = b""
 
 
-def weight(changes: Changes) -> int:
+def weight(changes: Mapping[bytes, bytes | None]) -> int:
     """The approximate number of bytes that the changes take in a batch or a changelog record."""
     return sum(map(len, changes)) + sum(map(len, filter(None, changes.values()))) + OVERHEAD * len(changes)
 

@@ -20,7 +20,7 @@ from tidegauge.monitor.stage import MonitorStage
 from tidegauge.monitor.versions import Version
 from tidegauge.profile.delay_grid import DELAY_BINS, delay_of_bin
 from tidegauge.prometheus.rollout_samples import rollout_samples
-from tidegauge.prometheus.window_samples import window_samples
+from tidegauge.prometheus.scrape_bound import scrape
 from tidegauge.stream.key_placement import MISTAKES, KeyPlacement
 from tidegauge.stream.reading_progress import Standstills
 
@@ -205,15 +205,17 @@ class Telemetry:
 
     def _windows(self, stages: list[MonitorStage]) -> Iterable[Metric]:
         families: dict[str, Metric] = {}
-        windows = (window_samples(record) for stage in stages for record in stage.newest)
+        shown = scrape(record for stage in stages for record in stage.newest)
         rollouts = (rollout_samples(record) for stage in stages for record in stage.rollouts.newest)
-        for name, labels, value in chain.from_iterable(chain(windows, rollouts)):
+        for name, labels, value in chain(shown.samples, chain.from_iterable(rollouts)):
             family = families.get(name)
             if family is None:
                 kind = "summary" if "quantile" in labels else "gauge"
                 family = families[name] = Metric(name, f"{name} of the newest closed window", kind)
             family.add_sample(name, labels, value)
-        return families.values()
+        left_out = GaugeMetricFamily("tidegauge_windows_left_out", "Newest closed windows for which the scrape has no room")
+        left_out.add_metric([], shown.left_out)
+        return [*families.values(), left_out]
 
     def _alerts(self, stages: list[MonitorStage]) -> Iterator[Metric]:
         names = ["alertname", "model", "model_version", "segment", "feature", "metric", "severity"]

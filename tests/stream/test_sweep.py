@@ -1,0 +1,43 @@
+"""The rolling snapshot deletes what has expired as fast as it comes, however few other changes there are."""
+
+import struct
+
+import pytest
+
+from tidegauge.stream.changelog import Sweep
+from tidegauge.stream.store import RocksStore, weight
+
+A_CHECKPOINT, LIVES = 1500, 6
+"""Pairs that are written, each once, and how many checkpoints later they have expired."""
+
+
+class Expiring:
+    """Of a stage what a sweep asks: each value begins with the checkpoint at which it was written."""
+
+    def __init__(self):
+        self.now = 0
+
+    def expired(self, pairs):
+        return [key for key, value in pairs.items() if struct.unpack_from(">I", value)[0] + LIVES < self.now]
+
+
+@pytest.mark.parametrize("size", [40, 300])
+def test_what_is_written_once_and_expires_takes_bounded_room(tmp_path, size):
+    store, stage = RocksStore(tmp_path / "state"), Expiring()
+    sweep, held = Sweep(store, stage), []
+    for checkpoint in range(15 * LIVES):
+        stage.now = checkpoint
+        for number in range(A_CHECKPOINT):
+            key = b"r%016x" % ((checkpoint * A_CHECKPOINT + number) * 0x9E3779B97F4A7C15 % 2**64)
+            store.put(key, struct.pack(">I", checkpoint) + bytes(size))
+        changes = store.freeze()
+        swept, _ = sweep.slice(weight(changes))
+        changes.update({key: None for key, value in swept.items() if value is None})
+        # What rides with the changes stays in proportion to them.
+        assert weight({key: value for key, value in swept.items() if value is not None}) < 2 * weight(changes)
+        store.commit(checkpoint + 1)
+        held.append(sum(1 for _ in store.scan(b"r")))
+    store.close()
+    alive = A_CHECKPOINT * (LIVES + 1)
+    assert max(held) < 3 * alive
+    assert max(held[-3 * LIVES :]) < 1.1 * max(held[-6 * LIVES : -3 * LIVES])
