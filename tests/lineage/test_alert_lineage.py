@@ -31,9 +31,11 @@ def alerts(lineage):
     return found, pipeline.outputs
 
 
-def page(outputs):
-    """The report of the day, as a page."""
+def page(outputs, registry=None):
+    """The report of the day, as a page; ``registry``: the specs, where it may read them."""
     archive = Archive("churn", START, START + DAY)
+    if registry is not None:
+        archive.specs = registry
     for output in outputs:
         if output.topic == METRICS:
             archive.add_metric(output.value)
@@ -59,7 +61,31 @@ def test_alert_page_and_report_name_run_commit_and_data(url):
     assert "javascript:alert" not in shown.split("<h2>Alerts</h2>")[1].split("</table>")[0].replace("&", "")
 
 
+@pytest.mark.parametrize(
+    ("lineage", "said"),
+    [
+        (Lineage(commit="9fceb02"), '<span class="note">commit 9fceb02'),
+        (Lineage("3f2a"), '<span class="note">run 3f2a'),
+        (Lineage(data_snapshot="s3://data"), '<span class="note">data s3://data'),
+    ],
+)
+def test_what_is_known_alone_is_said_alone(lineage, said):
+    found, outputs = alerts(lineage)
+    assert mistakes("alert", found[0]) == []
+    assert said in page(outputs)
+
+
 def test_where_nothing_is_known_nothing_is_said():
     found, outputs = alerts(Lineage())
     assert all("lineage" not in event["data"] for event in found)
     assert "commit" not in page(outputs).split("<h2>Alerts</h2>")[1].split("</table>")[0]
+
+
+def test_a_report_names_what_trained_each_version_where_it_may_read_the_specs():
+    spec = msgspec.structs.replace(SPEC, lineage=Lineage("3f2a", "9fceb02", None, "https://mlflow.example/run"))
+    pipeline = Pipeline(spec)
+    pipeline.send(PREDICTIONS, [json.dumps(prediction(n, START + n, prediction=1)).encode() for n in range(100)])
+    pipeline.finish()
+    shown = page(pipeline.outputs, pipeline.registry)
+    assert 'Trained by run <a href="https://mlflow.example/run">3f2a</a> commit 9fceb02' in shown
+    assert "Trained by" not in page(pipeline.outputs)

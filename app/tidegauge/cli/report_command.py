@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
     option(report, "--replay", Path, None, "take the output of `tidegauge replay` instead of the topics")
     option(report, "--output", Path, Path("reports"), "directory; reports already there tell what has been restated since")
     report.add_argument("--card", action="store_true", help="a card of the version that served last, too")
-    option(report, "--models", Path, None, "directory of specs, for --card with --replay")
+    option(report, "--models", Path, None, "directory of specs, with --replay: for --card, and for where versions came from")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
     from tidegauge.engine.stage import ALERTS, INCIDENTS, METRICS
     from tidegauge.lineage import openlineage_events
     from tidegauge.lineage.openlineage_events import Job, of_file, of_topic
+    from tidegauge.models import directory
+    from tidegauge.models.registry import registry_of
     from tidegauge.report.period import moment, periods
     from tidegauge.report.write import write
     from tidegauge.stream import reading
@@ -44,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
     def collect(archive: Archive) -> None:
         if options.replay is not None:
             archive.read(options.replay)
+            if options.models is not None:
+                archive.specs = registry_of(directory.records_of(options.models))
         else:
             asyncio.run(reading.fill_archive(stream_settings(options), archive))
 

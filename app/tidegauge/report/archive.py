@@ -12,6 +12,7 @@ from tidegauge.alert.operations import Operations
 from tidegauge.errors import ReportError
 from tidegauge.incident.across_models import together
 from tidegauge.incident.changes import Change, at_the_time, seen_in
+from tidegauge.models.registry import Registry
 from tidegauge.report.period import DAY, Period, moment
 from tidegauge.spec import duration
 
@@ -34,7 +35,8 @@ class _Head(msgspec.Struct, gc=False):
 class Archive:
     """What is known of ``model`` between ``since`` and ``until`` (Unix seconds): the newest revision of the metrics records of
     windows that start within, still encoded; the model's alert events in the order of publication; the newest event of each
-    incident of any model (None if incidents were not read); and the marks set by people."""
+    incident of any model (None if incidents were not read); the marks set by people; and the ``specs`` and baselines, which
+    say where a version came from."""
 
     def __init__(self, model: str, since: float, until: float) -> None:
         self.model, self._since, self._until = model, since, until
@@ -44,6 +46,7 @@ class Archive:
         self.alerts: list[dict[str, Any]] = []
         self.incidents: dict[str, dict[str, Any]] | None = None
         self.marks = Operations()
+        self.specs = Registry()
         self.models: set[str] = set()
 
     def add_metric(self, value: bytes) -> None:

@@ -45,7 +45,9 @@ def build(archive: Archive, model: str, period: Period, earlier: Mapping[str, An
         "previous_from": iso(period.previous.start),
         "window": window,
         "versions": [
-            _version(version, records, _of(before, version), _of(parts, version)) for version, records in _by_version(whole)
+            {"lineage": msgspec.to_builtins(archive.specs.lineage(model, version))}
+            | _version(version, records, _of(before, version), _of(parts, version))
+            for version, records in _by_version(whole)
         ],
         "incidents": incidents_in(archive, window, period),
         "alerts": alert_lives(archive.alerts, period),

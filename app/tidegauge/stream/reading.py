@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.alert.operations import OPERATIONS
-from tidegauge.engine.stage import ALERTS, INCIDENTS, METRICS
+from tidegauge.engine.stage import ALERTS, INCIDENTS, METRICS, MODELS
 from tidegauge.errors import StreamError
 from tidegauge.report.archive import Archive
 from tidegauge.stream.consumer import consumer
@@ -51,8 +51,8 @@ async def partitions(settings: Settings, name: str) -> list[TopicPartition]:
 
 
 async def fill_archive(settings: Settings, archive: Archive) -> None:
-    """Add all records of the topics of metrics, alerts, incidents and operations to an archive. The last two topics may be
-    missing, or this user may have no right to read them."""
+    """Add all records of the topics of metrics, alerts, incidents, operations and models to an archive. The last three topics
+    may be missing, or this user may have no right to read them."""
     for topic, add in ((METRICS, archive.add_metric), (ALERTS, archive.add_alert)):
         async for record in records(settings, topic):
             if record.value is not None:
@@ -70,6 +70,11 @@ async def fill_archive(settings: Settings, archive: Archive) -> None:
             archive.marks.apply(record.key, record.value)
     except StreamError:
         log.info("there are no marks")
+    try:
+        async for record in records(settings, MODELS):
+            archive.specs.apply(record.key, record.value)
+    except StreamError:
+        log.info("the specs cannot be read; where versions came from is left out")
 
 
 async def follow(settings: Settings, topic: str, line: Callable[[dict[str, Any]], str] | None, *, without_end: bool) -> None:
