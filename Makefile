@@ -51,6 +51,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/rekeying.py
 	$(BIN)/python benchmarks/schema_registry.py
 	$(BIN)/python benchmarks/logger.py
+	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/verdict_cost.py
 	$(BIN)/python benchmarks/verdict_worker.py
 	$(BIN)/python benchmarks/growth.py
