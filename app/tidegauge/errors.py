@@ -4,17 +4,17 @@
     ├── SpecError        a model spec that cannot be used; carries file, line and member
     ├── BaselineError    reference data or a baseline that cannot be used
     ├── SourceError      a file of events, or what it was read from, that cannot be read
-    ├── EventError       an event that goes to the dead letters; carries one of the documented reasons
+    ├── EventError       an event that becomes a dead letter; has one of the documented reasons
     ├── ReportError      a report that cannot be made
-    ├── RegistryError    a registry of models that cannot be asked, or does not know what is asked for
-    ├── BrokerError      the laptop broker could not be had, started or stopped
-    ├── AccessError      the console refuses to be reached in this way
-    └── StreamError      Kafka, or a server that is sent something, refuses to go on
-        ├── TopicError   topics that do not fit each other
-        ├── StateError   the local state cannot be read
-        ├── FencedError  another worker owns this task now
-        ├── UnavailableError  another server did not take what it was sent, and may take it later
-        └── RejectedError     another server will never take what it was sent
+    ├── RegistryError    a model registry that cannot be reached, or lacks what is asked for
+    ├── BrokerError      the local broker could not be downloaded, started or stopped
+    ├── AccessError      the console refuses to start: its settings do not say who may reach it
+    └── StreamError      Kafka, or another server, does not do what it must
+        ├── TopicError   topics that are missing or do not fit each other
+        ├── StateError   the local state of a task cannot be read
+        ├── FencedError  another worker has taken over this task
+        ├── UnavailableError  another server did not accept something; trying again may help
+        └── RejectedError     another server refused something; trying again will not help
 
 Messages say what was wrong, where, and what to do.
 """
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 
 class TidegaugeError(Exception):
-    """The root: catch this to catch everything tidegauge raises on purpose."""
+    """The base class of every error that tidegauge raises on purpose."""
 
 
 class SpecError(TidegaugeError):
@@ -39,7 +39,7 @@ class SourceError(TidegaugeError):
 
 
 class EventError(TidegaugeError):
-    """An event that belongs in the dead letters, for ``reason`` (see ``refusals.REASONS``)."""
+    """An event that becomes a dead letter. ``reason``: one of ``refusals.REASONS``."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -47,23 +47,23 @@ class EventError(TidegaugeError):
 
 
 class ReportError(TidegaugeError):
-    """A report that cannot be made: no such period, or nothing is known of it."""
+    """A report that cannot be made: there is no such period, or no data of it."""
 
 
 class RegistryError(TidegaugeError):
-    """A registry of models that cannot be asked, or does not know what is asked for."""
+    """A model registry that cannot be reached, or lacks what is asked for."""
 
 
 class BrokerError(TidegaugeError):
-    """The laptop broker could not be had, started or stopped."""
+    """The local broker could not be downloaded, started or stopped."""
 
 
 class AccessError(TidegaugeError):
-    """The console refuses to start: who may reach it is not settled."""
+    """The console refuses to start, since its settings do not say who may reach it."""
 
 
 class StreamError(TidegaugeError):
-    """Kafka, or a server that is sent something, refuses to go on."""
+    """Kafka, or another server, does not do what it must."""
 
 
 class TopicError(StreamError):
@@ -71,15 +71,15 @@ class TopicError(StreamError):
 
 
 class StateError(StreamError):
-    """A task's local state cannot be read; its changelog has all of it."""
+    """The local state of a task cannot be read. Nothing is lost: the changelog has all of it."""
 
 
 class FencedError(StreamError):
-    """Another worker has taken this task over; nothing of ours was written."""
+    """Another worker has taken over this task; this worker's transaction was not written."""
 
 
 class UnavailableError(StreamError):
-    """Another server did not take what it was sent; trying again may help."""
+    """Another server did not accept what it was sent; trying again may help."""
 
 
 class RejectedError(StreamError):

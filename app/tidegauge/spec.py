@@ -24,11 +24,11 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 MAX_REMEMBERED = 64
 ROLLOUT = "rollout"
-"""What alerts on a version that does worse than the champion are about, whatever metric shows it."""
+"""The subject of an alert that a version does worse than the champion, whichever metric shows this."""
 
 
 class ModelVersion(NamedTuple):
-    """One version of one model, as the key of what is kept for each version."""
+    """One version of one model: the key of everything that is kept for each version."""
 
     model: str
     version: str
@@ -60,9 +60,12 @@ def span_name(seconds: float) -> str:
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the spec adds to the baseline's word on one feature. Bounds are inclusive, in the feature's own unit.
-    ``source``: what it comes from, a name that features and models share. ``ranges``: ascending; where they part the values of
-    a number, so that a breakdown by the feature is one by its ranges."""
+    """What the spec says of one feature, beside what the baseline knows of it.
+
+    ``min`` and ``max``: inclusive bounds, in the feature's own unit. ``source``: the name of the upstream source it comes from;
+    features of several models may have the same. ``ranges`` (ascending): the limits between the ranges into which a breakdown
+    by this number divides its values.
+    """
 
     type: Literal["number", "category", "boolean"] | None = None
     min: float | None = None
@@ -74,12 +77,12 @@ class FeatureSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When a number is bad. ``auto`` takes the limits from the baseline's window-to-window spread.
+    """When a number is bad: above ``high``, below ``low``, or, of kind ``outside``, either.
 
-    ``above``/``below``: ``low`` is the limit of below, ``high`` that of above; ``outside`` has both. With
-    ``level``: how often a window without change may pass them, None three standard deviations. With
-    ``relative_to_baseline`` they are distances from the baseline's value: absolute, or with ``percent`` in hundredths of
-    it (0.02 for 2%). With both, the limit that is further out counts.
+    ``auto``: the limits follow from how much the number varies between the baseline's windows. ``level``: the share of windows
+    without change that may lie beyond these limits; None for limits at three standard deviations. ``relative_to_baseline``:
+    ``low`` and ``high`` are distances from the baseline's value, in the metric's unit or, with ``percent``, as a share of that
+    value (0.02 for 2%). With ``auto`` and ``relative_to_baseline``, the limit that is further out counts.
     """
 
     kind: Literal["above", "below", "outside"]
@@ -92,11 +95,15 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MonitorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One condition on one metric (``*`` stands for any one path member) of one window length.
+    """One condition on one metric of one window length. In ``metric``, ``*`` stands for any one member of the path.
 
-    ``keep_firing_for``: windows in a row that must be fine before the alert resolves. ``critical_with_performance``:
-    severity rises to critical when a performance monitor is breached in the windows in which the alert began.
-    ``confidence``: breached only if the metric's interval at this level lies wholly beyond the limit.
+    ``min_count``: the fewest values a window is judged with. ``for_windows``: how many windows in a row must breach the
+    condition before the alert fires. ``keep_firing_for``: how many in a row must be fine before it resolves.
+    ``critical_with_performance``: the severity becomes critical if a performance monitor is breached in the windows in which
+    the alert began. ``significance``: the family-wise level of the test that a distance must pass as well; None for no test.
+    ``confidence``: breached only if the whole interval of the metric at this level lies beyond the limit. ``early``: whether
+    open windows are judged, too; None for the metric's own default. ``settle``: how many seconds after its end a window waits
+    for labels; "auto": until 95 % of the expected ones are in.
     """
 
     name: str
@@ -119,8 +126,8 @@ class MonitorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 class DetectorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """One online change detector on one stream of single outcomes or predictions.
 
-    ``false_alarms``: how many a value fed without change may bring (1e-5 for 1 per 100000), instead of the parameter that
-    decides it. ``against``: the baseline's cycle, whose mean is taken off each value before it is fed.
+    ``false_alarms``: the accepted number of false alarms for each value (1e-5 for 1 in 100000), which sets the parameter that
+    decides on it. ``against``: the daily or weekly cycle of the baseline whose mean is subtracted from each value.
     """
 
     name: str
@@ -135,18 +142,18 @@ class DetectorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def tuned(self) -> bool:
-        """Whether it needs what only a baseline built from reference data knows."""
+        """Whether it can only run with a baseline that was built from reference data."""
         return self.false_alarms is not None or self.against is not None
 
 
 class RolloutSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A comparison of the versions of a model that are seen together, in windows of one length.
+    """A comparison of the versions of a model that run at the same time, in windows of one length.
 
-    ``metrics``: what decides; None for errors, latency, performance and KPIs. ``margin``: how much worse than the champion a
-    version may be, as a share of the champion's value (of all but error ratios) or if ``margin_absolute`` in the metric's
-    unit; None for each metric's own. ``significance``: how likely a wrong verdict may be, over all metrics and all looks.
-    ``lower_is_better``: metrics of which it is not known. ``severity`` None: critical, but warning while the version only
-    shadows.
+    ``metrics``: those that decide; None for errors, latency, performance and KPIs. ``margin``: how much worse than the champion
+    a version may be, in the metric's unit if ``margin_absolute``, else as a share of the champion's value; None for each
+    metric's default. A share does not apply to error ratios, which keep theirs. ``significance``: the probability of a wrong
+    verdict, over all metrics and all looks. ``lower_is_better``: the metrics that are better when lower although tidegauge
+    cannot know it, such as KPIs. ``severity`` None: critical, or warning as long as the version runs in the shadow.
     """
 
     name: str
@@ -165,7 +172,8 @@ BINS_LEARNED_FROM = 5000
 
 
 class BaselineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a baseline comes from: exactly one of the members is set."""
+    """Where a baseline comes from. Exactly one member is set: ``first``, it is learned from so many first predictions;
+    ``previous``, each window is compared with the one so many seconds before; ``file``, it is read from this file."""
 
     first: int | None = None
     previous: float | None = None
@@ -173,7 +181,7 @@ class BaselineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def learned_from(self) -> int | None:
-        """How many first predictions a baseline, or the bins for comparing with an earlier window, are learned from."""
+        """How many of the first predictions the baseline (or with ``previous`` its bins) is learned from; None for a file."""
         return BINS_LEARNED_FROM if self.previous is not None else self.first
 
 
@@ -192,30 +200,30 @@ class KpiRatio(NamedTuple):
 
 
 class KpiSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is counted of a business KPI besides its sum and mean. ``winsorise``: the limits of its winsorised mean. ``ratio``:
-    the KPI is the ratio of the sums of two others, so events need not carry it."""
+    """What is counted of a business KPI beside its sum and mean. ``winsorise``: the limits of its winsorised mean. ``ratio``:
+    the KPI is the ratio of the sums of two other KPIs, and events need not carry it."""
 
     winsorise: WinsorLimits | None = None
     ratio: KpiRatio | None = None
 
 
 class ImpliedLabelSpec(msgspec.Struct, frozen=True):
-    """What it means that no label has come ``missing_after`` seconds after a prediction: the class or number ``means``."""
+    """If no label has come ``missing_after`` seconds after a prediction, it is taken to be ``means``, a class or a number."""
 
     missing_after: float
     means: str
 
 
 class Actions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `tidegauge act` does by itself: ``rollout``: a version that does worse than its champion is rolled back, once;
-    ``retrain``: the hooks that are called when alerts begin, by the alert's name."""
+    """What `tidegauge act` does without being asked. ``rollout``: roll back a version that does worse than its champion, once.
+    ``retrain``: the URL of the hook to call when an alert begins, by the alert's name."""
 
     rollout: Literal["roll_back"] | None = None
     retrain: dict[str, str] = {}
 
 
 class Lineage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a model came from: the run that trained it, with what code, data and parameters; ``url`` is where people see it."""
+    """Where a model comes from: the run that trained it, and its code, data and parameters. ``url``: the page of that run."""
 
     run_id: str | None = None
     commit: str | None = None
@@ -225,9 +233,9 @@ class Lineage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class InputsSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where the members of prediction events stand in what a model server is sent and answers, each as an address (see
-    ``ingest/bodies.py``). ``server``: what the model is called there, if not as here; ``version``: the ``model_version`` of all
-    its events, else the one that the response says."""
+    """Where to find the members of prediction events in the requests and responses of a model server, each as an address
+    (see ``ingest/bodies.py``). ``server``: the model's name at the server; None for the same name as here. ``version``: the
+    ``model_version`` of all its events; None for the one in the response."""
 
     server: str | None = None
     version: str | None = None
@@ -245,13 +253,16 @@ DEFAULT_POSITIVE = "1"
 
 
 class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one model is watched. ``task`` None: not known yet, taken from the data with the learned baseline.
+    """How one model is monitored.
 
-    ``confidence_is`` None: the positive class's probability, unless the stream from which a baseline is learned says otherwise.
-    ``champion``: the version others are compared with; None: the one whose role is live, and of several the oldest.
-    ``rollback``: the alias in MLflow that is moved back (``models:/churn@champion``), or the URL of a hook that is called.
-    ``schemas``: ids in the schema registry; none says that any will do.
-    ``segments`` holds one tuple of dimension names for each breakdown: ``(("region",), ("region", "device"))``.
+    ``task`` None: not known yet; it follows from the data when the baseline is learned. ``confidence_is``: whether the member
+    ``confidence`` is the probability of the positive or of the predicted class; None for positive, unless the events from which
+    the baseline is learned show otherwise. ``segments``: the dimensions of each breakdown,
+    as in ``(("region",), ("region", "device"))``. ``grace``, ``label_horizon``, ``retention``, ``publish_interval``: seconds.
+    ``baselines``: by version, where it differs from ``baseline``. ``schemas``: the ids of the accepted schemas in the schema
+    registry; all are accepted if it is empty. ``champion``: the version that others are compared with; None for the oldest of
+    those whose role is live. ``rollback``: the alias in MLflow to move back (``models:/churn@champion``), or the URL of a hook
+    to call.
     """
 
     model: str
@@ -282,11 +293,11 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def pane(self) -> float:
-        """Length in seconds of the tumbling pane the join stage counts in: it divides every window."""
+        """The length in seconds of the tumbling panes that the join stage counts in: the greatest that divides every window."""
         return _pane(self.windows)
 
     def published_every(self, window: float) -> float:
-        """Seconds of event time between two revisions of a window of so many seconds."""
+        """The seconds of event time between two revisions of a window that is ``window`` seconds long."""
         return max(10.0, window / 24) if self.publish_interval is None else self.publish_interval
 
     def baseline_for(self, version: str) -> BaselineSpec:
@@ -300,11 +311,11 @@ def _pane(windows: tuple[str, ...]) -> float:
 
 MAX_CLASS_NAME = 256
 SEPARATOR = "\x1f"
-"""Stands between the parts of a name that is made of several."""
+"""The character between the parts of a name that is made of several."""
 
 
 def _plain(text: str) -> str:
-    """A text that can be a class: without the separator, and if it is too long its beginning and a hash of all of it."""
+    """The name of a class that has this text: the separator is replaced, and a text that is too long cut and its hash added."""
     if len(text) > MAX_CLASS_NAME:
         text = f"{text[:200]}…{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
     return text.replace(SEPARATOR, "\ufffd")
@@ -324,8 +335,8 @@ def class_name(value: bool | int | float | str) -> str:
 
 
 def is_positive(name: str, positive: str) -> bool | None:
-    """Whether the class ``name`` is the ``positive`` one of two. None where that is the default, 1, and the class a word:
-    which of two words is the positive one nobody has said.
+    """Whether the class ``name`` is the ``positive`` one of two. None if ``positive`` is the default, 1, and the class a word:
+    then the spec does not say which of two words is the positive class.
 
     >>> is_positive("1", "1"), is_positive("-1", "1"), is_positive("stayed", "churned"), is_positive("stayed", "1")
     (True, False, False, None)
@@ -344,15 +355,15 @@ def _is_word(name: str) -> bool:
 
 
 _FLOATED = re.compile(r"-?\d{1,15}\.0", re.ASCII)
-"""A whole number that was written as a float, as of a class in pandas, or of its probability's name."""
+"""A whole number that was written as a float, as pandas writes a column of classes with missing values."""
 _TRUTHS = {
     **dict.fromkeys(("true", "True", "TRUE"), "1"), **dict.fromkeys(("false", "False", "FALSE"), "0"),
 }  # fmt: skip
 
 
 def outcome_class(value: bool | int | float | str) -> str:
-    """The class a prediction, a label or the name of a probability stands for: truth values and 1 and 0 are the same two,
-    however a language, a table or a JSON key spells them.
+    """The class that a prediction, a label or the name of a probability stands for. True and false are the same classes as 1
+    and 0, however a programming language, a table or a JSON key spells them.
 
     >>> [outcome_class(value) for value in (True, 1, 1.0, "1", "True", "true", "1.0", "false", "2.0", "b")]
     ['1', '1', '1', '1', '1', '1', '1', '0', '2', 'b']
@@ -364,7 +375,7 @@ def outcome_class(value: bool | int | float | str) -> str:
 
 
 def by_class(probabilities: dict[str, float | None]) -> dict[str, float | None]:
-    """Probabilities by the class that each name stands for.
+    """The probabilities with each name replaced by the class it stands for (see ``outcome_class``).
 
     >>> by_class({"True": 0.7, "False": 0.3})
     {'1': 0.7, '0': 0.3}
@@ -375,7 +386,7 @@ def by_class(probabilities: dict[str, float | None]) -> dict[str, float | None]:
 
 
 def watches(segments: bool | tuple[str, ...], segment: tuple[tuple[str, str], ...]) -> bool:
-    """Whether a monitor or detector with these ``segments`` judges a segment; the whole model it always does.
+    """Whether a monitor or detector with this member ``segments`` judges a segment. All of them judge the whole model, ``()``.
 
     >>> [watches(segments, (("region", "eu"),)) for segments in (False, True, ("region",), ("device",))]
     [False, True, True, False]
@@ -388,6 +399,6 @@ def watches(segments: bool | tuple[str, ...], segment: tuple[tuple[str, str], ..
 
 
 def segment_name(segment: dict[str, str] | tuple[tuple[str, str], ...]) -> str:
-    """``region=eu,device=ios``: a segment as alert and Prometheus labels show it; the whole model is the empty string."""
+    """A segment as in the labels of alerts and of Prometheus, such as ``region=eu,device=ios``; "" for the whole model."""
     pairs = segment.items() if isinstance(segment, dict) else segment
     return ",".join(f"{name}={value}" for name, value in pairs)

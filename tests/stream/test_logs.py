@@ -6,12 +6,12 @@ import logging
 
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
-from tidegauge.stream.logs import AGAIN_SECONDS, SaysItOnceAMinute
+from tidegauge.stream.logs import AGAIN_SECONDS, RepeatedMessageFilter
 
 
 def said(lines):
     """Of (seconds, logger, text, arguments) those that pass, as they read then."""
-    sieve, out = SaysItOnceAMinute(), []
+    sieve, out = RepeatedMessageFilter(), []
     for at, name, text, args in lines:
         record = logging.LogRecord(name, logging.ERROR, "", 0, text, args, None)
         record.created = at

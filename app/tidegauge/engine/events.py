@@ -1,7 +1,7 @@
-"""Wire formats of what services send: predictions and labels, decoded and judged one record at a time or in chunks.
+"""The wire formats of predictions and labels as services send them: decodes and checks chunks of records.
 
-The fast path decodes into typed structs. Whatever it refuses goes through ``json`` and explicit checks, which know how
-to take NaN tokens, nested feature values and lone surrogates, and which name the reason where a record is refused.
+The fast path decodes into typed structs. A record that it cannot decode is read with ``json`` and checked step by step: this
+accepts NaN tokens, nested feature values and lone surrogates, and finds the reason if the record must be refused.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ MAX_KPIS = 100
 MAX_TS = 253402300799.0
 MAX_NAME = 256
 MAX_INTEGER = 2**63 - 1
-"""Larger whole numbers as predictions and labels are taken as the text of their digits, so that no two become one class."""
+"""A prediction or label that is a larger whole number is kept as the text of its digits, so that no two become one class."""
 MAX_AHEAD_SECONDS = 86400.0
 _FINER = {"milliseconds": 1e13, "microseconds": 1e16, "nanoseconds": 1e19}
-"""Units in which a ``ts`` beyond MAX_TS is likely given, each with its largest value (of the year 2286)."""
+"""Units in which a ``ts`` beyond MAX_TS was probably given, with the largest value of each (in the year 2286)."""
 
 Scalar = int | float | str | bool | None
 ABSENT = msgspec.Raw()
 
 
 class Nested:
-    """Stands for a feature value that is a list or an object: a type mismatch whatever the feature's type."""
+    """A feature value that is a list or an object, which is a type mismatch for every type of feature."""
 
 
 class Prediction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """One prediction event as sent. ``ts`` is a float once decoded; ``latency_ms`` in milliseconds. ``segments`` stay JSON,
-    since few are different, and may be refused yet: see ``segments_of``."""
+    """One prediction event as sent. ``ts``: Unix seconds as a float once it is decoded; ``latency_ms``: milliseconds.
+    ``segments`` remain JSON, since few of them are different; ``segments_of`` reads them, and may still refuse the event."""
 
     request_id: str
     ts: float | str
@@ -61,8 +61,8 @@ class Prediction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class Label(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """One label event as sent. ``ts``: when the outcome became known, a float once decoded. ``forget``: it is no label, but
-    asks that nothing be kept under its request id."""
+    """One label event as sent. ``ts``: when the outcome became known, Unix seconds as a float once it is decoded. ``forget``:
+    the event has no label, but requests that everything kept under its request id be deleted."""
 
     request_id: str
     ts: float | str
@@ -76,7 +76,7 @@ Event = TypeVar("Event", bound="Prediction | Label")
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A refused record, why, and in words."""
+    """A refused record. ``reason``: one of ``refusals.REASONS``; ``message``: the reason in words."""
 
     record: InputRecord
     reason: str
@@ -84,7 +84,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class Decoded(NamedTuple, Generic[Event]):
-    """A chunk of records: the accepted ``events``, the record of each, and those that are refused; together they are all."""
+    """A decoded chunk of records: the accepted ``events`` (n), the record of each (n), and the refused records."""
 
     events: list[Event]
     records: list[InputRecord]
@@ -92,10 +92,7 @@ class Decoded(NamedTuple, Generic[Event]):
 
 
 class Decoder(Generic[Event]):
-    """Decodes chunks of records of one kind of event.
-
-    ``unknown`` counts the accepted events that carried members the contract does not know.
-    """
+    """Decodes chunks of records of one kind of event. ``unknown``: how many of the accepted events had unknown members."""
 
     def __init__(self, kind: type[Event]) -> None:
         self._kind: Any = kind
@@ -105,6 +102,7 @@ class Decoder(Generic[Event]):
         self.unknown = 0
 
     def chunk(self, records: Sequence[InputRecord]) -> Decoded[Event]:
+        """The events of ``records``; an event that breaks a rule becomes a dead letter, and raises nothing."""
         strict = self._strict
         events: list[Event] = []
         accepted: list[InputRecord] = []
@@ -136,7 +134,7 @@ class Decoder(Generic[Event]):
         return Decoded(events, accepted, dead)
 
     def _all_sound(self, records: Sequence[InputRecord]) -> list[Event] | None:
-        """The events of a chunk in which nothing needs a second look, as in most; else None."""
+        """The events of the chunk if the fast path can decode and accept all of them, as it mostly can; else None."""
         try:
             values = [record.value for record in records]
             if max(map(len, values)) > MAX_RECORD_BYTES:  # type: ignore[arg-type]
@@ -161,7 +159,7 @@ class Decoder(Generic[Event]):
         return events
 
     def _plain(self, events: Sequence[Any]) -> bool:
-        """Whether ``_check`` has nothing to do for any of them."""
+        """Whether ``_check`` would neither change nor refuse any of the events."""
         if not self._predicts:
             labels = [event.label for event in events]
             return None not in labels and _small(labels) and not any([event.business or event.model for event in events])
@@ -202,7 +200,7 @@ class Decoder(Generic[Event]):
             raise EventError("missing_member", "a label event needs label or business")
 
     def _drop_answers_of_failed(self, events: Sequence[Any]) -> None:
-        """A failed inference has no answer, whatever its event carries: many services fill it with zeros then."""
+        """Remove the answers of failed predictions: a failed inference has none, but many services send zeros in its place."""
         if not self._predicts:
             return
         for event in events:
@@ -274,7 +272,7 @@ def _raw_segments(value: Any) -> msgspec.Raw:
 
 
 def check_ts(ts: float | int | str, record: InputRecord) -> float:
-    """Unix seconds of a ``ts`` member that is in range and not far ahead of a stamped record.
+    """The Unix seconds of a ``ts`` member, which must be in range and not more than a day ahead of its record's timestamp.
 
     Raises EventError (bad_timestamp).
     """
@@ -289,7 +287,7 @@ def check_ts(ts: float | int | str, record: InputRecord) -> float:
 
 
 def check_kpi_names(kpis: Collection[str]) -> None:
-    """Raises EventError for more KPIs than one event may have, and for a name that none can have."""
+    """Raises EventError (too_many_features, wrong_type) for too many KPIs, or for a name that no KPI may have."""
     if len(kpis) > MAX_KPIS:
         raise EventError("too_many_features", f"{len(kpis)} KPIs, at most {MAX_KPIS}")
     if not all(map(is_valid_name, kpis)) or any("\x1f" in kpi for kpi in kpis):
@@ -297,16 +295,17 @@ def check_kpi_names(kpis: Collection[str]) -> None:
 
 
 def is_valid_name(name: str | None) -> bool:
+    """Whether ``name`` can be the name of a model, version or KPI; None, for no name, is valid."""
     return name is None or (0 < len(name) <= MAX_NAME and "\0" not in name)
 
 
 def _exact(value: Any) -> Any:
-    """A prediction or label as the join can keep it: a whole number too large for that as the text of its digits."""
+    """A prediction or label as the join can store it; see MAX_INTEGER."""
     return str(value) if type(value) is int and not -MAX_INTEGER <= value <= MAX_INTEGER else value
 
 
 def _small(values: Sequence[Any]) -> bool:
-    """Whether no whole number is too large to be taken as it is."""
+    """Whether none of the whole numbers among ``values`` is beyond MAX_INTEGER."""
     kinds = set(map(type, values))
     if int not in kinds:
         return True
@@ -315,7 +314,7 @@ def _small(values: Sequence[Any]) -> bool:
 
 
 def timestamp(ts: float | int | str) -> float:
-    """Unix seconds of a ``ts`` member: a number, or RFC 3339 text with its offset.
+    """The Unix seconds of a ``ts`` member: a number, or a text in the format of RFC 3339, with its offset.
 
     >>> timestamp("2025-09-27T00:00:00Z")
     1758931200.0
@@ -337,7 +336,7 @@ def timestamp(ts: float | int | str) -> float:
 
 
 def model_of(version: str) -> str:
-    """The model a version belongs to where the event does not say: what stands before the last colon.
+    """The model of a version whose event does not name the model: the part before the last colon, or all of it.
 
     >>> model_of("churn_xgb:3"), model_of("churn")
     ('churn_xgb', 'churn')
@@ -358,7 +357,7 @@ def _feature(value: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """The value, None for NaN and infinities and for whole numbers that no float holds."""
+    """The value; None for NaN, infinities, and whole numbers beyond the range of a float."""
     try:
         return value if value is None or math.isfinite(value) else None
     except OverflowError:
@@ -366,8 +365,8 @@ def _finite(value: Any) -> Any:
 
 
 def clean(value: Any) -> Any:
-    """The same JSON value with NaN and infinities as null (whole numbers that no float holds too), and text that UTF-8 can
-    carry."""
+    """The same JSON value, with None in place of NaN, infinities and whole numbers beyond the range of a float, and with "?" in
+    place of lone surrogates, which UTF-8 cannot encode."""
     if isinstance(value, str):
         return _clean_text(value)
     if isinstance(value, dict):

@@ -20,7 +20,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from tidegauge.engine.refusals import letter_of_gone
 from tidegauge.engine.stage import Output, Stage
-from tidegauge.stream.sending import Sent, refusals_explained
+from tidegauge.stream.sending import QueuedRecord, refusals_explained
 from tidegauge.stream.settings import INPUT_OF, MAX_MESSAGE_BYTES, Settings
 from tidegauge.stream.store import RocksStore
 
@@ -114,12 +114,12 @@ class InputTask(ABC):
         letters, self._letters = self._letters, []
         return letters
 
-    async def _queue(self, topic: str, **record: Any) -> Sent:
+    async def _queue(self, topic: str, **record: Any) -> QueuedRecord:
         """Queue a record of ``topic`` in the transaction."""
         with refusals_explained(topic):
-            return topic, await self._producer.send(topic, **record)
+            return QueuedRecord(topic, await self._producer.send(topic, **record))
 
-    async def _queue_output(self, output: Output) -> Sent:
+    async def _queue_output(self, output: Output) -> QueuedRecord:
         return await self._queue(
             self._settings.topic(output.topic),
             value=output.value,

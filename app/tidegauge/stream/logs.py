@@ -30,7 +30,7 @@ AGAIN_SECONDS = 60.0
 MAX_TEXTS = 1000
 
 
-class DropsPassingErrors(logging.Filter):
+class PassingErrorFilter(logging.Filter):
     """Drops temporary errors that aiokafka logs although it tries again, such as those of a broker with a new topic."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -38,10 +38,9 @@ class DropsPassingErrors(logging.Filter):
         return not (record.name.startswith("aiokafka.") and any(type(arg).__name__ in _PASSING for arg in given))
 
 
-class SaysItOnceAMinute(logging.Filter):
-    """Lets only one of equal messages of the client pass each minute, with the number of those left out; while a broker is
-    unavailable, there are ten a second. All messages that a broker cannot be reached count as equal, others if their text
-    is."""
+class RepeatedMessageFilter(logging.Filter):
+    """Passes only one of equal messages of the Kafka client each minute, with the number of those it dropped: while a broker is
+    unavailable, there are ten a second. All messages that say that a broker cannot be reached count as equal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +64,7 @@ class SaysItOnceAMinute(logging.Filter):
         return True
 
 
-class AddsTraceIds(logging.Filter):
+class TraceIdFilter(logging.Filter):
     """Adds the ids of the current span, if there is one, to a log record under their names in the Elastic Common Schema."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -81,9 +80,9 @@ def set_up(log_format: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(_ecs() if log_format == "json" else plain)
-    handler.addFilter(DropsPassingErrors())
-    handler.addFilter(SaysItOnceAMinute())
-    handler.addFilter(AddsTraceIds())
+    handler.addFilter(PassingErrorFilter())
+    handler.addFilter(RepeatedMessageFilter())
+    handler.addFilter(TraceIdFilter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("aiokafka", "faust", "mode", "kafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -110,6 +109,6 @@ def _ecs() -> logging.Formatter:
 def set_up_for_people() -> None:
     """Configure the log of other commands: they print only warnings, as plain text."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(DropsPassingErrors())
-    handler.addFilter(SaysItOnceAMinute())
+    handler.addFilter(PassingErrorFilter())
+    handler.addFilter(RepeatedMessageFilter())
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler], force=True)

@@ -26,7 +26,7 @@ INPUTS = PREDICTIONS, LABELS
 Places = Mapping[TopicPartition, int]
 
 
-class Gone(NamedTuple):
+class ExpiredRecords(NamedTuple):
     """The number of records that a partition of an input no longer has, because their retention has expired."""
 
     place: TopicPartition
@@ -36,7 +36,7 @@ class Gone(NamedTuple):
         return f"{self.place.topic}[{self.place.partition}]: {self.records:,} records"
 
 
-async def rebuild(settings: Settings, *, accept_loss: bool = False) -> list[Gone]:
+async def rebuild(settings: Settings, *, accept_loss: bool = False) -> list[ExpiredRecords]:
     """Make the workers that start next rebuild all state. Returns the records that the topics no longer have, which is an error
     unless ``accept_loss`` is true.
 
@@ -85,8 +85,8 @@ async def require_events(settings: Settings, sizes: Mapping[str, int], accept_lo
     return begins
 
 
-def _gone(begins: Places) -> list[Gone]:
-    return [Gone(place, begin) for place, begin in begins.items() if begin]
+def _gone(begins: Places) -> list[ExpiredRecords]:
+    return [ExpiredRecords(place, begin) for place, begin in begins.items() if begin]
 
 
 async def require_no_workers(admin: AIOKafkaAdminClient, settings: Settings) -> None:

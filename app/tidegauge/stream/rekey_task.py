@@ -15,7 +15,7 @@ from tidegauge.engine.stage import Output
 from tidegauge.stream.faults import fault_at
 from tidegauge.stream.input_task import InputTask, Offsets
 from tidegauge.stream.rekeying import content, origin, place
-from tidegauge.stream.sending import acknowledged
+from tidegauge.stream.sending import QueuedRecord, acknowledged
 from tidegauge.stream.settings import REKEY, REKEYED, Settings
 from tidegauge.stream.tracing import tracer
 
@@ -103,9 +103,8 @@ class RekeyTask(InputTask):
 
     async def _send(self, partition: int, batches: list[Any]) -> None:
         """Write the batches of one partition in order."""
-        await acknowledged(
-            [(self._output, await self._producer.send_batch(batch, self._output, partition=partition)) for batch in batches]
-        )
+        sent = [await self._producer.send_batch(batch, self._output, partition=partition) for batch in batches]
+        await acknowledged([QueuedRecord(self._output, acknowledgement) for acknowledgement in sent])
 
 
 def event_time(note: str | None) -> float | None:

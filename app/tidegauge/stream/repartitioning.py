@@ -14,14 +14,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from tidegauge.engine.stage import LABELS, PREDICTIONS, PROFILES
 from tidegauge.errors import TopicError
 from tidegauge.stream import topics
-from tidegauge.stream.rebuilding import Gone, rebuild, require_events, require_no_workers
+from tidegauge.stream.rebuilding import ExpiredRecords, rebuild, require_events, require_no_workers
 from tidegauge.stream.settings import JOIN_CHANGELOG, MONITOR_CHANGELOG, REKEYED, Settings
 
 WIDENED = (PREDICTIONS, LABELS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, *REKEYED.values())
 PATIENCE_SECONDS = 30
 
 
-async def repartition(settings: Settings, partitions: int, *, accept_loss: bool = False) -> list[Gone]:
+async def repartition(settings: Settings, partitions: int, *, accept_loss: bool = False) -> list[ExpiredRecords]:
     """Give every topic in WIDENED at least this many ``partitions``, and rebuild the state. Returns and raises like
     ``rebuild``. If it was interrupted, running it again completes it."""
     settings = msgspec.structs.replace(settings, partitions=partitions, rekeyed=True)

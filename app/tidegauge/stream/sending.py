@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError
 
 from tidegauge.errors import TopicError
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES
 
-Sent = tuple[str, asyncio.Future[Any]]
-"""A topic, and the acknowledgement of a record or batch that was queued for it."""
+
+class QueuedRecord(NamedTuple):
+    """A record or a batch of records that was queued for ``topic``, and the broker's ``acknowledgement`` to come."""
+
+    topic: str
+    acknowledgement: asyncio.Future[Any]
 
 
 @contextlib.contextmanager
@@ -33,10 +37,10 @@ def refusals_explained(topic: str) -> Iterator[None]:
         ) from error
 
 
-async def acknowledged(sent: Sequence[Sent]) -> list[Any]:
+async def acknowledged(queued: Sequence[QueuedRecord]) -> list[Any]:
     """The acknowledgements of all records, once the broker has them. Raises TopicError as ``refusals_explained`` does."""
     found = []
-    for topic, future in sent:
+    for topic, acknowledgement in queued:
         with refusals_explained(topic):
-            found.append(await future)
+            found.append(await acknowledgement)
     return found

@@ -1,11 +1,12 @@
-"""Topics whose partitions the processes of one group share, each with the partitions of one number in all of them."""
+"""Reads topics that the processes of one group share. A process that has a partition of one topic has the partition of the same
+number of all the others, too."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
@@ -18,9 +19,16 @@ log = logging.getLogger(__name__)
 BEGINNING = 0.0
 
 
+class PartitionRecord(NamedTuple):
+    """A ``record`` as aiokafka returns it, and the partition it was read from."""
+
+    place: TopicPartition
+    record: Any
+
+
 class SharedFeed:
-    """Every committed record of the ``topics`` (names in Kafka), in partitions that no other member of ``group`` reads.
-    ``lost`` is told which partitions are to be read by whoever has them next, from where they were committed."""
+    """Reads the committed records of the ``topics`` (names in Kafka), in the partitions that the group assigns to this process.
+    ``lost`` is called with partitions that are taken away; their next reader begins at the committed offsets."""
 
     def __init__(
         self, settings: Settings, topics: Sequence[str], group: str, lost: Callable[[set[TopicPartition]], None]
@@ -29,7 +37,7 @@ class SharedFeed:
         self._newest: dict[TopicPartition, float] = {}
         self._committed: dict[TopicPartition, int] = {}
         self.read: dict[TopicPartition, int] = {}
-        """The offset behind all that was taken, of each partition."""
+        """By partition, the offset behind the last record that was taken."""
 
     async def start(self) -> None:
         self._consumer = consumer(
@@ -42,18 +50,18 @@ class SharedFeed:
     async def stop(self) -> None:
         await self._consumer.stop()
 
-    async def take(self, seconds: float, most: int) -> list[tuple[TopicPartition, Any]]:
-        """Up to ``most`` new records and their partitions, [] if none comes within ``seconds``."""
+    async def take(self, seconds: float, most: int) -> list[PartitionRecord]:
+        """Up to ``most`` new records; [] if none comes within ``seconds``."""
         batches = await self._consumer.getmany(timeout_ms=max(0, int(seconds * 1000)), max_records=most)
         for place, batch in batches.items():
             if batch:
                 self.read[place] = batch[-1].offset + 1
                 self._newest[place] = batch[-1].timestamp / 1000
-        return [(place, record) for place, batch in batches.items() for record in batch]
+        return [PartitionRecord(place, record) for place, batch in batches.items() for record in batch]
 
     def reached(self) -> float:
-        """Up to when (Unix seconds) all that was written has been taken: the broker's last word where that is all there is,
-        else the timestamp of the newest record; of the partition that is furthest behind."""
+        """The time (Unix seconds) up to which all written records of all partitions have been taken. For a partition read to
+        its end this is when the broker last answered, for others the timestamp of the newest record taken."""
         return min((self._reached(place) for place in self._places()), default=BEGINNING)
 
     def _reached(self, place: TopicPartition) -> float:
@@ -65,14 +73,14 @@ class SharedFeed:
 
     @property
     def lag(self) -> int:
-        """Records that are yet to be taken, as far as the broker has said."""
+        """How many records are still to be taken, as far as is known."""
         return sum(self._lag(place) or 0 for place in self._places())
 
     def _places(self) -> set[TopicPartition]:
         return set(self._consumer.assignment())
 
     def _lag(self, place: TopicPartition) -> int | None:
-        """None where the broker has not said yet."""
+        """How many records of a partition are still to be taken; None if its end is not known yet."""
         end = self._consumer.last_stable_offset(place)
         state = self._consumer._subscription.subscription.assignment.state_value(place)
         if end is None or end < 0 or not state.has_valid_position:
@@ -80,7 +88,7 @@ class SharedFeed:
         return max(int(end - state.position), 0)
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Where Kafka cannot take that now, the next call makes up for it."""
+        """Commit the offsets of those partitions that are still assigned. A failure is logged; the next call tries again."""
         mine = self._places()
         new = {place: offset for place, offset in offsets.items() if place in mine and self._committed.get(place) != offset}
         if not new:
@@ -93,7 +101,7 @@ class SharedFeed:
             self._committed |= new
 
     def forget(self, places: set[TopicPartition]) -> None:
-        """The partitions are read by others from now on, or once more."""
+        """Forget all that is known of partitions that are read by another process from now on, or read again."""
         for place in places:
             for known in (self.read, self._newest, self._committed):
                 known.pop(place, None)
