@@ -139,10 +139,10 @@ def test_a_poisoned_file_is_replayed_as_if_the_poison_were_not_there(tmp_path, m
 
     columns = pane_profiles.data_columns
 
-    def faulty(events, spec, schema):
+    def faulty(events, spec, schema, counted):
         if any("poison" in event.features for event in events):
             raise LookupError("nobody thought of that")
-        return columns(events, spec, schema)
+        return columns(events, spec, schema, counted)
 
     monkeypatch.setattr(pane_profiles, "data_columns", faulty)
     good = [
