@@ -1,4 +1,4 @@
-"""Categorical features: exact counts of values, up to a bound, and counts of missing, mistyped and unseen ones."""
+"""Categorical features: exact counts of the most common values, and the numbers of missing, mistyped and unseen values."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from tidegauge.profile import distinct
 
 MAX_VALUES = 1000
 MAX_NEW = 100
-"""The most names of values unknown to the baseline that are kept; further ones are only counted."""
+"""How many values that the baseline does not know are counted by name; the others are counted together."""
 MAX_FURTHER = 65_536
-"""The most values beyond MAX_VALUES that are distinguished from unseen ones."""
+"""How many values of a baseline beyond its MAX_VALUES counted ones are remembered, by their hashes, so that they do not count
+as unseen."""
 OTHER = "__other__"
 NONE_FURTHER = np.zeros(0, np.uint32)
 MISSING_CODE, MISMATCH_CODE = -1, -2
 
 
 class KnownValues:
-    """The values of a categorical feature in a baseline. ``values``: those counted one by one. ``further`` (k, ascending):
-    32-bit hashes of the other values, so that one in 2**32 / k new values is mistaken for one of them; None if they are too
-    many, in which case no value counts as new."""
+    """The values of a categorical feature in a baseline. ``values``: those that are counted one by one. ``further`` (k,
+    ascending): the 32-bit hashes of its other values; None if there are more than MAX_FURTHER, and then no value counts as new.
+    One new value in 2**32 / k is mistaken for one of them."""
 
     __slots__ = ("further", "values")
 
@@ -31,7 +32,8 @@ class KnownValues:
         self.values, self.further = values, further
 
     def places(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """COUNTED, FURTHER or NEW for each name (n)."""
+        """Where each name (n) belongs: COUNTED, one of ``values``; FURTHER, one of the other values of the baseline; NEW,
+        neither."""
         places = np.fromiter((COUNTED if name in self.values else NEW for name in names), np.int64, len(names))
         rest = np.flatnonzero(places == NEW)
         if self.further is None:
@@ -45,13 +47,15 @@ COUNTED, FURTHER, NEW = 0, 1, 2
 
 
 def hashes_of(names: Iterable[str]) -> NDArray[np.uint32]:
+    """The 32-bit hashes (n) of names."""
     return (distinct.hash_texts(names) >> np.uint64(32)).astype(np.uint32)
 
 
 class CategoryColumn:
-    """One category of a chunk of rows: ``codes`` (n) into ``values``, or MISSING_CODE, MISMATCH_CODE.
+    """One categorical feature of a chunk of rows.
 
-    ``places``: COUNTED, FURTHER or NEW of each value, as the baseline knows it; None where there is no baseline yet.
+    ``codes`` (n): the index of each row's value in ``values``, or MISSING_CODE or MISMATCH_CODE. ``places``: for each of
+    ``values`` COUNTED, FURTHER or NEW (see ``KnownValues.places``); None if there is no baseline yet.
     """
 
     __slots__ = ("codes", "name", "places", "values")
@@ -104,9 +108,13 @@ class CategoryColumn:
 
 
 class CategorySummary:
-    """Counts of one category: ``counts`` of the values the baseline knows, or of all while there is none; ``new`` of those that
-    were not in it at the time they were read. ``further``: hashes of the values that are counted under OTHER while there is
-    no baseline; None where they are too many."""
+    """The counts of one categorical feature.
+
+    ``counts``: by value, of those that the baseline knows, or of all if there is no baseline yet. ``new``: by value, of those
+    that the baseline did not know when they were read. ``further``: the hashes of the values that are counted together under
+    OTHER, as long as there is no baseline; None if there are more than MAX_FURTHER. ``distinct``: a sketch of the distinct
+    values (``profile.distinct``).
+    """
 
     __slots__ = ("counts", "distinct", "further", "mismatch", "missing", "new")
 
@@ -119,15 +127,18 @@ class CategorySummary:
 
     @property
     def unseen(self) -> int:
+        """How many values the baseline did not know."""
         return sum(self.new.values())
 
     @property
     def count(self) -> int:
+        """How many values there are, without missing and mistyped ones."""
         return sum(self.counts.values()) + self.unseen
 
     def expected_unseen(self, further: int) -> float:
-        """The share of values in a sample like this one that this one does not hold, by the share of those it holds once (Good
-        1953, after Turing); of the ``further`` ones, whose names are not kept, by how many there must be at least."""
+        """The expected share of values in another sample of the same size that do not occur in this one: by the estimate of
+        Good (1953, after Turing) the share of the values that occur once in this one. ``further``: how many values are counted
+        under OTHER; at least ``2 * further`` less their count of them occur once."""
         once = sum(count == 1 for value, count in self.counts.items() if value != OTHER)
         return (once + max(2 * further - self.counts.get(OTHER, 0), 0)) / self.count if self.count else 0.0
 
@@ -136,6 +147,7 @@ class CategorySummary:
         return self.counts.get(value, 0) + self.new.get(value, 0)
 
     def merge(self, other: CategorySummary) -> None:
+        """Add the counts of ``other``."""
         self.missing += other.missing
         self.mismatch += other.mismatch
         for mine, theirs in ((self.counts, other.counts), (self.new, other.new)):
@@ -146,6 +158,7 @@ class CategorySummary:
         self._bound()
 
     def _note_further(self, hashes: NDArray[np.uint32] | None) -> None:
+        """Add the hashes of values that are counted under OTHER; None for too many."""
         if hashes is None or self.further is None:
             self.further = None
         elif len(hashes):
@@ -153,7 +166,8 @@ class CategorySummary:
             self.further = both if len(both) <= MAX_FURTHER else None
 
     def _bound(self) -> None:
-        """Keep the MAX_VALUES most common values (ties by name), and count the others together as OTHER."""
+        """Keep the MAX_VALUES most common values (of equally common ones the first by name); count the others together as
+        OTHER."""
         self.counts, dropped = _commonest(self.counts, MAX_VALUES)
         if dropped:
             self._note_further(hashes_of(dropped))
@@ -173,7 +187,7 @@ class CategorySummary:
 
 
 def _commonest(counts: dict[str, int], most: int) -> tuple[dict[str, int], list[str]]:
-    """The counts of the most common values, with all others under OTHER, and the names of those others."""
+    """The counts of the ``most`` most common values, with all others counted under OTHER, and the names of these others."""
     if len(counts) <= most + (OTHER in counts):
         return counts, []
     ranked = sorted(((v, n) for v, n in counts.items() if v != OTHER), key=lambda item: (-item[1], item[0]))
@@ -182,7 +196,8 @@ def _commonest(counts: dict[str, int], most: int) -> tuple[dict[str, int], list[
 
 
 def merge_all(into: dict[str, CategorySummary], other: dict[str, CategorySummary], rows: int, other_rows: int) -> None:
-    """Merge category by category; one that only one side knows was missing in the other's events."""
+    """Add ``other`` (of ``other_rows`` events) to ``into`` (of ``rows`` events), feature by feature. A feature that only one of
+    them has counts as missing in all events of the other."""
     for name in into.keys() - other.keys():
         into[name].missing += other_rows
     for name, theirs in other.items():

@@ -1,4 +1,4 @@
-"""Sparse signed histograms: the counters behind AUC, calibration and label delay."""
+"""Sparse histograms whose counts may be negative: AUC, calibration and label delays are computed from them."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 COUNT_TYPES: dict[int, Any] = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
-"""The type of packed counts by how many bytes each takes."""
+"""The numpy type of packed counts, by the number of bytes of each."""
 _SPARSE = 8
-"""Where keys could take this many times as many values as there are entries, most of a dense array would be empty: sorting
-is cheaper."""
+"""If there are this many times as many possible keys as entries, a dense array would be mostly empty, and sorting is
+cheaper."""
 
 
 class PackedCounts(NamedTuple):
-    """Whole numbers as little-endian bytes, ``width`` (1, 2, 4 or 8) of them each."""
+    """Whole numbers (n) as little-endian bytes: ``width`` (1, 2, 4 or 8) bytes for each number."""
 
     width: int
     raw: bytes
 
 
 class PackedHistogram(NamedTuple):
-    """A packed SparseCounts: ``keys`` of two bytes each, and ``counts`` of as many as the largest of them needs."""
+    """A packed SparseCounts: ``keys`` with two bytes each, and ``counts`` with as many bytes each as the largest of them
+    needs."""
 
     keys: bytes
     counts: bytes
 
 
 class AlignedHistograms(NamedTuple):
-    """Histograms (S of them) over the same ``keys`` (k, ascending), those where any has a count: ``counts`` (S, k)."""
+    """S histograms over the same ``keys`` (k, ascending), which are those that any of them has: ``counts`` (S, k)."""
 
     keys: NDArray[np.int64]
     counts: NDArray[np.int64]
 
 
 def pack_counts(counts: NDArray[np.int64]) -> PackedCounts:
-    """Counts, of any shape and sign, in as few bytes each as the largest needs."""
+    """Pack counts of any shape and sign in as few bytes each as the largest needs."""
     largest = max(int(counts.max()), -int(counts.min())) if counts.size else 0
     width = next(w for w in COUNT_TYPES if largest < 1 << (8 * w - 1))
     return PackedCounts(width, counts.astype(COUNT_TYPES[width]).tobytes())
@@ -49,8 +50,8 @@ def unpack_counts(width: int, raw: bytes) -> NDArray[np.int64]:
 
 
 def _summed(keys: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The distinct ones among the keys (n, at least one), ascending, and the sum of each one's counts (n); sums of 0 are left
-    out."""
+    """The distinct ones of the keys (n, at least one), ascending, and the sum of the counts (n) of each. Keys whose sum is 0
+    are left out."""
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
@@ -62,8 +63,7 @@ def _summed(keys: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray
 class SparseCounts:
     """A histogram over small whole-number keys (below 65,536) that keeps only the counts that are not 0.
 
-    ``keys`` (k, ascending) and ``counts`` (k). Counts may be negative, so that merging takes back exactly what was added
-    before.
+    ``keys`` (k, ascending) and ``counts`` (k). Counts may be negative, so that merging can exactly take back what was added.
     """
 
     __slots__ = ("counts", "keys")
@@ -73,16 +73,18 @@ class SparseCounts:
         self.counts = np.zeros(0, np.int64) if counts is None else counts
 
     def merge(self, other: SparseCounts) -> None:
+        """Add the counts of ``other``."""
         if len(other.keys):
             self._add([(other.keys, other.counts)])
 
     def merge_all(self, others: Sequence[SparseCounts]) -> None:
+        """Add the counts of several others, faster than one by one."""
         found = [(of.keys, of.counts) for of in others if len(of.keys)]
         if found:
             self._add(found)
 
     def merge_packed(self, parts: Sequence[Sequence[bytes]]) -> None:
-        """Merge histograms that are packed as PackedHistogram is."""
+        """Add the counts of histograms that are packed as in PackedHistogram."""
         found = [_unpacked(packed) for packed in parts if packed[0]]
         if found:
             self._add(found)
@@ -96,7 +98,7 @@ class SparseCounts:
             keys, counts = (np.concatenate([of.astype(np.int64) for of in column]) for column in zip(*parts, strict=True))
             self.keys, self.counts = _summed(np.append(self.keys, keys), np.append(self.counts, counts))
             return
-        # Keys are small and told apart within each part: dense addition beats sorting them together.
+        # Keys are small, and within each part they are distinct: adding in a dense array is faster than sorting.
         sums = np.zeros(space, np.int64)
         sums[self.keys] = self.counts
         for keys, counts in parts:
@@ -147,8 +149,8 @@ def _unpacked(packed: Sequence[bytes]) -> tuple[NDArray[Any], NDArray[Any]]:
 def grouped(
     group: NDArray[np.intp], keys: NDArray[np.int64], weights: NDArray[np.int64], groups: int, space: int
 ) -> list[SparseCounts]:
-    """A histogram for each of ``groups`` groups, from rows (n): the ``group`` each belongs to, its key (below ``space``), and
-    what it counts for."""
+    """One histogram for each of ``groups`` groups, from rows (n): the number of the ``group`` that each row belongs to, its key
+    (below ``space``), and how often it counts (its weight)."""
     joint = group.astype(np.int64) * space + keys
     if groups * space <= _SPARSE * len(joint):
         sums = np.bincount(joint, weights=weights, minlength=groups * space).astype(np.int64)

@@ -1,4 +1,5 @@
-"""The data side of a profile: what predictions say when they are made. It only ever grows."""
+"""The data side of a profile: counts and sketches of what is known when a prediction is made. Nothing of it is ever taken
+back."""
 
 from __future__ import annotations
 
@@ -24,18 +25,18 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 RESULT_NUMBERS = ("score", "confidence", "latency_ms", "cost", "value")
-"""Numbers of a prediction event beside its features; ``value`` is what a regression predicted."""
+"""The numbers of a prediction event beside its features; ``value`` is the prediction of a regression."""
 RESOURCES = ("cpu_ratio", "memory_ratio", "memory_bytes", "gpu_ratio", "gpu_memory_ratio")
-"""What predictions may say of the process that served them; numbers after the others, where any prediction has them."""
+"""Numbers on the process that served a prediction; they follow RESULT_NUMBERS if any prediction of the chunk has them."""
 RESULT_CLASS = "class"
 
 PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_NONE, SCORE_SPACE = 0, SCORE_BINS, 2 * SCORE_BINS, 3 * SCORE_BINS
-"""Where in their common key space the score histogram of each predicted class begins, and where the last ends. Whatever class
-a multiclass model predicts counts as positive: its score is the confidence in that class."""
+"""Where the score histogram of each predicted class begins in their common key space, and where the last one ends. For a
+multiclass model every predicted class counts as positive, since the score is the confidence in that class."""
 
 
 class UnexpectedFeature(NamedTuple):
-    """A row has a feature that the schema does not have."""
+    """A feature of a row that is not in the schema."""
 
     row: int
     name: str
@@ -45,10 +46,11 @@ class UnexpectedFeature(NamedTuple):
 class DataColumns:
     """A chunk of one version's predictions, column by column (n rows).
 
-    ``error`` and ``abstained`` (n): whether the prediction failed, or gave no answer. ``scores`` (n): keys of the score
-    histogram, -1 where a row has no probability; None where no row has one. ``attributions``: None where no row has any.
-    ``other_results``: the results with the score read the other way (``join/score.py``), None where that changes nothing.
-    ``request_ids`` (n): "" of a request that is forgotten.
+    ``results``: RESULT_NUMBERS, and RESOURCES if there are any. ``result_class``: the predicted classes. ``error`` (n): whether
+    the prediction failed; ``abstained`` (n): whether it has no answer. ``request_ids`` (n): "" for a forgotten request.
+    ``scores`` (n): keys of the score histogram, -1 for a row without a probability; None if no row has one. ``attributions``:
+    None if no row has any. ``other_results``: the results if the score is read the other way (``join/score.py``); None if they
+    are the same.
     """
 
     features: NumericColumns
@@ -64,8 +66,8 @@ class DataColumns:
     other_results: NumericColumns | None = None
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp], whole: bool) -> list[DataProfile]:
-        """One profile for each run of rows (as in ``NumericColumns.group``). Distinct values are counted only of the ``whole``
-        model, not of its segments."""
+        """One profile for each run of rows (as in ``NumericColumns.group``). ``whole``: the rows are those of the whole model,
+        not of a segment; only then distinct values are counted."""
         sizes = np.diff(np.append(starts, len(order))).tolist()
         errors = np.add.reduceat(self.error[order], starts, dtype=np.int64).tolist()
         abstained = np.add.reduceat(self.abstained[order], starts, dtype=np.int64).tolist()
@@ -112,21 +114,21 @@ class DataColumns:
                 profiles[place[row]].note_unexpected(name, 1)
 
     def forget_requests(self, request_ids: Set[str]) -> bool:
-        """Take these out of the request ids; whether any was there."""
+        """Remove these request ids; returns whether there were any."""
         left = ["" if name in request_ids else name for name in self.request_ids]
         changed, self.request_ids = left != self.request_ids, left
         return changed
 
     def examples(self) -> list[str]:
-        """Request ids of the rows that may become examples of an error or of an odd value."""
+        """The request ids of the rows that may become examples of an error or of a wrong value."""
         odd = np.zeros(len(self.error), bool)
         for _, flag in self._flags():
             odd |= flag
         return [self.request_ids[row] for row in np.flatnonzero(odd).tolist()]
 
     def sound_features(self) -> frozenset[str] | None:
-        """The names of the features if nothing is wrong with any row: it has every feature, none of the wrong type, out of
-        bounds or unseen in training, none that is unexpected, and did not fail. Else None."""
+        """The names of the features if nothing is wrong with any row, else None. A row is wrong if its prediction failed, if a
+        feature is missing, of the wrong type, out of bounds or unseen in training, or if it has an unexpected feature."""
         numbers = self.features
         judged = (numbers.mismatch, numbers.out_of_range, self.results.mismatch)
         if self.unexpected or self.error.any() or any(of is not None and of.any() for of in judged):
@@ -136,7 +138,7 @@ class DataColumns:
         return frozenset((*numbers.names, *(of.name for of in self.categories)))
 
     def _flags(self) -> list[tuple[str, NDArray[np.bool_]]]:
-        """(Metric path, which rows (n) are examples of it) for everything that may be wrong with a row."""
+        """For everything that may be wrong with a row: the metric path, and which rows (n) are examples of it."""
         flags: list[tuple[str, NDArray[np.bool_]]] = [("system.error_ratio", self.error)]
         for row, name in enumerate(self.features.names):
             if self.features.mismatch is not None:
@@ -165,8 +167,9 @@ class DataProfile:
     """Counts and sketches of some predictions of one version.
 
     ``scores``: a score histogram for each predicted class, on the grid of ``profile/score_grid.py``. ``other_results``: the
-    results with the score read the other way, empty where that changes nothing. ``reread``: how many scores
-    ``read_otherwise`` has changed, 0 in every other profile.
+    results if the score is read the other way; empty if they are the same. ``unexpected``: feature that is not in the schema →
+    how many predictions have it. ``examples``: metric path → request ids. ``reread``: how many scores ``read_otherwise`` has
+    changed; 0 in every other profile.
     """
 
     __slots__ = (
@@ -197,10 +200,12 @@ class DataProfile:
         self.examples: dict[str, list[str]] = {}
 
     def note_unexpected(self, name: str, count: int) -> None:
+        """Count a feature that is not in the schema, if fewer than MAX_UNEXPECTED others are counted."""
         if name in self.unexpected or len(self.unexpected) < MAX_UNEXPECTED:
             self.unexpected[name] = self.unexpected.get(name, 0) + count
 
     def merge(self, other: DataProfile) -> None:
+        """Add the counts and sketches of ``other``."""
         rows, other_rows = self.predictions, other.predictions
         self.features.merge(other.features, rows, other_rows)
         self._merge_other_results(other)
@@ -209,7 +214,7 @@ class DataProfile:
         self._merge_rest(other)
 
     def _merge_other_results(self, other: DataProfile) -> None:
-        """To be called before the results are merged: on a side without ``other_results`` its results stand for them."""
+        """Call it before the results are merged, since these stand for the ``other_results`` of a profile that has none."""
         if not (self.other_results.names or other.other_results.names):
             return
         theirs = other.other_results if other.other_results.names else other.results
@@ -218,8 +223,9 @@ class DataProfile:
         self.other_results.merge(theirs, self.predictions, other.predictions)
 
     def read_otherwise(self) -> DataProfile:
-        """The same predictions with their scores read the other way: a negative prediction's score above one half is taken for
-        the probability of the negative class. The result shares data with this profile, so nothing may be merged into it."""
+        """The same predictions with their scores read the other way: if the score of a negative prediction is above one half,
+        it is the probability of the negative class. The result shares data with this profile, so nothing may be merged into
+        it."""
         twin = DataProfile()
         for member in self.__slots__:
             setattr(twin, member, getattr(self, member))
@@ -246,13 +252,13 @@ class DataProfile:
             self.examples[what] = sorted({*self.examples.get(what, ()), *ids})[:MAX_EXAMPLES]
 
     def forget_requests(self, request_ids: Set[str]) -> bool:
-        """Take these out of the examples; whether any was there."""
+        """Remove these request ids from the examples; returns whether there were any."""
         left = {what: [name for name in ids if name not in request_ids] for what, ids in self.examples.items()}
         changed, self.examples = left != self.examples, left
         return changed
 
     def merge_all(self, others: Sequence[DataProfile]) -> None:
-        """``merge`` several profiles at a fraction of what merging one after the other takes."""
+        """Merge several profiles, much faster than one after the other."""
         if not self.predictions and others:
             self.merge(others[0])
             others = others[1:]
@@ -268,7 +274,7 @@ class DataProfile:
             self._merge_rest(other)
 
     def sound_features(self) -> frozenset[str] | None:
-        """As ``DataColumns.sound_features``, of the predictions counted here."""
+        """As ``DataColumns.sound_features``, for the predictions counted here."""
         numbers = self.features
         odd = (numbers.missing, numbers.mismatch, numbers.out_of_range, self.results.mismatch)
         if self.unexpected or self.errors or any(of.any() for of in odd):
@@ -278,7 +284,7 @@ class DataProfile:
         return frozenset((*numbers.names, *self.categories))
 
     def drop_sketches(self) -> None:
-        """Drop quantiles, value tables and distinct values, which take most of the room. Counts, moments and bins stay."""
+        """Drop quantiles, value tables and distinct values, which take most of the memory. Counts, moments and bins stay."""
         for block in (self.features, self.results, self.other_results, self.attributions.values):
             block.drop_sketches()
         for summary in (*self.categories.values(), self.result_class):

@@ -1,7 +1,7 @@
 """Predictions that travel as rows rather than as profiles: how these are packed, unpacked, selected and concatenated.
 
-Where a checkpoint has but a few predictions of each segment, its rows take less room than profiles would, and need not be
-grouped before someone asks for a window.
+If a checkpoint has only a few predictions of each segment, its rows are smaller than profiles would be, and need not be grouped
+before a window is read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _decode = msgspec.msgpack.Decoder().decode
 
 
 def pack(columns: DataColumns) -> bytes:
+    """The rows as MessagePack, which ``unpack`` reads."""
     explained = columns.attributions
     return _encode([
         columns.request_ids, _pack_numbers(columns.features), _pack_numbers(columns.results),
@@ -36,6 +37,7 @@ def pack(columns: DataColumns) -> bytes:
 
 
 def unpack(raw: bytes) -> DataColumns:
+    """The rows that ``pack`` wrote; their arrays are read-only."""
     ids, features, results, categories, error, abstained, unexpected, scores, explained, other = _decode(raw)
     n = len(ids)
     result_class, *others = [_unpack_category(of) for of in categories]
@@ -51,7 +53,7 @@ def unpack(raw: bytes) -> DataColumns:
 
 
 def layout(columns: DataColumns) -> Hashable:
-    """What chunks of rows must have in common to be concatenated: features, bins, categories. For comparison only."""
+    """A value that is equal for chunks of rows that can be concatenated: those with the same features, bins and categories."""
     explained = columns.attributions
     return (
         *(_layout(of) for of in (columns.features, columns.results)),
@@ -61,7 +63,7 @@ def layout(columns: DataColumns) -> Hashable:
 
 
 def take(columns: DataColumns, rows: NDArray[np.intp]) -> DataColumns:
-    """The rows of these numbers (k), in that order."""
+    """The rows (k) with these numbers, in this order."""
     place = {row: number for number, row in enumerate(rows.tolist())}
     return DataColumns(
         _take_numbers(columns.features, rows),
@@ -115,7 +117,7 @@ def _packed(codes: NDArray[np.int64] | None) -> PackedCounts | None:
 
 
 def _unpacked(packed: Sequence[Any] | None) -> NDArray[Any] | None:
-    """The whole numbers (n) of PackedCounts, still of the type they were packed as."""
+    """The whole numbers (n) of PackedCounts, in the type they were packed in."""
     if packed is None:
         return None
     width, raw = packed
@@ -177,8 +179,8 @@ def _take_category(of: CategoryColumn, rows: NDArray[np.intp]) -> CategoryColumn
 
 
 def _category_together(parts: Sequence[CategoryColumn]) -> CategoryColumn:
-    """The rows of several chunks of one category. A value that was known to the baseline in one chunk and not yet in another
-    appears twice among the values, once for each."""
+    """Concatenate chunks of one categorical feature. A value that the baseline knew in one chunk, but not yet in another,
+    appears twice among the values."""
     first = parts[0]
     places = [None if of.places is None else of.places.tolist() for of in parts]
     if all(of.values == first.values and at == places[0] for of, at in zip(parts, places, strict=True)):
@@ -188,7 +190,7 @@ def _category_together(parts: Sequence[CategoryColumn]) -> CategoryColumn:
     for of, at in zip(parts, places, strict=True):
         named = zip(of.values, at or [0] * len(of.values), strict=True)
         own = [numbers.setdefault(known, len(numbers)) for known in named]
-        # The negative codes, for no value, pick themselves: from the end.
+        # Negative codes stand for no value; they index from the end, and so stay what they are.
         codes.append(np.array([*own, -2, -1])[of.codes])
     places_of = None if first.places is None else np.array([place for _, place in numbers], np.int64)
     return CategoryColumn(first.name, np.concatenate(codes), [value for value, _ in numbers], places=places_of)

@@ -1,4 +1,4 @@
-"""The grid that label delays are counted on: as fine at a second as at a year, by the logarithm."""
+"""The grid that label delays are counted on: its bins are equally wide on the logarithmic scale, from a second to centuries."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 DELAY_BINS = 640
 DELAY_STEPS = 64
-"""Label delays: bin 0 up to 1 s, then 64 bins a decade (3.7 % wide) up to 10**9.9 s."""
+"""Bin 0 holds delays up to 1 s; then each decade has 64 bins, each 3.7 % wide, up to 10**9.9 s."""
 
 
 def delay_bins(delays: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The bin of label delays in seconds, shape (n); negative delays (a label stamped before) are bin 0."""
+    """The bins (n) of label delays (n) in seconds. A negative delay, of a label from before its prediction, is in bin 0."""
     bins = np.ceil(np.log10(np.maximum(delays, 1.0)) * DELAY_STEPS)
     return np.asarray(np.clip(bins, 0, DELAY_BINS - 1).astype(np.int64))
 
@@ -24,6 +24,7 @@ def delay_of_bin(bin_: int) -> float:
 
 
 def quantile_of_delays(delays: NDArray[np.int64], q: float) -> float | None:
+    """The quantile at ``q`` (0 to 1) of a histogram of label delays (DELAY_BINS), in seconds; None if it is empty."""
     total = int(delays.sum())
     if total <= 0:
         return None

@@ -12,15 +12,15 @@ from tidegauge.engine.delta import Segment
 
 
 class Owner(NamedTuple):
-    """Whose rows some rows are: the segment, and the number of its ``place``, a pane or a window."""
+    """What some rows belong to: a segment, and the number of a ``place``, which is a pane or a window."""
 
     segment: Segment
     place: int
 
 
 class Runs(NamedTuple):
-    """Rows sorted so that those of one owner are a run: ``order`` (m), the numbers of the rows; ``starts`` (G), where in
-    ``order`` each run begins; ``owners`` (G)."""
+    """Rows in runs, one run for each of G owners. ``order`` (m): the numbers of the rows; ``starts`` (G): where in ``order``
+    each run begins; ``owners`` (G)."""
 
     order: NDArray[np.intp]
     starts: NDArray[np.intp]
@@ -28,7 +28,7 @@ class Runs(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The numbers of the ``rows`` (k) that belong to a segment and place."""
+    """The numbers of the ``rows`` (k) that belong to one segment and place."""
 
     segment: Segment
     place: int
@@ -36,10 +36,11 @@ class Group(NamedTuple):
 
 
 class Segments:
-    """The segments into which a breakdown (names of dimensions) divides ``values``, combinations of segment values.
+    """The segments into which a breakdown divides C combinations of segment values.
 
-    ``names``: the segments, in the order they are first met. ``codes``: for each combination, which of them it lies in; -1
-    where it has no value for one of the dimensions.
+    ``values`` (C): the combinations; ``breakdown``: the names of the dimensions. ``names``: the segments, in the order of their
+    first combination. ``codes`` (C): the index in ``names`` of each combination's segment; -1 if it lacks a value for one of
+    the dimensions.
     """
 
     __slots__ = ("codes", "names")
@@ -50,8 +51,8 @@ class Segments:
         self.names = list(numbers)
 
     def runs(self, contexts: NDArray[np.int64], places: NDArray[np.int64]) -> Runs:
-        """The rows (n) by segment and place. ``contexts`` (n) says which of the combinations each row has, ``places`` (n)
-        holds any whole numbers. Rows that lie in no segment are left out."""
+        """The rows by segment and place. ``contexts`` (n): the index of each row's combination; ``places`` (n): any whole
+        numbers. Rows that are in no segment are left out."""
         first = int(places.min())
         span = int(places.max()) - first + 1
         if span == 1 and len(self.names) == 1 and self.codes.min() == 0:
@@ -72,7 +73,7 @@ class Segments:
         return Runs(order, starts, owners)
 
     def groups(self, contexts: NDArray[np.int64], places: NDArray[np.int64]) -> Iterator[Group]:
-        """``runs``, one by one."""
+        """As ``runs``, one group of rows after the other."""
         order, starts, owners = self.runs(contexts, places)
         ends = [*starts[1:].tolist(), len(order)] if owners else ()
         for (segment, place), begin, end in zip(owners, starts.tolist(), ends, strict=True):
@@ -80,8 +81,8 @@ class Segments:
 
 
 def segment_code(values: Segment, breakdown: tuple[str, ...], segments: dict[Segment, int]) -> int:
-    """The number that ``segments`` gives the segment of a breakdown in which ``values`` lie, a new one if it is not there yet;
-    -1 where a dimension of the breakdown has no value."""
+    """The number in ``segments`` of the segment of a breakdown that has these ``values``. A segment that is not in there is
+    added. -1 if a dimension of the breakdown has no value."""
     if not breakdown:
         return segments.setdefault((), 0)
     held = dict(values)

@@ -1,5 +1,5 @@
-"""What is counted of a business KPI beside its own values, where the spec says so: columns of their own, so that they are
-summed, merged and taken back like any other KPI."""
+"""What the spec asks to count of a business KPI beside its own values. Each is a column of its own, so that it is summed,
+merged and taken back like any other KPI."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from tidegauge.spec import KpiSpec
 WINSORISED, MOVED, NUMERATOR, DENOMINATOR, PRODUCT = (
     f"\x1f{part}" for part in ("winsorised", "moved", "numerator", "denominator", "product")
 )
-"""Endings of such a column's name, after the KPI's."""
+"""What follows the KPI's name in the name of such a column."""
 MAX_NAMES = 100
-"""Names of KPIs that a partition counts of a model, and that a record has."""
+"""How many KPIs of a model a partition counts by name, and a record has."""
 LEFT_OUT = "\x1fleft out"
-"""The column of how many values of further names a row has."""
+"""The name of the column that says how many values of further KPIs a row has."""
 
 
 def is_derived(name: str) -> bool:
+    """Whether this is the name of such a column, and not of a KPI."""
     return "\x1f" in name
 
 
 def derived(values: Mapping[str, NDArray[np.float64]], kpis: Mapping[str, KpiSpec]) -> dict[str, NDArray[np.float64]]:
-    """The columns (n, NaN where a row has no value) that the spec's ``kpis`` need, of the events' own ``values``."""
+    """The columns (n, NaN for a row without a value) that ``kpis`` of the spec need, computed from the events' own
+    ``values``."""
     found: dict[str, NDArray[np.float64]] = {}
     for name, kpi in kpis.items():
         if kpi.winsorise is not None and name in values:

@@ -1,8 +1,8 @@
-"""Numbers: counts, moments, bins on the baseline's edges, KLL quantiles, distinct values, for many features at once.
+"""Numeric features, many at once: counts, moments, bins between the baseline's edges, KLL quantiles, distinct values.
 
 Quantiles come from Apache DataSketches' KLL (k = 200: rank error 1.33 % at 99 % confidence for one quantile, 1.65 % for
 the whole distribution; exact while fewer than k values were seen; ``profile/quantiles.py``). Means and variances merge by
-Chan, Golub and LeVeque's update, bins by addition.
+the update of Chan, Golub and LeVeque, bins by addition.
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ from tidegauge.profile.quantiles import KLL_K, Quantiles
 from tidegauge.profile.value_counts import Table
 
 LEARNING_K = 4096
-"""The sketches' k while no edges are known: a learned baseline is made of them, so they must be all but exact."""
+"""The parameter k of the sketches as long as there is no baseline: it is learned from them, so they must be almost exact."""
 LEARNING_FEATURES = 64
-"""How many features may have it: of more, the sketches together take as much room as these."""
+"""How many features have sketches of this k. If there are more, k is smaller, so that all sketches together take no more
+memory."""
 _NO_VALUES = Quantiles.none(0)
 _MOMENTS = ("count", "missing", "mismatch", "out_of_range", "mean", "m2", "low", "high")
 
 
 @dataclass(slots=True, eq=False)
 class NumericColumns:
-    """A chunk of rows, column-wise: ``x`` is (F, n) with NaN where there is no number.
+    """A chunk of n rows, column by column: ``x`` (F, n) holds the numbers of F features, NaN where there is no number.
 
-    ``mismatch`` and ``out_of_range`` (F, n) are None where no row has any, ``bins`` (F, n; below ``width``) where these
-    numbers have no edges, ``edges_id`` where there is no baseline yet.
+    ``mismatch`` and ``out_of_range`` (F, n): whether a value is of another type or out of bounds; None if none is. ``bins``
+    (F, n; each below ``width``): the bin of each value; None if there are no edges. ``edges_id``: the id of the schema that the
+    edges belong to; None if there is no baseline yet.
     """
 
     names: tuple[str, ...]
@@ -44,7 +46,8 @@ class NumericColumns:
     width: int = 0
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp], distincts: bool) -> list[NumericBlock]:
-        """One block for each run of rows: ``order`` (m) picks and sorts rows, ``starts`` (G) says where runs begin."""
+        """One block for each run of rows. ``order`` (m): the numbers of the rows, sorted so that each run is contiguous;
+        ``starts`` (G): where in ``order`` each run begins; ``distincts``: whether distinct values are counted."""
         groups, features = len(starts), len(self.names)
         if not features:
             return [NumericBlock() for _ in range(groups)]
@@ -76,7 +79,7 @@ class NumericColumns:
             bins = np.stack(
                 [np.bincount(row, minlength=groups * self.width).reshape(groups, self.width) for row in keyed], axis=1
             )
-            # A value of the wrong type has no place among the bins, yet its row was coded as missing.
+            # Values of the wrong type belong to no bin, but were counted in that of missing values.
             bins[:, :, 0] -= mismatch.T
         blocks = []
         bounds = list(zip(starts.tolist(), ends.tolist(), strict=True))
@@ -94,7 +97,7 @@ class NumericColumns:
             else:
                 block.distinct = [distinct.EMPTY] * features
             if self.edges_id is None and distincts:
-                # Of the whole model: bins are made from these, and its segments are counted in the same.
+                # Only of the whole model: its bins are made from these tables, and segments have the same bins.
                 block.tables = [value_counts.of_sorted(np.sort(of[~np.isnan(of)])) for of in x[:, a:b]]
             blocks.append(block)
         return blocks
@@ -105,13 +108,13 @@ def _learning_k(features: int) -> int:
 
 
 class NumericBlock:
-    """Summaries of F number features, with the quantiles of their ``values``.
+    """Summaries of F numeric features. All arrays are (F) unless it says otherwise.
 
-    Arrays are (F); ``bins`` is (F, width) or None where no one set of edges holds. ``tables`` (F): how often each value was
-    met, None of a number of many values; [] once there is a baseline.
-
-    ``count`` finite values, ``missing`` null, absent or not finite, ``mismatch`` values of another type; ``m2`` the sum
-    of squared deviations from ``mean``; ``low`` and ``high`` are NaN where there is no value.
+    ``count``: finite values. ``missing``: null, absent or not finite. ``mismatch``: values of another type. ``m2``: the sum of
+    the squared deviations from ``mean``. ``low``, ``high``: the smallest and largest value, NaN without any.
+    ``values``: the quantiles. ``distinct``: a sketch of the distinct values of each feature.
+    ``bins`` (F, width): None if there are no edges, or if rows with different edges were merged.
+    ``tables``: how often each value occurred; None for a feature with many values; [] if there is a baseline.
     """
 
     __slots__ = ("bins", "distinct", "edges_id", "names", "tables", "values", *_MOMENTS)
@@ -137,15 +140,15 @@ class NumericBlock:
             self.mean = self.m2 = self.low = self.high = np.zeros(0)
 
     def index(self, name: str) -> int | None:
-        """The row of feature ``name``, None where it has none."""
+        """The row of the feature ``name``; None if it is not among them."""
         try:
             return self.names.index(name)
         except ValueError:
             return None
 
     def merge(self, other: NumericBlock, rows: int, other_rows: int) -> None:
-        """Take in ``other``. ``rows`` and ``other_rows``: how many events each block has seen, so that a feature only
-        one of them knows counts as missing in the other's events."""
+        """Add the summaries of ``other``. ``rows`` and ``other_rows``: the number of events in each block. A feature that only
+        one of them has counts as missing in all events of the other."""
         if other_rows == 0:
             return
         if rows == 0:
@@ -183,8 +186,8 @@ class NumericBlock:
                 self.distinct[f] = distinct.merge(self.distinct[f], theirs)
 
     def merge_all(self, others: Sequence[NumericBlock], rows: int, other_rows: Sequence[int]) -> None:
-        """Take in several blocks as ``merge`` does one after the other: at once where all count the same features in the same
-        bins, as those of one window mostly do."""
+        """Merge several blocks, with the result of one after the other, but faster if all have the same features and bins, as
+        those of one window mostly do."""
         blocks = [self, *others]
         bins = [of.bins for of in blocks if of.bins is not None and of.names == self.names and of.edges_id == self.edges_id]
         if not rows or len(bins) < len(blocks):
@@ -209,7 +212,7 @@ class NumericBlock:
                 self.distinct[f] = distinct.smallest(np.concatenate(hashes))
 
     def copy(self) -> NumericBlock:
-        """A copy that may be aligned; it shares the sketches, so it must not be merged into."""
+        """A copy that may be aligned. It shares the sketches with this block, so nothing may be merged into it."""
         twin = NumericBlock(self.names)
         twin.edges_id, twin.bins = self.edges_id, self.bins
         twin.values, twin.distinct, twin.tables = self.values, list(self.distinct), self.tables
@@ -234,7 +237,7 @@ class NumericBlock:
             values = getattr(self, member)
             aligned = values[take] if len(values) else np.zeros(len(names), values.dtype)
             setattr(self, member, np.where(known, aligned, fill.get(member, 0)).astype(values.dtype))
-        # A feature without bins of its own makes the block's bins incomplete: the sketches serve from here on.
+        # The added features have no bins, so the block has none from now on, and the sketches are used.
         self.bins, self.edges_id = None, None
         self.values = self.values.aligned(np.array(source, np.intp))
         if self.tables or not self.names:
@@ -243,7 +246,7 @@ class NumericBlock:
         self.names = names
 
     def drop_sketches(self) -> None:
-        """Drop quantiles, value tables and distinct values, which take most of the room. Counts, moments and bins stay."""
+        """Drop quantiles, value tables and distinct values, which take most of the memory. Counts, moments and bins stay."""
         self.values, self.tables = Quantiles.none(len(self.names)), []
         self.distinct = [distinct.EMPTY] * len(self.names)
 

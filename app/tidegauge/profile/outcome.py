@@ -1,8 +1,8 @@
 """The outcome side of a profile: counts and sums over the predictions whose labels or KPIs are known.
 
-All of them are additive and exact, so that a correction takes the old outcome back without a trace, and a window that late
-labels change is restated to the last bit. Scores are counted on the grid of ``profile/score_grid.py``; what the other reading
-of a score (``join/score.py``) would change is counted beside them.
+All of them are exact and additive: a correction takes back the old outcome without a trace, and a window that late labels
+change has the same numbers, to the last bit, as if they had been in time. Scores are counted on the grid of
+``profile/score_grid.py``. What would change if scores were read the other way (``join/score.py``) is counted as well.
 """
 
 from __future__ import annotations
@@ -28,22 +28,21 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 MAX_OUTSIDE = 0.01
-"""A rounding error may lift a score above 1. Where more than this share of the scores lies outside 0 to 1, they are no
+"""A rounding error may lift a score above 1. If more than this share of the scores lies outside 0 to 1, they are not
 probabilities."""
 MAX_CLASSES = 1000
-"""The most classes of one model that a partition counts by name, and that a record has numbers of."""
+"""How many classes of one model a partition counts by name, and a record has numbers of."""
 ANOTHER = "__another__"
-"""Stands for the actual class where both it and the predicted class, a different one, are beyond MAX_CLASSES. The predicted one
-is then ``category.OTHER``, and the two names differ, as a wrong prediction's must."""
+"""Stands for the actual class if both it and the predicted class, a different one, are beyond MAX_CLASSES. The predicted class
+is then ``category.OTHER``: the names of a wrong prediction must differ."""
 MAX_EXAMPLES = 5
 MAX_TAKEN_BACK = 50
-"""The most requests that a profile remembers as taken back, so that they are removed from the examples of what it is merged
-into."""
+"""How many requests a profile remembers as taken back, so that merging removes them from the examples of another profile."""
 
 
 class ScoreCounts(NamedTuple):
-    """Outcomes by score: the ``scores`` that any outcome has (k, ascending), and how many of the outcomes at each were positive
-    and negative (k)."""
+    """Outcomes by score: the ``scores`` that occur (k, ascending), and how many outcomes with each were positive and negative
+    (k)."""
 
     scores: NDArray[np.float64]
     positives: NDArray[np.int64]
@@ -53,10 +52,10 @@ class ScoreCounts(NamedTuple):
 class OutcomeProfile:
     """The outcomes of some predictions of one version.
 
-    ``sums``: exact sums by name (``profile.sums``). ``histograms``: of scores, calibration bins and label delays, in one key
-    space. ``confusion``: "predicted\\x1factual" → count. ``examples``: request id → how wrong the prediction was, of those
-    that were most wrong; 0 marks one that was taken back. ``other``: what to add to ``histograms`` if scores are read the
-    other way; what to add to the sums stands among them, under names that begin with OTHER_READING.
+    ``sums``: name → exact sum (``profile.sums``). ``histograms``: those of scores, calibration bins and label delays, in one
+    key space. ``confusion``: "predicted\\x1factual" → count. ``examples``: request id → how wrong the prediction was, for the
+    most wrong ones; 0 for one that was taken back. ``other``: what to add to ``histograms`` if scores are read the other way.
+    What to add to the sums then is among ``sums``, under names that begin with OTHER_READING.
     """
 
     __slots__ = ("_derived", "confusion", "examples", "histograms", "other", "sums")
@@ -70,12 +69,13 @@ class OutcomeProfile:
 
     @property
     def labels(self) -> int:
-        """How many predictions have a label. An event that only has KPIs is none."""
+        """How many predictions have a label. An event that only has KPIs is not a label."""
         return self.sums.get("labels", 0) >> sums.UNIT_BITS
 
     @property
     def implied(self) -> int:
-        """How many of the labels were never sent, but follow from the spec's ``labels.missing_after``: none came in time."""
+        """How many of the labels were never sent, but follow from ``labels.missing_after`` in the spec, since none came in
+        time."""
         return self.sums.get("implied", 0) >> sums.UNIT_BITS
 
     @property
@@ -84,20 +84,22 @@ class OutcomeProfile:
         return self.sums.get("unreadable", 0) >> sums.UNIT_BITS
 
     def sum(self, name: str) -> float:
+        """One of the exact sums, as a float; 0 if there is none of this name."""
         return sums.total(self.sums.get(name, 0))
 
     def scaled_sum(self, name: str) -> float:
-        """A sum whose terms were split by ``sums.scaled``."""
+        """The total of a sum that ``sums.scaled`` divided."""
         return sums.scaled_total(self.sums, name)
 
     def derived(self, of: Callable[[OutcomeProfile], T]) -> T:
-        """``of(self)``, computed once and remembered until the profile changes."""
+        """``of(self)``, which is computed once and then cached until the profile changes."""
         if of not in self._derived:
             self._derived[of] = of(self)
         found: T = self._derived[of]
         return found
 
     def merge(self, other: OutcomeProfile) -> None:
+        """Add the outcomes of ``other``, or take back those that it counts negatively."""
         self._derived.clear()
         sums.add(self.sums, other.sums)
         sums.add(self.confusion, other.confusion)
@@ -111,13 +113,13 @@ class OutcomeProfile:
         self.examples = most_wrong(both) | dict.fromkeys([i for i, w in both.items() if not w][:MAX_TAKEN_BACK], 0.0)
 
     def forget_requests(self, request_ids: Set[str]) -> bool:
-        """Take these out of the examples; whether any was there."""
+        """Remove these request ids from the examples; returns whether there were any."""
         left = {name: wrong for name, wrong in self.examples.items() if name not in request_ids}
         changed, self.examples = left != self.examples, left
         return changed
 
     def merge_packed(self, parts: Sequence[bytes]) -> None:
-        """Merge packed profiles: together at a fraction of what merging each by itself would take."""
+        """Merge packed profiles, much faster than one by one."""
         self._derived.clear()
         decoded = [_decode(raw) for raw in parts]
         for packed in decoded:
@@ -129,7 +131,8 @@ class OutcomeProfile:
         self.other.merge_packed([packed[4] for packed in decoded if len(packed) > 4])
 
     def read_otherwise(self) -> OutcomeProfile:
-        """The same outcomes, their scores read the other way; it shares what is the same, and must not be merged into."""
+        """The same outcomes with their scores read the other way. The result shares data with this profile, so nothing may be
+        merged into it."""
         if not len(self.other.keys):
             return self
         twin = OutcomeProfile()
@@ -142,21 +145,22 @@ class OutcomeProfile:
         return twin
 
     def empty(self) -> bool:
+        """Whether nothing is counted, because there was nothing or all was taken back."""
         return not (self.sums or self.confusion or len(self.histograms.keys) or len(self.other.keys))
 
     @property
     def further_classes(self) -> int:
-        """How many of the outcomes have a class that is not counted by name, predicted or actual."""
+        """How many outcomes have a predicted or actual class that is not counted by name."""
         beyond = {OTHER, ANOTHER}
         return sum(count for said, true, count in confusion_counts(self.confusion) if {said, true} & beyond)
 
     def scored(self) -> ScoreCounts:
-        """The outcomes that have a score, by score."""
+        """The outcomes that have a score, by score; computed once."""
         return self.derived(_scored)
 
     @property
     def no_probability_ratio(self) -> float:
-        """Of the outcomes with a score, the share whose score is below 0 or above 1."""
+        """The share of the outcomes with a score whose score is below 0 or above 1."""
         outside = self.sum("no_probability")
         if outside <= 0:
             return 0.0
@@ -164,7 +168,7 @@ class OutcomeProfile:
         return outside / (outside + int(scored.positives.sum() + scored.negatives.sum()))
 
     def delay_quantiles(self, shares: Sequence[float]) -> list[float]:
-        """The quantiles of the label delays at these ``shares`` (0 to 1), in seconds, within 3.7 %; [] without labels."""
+        """The quantiles of the label delays at ``shares`` (0 to 1), in seconds, at most 3.7 % too large; [] without labels."""
         first = int(self.histograms.keys.searchsorted(DELAYS))
         within = self.histograms.counts[first:].cumsum()
         total = int(within[-1]) if len(within) else 0
@@ -201,8 +205,8 @@ def packed_delay_counts(raw: bytes) -> NDArray[np.int64]:
 
 
 class OutcomeGroups:
-    """Makes profiles of OutcomeColumns. What is computed row by row is computed once, however often the rows are grouped:
-    once for each breakdown."""
+    """Makes profiles from OutcomeColumns. What must be computed for each row is computed once, though the rows are grouped once
+    for each breakdown."""
 
     def __init__(self, columns: OutcomeColumns) -> None:
         terms, entries = columns.terms()
@@ -284,16 +288,16 @@ class OutcomeGroups:
 
 
 def most_wrong(examples: Mapping[str, float]) -> dict[str, float]:
-    """The MAX_EXAMPLES requests whose predictions were most wrong, by request id, the worst first. ``examples``: by request id
-    how wrong the prediction was; 0 where its label was taken back, which is left out."""
+    """The MAX_EXAMPLES requests whose predictions were most wrong, the worst first. ``examples``: request id → how wrong the
+    prediction was; 0 if its label was taken back, and such requests are left out."""
     left = [request_id for request_id, wrong in examples.items() if wrong]
     worst = sorted(left, key=lambda request_id: (-examples[request_id], request_id))[:MAX_EXAMPLES]
     return {request_id: examples[request_id] for request_id in worst}
 
 
 class _Pairs(dict[tuple[str | None, str | None], int]):
-    """(Predicted, actual) class → a number, given in the order of the first look-up; -1 where either is None. ``names``: by
-    that number, the key in ``OutcomeProfile.confusion``."""
+    """Numbers pairs of predicted and actual class in the order of their first look-up; -1 if either is None. ``names``: by this
+    number, the key in ``OutcomeProfile.confusion``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -309,7 +313,7 @@ class _Pairs(dict[tuple[str | None, str | None], int]):
 
 
 class ConfusionCell(NamedTuple):
-    """How many ``outcomes`` had this predicted and this actual class."""
+    """The number of ``outcomes`` with this predicted and this actual class."""
 
     predicted: str
     actual: str

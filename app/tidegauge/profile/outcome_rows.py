@@ -1,4 +1,4 @@
-"""Outcomes, column-wise: what each row adds to the sums and histograms of an outcome profile."""
+"""Outcomes, column by column: what each row adds to the sums and histograms of an outcome profile."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tidegauge.profile.delay_grid import DELAY_BINS, delay_bins
 from tidegauge.profile.score_counts import SCORED, other_sums, score_keys, score_sums, tenths
 
 DELAYS, SPACE = SCORED, SCORED + DELAY_BINS
-"""Where label delays begin in the joint key space, and its end."""
+"""Where label delays begin in the common key space of the histograms, and where it ends."""
 EXAMPLE_FROM = 0.5
-"""A classification less wrong than this (distance of score and outcome) is no example."""
+"""The smallest distance between score and outcome at which a classification may become an example."""
 
 
 class Entries(NamedTuple):
-    """Entries of histograms: the row each comes from, its key, and how often it counts; all (m)."""
+    """Entries of histograms (m each): the number of the row, the key, and how often it counts, negative to take back."""
 
     row: NDArray[np.int64]
     key: NDArray[np.int64]
@@ -28,7 +28,7 @@ class Entries(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What rows add: to the exact sums, by name, a number a row (n); and to the histograms."""
+    """What rows add. ``sums``: name → the term of each row (n). ``entries``: of the histograms."""
 
     sums: dict[str, NDArray[np.float64]]
     entries: Entries
@@ -36,15 +36,22 @@ class Terms(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class OutcomeColumns:
-    """A chunk of one version's outcomes, column-wise (n rows), each to be added (``sign`` 1) or taken back (-1).
+    """A chunk of one version's outcomes, column by column (n rows).
 
-    ``predicted`` and ``actual`` are class names or None, ``numbers`` predicted and actual as numbers (2, n) or NaN,
-    ``score`` and ``positive`` the probability of the positive class and whether it came true (-1 where unknown), ``hit``
-    (n) the same of the class a multiclass model predicted, whose probability its score is, else None; ``other_score`` (n) the
-    score read the other way, None where that is the same; ``log_loss`` the
-    multiclass loss (n) or NaN; ``business`` KPI → values (n) or NaN; ``delay`` seconds, NaN where no label was sent; ``ids``
-    request ids (n), () where no examples are wanted; ``implied`` (n) whether no label says so but that none has come, or None;
-    ``unreadable`` (n) whether the label is no number though the task asks for one, or None.
+    ``sign`` (n): 1 if the outcome is to be added, -1 if it is to be taken back.
+    ``labelled`` (n): whether there is a label, and not only KPIs.
+    ``predicted``, ``actual`` (n): class names or None.
+    ``numbers`` (2, n): the predicted and actual numbers of a regression, or NaN; None for other tasks.
+    ``score`` (n): the probability of the positive class, or for a multiclass model that of the predicted class; NaN if unknown.
+    ``positive`` (n): whether the actual class is the positive one: 1, 0, or -1 if unknown.
+    ``log_loss`` (n): the multiclass log loss, or NaN; None for other tasks.
+    ``business``: KPI → its values (n), or NaN.
+    ``delay`` (n): the label delay in seconds; NaN if no label was sent.
+    ``ids`` (n): request ids in UTF-8; () if no examples are wanted.
+    ``hit`` (n): whether the class predicted by a multiclass model is the actual one: 1, 0, or -1 if unknown; None for others.
+    ``implied`` (n): whether the label follows from none having been sent; None if that is so of no row.
+    ``other_score`` (n): the score read the other way; None if it is the same.
+    ``unreadable`` (n): whether the label is not a number although the task is a regression; None if that is so of no row.
     """
 
     sign: NDArray[np.int64]
@@ -103,7 +110,7 @@ class OutcomeColumns:
         return Terms(terms, Entries(row, np.concatenate(entry_keys), self.sign[row]))
 
     def _reread(self) -> NDArray[np.intp]:
-        """The rows whose outcome is known and whose score would be another, read the other way."""
+        """The numbers of the rows whose outcome is known and whose score is different if read the other way."""
         if self.other_score is None:
             return np.zeros(0, np.intp)
         return np.flatnonzero(
@@ -122,7 +129,7 @@ class OutcomeColumns:
         return found
 
     def other_entries(self) -> Entries:
-        """What the score histograms gain and lose where scores are read the other way."""
+        """What to add to the score histograms if scores are read the other way, and what to take back."""
         rows = self._reread()
         if not len(rows):
             return Entries(rows, rows, rows)
@@ -132,13 +139,13 @@ class OutcomeColumns:
         return Entries(np.tile(rows, 4), keys, np.concatenate((-sign, -sign, sign, sign)))
 
     def tenths(self) -> NDArray[np.int64]:
-        """The calibration bin (n) of each score whose outcome is known, else -1."""
+        """The calibration bin of each row (n); -1 if its outcome is unknown or its score is not in [0, 1]."""
         known = (self.positive >= 0) & (self.score >= 0.0) & (self.score <= 1.0)
         return np.where(known, tenths(np.where(known, self.score, 0.0)), -1)
 
     def wrongness(self) -> NDArray[np.float64]:
-        """How wrong each prediction (n) was: the distance of score and outcome, else 1 for a wrong class, else the absolute
-        error; 0 where that is unknown or small."""
+        """How wrong each prediction (n) was: for a regression the absolute error; else the distance between score and outcome;
+        without a score 1 for a wrong class. 0 if it is unknown, or for a class not above EXAMPLE_FROM."""
         if self.numbers is not None and not np.isnan(self.numbers).all():
             return np.asarray(np.nan_to_num(np.abs(self.numbers[0] - self.numbers[1])))
         known = (self.positive >= 0) & ~np.isnan(self.score)
@@ -150,7 +157,7 @@ class OutcomeColumns:
         return np.asarray(np.where(wrong > EXAMPLE_FROM, wrong, 0.0))
 
     def examples(self) -> list[str]:
-        """Requests that may become examples."""
+        """The request ids of the rows that may become examples."""
         return [self.ids[row].decode() for row in np.flatnonzero(self.wrongness()).tolist()] if self.ids else []
 
     def _regression(self, terms: dict[str, NDArray[np.float64]], sign: NDArray[np.float64]) -> None:
@@ -168,7 +175,7 @@ class OutcomeColumns:
             for name, values in (
                 ("squares", squared),
                 ("actual_squares", actual_squared),
-                # What the intervals of RMSE, MAPE and R² rest on.
+                # The intervals of RMSE, MAPE and R² need these.
                 ("fourths", squared * squared),
                 ("squares_actual", squared * truth),
                 ("squares_actual_squares", squared * actual_squared),

@@ -26,9 +26,10 @@ _decode = msgspec.msgpack.Decoder().decode
 class OutcomeTable:
     """Outcomes of one version, row by row.
 
-    ``table`` (n): what every outcome has. ``classes``: the names of the classes in it. ``ids`` (n): request ids in UTF-8, or
-    None; empty of a request that is forgotten. ``more``: name → numbers (n) that not every model's outcomes have, NaN where a
-    row has none. ``hits``: whether the rows are of a multiclass model whose score is the probability of the class it predicted.
+    ``table`` (n): the members that all outcomes have. ``classes``: the names of the classes in it. ``ids`` (n): request ids in
+    UTF-8, or None; empty for a forgotten request. ``more``: name → numbers (n) that only the outcomes of some models have, NaN
+    for a row without one. ``hits``: whether the model is multiclass, so that the score is the probability of the predicted
+    class.
     """
 
     __slots__ = ("classes", "hits", "ids", "more", "table")
@@ -44,6 +45,7 @@ class OutcomeTable:
 
     @classmethod
     def of(cls, columns: OutcomeColumns) -> OutcomeTable:
+        """The table of these outcomes."""
         n = len(columns.sign)
         table = np.zeros(n, _ROW)
         for member in ("sign", "labelled", "positive", "score", "delay"):
@@ -86,26 +88,27 @@ class OutcomeTable:
         )  # fmt: skip
 
     def forget_requests(self, request_ids: Set[str]) -> bool:
-        """Take these out of the request ids; whether any was there."""
+        """Remove these request ids; returns whether there were any."""
         gone = {request_id.encode() for request_id in request_ids}
         rows = [row for row, name in enumerate(self.ids.tolist()) if name in gone]
         self.ids[rows] = b""
         return bool(rows)
 
     def delay_counts(self) -> NDArray[np.int64]:
-        """The histogram of their label delays (DELAY_BINS)."""
+        """The histogram of the label delays (DELAY_BINS)."""
         known = ~np.isnan(self.table["delay"])
         bins, weights = delay_bins(self.table["delay"][known]), self.table["sign"][known]
         return np.bincount(bins, weights, DELAY_BINS).astype(np.int64)
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """``more`` of one name (n). Where the table has none: NaN, or for the score's other reading the score itself."""
+        """The numbers (n) of one name in ``more``. If there are none: NaN, or for the score read the other way the score
+        itself."""
         if name in self.more:
             return self.more[name]
         return self.table["score"] if name == _OTHER else np.full(len(self), np.nan)
 
     def take(self, rows: NDArray[np.intp]) -> OutcomeTable:
-        """The rows of these numbers (k), in that order."""
+        """The rows (k) with these numbers, in this order."""
         more = {name: of[rows] for name, of in self.more.items()}
         return OutcomeTable(self.table[rows], self.classes, self.ids[rows], more, self.hits)
 
@@ -124,11 +127,11 @@ class OutcomeTable:
 
 
 def together(parts: Sequence[OutcomeTable]) -> OutcomeTable:
-    """The rows of several tables, at least one, one after the other."""
+    """Concatenate the rows of several tables, at least one."""
     first = parts[0]
     if len(parts) == 1:
         return first
-    # As plain bytes, since numpy would compare the member types of every table.
+    # They are concatenated as bytes: for structured arrays numpy would compare the member types of every table.
     table = np.concatenate([of.table.view(_BYTES) for of in parts]).view(_ROW)
     classes = first.classes
     if any(of.classes != classes for of in parts):

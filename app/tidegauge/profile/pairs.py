@@ -1,5 +1,5 @@
-"""Two versions of a model that answered the same requests: what they said, and who was right. Additive counters only, so
-that a corrected label takes its pair back exactly."""
+"""Requests that two versions of a model both answered: whether they agree, and which one was right. All counters are additive,
+so that a corrected label takes back its pair exactly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _decode = msgspec.msgpack.Decoder(dict[str, bytes]).decode
 
 
 class Moments(msgspec.Struct, frozen=True):
-    """Sums over ``count`` pairs of one quantity of both versions: of the values, their squares and their product."""
+    """Sums over ``count`` pairs of one quantity: of the values of both versions, of their squares, and of their products."""
 
     count: float
     first: float
@@ -24,22 +24,22 @@ class Moments(msgspec.Struct, frozen=True):
     products: float
 
     def swapped(self) -> Moments:
-        """The same with the versions the other way round."""
+        """The same sums with the two versions exchanged."""
         return Moments(self.count, self.second, self.first, self.second_squares, self.first_squares, self.products)
 
 
 MEMBERS = Moments.__struct_fields__
 OF_SCORES = frozenset(("score", "brier", "log_loss"))
-"""Quantities that rest on scores."""
+"""The quantities that are computed from scores."""
 
 
 class PairProfile:
-    """Requests that both versions answered. ``sums``: exact sums (see ``profile.sums``) named ``quantity:member`` for the
-    members of ``Moments``; ``requests`` counts the pairs, ``same_class`` and ``classes`` those that agree among those with
-    two classes.
+    """The pairs of answers to the requests that both versions answered.
 
-    Quantities: ``score`` and ``value`` (a regression's number) of all pairs; of labelled pairs ``right`` (1 or 0),
-    ``brier``, ``log_loss`` and ``absolute`` error.
+    ``sums``: exact sums (see ``profile.sums``). Those named ``quantity:member`` are the members of ``Moments``; ``requests`` is
+    the number of pairs, ``classes`` that of pairs with two classes, and ``same_class`` that of those with the same class twice.
+    The quantities of all pairs are ``score`` and ``value`` (of a regression); those of labelled pairs are ``right`` (1 or 0),
+    ``brier``, ``log_loss`` and ``absolute`` (error).
     """
 
     __slots__ = ("sums",)
@@ -48,29 +48,32 @@ class PairProfile:
         self.sums: dict[str, int] = {}
 
     def merge(self, other: PairProfile) -> None:
+        """Add the pairs of ``other``, or take back those that it counts negatively."""
         sums.add(self.sums, other.sums)
 
     def empty(self) -> bool:
+        """Whether nothing is counted."""
         return not self.sums
 
     @property
     def requests(self) -> int:
+        """The number of pairs."""
         return self.sums.get("requests", 0) >> sums.UNIT_BITS
 
     @property
     def agreement(self) -> float | None:
-        """Share of the pairs with two classes whose classes are the same."""
+        """The share of the pairs with two classes in which these are the same; None without such pairs."""
         classes = self.sums.get("classes", 0)
         return self.sums.get("same_class", 0) / classes if classes else None
 
     def moments(self, quantity: str) -> Moments | None:
-        """The sums of one quantity; None without pairs that have it."""
+        """The sums of one quantity; None if no pair has it."""
         if not self.sums.get(f"{quantity}:count"):
             return None
         return Moments(*(sums.total(self.sums.get(f"{quantity}:{member}", 0)) for member in MEMBERS))
 
     def without_scores(self) -> PairProfile:
-        """The same without what rests on scores, for where these were misread."""
+        """The same pairs without the quantities that are computed from scores, for use if scores were misread."""
         found = PairProfile()
         found.sums = {name: of for name, of in self.sums.items() if name.partition(":")[0] not in OF_SCORES}
         return found
@@ -86,8 +89,9 @@ class PairProfile:
 
 
 class PairColumns(msgspec.Struct, frozen=True):
-    """A chunk of pairs of the same two versions (n rows), each to be added (``weight`` 1) or taken back (-1). ``counts``: name
-    → what each row counts (n); ``quantities``: name → values (2, n) of both versions. NaN where unknown."""
+    """A chunk of pairs of the same two versions (n rows). ``weight`` (n): 1 if the pair is to be added, -1 if it is to be taken
+    back. ``counts``: name → how much each row counts (n). ``quantities``: name → the values of both versions (2, n). NaN if
+    unknown."""
 
     weight: NDArray[np.float64]
     counts: dict[str, NDArray[np.float64]]

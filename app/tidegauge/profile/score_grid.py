@@ -1,6 +1,6 @@
-"""The grid that scores are counted on: finer towards both ends, as their logits are, octave after octave away from 0 and from 1
-as far as numbers go, so that scores crowded near 0, as in fraud, or near 1 are told apart. The AUC of what is counted on it is
-within 1e-3 of exact (ties counted half)."""
+"""The grid that scores are counted on. It becomes finer towards 0 and towards 1, octave by octave down to the smallest number,
+so that it distinguishes scores that crowd near 0, as those of fraud do, or near 1. An AUC computed from counts on this grid
+differs from the exact one (ties counted half) by less than 1e-3."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 _OCTAVES = ((8, 512), (12, 256), (24, 128), (40, 64), (64, 32), (128, 8), (256, 4), (1074, 1))
-"""Steps of each octave down to the k-th, [2**-(k + 1), 2**-k): most where most scores lie, fewer where only scores that are
-spread over many octaves come to; the last holds the smallest number there is."""
+"""(k, steps): into how many steps each octave is divided, down to the k-th one, [2**-(k + 1), 2**-k). There are most where most
+scores lie, and fewer far down, where only scores are that are spread over many octaves."""
 _STEPS = np.repeat([steps for _, steps in _OCTAVES], np.diff([0, *(k for k, _ in _OCTAVES)]))
-"""Steps of each octave, the largest first."""
+"""The number of steps of each octave, the octave next to one half first."""
 _BEGIN = np.cumsum(_STEPS[::-1])[::-1] - _STEPS + 1
-"""The first bin of each octave: bins ascend with the score, and the first of all holds 0."""
+"""The first bin of each octave. Bins ascend with the score, and bin 0 is that of the score 0."""
 SCORE_BINS = 2 * (1 + int(_STEPS.sum()))
 
 
 def score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bin (0 to SCORE_BINS - 1, ascending with the score) of scores in [0, 1], shape (n)."""
     upper = scores >= 0.5
-    # One half itself is the end of the uppermost octave.
+    # One half itself belongs to the uppermost octave.
     tail = np.minimum(np.where(upper, 1.0 - scores, scores), np.nextafter(0.5, 0.0))
     mantissa, exponent = np.frexp(tail)
     # tail = mantissa * 2**exponent, mantissa in [0.5, 1): equal steps between one power of two and the next.

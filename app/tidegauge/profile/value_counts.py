@@ -1,5 +1,5 @@
-"""How often each value of a number occurred, for numbers that have few values: exact, where a quantile sketch knows shares to
-about a thousandth."""
+"""How often each value of a numeric feature occurred, for features with few values. These counts are exact, while a quantile
+sketch knows the share of a value only within about 0.001."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from tidegauge.profile.counts import pack_counts, unpack_counts
 
 MAX_VALUES = 32
-"""Numbers with more values than this have no table."""
+"""A feature with more values than this has no table."""
 
 
 class Table(NamedTuple):
-    """The values that occurred (V, ascending), and how often each did (V)."""
+    """The ``values`` that occurred (V, ascending), and how often each of them did (V)."""
 
     values: NDArray[np.float64]
     counts: NDArray[np.int64]
@@ -26,7 +26,7 @@ EMPTY = Table(np.zeros(0), np.zeros(0, np.int64))
 
 
 def of_sorted(values: NDArray[np.float64]) -> Table | None:
-    """The table of ascending ``values`` (n); None where more than MAX_VALUES are distinct.
+    """The table of ascending ``values`` (n); None if more than MAX_VALUES are distinct.
 
     >>> [of.tolist() for of in of_sorted(np.array([0.0, 0.0, 1.0]))]
     [[0.0, 1.0], [2, 1]]
@@ -38,7 +38,7 @@ def of_sorted(values: NDArray[np.float64]) -> Table | None:
 
 
 def merge(a: Table | None, b: Table | None) -> Table | None:
-    """The table of both; None where either is, or both together have more than MAX_VALUES values."""
+    """The table of both together; None if either is None, or if they have more than MAX_VALUES distinct values."""
     if a is None or b is None:
         return None
     values = np.union1d(a.values, b.values)
