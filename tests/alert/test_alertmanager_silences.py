@@ -68,7 +68,7 @@ def test_one_that_stands_twice_is_ended_once_and_one_ended_by_hand_stays_ended()
     assert changes([one], alertmanager.listed(), NOW) == ([], [])
 
 
-def test_what_is_posted():
+def test_a_silence_is_posted_with_matchers_times_author_and_its_id():
     assert posted(silence("7", {"alertname": "auc", "segment": ""})) == {
         "matchers": [
             {"name": "alertname", "value": "auc", "isRegex": False, "isEqual": True},

@@ -148,7 +148,7 @@ def test_what_resolved_is_said_for_a_while():
     assert paged.refresh(NOW + 11 + RESOLVED_SECONDS) == []
 
 
-def test_what_is_posted():
+def test_a_posted_alert_has_its_labels_annotations_and_end():
     (notice,) = PagedAlerts(Operations().silenced_since).take(event("auc", "firing", 1, starts_at="2999-01-01T00:00:00Z"), NOW)
     alert = posted(notice, NOW, 240.0, None)
     assert alert["startsAt"] == "2025-09-28T22:53:20Z"

@@ -47,7 +47,7 @@ def columns(text: str) -> list[str]:
     st.sampled_from([(), ("age",), ("age", "plan")]),
     st.sampled_from([(), (("region", "eu"),)]), st.sampled_from(["", "; most in its upper tail"]),
 )  # fmt: skip
-def test_verdicts(metric, value, breached, baseline, p_value, names, segment, clause):
+def test_alerts_on_any_verdict_have_no_gap(metric, value, breached, baseline, p_value, names, segment, clause):
     book = AlertBook(MemoryStore())
     subject, said = Subject("m", "m:1", segment), []
     for number, ill in enumerate((True, breached)):
@@ -89,7 +89,7 @@ def test_the_first_sentence_is_the_same_everywhere(feature, version):
 
 
 @given(maybe, st.sampled_from([None, 1e-5]), st.sampled_from([None, "hour_of_day"]))
-def test_detections(value, false_alarms, against):
+def test_alerts_of_detectors_have_no_gap(value, false_alarms, against):
     book = AlertBook(MemoryStore())
     detector = DetectorSpec("d", "score", "adwin", false_alarms=false_alarms, against=against)
     outputs = book.detections.detection(Subject("m", "m:1"), detector, 60.0, {"value": value, "sample_size": 10}, 60.0)
@@ -130,7 +130,7 @@ def emptied(draw: st.DrawFn, node: Any) -> Any:
 
 
 @given(st.randoms(use_true_random=False).map(lambda rng: without_some(rng, DATA, PAGED)).flatmap(emptied).filter(bool))
-def test_pages_of_any_producer(data):
+def test_pages_have_no_gap_whoever_sent_the_alert(data):
     typed = {"metric": "", "condition": "", "evidence": {}}
     data |= {name: data[name] or nothing for name, nothing in typed.items() if name in data}
     event: AlertEvent = decode(json.dumps({"data": data}).encode())
@@ -144,7 +144,7 @@ def test_pages_of_any_producer(data):
 @given(
     st.sampled_from(["above", "below", "outside"]), maybe, maybe, st.booleans(), st.booleans(), st.booleans(), maybe
 )  # fmt: skip
-def test_conditions(kind, low, high, relative, percent, auto, baseline):
+def test_conditions_in_words_have_no_gap(kind, low, high, relative, percent, auto, baseline):
     if not all(of is None or math.isfinite(of) for of in (low, high, baseline)):
         return
     low, high = (None if kind == "above" else low), (None if kind == "below" else high)
@@ -158,7 +158,7 @@ def test_conditions(kind, low, high, relative, percent, auto, baseline):
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.booleans(), st.none() | st.floats(0, 1))
-def test_notes_on_performance(labels, predictions, settled, expected):
+def test_notes_on_performance_have_no_gap(labels, predictions, settled, expected):
     record = {"labels": labels, "predictions": predictions, "settled": settled}
     note = performance_note(record | ({} if expected is None else {"expected_coverage": expected}))
     if note is not None:
@@ -172,7 +172,7 @@ def test_notes_on_performance(labels, predictions, settled, expected):
     ),
     st.sampled_from([None, "binary", "multiclass", "regression"]),
 )  # fmt: skip
-def test_comparisons(found, task):
+def test_reasons_of_comparisons_have_no_gap(found, task):
     contrasts = {path: Contrast(max(weight, 1.0), *rest) for path, (weight, *rest) in found.items()}
     finding = judge_rollout(contrasts, RolloutSpec("rollout", "1d"), task, "m:1")
     sound(finding.reason)

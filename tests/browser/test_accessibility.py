@@ -33,7 +33,7 @@ def paths(console: Running) -> list[str]:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_axe_finds_nothing_serious(browser: Browser, console: Running, scheme: str, width: int) -> None:
+def test_axe_finds_nothing_serious_on_any_page(browser: Browser, console: Running, scheme: str, width: int) -> None:
     serious = {}
     for path in paths(console):
         browser.open(console.address + path, width=width, scheme=scheme)

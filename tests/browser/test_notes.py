@@ -37,7 +37,7 @@ def told(browser: Browser, spec: ModelSpec, said: dict[str, Any], label: Any, bu
 
 
 @pytest.mark.parametrize("first", [100, 1000])
-def test_a_misread_confidence(browser: Browser, first: int) -> None:
+def test_a_misread_confidence_is_told_with_what_to_write(browser: Browser, first: int) -> None:
     spec = ModelSpec("m", task="binary", windows=("1h",), baseline=BaselineSpec(first=first))
     text = told(browser, spec, {"prediction": 0, "confidence": 0.8}, 0, {})
     assert "All 300 negative predictions of this window have a confidence above one half" in text

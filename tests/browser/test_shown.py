@@ -53,7 +53,7 @@ def minute(window: dict[str, Any]) -> str:
     return str(window["window_start"])[:16].replace("T", " ")
 
 
-def test_all_models(browser: Browser, console: Running, said: list[Output]) -> None:
+def test_the_first_page_shows_the_newest_window_of_each_model(browser: Browser, console: Running, said: list[Output]) -> None:
     browser.open(console.address + "/")
     (row,) = browser.rows("#models")
     newest = console.ask("/api/v1/models")[2]["models"][0]["newest"]
@@ -89,7 +89,9 @@ def test_models_are_filtered_and_the_address_says_how(browser: Browser, console:
     browser.has("No model is like that")
 
 
-def test_performance_of_every_window(browser: Browser, console: Running, windows: list[list[dict[str, Any]]]) -> None:
+def test_the_performance_tab_shows_the_numbers_of_every_window(
+    browser: Browser, console: Running, windows: list[list[dict[str, Any]]]
+) -> None:
     browser.open(console.address + MODEL + "&tab=performance")
     for name in ("accuracy", "brier"):
         browser.click(f"#chart-performance-{name}-numbers summary")
@@ -105,7 +107,9 @@ def test_performance_of_every_window(browser: Browser, console: Running, windows
     assert browser.all("#chart-performance-accuracy canvas")
 
 
-def test_restatements(browser: Browser, console: Running, windows: list[list[dict[str, Any]]]) -> None:
+def test_the_labels_tab_shows_what_late_labels_changed(
+    browser: Browser, console: Running, windows: list[list[dict[str, Any]]]
+) -> None:
     browser.open(console.address + MODEL + "&tab=labels")
     moved = [revisions for revisions in windows if len(revisions) > 1]
     rows = {row[0]: row for row in browser.rows("#restated")}
@@ -207,7 +211,7 @@ def test_segments_versions_and_the_deep_link(browser: Browser, console: Running,
     assert f"at={record['window_start'].replace(':', '%3A')}" in browser.driver.current_url
 
 
-def test_one_alert(browser: Browser, console: Running, said: list[Output]) -> None:
+def test_the_page_of_an_alert_shows_its_window_and_values(browser: Browser, console: Running, said: list[Output]) -> None:
     events = [json.loads(o.value or b"") for o in said if o.topic == ALERTS]
     mark = next(e["data"]["fingerprint"] for e in events if e["data"]["labels"]["alertname"] == "accuracy")
     own = [e for e in events if e["data"]["fingerprint"] == mark]
@@ -291,7 +295,7 @@ def test_errors_say_what_to_do(browser: Browser, console: Running) -> None:
     browser.expected = ("404",)
 
 
-def test_updates_come_by_themselves(browser: Browser, said: list[Output]) -> None:
+def test_pages_update_without_being_loaded_again(browser: Browser, said: list[Output]) -> None:
     half = len(said) // 2
     view = fed(View(), said[:half])
     with running(view) as console:
@@ -327,7 +331,7 @@ def test_what_is_not_read_yet_and_what_there_is_no_room_for(
         browser.leave()
 
 
-def test_a_comparison_of_versions(browser: Browser, console: Running, said: list[Output]) -> None:
+def test_the_page_of_a_comparison_shows_the_newest_record(browser: Browser, console: Running, said: list[Output]) -> None:
     found = [json.loads(o.value) for o in said if o.value and b'"kind":"comparison"' in o.value]
     record = max(found, key=lambda one: (one["window_start"], one["revision"]))
     browser.open(console.address + MODEL + "&tab=versions")
@@ -346,7 +350,9 @@ def test_a_comparison_of_versions(browser: Browser, console: Running, said: list
         assert rows[name][5] == shown(of["margin"])
 
 
-def test_attributions(browser: Browser, said: list[Output], windows: list[list[dict[str, Any]]]) -> None:
+def test_the_attributions_tab_shows_the_records_numbers(
+    browser: Browser, said: list[Output], windows: list[list[dict[str, Any]]]
+) -> None:
     attributions = {"age": {"mean_abs": 0.31, "psi": 0.25, "p_value": 0.001}, "plan": {"mean_abs": 0.52, "psi": 0.01}}
     ranking = {"rank_correlation": 0.4, "entered_top": ["plan"], "left_top": []}
     record = {**windows[-1][-1], "attributions": attributions, "attribution_ranking": ranking}
@@ -362,7 +368,7 @@ def test_attributions(browser: Browser, said: list[Output], windows: list[list[d
         browser.leave()
 
 
-def test_fairness(browser: Browser) -> None:
+def test_the_fairness_tab_shows_the_gap_and_its_chart(browser: Browser) -> None:
     """Two regions, one of which is served worse."""
     driven = Pipeline(replace(SPEC, windows=("5m",), monitors=(GAP,)))
     for topic, raw in stream(3, count=1200):

@@ -51,7 +51,7 @@ def console(story: list[Output]) -> Iterator[Running]:
         ("What was the model trained on?", ["churn", "Lineage"], ["Baselines", "learned"]),
     ],
 )  # fmt: skip
-def test_a_question_is_answered(
+def test_a_question_is_answered_in_three_clicks(
     browser: Browser, console: Running, question: str, clicks: list[str], answers: list[str]
 ) -> None:
     assert len(clicks) <= CLICKS

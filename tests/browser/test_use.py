@@ -255,7 +255,7 @@ return [found.length, bare.map((node) => node.data)];
 """
 
 
-def test_acknowledging_and_silencing(browser: Browser, said: list[Output]) -> None:
+def test_an_alert_is_acknowledged_and_silenced_and_silences_are_ended(browser: Browser, said: list[Output]) -> None:
     with running(fed(View(), said)) as console:
         mark = alert(console)
         browser.open(f"{console.address}/#/alerts/{mark}")
@@ -278,7 +278,9 @@ def test_acknowledging_and_silencing(browser: Browser, said: list[Output]) -> No
         browser.leave()
 
 
-def test_rolling_back(browser: Browser, said: list[Output], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rolling_back_calls_the_hook_and_is_audited(
+    browser: Browser, said: list[Output], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TIDEGAUGE_HOOK_SECRET", "s3cret-of-the-hook")
     with Receiver(200) as receiver:
         spec = Output(MODELS, b"churn", encode(ModelRecord("churn", replace(WATCHED, rollback=receiver.url))))
@@ -309,7 +311,7 @@ def test_rolling_back_needs_the_role(browser: Browser, said: list[Output]) -> No
         browser.expected = ("401",)
 
 
-def test_signing_in_and_out(browser: Browser, said: list[Output]) -> None:
+def test_signing_in_takes_a_token_and_signing_out_drops_the_session(browser: Browser, said: list[Output]) -> None:
     with running(fed(View(), said), Access("0.0.0.0", {TOKEN: DECIDE})) as console:
         browser.open(console.address + "/#/alerts")
         browser.one("#token").send_keys("wrong-wrong-wrong")

@@ -66,7 +66,7 @@ def test_a_bad_environment_is_refused():
     assert "is not one of json, text" in failed.stderr
 
 
-def test_replay_from_files(tmp_path):
+def test_replay_writes_records_alerts_and_dead_letters_of_files(tmp_path):
     models = tmp_path / "models"
     models.mkdir()
     (models / "churn.yaml").write_text(

@@ -89,7 +89,7 @@ def test_every_path_of_the_document_is_served_and_no_other(console: Running) -> 
         assert served - {"head"} == methods.keys() - {"parameters"}
 
 
-def test_models(console: Running) -> None:
+def test_models_are_listed_with_versions_and_firing_alerts(console: Running) -> None:
     (model,) = get(console, "/api/v1/models")["models"]
     assert (model["model"], model["task"], model["versions"]) == ("churn", "binary", ["churn_xgb:3", "churn_xgb:4"])
     firing = {}
@@ -101,14 +101,14 @@ def test_models(console: Running) -> None:
     assert model["health"]["system"]["state"] == "ok"
 
 
-def test_one_model(console: Running) -> None:
+def test_a_model_has_its_monitors_segments_and_baselines(console: Running) -> None:
     model = get(console, "/api/v1/models/churn")
     assert [m["name"] for m in model["monitors"]] == ["accuracy", "age-missing", "never"]
     assert {s["name"] for s in model["segments"]} == {"region=eu", "region=us"}
     assert {b["source"] for b in model["baselines"]} == {"learned"}
 
 
-def test_windows(console: Running) -> None:
+def test_windows_are_the_newest_revisions_in_order(console: Running) -> None:
     said = get(console, f"/api/v1/models/churn/windows?{WINDOWS}")["records"]
     expected = [
         revisions[-1] for revisions in metrics_by_key(SAID).values()
@@ -120,7 +120,7 @@ def test_windows(console: Running) -> None:
     assert "data" not in part["records"][0]
 
 
-def test_the_fleet(console: Running) -> None:
+def test_the_fleet_has_the_windows_of_each_model(console: Running) -> None:
     (row,) = get(console, "/api/v1/fleet")["models"]
     records = get(console, f"/api/v1/models/churn/windows?version={row['model_version']}&window=5m")["records"]
     assert (row["window"], row["windows"]) == ("5m", [record["window_start"] for record in records])
@@ -140,7 +140,7 @@ def test_the_fleet(console: Running) -> None:
     assert row["health"]["business"] == [None] * len(records)
 
 
-def test_features_over_time(console: Running) -> None:
+def test_features_are_told_window_by_window(console: Running) -> None:
     records = get(console, "/api/v1/models/churn/windows?version=churn_xgb:3&window=5m")["records"]
     told = get(console, "/api/v1/models/churn/features?version=churn_xgb:3&window=5m")
     assert (told["watched"], told["windows"]) == (True, [record["window_start"] for record in records])
@@ -161,14 +161,14 @@ def test_features_over_time(console: Running) -> None:
     get(console, "/api/v1/models/churn/features?version=churn_xgb:3&window=5m&measure=none", 400)
 
 
-def test_segments_of_a_window(console: Running) -> None:
+def test_the_segments_of_one_window_are_listed(console: Running) -> None:
     start = get(console, f"/api/v1/models/churn/windows?{WINDOWS}&limit=1")["records"][0]["window_start"]
     said = get(console, f"/api/v1/models/churn/segments?{WINDOWS}&window_start={start}")["records"]
     assert [r["segment"] for r in said] == [{}, {"region": "eu"}, {"region": "us"}]
     assert {r["window_start"] for r in said} == {start}
 
 
-def test_restatements(console: Running) -> None:
+def test_restatements_list_windows_with_several_revisions(console: Running) -> None:
     moved = get(console, f"/api/v1/models/churn/restatements?{WINDOWS}")["windows"]
     assert moved
     for window in moved:
@@ -176,7 +176,7 @@ def test_restatements(console: Running) -> None:
         assert revisions == sorted(set(revisions))
 
 
-def test_limits_and_distributions(console: Running) -> None:
+def test_limits_and_distributions_are_those_of_spec_and_records(console: Running) -> None:
     limits = get(console, f"/api/v1/models/churn/limits?{WINDOWS}")["limits"]
     assert {"monitor": "accuracy", "metric": "performance.accuracy", "severity": "critical", "condition": "below 0.75",
             "low": 0.75} in limits  # fmt: skip
@@ -188,7 +188,7 @@ def test_limits_and_distributions(console: Running) -> None:
     assert get(console, "/api/v1/models/churn/distributions?version=other")["features"] == {}
 
 
-def test_comparisons(console: Running) -> None:
+def test_comparisons_are_the_newest_of_each_monitor(console: Running) -> None:
     compared: dict[tuple[str, str], dict[str, Any]] = {}
     for output in SAID:
         record = json.loads(output.value or b"{}") if output.topic == METRICS else {}
@@ -200,7 +200,7 @@ def test_comparisons(console: Running) -> None:
     assert get(console, "/api/v1/models/churn/comparisons")["records"] == newest
 
 
-def test_alerts(console: Running) -> None:
+def test_alerts_are_the_newest_events_and_can_be_filtered(console: Running) -> None:
     said = get(console, "/api/v1/alerts")["alerts"]
     newest = {json.loads(o.value or b"")["data"]["fingerprint"]: json.loads(o.value or b"") for o in MOVED}
     assert {one["event"]["data"]["fingerprint"]: one["event"] for one in said} == newest
@@ -220,7 +220,7 @@ def test_one_alert_with_its_life_and_playbook(console: Running) -> None:
     assert said["playbook"]["html"].startswith("<h1>")
 
 
-def test_the_stream(console: Running) -> None:
+def test_the_stream_tells_lag_rates_and_dead_letters(console: Running) -> None:
     said = get(console, "/api/v1/stream")
     assert said["samples"][-1]["lag"] == {"join": 10, "monitor": 0}
     assert said["samples"][-1]["written_per_second"] == pytest.approx(10.0, rel=0.01)
@@ -247,7 +247,7 @@ def test_acknowledging_lasts_for_the_episode_and_is_kept_in_the_topic(console: R
     get(console, f"/api/v1/alerts/{mark}/acknowledge", 404, "DELETE")
 
 
-def test_silences(console: Running) -> None:
+def test_silences_of_an_alert_and_of_a_model_are_made_and_ended(console: Running) -> None:
     event = get(console, "/api/v1/alerts?status=firing")["alerts"][0]["event"]
     mark = event["data"]["fingerprint"]
     (made,) = get(console, f"/api/v1/alerts/{mark}/silence", 201, "POST", {"duration": "2h"})["silences"]

@@ -37,7 +37,7 @@ def shown(view: View) -> set[str]:
 
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("older", [True, False])
-def test_examples_of_alerts(first: bool, older: bool) -> None:
+def test_examples_of_alerts_do_not_name_a_forgotten_request(first: bool, older: bool) -> None:
     view = View()
     if first:
         told(view, NAMED[0])
@@ -60,7 +60,7 @@ def test_examples_of_alerts(first: bool, older: bool) -> None:
         (None, b'{"request_id": "6f1c", "' + b"x" * 5000),
     ],
 )
-def test_dead_letters(key: bytes | None, value: bytes) -> None:
+def test_dead_letters_of_a_forgotten_request_are_not_shown(key: bytes | None, value: bytes) -> None:
     view = View()
     view.take(DEAD_LETTERS, [Line(key, value, REASON, 1), Line(b"k", b'{"request_id": "6f1cc"}', REASON, 2)])
     assert len(view.letters.samples("missing_member")) == 2
@@ -69,7 +69,7 @@ def test_dead_letters(key: bytes | None, value: bytes) -> None:
     assert view.letters.counts["missing_member"] == 2
 
 
-def test_it_is_taken_back_with_its_record() -> None:
+def test_a_deleted_record_ends_the_forgetting() -> None:
     view = View()
     told(view, "6f1c")
     view.take(OPERATIONS, [Line(Forgotten(digest_of("6f1c").hex(), "", 0.0).key, None, (), 0)])

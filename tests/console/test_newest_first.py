@@ -45,7 +45,7 @@ def backwards(view: View, topic: str, records: list[Line], cuts: set[int]) -> No
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=80), st.sets(st.integers(1, 79)))
-def test_alerts(marks: list[int], cuts: set[int]) -> None:
+def test_alerts_taken_backwards_end_as_in_order(marks: list[int], cuts: set[int]) -> None:
     records = [Line(None, raw) for raw in history(marks)]
     newest_first, in_order = View(), View()
     in_order.take(ALERTS, records)
@@ -58,7 +58,7 @@ def test_alerts(marks: list[int], cuts: set[int]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=150), st.sets(st.integers(1, 149)))
-def test_dead_letters(letters: list[tuple[int, int]], cuts: set[int]) -> None:
+def test_dead_letters_taken_backwards_end_as_in_order(letters: list[tuple[int, int]], cuts: set[int]) -> None:
     """Some in the same millisecond, and so many that not all are kept."""
     at, records = 0, []
     for number, (reason, later) in enumerate(letters):

@@ -187,7 +187,7 @@ def test_no_alert_is_older_than_its_window(run: Any) -> None:
             assert alert["time"] > alert["data"]["window"]["start"]
 
 
-def test_fixed_rules_cry_wolf(run: Any) -> None:
+def test_fixed_rules_give_many_more_alarms_than_the_monitors(run: Any) -> None:
     """The footer's counts, against the same done by hand for one rule."""
     alerts, records, metrics, _ = run
     text = findings.fixed_rules(records, metrics)

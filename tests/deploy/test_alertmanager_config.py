@@ -89,7 +89,7 @@ def to(receiver, path):
     return [body for at, body in list(receiver.received) if at == path]
 
 
-def test_the_file_is_sound():
+def test_amtool_accepts_the_shipped_file():
     checked = subprocess.run(
         [program("amtool", "prometheus-alertmanager"), "check-config", DIRECTORY / "alertmanager.yml"],
         capture_output=True, text=True, check=False,

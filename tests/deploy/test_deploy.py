@@ -156,7 +156,7 @@ def test_every_alert_finds_its_playbook_in_the_console():
     assert PROMETHEUS["alerting"]["alert_relabel_configs"] == [{"action": "labeldrop", "regex": "tidegauge_playbooks"}]
 
 
-def test_ports_agree():
+def test_ports_of_workers_prometheus_and_compose_agree():
     ports = worker_ports()
     targets = {
         scrape["job_name"]: [target for of in scrape["static_configs"] for target in of["targets"]]

@@ -23,7 +23,7 @@ def generator():
     return module
 
 
-def test_they_are_current(generator):
+def test_shipped_dashboards_are_what_the_generator_builds(generator):
     sources = generator.read()
     assert sources.keys() == DASHBOARDS.keys() == {"system", "model", "drift", "labels", "stream"}
     for name, of in sources.items():

@@ -61,7 +61,7 @@ def test_it_makes_what_kustomize_makes(components, whole, tmp_path):
         assert resource == expected[name]
 
 
-def test_everything_is_valid(whole):
+def test_every_resource_fits_the_kubernetes_schema(whole):
     for resource in whole:
         validate(resource)
 

@@ -24,7 +24,7 @@ PODS = [pytest.param(r, id=r["metadata"]["name"]) for r in RESOURCES if r["kind"
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda r: f"{r['kind']}-{r['metadata']['name']}")
-def test_it_fits_the_schema(resource):
+def test_every_manifest_fits_the_kubernetes_schema(resource):
     kubernetes_validate.validate(resource, KUBERNETES, strict=True)
 
 

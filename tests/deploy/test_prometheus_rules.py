@@ -19,7 +19,7 @@ def promtool(*arguments):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_they_are_sound():
+def test_promtool_accepts_rules_and_configuration():
     promtool("check", "rules", "--lint=all", "--lint-fatal", *RULES)
     promtool("check", "config", "--syntax-only", ROOT / "deploy/prometheus/prometheus.yml")
 

@@ -52,5 +52,5 @@ def test_it_has_the_least_rights(user):
     assert found == listed(COMMANDS[name]) | RECOMMENDED.get(name, set())
 
 
-def test_every_user_is_there():
+def test_every_command_has_its_kafka_user():
     assert {user["metadata"]["name"] for user in USERS} == COMMANDS.keys()

@@ -198,7 +198,7 @@ def test_a_spec_is_accepted_with_the_baseline_built_for_it_only(directory: Path)
         Registry().apply(b"m", encode(ModelRecord("m", ModelSpec("m", detectors=(BUDGET,)))))
 
 
-def test_reference_data_without_labels(directory: Path, tmp_path: Path) -> None:
+def test_reference_data_without_labels_is_refused_for_a_stream_of_errors(directory: Path, tmp_path: Path) -> None:
     file = reference_file(tmp_path / "reference.jsonl", wrong(np.random.default_rng(6), 2), labels=False)
     with pytest.raises(BaselineError, match="they have no labels"):
         build(load_to_build(directory / "m.yaml"), "m:1", file)

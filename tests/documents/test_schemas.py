@@ -116,7 +116,7 @@ def test_schemas_are_sound(name: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "example"), EXAMPLES)
-def test_the_contracts_examples(kind: str, example: Any) -> None:
+def test_the_contracts_examples_fit_the_schemas(kind: str, example: Any) -> None:
     assert mistakes(kind, example) == []
 
 
@@ -325,7 +325,7 @@ def outputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize(
     ("topic", "kind"), [(METRICS, "metrics-record"), (ALERTS, "alert"), (INCIDENTS, "incident"), (MODELS, "model-record")]
 )
-def test_what_the_program_writes(outputs: list[Output], topic: str, kind: str) -> None:
+def test_all_outputs_fit_the_schemas(outputs: list[Output], topic: str, kind: str) -> None:
     values = [json.loads(output.value) for output in outputs if output.topic == topic and output.value is not None]
     assert values
     assert [mistake for value in values for mistake in mistakes(kind, value)] == []

@@ -109,7 +109,7 @@ def test_the_document_has_the_members_of_the_schema_and_no_other(title: str) -> 
 
 
 @pytest.mark.parametrize(("section", "row"), MEMBERS)
-def test_an_example_is_read(tmp_path: Path, section: Section, row: Row) -> None:
+def test_the_example_of_each_member_is_read(tmp_path: Path, section: Section, row: Row) -> None:
     # To YAML 1.1, which a spec is not held to, `on` is true.
     example = {{True: "on"}.get(key, key): value for key, value in yaml.safe_load(row.example.strip("`")).items()}
     assert list(example) == [row.member]
@@ -147,7 +147,7 @@ def test_the_algorithms_of_the_schema_are_those_there_are() -> None:
     assert [set(of["properties"]["algorithm"]["enum"]) for of in errors_only] == [BINARY]
 
 
-def test_the_parameters_of_detectors() -> None:
+def test_the_table_and_the_schema_have_the_parameters_of_detectors() -> None:
     table = re.findall(r"^\| `(\w+)` \| ([^|]+) \|$", TEXT.split("### Parameters")[1], flags=re.MULTILINE)
     told = {algorithm: re.findall(r"`(\w+)`", parameters) for algorithm, parameters in table}
     rules = [rule for rule in SCHEMA["$defs"]["detector"]["allOf"] if "parameters" in rule["then"]["properties"]]

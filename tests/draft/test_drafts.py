@@ -153,7 +153,7 @@ def suite(newer, *expectations):
 
 
 @pytest.mark.parametrize("newer", [True, False], ids=["1.x", "0.x"])
-def test_a_great_expectations_suite(tmp_path, newer):
+def test_a_draft_says_what_its_great_expectations_suite_says(tmp_path, newer):
     (tmp_path / "suite.json").write_text(json.dumps(suite(
         newer,
         ("expect_table_columns_to_match_ordered_list", {"column_list": COLUMNS}),
@@ -229,7 +229,7 @@ default_environment: ["TRAINING", "SERVING"]
 """
 
 
-def test_a_tfdv_schema(tmp_path):
+def test_a_draft_says_what_its_tfdv_schema_says(tmp_path):
     (tmp_path / "taxi.pbtxt").write_text(SCHEMA)
     text, spec = draft(tmp_path, tmp_path / "taxi.pbtxt")
     assert spec.model == "taxi"

@@ -155,7 +155,7 @@ def test_a_dead_letter_of_any_record_fits_into_a_topic_as_kafka_makes_it():
     assert whole.startswith(letter.value)
 
 
-def test_the_worst_we_could_think_of():
+def test_malformed_events_are_all_accounted_for():
     check(PREDICTIONS, NASTY)
     check(LABELS, NASTY)
 

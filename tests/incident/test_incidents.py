@@ -133,7 +133,7 @@ def test_one_thing_after_another_is_not_one_incident_for_ever():
     assert len(set(ids)) >= 5
 
 
-def test_the_system_stands_apart():
+def test_system_alerts_and_data_alerts_are_different_incidents():
     ids, _ = observed(missing("a", 10), alert("latency", "system.latency_ms.p95", 10))
     assert len(set(ids)) == 2
 

@@ -62,7 +62,7 @@ def judged(asked: bytes, answered: bytes, of: InputsSpec, *, is_protobuf: bool =
 @example({"instances": [{"\ud800": "\ud800"}]}, {"predictions": ["\ud800"]}, InputsSpec())
 @example({"instances": [{"x": "\ud800"}]}, {"predictions": [1]}, InputsSpec(request_id="x"))
 @settings(max_examples=300)
-def test_any_json(asked: Any, answered: Any, of: InputsSpec) -> None:
+def test_any_json_becomes_events_or_is_refused(asked: Any, answered: Any, of: InputsSpec) -> None:
     for wrap in (lambda kind, of: of, lambda kind, of: {kind: of}, lambda kind, of: {kind: [of, of]}):
         judged(json.dumps(wrap("instances", asked)).encode(), json.dumps(wrap("predictions", answered)).encode(), of)
         judged(json.dumps(wrap("inputs", asked)).encode(), json.dumps(wrap("outputs", answered)).encode(), of)
@@ -70,7 +70,7 @@ def test_any_json(asked: Any, answered: Any, of: InputsSpec) -> None:
 
 @given(st.randoms(use_true_random=False), inputs, st.booleans())
 @settings(max_examples=300)
-def test_any_mangled_message(rng: random.Random, of: InputsSpec, raw: bool) -> None:
+def test_any_mangled_message_becomes_events_or_is_refused(rng: random.Random, of: InputsSpec, raw: bool) -> None:
     columns: dict[str, list[Any]] = {"x": [1.5, 2.5], "y": ["a", "b"]}
     for asked, answered, is_protobuf in (
         (protobuf("request", columns, raw=raw), protobuf("response", {"p": [1, 0]}, raw=raw), True),
@@ -98,7 +98,7 @@ def mangled(rng: random.Random, body: bytes) -> bytes:
 
 @given(trees, st.dictionaries(st.sampled_from([*kserve("request", "a", START)]), st.text(max_size=20)))
 @settings(max_examples=300)
-def test_any_cloud_event(tree: Any, headers: dict[str, str]) -> None:
+def test_any_cloud_event_is_read_or_refused(tree: Any, headers: dict[str, str]) -> None:
     body = json.dumps(tree).encode()
     for given_ in (headers, {"content-type": cloud_events.STRUCTURED}, {"content-type": cloud_events.BATCH}):
         with contextlib.suppress(EventError):
@@ -108,7 +108,7 @@ def test_any_cloud_event(tree: Any, headers: dict[str, str]) -> None:
 
 @given(st.binary(max_size=40), st.binary(max_size=12), st.sampled_from(["events", "x.inputs", "seldon.a.model.b.outputs"]))
 @settings(max_examples=300)
-def test_any_record(value: bytes, key: bytes, topic: str) -> None:
+def test_any_record_is_read_or_refused(value: bytes, key: bytes, topic: str) -> None:
     for headers in ((), ((key.decode("latin-1"), value),), (("ce_type", b"inference.request"), ("ce_id", key))):
         with contextlib.suppress(EventError):
             found = topic_records.message(topic, Record(0, 0, key or None, value or None, headers))

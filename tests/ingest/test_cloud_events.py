@@ -24,13 +24,13 @@ def structured(**changes: Any) -> dict[str, Any]:
     return attributes | {"datacontenttype": "application/json", "data": json.loads(BODY)} | changes
 
 
-def test_binary_mode() -> None:
+def test_binary_mode_is_read() -> None:
     assert cloud_events.from_http(kserve("request", "a", START), BODY) == [MESSAGE]
     assert cloud_events.from_http(kserve("response", "b", START), BODY)[0].kind == "response"
 
 
 @pytest.mark.parametrize("content_type", ["application/cloudevents+json", "Application/CloudEvents+json; charset=UTF-8"])
-def test_structured_mode(content_type: str) -> None:
+def test_structured_mode_is_read(content_type: str) -> None:
     (found,) = cloud_events.from_http({"Content-Type": content_type}, json.dumps(structured()).encode())
     assert json.loads(found.body) == json.loads(BODY)
     assert (found.id, found.server, found.time) == ("a", "churn", START)
@@ -43,12 +43,12 @@ def test_structured_data_of_any_kind_is_the_body() -> None:
         assert found == [MESSAGE]
 
 
-def test_a_batch() -> None:
+def test_a_batch_is_read_in_order() -> None:
     body = json.dumps([structured(id="x"), structured(id="y")]).encode()
     assert [m.id for m in cloud_events.from_http({"Content-Type": cloud_events.BATCH}, body)] == ["x", "y"]
 
 
-def test_kafka_has_the_same() -> None:
+def test_records_in_kafka_are_read_like_http_requests() -> None:
     for prefix in ("ce_", "ce-", "Ce-"):
         headers = [(prefix + n[3:].lower(), v.encode()) for n, v in kserve("request", "a", START).items() if n[:3] == "Ce-"]
         assert cloud_events.from_kafka([*headers, ("content-type", b"application/json")], BODY) == MESSAGE

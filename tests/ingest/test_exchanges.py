@@ -20,7 +20,7 @@ from tidegauge.spec import InputsSpec
 ROWS = [{"age": 41, "plan": "b"}, {"age": 23, "plan": "a"}]
 
 
-def test_kserves_v1_rows() -> None:
+def test_each_row_of_kserves_v1_protocol_becomes_an_event() -> None:
     (one, two) = joined(v1("instances", ROWS), v1("predictions", [1, 0]))
     assert one == {
         "request_id": "a-0", "ts": START, "model": "churn", "model_version": "churn", "features": ROWS[0], "segments": {},

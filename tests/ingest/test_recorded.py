@@ -63,7 +63,7 @@ def test_kserves_tensors_of_every_type(line: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("line", recorded("kserve"))
-def test_kserve(line: dict[str, Any]) -> None:
+def test_what_kserve_wrote_becomes_its_events(line: dict[str, Any]) -> None:
     found = exchange(line, INPUTS["V1" if line["what"].startswith("V1") else "V2"])
     assert [event["features"] for event in found] == [dict(zip(FEATURES, row, strict=True)) for row in ROWS]
     assert [event["prediction"] for event in found] == [1, 0]
@@ -74,7 +74,7 @@ def test_kserve(line: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("line", recorded("mlserver"))
-def test_mlserver(line: dict[str, Any]) -> None:
+def test_what_mlserver_wrote_becomes_its_events(line: dict[str, Any]) -> None:
     named = line["what"] == "V2, a tensor a column"
     inputs = InputsSpec(prediction="label", score="proba[1]") if named else INPUTS["mlserver"]
     found = exchange(line, inputs)
@@ -93,7 +93,7 @@ def bento_monitor(tmp_path: Path, inputs: InputsSpec | None = None) -> BentoMoni
     return BentoMonitor(tmp_path / "churn", specs_by_server(registry))
 
 
-def test_bentoml(tmp_path: Path) -> None:
+def test_what_bentoml_wrote_becomes_its_events(tmp_path: Path) -> None:
     answers = [line.split(maxsplit=1) for line in (DIRECTORY / "bentoml/answers.txt").read_text().splitlines()]
     wanted = [
         (id_ if row == 0 else f"{id_}-{row}", label) for id_, text in answers for row, label in enumerate(json.loads(text))

@@ -61,7 +61,7 @@ def test_ids_in_names_are_left_out_and_told(caplog):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_corrections_restarts_and_partitions(seed):
+def test_corrections_are_exact_over_restarts_and_partitions(seed):
     rng = random.Random(seed)
     pipe = started(partitions=3)
     first = list(labels(400, lambda n: {"revenue": float(n), f"order_{n}": 1.0}))
@@ -90,7 +90,7 @@ def test_few_names_are_all_there():
     assert "kpi_values_left_out" not in record
 
 
-def test_free_text_as_classes(caplog):
+def test_free_text_as_classes_is_counted_exactly_with_bounded_names(caplog):
     """4,000 texts that are mostly met once: accuracy as scikit-learn says, as many classes as there may be."""
     rng = random.Random(4)
     pipe = Pipeline(ModelSpec("m", task="multiclass", windows=("1h",), monitors=()), partitions=2)

@@ -116,7 +116,7 @@ def test_the_range_that_carries_a_drop_is_found(ranged: Any) -> None:
         ("{ranges: [30], pii: hash}", "what is dropped or hashed"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told(tmp_path: Path, age: str, why: str) -> None:
+def test_ranges_that_cannot_be_used_are_refused(tmp_path: Path, age: str, why: str) -> None:
     with pytest.raises(SpecError, match=why):
         tg.replay(drawn(False)[0][:10], None, spec=SPEC.replace("{AGE}", age), baseline=None)
 

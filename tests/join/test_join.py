@@ -44,7 +44,7 @@ def test_any_interleaving_ends_in_the_same_metrics(seed, partitions, chunk, dupl
                 assert found[key].get(path) == value, (key, path)
 
 
-def test_equals_a_batch_computation():
+def test_records_equal_a_batch_computation():
     events = stream(1, count=300)
     predictions = {}
     labels = {}
@@ -145,7 +145,7 @@ def test_a_label_past_the_horizon_is_expired():
     assert pipeline.counters["expired", LABELS] == 1
 
 
-def test_label_delay_and_coverage():
+def test_a_record_has_label_delay_and_coverage():
     record, _ = one([predicted(1), predicted(2), label(1, START + 100, 1)])
     assert record["coverage"] == 0.5
     assert record["label_delay_seconds"]["p50"] == pytest.approx(100, rel=0.04)

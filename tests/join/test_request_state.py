@@ -30,7 +30,7 @@ def early(labels, ts=9.0):
 
 
 @given(st.lists(numbers, min_size=1, max_size=20))
-def test_values_come_back(values):
+def test_packed_values_are_unpacked_with_their_types(values):
     found = request_state.unpack_values(*request_state.pack_values(values))
     assert found == values
     assert [type(value) is bool for value in found] == [type(value) is bool for value in values]
@@ -63,7 +63,7 @@ def test_seconds_sort_as_bytes():
     assert seconds == sorted(seconds)
 
 
-def test_a_general_entry_survives():
+def test_an_entry_without_a_fixed_layout_is_decoded_as_encoded():
     entry = RequestState(
         [KeptPrediction(1, 2.0, "b", None, {"a": 0.5, "b": None})],
         [Statement("", "b", 3.0, 4), Statement("revenue", 1.5, 3.0, 4, "churn")],

@@ -54,7 +54,7 @@ some = st.lists(st.sampled_from(PAIRS), min_size=1, max_size=4)
     predicted=some, actual=some, keys=st.lists(st.sampled_from(KEYS), max_size=4), positive=st.sampled_from(PAIRS),
     task=st.sampled_from([None, "binary"]), seed=st.integers(0, 1000),
 )  # fmt: skip
-def test_one_meaning(tmp_path_factory, predicted, actual, keys, positive, task, seed):
+def test_all_spellings_of_two_classes_give_the_same_metrics(tmp_path_factory, predicted, actual, keys, positive, task, seed):
     path = tmp_path_factory.mktemp("spec") / "m.yaml"
     path.write_text(f"model: m\nwindows: [1h]\npositive_label: {json.dumps(positive[1])}\n" + (f"task: {task}" if task else ""))
     found = record(load_to_build(path), seed, predicted, actual, keys)

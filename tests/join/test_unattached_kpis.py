@@ -63,7 +63,7 @@ def test_a_repeat_changes_nothing_and_another_value_corrects():
     assert (pipeline.counters["duplicate", LABELS], pipeline.counters["corrected", LABELS]) == (2, 1)
 
 
-def test_they_are_no_labels():
+def test_unattached_kpis_do_not_count_as_labels():
     record = next(iter(run([FIRST, kpi(3)]).records().values()))
     assert (record["labels"], record["predictions"]) == (0, 1)
     assert "label_delay_seconds" not in record
@@ -94,7 +94,7 @@ def test_what_cannot_be_used_is_refused_with_its_reason(event, reason):
     assert tickets(pipeline)["churn_xgb:3", None, "00"] == (1.0, 1)
 
 
-def test_the_schema_takes_them():
+def test_the_schema_accepts_unattached_kpis():
     for _, event in (kpi(3), kpi(0.5, segment={"region": "eu"}, model_version="churn_xgb:3"), kpi(True, segment="eu")):
         assert mistakes("label", event) == []
     assert mistakes("label", {"kpi": {"tickets": 3}, "ts": START})

@@ -39,11 +39,11 @@ DAY = 86400.0
         (Symptom("score", "m:1", value=0.4, kind="detector"), [], "m:1: a change of its scores, now 0.4, since 2 Jan 1970"),
     ],
 )  # fmt: skip
-def test_what_is_said(symptom: Symptom, features: list[str], expected: str) -> None:
+def test_the_sentence_of_a_known_case(symptom: Symptom, features: list[str], expected: str) -> None:
     assert sentence(symptom, features, DAY) == expected
 
 
-def test_how_it_ends() -> None:
+def test_the_sentence_of_a_resolved_alert() -> None:
     share = Symptom("data.features.age.missing_ratio", "m:1", value=0.0)
     assert sentence(share, ["age"], DAY, "again") == "`age` is missing in no request any more since 2 Jan 1970"
     assert sentence(share, ["age"], DAY, "after all") == "`age` is missing in no request after all"
@@ -75,7 +75,7 @@ def test_it_fits_and_names_are_whole_or_show_that_they_are_not(
 
 
 @given(st.sampled_from([*METRICS, *STREAMS]), numbers, numbers, st.sampled_from(["", "again", "after all"]), st.booleans())
-def test_it_has_no_gap(metric, value, baseline, ending, named):
+def test_the_sentence_has_no_gap_whatever_is_unknown(metric, value, baseline, ending, named):
     said = sentence(Symptom(metric.replace("*", "age"), "m:1", "", value, baseline), ["age"] * named, DAY, ending)
     assert not EMPTY.search(said), said
 

@@ -89,7 +89,7 @@ CASES = [pytest.param(fault, seed, id=f"{run.__name__}-{seed}") for fault, run i
 
 @pytest.mark.long
 @pytest.mark.parametrize(("fault", "seed"), CASES)
-def test_right_in_the_end(brokers, table, tmp_path, fault, seed):
+def test_faults_of_the_broker_end_in_the_numbers_of_replay(brokers, table, tmp_path, fault, seed):
     cluster = Cluster(brokers, f"fault-{random.randrange(10**6)}", tmp_path)
     workers = Workers(cluster, seed, supervised=True)
     try:

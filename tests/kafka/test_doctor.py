@@ -95,7 +95,7 @@ def events(count, ts):
     return made
 
 
-def test_nothing_is_wrong(cluster, tmp_path):
+def test_a_sound_cluster_has_nothing_wrong(cluster, tmp_path):
     cluster.send(events(200, time.time()))
     status, said = examine(cluster.settings, "--state-dir", str(tmp_path / "state"))
     assert (status, wrong(said)) == (0, set())
@@ -112,7 +112,7 @@ def test_it_leaves_no_record_behind(cluster):
     assert {topic: len(cluster.read(topic)) for topic in before} == before
 
 
-def test_no_broker(cluster):
+def test_an_unreachable_broker_is_found(cluster):
     settings = type(cluster.settings)(bootstrap=f"127.0.0.1:{free_port()}", app_id=cluster.name)
     status, said = examine(settings)
     assert status == 1
@@ -142,7 +142,7 @@ def test_topics_that_are_missing_and_do_not_fit(broker, tmp_path):
     assert f"{bare.name}-models has cleanup.policy delete; set it to compact" in said["settings"]
 
 
-def test_another_partitioner(cluster):
+def test_another_partitioner_and_missing_keys_are_found(cluster):
     now = time.time()
     misplaced = [("labels", b"r%d" % number, label(number, now), number % 4, None) for number in range(40)]
     produce(cluster.settings, [*misplaced, ("labels", None, label(99, now), 0, None)])
@@ -160,7 +160,7 @@ def test_what_is_kept_for_too_short_a_time(cluster):
     assert "set its retention.ms to 604800000 or more" in said["retention"]
 
 
-def test_clocks_that_differ(cluster):
+def test_clocks_that_differ_are_found(cluster):
     now = time.time()
     early = ("predictions", b"r1", json.dumps(prediction(1, now + 600)).encode(), None, now + 600)
     produce(cluster.settings, [early, ("labels", b"r1", label(1, now + 7200), None, now)])
@@ -231,7 +231,7 @@ def allow(settings, kind, name, *operations, pattern=LITERAL):
     administer(settings, create)
 
 
-def test_rights_that_are_missing(guarded, tmp_path):
+def test_missing_rights_are_found_until_they_are_granted(guarded, tmp_path):
     broker, inside = guarded
     cluster = Cluster(broker, "guarded", tmp_path)
     outside, cluster.settings = cluster.settings, type(cluster.settings)(

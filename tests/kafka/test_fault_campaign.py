@@ -82,6 +82,6 @@ CASES = [
 
 
 @pytest.mark.parametrize(("fault", "seed"), CASES)
-def test_right_in_the_end(broker, table, tmp_path, fault, seed):
+def test_faults_of_workers_end_in_the_numbers_of_replay(broker, table, tmp_path, fault, seed):
     cluster = Cluster(broker, f"fault-{random.randrange(10**6)}", tmp_path)
     put_through(Workers(cluster, seed), fault, FAULTS[fault], table)

@@ -61,7 +61,7 @@ async def _write(settings: Settings, topic: str) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_the_newest_first(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_records_come_first_and_each_once(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading_backwards, "FIRST_BLOCK", 10)
     settings = Settings(bootstrap=broker.bootstrap, topics={METRICS: "following"})
 

@@ -51,7 +51,7 @@ def test_events_arrive_where_they_belong(broker, topics):
     assert log.dropped == 0
 
 
-def test_many_threads(broker, topics):
+def test_events_of_many_threads_all_arrive_once(broker, topics):
     log = Logger(broker.bootstrap, model_version="m:1", topics=topics)
     threads = [threading.Thread(target=lambda: [log.prediction(score=0.5) for _ in range(1000)]) for _ in range(8)]
     for thread in threads:

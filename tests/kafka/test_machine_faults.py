@@ -95,7 +95,7 @@ NAMES = ("disk_full", "disk_read_only", "directory_deleted", "clock_ahead", "clo
 
 @pytest.mark.long
 @pytest.mark.parametrize("fault", [pytest.param(fault, id=name) for fault, name in zip(FAULTS, NAMES, strict=True)])
-def test_right_in_the_end(broker, table, tmp_path, fault):
+def test_faults_of_the_machine_end_in_the_numbers_of_replay(broker, table, tmp_path, fault):
     cluster = Cluster(broker, f"fault-{random.randrange(10**6)}", tmp_path)
     workers = Workers(cluster, 8, supervised=True)
     with contextlib.ExitStack() as stack:

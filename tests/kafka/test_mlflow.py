@@ -37,7 +37,7 @@ def named(mlflow, monkeypatch):
     return mlflow
 
 
-def test_what_a_reference_names(named):
+def test_references_to_runs_models_and_aliases_are_resolved(named):
     server = MlflowServer.from_environment()
     run = read_reference(server, f"runs:/{named.runs[0]}")
     assert (run.run_id, run.parameters, run.metrics) == (named.runs[0], {"depth": "4"}, {"val_roc_auc": 0.87})
@@ -56,7 +56,7 @@ def test_what_a_reference_names(named):
 
 
 @pytest.mark.parametrize("reference", ["run", "models:/churn/1", "models:/churn@champion"])
-def test_a_draft_is_sound(named, tmp_path, reference):
+def test_a_draft_has_features_and_lineage_of_its_run(named, tmp_path, reference):
     source = f"runs:/{named.runs[0]}" if reference == "run" else reference
     output = tmp_path / "churn.yaml"
     assert main(["models", "init", "--from", source, "--output", str(output)]) == 0

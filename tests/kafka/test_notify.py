@@ -252,7 +252,7 @@ class LockedAlertmanager(Alertmanager):
         return "Listening on" in self.log_path.read_text()
 
 
-def test_tls_and_credentials(cluster, receiver, tmp_path):
+def test_pages_arrive_over_tls_with_the_right_credentials_only(cluster, receiver, tmp_path):
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     command = [program("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
@@ -276,7 +276,7 @@ def test_tls_and_credentials(cluster, receiver, tmp_path):
             wait_for(receiver.pages)
 
 
-def test_clear_errors(cluster):
+def test_wrong_settings_are_told_with_what_to_do(cluster):
     def run(*arguments, **environment):
         command = [sys.executable, "-m", "tidegauge", "notify", "--bootstrap", cluster.settings.bootstrap, *arguments]
         done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False)

@@ -71,7 +71,7 @@ def test_delay_and_throughput_are_those_that_were_asked_for(way):
     assert time.monotonic() - began >= 2 * (0.1 + 0.2)
 
 
-def test_connections_break(way):
+def test_lost_packets_break_connections(way):
     proxy, connection = way
     proxy.loss = 1.0
     assert said_again(connection, b"lost") == b""

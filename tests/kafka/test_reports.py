@@ -91,7 +91,7 @@ def installed(scheduler):
         subprocess.run(["make", f"{scheduler.name}/.ready"], cwd=ROOT, check=True, timeout=900)
 
 
-def test_the_prefect_flow(served, tmp_path):
+def test_the_prefect_flow_writes_a_report(served, tmp_path):
     installed(PREFECT)
     flow = [
         str(PREFECT / "bin/python"),
@@ -118,7 +118,7 @@ def test_the_prefect_flow(served, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-def test_the_airflow_dag(served, tmp_path):
+def test_the_airflow_dag_writes_reports_and_cards(served, tmp_path):
     installed(AIRFLOW)
     settings = environment(served) | {
         "TIDEGAUGE_COMMAND": str(Path(sys.executable).with_name("tidegauge")), "AIRFLOW_HOME": str(tmp_path / "airflow"),

@@ -164,7 +164,7 @@ async def decoded(url, values):
         return [getattr(record, "reason", None) or record.value for record in found]
 
 
-def test_a_registry_behind_tls(tmp_path, monkeypatch):
+def test_a_registry_behind_tls_needs_the_right_authority(tmp_path, monkeypatch):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     server = authority.issue_cert("127.0.0.1")
@@ -210,7 +210,7 @@ async def decoded_soon(url, values):
         await client.decoded([Record(0, -1, None, value) for value in values])
 
 
-def test_who_must_log_in(registry, tmp_path, monkeypatch):
+def test_a_registry_with_basic_authentication_needs_the_right_password(registry, tmp_path, monkeypatch):
     """A real HTTP server before the registry demands basic authentication; the password is in a file."""
     (tmp_path / "password").write_text("s3cret\n")
     schema = registry.register("x", '{"type": "map", "values": "int"}', "AVRO")

@@ -112,6 +112,6 @@ FAULTS = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("fault", [pytest.param(fault, id=run.__name__) for fault, run in FAULTS.items()])
-def test_right_in_the_end(broker, table, tmp_path, fault):
+def test_faults_of_topics_end_in_the_numbers_of_replay_or_are_refused(broker, table, tmp_path, fault):
     cluster = Cluster(broker, f"fault-{random.randrange(10**6)}", tmp_path)
     put_through(Workers(cluster, 7, supervised=True), fault, FAULTS[fault], table)

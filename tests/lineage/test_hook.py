@@ -32,7 +32,7 @@ def test_a_refusal_is_final_and_its_words_are_told():
     assert len(receiver.received) == 1
 
 
-def test_it_gives_up():
+def test_a_hook_is_given_up_after_four_attempts():
     with Receiver(500, 500, 500, 500) as receiver, pytest.raises(RegistryError, match="did not take it in 4 attempts: 500"):
         hook.call(receiver.url, b"{}", "s3cret", "id-1", lambda seconds: None)
     with pytest.raises(RegistryError, match="did not take it in 4 attempts"):

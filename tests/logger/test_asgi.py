@@ -150,7 +150,7 @@ def test_an_id_is_made_where_there_is_none_that_can_be_used(log, port, given):
         ("/bad", "POST", "the model says no"), ("/other", "POST", None), ("/nowhere", "POST", None),
     ],
 )  # fmt: skip
-def test_failures(log, port, path, method, error):
+def test_failures_are_logged_with_their_error(log, port, path, method, error):
     ask(port, path, method)
     events = log.taken()
     assert [event["error"] for event in events] == ([error] if error else [])
@@ -274,7 +274,7 @@ def test_what_was_logged_is_sent_before_the_server_ends():
     assert log.flushed == 1
 
 
-def test_litestar():
+def test_the_middleware_logs_requests_of_litestar():
     log = KeptLogger()
 
     @litestar.post("/predict")

@@ -191,7 +191,7 @@ def test_memory_is_bounded_and_what_is_beyond_is_counted():
     assert log.counters.accepted + log.dropped == 10_000
 
 
-def test_from_the_environment(monkeypatch, tmp_path):
+def test_a_logger_takes_its_settings_from_the_environment(monkeypatch, tmp_path):
     for name, value in {
         "BOOTSTRAP": "kafka:9092", "MODEL_VERSION": "m:1", "SPOOL": str(tmp_path), "MAX_BUFFER_BYTES": "1000000",
         "PREDICTIONS_TOPIC": "p", "SECURITY_PROTOCOL": "SASL_SSL", "SASL_USERNAME": "me", "SSL_CAFILE": "ca.pem",

@@ -50,7 +50,7 @@ def test_a_mapping_says_what_is_what(make):
     }  # fmt: skip
 
 
-def test_many_rows_and_times():
+def test_a_column_of_times_becomes_the_events_ts():
     log = KeptLogger(max_buffer_bytes=1 << 28)
     times = pd.date_range("2025-09-27", periods=12_000, freq="s", tz="UTC")
     ids = log.predictions(pd.DataFrame({"ts": times, "x": range(12_000)}))

@@ -70,7 +70,7 @@ def truth(kpi: str, name: str) -> float:
     [("converted", "mean", 60), ("converted", "mean", 1000), ("revenue", "winsorised_mean", 300), ("basket", "ratio", 2000),
      ("revenue", "mean", 2000)],
 )  # fmt: skip
-def test_intervals_hold_the_truth(kpi: str, name: str, n: int) -> None:
+def test_intervals_hold_the_truth_as_often_as_their_level_says(kpi: str, name: str, n: int) -> None:
     rng, exact = np.random.default_rng(n), truth(kpi, name)
     held = 0
     for _ in range(200):

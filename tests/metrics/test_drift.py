@@ -24,7 +24,7 @@ numbers = st.lists(st.floats(-1e6, 1e6) | st.integers(0, 3).map(float), min_size
 
 @settings(max_examples=60, deadline=None)
 @given(numbers, numbers)
-def test_bins_gather_to_deciles(reference: list[float], values: list[float]) -> None:
+def test_fine_bins_add_up_to_deciles(reference: list[float], values: list[float]) -> None:
     """Fine bins gathered are the counts of numpy's histogram between the deciles."""
     bins = Bins(np.quantile(reference, SHARES))
     codes = bin_codes(np.array(values), bins.edges)

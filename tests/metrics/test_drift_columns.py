@@ -103,6 +103,6 @@ def test_every_distance_of_many_features_is_what_it_is_of_each() -> None:
     assert compared > 20
 
 
-def test_gathered_counts() -> None:
+def test_counts_are_added_up_by_place() -> None:
     counts, places = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[0, 1, 1], [2, 0, 2]])
     assert gather(counts, places).tolist() == [[1, 5, 0], [5, 0, 10]]

@@ -92,7 +92,7 @@ def test_what_is_expected_is_what_the_scores_say_row_by_row(baseline: Any) -> No
     assert expected["brier"] == pytest.approx(brier_score_loss(truth, both, sample_weight=weight), abs=0.005)
 
 
-def test_log_loss_too(baseline: Any) -> None:
+def test_the_expected_log_loss_is_that_of_a_batch_computation(baseline: Any) -> None:
     spec = (
         SPEC[: SPEC.index("  - ")]
         + "  - {name: log-loss, metric: performance.log_loss, window: 1d, above: 0.5, min_count: 50}\n"

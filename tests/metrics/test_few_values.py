@@ -137,7 +137,7 @@ def test_any_two_samples_of_few_values(reference: list[float], values: list[floa
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-1e9, 1e9) | st.integers(0, 3).map(float), min_size=1, max_size=300))
-def test_bins_divide_the_line(values: list[float]) -> None:
+def test_every_value_lies_in_exactly_one_bin(values: list[float]) -> None:
     """Of any reference: every value lies in one bin and none of them outside, and one that has its own shares it with none."""
     x = np.array(values)
     bins = bins_of_values(x)

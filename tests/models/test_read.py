@@ -81,7 +81,7 @@ def told(path: Path) -> list[str]:
     return [str(problem).removeprefix(f"{path.parent}/") for problem in check_directory(path.parent)]
 
 
-def test_the_contracts_example(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_contracts_example_is_read_and_written_again(write: Callable[..., Path], tmp_path: Path) -> None:
     write_baseline(tmp_path / BASELINE)
     spec = load_file(write(CONTRACT))
     assert spec.segments == (("region",), ("device",), ("region", "device"))
@@ -116,7 +116,7 @@ def test_a_model_name_is_enough(write: Callable[..., Path]) -> None:
         ("{previous: 7d}", BaselineSpec(previous=604800.0)),
     ],
 )
-def test_baselines(write: Callable[..., Path], written: str, meant: BaselineSpec) -> None:
+def test_every_way_to_write_a_baseline_is_read(write: Callable[..., Path], written: str, meant: BaselineSpec) -> None:
     assert load_file(write(f"model: m\nbaseline: {written}")).baseline == meant
     spec = load_file(write(f"model: m\nbaseline: {{'m:1': {written}, 'm:2': {{first: 9}}}}"))
     assert spec.baselines == {"m:1": meant, "m:2": BaselineSpec(first=9)}
@@ -145,7 +145,7 @@ def test_what_only_yaml_1_1_takes_for_another_type_is_text(write: Callable[..., 
         load_file(write("model: m\nfeatures: {a: {type: number, min: 010}}"))
 
 
-def test_monitor_members(write: Callable[..., Path]) -> None:
+def test_all_members_of_monitors_are_read(write: Callable[..., Path]) -> None:
     text = """\
 model: m
 segments: [region]
@@ -166,7 +166,7 @@ monitors:
     assert d.confidence == 0.9
 
 
-def test_kpis(write: Callable[..., Path]) -> None:
+def test_members_of_kpis_are_read(write: Callable[..., Path]) -> None:
     spec = load_file(write("model: m\nkpis: {revenue: {winsorise: [0, 5e2]}, basket: {ratio: [revenue, orders]}}"))
     assert spec.kpis == {
         "revenue": KpiSpec(winsorise=WinsorLimits(0.0, 500.0)),
@@ -236,20 +236,20 @@ DETECTOR_MISTAKES = [
 
 
 @pytest.mark.parametrize(("text", "message"), MISTAKES)
-def test_mistakes(write: Callable[..., Path], text: str, message: str) -> None:
+def test_a_mistake_is_told_with_its_file_and_line(write: Callable[..., Path], text: str, message: str) -> None:
     first = "" if text.startswith("modell") else "model: m\n"
     assert any(line.startswith(f"churn.yaml:{message}") for line in told(write(first + text))), told(write(first + text))
 
 
 @pytest.mark.parametrize(("text", "message"), MONITOR_MISTAKES)
-def test_monitor_mistakes(write: Callable[..., Path], text: str, message: str) -> None:
+def test_a_mistake_in_a_monitor_is_told_with_its_line(write: Callable[..., Path], text: str, message: str) -> None:
     (line,) = told(write(f"model: m\nmonitors:\n  - {{name: a, window: 1h, {text}}}"))
     assert line.startswith("churn.yaml:3: monitors[0]")
     assert message in line
 
 
 @pytest.mark.parametrize(("text", "message"), DETECTOR_MISTAKES)
-def test_detector_mistakes(write: Callable[..., Path], text: str, message: str) -> None:
+def test_a_mistake_in_a_detector_is_told_with_its_line(write: Callable[..., Path], text: str, message: str) -> None:
     (line,) = told(write(f"model: m\ndetectors:\n  - {{name: a, {text}}}"))
     assert line.startswith("churn.yaml:3: detectors[0]")
     assert message in line
@@ -326,7 +326,7 @@ def test_all_mistakes_of_all_files_at_once(write: Callable[..., Path], tmp_path:
     assert "'m' has a spec in a.yaml already" in str(caught.value)
 
 
-def test_a_sound_directory(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_directory_of_specs_is_loaded_in_order_of_file_names(write: Callable[..., Path], tmp_path: Path) -> None:
     write("model: b", "a.yaml")
     write("model: a", "b.yml")
     write("no spec", "notes.txt")
@@ -334,7 +334,7 @@ def test_a_sound_directory(write: Callable[..., Path], tmp_path: Path) -> None:
     assert [spec.model for spec in load_directory(tmp_path)] == ["b", "a"]
 
 
-def test_a_directory_without_specs(tmp_path: Path) -> None:
+def test_a_directory_without_specs_is_refused(tmp_path: Path) -> None:
     (problem,) = check_directory(tmp_path)
     assert str(problem).startswith(f"{tmp_path}: holds no specs")
     with pytest.raises(SpecError, match="is not a directory"):

@@ -40,7 +40,7 @@ def load(tmp_path: Path, text: str) -> ModelSpec:
     return load_file(file)
 
 
-def test_all_members(tmp_path: Path) -> None:
+def test_all_members_of_a_rollout_are_read(tmp_path: Path) -> None:
     spec = load(tmp_path, WHOLE)
     assert spec.champion == "churn_xgb:3"
     assert spec.monitors is not None
@@ -76,7 +76,7 @@ def test_all_members(tmp_path: Path) -> None:
         ("severity: bad", "'bad' is not one of info, warning, critical"),
     ],
 )
-def test_mistakes_are_told(tmp_path: Path, written: str, told: str) -> None:
+def test_a_mistake_in_a_rollout_is_told_with_its_line(tmp_path: Path, written: str, told: str) -> None:
     text = f"model: churn\ntask: binary\nwindows: [5m, 1d]\nmonitors:\n  - {{name: canary, kind: rollout, {written}}}\n"
     with pytest.raises(SpecError) as error:
         load(tmp_path, text)

@@ -49,7 +49,7 @@ def whole(records: list[dict[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def test_segments() -> None:
+def test_many_segment_values_are_counted_together() -> None:
     records = newest(flooded(segments=lambda number: {"region": f"r{number}"}))
     counts = {record["segment"]["region"]: record["predictions"] for record in records if record["segment"]}
     assert len(counts) == MAX_SEGMENT_VALUES + 1
@@ -57,7 +57,7 @@ def test_segments() -> None:
     assert sum(counts.values()) == whole(records)["predictions"] == EVENTS
 
 
-def test_versions() -> None:
+def test_too_many_versions_become_dead_letters() -> None:
     pipeline = flooded(model_version=lambda number: f"churn:{number}")
     letters = [output for output in pipeline.outputs if output.topic == DEAD_LETTERS]
     assert Counter(dict(letter.headers)["reason"] for letter in letters) == {b"too_many_versions": EVENTS - MAX_VERSIONS}
@@ -66,7 +66,7 @@ def test_versions() -> None:
     assert len(newest(pipeline)) == MAX_VERSIONS
 
 
-def test_models() -> None:
+def test_too_many_models_become_dead_letters() -> None:
     """Of which nobody has said a word: each is a model of its own, and a version of it counts as one of all."""
     pipeline = flooded(model=lambda number: f"m{number}", model_version=lambda number: "1")
     letters = [output for output in pipeline.outputs if output.topic == DEAD_LETTERS]
@@ -74,7 +74,7 @@ def test_models() -> None:
     assert len({record["model"] for record in newest(pipeline)}) == MAX_VERSIONS
 
 
-def test_features() -> None:
+def test_many_features_are_bounded_and_told() -> None:
     pipeline = flooded(features=lambda number: {"age": 40.0, f"f{number}": 1.0})
     record = whole(newest(pipeline))
     assert record["predictions"] == EVENTS
@@ -84,14 +84,14 @@ def test_features() -> None:
     assert record["data"]["unexpected_features"]
 
 
-def test_attributions() -> None:
+def test_many_attributions_are_bounded() -> None:
     record = whole(newest(flooded(attributions=lambda number: {"age": 0.5, f"f{number}": 0.1})))
     assert record["predictions"] == EVENTS
     assert len(record["attributions"]) == MAX_FEATURES
     assert record["attributions"]["age"]["mean_abs"] == pytest.approx(0.5)
 
 
-def test_categories() -> None:
+def test_many_categories_do_not_enlarge_the_record() -> None:
     record = whole(newest(flooded(features=lambda number: {"plan": f"p{number}"})))
     assert record["predictions"] == EVENTS
     assert record["data"]["features"]["plan"]["count"] == EVENTS

@@ -56,7 +56,7 @@ def test_the_log_loss_rests_on_the_rows_whose_probability_is_known() -> None:
 @pytest.mark.parametrize(
     ("offset", "scale"), [(0.0, 1.0), (1.7e9, 3600.0), (0.0, 1e-12), (0.0, 1e20), (1e12, 1.0), (-4e3, 1e-2)]
 )
-def test_regressions_of_any_size(offset: float, scale: float) -> None:
+def test_regressions_of_any_magnitude_have_scikit_learns_numbers(offset: float, scale: float) -> None:
     actual = RNG.normal(0, 1, N) * scale + offset
     predicted = actual + RNG.normal(0.1, 0.3, N) * scale
     record, alerts = record_of("regression", predicted, actual)

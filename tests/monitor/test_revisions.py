@@ -122,7 +122,7 @@ def test_a_late_label_is_published_at_last_even_if_nothing_ends(run: tuple[Pipel
     assert not [r for r in ended if r["window_end"] in ("2025-09-27T01:00:00Z", "2025-09-27T02:00:00Z")]
 
 
-def test_restarts_change_nothing(run: tuple[Pipeline, Said]) -> None:
+def test_restarts_change_no_revision(run: tuple[Pipeline, Said]) -> None:
     _, again = played(restarts=0.1)
     assert again == run[1]
 

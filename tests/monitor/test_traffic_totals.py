@@ -13,7 +13,7 @@ from tidegauge.monitor.traffic_totals import LATENCY_SECONDS
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
-def test_predictions_errors_and_latencies(partitions):
+def test_predictions_errors_and_latencies_equal_counts_by_hand(partitions):
     rng = random.Random(1)
     events = []
     for number in range(2000):

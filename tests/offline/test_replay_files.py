@@ -184,7 +184,7 @@ def test_times_in_a_finer_unit_are_refused_with_its_name(tmp_path, replay, scale
     assert f"Unix seconds are wanted, these may be {unit}" in done.stderr
 
 
-def test_standard_input(tmp_path):
+def test_events_are_read_from_standard_input(tmp_path):
     raw = written([prediction(n, START + n, score=0.5) for n in range(100)], "gzip")
     done = subprocess.run(
         [sys.executable, "-m", "tidegauge", "replay", "--predictions=-", f"--output={tmp_path / 'out'}"],

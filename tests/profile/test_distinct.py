@@ -25,7 +25,7 @@ def test_sketches_of_rows_are_those_of_the_plain_definition(seed, n, values):
 
 
 @pytest.mark.parametrize("values", [1, 300, K - 1])
-def test_exact_below_k(values):
+def test_the_number_of_distinct_values_is_exact_below_k(values):
     assert estimate(smallest(hash_numbers(np.arange(values).repeat(3).astype(float)))) == values
 
 

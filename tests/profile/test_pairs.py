@@ -45,7 +45,7 @@ def test_any_interleaving_counts_the_same_pairs(seed, partitions, chunk):
     assert {key: of.sums for key, of in pairs_of(events, None, partitions, seed, chunk).items()} == expected
 
 
-def test_equals_a_batch_computation():
+def test_pairs_equal_a_batch_computation():
     rng = random.Random(3)
     events, rows = [], []
     for number in range(500):

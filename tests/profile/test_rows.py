@@ -133,5 +133,5 @@ def test_rows_that_travel_have_all_members(kind: type) -> None:
     assert sorted(kind.__slots__) == known[kind].split()
 
 
-def test_known_values_have_places() -> None:
+def test_values_the_baseline_does_not_know_are_new() -> None:
     assert KnownValues(frozenset(("a",))).places(["a", "b"]).tolist() == [0, 2]

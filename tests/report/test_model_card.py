@@ -98,7 +98,7 @@ def test_it_says_where_it_comes_from_what_for_how_watched_and_what_happened(repl
     assert html.count("<table>") == body.count("\n|---")
 
 
-def test_another_version_and_none(replayed, tmp_path, capsys):
+def test_a_card_of_another_version_and_an_unknown_one(replayed, tmp_path, capsys):
     block, body, _ = made(replayed[0], tmp_path, "--version", "churn:1")
     assert block["model_name"] == "churn:1"
     assert "Alerts so far\n\nNone." in body

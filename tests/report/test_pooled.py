@@ -64,7 +64,7 @@ def bursts(rng, share):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_classes_and_scores(seed):
+def test_pooled_classes_and_scores_equal_scikit_learn(seed):
     rng = np.random.default_rng(seed)
     failed, unscored = bursts(rng, 0.05), bursts(rng, 0.02)
     p = rng.random(1200)

@@ -198,7 +198,7 @@ def test_what_drifted_most_and_the_largest_gaps():
     ]  # fmt: skip
 
 
-def test_one_window_is_exact(full):
+def test_a_report_on_one_window_equals_a_batch_computation(full):
     outputs, rows = full
     report = build(archive(outputs), "churn", Period(START + 2 * DAY, START + 3 * DAY), None)
     chosen = [row for row in rows if START + 2 * DAY <= row[1] < START + 3 * DAY]
@@ -265,7 +265,7 @@ def test_a_hostile_name_stays_text(full):
     assert "https://" not in page
 
 
-def test_periods():
+def test_periods_are_whole_days_weeks_or_as_given():
     now = moment("2025-10-01T12:00:00Z")
     assert [p.name for p in periods(None, None, "day", now)] == ["2025-09-30"]
     assert [p.name for p in periods(None, None, "week", now)] == ["2025-09-22_2025-09-28"]
@@ -277,7 +277,7 @@ def test_periods():
         list(periods(None, None, None, now))
 
 
-def test_the_command(full, tmp_path):
+def test_the_command_writes_a_report_and_refuses_an_unknown_model(full, tmp_path):
     directory = files(full[0], tmp_path / "out")
     command = [
         sys.executable,

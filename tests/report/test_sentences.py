@@ -46,7 +46,7 @@ def sound(texts):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_whatever_is_missing(said, seed):
+def test_reports_and_cards_have_no_gap_whatever_is_missing(said, seed):
     records, alerts = said
     rng = random.Random(seed)
     archive = Archive("churn", START - 86400.0, START + 86400.0)

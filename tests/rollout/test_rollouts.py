@@ -294,7 +294,7 @@ def test_the_champion_is_who_was_live_and_switches_are_dated(partitions, chunk):
     assert [m for record in records for m in mistakes("comparison-record", record)] == []
 
 
-def test_a_restart_changes_nothing():
+def test_a_restart_changes_no_comparison():
     events = shadowed(11, 400, harm=0.5)
     expected = final(play(events))
     pipeline = Pipeline(SPEC)

@@ -73,7 +73,7 @@ LOGICAL = [
 
 
 @pytest.mark.parametrize(("type_", "value", "wanted"), LOGICAL)
-def test_avro_values(type_, value, wanted):
+def test_avro_values_become_json(type_, value, wanted):
     record = avro({"type": "record", "name": "R", "fields": [{"name": "v", "type": type_}]}, {"v": value})
     assert record.value == b'{"v":' + wanted + b"}"
     assert (record.offset, record.timestamp, record.key, record.headers) == (7, 1, b"key", ((SCHEMA_ID, b"1"),))
@@ -137,7 +137,7 @@ NOTHING = {
         ({"either": {}}, {"either": None}),
     ],
 )  # fmt: skip
-def test_protobuf_values(members, wanted):
+def test_protobuf_values_become_json(members, wanted):
     assert json.loads(message(DEFAULTS, "Event", **members).value) == NOTHING | wanted
 
 

@@ -66,7 +66,7 @@ def test_any_events_in_any_format(events):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_stream_in_turns(kind):
+def test_plain_json_and_another_format_may_alternate_in_one_topic(kind):
     """Every second event is plain JSON: the magic byte tells them apart."""
     rng = random.Random(7)
     events = [(topic, json.loads(value)) for topic, value in stream(3)]

@@ -82,7 +82,7 @@ def started(kind: str) -> subprocess.Popen[str]:
         ("mute", signal.SIGTERM, 1, ""),
     ],
 )
-def test_a_signal_ends_it(kind: str, number: signal.Signals, status: int, said: str) -> None:
+def test_a_signal_ends_a_process_in_time(kind: str, number: signal.Signals, status: int, said: str) -> None:
     with started(kind) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"

@@ -22,7 +22,7 @@ def test_a_store_is_marked_with_its_first_changes_and_fits_from_then_on(tmp_path
 
 
 @pytest.mark.parametrize(("pairs", "said"), [({b"rx": b"1"}, "format none"), ({state_format.KEY: b"0"}, "format 0")])
-def test_another_form_is_refused(tmp_path, pairs, said):
+def test_state_of_another_format_is_refused(tmp_path, pairs, said):
     store = RocksStore(tmp_path / "store")
     store.restore(pairs, 7)
     with pytest.raises(StateError, match=f"join-3 was stored in another form .{said}"):

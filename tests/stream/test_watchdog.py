@@ -49,7 +49,7 @@ def started(kind: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("kind", ["moving", "nothing_to_do"])
-def test_progress_goes_on(kind: str) -> None:
+def test_a_process_that_makes_progress_goes_on(kind: str) -> None:
     with started(kind) as process:
         said, log = process.communicate(timeout=90)
     assert process.returncode == 0, log

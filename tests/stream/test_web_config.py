@@ -52,7 +52,7 @@ def basic(name, password):
     return {"Authorization": "Basic " + b64encode(f"{name}:{password}".encode()).decode()}
 
 
-def test_passwords(tmp_path):
+def test_metrics_need_a_right_password(tmp_path):
     users = "{prometheus: " + bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode() + "}"
     right = basic("prometheus", PASSWORD)
     others = ("Basic ?", "Bearer x", right["Authorization"].replace("Basic", "Bearer"))
@@ -62,7 +62,7 @@ def test_passwords(tmp_path):
         assert ask(tmp_path, "http://127.0.0.1", asked, basic_auth_users=users) == [401] * 6 + [200, 200] + [401] * 6
 
 
-def test_tls_and_client_certificates(tmp_path):
+def test_metrics_over_tls_need_a_client_certificate_if_the_file_says_so(tmp_path):
     authority, stranger = trustme.CA(), trustme.CA()
     served = authority.issue_cert("127.0.0.1")
     served.cert_chain_pems[0].write_to_path(str(tmp_path / "server.crt"))
