@@ -51,10 +51,10 @@ def judged(asked: bytes, answered: bytes, of: InputsSpec, *, is_protobuf: bool =
     if isinstance(outcome, Refused):
         assert outcome.reason in REASONS.keys() - {UNPROCESSABLE}
         return
-    records = [Record(0, -1, key, value) for key, value in outcome]
+    records = [Record(0, -1, made.key, made.value) for made in outcome]
     taken = Decoder(Prediction).chunk(records)
     assert taken.refused == []
-    assert [event.request_id.encode() for event in taken.events] == [key for key, _ in outcome]
+    assert [event.request_id.encode() for event in taken.events] == [made.key for made in outcome]
 
 
 @given(asked=trees, answered=trees, of=inputs)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.events import START
 from support.inference import arrived, events, exchanges, joined, protobuf, v1, v2
 from support.schemas import mistakes
-from tidegauge.ingest.exchanges import Arrived, Exchanges, Place, Refused
+from tidegauge.ingest.exchanges import Exchanges, Place, ReceivedMessage, Refused
 from tidegauge.ingest.messages import Message
 from tidegauge.spec import InputsSpec
 
@@ -169,7 +169,7 @@ def test_what_cannot_be_used_says_what_and_where(asked: bytes, answered: bytes, 
 
 
 def take(held: Exchanges, kind: str, id_: str, topic: str, offset: int) -> None:
-    held.take(Arrived(message(kind, id_), Place(topic, 0), offset, START))
+    held.take(ReceivedMessage(message(kind, id_), Place(topic, 0), offset, START))
 
 
 def test_nothing_that_waits_is_committed() -> None:
@@ -200,7 +200,7 @@ def test_a_restart_anywhere_adds_no_event_and_loses_none(rng: random.Random, cou
             topic = rng.choice(["in", "out"])
             if at[topic] < count:
                 kind, id_ = logs[topic][at[topic]]
-                outcome = held.take(Arrived(message(kind, id_), Place(topic, 0), at[topic], START))
+                outcome = held.take(ReceivedMessage(message(kind, id_), Place(topic, 0), at[topic], START))
                 written += [(e["request_id"], e.get("error")) for e in (events(outcome) if outcome else ())]
                 at[topic] += 1
         offsets = held.committable({Place(topic, 0): offset for topic, offset in at.items()})
@@ -208,7 +208,7 @@ def test_a_restart_anywhere_adds_no_event_and_loses_none(rng: random.Random, cou
     held = exchanges()
     for topic, log in logs.items():
         for offset in range(committed[topic], count):
-            outcome = held.take(Arrived(message(*log[offset]), Place(topic, 0), offset, START))
+            outcome = held.take(ReceivedMessage(message(*log[offset]), Place(topic, 0), offset, START))
             written += [(e["request_id"], e.get("error")) for e in (events(outcome) if outcome else ())]
     written += [(e["request_id"], e.get("error")) for outcome in held.give_up(START + 1) for e in events(outcome)]
     assert set(written) == {(f"id{n}", None) for n in range(count)}

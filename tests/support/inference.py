@@ -9,7 +9,7 @@ from typing import Any
 
 from support.events import START
 from tidegauge.ingest import open_inference
-from tidegauge.ingest.exchanges import Arrived, Exchanges, Place, Refused
+from tidegauge.ingest.exchanges import Exchanges, Place, ReceivedMessage, Refused
 from tidegauge.ingest.ingest_process import specs_by_server
 from tidegauge.ingest.messages import Message
 from tidegauge.models.registry import ModelRecord, registry_of
@@ -69,15 +69,15 @@ def exchanges(inputs: InputsSpec | None = None, max_bytes: int = 1 << 20) -> Exc
     return Exchanges(specs_by_server(registry_of([ModelRecord("churn", spec)])), max_bytes)
 
 
-def arrived(message: Message, offset: int = 0, stamp: float = START, topic: str = "t") -> Arrived:
-    return Arrived(message, Place(topic, 0), offset, stamp)
+def arrived(message: Message, offset: int = 0, stamp: float = START, topic: str = "t") -> ReceivedMessage:
+    return ReceivedMessage(message, Place(topic, 0), offset, stamp)
 
 
 def events(outcome: Any) -> list[dict[str, Any]]:
     """The events of an outcome, which is none that was refused."""
     assert outcome is not None
     assert not isinstance(outcome, Refused), outcome
-    return [json.loads(value) for _, value in outcome]
+    return [json.loads(record.value) for record in outcome]
 
 
 def joined(request: bytes, response: bytes, inputs: InputsSpec | None = None, **of: Any) -> list[dict[str, Any]]:

@@ -1,5 +1,5 @@
-"""What model servers log by themselves becomes prediction events: of KServe, MLServer, Seldon, BentoML.
+"""Makes prediction events of what model servers log by themselves: KServe, MLServer, Seldon, BentoML.
 
-May use ``stream/``, the client, the specs and what lies below. How a body, a CloudEvent or an exchange is read is pure: it
-knows no Kafka, no asyncio, no clock. Begin with ``exchanges.py``.
+May use ``stream/``, the client, the specs and what lies below. Reading a body, a CloudEvent or an exchange involves no Kafka,
+no asyncio and no clock. Begin with ``exchanges.py``.
 """

@@ -1,6 +1,6 @@
-"""`tidegauge ingest --bentoml DIR`: the files that a monitor of BentoML writes, into Kafka.
+"""`tidegauge ingest --bentoml DIR`: sends the events in the files of a BentoML monitor to Kafka.
 
-What was sent before is sent again by the next run, and dropped by the join as a duplicate.
+Each run sends all of the files again; the join drops the events that it already has as duplicates.
 """
 
 from __future__ import annotations
@@ -9,45 +9,61 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from tidegauge.client import Client
 from tidegauge.errors import EventError, SourceError
 from tidegauge.ingest.bento_lines import BentoRows, BentoSchema
+from tidegauge.ingest.event_rows import EventRecord
 from tidegauge.ingest.exchanges import SpecOf
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS, FLUSH_EVERY = 1.0, 1000
 MAX_TOLD = 10
-"""Bad lines that are told one by one."""
+"""How many of the lines that are left out are logged one by one."""
+
+
+class _FileId(NamedTuple):
+    """What stays the same when a file is renamed by rotation."""
+
+    device: int
+    inode: int
+
+
+class _Progress(NamedTuple):
+    """How far a file has been read: the ``position`` in bytes behind the last whole line, and the reader of the next lines."""
+
+    position: int
+    rows: BentoRows
 
 
 class BentoMonitor:
-    """The directory of one monitor, whose name is the model's at the server. Raises SourceError where it is none."""
+    """The directory of one monitor; its name is the model's name at the server. Raises SourceError if it is not such a
+    directory. ``refused``: how many lines were left out."""
 
     def __init__(self, directory: Path, spec_of: SpecOf) -> None:
         self._directory, self._spec_of = directory, spec_of
-        self._files: dict[tuple[int, int], tuple[int, BentoRows]] = {}
-        """By device and inode, which a rotation leaves: the position behind the last whole line, and what reads on there."""
+        self._files: dict[_FileId, _Progress] = {}
         if not (directory / "data").is_dir():
             raise SourceError(f"{directory} has no directory data; name that of one monitor, as monitoring/churn")
         self.refused = 0
 
-    def new_lines(self) -> Iterator[tuple[str, bytes, bytes]]:
-        """Logical topic, key and value of the events in whole lines that nobody has read yet."""
+    def new_lines(self) -> Iterator[EventRecord]:
+        """The events in whole lines that were not read before."""
         for path in sorted((self._directory / "data").iterdir(), key=lambda path: (path.stat().st_mtime_ns, path.name)):
             yield from self._read(path)
 
-    def _read(self, path: Path) -> Iterator[tuple[str, bytes, bytes]]:
+    def _read(self, path: Path) -> Iterator[EventRecord]:
         with path.open("rb") as file:
             stat = path.stat()
-            known = (stat.st_dev, stat.st_ino)
-            position, rows = self._files.get(known) or (0, self._rows())
+            known = _FileId(stat.st_dev, stat.st_ino)
+            position, rows = self._files.get(known) or _Progress(0, self._rows())
             file.seek(position)
             for line in file:
                 if not line.endswith(b"\n"):
                     break
                 position += len(line)
-                self._files[known] = position, rows
+                self._files[known] = _Progress(position, rows)
                 try:
                     yield from rows.records(line)
                 except EventError as error:
@@ -67,7 +83,7 @@ class BentoMonitor:
 
 
 async def send(client: Client, monitor: BentoMonitor, *, follow: bool) -> int:
-    """Send what is there, with ``follow`` also what comes; how many events that were."""
+    """Send all events of the files, with ``follow`` also those that are written later. Returns how many events were sent."""
     sent = 0
     while True:
         for topic, key, value in monitor.new_lines():

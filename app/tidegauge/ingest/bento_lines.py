@@ -1,7 +1,7 @@
-"""The lines that BentoML's monitoring writes, as prediction events; a column of the role ``target`` is a label, too.
+"""Makes prediction events from the lines that BentoML's monitoring writes, and labels if a column has the role ``target``.
 
-Each line is a row with its ``timestamp``, ``request_id`` and ``trace_id``; what each column is, the monitor's schema says:
-``feature``, ``prediction`` or ``target``.
+Each line is a row with its ``timestamp``, ``request_id`` and ``trace_id``. The schema of the monitor says which role each
+column has: ``feature``, ``prediction`` or ``target``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.errors import EventError
 from tidegauge.ingest.bodies import Instances
-from tidegauge.ingest.event_rows import encoded, of_request, of_response, version_of
+from tidegauge.ingest.event_rows import EventRecord, encoded, of_request, of_response, version_of
 from tidegauge.ingest.messages import bad, checked_id
 from tidegauge.spec import ModelSpec
 
@@ -27,7 +27,8 @@ ID_FORMAT = "016x"
 
 
 class BentoSchema:
-    """What the columns of a monitor are, from the lines of its schema; of several lines the last one holds."""
+    """The roles of the columns of a monitor, from the lines of its schema. ``roles``: column → role, by the last line that has
+    it; ``version``: that of the Bento, None if unknown. Raises EventError for a line that is not a schema."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         self.roles: dict[str, str] = {}
@@ -42,12 +43,13 @@ class BentoSchema:
             self.version = None if version == UNKNOWN_VERSION else version
 
     def named(self, role: str) -> list[str]:
+        """The columns of this role."""
         return [name for name, of in self.roles.items() if of == role]
 
 
 class BentoRows:
-    """Turns the lines of one file into events. Rows of one request follow each other: the first one has its id, later ones the
-    id, ``-`` and their number."""
+    """Makes events of the lines of one file. The rows of one request follow each other: the first event has the id of the
+    request, later ones that id, ``-`` and the number of the row."""
 
     def __init__(self, schema: BentoSchema, spec: ModelSpec) -> None:
         inputs, predictions = spec.inputs, schema.named("prediction")
@@ -60,8 +62,8 @@ class BentoRows:
         self._targets = schema.named("target")
         self._last, self._row = "", 0
 
-    def records(self, line: bytes) -> list[tuple[str, bytes, bytes]]:
-        """Logical topic, key and value of the events in a line. Raises EventError."""
+    def records(self, line: bytes) -> list[EventRecord]:
+        """The events of a line: a prediction and, if there is one, its label. Raises EventError."""
         row = _row(line)
         id_ = _id(row.get("request_id"))
         self._row = self._row + 1 if id_ == self._last else 0
@@ -75,7 +77,7 @@ class BentoRows:
         label = next((row[name] for name in self._targets if row.get(name) is not None), None)
         if label is not None:
             found.append((LABELS, {"request_id": event["request_id"], "ts": ts, "label": label, "model": self._model}))
-        return [(topic, of["request_id"].encode(), encoded(of)) for topic, of in found]
+        return [EventRecord(topic, of["request_id"].encode(), encoded(of)) for topic, of in found]
 
 
 def _row(line: bytes) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The bodies of requests and responses, as rows and columns: V1 (TensorFlow Serving's row format) and V2 (open inference).
 
-An address says where a value of each row stands: ``NAME`` is a tensor (V2) or a field of each instance (V1), ``NAME[2]`` the
-third value of a row of it, ``[2]`` the third value of a row of the first tensor, or of an instance that is a list.
+An address says where to find one value of each row. ``NAME`` is a tensor (V2) or a field of each instance (V1), and ``NAME[2]``
+the third value of each of its rows; ``[2]`` is the third value of each row of the first tensor, or of each instance that is a
+list.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tidegauge.ingest.tensors import Tensor, flat, raw_values, tensor
 from tidegauge.models.read_inputs import Address
 
 MAX_NAMED_COLUMNS = 100
-"""A tensor with more values a row is no set of features that anybody has named."""
+"""A tensor with more values in each row is not taken for a set of features."""
 Scalar = bool | int | float | str | None
 
 
@@ -25,23 +26,25 @@ FIRST = Address("", None)
 
 
 class Body(Protocol):
-    """``count``: rows. ``model``, ``version``: what the body says of them, if anything."""
+    """The body of a request or response. ``count``: how many rows it has; ``model`` and ``version``: those it names, or
+    None."""
 
     count: int
     model: str | None
     version: str | None
 
     def column(self, at: Address) -> list[Any] | None:
-        """The value of each row; None where there is nothing of that name. Raises EventError where an index is beyond a row."""
+        """The value of each row at an address; None if there is nothing of that name. Raises EventError for an index beyond a
+        row."""
         ...
 
     def named(self) -> list[dict[str, Scalar]]:
-        """Of each row all single values, by their addresses."""
+        """For each row, all its single values by their addresses."""
         ...
 
 
 class Tensors:
-    """A V2 body. Tensors whose rows are not those of the first one belong to no row."""
+    """A V2 body. ``count`` is that of the first tensor; tensors with another number of rows cannot be divided into rows."""
 
     def __init__(self, tensors: list[Tensor], model: str | None = None, version: str | None = None) -> None:
         if not tensors:
@@ -98,7 +101,7 @@ class Instances:
 
 
 def _value(value: Any, at: Address, place: int) -> Any:
-    """What stands at the index of a value; a list of one value is that value."""
+    """The value at the index of an address; a list of one value counts as that value. ``place``: the number of the row."""
     if value is None:
         return None
     values = value if isinstance(value, list) else [value]
@@ -142,7 +145,8 @@ class _JsonBody(msgspec.Struct):
 def read(message: Message) -> Body:
     """The body of a message. Raises EventError."""
     if message.protobuf:
-        return Tensors(*open_inference.read(message.kind, message.body))
+        inference = open_inference.read(message.kind, message.body)
+        return Tensors(inference.tensors, inference.model, inference.version)
     given, rest = _json(message.body)
     rows, tensors = (given.instances, given.inputs) if message.kind == "request" else (given.predictions, given.outputs)
     if rows is not None:

@@ -1,9 +1,10 @@
-"""From the bodies of an exchange to prediction events, one a row, as the spec's ``inputs`` says."""
+"""Makes prediction events from the bodies of a request and its response, one event for each row, as ``inputs`` of the spec
+says."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,8 +18,16 @@ from tidegauge.spec import InputsSpec, ModelSpec
 Event = dict[str, Any]
 
 
+class EventRecord(NamedTuple):
+    """The record of one event: its logical topic, its key, and its value as JSON."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
 def of_request(inputs: InputsSpec, id_: str, body: Body) -> list[Event]:
-    """What a request says of the event of each of its rows. Raises EventError."""
+    """The members of each row's event that are in the request. Raises EventError."""
     events: list[Event] = [{"request_id": name} for name in _ids(inputs, id_, body)]
     if not inputs.features:
         others = {inputs.request_id, *inputs.segments.values()}
@@ -32,7 +41,7 @@ def of_request(inputs: InputsSpec, id_: str, body: Body) -> list[Event]:
 
 
 def of_response(inputs: InputsSpec, body: Body) -> list[Event]:
-    """What a response says of the event of each of its rows. Raises EventError."""
+    """The members of each row's event that are in the response. Raises EventError."""
     events: list[Event] = [{} for _ in range(body.count)]
     for member in ("prediction", "score"):
         where = getattr(inputs, member)
@@ -62,12 +71,12 @@ def encoded(event: Event) -> bytes:
     try:
         return msgspec.json.encode(event)
     except (OverflowError, UnicodeError):
-        # Whole numbers of more than 64 bits are taken, and what no UTF-8 can carry is replaced, as in any event.
+        # As in any event, whole numbers may have more than 64 bits, and lone surrogates are replaced.
         return json.dumps(clean(event)).encode()
 
 
 def version_of(spec: ModelSpec, said: str | None) -> str:
-    """The ``model_version`` of events: the spec's, else what the server ``said``, else the model's name alone."""
+    """The ``model_version`` of events: that of the spec, else the one that the server ``said``, else only the model's name."""
     if spec.inputs.version is not None:
         return spec.inputs.version
     return f"{spec.model}:{said}" if said else spec.model

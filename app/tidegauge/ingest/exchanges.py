@@ -1,7 +1,7 @@
-"""Requests that wait for their responses, and the prediction events that the two become.
+"""Joins requests with their responses, and makes prediction events of the two.
 
-Both come in any order. What waits is bounded in bytes; the oldest goes first. A request without a response by the timeout
-failed, or its response was lost: its events say ``error: "no response"``.
+They arrive in any order. The messages that wait are bounded in bytes; the oldest are dropped first. If there is no response by
+the timeout, the request has failed or its response was lost, and its events have ``error: "no response"``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from tidegauge.engine.refusals import UNPROCESSABLE
+from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.errors import EventError
 from tidegauge.ingest import bodies
-from tidegauge.ingest.event_rows import Event, encoded, of_request, of_response, version_of
+from tidegauge.ingest.event_rows import Event, EventRecord, encoded, of_request, of_response, version_of
 from tidegauge.ingest.messages import Message, bad
 from tidegauge.spec import ModelSpec
 
@@ -24,10 +25,17 @@ NO_RESPONSE, CANARY = "no response", "canary"
 MAX_EVENT_BYTES = 1_000_000
 """An event has to fit into a topic with Kafka's default ``max.message.bytes``."""
 OVERHEAD_BYTES = 1000
-"""What a message costs beside its body, about."""
-Key = tuple[str, str, str]
+"""About how much memory a message takes beside its body."""
 SpecOf = Callable[[str], ModelSpec]
 """The spec of a model by its name at the server."""
+
+
+class ExchangeKey(NamedTuple):
+    """What a request and its response have in common; see ``Message``."""
+
+    server: str
+    component: str
+    id: str
 
 
 class Place(NamedTuple):
@@ -37,8 +45,22 @@ class Place(NamedTuple):
     partition: int
 
 
-class Arrived(msgspec.Struct, frozen=True):
-    """A message and the record it came in. ``stamp``: the record's timestamp, Unix seconds."""
+class RecordPlace(NamedTuple):
+    """A partition, and the offset of a record in it."""
+
+    place: Place
+    offset: int
+
+
+class JoinedPlaces(NamedTuple):
+    """The places of a request and its response that were joined."""
+
+    request: RecordPlace
+    response: RecordPlace
+
+
+class ReceivedMessage(msgspec.Struct, frozen=True):
+    """A message and where it was read. ``stamp``: its record's timestamp, Unix seconds."""
 
     message: Message
     place: Place
@@ -47,11 +69,12 @@ class Arrived(msgspec.Struct, frozen=True):
 
     @property
     def bytes(self) -> int:
+        """About how much memory it takes."""
         return len(self.message.body) + OVERHEAD_BYTES
 
 
 class Refused(NamedTuple):
-    """A record that became no event, and why."""
+    """A record that did not become an event. ``reason``: one of ``refusals.REASONS``; ``why``: the reason in words."""
 
     place: Place
     offset: int
@@ -60,86 +83,90 @@ class Refused(NamedTuple):
     why: str
 
 
-Outcome = list[tuple[bytes, bytes]] | Refused
-"""Keys and values of prediction events, or why there are none."""
+ExchangeResult = list[EventRecord] | Refused
+"""The prediction events of an exchange, or why there are none."""
 
 
 class Exchanges:
-    """What waits for its other half. ``max_bytes``: of bodies, beyond which the oldest are dropped."""
+    """The messages that wait for their counterpart, the request or response of the same exchange. ``max_bytes``: of waiting
+    messages; if there are more, the oldest are dropped."""
 
     def __init__(self, spec_of: SpecOf, max_bytes: int) -> None:
         self._spec_of, self._max_bytes = spec_of, max_bytes
-        self._waiting: dict[Key, Arrived] = {}
-        self._links: list[tuple[tuple[Place, int], tuple[Place, int]]] = []
-        """Partition and offset of the request and of the response of what was joined, until both are committed."""
+        self._waiting: dict[ExchangeKey, ReceivedMessage] = {}
+        self._joined_places: list[JoinedPlaces] = []
+        """Those of joined exchanges whose two offsets are not both committed yet."""
         self._versions: dict[str, str] = {}
-        """By model the version that its newest response was of: a request without a response is taken for one to that."""
+        """Model → the version of its newest response; a request without a response is counted for this version."""
         self.bytes = 0
         self.dropped = 0
-        """Messages that had to go for want of memory."""
+        """How many messages were dropped for lack of memory."""
         self.unmatched = 0
-        """Responses whose request never came."""
+        """How many responses had no request by the timeout."""
         self.unanswered = 0
-        """Requests without a response by the timeout."""
+        """How many requests had no response by the timeout."""
 
     @property
     def waiting(self) -> int:
+        """How many messages wait."""
         return len(self._waiting)
 
-    def take(self, arrived: Arrived) -> Outcome | None:
-        """The events of the exchange that ``arrived`` completes; None where its other half has not come. One that comes again
-        takes the place of the first."""
-        key = _key(arrived.message)
+    def take(self, received: ReceivedMessage) -> ExchangeResult | None:
+        """The result of the exchange that a message completes; None if its counterpart has not been received yet. A message
+        that is received again replaces the first one."""
+        key = _key(received.message)
         other = self._waiting.get(key)
-        if other is None or other.message.kind == arrived.message.kind:
+        if other is None or other.message.kind == received.message.kind:
             self._remove(key)
-            self._waiting[key] = arrived
-            self.bytes += arrived.bytes
+            self._waiting[key] = received
+            self.bytes += received.bytes
             while self.bytes > self._max_bytes and len(self._waiting) > 1:
                 self._remove(next(iter(self._waiting)))
                 self.dropped += 1
             return None
         self._remove(key)
-        request, response = (other, arrived) if other.message.kind == "request" else (arrived, other)
+        request, response = (other, received) if other.message.kind == "request" else (received, other)
         if request.place != response.place or request.offset > response.offset:
-            self._links.append(((request.place, request.offset), (response.place, response.offset)))
+            asked, answered = (RecordPlace(of.place, of.offset) for of in (request, response))
+            self._joined_places.append(JoinedPlaces(asked, answered))
         return self._joined(request, response)
 
-    def give_up(self, before: float) -> Iterator[Outcome]:
-        """The events of requests whose records are older than ``before`` (Unix seconds). Responses as old are let go."""
-        late = [key for key, arrived in self._waiting.items() if arrived.stamp < before]
+    def give_up(self, before: float) -> Iterator[ExchangeResult]:
+        """Give up the messages whose records are older than ``before`` (Unix seconds): requests become events without a
+        response, responses are dropped."""
+        late = [key for key, waiting in self._waiting.items() if waiting.stamp < before]
         for key in late:
-            arrived = self._remove(key)
-            assert arrived is not None
-            if arrived.message.kind == "response":
+            removed = self._remove(key)
+            assert removed is not None
+            if removed.message.kind == "response":
                 self.unmatched += 1
                 continue
             self.unanswered += 1
-            yield self._joined(arrived, None)
+            yield self._joined(removed, None)
 
     def forget(self, places: Iterable[Place]) -> None:
-        """Somebody else reads these partitions now, from where they were committed."""
+        """Forget the messages of partitions that another process reads from now on, beginning at the committed offsets."""
         gone = set(places)
-        for key in [key for key, arrived in self._waiting.items() if arrived.place in gone]:
+        for key in [key for key, waiting in self._waiting.items() if waiting.place in gone]:
             self._remove(key)
-        self._links = [link for link in self._links if not gone & {place for place, _ in link}]
+        self._joined_places = [pair for pair in self._joined_places if not gone & {of.place for of in pair}]
 
     def committable(self, read: Mapping[Place, int]) -> dict[Place, int]:
-        """Up to which offsets nothing is needed any more, of partitions that were ``read`` up to these. No request is read
-        again without the response that it had."""
+        """The offset of each partition below which no record is needed any more. ``read``: the offset behind the last record
+        read. If a request would be read again after a crash, so is the response it was joined with."""
         found = dict(read)
-        for arrived in self._waiting.values():
-            found[arrived.place] = min(found.get(arrived.place, arrived.offset), arrived.offset)
+        for waiting in self._waiting.values():
+            found[waiting.place] = min(found.get(waiting.place, waiting.offset), waiting.offset)
         moved = True
         while moved:
             moved = False
-            for (asked, request), (answered, response) in self._links:
-                if request >= found.get(asked, 0) and response < found.get(answered, 0):
-                    found[answered], moved = response, True
-        self._links = [link for link in self._links if any(offset >= found.get(place, 0) for place, offset in link)]
+            for request, response in self._joined_places:
+                if request.offset >= found.get(request.place, 0) and response.offset < found.get(response.place, 0):
+                    found[response.place], moved = response.offset, True
+        self._joined_places = [pair for pair in self._joined_places if any(of.offset >= found.get(of.place, 0) for of in pair)]
         return {place: offset for place, offset in found.items() if place in read}
 
-    def _joined(self, request: Arrived, response: Arrived | None) -> Outcome:
+    def _joined(self, request: ReceivedMessage, response: ReceivedMessage | None) -> ExchangeResult:
         at = request
         try:
             asked = bodies.read(request.message)
@@ -171,27 +198,27 @@ class Exchanges:
         except EventError as error:
             return Refused(at.place, at.offset, at.message.id.encode(), error.reason, str(error))
         except Exception as error:
-            # A fault of ours costs one exchange; raised, it would cost all those behind it.
+            # A fault in this program costs one exchange; if it were raised, it would cost all later ones.
             log.exception("exchange %s could not be processed", request.message.id)
             return Refused(at.place, at.offset, at.message.id.encode(), UNPROCESSABLE, f"{type(error).__name__}: {error}")
 
-    def _remove(self, key: Key) -> Arrived | None:
-        arrived = self._waiting.pop(key, None)
-        if arrived is not None:
-            self.bytes -= arrived.bytes
-        return arrived
+    def _remove(self, key: ExchangeKey) -> ReceivedMessage | None:
+        removed = self._waiting.pop(key, None)
+        if removed is not None:
+            self.bytes -= removed.bytes
+        return removed
 
 
-def _key(message: Message) -> Key:
-    return (message.server or "", message.component, message.id)
+def _key(message: Message) -> ExchangeKey:
+    return ExchangeKey(message.server or "", message.component, message.id)
 
 
 def check(message: Message, spec_of: SpecOf) -> None:
-    """Raises EventError for a message that can become no event, whatever its other half is."""
+    """Raises EventError for a message that cannot become an event, whatever its counterpart is."""
     body = bodies.read(message)
     name = message.server or body.model
     if name is None:
-        # The model of a V2 request stands in its path: only the response may name it.
+        # The model of a V2 request is in the path of its URL, so perhaps only the response names it.
         return
     inputs = spec_of(name).inputs
     if message.kind == "request":
@@ -200,20 +227,21 @@ def check(message: Message, spec_of: SpecOf) -> None:
         of_response(inputs, body)
 
 
-def _record(event: Event) -> tuple[bytes, bytes]:
-    """Key and value of an event's record. Raises EventError where it fits into no topic."""
+def _record(event: Event) -> EventRecord:
+    """The record of an event. Raises EventError if it is too large for a topic."""
     value = encoded(event)
     if len(value) > MAX_EVENT_BYTES:
         raise EventError("too_large", f"the event of a row would have {len(value)} bytes, at most {MAX_EVENT_BYTES}")
-    return event["request_id"].encode(), value
+    return EventRecord(PREDICTIONS, event["request_id"].encode(), value)
 
 
-def _time(arrived: Arrived) -> float:
-    return arrived.stamp if arrived.message.time is None else arrived.message.time
+def _time(received: ReceivedMessage) -> float:
+    """Unix seconds: the message's own time, else its record's."""
+    return received.stamp if received.message.time is None else received.message.time
 
 
-def _latency(request: Arrived, response: Arrived) -> Event:
-    """``latency_ms``: milliseconds between the two, where both have the time of one clock: the sender's, or the records'."""
+def _latency(request: ReceivedMessage, response: ReceivedMessage) -> Event:
+    """The member ``latency_ms``: the milliseconds between the two, if both times are of one clock, the sender's or Kafka's."""
     if (request.message.time is None) != (response.message.time is None):
         return {}
     milliseconds = round((_time(response) - _time(request)) * 1000, 3)

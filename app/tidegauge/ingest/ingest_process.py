@@ -1,4 +1,5 @@
-"""`tidegauge ingest`: the door for CloudEvents, and the joining of what came by it and in other topics; or BentoML's files."""
+"""`tidegauge ingest`: receives CloudEvents by HTTP and joins requests and responses from all topics, or sends BentoML's
+files."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ from tidegauge.engine.stage import DEAD_LETTERS, LABELS, MODELS, PREDICTIONS
 from tidegauge.errors import StreamError
 from tidegauge.ingest import bento_files, cloud_events, open_inference
 from tidegauge.ingest.bento_files import BentoMonitor
-from tidegauge.ingest.door import Door, Keep
 from tidegauge.ingest.exchanges import Exchanges, SpecOf
+from tidegauge.ingest.http_receiver import HttpReceiver, Keep
 from tidegauge.ingest.joining import Joining
 from tidegauge.ingest.messages import Message
 from tidegauge.models import directory
@@ -63,7 +64,7 @@ def specs_by_server(registry: Registry) -> SpecOf:
 
 
 async def run(settings: Settings, options: IngestOptions) -> int:
-    """Until cancelled. Raises StreamError for what it cannot begin with."""
+    """Run until cancelled. Raises StreamError if topics, specs or the port cannot be used."""
     if any(topic.startswith("seldon.") for topic in options.topics):
         open_inference.available()
     await models_topic.ensure_topics(settings, (PREDICTIONS,))
@@ -75,7 +76,8 @@ async def run(settings: Settings, options: IngestOptions) -> int:
 
 
 async def run_bentoml(settings: Settings, monitor: Path, models: Path | None, *, follow: bool) -> int:
-    """Send what the monitor of BentoML in this directory has written. The exit status: 1 if a line had to be left out."""
+    """Send the events in the files of a BentoML monitor, given its directory. Returns the exit status: 1 if a line was left
+    out."""
     await models_topic.ensure_topics(settings, (PREDICTIONS, LABELS))
     topics = {name: settings.topic(name) for name in (PREDICTIONS, LABELS)}
     async with _specs(settings, models) as spec_of, Client(topics=topics, **settings.client()) as client:
@@ -87,7 +89,8 @@ async def run_bentoml(settings: Settings, monitor: Path, models: Path | None, *,
 
 @contextlib.asynccontextmanager
 async def _specs(settings: Settings, models: Path | None) -> AsyncIterator[SpecOf]:
-    """The specs of a directory, or those in the topic, as they change. Raises StreamError where that may not be read."""
+    """The specs in a directory, or, if it is None, those in the topic as they change. Raises StreamError if that cannot be
+    read."""
     if models is not None:
         yield specs_by_server(registry_of(directory.records_of(models)))
         return
@@ -112,22 +115,22 @@ async def _run(settings: Settings, options: IngestOptions, spec_of: SpecOf) -> i
     topics = {INFERENCES: inferences} | {name: settings.topic(name) for name in (PREDICTIONS, DEAD_LETTERS)}
     async with Client(topics=topics, **settings.client()) as client:
         joining = Joining(exchanges, client, options.timeout, made)
-        door = Door(_keeper(client), spec_of, made)
+        receiver = HttpReceiver(_keeper(client), spec_of, made)
         await feed.start()
         try:
-            return await _serve(options, made, joining, door, feed)
+            return await _serve(options, made, joining, receiver, feed)
         finally:
             await feed.stop()
 
 
 async def _serve(
-    options: IngestOptions, registry: CollectorRegistry, joining: Joining, door: Door, feed: SharedFeed
+    options: IngestOptions, registry: CollectorRegistry, joining: Joining, receiver: HttpReceiver, feed: SharedFeed
 ) -> int:  # fmt: skip
     at = options.at
-    pages = [web.post("/{path:.*}", door.answer)]
+    pages = [web.post("/{path:.*}", receiver.answer)]
     try:
         server = await serve(
-            at, registry, lambda: not door.away, more=pages, max_body=options.max_body
+            at, registry, lambda: not receiver.away, more=pages, max_body=options.max_body
         )  # fmt: skip
     except OSError as error:
         raise StreamError(f"port {at.port} of {at.host} cannot be listened on: {error}; choose --listen") from error

@@ -1,6 +1,5 @@
-"""From topics of messages to the topic of predictions: what was read is committed once what it became is in Kafka.
-
-kill -9 costs nothing: what was not committed is read again and becomes the same events, which the join drops as duplicates.
+"""Reads messages from their topics and writes prediction events. Offsets are committed once the events are in Kafka, so a crash
+loses nothing: messages that were not committed are read again and become the same events, which the join drops as duplicates.
 """
 
 from __future__ import annotations
@@ -8,26 +7,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from tidegauge.client import Client
 from tidegauge.engine.refusals import dead_letter
-from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Record
+from tidegauge.engine.stage import DEAD_LETTERS, Record
 from tidegauge.errors import EventError
 from tidegauge.ingest import topic_records
-from tidegauge.ingest.exchanges import Arrived, Exchanges, Outcome, Place, Refused
+from tidegauge.ingest.exchanges import ExchangeResult, Exchanges, Place, ReceivedMessage, Refused
 from tidegauge.stream.endpoint import Patience
 from tidegauge.stream.failures import KafkaError
-from tidegauge.stream.shared_feed import SharedFeed
+from tidegauge.stream.shared_feed import PartitionRecord, SharedFeed
 
 log = logging.getLogger(__name__)
 MAX_RECORDS, WAIT_SECONDS = 500, 0.5
 
 
 class Joining:
-    """Reads messages, and writes the events they become. ``timeout``: seconds a request may wait for its response."""
+    """Reads messages, and writes the events they become. ``timeout``: for how many seconds a request waits for its response."""
 
     def __init__(self, exchanges: Exchanges, client: Client, timeout: float, registry: CollectorRegistry) -> None:
         self.exchanges, self._client, self._timeout = exchanges, client, timeout
@@ -53,11 +52,11 @@ class Joining:
         held.set_function(lambda: exchanges.bytes)
 
     async def run(self, feed: SharedFeed) -> None:
-        """Until cancelled. Raises what reading raises."""
+        """Run until cancelled. Raises what reading raises."""
         while True:
             records = await feed.take(WAIT_SECONDS, MAX_RECORDS)
-            # Nothing is awaited between taking records and noting what waits: a partition that goes to another process in
-            # between would leave its requests here, to time out.
+            # Nothing is awaited between taking records and noting those that wait: if a partition went to another process in
+            # between, its requests would stay here until they time out.
             outcomes = self._outcomes(records)
             outcomes += self.exchanges.give_up(feed.reached() - self._timeout)
             read = dict(feed.read)
@@ -65,8 +64,8 @@ class Joining:
             await self._write(outcomes)
             await feed.commit(self.exchanges.committable(read))
 
-    def _outcomes(self, records: Sequence[tuple[Any, Any]]) -> list[Outcome]:
-        found: list[Outcome] = []
+    def _outcomes(self, records: Sequence[PartitionRecord]) -> list[ExchangeResult]:
+        found: list[ExchangeResult] = []
         for place, record in records:
             at = Place(*place)
             try:
@@ -75,13 +74,13 @@ class Joining:
                 found.append(Refused(at, record.offset, record.key, error.reason, str(error)))
                 continue
             self._messages.labels(message.kind).inc()
-            outcome = self.exchanges.take(Arrived(message, at, record.offset, record.timestamp / 1000))
+            outcome = self.exchanges.take(ReceivedMessage(message, at, record.offset, record.timestamp / 1000))
             if outcome is not None:
                 found.append(outcome)
         return found
 
     def _tell(self) -> None:
-        """What was lost since the last time, on /metrics and, of what memory cost, in the log."""
+        """Report on /metrics what was lost since the last call, and in the log what was dropped for lack of memory."""
         for name, counter in self._lost.items():
             new = getattr(self.exchanges, name) - self._told[name]
             counter.inc(new)
@@ -89,8 +88,8 @@ class Joining:
             if name == "dropped" and new:
                 log.error("%d messages were dropped: more wait for their other half than --waiting-mib holds", new)
 
-    async def _write(self, outcomes: Sequence[Outcome]) -> None:
-        """All of it, however long Kafka is away."""
+    async def _write(self, outcomes: Sequence[ExchangeResult]) -> None:
+        """Write all events and dead letters, trying again for as long as Kafka is away."""
         wanted = [record for outcome in outcomes for record in _records(outcome)]
         while wanted:
             try:
@@ -98,7 +97,7 @@ class Joining:
                 await asyncio.gather(*sent)
                 break
             except KafkaError as error:
-                # What was taken already is a duplicate when it comes again.
+                # Records that Kafka already has become duplicates, which the join drops.
                 await self._patience.failed(error)
         self._patience.worked()
         for outcome in outcomes:
@@ -108,14 +107,23 @@ class Joining:
                 self._events.inc(len(outcome))
 
 
-def _records(outcome: Outcome) -> Iterator[tuple[str, bytes | None, bytes | None, dict[str, str]]]:
-    """Logical topic, key, value and headers of what an outcome is in Kafka."""
+class _RecordToSend(NamedTuple):
+    """The arguments of ``Client.send``; ``topic`` is a logical one."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, str]
+
+
+def _records(outcome: ExchangeResult) -> Iterator[_RecordToSend]:
+    """The records to write for a result: its events, or a dead letter."""
     if not isinstance(outcome, Refused):
-        for key, value in outcome:
-            yield PREDICTIONS, key, value, {}
+        for event in outcome:
+            yield _RecordToSend(*event, {})
         return
-    # The letter has no value: in a body personal data can be anywhere. The record is where the letter says, for as long as its
-    # topic keeps it.
+    # The letter has no value, since a body may have personal data anywhere. The letter says where the record is.
     record = Record(outcome.offset, -1, outcome.key, None)
     letter = dead_letter(outcome.place.topic, outcome.place.partition, record, outcome.reason, outcome.why, None)
-    yield DEAD_LETTERS, letter.key, None, {name: value.decode("utf-8", "replace") for name, value in letter.headers}
+    headers = {name: value.decode("utf-8", "replace") for name, value in letter.headers}
+    yield _RecordToSend(DEAD_LETTERS, letter.key, None, headers)

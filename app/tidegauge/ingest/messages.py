@@ -1,4 +1,4 @@
-"""One message of a model server: a request it was sent, or the response it gave. Two messages of one ``id`` are an exchange."""
+"""A message of a model server: a request that was sent to it, or its response. The two with the same ``id`` are an exchange."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tidegauge.engine.events import timestamp
 from tidegauge.errors import EventError
 
 BAD_INFERENCE = "bad_inference"
-"""The reason (see ``engine/refusals.py``) of a message that cannot be read, or does not hold what the spec says it holds."""
+"""The reason (see ``engine/refusals.py``) of a message that cannot be read, or does not have what the spec says."""
 MAX_ID = 256
 Kind = Literal["request", "response"]
 
 
 class Message(msgspec.Struct, frozen=True):
-    """``server``: what the model is called at the server, None where only the body may say. ``time``: Unix seconds, None where
-    the message says none. ``component``: which part of an inference service logged it."""
+    """A request or response. ``server``: the model's name at the server, None if only the body may have it. ``time``: Unix
+    seconds, None if the message has no time. ``component``: the part of an inference service that logged it."""
 
     id: str
     kind: Kind
@@ -35,7 +35,7 @@ def bad(message: str) -> EventError:
 
 
 def checked_id(given: Any, where: str) -> str:
-    """Raises EventError for what is no id of an exchange."""
+    """``given``, if it can be the id of an exchange; else raises EventError. ``where``: where it was found, for the message."""
     if not isinstance(given, str) or not 0 < len(given) <= MAX_ID:
         raise EventError("bad_request_id", f"{where} must have 1 to {MAX_ID} characters; request and response are joined by it")
     if not is_text(given):
@@ -44,7 +44,7 @@ def checked_id(given: Any, where: str) -> str:
 
 
 def is_text(given: str) -> bool:
-    """Whether UTF-8 can carry it: no lone surrogate, which stands for a byte of a header that is no UTF-8."""
+    """Whether UTF-8 can encode a text. It cannot if a header had bytes that are not UTF-8, which are lone surrogates here."""
     try:
         given.encode()
     except UnicodeEncodeError:
@@ -53,7 +53,7 @@ def is_text(given: str) -> bool:
 
 
 def moment(text: Any, where: str) -> float | None:
-    """Unix seconds of an RFC 3339 text; None for None. Raises EventError."""
+    """The Unix seconds of a text in the format of RFC 3339; None for None. Raises EventError."""
     if text is None:
         return None
     if not isinstance(text, str):

@@ -1,13 +1,13 @@
 """The open inference protocol's ModelInferRequest and ModelInferResponse in protobuf, as Seldon Core 2 writes them into Kafka.
 
-Only members that events need are described here; protobuf passes over the others. See
+Only the members that events need are described here; protobuf skips the others. See
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/open_inference_grpc.proto
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegauge.errors import StreamError
 from tidegauge.ingest.messages import Kind, bad
@@ -18,36 +18,67 @@ _CONTENTS = {
     "INT64": "int64_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
     "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
 }  # fmt: skip
-"""Which member holds the values of a type. FP16 goes by raw contents only."""
-_MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
+"""Type → the member that holds its values. FP16 has raw contents only."""
+
+
+class _Member(NamedTuple):
+    """A member of a protobuf message: its field number, its type, and whether it is repeated."""
+
+    number: int
+    type: str
+    repeated: bool
+
+
+_MESSAGES: dict[str, dict[str, _Member]] = {
     "Contents": {
-        "bool_contents": (1, "BOOL", True), "int_contents": (2, "INT32", True), "int64_contents": (3, "INT64", True),
-        "uint_contents": (4, "UINT32", True), "uint64_contents": (5, "UINT64", True), "fp32_contents": (6, "FLOAT", True),
-        "fp64_contents": (7, "DOUBLE", True), "bytes_contents": (8, "BYTES", True),
+        "bool_contents": _Member(1, "BOOL", True),
+        "int_contents": _Member(2, "INT32", True),
+        "int64_contents": _Member(3, "INT64", True),
+        "uint_contents": _Member(4, "UINT32", True),
+        "uint64_contents": _Member(5, "UINT64", True),
+        "fp32_contents": _Member(6, "FLOAT", True),
+        "fp64_contents": _Member(7, "DOUBLE", True),
+        "bytes_contents": _Member(8, "BYTES", True),
     },
     "Tensor": {
-        "name": (1, "STRING", False), "datatype": (2, "STRING", False), "shape": (3, "INT64", True),
-        "contents": (5, "Contents", False),
+        "name": _Member(1, "STRING", False),
+        "datatype": _Member(2, "STRING", False),
+        "shape": _Member(3, "INT64", True),
+        "contents": _Member(5, "Contents", False),
     },
     "request": {
-        "model_name": (1, "STRING", False), "model_version": (2, "STRING", False), "id": (3, "STRING", False),
-        "tensors": (5, "Tensor", True), "raw": (7, "BYTES", True),
+        "model_name": _Member(1, "STRING", False),
+        "model_version": _Member(2, "STRING", False),
+        "id": _Member(3, "STRING", False),
+        "tensors": _Member(5, "Tensor", True),
+        "raw": _Member(7, "BYTES", True),
     },
     "response": {
-        "model_name": (1, "STRING", False), "model_version": (2, "STRING", False), "id": (3, "STRING", False),
-        "tensors": (5, "Tensor", True), "raw": (6, "BYTES", True),
+        "model_name": _Member(1, "STRING", False),
+        "model_version": _Member(2, "STRING", False),
+        "id": _Member(3, "STRING", False),
+        "tensors": _Member(5, "Tensor", True),
+        "raw": _Member(6, "BYTES", True),
     },
-}  # fmt: skip
-"""Of each message its members: number, type, whether repeated."""
+}
+"""Message → name → member."""
+
+
+class InferMessage(NamedTuple):
+    """The tensors of a request or response, and the names of model and version in it; "" if it has none."""
+
+    tensors: list[Tensor]
+    model: str
+    version: str
 
 
 def available() -> None:
-    """Raises StreamError where protobuf is not installed."""
+    """Raises StreamError if protobuf is not installed."""
     _message_class("request")
 
 
-def read(kind: Kind, body: bytes) -> tuple[list[Tensor], str, str]:
-    """The tensors of a message, and what it says of model and version. Raises EventError."""
+def read(kind: Kind, body: bytes) -> InferMessage:
+    """The parts of a message. Raises EventError."""
     from google.protobuf.message import DecodeError
 
     made = _message_class(kind)()
@@ -66,7 +97,7 @@ def read(kind: Kind, body: bytes) -> tuple[list[Tensor], str, str]:
         else:
             raise bad(f"tensor {of.name!r} is of type {of.datatype!r}; known: {', '.join(_CONTENTS)}")
         found.append(tensor(of.name, list(of.shape), values))
-    return found, made.model_name, made.model_version
+    return InferMessage(found, made.model_name, made.model_version)
 
 
 @cache
@@ -76,7 +107,7 @@ def _message_class(name: str) -> Any:
     except ImportError as error:
         raise StreamError("protobuf messages need an extra: pip install 'tidegauge[protobuf]'") from error
     field = descriptor_pb2.FieldDescriptorProto
-    # The package is our own: a process may hold the protocol's own messages, too.
+    # The package has a name of its own, since a process may also have loaded the protocol's own messages.
     file = descriptor_pb2.FileDescriptorProto(
         name="tidegauge_open_inference.proto", package="tidegauge.ingest", syntax="proto3"
     )

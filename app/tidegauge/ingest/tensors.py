@@ -1,6 +1,6 @@
 """Tensors of the open inference protocol (V2): a name, a shape, a type and their values, row by row.
 
-The first dimension counts the rows of the batch; whatever dimensions follow are the columns of a row, in row-major order.
+The first dimension is that of the rows of the batch; all others together are the columns of a row, in row-major order.
 See https://kserve.github.io/website/latest/modelserving/data_plane/v2_protocol/.
 """
 
@@ -19,11 +19,11 @@ _RAW = {
     "BOOL": "?", "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "<i1", "INT16": "<i2",
     "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
 }  # fmt: skip
-"""NumPy's name of each type as it lies in raw contents. BYTES has a length of four bytes before each element."""
+"""Type → NumPy's name of it in raw contents. Elements of type BYTES follow their length, which takes four bytes."""
 
 
 class Tensor(msgspec.Struct, frozen=True):
-    """``values``: ``rows`` times ``width`` scalars, row-major."""
+    """A tensor as a table. ``values``: ``rows`` times ``width`` scalars, row by row."""
 
     name: str
     rows: int
@@ -36,7 +36,7 @@ class Tensor(msgspec.Struct, frozen=True):
 
 
 def tensor(name: str, shape: list[int], values: list[Any]) -> Tensor:
-    """Raises EventError where the shape is not that of the values."""
+    """The tensor of these values. Raises EventError if there are not as many as the shape says."""
     if any(size < 0 for size in shape):
         raise bad(f"tensor {name!r} has the shape {shape}, sizes are 0 or more")
     rows, width = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
@@ -46,7 +46,7 @@ def tensor(name: str, shape: list[int], values: list[Any]) -> Tensor:
 
 
 def flat(values: Any) -> list[Any]:
-    """JSON lets the data be nested as the shape is, or flat."""
+    """The values of JSON data, which may be nested like the shape, in one flat list."""
     if not isinstance(values, list):
         return [values]
     return [scalar for value in values for scalar in flat(value)] if any(isinstance(v, list) for v in values) else values
