@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lint types unit live kafka browser screenshots faults soak bench evaluate dashboards clean
+.PHONY: demo test lint types unit live kafka browser screenshots faults fuzz soak bench evaluate dashboards clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tidegauge demo $(if $(DAYS),--days $(DAYS)) $(if $(SPEED),--speed $(SPEED))
@@ -59,6 +59,11 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/partitions.py
 	$(BIN)/python benchmarks/console_start.py
+
+# Looks for input that breaks what reads others' bytes, with Atheris, beginning with tests/fixtures/fuzz: SECONDS for each of six targets.
+fuzz: $(VENV)/.dev .venv-fuzz/.ready
+	for target in event delta spec baseline record changelog; do \
+	  PYTHONPATH=tests:.venv-fuzz $(BIN)/python -m support.fuzzing $$target $(or $(SECONDS),100) || exit 1; done
 
 # An hour of load with rebalances: what must not grow is measured, and drawn in docs/images/soak.svg.
 soak: $(VENV)/.dev
@@ -122,6 +127,11 @@ tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
 .venv-airflow/.ready: tests/fixtures/airflow-requirements.txt
 	$(PYTHON) -m venv .venv-airflow
 	.venv-airflow/bin/python -m pip install -q -r $<
+	touch $@
+
+# Atheris alone, which not every Python has a wheel of; the rest is in .venv.
+.venv-fuzz/.ready: tests/fixtures/atheris-requirements.txt $(VENV)/.dev
+	$(BIN)/python -m pip install -q --no-deps --upgrade --target .venv-fuzz -r $<
 	touch $@
 
 clean:
