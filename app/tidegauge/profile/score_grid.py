@@ -1,6 +1,6 @@
 """The grid that scores are counted on. It becomes finer towards 0 and towards 1, octave by octave down to the smallest number,
 so that it distinguishes scores that crowd near 0, as those of fraud do, or near 1. An AUC computed from counts on this grid
-differs from the exact one (ties counted half) by less than 1e-3."""
+differs from the exact one (ties counted half) by less than 1e-3, from 200 labels on."""
 
 from __future__ import annotations
 
