@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+from itertools import chain
 
 import pytest
 import yaml
@@ -297,12 +298,14 @@ def test_what_is_copied_exists_and_is_not_ignored():
                     assert f"!{source}" in ignored
 
 
-def test_the_requirements_step_lists_the_projects_dependencies():
+def test_the_requirements_step_lists_the_projects_dependencies_and_those_of_some_extras():
     (step,) = (step for step in values(BUILD, "RUN") if "tomllib" in step)
     command = shlex.split(step)[:3]
     assert command[:2] == ["python", "-c"]
     done = subprocess.run([sys.executable, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [project["optional-dependencies"][name] for name in ("msk", "openlineage", "otlp", "protobuf", "registry")]
+    assert done.stdout.splitlines() == [*project["dependencies"], *chain.from_iterable(extras)]
 
 
 # -- the health check -----------------------------------------------------------------------------------------------
