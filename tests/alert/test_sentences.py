@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.sentences import EMPTY, numbers, without_some
-from tidegauge.alert.book import AlertBook, JudgedWindow, Support
+from tidegauge.alert.book import AlertBook, AlertDetails, JudgedWindow
 from tidegauge.alert.labels import Subject
 from tidegauge.alert.life_cycle import line
 from tidegauge.alert.paging import AlertEvent, decode, texts_of
@@ -55,7 +55,7 @@ def test_alerts_on_any_verdict_have_no_gap(metric, value, breached, baseline, p_
         verdict = Verdict(MonitorSpec("watch", metric, "1h", Condition("above", high=0.1)), metric, value, ill, "above 0.1", 0,
                           baseline, p_value, names if metric.endswith("_features") else ())  # fmt: skip
         judged = JudgedWindow(window, True, 1, window.end)
-        said += book.verdict(subject, verdict, judged, lambda status: Support(NO_EVIDENCE, clause))
+        said += book.verdict(subject, verdict, judged, lambda status: AlertDetails(NO_EVIDENCE, clause))
     for output in said:
         event = json.loads(output.value)
         if output.topic == ALERTS:
@@ -77,7 +77,7 @@ def test_the_first_sentence_is_the_same_everywhere(feature, version):
     monitor = MonitorSpec("watch", "data.features.*.missing_ratio", "1h", Condition("above", high=0.1))
     verdict = Verdict(monitor, path, 1.0, True, "above 0.1", 240)
     judged = JudgedWindow(WINDOW, False, 1, 1800.0)
-    outputs = book.verdict(Subject("m", version), verdict, judged, lambda _: Support(NO_EVIDENCE))
+    outputs = book.verdict(Subject("m", version), verdict, judged, lambda _: AlertDetails(NO_EVIDENCE))
     alert, incident = sorted((json.loads(o.value) for o in outputs), key=lambda event: event["type"])
     said = alert["data"]["annotations"]["summary"]
     assert said.endswith("` is missing in every request since 1 Jan 1970; 240 so far")

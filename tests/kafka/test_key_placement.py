@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from support.cluster import Cluster
 from support.servers import wait_for
 from support.topics import made, read
-from tidegauge.stream.key_placement import KeyPlacement, Misplaced, check_partitioner, mistake
+from tidegauge.stream.key_placement import KeyPlacement, PlacementMistake, check_partitioner, mistake
 
 
 def write(broker, name, count=200, key=lambda number: f"r{number}", **settings):
@@ -46,7 +46,7 @@ def test_what_a_producer_does_is_told_from_its_records(broker, tmp_path, request
     write(broker, names[1], key=key, **settings)
     wrong = sum(mistake(record, record.partition, 4) is not None for record in read(broker, names[1]))
     assert (wrong > 0) == (kind is not None)
-    assert found(cluster) == ([Misplaced("labels", kind, wrong, 200)] if kind else [])
+    assert found(cluster) == ([PlacementMistake("labels", kind, wrong, 200)] if kind else [])
 
 
 def test_a_worker_counts_it_and_says_it_once(broker, tmp_path):

@@ -10,7 +10,7 @@ from aiokafka.partitioner import murmur2
 
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.stream.reading_progress import Place
-from tidegauge.stream.rekey_progress import FollowedLooks, Look, RekeyLooks
+from tidegauge.stream.rekey_progress import FollowedLooks, GroupMeasurement, RekeyLooks
 
 TOPICS = (PREDICTIONS, LABELS)
 
@@ -46,7 +46,7 @@ class RekeyedInputs:
         }
         self.joined = dict.fromkeys(self.rekeyed, 0)
         self.followed = [FollowedLooks() for _ in range(partitions)]
-        self.looks: list[tuple[int, Look]] = []
+        self.looks: list[tuple[int, GroupMeasurement]] = []
         self.step = 1
         self._looks = RekeyLooks()
 

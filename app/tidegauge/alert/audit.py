@@ -14,7 +14,7 @@ Write = Callable[[str, bytes | None, bytes | None], Awaitable[None]]
 """Writes a record, given its logical topic, key and value; returns once the record is durable."""
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the audit log. ``outcome``: ``accepted`` is written before a change is made, so that no change goes unlogged;
     ``refused`` gives the ``reason``; ``done`` follows a change that the spec itself asked for. ``details``: the parameters of
     the request, without secrets."""
@@ -36,7 +36,7 @@ class Audit:
     def __init__(self, lines: IO[bytes], write: Write | None) -> None:
         self._lines, self._write = lines, write
 
-    async def log(self, entry: Entry) -> None:
+    async def log(self, entry: AuditEntry) -> None:
         """Write an entry. Raises StreamError if the topic cannot be written; the change must then not be made."""
         line = msgspec.json.encode(entry)
         self._lines.write(line + b"\n")

@@ -21,14 +21,14 @@ from tidegauge.metrics.record import Window, iso
 from tidegauge.spec import Lineage, MonitorSpec, segment_name
 
 
-class Support(NamedTuple):
+class AlertDetails(NamedTuple):
     """What an alert says besides its verdict: the evidence, and a clause appended to the figures."""
 
     evidence: dict[str, Any]
     clause: str = ""
 
 
-SupportOf = Callable[[str], Support]
+SupportOf = Callable[[str], AlertDetails]
 """Computes the support of an alert that takes the given status; called only when the alert has an event to publish."""
 
 

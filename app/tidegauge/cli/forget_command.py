@@ -61,7 +61,7 @@ def _confirmed(count: int) -> bool:
 
 async def _forget(options: argparse.Namespace, ids: list[str]) -> None:
     """Write the audit entry first, so that nothing is done without one. It has only digests of the request ids."""
-    from tidegauge.alert.audit import Audit, Entry, stamp
+    from tidegauge.alert.audit import Audit, AuditEntry, stamp
     from tidegauge.alert.operations import OPERATIONS, Forgotten, encode
     from tidegauge.client import Client
     from tidegauge.engine.forgotten import digest_of
@@ -74,7 +74,7 @@ async def _forget(options: argparse.Namespace, ids: list[str]) -> None:
     try:
         audit = Audit(sys.stderr.buffer, log.write)
         for digest in digests:
-            await audit.log(Entry(stamp(now), actor, "local", "", "forget", digest, "accepted"))
+            await audit.log(AuditEntry(stamp(now), actor, "local", "", "forget", digest, "accepted"))
         async with Client(topics=settings.topics, **settings.client()) as client:
             sent = [await client.forget(request_id, now) for request_id in ids]
             await asyncio.gather(*sent)

@@ -26,7 +26,7 @@ from tidegauge.cli import (
     rollback_command,
     state_command,
 )
-from tidegauge.cli.options import Help, command, kafka, option, schema_registry, stream_settings
+from tidegauge.cli.options import DefaultsHelpFormatter, command, kafka, option, schema_registry, stream_settings
 from tidegauge.errors import AccessError, TidegaugeError, TopicError
 
 
@@ -81,7 +81,7 @@ def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tidegauge", description="Watches machine-learning models in production.", formatter_class=Help
+        prog="tidegauge", description="Watches machine-learning models in production.", formatter_class=DefaultsHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"tidegauge {tidegauge.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -122,10 +122,10 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--index", type=int, default=None, help=argparse.SUPPRESS)
     worker.add_argument("--publish", action="store_true", help=argparse.SUPPRESS)
 
-    baseline = commands.add_parser("baseline", help="reference data to compare with", formatter_class=Help)
+    baseline = commands.add_parser("baseline", help="reference data to compare with", formatter_class=DefaultsHelpFormatter)
     event_commands.add_build(baseline.add_subparsers(required=True, metavar="ACTION"))
 
-    models = commands.add_parser("models", help="specs: verify, publish, show", formatter_class=Help)
+    models = commands.add_parser("models", help="specs: verify, publish, show", formatter_class=DefaultsHelpFormatter)
     actions = models.add_subparsers(required=True, metavar="ACTION")
     event_commands.add_init(actions)
     event_commands.add_check(actions)

@@ -13,7 +13,7 @@ Command = Callable[[argparse.Namespace], int]
 """Runs a command and returns the exit status."""
 
 
-class Help(argparse.ArgumentDefaultsHelpFormatter):
+class DefaultsHelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Help that shows the default of each flag that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
@@ -22,7 +22,9 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 
 def command(commands: Any, name: str, run: Command, text: str) -> argparse.ArgumentParser:
     """Add the command ``name``, which ``run`` executes, to the subparsers; return its parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, formatter_class=Help)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, formatter_class=DefaultsHelpFormatter
+    )
     parser.set_defaults(run=run, parser=parser)
     return parser
 

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    from tidegauge.alert.audit import Audit, Entry, stamp
+    from tidegauge.alert.audit import Audit, AuditEntry, stamp
     from tidegauge.errors import RegistryError
     from tidegauge.lineage.rolling_back import plan
     from tidegauge.stream import models_topic
@@ -52,7 +52,7 @@ async def _run(options: argparse.Namespace) -> int:
 
         async def note(outcome: str, reason: str = "") -> None:
             details = {"to": options.to, "step": str(step)}
-            await audit.log(Entry(
+            await audit.log(AuditEntry(
                 stamp(time.time()), getpass.getuser(), "local", "", "roll back", options.model, outcome, reason, details
             ))  # fmt: skip
 

@@ -7,12 +7,12 @@ import asyncio
 import sys
 from typing import Any
 
-from tidegauge.cli.options import Help, command, kafka, option, stream_settings
+from tidegauge.cli.options import DefaultsHelpFormatter, command, kafka, option, stream_settings
 
 
 def add(commands: Any) -> None:
     """Add the commands to ``commands``."""
-    state = commands.add_parser("state", help="what workers keep", formatter_class=Help)
+    state = commands.add_parser("state", help="what workers keep", formatter_class=DefaultsHelpFormatter)
     actions = state.add_subparsers(required=True, metavar="ACTION")
     rebuild = command(actions, "rebuild", _rebuild, "makes state anew from the input topics, while no worker runs")
     repartition = command(

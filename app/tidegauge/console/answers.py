@@ -15,7 +15,7 @@ from tidegauge.console.playbook_pages import playbook
 from tidegauge.console.view import View
 from tidegauge.console.window_series import Name, Series
 from tidegauge.engine.events import timestamp
-from tidegauge.incident.across_models import Together, together
+from tidegauge.incident.across_models import CommonIncident, together
 from tidegauge.incident.changes import BEFORE, Change, at_the_time, seen_in
 from tidegauge.judge.conditions import expand, label_feed
 from tidegauge.judge.limits import allowed_error, limits_of
@@ -215,7 +215,7 @@ def incidents(view: View, wanted: Mapping[str, str]) -> dict[str, Any]:
     return {"incidents": said, "together": msgspec.to_builtins(_together(view))}
 
 
-def _together(view: View) -> list[Together]:
+def _together(view: View) -> list[CommonIncident]:
     return together(event["data"] for event in view.incidents.all())
 
 

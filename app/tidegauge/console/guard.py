@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from tidegauge.alert.audit import Audit, Entry, stamp
+from tidegauge.alert.audit import Audit, AuditEntry, stamp
 from tidegauge.console.access import COOKIE, SESSION_SECONDS, SILENCE, Access, Actor
 from tidegauge.errors import StreamError
 
@@ -119,7 +119,9 @@ def open_to_all(handler: Marked) -> Marked:
 async def accepted(request: web.Request, action: str, target: str, **details: object) -> str:
     """Write the audit entry of a change that is about to be made; return the actor's name."""
     actor = request[ACTOR]
-    entry = Entry(stamp(time.time()), actor.name, actor.method, request.remote or "", action, target, "accepted", "", details)
+    entry = AuditEntry(
+        stamp(time.time()), actor.name, actor.method, request.remote or "", action, target, "accepted", "", details
+    )
     await request.app[AUDITING].log(entry)
     return actor.name
 
@@ -128,7 +130,7 @@ async def refused(request: web.Request, reason: str) -> None:
     """Write the audit entry of a change that is refused."""
     actor = request.get(ACTOR, Actor("", "none"))
     action = f"{request.method} {request.path}"[:500]
-    entry = Entry(stamp(time.time()), actor.name, actor.method, request.remote or "", action, "", "refused", reason)
+    entry = AuditEntry(stamp(time.time()), actor.name, actor.method, request.remote or "", action, "", "refused", reason)
     await request.app[AUDITING].log(entry)
 
 

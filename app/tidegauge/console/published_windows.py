@@ -17,7 +17,7 @@ _WHOLE = b",{},"
 """The part of a record's key that says that it is about a whole model."""
 
 
-class Keyed(Protocol):
+class KeyedRecord(Protocol):
     """The members of a metrics record that are used. ``aiokafka.ConsumerRecord`` has them."""
 
     @property
@@ -99,7 +99,7 @@ class PublishedWindows:
             self.memory.put(series, start, value)
         return series.name.model
 
-    def take_older_all(self, records: Iterable[Keyed]) -> set[str]:
+    def take_older_all(self, records: Iterable[KeyedRecord]) -> set[str]:
         """Do the same with several records of one partition, in their order; return the models they are about. Of segments only
         the current revision is held, so records that others of these supersede are skipped."""
         models, last, spared = set(), dict[bytes, bytes | None](), 0

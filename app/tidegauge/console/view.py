@@ -11,14 +11,14 @@ from tidegauge.alert.operations import OPERATIONS, Operations
 from tidegauge.console.alert_history import AlertHistory
 from tidegauge.console.dead_letters import DeadLetters
 from tidegauge.console.incident_history import IncidentHistory
-from tidegauge.console.published_windows import BUDGET, Keyed, PublishedWindows
+from tidegauge.console.published_windows import BUDGET, KeyedRecord, PublishedWindows
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MODELS, PROFILES
 from tidegauge.errors import SpecError
 from tidegauge.models.registry import Registry
 from tidegauge.stream.reading_progress import Progress
 
 
-class TopicRecord(Keyed, Protocol):
+class TopicRecord(KeyedRecord, Protocol):
     """The members of a record that the view uses."""
 
     @property

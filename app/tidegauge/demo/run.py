@@ -73,7 +73,7 @@ def demo(days: int, speed: float | None, workers: int, output: Path, keep_consol
                 f"{len(events)} events of {days} days from {iso(events[0].time)} at {rate / 86400:.1f} days a second",
                 flush=True,
             )
-            alerts = asyncio.run(Show(settings, events, rate, ports, output).run())
+            alerts = asyncio.run(DemoRun(settings, events, rate, ports, output).run())
             print(findings.table(alerts, events[0].time, events[-1].time))
             with (output / "metrics.jsonl").open("rb") as published:
                 print(findings.fixed_rules(map(msgspec.json.decode, published), _baseline_metrics(directory)))
@@ -158,7 +158,7 @@ def _wait_ready(ports: list[int]) -> None:
             time.sleep(0.1)
 
 
-class Show:
+class DemoRun:
     """Sends the events at their pace and shows the results."""
 
     def __init__(

@@ -32,7 +32,7 @@ COARSE = 64
 MAX_ROUNDS = 50
 """How often work may be set aside at one checkpoint before the records are taken to be the cause."""
 S = TypeVar("S", bound=Stage)
-F = TypeVar("F", bound="Finishing")
+F = TypeVar("F", bound="FinishableStage")
 
 
 class _TakenRecord(NamedTuple):
@@ -48,7 +48,7 @@ class RevertibleStore(Store, Protocol):
     def revert(self) -> None: ...
 
 
-class Finishing(Stage, Protocol):
+class FinishableStage(Stage, Protocol):
     """A stage whose input can end, as that of files does."""
 
     def finish(self) -> list[Output]: ...
@@ -102,7 +102,7 @@ class ContainedStage(Generic[S]):
         return outputs
 
     def finish(self: ContainedStage[F]) -> list[Output]:
-        """Like ``Finishing.finish``. Call it after a settled checkpoint."""
+        """Like ``FinishableStage.finish``. Call it after a settled checkpoint."""
         letters: list[Output] = []
         while True:
             try:

@@ -7,7 +7,7 @@ import hashlib
 
 import msgspec
 
-from tidegauge.engine.set_aside import Piece
+from tidegauge.engine.set_aside import WorkPiece
 from tidegauge.engine.stage import DEAD_LETTERS, PROFILES, SCHEMA_ID, InputRecord, Output, Record
 
 UNPROCESSABLE, SET_ASIDE, GONE = "cannot_be_processed", "set_aside", "gone"
@@ -71,7 +71,7 @@ def dead_letter(topic: str, partition: int, record: InputRecord, reason: str, me
     )
 
 
-def letter_of_piece(piece: Piece, partition: int, error: Exception) -> Output:
+def letter_of_piece(piece: WorkPiece, partition: int, error: Exception) -> Output:
     """The dead letter of work that is set aside. Its value is what is lost with the work, or else a description of it. Its
     offset is -1, since it is about no single record."""
     told = msgspec.json.encode({"set_aside": piece.words(), "model": piece.model})

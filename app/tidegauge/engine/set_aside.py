@@ -24,7 +24,7 @@ PIECE = b"z"
 VERSION = tidegauge.__version__.encode()
 
 
-class Piece(NamedTuple):
+class WorkPiece(NamedTuple):
     """A piece of work. ``key``: identifies it; ``model``: the model it belongs to; ``words``: returns its description, as part
     of a sentence; ``lost``: the bytes that are lost with it, None if there are none."""
 
@@ -37,7 +37,7 @@ class Piece(NamedTuple):
 class Failure(NamedTuple):
     """A piece of work that failed, and its error."""
 
-    piece: Piece
+    piece: WorkPiece
     error: Exception
 
 
@@ -64,7 +64,7 @@ class SetAside:
         """Whether the key of any piece begins with ``prefix``."""
         return any(key.startswith(prefix) for key in self._keys)
 
-    def attempt(self, piece: Piece, work: Callable[[], T], otherwise: T) -> T:
+    def attempt(self, piece: WorkPiece, work: Callable[[], T], otherwise: T) -> T:
         """Do a piece of work on whose result no other work depends. Returns ``otherwise`` if the piece is set aside or fails; a
         failure is raised later by ``check``."""
         if piece.key in self._keys or piece.key in self._failures:
@@ -77,7 +77,7 @@ class SetAside:
             self._failures[piece.key] = Failure(piece, error)
             return otherwise
 
-    def require(self, piece: Piece, work: Callable[[], T], otherwise: T) -> T:
+    def require(self, piece: WorkPiece, work: Callable[[], T], otherwise: T) -> T:
         """Like ``attempt``, for work on whose result other work depends: raises WorkFailed at once."""
         found = self.attempt(piece, work, otherwise)
         if piece.key in self._failures:
@@ -96,6 +96,6 @@ class SetAside:
             self._store.delete(PIECE + key)
 
 
-def set_aside(store: Store, piece: Piece) -> None:
+def set_aside(store: Store, piece: WorkPiece) -> None:
     """Set a piece of work aside for all stages that are built from this store from now on."""
     store.put(PIECE + piece.key, VERSION)

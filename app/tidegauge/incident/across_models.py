@@ -18,7 +18,7 @@ from tidegauge.incident.causal_graph import FEATURE_DRIFT, SCHEMA, VALUES
 DATA_FAULTS = (SCHEMA, VALUES, FEATURE_DRIFT)
 
 
-class Together(msgspec.Struct):
+class CommonIncident(msgspec.Struct):
     """Incidents of at least two models with one cause. ``incidents``, ``models``: their ids and models, the earliest first;
     ``features``, ``sources``: those at fault in more than one of them; ``starts_at``: start of the first; ``status``: open
     while at least one is open."""
@@ -43,7 +43,7 @@ class _Fault(msgspec.Struct):
         return bool(self.features & other.features or self.sources & other.sources)
 
 
-def together(incidents: Iterable[Mapping[str, Any]]) -> list[Together]:
+def together(incidents: Iterable[Mapping[str, Any]]) -> list[CommonIncident]:
     """Group incidents across models, the latest group first. ``incidents``: the ``data`` of the newest event of each, in any
     order.
 
@@ -78,12 +78,12 @@ def _belongs(fault: _Fault, group: list[_Fault]) -> bool:
     return new and fault.start - first.start <= reach and any(fault.shares(of) for of in group)
 
 
-def _told(group: list[_Fault]) -> Together:
+def _told(group: list[_Fault]) -> CommonIncident:
     def shared(sets: list[frozenset[str]]) -> list[str]:
         return sorted(name for name in frozenset().union(*sets) if sum(name in of for of in sets) > 1)
 
     first = group[0].data
-    return Together(
+    return CommonIncident(
         [of.data["incident"] for of in group], [of.data["model"] for of in group], shared([of.features for of in group]),
         shared([of.sources for of in group]), first["title"], first["starts_at"],
         "open" if any(of.data["status"] == "open" for of in group) else "resolved",

@@ -25,7 +25,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Incident).decode
 
 
-class Observed(NamedTuple):
+class IncidentUpdate(NamedTuple):
     """The id of the incident that an alert belongs to, and the incident's events to publish."""
 
     incident: str
@@ -56,7 +56,7 @@ class IncidentBook:
         """All incidents that are kept."""
         return [incident for of in self._by_model.values() for incident in of.values()]
 
-    def observe(self, alert: Mapping[str, Any], time: float) -> Observed:
+    def observe(self, alert: Mapping[str, Any], time: float) -> IncidentUpdate:
         """Take in the ``data`` of an alert that is about to be published at event ``time``."""
         model, mark = alert["labels"]["model"], alert["fingerprint"]
         member = member_of(alert)
@@ -81,7 +81,7 @@ class IncidentBook:
         change = "opened" if incident.open and not was_open else "changed" if incident.open else "resolved"
         self._store.put(INCIDENT + incident.id.encode(), _encode(incident))
         event = _event(incident, change, time)
-        return Observed(incident.id, [Output(INCIDENTS, incident.id.encode(), event, headers=CONTENT_TYPE)])
+        return IncidentUpdate(incident.id, [Output(INCIDENTS, incident.id.encode(), event, headers=CONTENT_TYPE)])
 
     def _opened(self, model: str, mark: str, starts_at: str) -> Incident:
         name = hashlib.blake2b(f"{model}\0{mark}\0{starts_at}".encode("utf-8", "replace"), digest_size=8).hexdigest()

@@ -17,7 +17,7 @@ from tidegauge.engine.stage import DEAD_LETTERS, Record
 from tidegauge.errors import EventError
 from tidegauge.ingest import topic_records
 from tidegauge.ingest.exchanges import ExchangeResult, Exchanges, Place, ReceivedMessage, Refused
-from tidegauge.stream.endpoint import Patience
+from tidegauge.stream.endpoint import RetryPauses
 from tidegauge.stream.failures import KafkaError
 from tidegauge.stream.shared_feed import PartitionRecord, SharedFeed
 
@@ -30,7 +30,7 @@ class Joining:
 
     def __init__(self, exchanges: Exchanges, client: Client, timeout: float, registry: CollectorRegistry) -> None:
         self.exchanges, self._client, self._timeout = exchanges, client, timeout
-        self._patience = Patience("Kafka")
+        self._patience = RetryPauses("Kafka")
         made = registry
         self._messages = Counter("tidegauge_ingest_messages", "Requests and responses read", ["kind"], registry=made)
         self._events = Counter("tidegauge_ingest_events", "Prediction events written", registry=made)

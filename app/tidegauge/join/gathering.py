@@ -18,7 +18,7 @@ from tidegauge.join.outcome_columns import OutcomeRow
 from tidegauge.join.pairing import Pairs
 from tidegauge.join.pane_profiles import PaneProfiles
 from tidegauge.join.progress import Progress, Watermarks
-from tidegauge.join.waiting_rows import Newest, WaitingRows
+from tidegauge.join.waiting_rows import NewestEventTime, WaitingRows
 from tidegauge.models.registry import Registry
 from tidegauge.spec import ModelSpec
 
@@ -36,11 +36,11 @@ class Gathering:
         self.pairs = Pairs(contexts.__getitem__, spec)
         self._profiles = PaneProfiles(contexts, registry, spec, names)
 
-    def predicted(self, events: list[Prediction], contexts: list[int]) -> list[Newest]:
+    def predicted(self, events: list[Prediction], contexts: list[int]) -> list[NewestEventTime]:
         """Like ``WaitingRows.predicted``."""
         return self._rows.predicted(events, contexts)
 
-    def joined(self, table: NDArray[np.void], request_ids: list[bytes]) -> list[Newest]:
+    def joined(self, table: NDArray[np.void], request_ids: list[bytes]) -> list[NewestEventTime]:
         """Like ``WaitingRows.joined``."""
         return self._rows.joined(table, request_ids)
 

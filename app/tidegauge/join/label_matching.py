@@ -17,7 +17,7 @@ from tidegauge.join import request_state
 from tidegauge.join.outcomes import Outcomes
 from tidegauge.join.pairing import Pairs, pair_label
 from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, UNDATED, RequestState
-from tidegauge.join.requests import LookUp, Requests
+from tidegauge.join.requests import RequestLookup, Requests
 from tidegauge.join.statements import Outcome, content, statements_of, still_needed
 
 
@@ -46,7 +46,7 @@ class LabelMatching:
         for place in places:
             self._take_one(events[place], records[place], found.keys[place], self._requests.entry(found, place))
 
-    def _take_first(self, table: NDArray[np.void], found: LookUp) -> list[int]:
+    def _take_first(self, table: NDArray[np.void], found: RequestLookup) -> list[int]:
         """Join those labels of a chunk (``table``) that are the first of their request, whether its prediction is known or
         not; returns the positions of the others."""
         requests, keys, raws = self._requests, found.keys, found.raws

@@ -21,8 +21,8 @@ from tidegauge.join.gathering import Gathering
 from tidegauge.join.outcomes import Outcomes
 from tidegauge.join.pairing import pair_label
 from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, KeptPrediction, RequestState
-from tidegauge.join.requests import LookUp, Requests
-from tidegauge.join.waiting_rows import Newest
+from tidegauge.join.requests import RequestLookup, Requests
+from tidegauge.join.waiting_rows import NewestEventTime
 
 
 class PredictionMatching:
@@ -39,7 +39,7 @@ class PredictionMatching:
         self._requests, self._contexts, self._gathered = requests, contexts, gathered
         self._outcomes, self._counters = outcomes, counters
 
-    def take(self, events: list[Prediction], contexts: list[int]) -> list[Newest]:
+    def take(self, events: list[Prediction], contexts: list[int]) -> list[NewestEventTime]:
         """Join predictions; return the newest of each version. ``contexts``: the number of each prediction's context."""
         if not events:
             return []
@@ -76,7 +76,7 @@ class PredictionMatching:
             contexts = [context for place, context in enumerate(contexts) if place not in again]
         return self._gathered.predicted(events, contexts)
 
-    def _take_new(self, table: NDArray[np.void], found: LookUp) -> list[int]:
+    def _take_new(self, table: NDArray[np.void], found: RequestLookup) -> list[int]:
         """Join those predictions of a chunk (``table``) whose request is new or has only a label; returns the positions of the
         others."""
         requests, keys, raws = self._requests, found.keys, found.raws

@@ -26,7 +26,7 @@ class PlacesByForm(NamedTuple):
     others: list[int]
 
 
-class LookUp(msgspec.Struct, frozen=True):
+class RequestLookup(msgspec.Struct, frozen=True):
     """The stored entries of the requests of a chunk (n): the key of each event, and its encoded entry or None. ``repeated``:
     the positions of events whose request occurs earlier in the chunk, so that its entry may have changed since."""
 
@@ -52,7 +52,7 @@ class Requests:
         self.store = store
         self.pending = int(store.get(PENDING) or 0)
 
-    def look_up(self, events: Sequence[Prediction] | Sequence[Label]) -> LookUp:
+    def look_up(self, events: Sequence[Prediction] | Sequence[Label]) -> RequestLookup:
         keys = [REQUEST + event.request_id.encode() for event in events]
         repeated: set[int] = set()
         if len(set(keys)) < len(keys):
@@ -61,9 +61,9 @@ class Requests:
                 if key in seen:
                     repeated.add(place)
                 seen.add(key)
-        return LookUp(keys, self.store.get_many(keys), repeated)
+        return RequestLookup(keys, self.store.get_many(keys), repeated)
 
-    def entry(self, found: LookUp, place: int) -> bytes | None:
+    def entry(self, found: RequestLookup, place: int) -> bytes | None:
         """The current encoded entry of the request at a position of the chunk."""
         return self.store.get(found.keys[place]) if place in found.repeated else found.raws[place]
 

@@ -17,7 +17,7 @@ from tidegauge.engine.delta import Delta
 from tidegauge.engine.events import DeadLetter, Decoder, Label, Prediction
 from tidegauge.engine.kpi_events import is_kpi_event, read_kpi_event
 from tidegauge.engine.refusals import dead_letter
-from tidegauge.engine.set_aside import Piece, SetAside
+from tidegauge.engine.set_aside import SetAside, WorkPiece
 from tidegauge.engine.sortable_time import sortable_second
 from tidegauge.engine.stage import (
     AS_TAKEN,
@@ -221,7 +221,9 @@ class JoinStage:
             self._complete = 0.0 if complete < AS_TAKEN else AS_TAKEN
         self._flush()
         for keys in self._implied.due(self._progress.reached(behind)):
-            self._aside.require(Piece(IMPLIED + keys[0], "", partial(_implied_words, keys)), partial(self._imply, keys), None)
+            self._aside.require(
+                WorkPiece(IMPLIED + keys[0], "", partial(_implied_words, keys)), partial(self._imply, keys), None
+            )
         self._complete = complete
         self._oldest = sortable_second(max(map(self._expiry.cutoff, self.progress), default=0.0))
         outputs, self._dead = self._dead, []

@@ -4,7 +4,7 @@ Two events are about the same KPIs if model, version, segment and ``ts`` are the
 a KPI has another value, a correction.
 
 State, in the join's store, until a day after the label horizon:
-    k<hash of model, version, segment, ts>      a second (4 bytes, big-endian) that is not later than it, and ``Figures``
+    k<hash of model, version, segment, ts>      a second (4 bytes, big-endian) that is not later than it, and ``CountedKpis``
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAME = b"kpi"
 """Used instead of a request id."""
 
 
-class Figures(msgspec.Struct, array_like=True, gc=False):
+class CountedKpis(msgspec.Struct, array_like=True, gc=False):
     """The KPIs of one event as they are counted now."""
 
     context: int
@@ -39,7 +39,7 @@ class Figures(msgspec.Struct, array_like=True, gc=False):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Figures).decode
+_decode = msgspec.msgpack.Decoder(CountedKpis).decode
 
 
 class UnattachedKpis:
@@ -58,7 +58,7 @@ class UnattachedKpis:
         if raw is None:
             version = event.model_version or self._progress.live_version(event.model)
             made = Prediction("", event.ts, version, segments=msgspec.Raw(msgspec.json.encode(segment)))
-            figures = Figures(self._contexts.id_of(made, event.model, spec), float(event.ts), {})
+            figures = CountedKpis(self._contexts.id_of(made, event.model, spec), float(event.ts), {})
         else:
             figures = _decode(raw[4:])
         old = {kpi: figures.kpis[kpi] for kpi, value in given.items() if figures.kpis.get(kpi, value) != value}
@@ -74,7 +74,7 @@ class UnattachedKpis:
         self._store.put(key, sortable_second(figures.ts) + _encode(figures))
         self._progress.touch(event.model)
 
-    def _queue(self, figures: Figures, kpis: dict[str, float], sign: int) -> None:
+    def _queue(self, figures: CountedKpis, kpis: dict[str, float], sign: int) -> None:
         nothing_known = (None, None, None, None)
         self._gathered.outcome(
             OutcomeRow(figures.context, figures.ts, *nothing_known, kpis, np.nan, sign, False, _NAME, figures.ts)

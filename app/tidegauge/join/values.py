@@ -31,27 +31,27 @@ class _Codes(dict[Any, int]):
         return code
 
 
-class Coded(NamedTuple):
+class CodedValues(NamedTuple):
     """Values as ``codes`` (n), which are indices of ``names``; MISSING_CODE stands for None."""
 
     codes: NDArray[np.int64]
     names: list[str]
 
 
-def class_codes(values: Iterable[Any]) -> Coded:
+def class_codes(values: Iterable[Any]) -> CodedValues:
     """Predictions or labels as codes of their classes."""
     return _coded(values, outcome_class)
 
 
-def category_codes(values: Iterable[Any]) -> Coded:
+def category_codes(values: Iterable[Any]) -> CodedValues:
     """A feature's values as codes of their names."""
     return _coded(values, class_name)
 
 
-def _coded(values: Iterable[Any], name: Callable[[Any], str]) -> Coded:
+def _coded(values: Iterable[Any], name: Callable[[Any], str]) -> CodedValues:
     codes = _Codes(name)
     numbers = np.fromiter(map(codes.__getitem__, values), np.int64)
-    return Coded(numbers, list(codes.names))
+    return CodedValues(numbers, list(codes.names))
 
 
 def as_number(value: Any) -> float:

@@ -29,7 +29,7 @@ class VersionRows:
         self.request_ids: list[bytes] = []
 
 
-class Newest(NamedTuple):
+class NewestEventTime(NamedTuple):
     """The largest ``ts`` among some events of one version of ``model``."""
 
     model: str
@@ -43,7 +43,7 @@ class WaitingRows:
         self._contexts = contexts
         self.by_name: dict[ModelVersion, VersionRows] = {}
 
-    def predicted(self, events: list[Prediction], contexts: list[int]) -> list[Newest]:
+    def predicted(self, events: list[Prediction], contexts: list[int]) -> list[NewestEventTime]:
         """Queue predictions; ``contexts``: the number of each one's context. Returns the newest of each version."""
         versions = self._versions_of(set(contexts))
         begins = {name: len(version.events) for name, version in versions.items()}
@@ -58,11 +58,11 @@ class WaitingRows:
                 version.events.append(event)
                 version.contexts.append(context)
         return [
-            Newest(name.model, float(max([event.ts for event in version.events[begins[name] :]])))
+            NewestEventTime(name.model, float(max([event.ts for event in version.events[begins[name] :]])))
             for name, version in versions.items()
         ]
 
-    def joined(self, table: NDArray[np.void], request_ids: list[bytes]) -> list[Newest]:
+    def joined(self, table: NDArray[np.void], request_ids: list[bytes]) -> list[NewestEventTime]:
         """Queue outcomes known for the first time; ``table`` (n): rows of the layout JOINED. Returns the newest label of each
         version."""
         contexts, which = np.unique(table["context"], return_inverse=True)
@@ -76,7 +76,7 @@ class WaitingRows:
             chosen = table[order[begin:end]] if len(versions) > 1 else table
             version.joined.append(chosen)
             version.request_ids.extend([request_ids[place] for place in order[begin:end].tolist()])
-            latest.append(Newest(name.model, float(chosen["label_ts"].max())))
+            latest.append(NewestEventTime(name.model, float(chosen["label_ts"].max())))
         return latest
 
     def _name(self, context: int) -> ModelVersion:

@@ -17,7 +17,7 @@ from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES
 from tidegauge.metrics.interval import Interval
 from tidegauge.metrics.label_mix import LABEL_MIX
 from tidegauge.metrics.prediction_limits import spread_p_value
-from tidegauge.metrics.recent import RECENT, Leaning, leaning
+from tidegauge.metrics.recent import RECENT, LowOrHigh, leaning
 from tidegauge.spec import Condition, MonitorSpec
 
 TESTS = {
@@ -176,7 +176,7 @@ def is_calm(records: Mapping[Segment, Mapping[str, Any]], monitor: MonitorSpec) 
     )
 
 
-EITHER_WAY = Leaning(True, True)
+EITHER_WAY = LowOrHigh(True, True)
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -201,7 +201,7 @@ class Candidate(msgspec.Struct, frozen=True):
     error: Error | None = None
     level: float | None = None
     recent: bool = False
-    leans: Leaning = EITHER_WAY
+    leans: LowOrHigh = EITHER_WAY
 
 
 class SegmentVerdict(NamedTuple):

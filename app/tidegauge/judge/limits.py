@@ -36,7 +36,7 @@ class AllowedError(NamedTuple):
     level: float | None = None
 
 
-class Usual(NamedTuple):
+class UsualValue(NamedTuple):
     """The usual value of a number, its standard deviation, and how many standard deviations below (``down``) and above (``up``)
     the ``auto`` limits are."""
 
@@ -90,18 +90,18 @@ def limits_of(
     return Limits(None, high, f"above {high:.4g}{of}")
 
 
-def _usual(baseline: float | None, spread: Spread | None, error: Error | None, level: float | None) -> Usual | None:
+def _usual(baseline: float | None, spread: Spread | None, error: Error | None, level: float | None) -> UsualValue | None:
     """The usual value, from the number's ``error`` or else from its ``spread``; None if neither is known well enough."""
     known = spread is not None and spread.windows >= MIN_SPREAD_WINDOWS
     if error is not None and baseline is not None and level is not None and (known or error.freedom >= MIN_SPREAD_WINDOWS - 1):
         deviation, freedom, skew = error
         score = float(-ndtri(level) if math.isinf(freedom) else -stdtrit(freedom, level))
-        return Usual(baseline, deviation, upper_quantile(score, -skew), upper_quantile(score, skew))
+        return UsualValue(baseline, deviation, upper_quantile(score, -skew), upper_quantile(score, skew))
     if spread is None or not known:
         return None
     mean, deviation, windows = spread
     away = reach(windows) if level is None else reach(windows, level)
-    return Usual(mean, deviation, away, away)
+    return UsualValue(mean, deviation, away, away)
 
 
 def allowed_error(

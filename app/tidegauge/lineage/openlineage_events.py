@@ -41,7 +41,7 @@ class Job(NamedTuple):
     description: str
 
 
-class Told:
+class RunDetails:
     """What a run reads and writes, and tags that say more of it, as they come to be known."""
 
     def __init__(self) -> None:
@@ -70,10 +70,10 @@ def of_topic(bootstrap: str, topic: str) -> DataSet:
 
 
 @contextlib.contextmanager
-def told(job: Job) -> Iterator[Told]:
+def told(job: Job) -> Iterator[RunDetails]:
     """Tell of a run of ``job``: that it begins, and when the block ends, that it is complete, or that it failed and with which
     error. Raises RegistryError if events are wanted and their library is not installed."""
-    said = Told()
+    said = RunDetails()
     if not is_wanted():
         yield said
         return
@@ -101,7 +101,7 @@ class _Events:
         with self._told_of_failure():
             self._client = OpenLineageClient()
 
-    def emit(self, state: str, said: Told, error: BaseException | None = None) -> None:
+    def emit(self, state: str, said: RunDetails, error: BaseException | None = None) -> None:
         """Send an event, unless an earlier one could not be sent: the command has waited long enough."""
         with self._told_of_failure():
             if self._client is not None:
@@ -117,7 +117,7 @@ class _Events:
             self._client = None
             print(f"note: OpenLineage events cannot be sent: {error}", file=sys.stderr)
 
-    def _event(self, state: str, said: Told, error: BaseException | None) -> Any:
+    def _event(self, state: str, said: RunDetails, error: BaseException | None) -> Any:
         from openlineage.client import event_v2
         from openlineage.client.facet_v2 import (
             documentation_job,

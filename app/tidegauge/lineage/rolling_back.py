@@ -46,7 +46,7 @@ class MoveAlias:
         return f"the alias {self._alias} of {self._name} names version {now}"
 
 
-class Order(msgspec.Struct, frozen=True, omit_defaults=True):
+class RollbackRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The request to a hook. ``id``: the same for all repetitions; ``to``: the version to roll back to; ``labels``: of the
     alert that is the reason."""
 
@@ -60,7 +60,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
 class CallHook:
     """The step of calling a hook of the spec. Raises RegistryError if there is no secret to sign the request with."""
 
-    def __init__(self, url: str, order: Order) -> None:
+    def __init__(self, url: str, order: RollbackRequest) -> None:
         secret = os.environ.get(SECRET, "")
         if not secret:
             raise RegistryError(f"the hook is signed, but there is no secret: set {SECRET}")
@@ -99,7 +99,7 @@ def plan(spec: ModelSpec, version: str, asked: str | None = None) -> MoveAlias |
     of the request, None for a new one. Raises RegistryError."""
     target = spec.rollback
     if target is not None and not target.startswith("models:/"):
-        return CallHook(target, Order("roll_back", spec.model, asked or str(uuid.uuid4()), version))
+        return CallHook(target, RollbackRequest("roll_back", spec.model, asked or str(uuid.uuid4()), version))
     named = alias_of(spec)
     if named is None:
         raise RegistryError(f"rollback {target!r} names no alias; write models:/NAME@ALIAS, or the URL of a hook")

@@ -102,7 +102,7 @@ def _shift(name: str, now: Mapping[str, Any], before: Mapping[str, Any], against
     return {}
 
 
-class Leaning(NamedTuple):
+class LowOrHigh(NamedTuple):
     """Whether the number of the window alone is low, and whether it is high."""
 
     low: bool
@@ -111,7 +111,7 @@ class Leaning(NamedTuple):
 
 def leaning(
     path: str, both: Mapping[str, Any], single: Mapping[str, Any], spreads: Mapping[str, Spread], test: str | None
-) -> Leaning:
+) -> LowOrHigh:
     """Whether the number at ``path`` of the window alone is at least LEANING standard deviations low or high. ``both``,
     ``single``: the numbers of the window with the previous one, and of the window alone; ``spreads``: those of the baseline's
     windows; ``test``: the name of the p-value if the number is a distance, which can only be high."""
@@ -121,15 +121,15 @@ def leaning(
         direction = node.get("shift_in")
         before, now = node.get(SCORES, {}).get(direction), own.get(SCORES, {}).get(direction)
         if before is None or now is None:
-            return Leaning(False, False)
+            return LowOrHigh(False, False)
         mean, deviation, _ = spreads.get(f"{head}.{SCORES}.{direction}", (0.0, 1.0, 0))
-        return Leaning(False, math.copysign(now, before * now) >= LEANING * max(math.hypot(mean, deviation), 1.0))
+        return LowOrHigh(False, math.copysign(now, before * now) >= LEANING * max(math.hypot(mean, deviation), 1.0))
     if test is not None:
-        return Leaning(False, own.get(test, 1.0) <= LEANING_LEVEL)
+        return LowOrHigh(False, own.get(test, 1.0) <= LEANING_LEVEL)
     if path not in spreads or name not in own:
-        return Leaning(False, False)
+        return LowOrHigh(False, False)
     mean, deviation, _ = spreads[path]
-    return Leaning(own[name] < mean - LEANING * deviation, own[name] > mean + LEANING * deviation)
+    return LowOrHigh(own[name] < mean - LEANING * deviation, own[name] > mean + LEANING * deviation)
 
 
 def _node(numbers: Mapping[str, Any], path: str) -> Mapping[str, Any]:

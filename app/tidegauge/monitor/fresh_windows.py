@@ -8,7 +8,7 @@ from typing import NamedTuple
 Features = frozenset[str]
 
 
-class Fresh(NamedTuple):
+class FreshPredictions(NamedTuple):
     """New predictions in an open window, given by its key. ``sound``: their features, if every prediction has all of them
     without any fault, so that no ratio of faulty values can rise; else None."""
 
@@ -23,8 +23,8 @@ class FreshWindows:
         self._waiting: dict[str, dict[bytes, Features | None]] = {}
 
     def add(self, model: str, window: bytes, sound: Callable[[], Features | None]) -> None:
-        """Note that predictions were added to a window. ``sound``: as in ``Fresh``; called only if all earlier ones were
-        sound."""
+        """Note that predictions were added to a window. ``sound``: as in ``FreshPredictions``; called only if all earlier ones
+        were sound."""
         waiting = self._waiting.setdefault(model, {})
         before = waiting.get(window)
         if window in waiting and before is None:
@@ -32,6 +32,6 @@ class FreshWindows:
         features = sound()
         waiting[window] = features if before in (None, features) else None
 
-    def take(self, model: str) -> list[Fresh]:
+    def take(self, model: str) -> list[FreshPredictions]:
         """Take out the model's windows to which predictions were added since the last call."""
-        return [Fresh(key, sound) for key, sound in self._waiting.pop(model, {}).items()]
+        return [FreshPredictions(key, sound) for key, sound in self._waiting.pop(model, {}).items()]

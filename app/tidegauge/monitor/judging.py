@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from functools import partial
 from typing import Any
 
-from tidegauge.alert.book import AlertBook, JudgedWindow, Support, SupportOf
+from tidegauge.alert.book import AlertBook, AlertDetails, JudgedWindow, SupportOf
 from tidegauge.alert.labels import Subject
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.delta import Segment
@@ -195,11 +195,11 @@ class WindowJudge:
         self, header: Header, spec: ModelSpec, subject: Subject, built: BuiltRecords, verdict: Verdict,
         judged: Mapping[Segment, Mapping[str, Any]],
     ) -> SupportOf:  # fmt: skip
-        def support(status: str) -> Support:
+        def support(status: str) -> AlertDetails:
             beside = self._beside(header, spec, subject, verdict)
             clause = evidence.coincidence_clause(verdict.path, beside, ended=status == "resolved")
             if status == "resolved":
-                return Support(evidence.NO_EVIDENCE, clause)
+                return AlertDetails(evidence.NO_EVIDENCE, clause)
             of = {segment: {**built[segment], **judged.get(segment, {})} for segment in built}
             own = of[subject.segment]
             clause = evidence.direction_clause(verdict.path, own[RECENT] if verdict.recent else own) + clause
@@ -222,7 +222,7 @@ class WindowJudge:
                     clause += said
                 part = None if baseline is None else baseline.part(subject.segment)
                 found["faulty_values"] = evidence.faulty_values(own, part or baseline)
-            return Support(found, clause)
+            return AlertDetails(found, clause)
 
         return support
 

@@ -20,7 +20,7 @@ from tidegauge.models.registry import Registry
 from tidegauge.monitor.learned_blocks import learned_spreads
 from tidegauge.monitor.row_log import Rows
 from tidegauge.monitor.versions import Versions
-from tidegauge.monitor.window_rows import Share, Shares, data_profiles
+from tidegauge.monitor.window_rows import RowShare, Shares, data_profiles
 from tidegauge.monitor.windows import MAX_ROWS_BYTES, Windows
 from tidegauge.monitor.work_pieces import learning_of
 from tidegauge.profile.data import DataProfile
@@ -60,7 +60,7 @@ class BaselineLearning:
         for rows in waiting:
             for breakdown in ((), *rows.breakdowns):
                 for segment, _, chosen in Segments(rows.segments, breakdown).groups(rows.codes, np.zeros_like(rows.codes)):
-                    found.setdefault(segment, []).append(Share(rows, chosen))
+                    found.setdefault(segment, []).append(RowShare(rows, chosen))
         for of in data_profiles(found):
             self._take(model, name, of.segment, of.profile)
         for rows in waiting:

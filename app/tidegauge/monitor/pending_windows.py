@@ -13,7 +13,7 @@ from tidegauge.monitor.window_headers import Header
 from tidegauge.spec import ModelVersion
 
 
-class Due(NamedTuple):
+class PendingCheck(NamedTuple):
     """A window, by its key, that must be checked from event time ``at`` on."""
 
     at: float
@@ -32,13 +32,13 @@ class PendingWindows:
         self._earliest: dict[bytes, float] = {}
         # Heaps: closed but not settled windows by their end, for each version; all windows by the end of the next, for each
         # model.
-        self._unsettled: dict[ModelVersion, list[Due]] = {}
-        self._by_end: dict[str, list[Due]] = {}
+        self._unsettled: dict[ModelVersion, list[PendingCheck]] = {}
+        self._by_end: dict[str, list[PendingCheck]] = {}
 
     def admit(self, header: Header) -> None:
         """Take in a window, new or as it was stored."""
         # A window is kept as long as the next one, which is judged together with it.
-        heappush(self._by_end.setdefault(header.model, []), Due(2 * header.end - header.start, header.key))
+        heappush(self._by_end.setdefault(header.model, []), PendingCheck(2 * header.end - header.start, header.key))
         if not header.closed:
             self._pending.setdefault(header.model, set()).add(header.key)
         elif not header.settled:
@@ -80,7 +80,9 @@ class PendingWindows:
 
     def closed(self, header: Header) -> None:
         """Note that a closed window waits for its labels."""
-        heappush(self._unsettled.setdefault(ModelVersion(header.model, header.version), []), Due(header.end, header.key))
+        heappush(
+            self._unsettled.setdefault(ModelVersion(header.model, header.version), []), PendingCheck(header.end, header.key)
+        )
 
     def unsettled(self, model: str, version: str, ended_by: float) -> Iterator[Header]:
         """Take out the closed windows that ended by then and have not settled."""

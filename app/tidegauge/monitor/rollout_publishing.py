@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tidegauge.alert.book import AlertBook, JudgedWindow, Support, SupportOf
+from tidegauge.alert.book import AlertBook, AlertDetails, JudgedWindow, SupportOf
 from tidegauge.alert.labels import Subject
 from tidegauge.engine.stage import METRICS, Output
 from tidegauge.judge.evidence import MAX_EVIDENCE, NO_EVIDENCE
@@ -79,7 +79,9 @@ class RolloutPublisher:
         """Resolve the alert, since the two versions are no longer seen together."""
         rollout.ended = True
         judged = JudgedWindow(rollout.window_at(rollout.starts[-1] + rollout.length), True, rollout.revision, now)
-        return self._alerts.verdict(_subject(rollout), ended(rollout, monitor), judged, lambda status: Support(NO_EVIDENCE))
+        return self._alerts.verdict(
+            _subject(rollout), ended(rollout, monitor), judged, lambda status: AlertDetails(NO_EVIDENCE)
+        )
 
 
 def _subject(rollout: Rollout) -> Subject:
@@ -89,10 +91,10 @@ def _subject(rollout: Rollout) -> Subject:
 def _support_of(said: Mapping[str, Any], challenger: Side) -> SupportOf:
     """Evidence for an alert on a comparison record: what it compared, and what the challenger got most wrong."""
 
-    def support(status: str) -> Support:
+    def support(status: str) -> AlertDetails:
         if status == "resolved":
-            return Support(NO_EVIDENCE)
+            return AlertDetails(NO_EVIDENCE)
         examples = list(most_wrong(challenger.outcome.examples))[:MAX_EVIDENCE]
-        return Support(NO_EVIDENCE | {"request_ids": examples, "comparison": {name: said[name] for name in EVIDENCE}})
+        return AlertDetails(NO_EVIDENCE | {"request_ids": examples, "comparison": {name: said[name] for name in EVIDENCE}})
 
     return support

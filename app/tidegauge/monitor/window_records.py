@@ -35,7 +35,7 @@ MAX_KEPT_WHOLE = 200
 Numbers = dict[str, Any]
 
 
-class Mark(NamedTuple):
+class DataSideMark(NamedTuple):
     """What a data side was computed from: the number of predictions, and the mark of the baseline."""
 
     predictions: int
@@ -47,9 +47,9 @@ class WindowRecords:
 
     def __init__(self, windows: Windows, baselines: WindowBaselines) -> None:
         self._windows, self._baselines = windows, baselines
-        self._encoded: OrderedDict[tuple[bytes, Segment], tuple[Mark, dict[str, msgspec.Raw]]] = OrderedDict()
+        self._encoded: OrderedDict[tuple[bytes, Segment], tuple[DataSideMark, dict[str, msgspec.Raw]]] = OrderedDict()
         self._kept = 0
-        self._whole: dict[bytes, tuple[Mark, Numbers]] = {}
+        self._whole: dict[bytes, tuple[DataSideMark, Numbers]] = {}
         self._recents = RecentWindows(windows)
         self._notices = ConfidenceNotices()
 
@@ -99,8 +99,8 @@ class WindowRecords:
             self._kept -= _size(gone)
         return held[1]
 
-    def _mark(self, header: Header, segment: Segment, spec: ModelSpec) -> Mark:
-        return Mark(header.records[segment].predictions, self._baselines.mark(header, spec))
+    def _mark(self, header: Header, segment: Segment, spec: ModelSpec) -> DataSideMark:
+        return DataSideMark(header.records[segment].predictions, self._baselines.mark(header, spec))
 
     def early(self, header: Header, segment: Segment, spec: ModelSpec, counted: bool) -> Numbers:
         """The numbers by which an open window is judged, which include no distances and no outcomes. ``counted``: whether only

@@ -19,14 +19,14 @@ from tidegauge.spec import duration
 Side = Literal["data", "outcome"]
 
 
-class Share(NamedTuple):
+class RowShare(NamedTuple):
     """The rows of one part that belong to one segment's profile, by their indices ``numbers`` (k)."""
 
     rows: Rows
     numbers: NDArray[np.intp]
 
 
-Shares = list[Share]
+Shares = list[RowShare]
 """The shares of several parts."""
 
 
@@ -87,7 +87,7 @@ class WindowRows:
     def add(self, window: bytes, segment: Segment, rows: Rows, numbers: NDArray[np.intp]) -> None:
         rows.waiting += 1
         place = WaitingSide(side_of(rows), window)
-        self._waiting.setdefault(place, {}).setdefault(segment, []).append(Share(rows, numbers))
+        self._waiting.setdefault(place, {}).setdefault(segment, []).append(RowShare(rows, numbers))
 
     def take(self, side: Side, window: bytes, segments: Iterable[Segment] | None = None) -> dict[Segment, Shares]:
         """Take out the rows that wait for these segments of a window, or for all of its segments."""

@@ -42,7 +42,7 @@ def oldest_kept(spec: ModelSpec, now: float) -> float:
     return now - max(spec.retention, spec.label_horizon) - KEPT_BEYOND_RETENTION
 
 
-class TooLate(NamedTuple):
+class LateChanges(NamedTuple):
     """What came too late: the number of changes to windows that are no longer kept, and of predictions without any kept
     window."""
 
@@ -134,7 +134,7 @@ class Windows:
             self._changed.add(key)
         return lost
 
-    def take_rows(self, rows: Rows, expired_before: float) -> TooLate:
+    def take_rows(self, rows: Rows, expired_before: float) -> LateChanges:
         """Note the rows in every window that they lie in; they are counted when the window is asked for. ``expired_before``: as
         in ``add``."""
         lost, lost_rows = 0, np.zeros(len(rows.times), np.int64)
@@ -158,7 +158,7 @@ class Windows:
             self._rows.add(key, segment, rows, numbers)
             self.pending.changed(header, segment)
             self._changed.add(key)
-        return TooLate(lost, int((lost_rows == len(rows.windows)).sum()) if rows.data is not None else 0)
+        return LateChanges(lost, int((lost_rows == len(rows.windows)).sum()) if rows.data is not None else 0)
 
     def _await_rows(self, rows: Rows) -> None:
         """Note the rows in the windows that have not counted them, after a restart."""

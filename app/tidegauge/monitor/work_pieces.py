@@ -16,7 +16,7 @@ import hashlib
 import msgspec
 
 from tidegauge.engine.delta import Part
-from tidegauge.engine.set_aside import Piece
+from tidegauge.engine.set_aside import WorkPiece
 from tidegauge.metrics.record import iso
 from tidegauge.monitor.window_headers import Header
 
@@ -24,10 +24,10 @@ PART, WINDOW, LEARNING, DETECTORS, ROLLOUTS, QUIET = b"p", b"w", b"l", b"d", b"r
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def merging_of(model: str, part: Part) -> Piece:
+def merging_of(model: str, part: Part) -> WorkPiece:
     """Merging a part of a delta. If it is set aside, the part is lost."""
     raw = _encode(part)
-    return Piece(
+    return WorkPiece(
         PART + hashlib.sha256(raw).digest(), model, lambda: f"a part of what was counted of {model} {part.version}", raw
     )
 
@@ -37,28 +37,28 @@ def within(header: Header) -> bytes:
     return WINDOW + header.key + b"\0"
 
 
-def publishing_of(header: Header) -> Piece:
-    return Piece(within(header), header.model, lambda: f"publishing {_words(header)}")
+def publishing_of(header: Header) -> WorkPiece:
+    return WorkPiece(within(header), header.model, lambda: f"publishing {_words(header)}")
 
 
-def judging_of(header: Header, monitor: str) -> Piece:
-    return Piece(within(header) + monitor.encode(), header.model, lambda: f"the monitor {monitor} on {_words(header)}")
+def judging_of(header: Header, monitor: str) -> WorkPiece:
+    return WorkPiece(within(header) + monitor.encode(), header.model, lambda: f"the monitor {monitor} on {_words(header)}")
 
 
-def learning_of(model: str) -> Piece:
-    return Piece(LEARNING + model.encode(), model, lambda: f"learning the baselines of {model}")
+def learning_of(model: str) -> WorkPiece:
+    return WorkPiece(LEARNING + model.encode(), model, lambda: f"learning the baselines of {model}")
 
 
-def detectors_of(model: str) -> Piece:
-    return Piece(DETECTORS + model.encode(), model, lambda: f"feeding the detectors of {model}")
+def detectors_of(model: str) -> WorkPiece:
+    return WorkPiece(DETECTORS + model.encode(), model, lambda: f"feeding the detectors of {model}")
 
 
-def rollouts_of(model: str) -> Piece:
-    return Piece(ROLLOUTS + model.encode(), model, lambda: f"comparing the versions of {model}")
+def rollouts_of(model: str) -> WorkPiece:
+    return WorkPiece(ROLLOUTS + model.encode(), model, lambda: f"comparing the versions of {model}")
 
 
-def quiet_alerts_of(model: str) -> Piece:
-    return Piece(QUIET + model.encode(), model, lambda: f"ending the alerts of versions of {model} without requests")
+def quiet_alerts_of(model: str) -> WorkPiece:
+    return WorkPiece(QUIET + model.encode(), model, lambda: f"ending the alerts of versions of {model} without requests")
 
 
 def _words(header: Header) -> str:

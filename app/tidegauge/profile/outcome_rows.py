@@ -19,7 +19,7 @@ EXAMPLE_FROM = 0.5
 """The smallest distance between score and outcome at which a classification may become an example."""
 
 
-class Entries(NamedTuple):
+class HistogramEntries(NamedTuple):
     """Entries of histograms (m each): the number of the row, the key, and how often it counts, negative to take back."""
 
     row: NDArray[np.int64]
@@ -31,7 +31,7 @@ class Terms(NamedTuple):
     """What rows add. ``sums``: name → the term of each row (n). ``entries``: of the histograms."""
 
     sums: dict[str, NDArray[np.float64]]
-    entries: Entries
+    entries: HistogramEntries
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +107,7 @@ class OutcomeColumns:
             with np.errstate(over="ignore"):
                 terms |= sums.scaled(f"kpi_squares:{kpi}", sign * values * values)
         row = np.concatenate(entry_rows)
-        return Terms(terms, Entries(row, np.concatenate(entry_keys), self.sign[row]))
+        return Terms(terms, HistogramEntries(row, np.concatenate(entry_keys), self.sign[row]))
 
     def _reread(self) -> NDArray[np.intp]:
         """The numbers of the rows whose outcome is known and whose score is different if read the other way."""
@@ -128,15 +128,15 @@ class OutcomeColumns:
             found[name][rows] = values
         return found
 
-    def other_entries(self) -> Entries:
+    def other_entries(self) -> HistogramEntries:
         """What to add to the score histograms if scores are read the other way, and what to take back."""
         rows = self._reread()
         if not len(rows):
-            return Entries(rows, rows, rows)
+            return HistogramEntries(rows, rows, rows)
         assert self.other_score is not None
         p, other, y, sign = self.score[rows], self.other_score[rows], self.positive[rows], self.sign[rows]
         keys = np.concatenate((*score_keys(p, y), *score_keys(other, y)))
-        return Entries(np.tile(rows, 4), keys, np.concatenate((-sign, -sign, sign, sign)))
+        return HistogramEntries(np.tile(rows, 4), keys, np.concatenate((-sign, -sign, sign, sign)))
 
     def tenths(self) -> NDArray[np.int64]:
         """The calibration bin of each row (n); -1 if its outcome is unknown or its score is not in [0, 1]."""

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from prometheus_client import Counter
 
-from tidegauge.alert.audit import Audit, Entry, stamp
+from tidegauge.alert.audit import Audit, AuditEntry, stamp
 from tidegauge.alert.operations import AUDIT, OPERATIONS
 from tidegauge.engine.stage import ALERTS
 from tidegauge.errors import RegistryError, StreamError
@@ -106,7 +106,9 @@ class Actor:
 
     async def _run(self) -> None:
         await models_topic.read(self._settings)
-        await self._audit.log(Entry(stamp(time.time()), ACTOR, METHOD, "", "begin to act", self._settings.app_id, "accepted"))
+        await self._audit.log(
+            AuditEntry(stamp(time.time()), ACTOR, METHOD, "", "begin to act", self._settings.app_id, "accepted")
+        )
         async for record in records(self._settings, AUDIT):
             self._remember(record.value or b"")
         async for record in self._feed.before():
@@ -127,7 +129,7 @@ class Actor:
 
     def _remember(self, raw: bytes) -> None:
         try:
-            entry = msgspec.json.decode(raw, type=Entry)
+            entry = msgspec.json.decode(raw, type=AuditEntry)
         except msgspec.MsgspecError:
             return
         if self._aliases is not None:
@@ -160,7 +162,7 @@ class Actor:
         url = spec.on.retrain.get(labels.get("alertname", ""))
         if url is not None:
             try:
-                call = rolling_back.CallHook(url, rolling_back.Order(RETRAIN, model, event.id, labels=labels))
+                call = rolling_back.CallHook(url, rolling_back.RollbackRequest(RETRAIN, model, event.id, labels=labels))
             except RegistryError as error:
                 await self._note(RETRAIN, model, "refused", str(error), {"alert": event.id})
             else:
@@ -204,7 +206,7 @@ class Actor:
         if outcome == "refused":
             log.error("%s of %s: %s", action, model, reason)
         try:
-            await self._audit.log(Entry(stamp(time.time()), ACTOR, METHOD, "", action, model, outcome, reason, details))
+            await self._audit.log(AuditEntry(stamp(time.time()), ACTOR, METHOD, "", action, model, outcome, reason, details))
         except StreamError:
             if outcome == "accepted":
                 raise

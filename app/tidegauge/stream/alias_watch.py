@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from tidegauge.alert.audit import Audit, Entry, stamp
+from tidegauge.alert.audit import Audit, AuditEntry, stamp
 from tidegauge.alert.operations import OPERATIONS, Mark, encode
 from tidegauge.errors import RegistryError
 from tidegauge.lineage.mlflow_server import MlflowServer
@@ -46,7 +46,7 @@ class AliasWatch:
         self._seen: dict[str, _Seen] = {}
         self._unknown: set[str] = set()
 
-    def remember(self, entry: Entry) -> None:
+    def remember(self, entry: AuditEntry) -> None:
         """Take an entry of the audit log; those of other actions say nothing."""
         if entry.action == SEEN:
             details = entry.details
@@ -91,6 +91,6 @@ class AliasWatch:
 
     async def _note(self, model: str, alias: str, found: dict[str, Any]) -> None:
         details = {"alias": alias, "version": str(found["version"]), "run_id": str(found.get("run_id") or "")}
-        entry = Entry(stamp(time.time()), self._actor, "spec", "", SEEN, model, "done", details=details)
+        entry = AuditEntry(stamp(time.time()), self._actor, "spec", "", SEEN, model, "done", details=details)
         await self._audit.log(entry)
         self.remember(entry)

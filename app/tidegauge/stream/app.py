@@ -18,7 +18,7 @@ from tidegauge.stream.catching_up import CatchingUp, event_time
 from tidegauge.stream.checkpoint_schedule import FEW_EVENTS, is_due
 from tidegauge.stream.faust_application import faust_application
 from tidegauge.stream.input_task import InputTask
-from tidegauge.stream.reading_progress import StageInput, Standstills
+from tidegauge.stream.reading_progress import StageInput, StalledPartitions
 from tidegauge.stream.rekey_task import BUFFERED_EVENTS, RekeyTask
 from tidegauge.stream.schema_registry import SchemaRegistry
 from tidegauge.stream.settings import REKEY, REKEYED, Settings
@@ -44,7 +44,7 @@ class StreamApp:
         settings: Settings,
         factories: Mapping[str, StageFactory],
         admin: AIOKafkaAdminClient,
-        standstills: Standstills,
+        standstills: StalledPartitions,
         join_partitions: int,
     ) -> None:
         self.settings, self._join_partitions = settings, join_partitions

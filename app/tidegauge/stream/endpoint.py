@@ -109,7 +109,7 @@ async def ask(
     raise UnavailableError(f"{url} answers {status}: {text}{hint}")
 
 
-class Patience:
+class RetryPauses:
     """The pauses between attempts, and a log line when attempts begin to fail and another when they succeed again."""
 
     def __init__(self, what: str) -> None:

@@ -14,8 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.engine.stage import LABELS
 from tidegauge.stream.consumer import consumer
-from tidegauge.stream.reading_progress import Place, Standstills
-from tidegauge.stream.rekey_progress import Look, RekeyLooks
+from tidegauge.stream.reading_progress import Place, StalledPartitions
+from tidegauge.stream.rekey_progress import GroupMeasurement, RekeyLooks
 from tidegauge.stream.rekey_task import event_time
 from tidegauge.stream.settings import REKEYED, Settings
 
@@ -134,7 +134,9 @@ class Group:
         return empty
 
 
-async def watch_group(settings: Settings, standstills: Standstills, looked: Callable[[Look, Ends], None]) -> None:
+async def watch_group(
+    settings: Settings, standstills: StalledPartitions, looked: Callable[[GroupMeasurement, Ends], None]
+) -> None:
     """Measure the group until cancelled. While Kafka does not answer, the last measurement remains. If inputs are re-keyed,
     ``looked`` is called with each measurement and the end offsets of the re-keyed topics after it. Measurements begin once a
     task has committed something."""

@@ -21,7 +21,7 @@ from tidegauge.engine.stage import METRICS
 from tidegauge.errors import RejectedError, UnavailableError
 from tidegauge.prometheus.remote_write import PastSample, past_samples, write_request
 from tidegauge.stream import bridge
-from tidegauge.stream.endpoint import Endpoint, Patience, ask
+from tidegauge.stream.endpoint import Endpoint, RetryPauses, ask
 from tidegauge.stream.feed import Feed
 from tidegauge.stream.settings import Settings
 
@@ -47,7 +47,7 @@ class HistoryWriter:
     def __init__(self, settings: Settings, target: Endpoint, out_of_order: float) -> None:
         self._feed = Feed(settings, METRICS, f"{settings.app_id}-history")
         self._target, self._out_of_order = target, out_of_order
-        self._patience = Patience("Prometheus")
+        self._patience = RetryPauses("Prometheus")
         self._caught_up = False
         self._meters = bridge.Meters("tidegauge_remote_write", lambda: self._feed.lag)
         self.registry = self._meters.registry

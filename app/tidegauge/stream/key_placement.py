@@ -49,7 +49,7 @@ def mistake(record: InputRecord, partition: int, partitions: int) -> str | None:
     return None if partition_of(key, partitions) == partition else "other_partitioner"
 
 
-class Misplaced(msgspec.Struct, frozen=True):
+class PlacementMistake(msgspec.Struct, frozen=True):
     """One mistake in a logical ``topic``. ``records``: how many of the ``checked`` records show it."""
 
     topic: str
@@ -88,9 +88,9 @@ class KeyPlacement:
                     topic, partition, record.offset, MISTAKES[kind], PLAYBOOK,
                 )  # fmt: skip
 
-    def found(self) -> list[Misplaced]:
+    def found(self) -> list[PlacementMistake]:
         """The mistakes found, ordered by topic and mistake."""
-        return [Misplaced(*name, count, self.checked[name[0]]) for name, count in sorted(self.misplaced.items())]
+        return [PlacementMistake(*name, count, self.checked[name[0]]) for name, count in sorted(self.misplaced.items())]
 
 
 def placement(topic: str, partitions: int, records: Sequence[PlacedRecord]) -> KeyPlacement:
@@ -101,10 +101,10 @@ def placement(topic: str, partitions: int, records: Sequence[PlacedRecord]) -> K
     return found
 
 
-async def check_partitioner(settings: Settings) -> list[Misplaced]:
+async def check_partitioner(settings: Settings) -> list[PlacementMistake]:
     """The mistakes in the newest records of ``predictions`` and ``labels``; none for a missing topic or if inputs are re-keyed.
     Raises KafkaError if Kafka does not answer."""
-    found: list[Misplaced] = []
+    found: list[PlacementMistake] = []
     with contextlib.suppress(StreamError):
         await partitions(settings, settings.topic(REKEYED[PREDICTIONS]))
         return found

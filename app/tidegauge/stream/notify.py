@@ -24,7 +24,7 @@ from tidegauge.alert.paging import AlertEvent, Notice, PagedAlerts, decode, post
 from tidegauge.engine.stage import ALERTS
 from tidegauge.errors import RejectedError, UnavailableError
 from tidegauge.stream import bridge
-from tidegauge.stream.endpoint import Endpoint, Patience, ask
+from tidegauge.stream.endpoint import Endpoint, RetryPauses, ask
 from tidegauge.stream.feed import Feed
 from tidegauge.stream.settings import Settings
 from tidegauge.stream.silences import Silencer
@@ -49,7 +49,7 @@ class Notifier:
         self._sessions: list[aiohttp.ClientSession] = []
         self._silencer = Silencer(settings, alertmanagers)
         self._paged = PagedAlerts(self._silencer.operations.silenced_since)
-        self._patience = Patience("Alertmanager")
+        self._patience = RetryPauses("Alertmanager")
         self._caught_up = False
         self._meters = bridge.Meters("tidegauge_notify", lambda: self._feed.lag)
         self.registry = made = self._meters.registry

@@ -11,7 +11,7 @@ import msgspec
 from tidegauge.engine.delta import DeltaHead
 
 if TYPE_CHECKING:
-    from tidegauge.stream.key_placement import Misplaced
+    from tidegauge.stream.key_placement import PlacementMistake
 
 SAMPLES_KEPT = 720
 """How many measurements of lag and throughput are kept: an hour, at one every five seconds."""
@@ -48,7 +48,7 @@ class Place(msgspec.Struct, frozen=True):
         return StageInput(self.stage, self.topic, self.partition)
 
 
-class Standstills:
+class StalledPartitions:
     """Finds partitions with records that nobody processes, because no task owns them or their task makes no progress."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Standstills:
     def seconds(self) -> dict[StageInput, float]:
         """For how many seconds no progress has been measured in a partition that has records, by partition.
 
-        >>> standing = Standstills()
+        >>> standing = StalledPartitions()
         >>> for at in (0.0, 10.0, 20.0):
         ...     standing.measured(at, [Place("join", "labels", 3, 7, 9), Place("join", "labels", 4, int(at), 99)])
         >>> standing.seconds()
@@ -93,7 +93,7 @@ class Sample(msgspec.Struct, frozen=True):
 _head = msgspec.msgpack.Decoder(DeltaHead).decode
 
 
-class Standing(msgspec.Struct):
+class JoinTaskReport(msgspec.Struct):
     """The last report of a join task: its wall clock, and whether its input is exhausted."""
 
     now: float = 0.0
@@ -112,11 +112,11 @@ class Progress:
 
     def __init__(self) -> None:
         self.places: list[Place] = []
-        self.standstills = Standstills()
+        self.standstills = StalledPartitions()
         self.samples: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
-        self.tasks: dict[int, Standing] = {}
+        self.tasks: dict[int, JoinTaskReport] = {}
         self.reachable = True
-        self.misplaced: list[Misplaced] = []
+        self.misplaced: list[PlacementMistake] = []
         self._seen: dict[str, dict[int, tuple[float, float]]] = {}
 
     def measured(self, at: float, places: Sequence[Place]) -> None:
@@ -142,7 +142,7 @@ class Progress:
             head = _head(value or b"")
         except msgspec.MsgspecError:
             return None
-        standing = self.tasks.setdefault(head.partition, Standing())
+        standing = self.tasks.setdefault(head.partition, JoinTaskReport())
         standing.now, standing.idle = max(standing.now, head.now), head.idle
         if not head.model or (head.model not in self._seen and len(self._seen) >= MODELS_KEPT):
             return None

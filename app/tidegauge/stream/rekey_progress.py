@@ -1,10 +1,10 @@
 """The event time reached in inputs that are re-keyed. A join task reads there from all input partitions, of which some may be
 hours behind others.
 
-Every measurement (a ``Look``) of the group gives the offset and the event time that each re-keying task has committed, and the
-end of its partition. The committed records are in the re-keyed topics below the end offsets that these have after the
-measurement. A join task that has read up to these end offsets has therefore read all records that the measurement is about
-(``FollowedLooks``), and the measured event time then holds for the task.
+Every measurement (a ``GroupMeasurement``) of the group gives the offset and the event time that each re-keying task has
+committed, and the end of its partition. The committed records are in the re-keyed topics below the end offsets that these have
+after the measurement. A join task that has read up to these end offsets has therefore read all records that the measurement is
+about (``FollowedLooks``), and the measured event time then holds for the task.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEPT = 2000
 """The most measurements that are kept until the task has caught up with them: more than half an hour."""
 
 
-class Look(msgspec.Struct, frozen=True):
+class GroupMeasurement(msgspec.Struct, frozen=True):
     """The result of one measurement of the group. ``predictions``: the event time up to which all predictions have been
     re-keyed; ``labels``: the same for labels. ``whole``: when an earlier measurement began (s, monotonic clock); everything
     that it found in the input topics has been re-keyed since."""
@@ -48,7 +48,7 @@ class RekeyLooks:
         self._waiting: dict[str, deque[_Found]] = {topic: deque() for topic in REKEY.values()}
         self._whole = dict.fromkeys(REKEY.values(), _Found())
 
-    def take(self, at: float, places: Sequence[Place]) -> Look | None:
+    def take(self, at: float, places: Sequence[Place]) -> GroupMeasurement | None:
         """The result of a measurement that began at ``at`` (monotonic clock); None if nothing is known of the inputs."""
         standing: dict[str, list[Place]] = {topic: [] for topic in REKEY.values()}
         for place in places:
@@ -68,7 +68,7 @@ class RekeyLooks:
             # Labels may be about times long ago. Their event time is then the one that predictions had reached when all labels
             # that have been re-keyed by now were there.
             labels = max(_reached(standing[LABELS]), self._whole[LABELS].predictions)
-        return Look(predictions, labels, min(found.at for found in self._whole.values()))
+        return GroupMeasurement(predictions, labels, min(found.at for found in self._whole.values()))
 
 
 def _reached(places: Sequence[Place]) -> float:
@@ -80,10 +80,10 @@ class FollowedLooks:
     """The measurements that one join task has caught up with. ``last``: the newest of these."""
 
     def __init__(self) -> None:
-        self._ahead: deque[tuple[Look, Mapping[str, int]]] = deque()
-        self.last: Look | None = None
+        self._ahead: deque[tuple[GroupMeasurement, Mapping[str, int]]] = deque()
+        self.last: GroupMeasurement | None = None
 
-    def take(self, look: Look, ends: Mapping[str, int]) -> None:
+    def take(self, look: GroupMeasurement, ends: Mapping[str, int]) -> None:
         """Take in a measurement. ``ends``: by topic, the end offset of the task's partition after the measurement."""
         if len(self._ahead) < KEPT:
             self._ahead.append((look, ends))

@@ -34,14 +34,14 @@ _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError, ValueError, T
 _head = msgspec.json.Decoder(_Head).decode
 
 
-class Placed(NamedTuple):
+class Placement(NamedTuple):
     """The partition of each record of a chunk, and the largest ``ts`` of its events (0 if none has one)."""
 
     partitions: list[int]
     reached: float
 
 
-def place(records: Sequence[InputRecord], source: int, partitions: int) -> Placed:
+def place(records: Sequence[InputRecord], source: int, partitions: int) -> Placement:
     """The partitions that the records of one chunk from the partition ``source`` belong in. ``partitions``: how many there
     are."""
     keys: list[bytes]
@@ -52,7 +52,7 @@ def place(records: Sequence[InputRecord], source: int, partitions: int) -> Place
     except _UNREADABLE:
         read = [_key_and_ts(record, source) for record in records]
         keys, times = [key for key, _ in read], [ts for _, ts in read]
-    return Placed(partitions_of(keys, partitions), _latest(times, records))
+    return Placement(partitions_of(keys, partitions), _latest(times, records))
 
 
 def _key_and_ts(record: InputRecord, source: int) -> tuple[bytes, Any]:
@@ -106,20 +106,20 @@ def origin(record: InputRecord, partition: int) -> bytes:
     return b"%d:%d:%b" % (partition, record.offset, record.key[:MAX_KEY_BYTES])
 
 
-class Content(NamedTuple):
+class RekeyedContent(NamedTuple):
     """The value and the headers of a re-keyed record."""
 
     value: bytes | None
     headers: Iterable[tuple[str, bytes | None]]
 
 
-def content(record: InputRecord) -> Content:
+def content(record: InputRecord) -> RekeyedContent:
     """What is written of a record: all of it or, if it is too large to be an event, just enough to show that it is. The whole
     record may have been compressed and then not fit into the topic."""
     value = record.value
     if value is None or len(value) <= MAX_RECORD_BYTES:
-        return Content(value, record.headers)
-    return Content(value[: MAX_RECORD_BYTES + 1], [(CUT, note_of_cut(value))])
+        return RekeyedContent(value, record.headers)
+    return RekeyedContent(value[: MAX_RECORD_BYTES + 1], [(CUT, note_of_cut(value))])
 
 
 def given_back(letter: Output) -> Output:

@@ -22,7 +22,7 @@ from tidegauge.profile.delay_grid import DELAY_BINS, delay_of_bin
 from tidegauge.prometheus.rollout_samples import rollout_samples
 from tidegauge.prometheus.scrape_bound import scrape
 from tidegauge.stream.key_placement import MISTAKES, KeyPlacement
-from tidegauge.stream.reading_progress import Standstills
+from tidegauge.stream.reading_progress import StalledPartitions
 
 if TYPE_CHECKING:
     from tidegauge.stream.app import StreamApp
@@ -55,7 +55,7 @@ class Telemetry:
         app: StreamApp,
         registry: Registry,
         counters: Counters,
-        standstills: Standstills,
+        standstills: StalledPartitions,
         placement: KeyPlacement,
     ) -> None:
         self._app, self._models, self._counters, self._standstills = app, registry, counters, standstills

@@ -53,7 +53,7 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             driver.aiokafka.AIOKafkaConsumer = original
 
 
-class HandedOver(NamedTuple):
+class DeliveryProgress(NamedTuple):
     """The progress of delivery in a partition: all records below offset ``end``, the last of them at ``at``
     (monotonic clock)."""
 
@@ -61,14 +61,14 @@ class HandedOver(NamedTuple):
     at: float
 
 
-NOTHING_YET = HandedOver(0, 0.0)
+NOTHING_YET = DeliveryProgress(0, 0.0)
 
 
 class _Consumer(driver.Consumer):  # type: ignore[misc]
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
-    handed_over: dict[TP, HandedOver]
+    handed_over: dict[TP, DeliveryProgress]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -151,7 +151,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
             if chunk and (active is None or place in active or place in self._buffered_partitions):
                 last = chunk[-1]
                 now = time.monotonic()
-                self.handed_over[place] = HandedOver(last.offset + 1, now)
+                self.handed_over[place] = DeliveryProgress(last.offset + 1, now)
                 self.in_step.read(place, last.timestamp, now)
                 yield place, ConsumerMessage(
                     place.topic, place.partition, last.offset, last.timestamp / 1000.0, 0, (), None,

@@ -9,8 +9,8 @@ from typing import Any
 from faust.types.tuples import TP
 
 from tidegauge.engine.stage import AS_TAKEN, Behind
-from tidegauge.stream.reading_progress import Standstills
-from tidegauge.stream.rekey_progress import FollowedLooks, Look
+from tidegauge.stream.reading_progress import StalledPartitions
+from tidegauge.stream.rekey_progress import FollowedLooks, GroupMeasurement
 from tidegauge.stream.settings import REKEYED, Settings
 from tidegauge.stream.task import Task
 
@@ -19,7 +19,7 @@ class UnreadInput:
     """The unread input of all tasks of a worker. ``consumer``: returns Faust's consumer, which exists once Faust has
     started."""
 
-    def __init__(self, settings: Settings, standstills: Standstills, consumer: Callable[[], Any]) -> None:
+    def __init__(self, settings: Settings, standstills: StalledPartitions, consumer: Callable[[], Any]) -> None:
         self._settings, self._standstills, self._consumer = settings, standstills, consumer
         self._looks: dict[int, FollowedLooks] = {}
 
@@ -27,7 +27,7 @@ class UnreadInput:
         """Begin with a new join task of this partition, for which there is no measurement of the group yet."""
         self._looks[partition] = FollowedLooks()
 
-    def looked(self, look: Look, ends: Mapping[TP, int]) -> None:
+    def looked(self, look: GroupMeasurement, ends: Mapping[TP, int]) -> None:
         """Take in a measurement of the group, and the end offsets of the re-keyed topics after it."""
         for partition, followed in self._looks.items():
             places = {topic: TP(self._settings.topic(topic), partition) for topic in REKEYED.values()}

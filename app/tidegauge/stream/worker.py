@@ -24,7 +24,7 @@ from tidegauge.stream.group import watch_group
 from tidegauge.stream.health_endpoints import Listen, serve
 from tidegauge.stream.key_placement import KeyPlacement
 from tidegauge.stream.models_topic import ModelsTail
-from tidegauge.stream.reading_progress import Standstills
+from tidegauge.stream.reading_progress import StalledPartitions
 from tidegauge.stream.rekey_choice import decided
 from tidegauge.stream.schema_registry import registry_at
 from tidegauge.stream.settings import JOIN_CHANGELOG, Settings
@@ -105,7 +105,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
     horizon = max((registry.spec(model).label_horizon for model in registry.models()), default=7 * 86400.0)
     await topics.ensure(admin, settings, horizon)
     counters: Counters = Counter()
-    standstills = Standstills()
+    standstills = StalledPartitions()
     app = StreamApp(
         settings,
         {
