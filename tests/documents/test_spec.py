@@ -15,11 +15,11 @@ from support.schemas import SCHEMAS, mistakes
 from tidegauge.detect.budget import TUNED_PARAMETERS
 from tidegauge.detect.detectors import ALGORITHMS, BINARY
 from tidegauge.models.read import load_to_build
+from tidegauge.models.read_monitors import CONDITIONS
 from tidegauge.spec import ModelSpec
 
 SCHEMA = SCHEMAS["model-spec"]
 Made = dict[str, Any]
-CONDITIONS = ("above", "below", "outside", "above_baseline", "below_baseline")
 
 
 class Row(NamedTuple):
