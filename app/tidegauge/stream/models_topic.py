@@ -50,7 +50,11 @@ class ModelsTail:
 
     async def _follow(self) -> None:
         while True:
-            self._apply(await self._consumer.getmany(timeout_ms=1000))
+            try:
+                self._apply(await self._consumer.getmany(timeout_ms=1000))
+            except KafkaError as error:
+                log.error("models cannot be read: %s: %s; tried again in a second", type(error).__name__, error)
+                await asyncio.sleep(1.0)
 
     def _apply(self, batches: dict[TopicPartition, list[object]]) -> None:
         for records in batches.values():
@@ -59,6 +63,9 @@ class ModelsTail:
                     self._registry.apply(record.key, record.value)  # type: ignore[attr-defined]
                 except SpecError as error:
                     log.error("%s; the record is ignored, apply the model again", error)
+                except Exception as error:
+                    # Nobody awaits the task that follows the topic: it must not end, or no model would be heard of again.
+                    log.error("a record of the topic of models is ignored, since it cannot be applied", exc_info=error)
 
 
 async def read(settings: Settings) -> Registry:
