@@ -1,5 +1,5 @@
-"""Records in a schema registry's wire format (Avro, Protobuf, JSON Schema) to the plain JSON that stages read.
+"""Decodes records in the wire format of schema registries (Avro, Protobuf, JSON Schema) to the JSON that the stages read.
 
-Pure: bytes and schemas in, JSON out; the registry itself is asked by ``stream/schema_registry.py``. May use ``engine`` and
+Nothing here uses the network: ``stream/schema_registry.py`` asks the registry. May use ``engine`` and
 ``errors``. Begin with ``event_decoding.py``; ``avro.py`` and ``protobuf.py`` make a reader of a schema.
 """

@@ -1,5 +1,5 @@
-"""Avro payloads, by fastavro. Timestamps become Unix seconds, which are what ``ts`` is and what a feature can be compared by;
-other logical types stay what fastavro makes of them (dates and times, exact decimals, UUIDs)."""
+"""Reads Avro payloads with fastavro. Timestamps become Unix seconds, as ``ts`` and numeric features must be. Values of other
+logical types (dates, times, decimals, UUIDs) stay as fastavro returns them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def avro_reader(schema: RegisteredSchema) -> Reader:
-    """Raises whatever fastavro raises for a schema it cannot use, ValueError for one whose payloads have no bound."""
+    """A reader of payloads with this schema. Raises ValueError for a schema that allows payloads of unlimited size, and what
+    fastavro raises for one that it cannot use."""
     named: dict[str, Any] = {}
     for referenced in schema.referenced().values():
         parse_schema(json.loads(referenced.text), named_schemas=named)
@@ -35,7 +36,7 @@ def avro_reader(schema: RegisteredSchema) -> Reader:
 
 
 def seconds(moment: datetime) -> float | str:
-    """Unix seconds; of a local time, which names no moment, its text.
+    """The Unix seconds of a timestamp; for a local time, whose offset is unknown, its text in ISO 8601.
 
     >>> seconds(datetime(2025, 9, 27, 0, 0, 0, 250000, tzinfo=UTC))
     1758931200.25
@@ -44,7 +45,8 @@ def seconds(moment: datetime) -> float | str:
 
 
 def _require_bounded(schema: Any, named: dict[str, Any]) -> None:
-    """Raises ValueError for an array of items that take no bytes: a payload of ten could hold more than memory does."""
+    """Raises ValueError for an array whose items take no bytes, since ten bytes could then stand for more items than fit into
+    memory."""
     if isinstance(schema, list):
         for branch in schema:
             _require_bounded(branch, named)
@@ -56,6 +58,7 @@ def _require_bounded(schema: Any, named: dict[str, Any]) -> None:
 
 
 def _takes_bytes(schema: Any, named: dict[str, Any], within: frozenset[str]) -> bool:
+    """Whether every value of a schema takes at least one byte. ``within``: the named schemas that contain this one."""
     if isinstance(schema, str) and schema in named:
         return schema in within or _takes_bytes(named[schema], named, within | {schema})
     kind = schema.get("type") if isinstance(schema, dict) else schema

@@ -1,7 +1,7 @@
-"""Records as they came to records of JSON, by the schemas they name.
+"""Decodes records with the schemas whose ids they have.
 
-A record in the wire format becomes one whose value is JSON, with a header that says which schema it had; one whose schema is
-not to be had, or that is not what its schema says, a RefusedRecord. All others stay as they are.
+The value of a record in the wire format becomes JSON, and a header with the id of its schema is added. A record whose schema
+cannot be used, or that does not fit its schema, becomes a RefusedRecord. All other records are not changed.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ _READERS: dict[str, Callable[[RegisteredSchema], Reader]] = {"AVRO": avro_reader
 
 
 class EventDecoding:
-    """The schemas that are known, by their ids, and what reads them. A registry never changes what an id means."""
+    """The readers of the known schemas, by schema id. They are kept for good, since a registry never changes the schema of an
+    id."""
 
     def __init__(self) -> None:
-        # None: its payloads are JSON as they are.
+        # None for a JSON Schema, whose payloads are JSON already.
         self._readers: dict[int, Reader | None] = {}
         self._unusable: dict[int, str] = {}
         self._missing: set[int] = set()
 
     def to_ask_for(self, records: Sequence[InputRecord]) -> set[int]:
-        """The ids of schemas that these records name and of which nothing has been learned."""
+        """The schema ids in these records that are not known yet, so that the registry must be asked."""
         ids = {framed(record.value).schema_id for record in records if record.value and is_framed(record.value)}
         return ids - self._readers.keys() - self._unusable.keys() - self._missing
 
     def learn(self, schema_id: int, schema: RegisteredSchema | None) -> None:
-        """What the registry says an id means; None: it knows none."""
+        """Note the schema of an id as the registry gave it; None if it has none."""
         if schema is None:
             self._missing.add(schema_id)
         elif schema.type == "JSON":
@@ -52,16 +53,16 @@ class EventDecoding:
             try:
                 self._readers[schema_id] = _READERS[schema.type](schema)
             except Exception as error:
-                # Whatever its library raises; the records are the dead letters that say so.
+                # The library may raise anything. The records of this schema become dead letters with this message.
                 log.error("schema %d (%s) cannot be used: %s", schema_id, schema.type, error)
                 self._unusable[schema_id] = f"schema {schema_id} ({schema.type}) cannot be used: {error}"
 
     def ask_again(self) -> None:
-        """Take ids that the registry did not know for such of which nothing is known: they may be registered by now."""
+        """Forget which ids the registry did not have, since they may be registered by now."""
         self._missing.clear()
 
     def decoded(self, records: Sequence[InputRecord]) -> Sequence[InputRecord]:
-        """The same records, in their order, once all schemas they name have been learned."""
+        """The records, decoded and in the same order. All of their schema ids must be known: see ``to_ask_for``."""
         if not any([record.value is not None and record.value[:1] == b"\0" for record in records]):
             return records
         return [self._decoded(record) for record in records]
@@ -81,7 +82,7 @@ class EventDecoding:
         try:
             text = payload if reader is None else json_of(reader(payload))
         except Exception as error:
-            # Whatever its library raises for bytes of any kind.
+            # The library may raise anything for bytes that do not fit the schema.
             words = f"is not what schema {schema_id} says: {type(error).__name__}: {error}"
             return _refused(record, NOT_DECODABLE, words)
         headers = (*record.headers, (SCHEMA_ID, b"%d" % schema_id))
@@ -94,13 +95,13 @@ def _refused(record: InputRecord, reason: str, message: str) -> RefusedRecord:
 
 
 def json_of(value: Any) -> bytes:
-    """What a reader has read, as JSON. Timestamps are Unix seconds, decimals exact numbers, bytes Base64; NaN and infinities,
-    for which JSON has nothing, null.
+    """The value that a reader returned as JSON. Timestamps become Unix seconds, decimals exact numbers, bytes Base64, and NaN
+    and infinities null.
 
     >>> json_of({"fee": Decimal("0.10"), "day": date(2025, 9, 27), "score": float("nan"), "raw": b"abc"})
     b'{"fee":0.10,"day":"2025-09-27","score":null,"raw":"YWJj"}'
 
-    Raises TypeError for what no event holds.
+    Raises TypeError for a value of any other type.
     """
     return orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME)
 

@@ -1,9 +1,9 @@
-"""Protobuf payloads, by Google's protobuf.
+"""Reads Protobuf payloads with Google's protobuf.
 
-Members have the names the .proto file gives them. A field without presence (proto3's plain scalars) always has a value: its
-default where the payload has none. One with presence (``optional``, a message, of a ``oneof``) is absent unless it is set.
-Enums become their names, a message that is nothing but one ``oneof`` what is set of it, timestamps and durations seconds;
-structs, values and wrappers what they hold.
+Members have the names of the .proto file. A field without presence (a plain scalar of proto3) always has a value, its default
+if the payload has none. A field with presence (``optional``, a message, in a ``oneof``) is absent unless it is set. Enums
+become their names; timestamps and durations seconds; structs, values and wrappers their contents; and a message that consists
+of one ``oneof`` the field of it that is set.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tidegauge.serdes.registered_schema import Reader, RegisteredSchema
 from tidegauge.serdes.wire_format import message
 
 Plain = Callable[[Any], Any]
-"""A field's value, or a message, as JSON has it."""
+"""Turns the value of a field, or a message, into a value that JSON has."""
 _NANOS = 10**9
 _WRAPPERS = ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
 
 
 def protobuf_reader(schema: RegisteredSchema) -> Reader:
-    """Raises ValueError for a schema that is not sound."""
+    """A reader of payloads with this schema. Raises ValueError for an invalid schema."""
     file = file_of(schema)
     described = FileDescriptorProto()
     file.CopyToProto(described)
@@ -55,7 +55,8 @@ def _plain(value: Any) -> Any:
 
 
 def _members(descriptor: Descriptor, plain_of: dict[str, Plain]) -> Plain:
-    """A message as an object. ``plain_of``: what is known of messages, by their full names; a message may hold itself."""
+    """Turns messages of this type into objects. ``plain_of``: full name → how to turn messages of a type; a message may contain
+    messages of its own type."""
     always: list[tuple[str, Plain]] = []
     if_set: list[tuple[str, Plain]] = []
 
@@ -100,7 +101,7 @@ def _enum(descriptor: EnumDescriptor) -> Plain:
 
 
 def _message(descriptor: Descriptor, plain_of: dict[str, Plain]) -> Plain:
-    """How a message within another reads."""
+    """How to turn a message that is the value of a field."""
     name = descriptor.full_name
     if name in WELL_KNOWN:
         return WELL_KNOWN[name]
@@ -152,4 +153,4 @@ WELL_KNOWN: dict[str, Plain] = {
     "google.protobuf.ListValue": _list,
     **{f"google.protobuf.{name}Value": lambda found: found.value for name in _WRAPPERS},
 }
-"""Messages of Google's that stand for a value."""
+"""Messages defined by Google that stand for a value: full name → how to turn one."""

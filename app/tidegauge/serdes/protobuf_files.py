@@ -1,5 +1,5 @@
-"""The descriptors of a registered Protobuf schema: compiled from its text by protoc (of grpcio-tools), or as the registry gives
-them."""
+"""Makes the descriptors of a registered Protobuf schema: protoc (of grpcio-tools) compiles them from its text, unless the
+registry has the descriptors themselves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WELL_KNOWN = (
 
 
 def file_of(schema: RegisteredSchema) -> FileDescriptor:
-    """The file of a schema, in a pool of its own. Raises ValueError for one that is not sound."""
+    """The file descriptor of a schema, in a pool of its own. Raises ValueError for an invalid schema."""
     files = {**schema.referenced(), _NAME: schema}
     given = [_descriptor(name, of.text) for name, of in files.items()]
     found = [file for file in given if file is not None]
@@ -56,7 +56,8 @@ def file_of(schema: RegisteredSchema) -> FileDescriptor:
 
 
 def _descriptor(name: str, text: str) -> descriptor_pb2.FileDescriptorProto | None:
-    """What a registry gives in the place of a text where a producer registered that, in Base64."""
+    """The descriptor in ``text``, if that is one in Base64, as some producers register it; None if it is the text of a .proto
+    file. Raises ValueError for Base64 that is not a descriptor."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -70,7 +71,8 @@ def _descriptor(name: str, text: str) -> descriptor_pb2.FileDescriptorProto | No
 
 
 def _compiled(texts: dict[str, str]) -> list[descriptor_pb2.FileDescriptorProto]:
-    """The files by name, and what of Google's they import, each after what it needs."""
+    """Compile .proto files, given by name. Returns them and the files of Google that they import, each after those it needs.
+    Raises ValueError, with what protoc says, if they are invalid."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory).resolve()
         for name, text in texts.items():
@@ -80,7 +82,7 @@ def _compiled(texts: dict[str, str]) -> list[descriptor_pb2.FileDescriptorProto]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         output = root / "descriptors"
-        # In a process of its own: protoc says what is wrong on its standard error, and may be given anything.
+        # In a process of its own, since protoc writes errors to standard error, and any text may make it crash.
         done = subprocess.run(
             [sys.executable, "-m", "grpc_tools.protoc", f"-I{root}", f"-I{resources.files('grpc_tools') / '_proto'}",
              "--include_imports", f"--descriptor_set_out={output}", _NAME],

@@ -1,4 +1,4 @@
-"""A schema as a registry gives it, and what is made of it: a reader."""
+"""A schema as the registry returns it, and the type of the readers that are made from schemas."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any, Literal
 import msgspec
 
 Reader = Callable[[bytes], Any]
-"""Reads a payload to values that JSON has, and dates, decimals and bytes. Raises whatever its library does."""
+"""Reads a payload. Returns values that JSON has, dates, times, decimals and bytes. Raises what its library raises."""
 SchemaType = Literal["AVRO", "PROTOBUF", "JSON"]
 
 
 class RegisteredSchema(msgspec.Struct, frozen=True):
-    """``text``: JSON of Avro and JSON Schema, of Protobuf a .proto file or, in Base64, its descriptor. ``references``: by the
-    names it uses, the schemas it refers to, each with its own."""
+    """A schema. ``text``: for Avro and JSON Schema, JSON; for Protobuf, a .proto file or its descriptor in Base64.
+    ``references``: the name of each schema it refers to, as used in the text, and that schema."""
 
     type: SchemaType
     text: str
     references: tuple[tuple[str, RegisteredSchema], ...] = ()
 
     def referenced(self) -> dict[str, RegisteredSchema]:
-        """All it refers to, directly or not, by name; what others need comes before them."""
+        """Name → schema, for all schemas that this one refers to, directly or not. Each comes after those it refers to
+        itself."""
         found: dict[str, RegisteredSchema] = {}
         for name, schema in self.references:
             found |= schema.referenced()

@@ -1,7 +1,7 @@
-"""The schema registry that says how records are to be read, by Confluent's REST API: a schema is asked for once.
+"""Asks a schema registry, by Confluent's REST API, for the schemas that records are decoded with; once for each schema.
 
-Decoding waits while the registry is away, as everything waits while a broker is: what cannot be read yet is not lost, and is no
-dead letter. What names a schema that the registry does not know is one.
+While the registry is unavailable decoding waits, as everything waits while a broker is unavailable, and no record is lost or
+becomes a dead letter. A record whose schema the registry does not have becomes one.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ log = logging.getLogger(__name__)
 ASKED_AGAIN = 60.0
 """Seconds after which ids that the registry did not know are asked for again."""
 SAID_EVERY = 12
-"""Attempts between two lines in the log while the registry is away; a minute at least."""
+"""How many attempts there are between two log lines while the registry is unavailable; they take at least a minute."""
 AT_ONCE = 2_000
-"""Records decoded without a pause; 15 µs each."""
+"""How many records are decoded without a pause; each takes 15 µs."""
 MAX_DEPTH = 32
-"""How deep references may be."""
+"""How many levels of references a schema may have."""
 
 
 class SchemaRegistry:
-    """The registry at ``url``; credentials and certificates in ``TIDEGAUGE_SCHEMA_REGISTRY_...``. To be made in the event loop.
-    Raises StreamError where these cannot be used, or the libraries that read the formats are not installed."""
+    """The registry at ``url``, with the credentials and certificates in ``TIDEGAUGE_SCHEMA_REGISTRY_...``. Make it within the
+    event loop. Raises StreamError if these cannot be used, or if the libraries for the formats are not installed."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -50,32 +50,32 @@ class SchemaRegistry:
         self._asking = asyncio.Lock()
         self._forgot = time.monotonic()
         self.attempts = 0
-        """Requests made: a mark of progress while records wait."""
+        """How many requests were made, which shows progress while records wait."""
         self.away_since: float | None = None
-        """Since when (wall clock) records wait for it; None while none do."""
+        """Since when (Unix seconds) records have waited for the registry; None if none wait."""
 
     async def close(self) -> None:
         await self._session.close()
 
     async def decoded(self, records: Sequence[InputRecord]) -> Sequence[InputRecord]:
-        """The records as JSON; waits as long as the registry is away."""
+        """The decoded records. Waits as long as the registry is unavailable."""
         if self._unknown(records):
             async with self._asking:
                 for schema_id in sorted(self._unknown(records)):
                     schema = await self._in_the_end(schema_id)
-                    # A schema may have to be compiled.
+                    # A schema may have to be compiled, which would block the event loop.
                     await asyncio.to_thread(self._decoding.learn, schema_id, schema)
         if len(records) <= AT_ONCE:
             return self._decoding.decoded(records)
         found: list[InputRecord] = []
         for start in range(0, len(records), AT_ONCE):
             found += self._decoding.decoded(records[start : start + AT_ONCE])
-            # Others have their turn: a fetch may hold a hundred thousand records.
+            # Let other tasks run, since a fetch may return a hundred thousand records.
             await asyncio.sleep(0)
         return found
 
     async def check(self) -> list[str]:
-        """The types of schemas it knows. Raises StreamError where it does not answer as a registry does."""
+        """The types of schemas that the registry knows. Raises StreamError if it does not answer like a schema registry."""
         return [str(name) for name in await self._get("schemas/types")]
 
     def _unknown(self, records: Sequence[InputRecord]) -> set[int]:
@@ -85,7 +85,7 @@ class SchemaRegistry:
         return self._decoding.to_ask_for(records)
 
     async def _in_the_end(self, schema_id: int) -> RegisteredSchema | None:
-        """The schema of an id, however long the registry takes; None where it knows none."""
+        """The schema of an id; None if the registry has none. Waits as long as the registry is unavailable."""
         attempts = 0
         while True:
             try:
@@ -107,7 +107,7 @@ class SchemaRegistry:
         return found
 
     async def _schema(self, path: str, depth: int) -> RegisteredSchema:
-        """The schema at a path, and those it refers to. Raises RejectedError where there is none."""
+        """The schema at a path of the API, with those it refers to. Raises RejectedError if there is none."""
         from tidegauge.serdes.registered_schema import RegisteredSchema
 
         if not depth:
@@ -130,7 +130,8 @@ class SchemaRegistry:
 
 
 def _no_such(status: int, text: str) -> bool:
-    """Whether a registry says that it has no such schema, subject or version, which no other server says with a 404."""
+    """Whether this answer says that the registry has no such schema, subject or version. A 404 of another server does not have
+    its error code."""
     try:
         return status == 404 and str(json.loads(text)["error_code"]).startswith("404")
     except (ValueError, KeyError, TypeError):
@@ -139,7 +140,7 @@ def _no_such(status: int, text: str) -> bool:
 
 @contextlib.asynccontextmanager
 async def registry_at(url: str | None) -> AsyncIterator[SchemaRegistry | None]:
-    """A registry as long as it is needed; None without an address."""
+    """A context with the registry at ``url``; with None if that is None."""
     if url is None:
         yield None
         return
