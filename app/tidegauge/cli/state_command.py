@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegauge.cli.options import DefaultsHelpFormatter, command, kafka, option, stream_settings
+
+if TYPE_CHECKING:
+    from tidegauge.stream.rebuilding import ExpiredRecords
 
 
 def add(commands: Any) -> None:
@@ -37,7 +40,7 @@ def _rebuild(options: argparse.Namespace) -> int:
 
     if not (options.yes or _confirmed(options.app_id)):
         return 1
-    return _said(asyncio.run(rebuild(stream_settings(options), accept_loss=options.accept_loss)))
+    return _report(asyncio.run(rebuild(stream_settings(options), accept_loss=options.accept_loss)))
 
 
 def _repartition(options: argparse.Namespace) -> int:
@@ -47,11 +50,12 @@ def _repartition(options: argparse.Namespace) -> int:
     if not (options.yes or _confirmed(options.app_id)):
         return 1
     settings = stream_settings(options, replication=options.replication)
-    return _said(asyncio.run(repartition(settings, options.partitions, accept_loss=options.accept_loss)))
+    return _report(asyncio.run(repartition(settings, options.partitions, accept_loss=options.accept_loss)))
 
 
-def _said(gone: list[Any]) -> int:
-    for lost in gone:
+def _report(expired: list[ExpiredRecords]) -> int:
+    """Print what can no longer be counted; return the exit status."""
+    for lost in expired:
         print(f"gone for good: {lost}")
     print("The state is void; workers make it anew from the topics when they start.")
     return 0

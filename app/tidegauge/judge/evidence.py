@@ -54,6 +54,7 @@ def is_drift(metric: str) -> bool:
 
 
 def is_performance(metric: str) -> bool:
+    """Whether a monitor's metric says how good the predictions are."""
     return metric.startswith("performance.") and metric not in UNREADABLE
 
 
@@ -224,8 +225,9 @@ def gather(
 
 
 def moved_features(verdict: Verdict, record: Mapping[str, Any], baseline: Baseline | None, window: str) -> list[dict[str, Any]]:
-    """The features the verdict is about, then the others by how far they moved: by ``effect``, how many standard deviations
-    their PSI lies above its mean over the baseline's own windows, or where that is unknown by the PSI itself."""
+    """The features that the verdict is about, then the others, those that moved furthest first. They are ordered by ``effect``,
+    which is how many standard deviations their PSI lies above its mean over the baseline's windows, or by the PSI if none is
+    known."""
     spreads = {} if baseline is None else baseline.spread.get(window, {})
     found: list[dict[str, Any]] = []
     for name, of in record.get("data", {}).get("features", {}).items():

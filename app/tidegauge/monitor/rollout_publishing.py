@@ -15,7 +15,7 @@ from tidegauge.judge.evidence import MAX_EVIDENCE, NO_EVIDENCE
 from tidegauge.metrics.comparison import Side
 from tidegauge.monitor.rollout_windows import RolloutWindows
 from tidegauge.profile.outcome import most_wrong
-from tidegauge.rollout.compared_versions import Rollout, SeenVersion, add, champion_of
+from tidegauge.rollout.compared_versions import Rollout, SeenVersion, add_contrasts, champion_of
 from tidegauge.rollout.comparison_record import ended, record, record_key, switches_in, verdict
 from tidegauge.rollout.verdict import judge
 from tidegauge.spec import ModelSpec, RolloutSpec
@@ -52,7 +52,7 @@ class RolloutPublisher:
         rollout.revision += 1
         for number, start in enumerate(rollout.starts, rollout.carried_windows + 1):
             contrasts = self._windows.contrasts(rollout, spec.task, start)
-            add(total, contrasts)
+            add_contrasts(total, contrasts)
             then = {name: versions[name].just_before(start + rollout.length) for name in (rollout.champion, rollout.challenger)}
             # Windows with another champion count, but were published under that champion.
             if start < changed_from or champion_of(spec, then) != rollout.champion:

@@ -19,7 +19,7 @@ from tidegauge.monitor.rollout_states import RolloutStates
 from tidegauge.monitor.rollout_windows import RolloutWindows
 from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.windows import Windows
-from tidegauge.rollout.compared_versions import Rollout, SeenVersion, Series, add, champion_of
+from tidegauge.rollout.compared_versions import Rollout, SeenVersion, Series, add_contrasts, champion_of
 from tidegauge.spec import ModelSpec, RolloutSpec
 
 MAX_CHALLENGERS = 20
@@ -61,7 +61,7 @@ class Rollouts:
             for start in sorted({header.start for header in published if header.window == monitor.window}):
                 for rollout in self._together(spec, monitor, versions, start):
                     self._windows.outdated(rollout, start)
-                    rollout.note(start)
+                    rollout.note_change(start)
                     self._states.changed(rollout)
             for rollout in self._states:
                 if rollout.series != Series(model, monitor.name, monitor.window):
@@ -82,7 +82,7 @@ class Rollouts:
                 continue
             while rollout.starts and rollout.starts[0] + rollout.length < past:
                 start = rollout.starts.pop(0)
-                add(rollout.carried, self._windows.contrasts(rollout, task, start))
+                add_contrasts(rollout.carried, self._windows.contrasts(rollout, task, start))
                 rollout.carried_windows += 1
                 self._windows.outdated(rollout, start)
                 self._states.changed(rollout)
@@ -114,7 +114,7 @@ class Rollouts:
             return found
         # The monitor or the champion may be new, although the two versions have been seen together before.
         for start in self._windows.starts(new):
-            new.note(start)
+            new.note_change(start)
         return new
 
     def _has_ended(self, rollout: Rollout, spec: ModelSpec, now: float) -> bool:

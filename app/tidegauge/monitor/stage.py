@@ -147,7 +147,7 @@ class MonitorStage:
         for part in message.parts:
             self._early_parts.add(model, part)
         for switch in message.roles:
-            self._versions.switched(model, switch)
+            self._versions.note_switch(model, switch)
         if message.traces:
             self.alerts.traces.keep(message.traces, max(message.watermark, clock.reached.predictions))
         if message.samples and detectors_of(model).key not in self._aside:

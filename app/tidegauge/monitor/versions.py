@@ -1,4 +1,4 @@
-"""What one monitor task knows of each model version beside its windows: label delays, how far estimates were off, roles.
+"""What one monitor task keeps of each model version beside its windows: label delays, the errors of estimates, roles.
 
 v<model>\\0<version>               Version
 """
@@ -17,7 +17,7 @@ from tidegauge.metrics.grading import Grades
 from tidegauge.monitor.settling import LabelDelays
 from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.windows import Windows
-from tidegauge.rollout.compared_versions import SeenVersion, Switch, switched
+from tidegauge.rollout.compared_versions import SeenVersion, Switch, with_switch
 from tidegauge.spec import ModelVersion
 
 VERSION = b"v"
@@ -25,9 +25,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Version(msgspec.Struct):
-    """One model version. ``delays``: of its labels; ``grades``: how good its estimates of performance were; ``learned``: its
-    baseline has been learned; ``rows``: rows of the log below this number are part of what it is learned from; ``last``: start
-    of the newest pane of its predictions."""
+    """One model version. ``delays``: its label delays; ``grades``: how far its estimates of performance were off; ``switches``:
+    its role switches, the oldest first; ``learned``: whether its baseline has been learned; ``rows``: rows of the log with
+    smaller numbers are already part of what its baseline is learned from; ``last``: the start (Unix seconds) of the newest pane
+    with predictions."""
 
     model: str
     version: str
@@ -55,6 +56,7 @@ class Versions:
         self._changed: set[ModelVersion] = set()
 
     def get(self, model: str, version: str) -> Version:
+        """A version, which is added if it is not known yet."""
         name = ModelVersion(model, version)
         found = self.by_name.get(name)
         if found is None:
@@ -81,10 +83,10 @@ class Versions:
         if delays is not None:
             version.delays.add(delays)
 
-    def switched(self, model: str, switch: RoleSwitch) -> None:
+    def note_switch(self, model: str, switch: RoleSwitch) -> None:
         """Note that a version has a new role."""
         version = self.get(model, switch.version)
-        switches = switched(version.switches, switch.since, switch.role)
+        switches = with_switch(version.switches, switch.since, switch.role)
         if switches != version.switches:
             version.switches, version.role = switches, switches[-1].role
             self.changed(version)

@@ -52,10 +52,10 @@ class SeenVersion(msgspec.Struct, frozen=True):
         return SeenVersion(before[-1] if before else self.role, self.first, self.switches)
 
 
-def switched(switches: tuple[Switch, ...], since: float, role: str) -> tuple[Switch, ...]:
+def with_switch(switches: tuple[Switch, ...], since: float, role: str) -> tuple[Switch, ...]:
     """The switches with one added, ordered by time, without those to a role that the version already had.
 
-    >>> switched((Switch(0.0, "shadow"), Switch(9.0, "live")), 5.0, "live")
+    >>> with_switch((Switch(0.0, "shadow"), Switch(9.0, "live")), 5.0, "live")
     (Switch(since=0.0, role='shadow'), Switch(since=5.0, role='live'))
     """
     kept: list[Switch] = []
@@ -90,12 +90,14 @@ class Rollout(msgspec.Struct):
 
     @property
     def key(self) -> bytes:
+        """Its key in the store of the monitor task."""
         return STATE + b"\0".join(
             part.encode() for part in (self.model, self.monitor, self.window, self.champion, self.challenger)
         )
 
     @property
     def series(self) -> Series:
+        """The model, monitor and window length, which other comparisons share."""
         return Series(self.model, self.monitor, self.window)
 
     @property
@@ -104,9 +106,10 @@ class Rollout(msgspec.Struct):
         return duration(self.window)
 
     def window_at(self, start: float) -> Window:
+        """The window that begins at ``start`` (Unix seconds)."""
         return Window(self.window, start, start + self.length)
 
-    def note(self, start: float) -> None:
+    def note_change(self, start: float) -> None:
         """Note that the window that begins at ``start`` is new, or that its numbers have changed."""
         if start not in self.starts:
             self.starts.append(start)
@@ -141,7 +144,7 @@ def champion_of(spec: ModelSpec, versions: Mapping[str, SeenVersion]) -> str | N
     return min(live, key=lambda name: (versions[name].first, name), default=None)
 
 
-def add(total: Contrasts, more: Contrasts) -> None:
+def add_contrasts(total: Contrasts, more: Contrasts) -> None:
     """Add the contrasts of one window to a running total, in place."""
     for path, contrast in more.items():
         total[path] = total.get(path, Contrast()) + contrast
