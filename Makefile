@@ -20,8 +20,9 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+# One more at a time than there are processors: some wait for processes and clocks.
 unit: $(VENV)/.dev
-	$(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka --ignore=tests/browser
+	$(BIN)/pytest -q -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal --ignore=tests/kafka --ignore=tests/browser
 
 # What needs a real Kafka or a real browser waits a lot: side by side, the longest file first.
 live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready .venv-confluent/.ready

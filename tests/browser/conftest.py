@@ -12,7 +12,7 @@ from support.serving import Running, fed, outputs, running
 from tidegauge.console.replay_directory import Line
 from tidegauge.console.view import View
 from tidegauge.engine.stage import DEAD_LETTERS, Output
-from tidegauge.stream.reading_progress import Place
+from tidegauge.stream.reading_progress import GroupPosition
 
 EVIL = b'<img src=x onerror="document.title=1"><script>document.title=2</script>'
 
@@ -38,7 +38,7 @@ def console(said: list[Output]) -> Iterator[Running]:
     headers = (("reason", b"not_json"), ("message", EVIL), ("topic", b"labels"), ("partition", b"0"), ("offset", b"7"))
     view.take(DEAD_LETTERS, [Line(EVIL, EVIL, headers, 1_700_000_000_000)] * 3)
     for at, done in ((1_700_000_000.0, 10), (1_700_000_005.0, 60)):
-        view.progress.measured(at, [Place("join", "predictions", 0, done, done + 12)])
+        view.progress.measured(at, [GroupPosition("join", "predictions", 0, done, done + 12)])
     with running(view) as started:
         yield started
 

@@ -23,7 +23,7 @@ from tidegauge.console.replay_directory import Line
 from tidegauge.console.view import View
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS
 from tidegauge.metrics.record import iso
-from tidegauge.stream.reading_progress import Place
+from tidegauge.stream.reading_progress import GroupPosition
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 DOCUMENT = yaml.safe_load((SCHEMAS / "openapi.yaml").read_text("utf-8"))
@@ -48,8 +48,13 @@ def console() -> Iterator[Running]:
     )
     view.take(DEAD_LETTERS, [Line(b"k", b"\xff{" + b"<script>" * 500, headers, 1_700_000_000_000)] * 30)
     now = time.time()
-    view.progress.measured(now - 5, [Place("join", "predictions", 0, 10, 20), Place("monitor", "tidegauge-profiles", 0, 4, 4)])
-    view.progress.measured(now, [Place("join", "predictions", 0, 60, 70), Place("monitor", "tidegauge-profiles", 0, 4, 4)])
+    view.progress.measured(
+        now - 5,
+        [GroupPosition("join", "predictions", 0, 10, 20), GroupPosition("monitor", "tidegauge-profiles", 0, 4, 4)],
+    )
+    view.progress.measured(
+        now, [GroupPosition("join", "predictions", 0, 60, 70), GroupPosition("monitor", "tidegauge-profiles", 0, 4, 4)]
+    )
     with running(view) as started:
         yield started
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.events import START
 from support.inference import arrived, events, exchanges, joined, protobuf, v1, v2
 from support.schemas import mistakes
-from tidegauge.ingest.exchanges import Exchanges, Place, ReceivedMessage, Refused
+from tidegauge.ingest.exchanges import Exchanges, PartitionId, ReceivedMessage, Refused
 from tidegauge.ingest.messages import Message
 from tidegauge.spec import InputsSpec
 
@@ -164,12 +164,12 @@ def test_what_cannot_be_used_says_what_and_where(asked: bytes, answered: bytes, 
     held.take(arrived(message("request", body=asked), 7))
     refused = held.take(arrived(message("response", body=answered), 8))
     assert isinstance(refused, Refused)
-    assert (refused.reason, refused.place) == ("bad_inference", Place("t", 0))
+    assert (refused.reason, refused.place) == ("bad_inference", PartitionId("t", 0))
     assert told in refused.why
 
 
 def take(held: Exchanges, kind: str, id_: str, topic: str, offset: int) -> None:
-    held.take(ReceivedMessage(message(kind, id_), Place(topic, 0), offset, START))
+    held.take(ReceivedMessage(message(kind, id_), PartitionId(topic, 0), offset, START))
 
 
 def test_nothing_that_waits_is_committed() -> None:
@@ -177,11 +177,11 @@ def test_nothing_that_waits_is_committed() -> None:
     take(held, "request", "a", "in", 3)
     take(held, "request", "b", "in", 4)
     take(held, "response", "b", "out", 7)
-    read = {Place("in", 0): 5, Place("out", 0): 8}
+    read = {PartitionId("in", 0): 5, PartitionId("out", 0): 8}
     # The request b is read again after a restart, so its response has to be, too.
-    assert held.committable(read) == {Place("in", 0): 3, Place("out", 0): 7}
+    assert held.committable(read) == {PartitionId("in", 0): 3, PartitionId("out", 0): 7}
     take(held, "response", "a", "out", 8)
-    read = {Place("in", 0): 5, Place("out", 0): 9}
+    read = {PartitionId("in", 0): 5, PartitionId("out", 0): 9}
     assert held.committable(read) == read
     assert held.committable(read) == read
 
@@ -200,15 +200,15 @@ def test_a_restart_anywhere_adds_no_event_and_loses_none(rng: random.Random, cou
             topic = rng.choice(["in", "out"])
             if at[topic] < count:
                 kind, id_ = logs[topic][at[topic]]
-                outcome = held.take(ReceivedMessage(message(kind, id_), Place(topic, 0), at[topic], START))
+                outcome = held.take(ReceivedMessage(message(kind, id_), PartitionId(topic, 0), at[topic], START))
                 written += [(e["request_id"], e.get("error")) for e in (events(outcome) if outcome else ())]
                 at[topic] += 1
-        offsets = held.committable({Place(topic, 0): offset for topic, offset in at.items()})
-        committed = {topic: offsets[Place(topic, 0)] for topic in logs}
+        offsets = held.committable({PartitionId(topic, 0): offset for topic, offset in at.items()})
+        committed = {topic: offsets[PartitionId(topic, 0)] for topic in logs}
     held = exchanges()
     for topic, log in logs.items():
         for offset in range(committed[topic], count):
-            outcome = held.take(ReceivedMessage(message(*log[offset]), Place(topic, 0), offset, START))
+            outcome = held.take(ReceivedMessage(message(*log[offset]), PartitionId(topic, 0), offset, START))
             written += [(e["request_id"], e.get("error")) for e in (events(outcome) if outcome else ())]
     written += [(e["request_id"], e.get("error")) for outcome in held.give_up(START + 1) for e in events(outcome)]
     assert set(written) == {(f"id{n}", None) for n in range(count)}
@@ -218,7 +218,7 @@ def test_whoever_has_the_partition_next_reads_what_waited_in_it() -> None:
     held = exchanges()
     take(held, "request", "a", "in", 0)
     take(held, "request", "b", "other", 0)
-    held.forget([Place("in", 0)])
+    held.forget([PartitionId("in", 0)])
     assert held.waiting == 1
     take(held, "response", "a", "out", 0)
     assert len(list(held.give_up(START + 1))) == 1

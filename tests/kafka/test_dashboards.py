@@ -22,6 +22,7 @@ from support.prometheus_rules import RULES, rules
 from support.servers import Alertmanager, Prometheus, Receiver, ask, wait_for
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.models.registry import ModelRecord
+from tidegauge.profile.data import RESOURCES
 from tidegauge.spec import BaselineSpec, Condition, ModelSpec, MonitorSpec
 
 WINDOW = 300
@@ -52,6 +53,7 @@ def traffic():
         if topic == PREDICTIONS:
             event |= {"cost": 0.01, "attributions": {name: rng.gauss(0, size) for name, size in SIZES.items()}}
             event |= {"error": "no memory"} if rng.random() < 0.05 else {}
+            event["resources"] = {name: rng.random() for name in RESOURCES}
         events.append((topic, event))
         if rng.random() < 0.01:
             events.append((topic, event))

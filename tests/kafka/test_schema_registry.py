@@ -94,7 +94,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("rekey", ["never", "always"])
+@pytest.mark.parametrize("rekey", ["never", pytest.param("always", marks=pytest.mark.long)])
 def test_formats_in_turns_give_the_metrics_of_plain_json(broker, tmp_path, registry, rekey):
     """The registry is away when the worker starts: records wait, none is lost or refused, and nothing counts as a standstill.
     With ``--rekey`` the keys say nothing, so that it has to be read from the values where an event belongs."""

@@ -27,7 +27,7 @@ from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.alert.operations import OPERATIONS
 from tidegauge.engine.stage import INCIDENTS, LABELS, PREDICTIONS
 from tidegauge.stream import models_topic
-from tidegauge.stream.changelog import MIN_DELETED, Sweep
+from tidegauge.stream.changelog import MIN_DELETED, RollingSnapshot
 from tidegauge.stream.following import OperationsLog
 from tidegauge.stream.settings import INFERENCES, Settings
 from tidegauge.stream.store import RocksStore
@@ -214,7 +214,7 @@ def test_a_changelog_that_may_not_be_shortened_stops_nothing(secured, filled, tm
         admin = AIOKafkaAdminClient(**Settings(bootstrap=address, security=security).client())
         await admin.start()
         try:
-            sweep = Sweep(RocksStore(tmp_path / "store"), None)
+            sweep = RollingSnapshot(RocksStore(tmp_path / "store"), None)
             await sweep.committed(10 * MIN_DELETED, True, admin, place)
         finally:
             await admin.close()

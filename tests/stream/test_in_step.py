@@ -4,13 +4,13 @@ from faust.types.tuples import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegauge.stream.in_step import AHEAD_MS, STALLED, InStep
+from tidegauge.stream.in_step import AHEAD_MS, STALLED, StepwiseReading
 
 P, L = TP("predictions", 3), TP("labels", 3)
 
 
 def in_step():
-    made = InStep()
+    made = StepwiseReading()
     made.beside = {"predictions": ["labels"], "labels": ["predictions"]}
     return made
 

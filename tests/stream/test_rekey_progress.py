@@ -30,7 +30,7 @@ def play(inputs, rng):
     inputs.step += 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32), sources=st.tuples(st.integers(1, 3), st.integers(1, 3)), partitions=st.integers(1, 3),
     writes=st.sampled_from([0.05, 0.5, 1.0]),

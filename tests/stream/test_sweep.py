@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from tidegauge.stream.changelog import Sweep
+from tidegauge.stream.changelog import RollingSnapshot
 from tidegauge.stream.store import RocksStore, weight
 
 A_CHECKPOINT, LIVES = 1500, 6
@@ -24,7 +24,7 @@ class Expiring:
 @pytest.mark.parametrize("size", [40, 300])
 def test_what_is_written_once_and_expires_takes_bounded_room(tmp_path, size):
     store, stage = RocksStore(tmp_path / "state"), Expiring()
-    sweep, held = Sweep(store, stage), []
+    sweep, held = RollingSnapshot(store, stage), []
     for checkpoint in range(15 * LIVES):
         stage.now = checkpoint
         for number in range(A_CHECKPOINT):

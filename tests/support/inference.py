@@ -9,7 +9,7 @@ from typing import Any
 
 from support.events import START
 from tidegauge.ingest import open_inference
-from tidegauge.ingest.exchanges import Exchanges, Place, ReceivedMessage, Refused
+from tidegauge.ingest.exchanges import Exchanges, PartitionId, ReceivedMessage, Refused
 from tidegauge.ingest.ingest_process import specs_by_server
 from tidegauge.ingest.messages import Message
 from tidegauge.models.registry import ModelRecord, registry_of
@@ -70,7 +70,7 @@ def exchanges(inputs: InputsSpec | None = None, max_bytes: int = 1 << 20) -> Exc
 
 
 def arrived(message: Message, offset: int = 0, stamp: float = START, topic: str = "t") -> ReceivedMessage:
-    return ReceivedMessage(message, Place(topic, 0), offset, stamp)
+    return ReceivedMessage(message, PartitionId(topic, 0), offset, stamp)
 
 
 def events(outcome: Any) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from aiokafka.partitioner import murmur2
 
 from tidegauge.engine.stage import LABELS, PREDICTIONS
-from tidegauge.stream.reading_progress import Place
+from tidegauge.stream.reading_progress import GroupPosition
 from tidegauge.stream.rekey_progress import FollowedLooks, GroupMeasurement, RekeyLooks
 
 TOPICS = (PREDICTIONS, LABELS)
@@ -71,7 +71,7 @@ class RekeyedInputs:
     def look(self) -> None:
         """A look at the group, as every worker makes it."""
         places = [
-            Place(f"rekey-{topic}", topic, number, of.committed, len(of.log), of.reached)
+            GroupPosition(f"rekey-{topic}", topic, number, of.committed, len(of.log), of.reached)
             for topic, sources in self.sources.items()
             for number, of in enumerate(sources)
         ]

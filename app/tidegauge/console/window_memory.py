@@ -24,7 +24,7 @@ _REVISION_OVERHEAD = 60
 """The bytes that an earlier revision takes in addition to its content."""
 
 
-class Place(NamedTuple):
+class WindowId(NamedTuple):
     """The window that a record is about: that of ``series`` that begins at ``start``."""
 
     series: Series
@@ -44,7 +44,7 @@ class WindowMemory:
         self._by_prefix: dict[bytes, Series] = {}
         self._kept = {True: WHOLE_KEPT, False: SEGMENT_KEPT}
 
-    def place(self, key: bytes | None) -> Place | None:
+    def place(self, key: bytes | None) -> WindowId | None:
         """The window of the record with this key; None if the key cannot be read or there is no room for the window."""
         comma = key.rfind(b',"') if key else -1
         if key is None or comma < 0:
@@ -59,7 +59,7 @@ class WindowMemory:
             self.dropped += 1
             series.dropped += 1
             return None
-        return Place(series, start)
+        return WindowId(series, start)
 
     def put(self, series: Series, start: str, record: bytes) -> None:
         """Hold a record as the current one of its window."""

@@ -74,27 +74,27 @@ class HddmA:
         return difference >= math.sqrt(share / 2 * math.log(2.0 / self._confidence))
 
 
-class Weighted(msgspec.Struct, array_like=True, frozen=True):
+class WeightedMean(msgspec.Struct, array_like=True, frozen=True):
     """An exponentially weighted mean and the sum of its squared weights. ``begun``: whether it has a value yet."""
 
     mean: float = 0.0
     squares: float = 1.0
     begun: bool = False
 
-    def with_value(self, value: float, weight: float) -> Weighted:
+    def with_value(self, value: float, weight: float) -> WeightedMean:
         mean = weight * value + (1 - weight) * self.mean if self.begun else value
-        return Weighted(mean, weight * weight + (1 - weight) ** 2 * self.squares, True)
+        return WeightedMean(mean, weight * weight + (1 - weight) ** 2 * self.squares, True)
 
 
 class WeightedState(msgspec.Struct, array_like=True):
     """The weighted mean of all values; the weighted means before and after the cut for a rise and the cut for a fall; and the
     bounds at these cuts."""
 
-    all: Weighted = Weighted()
-    before_rise: Weighted = Weighted()
-    after_rise: Weighted = Weighted()
-    before_fall: Weighted = Weighted()
-    after_fall: Weighted = Weighted()
+    all: WeightedMean = WeightedMean()
+    before_rise: WeightedMean = WeightedMean()
+    after_rise: WeightedMean = WeightedMean()
+    before_fall: WeightedMean = WeightedMean()
+    after_fall: WeightedMean = WeightedMean()
     lowest: float = math.inf
     highest: float = -math.inf
 
@@ -124,11 +124,11 @@ class HddmW:
         whole = state.all = state.all.with_value(error, weight)
         bound = self._bound(whole.squares)
         if whole.mean + bound < state.lowest:
-            state.lowest, state.before_rise, state.after_rise = whole.mean + bound, whole, Weighted()
+            state.lowest, state.before_rise, state.after_rise = whole.mean + bound, whole, WeightedMean()
         else:
             state.after_rise = state.after_rise.with_value(error, weight)
         if whole.mean - bound > state.highest:
-            state.highest, state.before_fall, state.after_fall = whole.mean - bound, whole, Weighted()
+            state.highest, state.before_fall, state.after_fall = whole.mean - bound, whole, WeightedMean()
         else:
             state.after_fall = state.after_fall.with_value(error, weight)
         found = self._risen(state.before_rise, state.after_rise) or (
@@ -141,5 +141,5 @@ class HddmW:
     def _bound(self, squares: float) -> float:
         return math.sqrt(squares * math.log(1 / self._confidence) / 2)
 
-    def _risen(self, low: Weighted, high: Weighted) -> bool:
+    def _risen(self, low: WeightedMean, high: WeightedMean) -> bool:
         return low.begun and high.begun and high.mean - low.mean > self._bound(low.squares + high.squares)

@@ -38,7 +38,7 @@ class ExchangeKey(NamedTuple):
     id: str
 
 
-class Place(NamedTuple):
+class PartitionId(NamedTuple):
     """A partition of a topic."""
 
     topic: str
@@ -48,7 +48,7 @@ class Place(NamedTuple):
 class RecordPlace(NamedTuple):
     """A partition, and the offset of a record in it."""
 
-    place: Place
+    place: PartitionId
     offset: int
 
 
@@ -63,7 +63,7 @@ class ReceivedMessage(msgspec.Struct, frozen=True):
     """A message and where it was read. ``stamp``: its record's timestamp, Unix seconds."""
 
     message: Message
-    place: Place
+    place: PartitionId
     offset: int
     stamp: float
 
@@ -76,7 +76,7 @@ class ReceivedMessage(msgspec.Struct, frozen=True):
 class Refused(NamedTuple):
     """A record that did not become an event. ``reason``: one of ``refusals.REASONS``; ``why``: the reason in words."""
 
-    place: Place
+    place: PartitionId
     offset: int
     key: bytes | None
     reason: str
@@ -144,14 +144,14 @@ class Exchanges:
             self.unanswered += 1
             yield self._joined(removed, None)
 
-    def forget(self, places: Iterable[Place]) -> None:
+    def forget(self, places: Iterable[PartitionId]) -> None:
         """Forget the messages of partitions that another process reads from now on, beginning at the committed offsets."""
         gone = set(places)
         for key in [key for key, waiting in self._waiting.items() if waiting.place in gone]:
             self._remove(key)
         self._joined_places = [pair for pair in self._joined_places if not gone & {of.place for of in pair}]
 
-    def committable(self, read: Mapping[Place, int]) -> dict[Place, int]:
+    def committable(self, read: Mapping[PartitionId, int]) -> dict[PartitionId, int]:
         """The offset of each partition below which no record is needed any more. ``read``: the offset behind the last record
         read. If a request would be read again after a crash, so is the response it was joined with."""
         found = dict(read)

@@ -16,7 +16,7 @@ from tidegauge.engine.refusals import dead_letter
 from tidegauge.engine.stage import DEAD_LETTERS, Record
 from tidegauge.errors import EventError
 from tidegauge.ingest import topic_records
-from tidegauge.ingest.exchanges import ExchangeResult, Exchanges, Place, ReceivedMessage, Refused
+from tidegauge.ingest.exchanges import ExchangeResult, Exchanges, PartitionId, ReceivedMessage, Refused
 from tidegauge.stream.endpoint import RetryPauses
 from tidegauge.stream.failures import KafkaError
 from tidegauge.stream.shared_feed import PartitionRecord, SharedFeed
@@ -67,7 +67,7 @@ class Joining:
     def _outcomes(self, records: Sequence[PartitionRecord]) -> list[ExchangeResult]:
         found: list[ExchangeResult] = []
         for place, record in records:
-            at = Place(*place)
+            at = PartitionId(*place)
             try:
                 message = topic_records.message(at.topic, record)
             except EventError as error:

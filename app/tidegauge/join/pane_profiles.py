@@ -45,7 +45,7 @@ MAX_PART_BYTES = 1 << 19
 """Rows are passed on in parts of at most this size, or of one row if that is larger."""
 
 
-class Place(NamedTuple):
+class ProfileKey(NamedTuple):
     """What a profile is about: the first members of a ProfileDelta."""
 
     version: str
@@ -61,10 +61,10 @@ class _ModelProfiles:
     __slots__ = ("columns", "data", "latest", "outcomes", "paired", "rows")
 
     def __init__(self) -> None:
-        self.data: dict[Place, DataProfile] = {}
-        self.latest: dict[Place, float] = {}
-        self.outcomes: dict[Place, OutcomeProfile] = {}
-        self.paired: dict[Place, dict[str, PairProfile]] = {}
+        self.data: dict[ProfileKey, DataProfile] = {}
+        self.latest: dict[ProfileKey, float] = {}
+        self.outcomes: dict[ProfileKey, OutcomeProfile] = {}
+        self.paired: dict[ProfileKey, dict[str, PairProfile]] = {}
         self.rows: list[RowsDelta] = []
         self.columns: list[DataColumns | OutcomeColumns] = []
 
@@ -97,7 +97,7 @@ class PaneProfiles:
                 arrived = np.maximum(table["label_ts"], table["ts"])
                 self._add_outcomes(version, spec, columns, table, arrived, np.ones(len(table), bool))
         for pair, place, profile in pairs.flush():
-            paired = self._by_model[pair.model].paired.setdefault(Place(pair.first, (), *place), {})
+            paired = self._by_model[pair.model].paired.setdefault(ProfileKey(pair.first, (), *place), {})
             _merge_into(paired, pair.second, profile)
 
     def settled_at(self, progress: Mapping[str, Progress]) -> None:
@@ -125,10 +125,10 @@ class PaneProfiles:
             held.columns.append(columns)
         for breakdown, (order, starts, names) in grouped or ():
             for (segment, code), profile in zip(names, columns.group(order, starts, not breakdown), strict=True):
-                _merge_into(held.data, Place(version, segment, *places.of(code)), profile)
+                _merge_into(held.data, ProfileKey(version, segment, *places.of(code)), profile)
             if not breakdown:
                 for (_, code), latest in zip(names, np.maximum.reduceat(ts[order], starts).tolist(), strict=True):
-                    place = Place(version, (), *places.of(code))
+                    place = ProfileKey(version, (), *places.of(code))
                     held.latest[place] = max(held.latest.get(place, 0.0), latest)
         if baseline is not None and baseline.confidence_is == "predicted" and columns.other_results is not None:
             columns.results = columns.other_results
@@ -154,7 +154,7 @@ class PaneProfiles:
         for _, (order, starts, names) in grouped or ():
             assert groups is not None
             for (segment, code), profile in zip(names, groups.group(order, starts), strict=True):
-                _merge_into(held.outcomes, Place(version, segment, *places.of(code)), profile)
+                _merge_into(held.outcomes, ProfileKey(version, segment, *places.of(code)), profile)
         baseline = self._registry.baseline(spec.model, version)
         if baseline is not None and baseline.confidence_is == "predicted" and columns.other_score is not None:
             columns.score = columns.other_score

@@ -55,7 +55,7 @@ def side_of(rows: Rows) -> Side:
     return "outcome" if rows.data is None else "data"
 
 
-class Place(NamedTuple):
+class SegmentRows(NamedTuple):
     """A segment of a window, and the indices ``rows`` (k) of the rows of a part that lie in it. ``window``: the name of its
     length."""
 
@@ -65,7 +65,7 @@ class Place(NamedTuple):
     rows: NDArray[np.intp]
 
 
-def places(rows: Rows) -> Iterator[Place]:
+def places(rows: Rows) -> Iterator[SegmentRows]:
     """All segments of all windows that rows of a part lie in."""
     # The middle of the pane, so that rounding cannot put it into the window before.
     moments = np.floor(rows.times / rows.pane) * rows.pane + rows.pane / 2
@@ -74,7 +74,7 @@ def places(rows: Rows) -> Iterator[Place]:
         segments = Segments(rows.segments, breakdown)
         for name, length, numbers in windows:
             for segment, window, chosen in segments.groups(rows.codes, numbers):
-                yield Place(segment, name, window * length, chosen)
+                yield SegmentRows(segment, name, window * length, chosen)
 
 
 class WindowRows:

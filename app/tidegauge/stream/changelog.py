@@ -73,7 +73,7 @@ class Slice(NamedTuple):
     complete: bool
 
 
-class Sweep:
+class RollingSnapshot:
     """The rolling snapshot of one task."""
 
     def __init__(self, store: RocksStore, stage: Stage) -> None:

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.engine.stage import LABELS
 from tidegauge.stream.consumer import consumer
-from tidegauge.stream.reading_progress import Place, StalledPartitions
+from tidegauge.stream.reading_progress import GroupPosition, StalledPartitions
 from tidegauge.stream.rekey_progress import GroupMeasurement, RekeyLooks
 from tidegauge.stream.rekey_task import event_time
 from tidegauge.stream.settings import REKEYED, Settings
@@ -60,7 +60,7 @@ class Group:
             await self._uncommitted.stop()
         await self._admin.close()
 
-    async def places(self) -> list[Place]:
+    async def places(self) -> list[GroupPosition]:
         """The state of every partition of the input topics; empty before anything has been committed. Raises KafkaError if
         Kafka does not answer."""
         places = await self._all()
@@ -83,7 +83,7 @@ class Group:
         for place in await self._without_records({place: standing[place] for place in doubtful}):
             ends[place] = committed[place]
         return [
-            Place(
+            GroupPosition(
                 self._stage_of[place.topic],
                 place.topic,
                 place.partition,

@@ -16,7 +16,7 @@ STALLED = 2.0
 """Other partitions no longer wait for a partition that has returned nothing for this many seconds."""
 
 
-class InStep:
+class StepwiseReading:
     """The progress of each partition."""
 
     def __init__(self) -> None:

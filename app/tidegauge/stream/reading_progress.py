@@ -28,7 +28,7 @@ class StageInput(NamedTuple):
     partition: int
 
 
-class Place(msgspec.Struct, frozen=True):
+class GroupPosition(msgspec.Struct, frozen=True):
     """The progress of the workers' group in one partition of an input topic. ``committed``: the committed offset; ``end``: the
     end offset; ``reached``: the event time that a re-keying task has reached there."""
 
@@ -55,7 +55,7 @@ class StalledPartitions:
         self._since: dict[StageInput, tuple[int, float]] = {}
         self._at = 0.0
 
-    def measured(self, at: float, places: Sequence[Place]) -> None:
+    def measured(self, at: float, places: Sequence[GroupPosition]) -> None:
         """Take in a measurement of the group at ``at``: seconds of any clock that is never set back."""
         before = self._since
         self._since = {}
@@ -74,7 +74,8 @@ class StalledPartitions:
 
         >>> standing = StalledPartitions()
         >>> for at in (0.0, 10.0, 20.0):
-        ...     standing.measured(at, [Place("join", "labels", 3, 7, 9), Place("join", "labels", 4, int(at), 99)])
+        ...     stands, moves = GroupPosition("join", "labels", 3, 7, 9), GroupPosition("join", "labels", 4, int(at), 99)
+        ...     standing.measured(at, [stands, moves])
         >>> standing.seconds()
         {StageInput(stage='join', topic='labels', partition=3): 20.0}
         """
@@ -111,7 +112,7 @@ class Progress:
     """Takes in measurements of the group and the reports of join tasks in the internal topic ``tidegauge-profiles``."""
 
     def __init__(self) -> None:
-        self.places: list[Place] = []
+        self.places: list[GroupPosition] = []
         self.standstills = StalledPartitions()
         self.samples: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
         self.tasks: dict[int, JoinTaskReport] = {}
@@ -119,7 +120,7 @@ class Progress:
         self.misplaced: list[PlacementMistake] = []
         self._seen: dict[str, dict[int, tuple[float, float]]] = {}
 
-    def measured(self, at: float, places: Sequence[Place]) -> None:
+    def measured(self, at: float, places: Sequence[GroupPosition]) -> None:
         """Take in a measurement of the group at wall clock ``at``. Rates are those of the join stage, which reads the
         events."""
         written = processed = None

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tidegauge.engine.stage import LABELS, PREDICTIONS, Behind
-from tidegauge.stream.reading_progress import Place
+from tidegauge.stream.reading_progress import GroupPosition
 from tidegauge.stream.settings import REKEY
 
 KEPT = 2000
@@ -48,9 +48,9 @@ class RekeyLooks:
         self._waiting: dict[str, deque[_Found]] = {topic: deque() for topic in REKEY.values()}
         self._whole = dict.fromkeys(REKEY.values(), _Found())
 
-    def take(self, at: float, places: Sequence[Place]) -> GroupMeasurement | None:
+    def take(self, at: float, places: Sequence[GroupPosition]) -> GroupMeasurement | None:
         """The result of a measurement that began at ``at`` (monotonic clock); None if nothing is known of the inputs."""
-        standing: dict[str, list[Place]] = {topic: [] for topic in REKEY.values()}
+        standing: dict[str, list[GroupPosition]] = {topic: [] for topic in REKEY.values()}
         for place in places:
             if place.stage in REKEY:
                 standing[REKEY[place.stage]].append(place)
@@ -71,7 +71,7 @@ class RekeyLooks:
         return GroupMeasurement(predictions, labels, min(found.at for found in self._whole.values()))
 
 
-def _reached(places: Sequence[Place]) -> float:
+def _reached(places: Sequence[GroupPosition]) -> float:
     """The event time up to which no partition has records left to re-key."""
     return min((place.reached for place in places if place.lag), default=max(place.reached for place in places))
 

@@ -75,7 +75,7 @@ class Task(InputTask):
             await reader.stop()
         state_format.check(self.store, str(self))
         self._contained = self._factory(self.partition, self.store)
-        self._sweep = changelog.Sweep(self.store, self._contained)
+        self._sweep = changelog.RollingSnapshot(self.store, self._contained)
         log.info(
             "%s: restored %d changelog records in %.2f s, goes on at %s",
             self, self.restored_records, time.monotonic() - began, self.offsets,

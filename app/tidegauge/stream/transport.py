@@ -16,7 +16,7 @@ from faust.types.tuples import TP, ConsumerMessage
 from mode.threads import WorkerThread
 
 import tidegauge.stream.consumer  # noqa: F401  (takes aiokafka's cost per record away)
-from tidegauge.stream.in_step import InStep
+from tidegauge.stream.in_step import StepwiseReading
 
 NAME = "tidegauge"
 STOP_SECONDS = 3.0
@@ -73,7 +73,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.handed_over = {}
-        self.in_step = InStep()
+        self.in_step = StepwiseReading()
         # The client's positions at a time when everything that it had returned was delivered.
         self._accounted: dict[TP, int] = {}
 
