@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.class_names import class_name, is_positive
 from tidegauge.engine import pseudonyms
 from tidegauge.engine.events import MAX_FEATURES, MAX_NAME, Nested, Prediction, Scalar
 from tidegauge.join.score import negative_classes, read_otherwise
@@ -32,7 +33,7 @@ from tidegauge.profile.data import (
 from tidegauge.profile.numeric import NumericColumns
 from tidegauge.profile.schema import ATTRIBUTION, RESERVED, SCORE_FEATURE, VALUE_FEATURE, Schema, bin_codes
 from tidegauge.profile.score_grid import score_bins
-from tidegauge.spec import FeatureSpec, ModelSpec, class_name, is_positive
+from tidegauge.spec import FeatureSpec, ModelSpec
 
 _NUMBERS = frozenset((float, int))
 _NUMBER_TYPES = _NUMBERS | {type(None)}

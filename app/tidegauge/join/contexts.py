@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import msgspec
 
+from tidegauge.class_names import class_name
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.events import Prediction, model_of, segments_of
 from tidegauge.engine.stage import Store
 from tidegauge.errors import EventError
 from tidegauge.join.feature_ranges import ranges_of
 from tidegauge.profile.category import OTHER
-from tidegauge.spec import ModelSpec, ModelVersion, class_name
+from tidegauge.spec import ModelSpec, ModelVersion
 
 MAX_SEGMENT_VALUES = 200
 MAX_CONTEXTS = 100_000

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.class_names import by_class, is_positive, outcome_class
 from tidegauge.join.request_state import unpack_values
 from tidegauge.join.score import negative_classes, read_otherwise
 from tidegauge.join.values import numbers_of
@@ -16,7 +17,7 @@ from tidegauge.profile.kpi import derived
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.score_counts import LOG_CLIP
 from tidegauge.profile.sums import within_reach
-from tidegauge.spec import ModelSpec, by_class, is_positive, outcome_class
+from tidegauge.spec import ModelSpec
 
 WHOLE = 0.99
 """Probabilities whose sum is at least this leave no room for a further class."""

@@ -13,13 +13,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.class_names import is_positive
 from tidegauge.engine.arrival_quanta import ArrivalPlace, ArrivalPlaces
 from tidegauge.join.outcome_columns import class_log_loss
 from tidegauge.join.values import class_codes, numbers_of
 from tidegauge.profile.category import MISSING_CODE
 from tidegauge.profile.pairs import PairColumns, PairProfile
 from tidegauge.profile.score_counts import LOG_CLIP
-from tidegauge.spec import ModelSpec, is_positive
+from tidegauge.spec import ModelSpec
 
 if TYPE_CHECKING:
     from tidegauge.join.contexts import Context

@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.class_names import by_class, is_positive, outcome_class
 from tidegauge.engine.events import Prediction
-from tidegauge.spec import ModelSpec, by_class, is_positive, outcome_class
+from tidegauge.spec import ModelSpec
 
 BINARY_CLASSES = frozenset(("0", "1"))
 """The classes that make a model binary whose task is not known yet (see ``monitor.stage.infer_task``)."""

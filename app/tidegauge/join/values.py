@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.class_names import class_name, outcome_class
 from tidegauge.profile.category import MISSING_CODE
 from tidegauge.profile.sums import MAX_TERM
-from tidegauge.spec import ModelSpec, class_name, outcome_class
+from tidegauge.spec import ModelSpec
 
 _DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from tidegauge.class_names import is_positive
 from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
-from tidegauge.spec import is_positive
 
 
 def unknown_class_ratio(classes: Mapping[str, int], positive: str) -> float:

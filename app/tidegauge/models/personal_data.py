@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from tidegauge.class_names import class_name
 from tidegauge.engine import pseudonyms
 from tidegauge.models.registry import Registry
-from tidegauge.spec import class_name
 
 log = logging.getLogger(__name__)
 WITHHELD = b'"withheld: it cannot be read, and there are models with personal data"'

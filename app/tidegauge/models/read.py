@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+from tidegauge.class_names import outcome_class
 from tidegauge.errors import SpecError
 from tidegauge.models import read_actions, read_baselines, read_inputs, read_monitors, read_rollouts
 from tidegauge.models.read_monitors import SpecContext
@@ -22,7 +23,6 @@ from tidegauge.spec import (
     ModelSpec,
     Task,
     WinsorLimits,
-    outcome_class,
     span_name,
 )
 

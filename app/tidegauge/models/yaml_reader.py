@@ -12,9 +12,10 @@ import msgspec
 import yaml
 from yaml.constructor import SafeConstructor
 
+from tidegauge.class_names import class_name
 from tidegauge.errors import SpecError
 from tidegauge.judge.metric_names import suggestion
-from tidegauge.spec import SECONDS, class_name, duration
+from tidegauge.spec import SECONDS, duration
 
 MAX_LENGTH = 100 * 365 * SECONDS["d"]
 """No length of time in a spec is longer than this (seconds)."""
