@@ -173,15 +173,25 @@ def test_a_command_needs_the_rights_of_the_document_and_no_less(secured, filled,
         assert "Traceback" not in said
 
 
+@contextlib.contextmanager
+def limited_user(secured, filled):
+    """The deployment as of a user with the rights that ``secured.allow`` gives; the user's security."""
+    address, security = secured.security("SCRAM-SHA-512")
+    inside = filled.settings
+    filled.settings = Settings(bootstrap=address, app_id="rights", topics=inside.topics, security=security)
+    try:
+        yield security
+    finally:
+        filled.settings = inside
+        filled.stop()
+
+
 @pytest.mark.parametrize("left_out", [2, pytest.param(100, marks=pytest.mark.long)])
 def test_a_worker_needs_the_rights_of_the_document_and_no_less(secured, filled, left_out):
     """``left_out``: how many of them are left out in turn."""
     rights = rights_of("worker", filled)
     some = random.Random(17).sample(rights, min(left_out, len(rights)))
-    address, security = secured.security("SCRAM-SHA-512")
-    inside = filled.settings
-    filled.settings = Settings(bootstrap=address, app_id="rights", topics=inside.topics, security=security)
-    try:
+    with limited_user(secured, filled) as security:
         for number, left_out in enumerate([None, *some]):
             secured.allow([right for right in rights if right != left_out])
             log = filled.directory / f"worker-{number}.log"
@@ -194,9 +204,6 @@ def test_a_worker_needs_the_rights_of_the_document_and_no_less(secured, filled, 
                 continue
             wait_for(lambda: worker.poll() is not None, 60, f"an end without {left_out}\n{log.read_text()}")  # noqa: B023
             assert left_out[1] in log.read_text(), f"{left_out} is not named"
-    finally:
-        filled.settings = inside
-        filled.stop()
 
 
 def ready(port):
@@ -226,10 +233,7 @@ def test_a_changelog_that_may_not_be_shortened_stops_nothing(secured, filled, tm
 @pytest.mark.parametrize("command", ["notify", "history", "act"])
 def test_a_bridge_needs_the_rights_of_the_document_and_no_less(secured, filled, command):
     rights = rights_of(command, filled)
-    address, security = secured.security("SCRAM-SHA-512")
-    inside = filled.settings
-    filled.settings = Settings(bootstrap=address, app_id="rights", topics=inside.topics, security=security)
-    try:
+    with limited_user(secured, filled) as security:
         for left_out in [None, *rights]:
             secured.allow([right for right in rights if right != left_out])
             with Bridge(filled, command, **variables(security)).start() as bridge:
@@ -239,18 +243,13 @@ def test_a_bridge_needs_the_rights_of_the_document_and_no_less(secured, filled, 
                 else:
                     assert bridge.process.wait(60)
                     assert left_out[1] in bridge.log.read_text(), f"{left_out} is not named"
-    finally:
-        filled.settings = inside
 
 
 @pytest.mark.long
 def test_ingest_needs_the_rights_of_the_document_and_no_less(secured, filled):
     rights = rights_of("ingest", filled)
     asyncio.run(models_topic.ensure_topic(filled.settings, INFERENCES))
-    address, security = secured.security("SCRAM-SHA-512")
-    inside = filled.settings
-    filled.settings = Settings(bootstrap=address, app_id="rights", topics=inside.topics, security=security)
-    try:
+    with limited_user(secured, filled) as security:
         for left_out in [None, *rights]:
             secured.allow([right for right in rights if right != left_out])
             ingest = Ingest(filled, **variables(security))
@@ -259,8 +258,6 @@ def test_ingest_needs_the_rights_of_the_document_and_no_less(secured, filled):
                 drive(ingest, left_out and left_out[1])
             finally:
                 ingest.kill()
-    finally:
-        filled.settings = inside
 
 
 def drive(ingest, left_out):
