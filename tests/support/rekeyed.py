@@ -45,7 +45,7 @@ class RekeyedInputs:
             (topic, partition): [] for topic in TOPICS for partition in range(partitions)
         }
         self.joined = dict.fromkeys(self.rekeyed, 0)
-        self.followed = [FollowedLooks() for _ in range(partitions)]
+        self.followed = [FollowedLooks(0.0) for _ in range(partitions)]
         self.looks: list[tuple[int, GroupMeasurement]] = []
         self.step = 1
         self._looks = RekeyLooks()
@@ -84,7 +84,7 @@ class RekeyedInputs:
     def forget(self) -> None:
         """The looks of before are lost, as with the process that made them."""
         self._looks = RekeyLooks()
-        self.followed = [FollowedLooks() for _ in self.followed]
+        self.followed = [FollowedLooks(float(self.step)) for _ in self.followed]
 
     def join(self, topic: str, partition: int, count: int) -> Sequence[bytes]:
         """The next committed events of a re-keyed partition, which are processed with this."""
@@ -95,7 +95,7 @@ class RekeyedInputs:
                 break
             taken.append(event.value)
         self.joined[topic, partition] += len(taken)
-        self.followed[partition].read({of: self.joined[of, partition] for of in TOPICS})
+        self.followed[partition].read({of: self.joined[of, partition] for of in TOPICS}, float(self.step))
         return taken
 
     def partition_of(self, value: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ LOOK_SECONDS = 2.0
 """Seconds between two measurements of the whole group by a worker."""
 REKEYED_LOOK_SECONDS = 0.5
 """The same if inputs are re-keyed, where event time advances only with these measurements."""
+ANSWER_SECONDS = 30.0
+"""A measurement that takes longer has failed. The next one begins with new clients, since one of them may wait for ever."""
 Ends = Mapping[TopicPartition, int]
 
 
@@ -38,6 +41,7 @@ class Group:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stage_of: dict[str, str] = {}
+        self._clients = contextlib.AsyncExitStack()
         self._admin: Any = None
         self._consumer: Any = None
         self._uncommitted: Any = None
@@ -46,19 +50,23 @@ class Group:
         self._asked = -TOPICS_SECONDS
 
     async def start(self) -> None:
-        self._admin = AIOKafkaAdminClient(**self._settings.client())
-        self._consumer = consumer(self._settings, max_partition_fetch_bytes=1 << 12, fetch_max_wait_ms=100)
+        """Start the clients, anew if they were started before."""
+        await self.stop()
+        settings = self._settings
+        self._admin = AIOKafkaAdminClient(**settings.client())
+        self._clients.push_async_callback(self._admin.close)
         await self._admin.start()
-        await self._consumer.start()
-        if self._settings.rekeyed:
-            self._uncommitted = consumer(self._settings, isolation_level="read_uncommitted")
-            await self._uncommitted.start()
+        self._consumer = await self._started(consumer(settings, max_partition_fetch_bytes=1 << 12, fetch_max_wait_ms=100))
+        if settings.rekeyed:
+            self._uncommitted = await self._started(consumer(settings, isolation_level="read_uncommitted"))
+
+    async def _started(self, client: Any) -> Any:
+        self._clients.push_async_callback(client.stop)
+        await client.start()
+        return client
 
     async def stop(self) -> None:
-        await self._consumer.stop()
-        if self._uncommitted is not None:
-            await self._uncommitted.stop()
-        await self._admin.close()
+        await self._clients.aclose()
 
     async def places(self) -> list[GroupPosition]:
         """The state of every partition of the input topics; empty before anything has been committed. Raises KafkaError if
@@ -141,18 +149,21 @@ async def watch_group(
     ``looked`` is called with each measurement and the end offsets of the re-keyed topics after it. Measurements begin once a
     task has committed something."""
     group, looks = Group(settings), RekeyLooks()
-    said = ""
+    started, said = False, ""
     try:
-        await group.start()
         while True:
             try:
-                at = time.monotonic()
-                places = await group.places()
-                standstills.measured(at, places)
-                if (look := looks.take(at, places)) is not None:
-                    looked(look, await group.rekeyed_ends())
-                said = ""
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    if not started:
+                        await group.start()
+                    at = time.monotonic()
+                    places = await group.places()
+                    standstills.measured(at, places)
+                    if (look := looks.take(at, places)) is not None:
+                        looked(look, await group.rekeyed_ends())
+                started, said = True, ""
             except Exception as error:
+                started = False
                 if repr(error) != said:
                     said = repr(error)
                     log.warning("the workers' group cannot be measured: %s", said)

@@ -77,21 +77,29 @@ def _reached(places: Sequence[GroupPosition]) -> float:
 
 
 class FollowedLooks:
-    """The measurements that one join task has caught up with. ``last``: the newest of these."""
+    """The measurements that one join task has caught up with. ``last``: the newest of these; ``since``: when the task caught up
+    with it, at first when the task began (s, monotonic clock)."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
         self._ahead: deque[tuple[GroupMeasurement, Mapping[str, int]]] = deque()
         self.last: GroupMeasurement | None = None
+        self.since = now
 
     def take(self, look: GroupMeasurement, ends: Mapping[str, int]) -> None:
         """Take in a measurement. ``ends``: by topic, the end offset of the task's partition after the measurement."""
         if len(self._ahead) < KEPT:
             self._ahead.append((look, ends))
 
-    def read(self, offsets: Mapping[str, int]) -> None:
-        """Note that the task has processed everything below these offsets, by topic."""
+    def read(self, offsets: Mapping[str, int], now: float) -> None:
+        """Note that the task has processed everything below these offsets, by topic, at ``now`` (s, monotonic clock)."""
         while self._ahead and all(offsets[topic] >= end for topic, end in self._ahead[0][1].items()):
             self.last, _ = self._ahead.popleft()
+            self.since = now
+
+    @property
+    def awaited(self) -> Mapping[str, int] | None:
+        """By topic, the offset that the task has to reach to catch up with its next measurement; None if there is none."""
+        return self._ahead[0][1] if self._ahead else None
 
     @property
     def behind(self) -> Behind:
