@@ -16,8 +16,11 @@ from tidegauge.engine.stage import PROFILES
 from tidegauge.errors import TopicError
 from tidegauge.stream.catching_up import CatchingUp, event_time
 from tidegauge.stream.checkpoint_schedule import FEW_EVENTS, is_due
+from tidegauge.stream.consumer import Chunk
+from tidegauge.stream.faults import is_lost
 from tidegauge.stream.faust_application import faust_application
 from tidegauge.stream.input_task import InputTask
+from tidegauge.stream.missing_records import MissingRecords
 from tidegauge.stream.reading_progress import StageInput, StalledPartitions
 from tidegauge.stream.rekey_task import BUFFERED_EVENTS, RekeyTask
 from tidegauge.stream.schema_registry import SchemaRegistry
@@ -54,7 +57,6 @@ class StreamApp:
         self.rebalances = 0
         self.on_checkpoint: Callable[[str, float], None] = lambda stage, seconds: None
         self.on_chunk: Callable[[str, int, Sequence[Any]], None] = lambda topic, partition, records: None
-        self.on_gone: Callable[[str, int], None] = lambda topic, records: None
         self._factories, self._admin = factories, admin
         self._opening: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._closing: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -68,6 +70,7 @@ class StreamApp:
         self._stage_of = {topic: stage for stage, topics in settings.inputs.items() for topic in topics}
         self.faust = self._faust()
         self.unread = UnreadInput(settings, standstills, lambda: self.faust.consumer)
+        self.missing = MissingRecords(settings, lambda: self.faust.consumer)
 
     def _faust(self) -> Any:
         settings = self.settings
@@ -205,7 +208,7 @@ class StreamApp:
     async def _agent(self, stream: Any) -> None:
         async for event in stream.noack().events():
             message = event.message
-            if message.generation_id != self.faust.consumer_generation_id:
+            if message.generation_id != self.faust.consumer_generation_id or is_lost("chunk"):
                 continue
             logical = self._logical[message.topic]
             name = (self._stage_of[logical], message.partition)
@@ -216,41 +219,28 @@ class StreamApp:
             if opening is not None:
                 await asyncio.wait([opening])
             try:
-                records = message.value
-                if self.schema_registry is not None and logical != PROFILES:
-                    records = await self.schema_registry.decoded(records)
-                gap = self.tasks.get(name) is task and task.opened and task.skips(logical, records)
-                begin = await self._beginning(logical, message.partition) if gap else 0
-                if self.tasks.get(name) is not task or not task.opened:
-                    continue
-                if gap:
-                    self._note_gone(task, logical, records, begin)
-                task.process(logical, records)
-                self.on_chunk(logical, message.partition, records)
-                if task.dirty_events >= (BUFFERED_EVENTS if task.name in REKEY else self.settings.checkpoint_events):
-                    # More records would accumulate faster than they can be committed, so wait for the transaction.
-                    await task.checkpoint()
+                await self._take(logical, task, message.value)
             except Exception as error:
                 self._fail(task, error)
                 return
 
-    async def _beginning(self, topic: str, partition: int) -> int:
-        """The first offset that a partition of ``topic`` (logical) has now."""
-        place = TP(self.settings.topic(topic), partition)
-        begin: int = (await self.faust.consumer.earliest_offsets(place))[place]
-        return begin
+    async def _take(self, logical: str, task: InputTask, chunk: Chunk) -> None:
+        """Let a task process a chunk of the ``logical`` topic, if it still runs."""
+        records: Sequence[Any] = chunk
+        if self.schema_registry is not None and logical != PROFILES:
+            records = await self.schema_registry.decoded(chunk)
+        begin = await self.missing.begin(task, logical, chunk) if self._runs(task) else 0
+        if not self._runs(task) or await self.missing.fetched_again(task, logical, chunk, begin):
+            return
+        self.missing.report_gone(task, logical, chunk, begin)
+        task.process(logical, records, chunk.end)
+        self.on_chunk(logical, task.partition, records)
+        if task.dirty_events >= (BUFFERED_EVENTS if task.name in REKEY else self.settings.checkpoint_events):
+            # More records would accumulate faster than they can be committed, so wait for the transaction.
+            await task.checkpoint()
 
-    def _note_gone(self, task: InputTask, topic: str, records: Sequence[Any], begin: int) -> None:
-        """Report the records between those that the task has read and ``records``, if they were deleted: the partition begins
-        at offset ``begin`` now."""
-        gone = task.note_gone(topic, records, begin)
-        if gone:
-            log.error(
-                "%s %d: %d records below offset %d were deleted before they were read and never count; keep what is not read "
-                "for longer (retention.ms)",
-                self.settings.topic(topic), task.partition, gone, begin,
-            )  # fmt: skip
-            self.on_gone(topic, gone)
+    def _runs(self, task: InputTask) -> bool:
+        return self.tasks.get((task.name, task.partition)) is task and task.opened
 
     async def _tick(self) -> None:
         while True:
@@ -294,8 +284,8 @@ class StreamApp:
         out = {}
         consumer = self.faust.consumer
         for (stage, partition), task in self.tasks.items():
-            for topic, offset in task.offsets.items():
-                behind = consumer.lag(TP(self.settings.topic(topic), partition), offset)
+            for topic in task.offsets:
+                behind = consumer.lag(TP(self.settings.topic(topic), partition), task.position(topic))
                 # Records that were read but wait in the stage for the next checkpoint are not processed yet either.
                 out[StageInput(stage, topic, partition)] = max(behind, int(task.unfinished))
         return out

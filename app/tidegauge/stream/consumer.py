@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher
@@ -17,15 +17,43 @@ from aiokafka.consumer import fetcher
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 
 
+class Chunk(list[Any]):
+    """Records of one partition that were fetched together. ``begin``, ``end``: the records are all that there are from offset
+    ``begin`` to below ``end``. The next chunk of the partition begins at this ``end``, unless the consumer was moved or a chunk
+    between them was lost."""
+
+    begin = end = 0
+
+
+class EmptyOffsets(NamedTuple):
+    """The offsets from ``begin`` to below ``end``, which follow on the newest chunk and have no records, only markers of
+    transactions, or what was aborted or compacted."""
+
+    begin: int
+    end: int
+
+
+def empty_offsets(state: Any) -> EmptyOffsets | None:
+    """The empty offsets after the newest chunk of a partition, given aiokafka's state of it; None if nothing was fetched."""
+    found: EmptyOffsets | None = getattr(state, "empty_offsets", None)
+    return found
+
+
 def _as_it_is(self: fetcher.PartitionRecords, place: Any, record: Any) -> Any:
     return record
 
 
-def _at_once(self: fetcher.FetchResult, max_records: int | None = None) -> list[Any]:
+def _at_once(self: fetcher.FetchResult, max_records: int | None = None) -> Chunk:
+    records = Chunk()
     if not self.check_assignment(self._topic_partition) or not self.has_more():
-        return []
-    records = list(islice(self._partition_records._records_iterator, max_records))
+        return records
+    state = self._assignment.state_value(self._topic_partition)
+    before, position = empty_offsets(state), state.position
+    records.extend(islice(self._partition_records._records_iterator, max_records))
     self._update_position()
+    records.begin = before.begin if before is not None and before.end == position else position
+    records.end = state.position
+    state.empty_offsets = EmptyOffsets(records.end if records else records.begin, records.end)
     if max_records is None or len(records) < max_records:
         self._partition_records = None
     return records

@@ -1,4 +1,4 @@
-"""Injected faults, with which tests kill or block workers between the steps of a checkpoint."""
+"""Injected faults, with which tests kill or block workers between the steps of a checkpoint, or lose what was fetched."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def fault_at(point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     while _drawn("TIDEGAUGE_HANG", point):
         time.sleep(3600)
+
+
+def is_lost(point: str) -> bool:
+    """Whether to lose what has come to this point, with the probability that ``TIDEGAUGE_LOSE`` gives for it."""
+    return _drawn("TIDEGAUGE_LOSE", point)
 
 
 def _drawn(variable: str, point: str) -> bool:

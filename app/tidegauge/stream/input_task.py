@@ -38,6 +38,8 @@ class InputTask(ABC):
         self._producer: Any = None
         self._checkpointing = asyncio.Lock()
         self.offsets: dict[str, int] = {}
+        """By topic, the offset to commit: that after the last record processed."""
+        self._positions: dict[str, int] = {}
         self._moved = False
         self.dirty_events = 0
         self.last_record = self.last_checkpoint = time.monotonic()
@@ -78,9 +80,16 @@ class InputTask(ABC):
     def _place(self, topic: str) -> TopicPartition:
         return TopicPartition(self._settings.topic(topic), self.partition)
 
-    def process(self, topic: str, records: Sequence[Any]) -> int:
-        """Take a chunk of the logical ``topic`` without records that were committed before; return how many remained."""
+    def position(self, topic: str) -> int:
+        """The offset up to which all of ``topic`` (logical) is processed: the end of its last chunk, beyond ``offsets`` if
+        markers of transactions follow on its last record."""
+        return max(self._positions.get(topic, 0), self.offsets[topic])
+
+    def process(self, topic: str, records: Sequence[Any], end: int) -> int:
+        """Take a chunk of the logical ``topic`` up to the offset ``end``, without records that were committed before; return
+        how many remained."""
         resume = self.offsets[topic]
+        self._positions[topic] = max(self.position(topic), end)
         if records[0].offset < resume:
             records = [record for record in records if record.offset >= resume]
             if not records:
@@ -92,18 +101,12 @@ class InputTask(ABC):
         self.last_record = time.monotonic()
         return len(records)
 
-    def skips(self, topic: str, records: Sequence[Any]) -> bool:
-        """Whether a chunk of ``topic`` (logical) begins after the offset that the task expects. Between them are markers of
-        transactions, or records that were deleted. A task that has never read anything expects no offset."""
-        following: int = records[0].offset
-        return 0 < self.offsets[topic] < following
-
     def note_gone(self, topic: str, records: Sequence[Any], begin: int) -> int:
         """Return how many records of ``topic`` (logical) were deleted before the task read them, and queue a dead letter that
         says so. ``records``: the next chunk; ``begin``: the first offset of the partition now. Markers of transactions
-        among the deleted records are counted as records."""
-        first, following = self.offsets[topic], int(min(begin, records[0].offset))
-        if following <= first:
+        among the deleted records are counted as records. A task that has never read anything misses none."""
+        first, following = self.position(topic), int(min(begin, records[0].offset))
+        if not self.offsets[topic] or following <= first:
             return 0
         self.offsets[topic] = following
         self._letters.append(letter_of_gone(INPUT_OF.get(topic, topic), self.partition, first, following))

@@ -7,7 +7,7 @@ assignment and flow control.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
 from faust.transport.drivers import TRANSPORTS
@@ -15,7 +15,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 from mode.threads import WorkerThread
 
-import tidegauge.stream.consumer  # noqa: F401  (takes aiokafka's cost per record away)
+from tidegauge.stream.consumer import empty_offsets
 from tidegauge.stream.in_step import StepwiseReading
 
 NAME = "tidegauge"
@@ -52,10 +52,24 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         finally:
             driver.aiokafka.AIOKafkaConsumer = original
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Continue in all partitions at the group's committed offsets, which are returned."""
+        found: Mapping[TP, int] = await self.call_thread(self._seek_to_committed)
+        return found
+
+    async def _seek_to_committed(self) -> Mapping[TP, int]:
+        # aiokafka's own function leaves a partition where it is if nothing was committed. What was fetched of it, and
+        # discarded in a rebalance, would be lost.
+        client = self._ensure_consumer()
+        committed = {place: await client.committed(place) or 0 for place in client.assignment()}
+        for place, offset in committed.items():
+            client.seek(place, offset)
+        return committed
+
 
 class DeliveryProgress(NamedTuple):
-    """The progress of delivery in a partition: all records below offset ``end``, the last of them at ``at``
-    (monotonic clock)."""
+    """The progress of delivery in a partition: all records below offset ``end``, the last of them at ``at`` (s, monotonic
+    clock)."""
 
     end: int
     at: float
@@ -74,8 +88,6 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.handed_over = {}
         self.in_step = StepwiseReading()
-        # The client's positions at a time when everything that it had returned was delivered.
-        self._accounted: dict[TP, int] = {}
 
     @property
     def alive(self) -> bool:
@@ -103,11 +115,10 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         return max(end - self.reached(place, processed), 0)
 
     def reached(self, place: TP, processed: int) -> int:
-        """The offset below which no record is left, given that all records below ``processed`` are processed."""
-        if processed < self.handed_over.get(place, NOTHING_YET).end:
-            return processed
-        # Everything delivered is processed, so only transaction markers can be between ``processed`` and the position.
-        return max(self._accounted.get(place, processed), processed)
+        """The offset below which no record is left, given that a task has processed everything up to ``processed``, the end of
+        a chunk or the offset it began at."""
+        empty = empty_offsets(self._state(place))
+        return empty.end if empty is not None and empty.begin == processed else processed
 
     def _state(self, place: TP) -> Any:
         """aiokafka's internal state of an assigned partition. Its public methods would have to be awaited."""
@@ -130,14 +141,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
     def _more(self, place: TP) -> bool:
         return self.lag(place, self.handed_over.get(place, NOTHING_YET).end) > 0
 
-    def _account(self) -> None:
-        for place in self.assignment():
-            state = self._state(place)
-            if state is not None and state.has_valid_position:
-                self._accounted[place] = state.position
-
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        self._account()
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
@@ -151,7 +155,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
             if chunk and (active is None or place in active or place in self._buffered_partitions):
                 last = chunk[-1]
                 now = time.monotonic()
-                self.handed_over[place] = DeliveryProgress(last.offset + 1, now)
+                self.handed_over[place] = DeliveryProgress(chunk.end, now)
                 self.in_step.read(place, last.timestamp, now)
                 yield place, ConsumerMessage(
                     place.topic, place.partition, last.offset, last.timestamp / 1000.0, 0, (), None,

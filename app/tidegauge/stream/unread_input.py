@@ -46,7 +46,7 @@ class UnreadInput:
             return dict.fromkeys(self._unread(task), AS_TAKEN)
         places = {topic: TP(self._settings.topic(topic), task.partition) for topic in task.topics}
         followed, now = self._looks[task.partition], time.monotonic()
-        reached = {topic: self._consumer().reached(place, task.offsets[topic]) for topic, place in places.items()}
+        reached = {topic: self._consumer().reached(place, task.position(topic)) for topic, place in places.items()}
         followed.read(reached, now)
         if now - max(followed.since, self._said.get(task.partition, 0.0)) >= WAITS_SECONDS:
             self._said[task.partition] = now
@@ -70,7 +70,7 @@ class UnreadInput:
         return {
             topic
             for topic, place in places.items()
-            if consumer.behind(place, task.offsets[topic], max(at for other, at in came.items() if other != topic))
+            if consumer.behind(place, task.position(topic), max(at for other, at in came.items() if other != topic))
         }
 
     def all_is_quiet(self, task: Task, seconds: float) -> bool:
@@ -78,7 +78,7 @@ class UnreadInput:
         partition has records that nobody processes, which would then be late."""
         (topic,) = task.topics
         place = TP(self._settings.topic(topic), task.partition)
-        if self._consumer().lag(place, task.offsets[topic]):
+        if self._consumer().lag(place, task.position(topic)):
             return False
         return self._standstills.all_go_on(self._settings.inputs.keys() - {"monitor"}, time.monotonic())
 

@@ -128,7 +128,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
     if not settings.rekeyed:
         app.on_chunk = placement.look
     telemetry = Telemetry(app, registry, counters, standstills, placement)
-    app.on_checkpoint, app.on_gone = telemetry.checkpoint_took, telemetry.gone
+    app.on_checkpoint, app.missing.on_gone = telemetry.checkpoint_took, telemetry.gone
     watchdog = Watchdog(app.marks, settings.stall_timeout, end)
     pages = Listen(settings.metrics_host, settings.metrics_port, settings.web_config)
     server = await serve(pages, telemetry.registry, lambda: app.ready, lambda: watchdog.trouble)
