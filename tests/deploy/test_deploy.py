@@ -113,7 +113,7 @@ def test_the_worker_knows_its_flags_and_variables(capsys):
     assert given <= variables(flags)
 
 
-@pytest.mark.parametrize("name", ["notify", "history"])
+@pytest.mark.parametrize("name", ["notify", "history", "act"])
 def test_the_bridges_know_their_flags_and_variables(capsys, name):
     service = SERVICES[name]
     assert service["command"] == [name]
@@ -126,6 +126,19 @@ def test_the_bridges_know_their_flags_and_variables(capsys, name):
     # What the container's file system does not allow, the process does not try: it writes nothing.
     assert service["read_only"]
     assert "volumes" not in service
+
+
+def test_ingest_is_asked_for_its_health_where_it_listens(capsys):
+    service = SERVICES["ingest"]
+    assert service["command"] == ["ingest"]
+    with pytest.raises(SystemExit):
+        main(["ingest", "--help"])
+    given = dict(service["environment"])
+    port = given.pop("TIDEGAUGE_METRICS_PORT")
+    assert given.keys() <= variables(set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)))
+    assert given["TIDEGAUGE_LISTEN"] == f"0.0.0.0:{port}"
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert service["read_only"]
 
 
 def test_the_console_is_behind_a_token_that_is_nobodys_default(capsys):
@@ -163,7 +176,10 @@ def test_ports_of_workers_prometheus_and_compose_agree():
         scrape["job_name"]: [target for of in scrape["static_configs"] for target in of["targets"]]
         for scrape in PROMETHEUS["scrape_configs"]
     }
-    bridges = [f"{name}:{SERVICES[name]['environment']['TIDEGAUGE_METRICS_PORT']}" for name in ("notify", "history")]
+    ports_of = {
+        name: SERVICES[name]["environment"]["TIDEGAUGE_METRICS_PORT"] for name in ("notify", "history", "act", "ingest")
+    }
+    bridges = [f"{name}:{port}" for name, port in ports_of.items()]
     assert targets == {
         "tidegauge": [f"worker:{port}" for port in ports], "tidegauge-bridges": bridges, "alertmanager": ["alertmanager:9093"],
     }  # fmt: skip

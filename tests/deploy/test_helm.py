@@ -160,6 +160,6 @@ def test_prometheus_finds_every_port_called_metrics(whole):
     labels = monitor["spec"]["selector"]["matchLabels"]
     services = [r for r in whole if r["kind"] == "Service" and labels.items() <= r["metadata"]["labels"].items()]
     asked = {r["metadata"]["name"] for r in services for port in r["spec"]["ports"] if port["name"] == endpoint["port"]}
-    assert asked == {"workers", "notifier", "history"}
+    assert asked == {"workers", "notifier", "history", "actor", "ingest"}
     # What rules and dashboards ask for as `job`.
     assert {r["metadata"]["labels"][monitor["spec"]["jobLabel"]] for r in services} == {"tidegauge"}

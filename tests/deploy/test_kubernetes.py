@@ -51,7 +51,10 @@ def test_its_command_is_one_of_ours(resource, monkeypatch):
     options = _parser().parse_args(container["args"])
     assert options.bootstrap == "kafka.kafka.svc:9092"
     ports = [port["containerPort"] for port in container.get("ports", ())]
-    assert ports == [getattr(options, name) for name in ("port", "metrics_port") if hasattr(options, name)]
+    served = [getattr(options, name) for name in ("port", "metrics_port") if hasattr(options, name)]
+    if hasattr(options, "listen"):
+        served.append(int(options.listen.removeprefix("0.0.0.0:")))
+    assert ports == served
 
 
 @pytest.mark.parametrize("resource", PODS)

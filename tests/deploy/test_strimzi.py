@@ -13,6 +13,8 @@ COMMANDS = {
     "tidegauge-console": ("console",),
     "tidegauge-notifier": ("notify",),
     "tidegauge-history": ("history",),
+    "tidegauge-actor": ("act",),
+    "tidegauge-ingest": ("ingest",),
     "tidegauge-report": ("report", "card"),
     "tidegauge-services": ("produce",),
 }
@@ -23,6 +25,7 @@ RECOMMENDED = {
         ("topic", "tidegauge-join-changelog", "Delete"), ("topic", "tidegauge-monitor-changelog", "Delete"),
     },
     "tidegauge-notifier": {("topic", "tidegauge-operations", "Read")},
+    "tidegauge-actor": {("topic", "tidegauge-operations", "Write")},
 }  # fmt: skip
 """What the lines below the table say of some commands."""
 

@@ -9,7 +9,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from support.deployment import ROOT
 from tidegauge.stream.following import OperationsLog
-from tidegauge.stream.settings import Settings
+from tidegauge.stream.models_topic import ensure_topic
+from tidegauge.stream.settings import INFERENCES, Settings
 from tidegauge.stream.topics import ensure
 
 TOPICS = list(yaml.safe_load_all((ROOT / "deploy/kubernetes/strimzi/topics.yaml").read_text()))
@@ -22,6 +23,7 @@ async def made(settings):
     operations = OperationsLog(settings)
     await operations.start()
     await operations.stop()
+    await ensure_topic(settings, INFERENCES)
     admin = AIOKafkaAdminClient(**settings.client())
     await admin.start()
     try:

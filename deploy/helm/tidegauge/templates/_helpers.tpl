@@ -38,6 +38,7 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{- /* `registry`: it moves aliases of MLflow and calls hooks. */}}
 {{- define "tidegauge.environment" -}}
 envFrom:
   - configMapRef:
@@ -45,6 +46,11 @@ envFrom:
   - secretRef:
       name: kafka-client
       optional: true
+{{- if .registry }}
+  - secretRef:
+      name: registry
+      optional: true
+{{- end }}
 {{- if .root.Values.strimzi.enabled }}
 env:
   - name: TIDEGAUGE_SECURITY_PROTOCOL
