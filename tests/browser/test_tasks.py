@@ -96,7 +96,7 @@ def test_what_the_answers_rest_on(browser: Browser, console: Running) -> None:
     assert rows["region=eu"] < rows["whole model"] < rows["region=us"]
 
 
-def test_it_is_acknowledged_for_all_to_see_and_silenced(browser: Browser, story: list[Output]) -> None:
+def test_an_incident_is_acknowledged_for_all_to_see_and_silenced(browser: Browser, story: list[Output]) -> None:
     with running(fed(View(), story)) as console:
         for clicks, said in ((["age is missing", "Acknowledge"], "by local"), (["age is missing", "Silence"], "silenced")):
             browser.open(console.address + "/")

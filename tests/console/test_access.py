@@ -44,7 +44,7 @@ def proxied():
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "console.example", ""])
-def test_it_does_not_start_open_to_others(host: str) -> None:
+def test_the_console_does_not_start_open_to_others(host: str) -> None:
     with pytest.raises(AccessError, match="--token-file"):
         Access(host)
 
@@ -250,7 +250,7 @@ def test_playbooks_are_pages_of_their_own(guarded: Running) -> None:
     assert guarded.ask("/playbooks/none.md")[0] == guarded.ask("/playbooks/..%2Foperations.md")[0] == 404
 
 
-def test_it_is_ready_once_the_topics_are_read(guarded: Running) -> None:
+def test_the_console_is_ready_once_the_topics_are_read(guarded: Running) -> None:
     assert guarded.ask("/readyz")[0] == 200
 
 

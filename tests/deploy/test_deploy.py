@@ -258,7 +258,7 @@ def test_bases_are_pinned_and_fit_the_project():
     assert re.fullmatch(r"python:3\.11\.\d+-slim-[a-z]+", python[0])
 
 
-def test_it_does_not_end_as_root():
+def test_the_image_does_not_end_as_root():
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", values(FINAL, "USER")[-1])
     named = values(FINAL, "USER")[-1].split(":")[0]
     assert f"--uid {named} " in " ".join(values(FINAL, "RUN"))

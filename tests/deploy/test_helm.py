@@ -45,7 +45,7 @@ def plain(resource, hashed):
 
 
 @pytest.mark.parametrize("components", [[], COMPONENTS], ids=["plain", "whole"])
-def test_it_makes_what_kustomize_makes(components, whole, tmp_path):
+def test_the_chart_makes_what_kustomize_makes(components, whole, tmp_path):
     # Helm makes the namespace itself.
     expected = [r for r in kustomized(tmp_path, components) if r["kind"] != "Namespace"]
     hashed = {

@@ -43,7 +43,7 @@ def test_every_file_is_named_and_there():
 
 
 @pytest.mark.parametrize("resource", PODS)
-def test_its_command_is_one_of_ours(resource, monkeypatch):
+def test_the_command_of_a_container_is_one_of_ours(resource, monkeypatch):
     (container,) = pod_of(resource)["containers"]
     maps = {generated["name"]: generated for generated in KUSTOMIZATION["configMapGenerator"]}
     for literal in maps["settings"]["literals"]:

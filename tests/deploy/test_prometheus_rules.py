@@ -25,7 +25,7 @@ def test_promtool_accepts_rules_and_configuration():
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
-def test_they_fire_where_they_should(path):
+def test_rules_fire_where_they_should(path):
     promtool("test", "rules", path)
 
 

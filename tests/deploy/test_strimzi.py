@@ -44,7 +44,7 @@ def listed(commands):
 
 
 @pytest.mark.parametrize("user", USERS, ids=lambda user: user["metadata"]["name"])
-def test_it_has_the_least_rights(user):
+def test_a_user_has_the_least_rights(user):
     found = {
         (of["type"], of["name"] + ("*" if of.get("patternType") == "prefix" else ""), operation)
         for acl in user["spec"]["authorization"]["acls"]

@@ -52,7 +52,7 @@ def spec_of(name: str, parameters: dict[str, Any]) -> DetectorSpec:
 
 @pytest.mark.parametrize(("name", "parameters"), CASES, ids=IDS)
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_it_finds_what_river_finds(name: str, parameters: dict[str, Any], seed: int) -> None:
+def test_an_algorithm_finds_what_rivers_finds(name: str, parameters: dict[str, Any], seed: int) -> None:
     values = stream(name, seed, 700 if name == "kswin" else 6000)
     river = RIVER[name](**({"seed": 1} if name == "kswin" else {}) | parameters)
     expected = []
@@ -71,7 +71,7 @@ def test_it_finds_what_river_finds(name: str, parameters: dict[str, Any], seed: 
 @pytest.mark.parametrize(("name", "parameters"), CASES, ids=IDS)
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**16), cuts=st.lists(st.integers(0, 600), max_size=6))
-def test_it_goes_on_where_it_was(name: str, parameters: dict[str, Any], seed: int, cuts: list[int]) -> None:
+def test_a_restored_algorithm_goes_on_where_it_was(name: str, parameters: dict[str, Any], seed: int, cuts: list[int]) -> None:
     count = 150 if name == "kswin" else 600
     values, spec = stream(name, seed, count), spec_of(name, parameters)
     cuts = [cut * count // 600 for cut in cuts]

@@ -138,7 +138,7 @@ def test_system_alerts_and_data_alerts_are_different_incidents():
     assert len(set(ids)) == 2
 
 
-def test_it_opens_changes_and_resolves_and_a_restatement_takes_it_back():
+def test_an_incident_opens_changes_resolves_and_is_taken_back_by_a_restatement():
     restated = {"annotations": {"summary": "…", "resolution": "restated"}}
     _, said = observed(auc(10), drift("a", 10), drift("a", 10, ended=11, **restated), auc(10, ended=11, **restated))
     assert [data["change"] for data in said] == ["opened", "changed", "changed", "resolved"]

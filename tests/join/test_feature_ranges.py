@@ -82,7 +82,7 @@ def test_each_range_has_the_numbers_of_its_rows(ranged: Any) -> None:
         assert record["performance"]["brier"] == pytest.approx(brier_score_loss(own.label, own.score), abs=1e-9)
 
 
-def test_it_is_as_if_events_said_it_themselves(ranged: Any) -> None:
+def test_segments_by_ranges_of_a_feature_are_as_if_events_named_them(ranged: Any) -> None:
     named, _ = run(SPEC.replace("{AGE}", "{type: number}"), by_name=True)
     members = (
         "segment",

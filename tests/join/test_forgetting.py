@@ -112,7 +112,7 @@ def test_what_comes_later_under_its_id_is_left_out_also_after_a_restart() -> Non
     assert (pipeline.counters["forgotten", PREDICTIONS], pipeline.counters["forgotten", LABELS]) == (1, 1)
 
 
-def test_its_implied_label_is_not_waited_for() -> None:
+def test_the_implied_label_of_a_forgotten_request_is_not_waited_for() -> None:
     spec = msgspec.structs.replace(SPEC, labels=ImpliedLabelSpec(missing_after=60.0, means="0"))
     pipeline = Pipeline(spec)
     pipeline.send(PREDICTIONS, [json.dumps(prediction(number, START, prediction=1, score=0.9)).encode() for number in (11, 12)])
@@ -123,7 +123,7 @@ def test_its_implied_label_is_not_waited_for() -> None:
     assert pipeline.counters["implied", LABELS] == 1
 
 
-def test_its_trace_context_goes_from_both_stages() -> None:
+def test_the_trace_context_of_a_forgotten_request_goes_from_both_stages() -> None:
     parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     pipeline = Pipeline()
     event = json.dumps(prediction(21, START, error="no")).encode()

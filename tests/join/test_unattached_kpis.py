@@ -36,7 +36,7 @@ def tickets(pipeline):
 FIRST = (PREDICTIONS, prediction(1, START, prediction=1, score=0.5, segments={"region": "eu"}))
 
 
-def test_they_count_with_the_version_that_is_live():
+def test_kpis_count_with_the_version_that_is_live():
     shadow = (PREDICTIONS, prediction(2, START + 10, model_version="churn_xgb:4", role="shadow"))
     successor = (PREDICTIONS, prediction(3, START + 4000, model_version="churn_xgb:5"))
     events = [

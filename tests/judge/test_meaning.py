@@ -61,7 +61,7 @@ numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False, width=32)
     numbers, numbers, st.integers(0, 10**9), st.sampled_from(["", "again", "after all"]),
     st.sampled_from(["monitor", "detector", "rollout"]), st.floats(0, 4e9),
 )  # fmt: skip
-def test_it_fits_and_names_are_whole_or_show_that_they_are_not(
+def test_a_sentence_fits_and_names_are_whole_or_show_that_they_are_not(
     metric, name, version, segment, features, value, baseline, affected, ending, kind, since
 ):
     features = features if metric in LISTS else [name]

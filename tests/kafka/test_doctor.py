@@ -106,7 +106,7 @@ def test_a_sound_cluster_has_nothing_wrong(cluster, tmp_path):
     }
 
 
-def test_it_leaves_no_record_behind(cluster):
+def test_the_doctor_leaves_no_record_behind(cluster):
     before = {topic: len(cluster.read(topic)) for topic in ("models", "alerts", "metrics", "dead-letters")}
     assert examine(cluster.settings)[0] == 0
     assert {topic: len(cluster.read(topic)) for topic in before} == before

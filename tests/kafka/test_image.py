@@ -23,7 +23,7 @@ def said(image, *arguments):
     return subprocess.run(image.inside(*arguments), capture_output=True, text=True, check=True, timeout=120).stdout.strip()
 
 
-def test_it_is_of_this_version_and_not_of_root(image):
+def test_the_image_is_of_this_version_and_not_of_root(image):
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert version in said(image, "tidegauge", "--version")
     assert said(image, "id", "-u") == "10001"
@@ -33,7 +33,7 @@ def test_it_is_of_this_version_and_not_of_root(image):
     assert of["Entrypoint"] + of["Cmd"] == ["tidegauge", "worker"]
 
 
-def test_its_worker_becomes_healthy(image, broker):
+def test_a_worker_of_the_image_becomes_healthy(image, broker):
     port = free_port()
     settings = {"TIDEGAUGE_BOOTSTRAP": broker.bootstrap, "TIDEGAUGE_APP_ID": "image", "TIDEGAUGE_METRICS_PORT": port}
     environment = [f"{name}={value}" for name, value in settings.items()]

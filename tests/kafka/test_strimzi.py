@@ -43,7 +43,7 @@ async def made(settings):
 
 
 @pytest.mark.timeout(120)
-def test_they_are_what_the_programs_would_make(broker):
+def test_topics_are_what_the_programs_would_make(broker):
     own = [topic["metadata"]["name"] for topic in TOPICS]
     # Names of its own, beside those of other tests.
     names = {name: f"strimzi-{name}" for name in own}

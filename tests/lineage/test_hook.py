@@ -13,7 +13,7 @@ from tidegauge.lineage.rolling_back import plan
 from tidegauge.spec import ModelSpec
 
 
-def test_it_is_tried_again_with_the_same_id_and_signed():
+def test_a_call_is_tried_again_with_the_same_id_and_signed():
     pauses = []
     with Receiver(503, 429, 200) as receiver:
         answer = hook.call(receiver.url, b'{"to": "churn:1"}', "s3cret", "id-1", pauses.append)

@@ -72,7 +72,7 @@ def test_what_cannot_be_read_is_said(frame, mapping, said):
         KeptLogger().predictions(frame, mapping=mapping)
 
 
-def test_it_waits_for_room_and_counts_what_found_none():
+def test_logging_waits_for_room_and_counts_what_found_none():
     log = KeptLogger(max_buffer_bytes=10_000)
     log.predictions({"x": range(20)}, timeout=0.01)
     assert log.dropped == log.counters.dropped["buffer_full"] > 0

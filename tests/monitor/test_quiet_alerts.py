@@ -58,12 +58,12 @@ def test_those_of_a_segment_end_while_its_version_goes_on():
 
 
 @pytest.mark.parametrize("further", [(), (requests("m:2", (2, 2.9), missing=False),)])
-def test_they_stay_while_the_model_is_quiet_or_less_than_a_day_has_passed(further):
+def test_alerts_stay_while_the_model_is_quiet_or_less_than_a_day_has_passed(further):
     found = transitions(requests("m:1", (0, 2), missing=True), *further)
     assert [status for *_, status, _, _ in found] == ["firing", "firing"]
 
 
-def test_they_fire_again_when_the_version_is_back_with_its_fault():
+def test_alerts_fire_again_when_the_version_is_back_with_its_fault():
     found = transitions(
         requests("m:1", (0, 1), missing=True), requests("m:2", (0, 5), missing=False), requests("m:1", (4, 5), missing=True)
     )

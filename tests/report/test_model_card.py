@@ -67,7 +67,7 @@ def row(body, name):
     return [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
-def test_its_numbers_are_those_of_a_batch_computation(replayed, tmp_path):
+def test_numbers_of_a_card_are_those_of_a_batch_computation(replayed, tmp_path):
     directory, rows = replayed
     block, body, _ = made(directory, tmp_path)
     mine = [row for row in rows if row[0] == "churn:2"]
@@ -83,7 +83,7 @@ def test_its_numbers_are_those_of_a_batch_computation(replayed, tmp_path):
     assert f"{share:.4g} (" in " ".join(row(body, "region=eu"))
 
 
-def test_it_says_where_it_comes_from_what_for_how_watched_and_what_happened(replayed, tmp_path):
+def test_a_card_says_lineage_intended_use_monitoring_and_history(replayed, tmp_path):
     _, body, html = made(replayed[0], tmp_path)
     assert row(body, "run id")[1] == "3f2a"
     assert row(body, "url")[1].endswith("/runs/3f2a")

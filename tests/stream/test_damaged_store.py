@@ -94,7 +94,9 @@ def asked_for(store: RocksStore) -> Pairs:
 
 @pytest.mark.parametrize("read", [scanned, swept, asked_for])
 @pytest.mark.parametrize("seed", [*range(20), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(20, 200))])
-def test_it_is_right_or_begins_anew(sound: Path, tmp_path: Path, read: Callable[[RocksStore], Pairs], seed: int) -> None:
+def test_a_damaged_store_is_right_or_begins_anew(
+    sound: Path, tmp_path: Path, read: Callable[[RocksStore], Pairs], seed: int
+) -> None:
     path = tmp_path / "join-0"
     shutil.copytree(sound, path)
     done = damage(path, random.Random(seed))

@@ -33,7 +33,7 @@ def test_there_is_state_of_every_format_up_to_this_versions() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=number)
-def test_it_is_read_or_refused(path: Path) -> None:
+def test_a_kept_state_is_read_or_refused(path: Path) -> None:
     held = {name: filled(pairs) for name, pairs in load(path).items()}
     if number(path) != state_format.FORMAT.decode():
         for name, store in held.items():

@@ -87,7 +87,7 @@ def test_counters_say_when_they_began(receiver, monkeypatch):
         ({"OTEL_METRICS_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "true"}, False),
     ],
 )
-def test_it_is_off_unless_asked_for(monkeypatch, environment, asked):
+def test_export_is_off_unless_asked_for(monkeypatch, environment, asked):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert metrics_export.asked_for() is asked

@@ -39,7 +39,7 @@ class Performance(msgspec.Struct, frozen=True):
     breached: tuple[str, ...] = ()
 
 
-class Circumstances(msgspec.Struct, frozen=True):
+class Coincidences(msgspec.Struct, frozen=True):
     """What else happened at the time of a verdict. ``performance``: for a verdict on drift, None while there are no labels;
     ``drifted``: for a verdict on performance, the features whose drift alert fires for the same window. Both are None for other
     verdicts."""
@@ -58,26 +58,28 @@ def is_performance(metric: str) -> bool:
     return metric.startswith("performance.") and metric not in UNREADABLE
 
 
-def coincidence_clause(metric: str, beside: Circumstances, *, ended: bool) -> str:
+def coincidence_clause(metric: str, coincidences: Coincidences, *, ended: bool) -> str:
     """A clause for an alert's figures: whether drift and a drop of performance coincide; "" for other metrics."""
     if is_performance(metric):
-        if beside.drifted is None:
+        if coincidences.drifted is None:
             return ""
-        if beside.drifted:
-            return f"; {', '.join(beside.drifted[:MAX_EVIDENCE])} drifted in the same window"
+        if coincidences.drifted:
+            return f"; {', '.join(coincidences.drifted[:MAX_EVIDENCE])} drifted in the same window"
         return "; no feature drifted with it, so the relation between them and the outcome may have changed"
     if not is_drift(metric):
         return ""
-    if beside.performance is None:
+    if coincidences.performance is None:
         return "; whether performance follows is not known before labels are in"
-    known = _finite(beside.performance.values)
+    known = _finite(coincidences.performance.values)
     values = ", ".join(f"{path.removeprefix('performance.')} {value:.3g}" for path, value in known.items())
-    if beside.performance.breached:
-        return f"; performance dropped with it: {', '.join(beside.performance.breached)}" + (f" ({values})" if values else "")
+    if coincidences.performance.breached:
+        return f"; performance dropped with it: {', '.join(coincidences.performance.breached)}" + (
+            f" ({values})" if values else ""
+        )
     if not values:
-        return f"; nothing is known of performance in the window from {beside.performance.window_start}"
+        return f"; nothing is known of performance in the window from {coincidences.performance.window_start}"
     word = "did not follow" if ended else "has not followed so far"
-    return f"; performance {word} ({values} in the window from {beside.performance.window_start})"
+    return f"; performance {word} ({values} in the window from {coincidences.performance.window_start})"
 
 
 def extremes_clause(path: str, record: Mapping[str, Any]) -> str:
@@ -206,7 +208,7 @@ def _finite(numbers: Mapping[str, Any]) -> dict[str, float]:
 
 def gather(
     verdict: Verdict, segment: Segment, records: Mapping[Segment, Mapping[str, Any]], baseline: Baseline | None, window: str,
-    examples: Mapping[Segment, Mapping[str, Sequence[str]]], beside: Circumstances,
+    examples: Mapping[Segment, Mapping[str, Sequence[str]]], coincidences: Coincidences,
 ) -> dict[str, Any]:  # fmt: skip
     """The member ``evidence`` of an alert. ``records`` and ``examples`` (metric path → request ids): by segment."""
     carriers = carrying_segments(verdict, records, baseline) if not segment else []
@@ -217,10 +219,10 @@ def gather(
         "features": moved_features(verdict, records[segment], baseline, window)[:MAX_EVIDENCE],
         "request_ids": _request_ids(verdict, segment, carriers, examples),
     }
-    if beside.performance is not None:
-        evidence["performance"] = msgspec.to_builtins(beside.performance)
-    if beside.drifted is not None:
-        evidence["drifted_features"] = list(beside.drifted)
+    if coincidences.performance is not None:
+        evidence["performance"] = msgspec.to_builtins(coincidences.performance)
+    if coincidences.drifted is not None:
+        evidence["drifted_features"] = list(coincidences.drifted)
     return evidence
 
 

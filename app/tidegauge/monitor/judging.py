@@ -26,7 +26,7 @@ from tidegauge.judge.conditions import (
     needs_settled,
     only_falls,
 )
-from tidegauge.judge.evidence import Circumstances, Performance
+from tidegauge.judge.evidence import Coincidences, Performance
 from tidegauge.metrics import record as records
 from tidegauge.metrics.carriers import carriers, error, squared_error
 from tidegauge.metrics.explained import expected_losses
@@ -196,7 +196,7 @@ class WindowJudge:
         judged: Mapping[Segment, Mapping[str, Any]],
     ) -> SupportOf:  # fmt: skip
         def support(status: str) -> AlertDetails:
-            beside = self._beside(header, spec, subject, verdict)
+            beside = self._coincidences(header, spec, subject, verdict)
             clause = evidence.coincidence_clause(verdict.path, beside, ended=status == "resolved")
             if status == "resolved":
                 return AlertDetails(evidence.NO_EVIDENCE, clause)
@@ -245,22 +245,22 @@ class WindowJudge:
         wrong = self._windows.outcome(header, segment).examples
         return {**self._windows.data(header, segment).examples, "performance": list(most_wrong(wrong))}
 
-    def _beside(self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict) -> Circumstances:
+    def _coincidences(self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict) -> Coincidences:
         monitors = self._baselines.monitors(header, spec)
         if evidence.is_performance(verdict.path):
             drifts = {m.name for m in monitors if evidence.is_drift(m.metric) or is_share(m.metric)}
-            return Circumstances(drifted=tuple(self._alerts.breached_features(subject, drifts, header.start)))
+            return Coincidences(drifted=tuple(self._alerts.breached_features(subject, drifts, header.start)))
         if not evidence.is_drift(verdict.path):
-            return Circumstances()
+            return Coincidences()
         settled = self._windows.newest_settled(header)
         if settled is None:
-            return Circumstances()
+            return Coincidences()
         single = [m for m in self._performance_monitors(header, spec) if "*" not in m.metric]
         outcome = self._windows.outcome(settled, subject.segment)
         numbers = {"performance": performance(outcome, spec.task, spec.positive_label)}
         values = {m.metric: value for m in single for _, value in expand(numbers, m.metric)}
         breached = tuple(m.name for m in single if self._coincide(header, subject, verdict, m))
-        return Circumstances(Performance(iso(settled.start), values, breached))
+        return Coincidences(Performance(iso(settled.start), values, breached))
 
     def _performance_monitors(self, header: Header, spec: ModelSpec) -> list[MonitorSpec]:
         return [m for m in self._in_order(header, spec) if evidence.is_performance(m.metric)]
