@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from support.sentences import EMPTY
 from tidegauge.judge import evidence
-from tidegauge.judge.evidence import Circumstances, Performance
+from tidegauge.judge.evidence import Coincidences, Performance
 
 METRICS = ("data.features.age.shift", "prediction.psi", "performance.roc_auc", "estimated.f1", "estimated.roc_auc",
            "fairness.region.recall_gap", "system.error_ratio", "prediction.misread_confidence")  # fmt: skip
@@ -54,7 +54,7 @@ def test_what_an_alert_says_beside_its_number(
     metric: str, performance: Performance | None, drifted: tuple[str, ...] | None, ended: bool, record: dict[str, Any]
 ) -> None:
     said = [
-        evidence.coincidence_clause(metric, Circumstances(performance, drifted), ended=ended),
+        evidence.coincidence_clause(metric, Coincidences(performance, drifted), ended=ended),
         evidence.direction_clause(metric, record),
         evidence.estimate_clause(metric, record),
         evidence.extremes_clause(metric, record),
