@@ -26,7 +26,7 @@ unit: $(VENV)/.dev
 
 # What needs a real Kafka or a real browser waits a lot: side by side, the longest file first.
 live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready .venv-confluent/.ready
-	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/kafka/test_exactly_once.py tests/kafka/test_half_dead.py tests/kafka tests/browser
+	$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder tests/kafka/test_exactly_once.py tests/kafka/test_half_dead.py tests/kafka tests/browser
 
 # Long forms of tests whose short forms run with the others, and property tests on examples they have not tried.
 faults: $(VENV)/.dev .venv-airflow/.ready .venv-kserve/.ready .venv-mlserver/.ready .venv-bentoml/.ready

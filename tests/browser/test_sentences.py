@@ -30,7 +30,11 @@ MODEL = ("/#/models/churn", *(f"/#/models/churn?segment=region%3Deu&tab={tab}" f
 PAGES = ("/", *MODEL, "/#/alerts", "/#/incidents", "/#/stream", "/#/silences")
 
 
-@pytest.fixture(scope="module", params=[(1, 0.3), (2, 0.6), (3, 1.0)], ids=lambda of: f"{of[1]:.0%} gone")
+@pytest.fixture(
+    scope="module",
+    params=[(1, 0.3), *(pytest.param(of, marks=pytest.mark.long) for of in ((2, 0.6), (3, 1.0)))],
+    ids=lambda of: f"{of[1]:.0%} gone",
+)
 def lacking(request: pytest.FixtureRequest, said: list[Output]) -> Iterator[Running]:
     """A console that has read the records less a share of their members."""
     seed, share = request.param

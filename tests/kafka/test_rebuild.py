@@ -46,6 +46,7 @@ def alert_ids(cluster):
     return {(event["source"], event["id"], event["data"]["status"]) for event in cluster.alerts()}
 
 
+@pytest.mark.long
 def test_state_of_another_form_is_made_anew_on_disks_that_still_hold_it(cluster, tmp_path):
     events, end = traffic(51, 1500)
     half = len(events) // 2
