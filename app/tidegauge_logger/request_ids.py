@@ -17,7 +17,5 @@ def new_request_id() -> str:
     >>> len(new_request_id()), new_request_id()[14]
     (36, '7')
     """
-    bits = _random.getrandbits(74)
-    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0b10 << 62 | bits & (1 << 62) - 1
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    milliseconds, bits = time.time_ns() // 1_000_000, _random.getrandbits
+    return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{bits(12):03x}-{0x8000 | bits(14):04x}-{bits(48):012x}"

@@ -14,8 +14,10 @@ import pytest
 
 from support.deployment import ROOT
 from support.events import START
+from support.framed import framed
 from support.inference import arrived, events, exchanges, joined
 from support.schemas import mistakes
+from tidegauge.errors import EventError
 from tidegauge.ingest import bodies, cloud_events
 from tidegauge.ingest.bento_files import BentoMonitor
 from tidegauge.ingest.ingest_process import specs_by_server
@@ -71,6 +73,21 @@ def test_what_kserve_wrote_becomes_its_events(line: dict[str, Any]) -> None:
     assert {(event["model"], event["ts"], event["latency_ms"]) for event in found} == {("churn", START, 12.5)}
     assert [event["request_id"] for event in found] == ["a-0", "a-1"]
     assert all(mistakes("prediction", event) == [] for event in found)
+
+
+@pytest.mark.parametrize("line", recorded("kserve", "protobuf"))
+@pytest.mark.parametrize("indexes", [b"\0", b"\2\0", b"\4\2\2"], ids=["short", "first", "nested"])
+def test_messages_in_a_schema_registrys_frame_are_the_same(line: dict[str, Any], indexes: bytes) -> None:
+    """As Seldon Core 2 writes them where it has a schema registry."""
+    bare = exchange(line, INPUTS["V2"])
+    pair = {kind: framed(17, indexes + base64.b64decode(line[kind])) for kind in ("request", "response")}
+    assert exchange({kind: base64.b64encode(body).decode() for kind, body in pair.items()}, INPUTS["V2"]) == bare
+
+
+@pytest.mark.parametrize("body", [b"\0\0\0\0\1", b"\0\0\0\0\1\xff\xff", b"\0\0\0\0\1\0\xff"])
+def test_a_frame_around_nothing_is_refused(body: bytes) -> None:
+    with pytest.raises(EventError, match="no protobuf message of a request"):
+        bodies.read(Message("a", "request", body, protobuf=True))
 
 
 @pytest.mark.parametrize("line", recorded("mlserver"))

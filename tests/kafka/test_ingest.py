@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from support.cluster import AFTER_A_KILL, Cluster
 from support.events import START
+from support.framed import framed
 from support.inference import kserve, protobuf, v1, v2
 from support.ingest_command import Ingest
 from support.schemas import mistakes
@@ -163,16 +164,20 @@ def test_topics_of_model_servers_are_read_as_they_are(cluster, models):
         (f"{seldon}.inputs", b"s3", b"\xff\xff", []),
         (f"{seldon}.outputs", b"s3", protobuf("response", answered), []),
         (f"{seldon}.inputs", b"s4", protobuf("request", asked), []),
+        # As newer versions of Seldon write them, here with a schema registry: a key of its own, the client's id in a header.
+        (f"{seldon}.inputs", b"3.flow.s5", framed(7, b"\0" + protobuf("request", asked)), [("x-request-id", b"s5")]),
+        (f"{seldon}.outputs", b"3.flow.s5", framed(8, b"\0" + protobuf("response", answered)), [("x-request-id", b"s5")]),
     ]
     produce(cluster, records)
     (models / "churn.yaml").write_text("model: churn\ninputs: {server: churn-isvc, version: 'churn:3', prediction: '[0]'}\n")
     topics = f"{ours},{seldon}.inputs,{seldon}.outputs"
     with Ingest(cluster, "--models", models, "--from-topic", topics, "--timeout", "2s") as ingest:
-        wait_for(lambda: len(predictions(cluster)) == 4, what="the events")
+        wait_for(lambda: len(predictions(cluster)) == 5, what="the events")
         found = {event["request_id"]: event for event, _ in predictions(cluster)}
-        assert {name: event.get("prediction") for name, event in found.items()} == {"ce": 1, "s1": 1, "s2": 1, "s4": None}
+        told = {name: event.get("prediction") for name, event in found.items()}
+        assert told == {"ce": 1, "s1": 1, "s2": 1, "s4": None, "s5": 1}
         assert {name: event.get("error") for name, event in found.items() if "error" in event} == {"s4": "no response"}
-        assert found["s1"]["features"] == found["s2"]["features"] == {"age": 41.0, "income": 1.5}
+        assert found["s1"]["features"] == found["s2"]["features"] == found["s5"]["features"] == {"age": 41.0, "income": 1.5}
         wait_for(lambda: cluster.read("dead-letters"), what="the dead letter")
         (letter,) = cluster.read("dead-letters")
         headers = {key: value.decode() for key, value in letter.headers}

@@ -177,7 +177,7 @@ class Exchanges:
                 raise EventError("missing_member", "neither the messages nor their bodies say which model this is")
             spec = self._spec_of(name)
             at = request
-            events = of_request(spec.inputs, request.message.id, asked)
+            events = of_request(spec.inputs, request.message.request_id or request.message.id, asked)
             at = response or request
             if answered is not None:
                 if answered.count != asked.count:
@@ -222,7 +222,7 @@ def check(message: Message, spec_of: SpecOf) -> None:
         return
     inputs = spec_of(name).inputs
     if message.kind == "request":
-        of_request(inputs, message.id, body)
+        of_request(inputs, message.request_id or message.id, body)
     else:
         of_response(inputs, body)
 

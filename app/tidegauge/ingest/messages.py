@@ -17,7 +17,8 @@ Kind = Literal["request", "response"]
 
 class Message(msgspec.Struct, frozen=True):
     """A request or response. ``server``: the model's name at the server, None if only the body may have it. ``time``: Unix
-    seconds, None if the message has no time. ``component``: the part of an inference service that logged it."""
+    seconds, None if the message has no time. ``component``: the part of an inference service that logged it. ``request_id``:
+    the id that the client knows, None if that is ``id``."""
 
     id: str
     kind: Kind
@@ -27,6 +28,7 @@ class Message(msgspec.Struct, frozen=True):
     component: str = ""
     endpoint: str = ""
     protobuf: bool = False
+    request_id: str | None = None
 
 
 def bad(message: str) -> EventError:

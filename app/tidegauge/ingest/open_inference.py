@@ -1,4 +1,5 @@
-"""The open inference protocol's ModelInferRequest and ModelInferResponse in protobuf, as Seldon Core 2 writes them into Kafka.
+"""The open inference protocol's ModelInferRequest and ModelInferResponse in protobuf, as Seldon Core 2 writes them into Kafka:
+bare, or in the frame of a schema registry, of which the schema's id is not needed: the field numbers are the protocol's.
 
 Only the members that events need are described here; protobuf skips the others. See
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/open_inference_grpc.proto
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from tidegauge.errors import StreamError
 from tidegauge.ingest.messages import Kind, bad
 from tidegauge.ingest.tensors import Tensor, raw_values, tensor
+from tidegauge.serdes import wire_format
 
 _CONTENTS = {
     "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
@@ -83,8 +85,11 @@ def read(kind: Kind, body: bytes) -> InferMessage:
 
     made = _message_class(kind)()
     try:
-        made.ParseFromString(body)
-    except DecodeError as error:
+        # A message alone never begins with a zero byte: no field has the number 0.
+        made.ParseFromString(
+            wire_format.message(wire_format.framed(body).payload).payload if wire_format.is_framed(body) else body
+        )
+    except (DecodeError, ValueError) as error:
         raise bad(f"the body is no protobuf message of a {kind}: {error}") from None
     if made.raw and len(made.raw) != len(made.tensors):
         raise bad(f"there are {len(made.tensors)} tensors and {len(made.raw)} raw contents; each tensor needs its own")
