@@ -39,7 +39,7 @@ def test_lost_chunks_are_fetched_again(cluster: Cluster, tmp_path: Path) -> None
     wait_for(lambda: "worker reads" in cluster.log(), 60, "a start")
     cluster.send(events + end, pause=0.15, step=60)
     count = sum(topic == PREDICTIONS for topic, _ in events)
-    assert_same(cluster.wait_for_predictions(count, "1m", quiet=10), replayed(events + end, tmp_path))
+    assert_same(cluster.wait_for_predictions(count, "1m", 200, quiet=25), replayed(events + end, tmp_path))
     assert "were lost on the way and are fetched again" in cluster.log()
 
 

@@ -115,10 +115,15 @@ class StreamApp:
             found["taking tasks over"] = (self.rebalances, len(self._opening), restored)
         lag = self.lag()
         for name, task in self.tasks.items():
-            behind = any(lag.get(StageInput(task.name, topic, task.partition)) for topic in task.topics)
-            if name not in self._opening and (behind or task.dirty_events or task.busy):
-                asked = 0 if self.schema_registry is None else self.schema_registry.attempts
-                found[f"task {task}"] = (id(task), task.checkpoints, asked)
+            if name in self._opening:
+                continue
+            if task.unfinished or task.dirty_events or task.busy:
+                found[f"task {task}"] = (id(task), task.checkpoints)
+            for topic in task.topics:
+                # Such a task may still commit reports of its own.
+                if not task.unfinished and lag.get(StageInput(task.name, topic, task.partition)):
+                    asked = 0 if self.schema_registry is None else self.schema_registry.attempts
+                    found[f"task {task}, reading {topic},"] = (id(task), task.position(topic), asked)
         for place in self.faust.consumer.assignment():
             logical = self._logical.get(place.topic)
             if logical is not None and (self._stage_of[logical], place.partition) not in self.tasks:

@@ -61,7 +61,9 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # aiokafka's own function leaves a partition where it is if nothing was committed. What was fetched of it, and
         # discarded in a rebalance, would be lost.
         client = self._ensure_consumer()
-        committed = {place: await client.committed(place) or 0 for place in client.assignment()}
+        places = list(client.assignment())
+        found = await client._coordinator.fetch_committed_offsets(places)
+        committed = {place: max(found[place].offset, 0) if place in found else 0 for place in places}
         for place, offset in committed.items():
             client.seek(place, offset)
         return committed
