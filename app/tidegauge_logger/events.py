@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
+import enum
 import math
 from collections.abc import Mapping, Set
+from types import NoneType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +18,11 @@ PREDICTIONS, LABELS = "predictions", "labels"
 MAX_EVENT_BYTES = 1 << 20
 """The most bytes of an event; workers refuse larger records."""
 MAX_ID_LENGTH = 256
+MAX_TS = 253402300799.0
+"""The end of the year 9999, in Unix seconds."""
+_ANSWERS = frozenset({int, float, str, bool, NoneType, msgspec.UnsetType})
+_NUMBERS = frozenset({int, float, NoneType})
+_TEXTS = frozenset({str, NoneType})
 
 
 class Event(NamedTuple):
@@ -61,6 +69,65 @@ def given(members: PredictionMembers) -> dict[str, Any]:
     }
 
 
+def checked(members: PredictionMembers) -> PredictionMembers:
+    """The members, of which each has one value of its kind: an array of one value becomes that value, an exception its text, a
+    version text. Raises UnusableError for what the worker would refuse."""
+    if (
+        type(members.prediction) in _ANSWERS and type(members.score) in _NUMBERS and type(members.latency_ms) in _NUMBERS
+        and type(members.confidence) in _NUMBERS and type(members.cost) in _NUMBERS and type(members.model_version) is str
+        and type(members.error) in _TEXTS and type(members.model) in _TEXTS and type(members.role) in _TEXTS
+    ):  # fmt: skip
+        return members
+    members.prediction = answer(members.prediction, "prediction")
+    for name in ("score", "confidence", "latency_ms", "cost"):
+        setattr(members, name, _number(getattr(members, name), name))
+    for name in ("model_version", "model", "role", "error"):
+        setattr(members, name, _text(getattr(members, name)))
+    return members
+
+
+def answer(value: Any, member: str) -> Any:
+    """The one value that a prediction or label is. Raises UnusableError for several values, a table or a mapping."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping) or hasattr(value, "columns") or hasattr(value, "model_dump") or _encodes_with_names(value):
+        raise UnusableError(f"{member} is a {type(value).__name__}; it is one value")
+    if isinstance(value, list | tuple | Set):
+        count = len(value)
+    elif hasattr(value, "item"):
+        # Arrays, Series and tensors; the size of a tensor is a method.
+        size = getattr(value, "size", None)
+        count = size if isinstance(size, int) else len(value) if getattr(value, "shape", None) else 1
+    else:
+        return value
+    if count != 1:
+        raise UnusableError(f"{member} has {count} values; it is one, as in predict(rows)[0] or predict_proba(rows)[0, 1]")
+    return answer(next(iter(value)), member) if isinstance(value, list | tuple | Set) else value.item()
+
+
+def _number(value: Any, member: str) -> Any:
+    value = answer(value, member)
+    if isinstance(value, datetime.timedelta):
+        return value / datetime.timedelta(milliseconds=1)
+    if type(value) in _NUMBERS:
+        return value
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UnusableError(f"{member} {str(value)[:40]!r} is no number") from None
+
+
+def _text(value: Any) -> str | None:
+    if value is None or value is False:
+        return None
+    if isinstance(value, BaseException):
+        # An exception may have no text of its own.
+        return str(value) or repr(value)
+    return str(value.value if isinstance(value, enum.Enum) else value)
+
+
 def encoded(members: Any) -> bytes:
     """The JSON of an event's members. NaN and infinities become null (missing), NumPy's scalars and Decimals become numbers,
     times become RFC 3339, bytes become Base64; other types become their text. Raises UnusableError if the event is too
@@ -78,13 +145,18 @@ def encoded(members: Any) -> bytes:
     return value
 
 
-def named(values: Any) -> Any:
+def named(values: Any, member: str) -> Any:
     """Convert values with names to a mapping: a pandas Series, the only row of a table (pandas, polars, pyarrow), a pydantic
-    model, a named tuple. Anything else is returned unchanged. Raises UnusableError for a table with several rows."""
+    model, a named tuple, an element of a structured array of NumPy. Dataclasses, msgspec's and attrs' classes are encoded as
+    they are. Raises UnusableError for a table with several rows and for values without names."""
     if values is None or type(values) is dict or isinstance(values, Mapping):
         return values
     if hasattr(values, "_asdict"):
-        return values._asdict()
+        row = values._asdict()
+        if type(values).__name__ == "Pandas":
+            # A row of DataFrame.itertuples(), whose index is no feature.
+            row.pop("Index", None)
+        return row
     if hasattr(values, "model_dump"):
         return values.model_dump()
     if hasattr(values, "to_dicts"):
@@ -93,15 +165,29 @@ def named(values: Any) -> Any:
         rows = values.to_pylist()
     elif hasattr(values, "to_dict"):
         rows = values.to_dict("records") if hasattr(values, "columns") else [values.to_dict()]
-    else:
+    elif getattr(getattr(values, "dtype", None), "names", None):
+        return dict(zip(values.dtype.names, values.item(), strict=True))
+    elif _encodes_with_names(values) or (isinstance(values, str) and member == "segments"):
         return values
+    else:
+        raise UnusableError(f"{member}: a {type(values).__name__} has no names; give a dict, as dict(zip(names, values))")
     if len(rows) != 1:
         raise UnusableError(f"a table of {len(rows)} rows as one prediction's values; predictions() logs a table")
     return rows[0]
 
 
+def _encodes_with_names(values: Any) -> bool:
+    return dataclasses.is_dataclass(values) or isinstance(values, msgspec.Struct) or hasattr(values, "__attrs_attrs__")
+
+
 def timestamp(ts: Any) -> float | str:
     """Unix seconds, or RFC 3339 text unchanged. A time without a time zone is UTC. Raises UnusableError."""
+    if type(ts).__name__ == "datetime64":
+        ts = ts.astype("datetime64[us]").item()
+    if type(ts).__name__ == "NaTType":
+        raise UnusableError("ts is missing (NaT)")
+    if type(ts) is datetime.date:
+        ts = datetime.datetime.combine(ts, datetime.time())
     if isinstance(ts, datetime.datetime):
         return (ts if ts.tzinfo else ts.replace(tzinfo=datetime.UTC)).timestamp()
     if isinstance(ts, str):
@@ -112,6 +198,8 @@ def timestamp(ts: Any) -> float | str:
         raise UnusableError(f"ts {str(ts)[:40]!r} is neither Unix seconds nor a time") from None
     if not math.isfinite(seconds) or seconds < 0:
         raise UnusableError(f"ts {seconds} is negative or not finite")
+    if seconds > MAX_TS:
+        raise UnusableError(f"ts {seconds:.0f} is after the year 9999; it is Unix seconds, not milliseconds")
     return seconds
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any
 
 from tidegauge_logger.events import MAX_ID_LENGTH
@@ -45,17 +45,28 @@ class Exchange:
         if self._logged:
             return
         self.responded()
-        members: dict[str, Any] = dict(filled) if isinstance(filled, Mapping) else {}
         failed = error is not None or self.status >= 500
-        if not members and not (failed and self._predicts):
-            return
-        self._logged = True
-        members = {
-            "request_id": self.request_id, "ts": self._ts, "latency_ms": self._latency_ms, "traceparent": self._traceparent,
-        } | members  # fmt: skip
-        if failed and members.get("error") is None:
-            members["error"] = f"HTTP {self.status}" if error is None else _told(error)
-        prediction(**{str(name): value for name, value in members.items()})
+        events = _events(filled) or ([{}] if failed and self._predicts else [])
+        self._logged = bool(events)
+        for row, given in enumerate(events):
+            members = {
+                "request_id": self.request_id if len(events) == 1 else f"{self.request_id}-{row}", "ts": self._ts,
+                "latency_ms": self._latency_ms, "traceparent": self._traceparent,
+            } | given  # fmt: skip
+            if failed and members.get("error") is None:
+                members["error"] = f"HTTP {self.status}" if error is None else _told(error)
+            prediction(**members)
+
+
+def _events(filled: Any) -> list[dict[str, Any]]:
+    """The members of each event that a handler filled in: one mapping, or one for each row of a batch. Anything else is taken
+    for the prediction itself, so that the logger tells what it cannot use."""
+    if filled is None or (isinstance(filled, Sized) and len(filled) == 0):
+        return []
+    rows = list(filled) if isinstance(filled, list | tuple) else [filled]
+    if not all(isinstance(row, Mapping) for row in rows):
+        rows = [{"prediction": filled}]
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def _told(error: BaseException) -> str:

@@ -28,6 +28,8 @@ from tidegauge_logger.events import (
     Event,
     PredictionMembers,
     UnusableError,
+    answer,
+    checked,
     checked_id,
     encoded,
     given,
@@ -165,11 +167,12 @@ class Logger:
         try:
             known = checked_id(known)
             logged = self._logged(known)
-            members = PredictionMembers(
+            members = checked(PredictionMembers(
                 logged, time.time() if ts is None else timestamp(ts), model_version or self._version(), model, prediction,
-                score, confidence, named(features), named(segments), latency_ms, error, cost, role, named(attributions),
-                named(probabilities), None if self._resources is None else self._resources.newest,
-            )  # fmt: skip
+                score, confidence, named(features, "features"), named(segments, "segments"), latency_ms, error, cost, role,
+                named(attributions, "attributions"), named(probabilities, "probabilities"),
+                None if self._resources is None else self._resources.newest,
+            ))  # fmt: skip
             self._put(Event(PREDICTIONS, logged, encoded(given(members) | more if more else members), traceparent))
         except Exception as mistake:
             self._bad(mistake)
@@ -179,7 +182,7 @@ class Logger:
         """Log the outcome of a request. ``business``: KPIs by name. ``ts``: when the outcome became known, by default now."""
         try:
             known = self._logged(checked_id(request_id))
-            business = named(business)
+            business, label = named(business, "business"), answer(label, "label")
             if label is None and not business:
                 raise UnusableError("a label needs label or business")
             members = {"request_id": known, "ts": time.time() if ts is None else timestamp(ts), **more}
@@ -208,7 +211,7 @@ class Logger:
                 members["request_id"] = logged = self._logged(checked_id(ids[-1]))
                 members["ts"] = time.time() if members.get("ts") is None else timestamp(members["ts"])
                 members["model_version"] = members.get("model_version") or model_version or self._version()
-                event = Event(PREDICTIONS, logged, encoded(PredictionMembers(**members)))
+                event = Event(PREDICTIONS, logged, encoded(checked(PredictionMembers(**members))))
                 self._start()
                 self._inbox.wait_for_room(event, timeout)
                 self._put(event)

@@ -77,6 +77,19 @@ def port(log):
         request.state.prediction = {"features": {}, "error": "the model says no"}
         raise HTTPException(422)
 
+    @app.post("/batch")
+    def batch(request: Request):
+        scored = [{"features": {"age": age}, "score": age / 100} for age in (41, 23)]
+        request.state.prediction = [*scored, {"request_id": "own", "score": 0.5}]
+
+    @app.post("/scalar/{value}")
+    def scalar(request: Request, value: float):
+        request.state.prediction = value
+
+    @app.post("/nothing")
+    def nothing(request: Request):
+        request.state.prediction = []
+
     @app.post("/other")
     def other():
         return "ok"
@@ -293,3 +306,25 @@ def test_the_middleware_logs_requests_of_litestar():
     assert filled["score"] == 0.5
     assert body.decode().strip('"') == headers["x-request-id"] == filled["request_id"]
     assert failed["error"] == "HTTP 500"
+
+
+def test_a_batch_has_an_event_a_row(port, log):
+    log.taken()
+    assert ask(port, "/batch", headers={"X-Request-ID": "b1"})[0] == 200
+    first, second, own = log.taken()
+    assert [event["request_id"] for event in (first, second, own)] == ["b1-0", "b1-1", "own"]
+    assert [event["features"] for event in (first, second)] == [{"age": 41}, {"age": 23}]
+    assert first["latency_ms"] == second["latency_ms"] == own["latency_ms"] > 0
+    assert ask(port, "/nothing")[0] == 200
+    assert log.taken() == []
+
+
+def test_what_is_no_mapping_is_the_prediction(port, log):
+    log.taken()
+    assert ask(port, "/scalar/2.5")[0] == 200
+    assert only_prediction(log) == 2.5
+
+
+def only_prediction(log):
+    (event,) = log.taken()
+    return event["prediction"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import enum
 import hmac
+import json
 import math
 import types
 import uuid
@@ -86,6 +88,52 @@ def test_a_row_with_names_is_its_values_by_name(log, given):
     assert log.dropped == 0
 
 
+def test_an_element_of_a_structured_array_and_a_row_of_itertuples_have_names(log):
+    log.prediction(features=np.array([(41, 2.5)], dtype=[("age", "i4"), ("income", "f8")])[0])
+    (row,) = pd.DataFrame({"age": [41], "income": [2.5]}, index=["customer 7"]).itertuples()
+    log.prediction(features=row)
+    assert [event["features"] for event in log.taken()] == [{"age": 41, "income": 2.5}] * 2
+
+
+class Plan(enum.Enum):
+    BASIC = "basic"
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"prediction": [1]}, {"prediction": 1}), ({"prediction": Plan.BASIC}, {"prediction": "basic"}),
+        ({"prediction": pd.Series(["a"])}, {"prediction": "a"}), ({"prediction": polars.Series([2])}, {"prediction": 2}),
+        ({"prediction": 1, "score": np.array([[0.25]])}, {"prediction": 1, "score": 0.25}),
+        ({"score": "0.25"}, {"score": 0.25}), ({"score": decimal.Decimal("0.25")}, {"score": 0.25}),
+        ({"score": pd.NA, "cost": math.nan}, {"score": None, "cost": None}),
+        ({"latency_ms": datetime.timedelta(seconds=1.5)}, {"latency_ms": 1500.0}),
+        ({"model_version": 3, "model": Plan.BASIC}, {"model_version": "3", "model": "basic"}),
+        ({"error": ValueError("no model")}, {"error": "no model"}), ({"error": ValueError()}, {"error": "ValueError()"}),
+        ({"error": 500}, {"error": "500"}), ({"error": False, "score": 0.5}, {"score": 0.5}),
+        ({"ts": np.datetime64("2025-09-27T00:00:00")}, {"ts": 1758931200.0}),
+        ({"ts": datetime.date(2025, 9, 27)}, {"ts": 1758931200.0}), ({"segments": "eu"}, {"segments": "eu"}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_member_is_one_value_of_its_kind_and_the_worker_takes_it(log, members, expected):
+    log.prediction(**members)
+    (event,) = log._inbox.take()
+    found = json.loads(event.value)
+    assert {name: found.get(name) for name in expected} == expected
+    assert "error" in expected or "error" not in found
+    _, _, dead = Decoder(Prediction).chunk([Record(0, -1, event.key.encode(), event.value)])
+    assert dead == []
+
+
+def test_a_label_is_one_value(log):
+    log.label("r1", np.array([1]))
+    assert only(log)["label"] == 1
+    log.label("r1", np.array([0, 1]))
+    assert log.dropped == 1
+    assert "label has 2 values" in log.counters.last["bad"]
+
+
 def test_a_table_of_several_rows_is_no_prediction(log):
     log.prediction(features=pd.DataFrame({"age": [41, 42]}))
     assert log.dropped == 1
@@ -135,7 +183,12 @@ def test_the_worker_takes_what_the_logger_writes(features):
     [
         ({"request_id": ""}, "request_id"), ({"request_id": "x" * 257}, "request_id"), ({"request_id": "\ud800"}, "request_id"),
         ({"ts": "soon"}, None), ({"ts": float("nan")}, "ts"), ({"ts": [1]}, "ts"),
-        ({"features": {"text": "x" * MAX_EVENT_BYTES}}, "bytes"),
+        ({"features": {"text": "x" * MAX_EVENT_BYTES}}, "bytes"), ({"features": np.array([1.0, 2.0])}, "dict(zip(names"),
+        ({"features": [1, 2]}, "a list has no names"), ({"probabilities": np.array([0.3, 0.7])}, "probabilities: a ndarray"),
+        ({"segments": ["eu"]}, "segments"), ({"score": np.array([[0.3, 0.7]])}, "predict_proba(rows)[0, 1]"),
+        ({"prediction": pd.DataFrame({"a": [1]})}, "is a DataFrame"), ({"prediction": {"label": 1}}, "is a dict"),
+        ({"prediction": Payload(age=1, plan="a")}, "is a Payload"), ({"prediction": []}, "0 values"),
+        ({"score": "high"}, "'high' is no number"), ({"ts": 1758931200250}, "not milliseconds"), ({"ts": pd.NaT}, "missing"),
     ],
 )  # fmt: skip
 def test_what_the_worker_would_refuse_is_counted(log, members, reason):
