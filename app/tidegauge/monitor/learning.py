@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 
 import msgspec
-import numpy as np
 
 from tidegauge.baseline.baseline import MAX_PARTS, Baseline
 from tidegauge.engine.delta import Segment
@@ -20,11 +19,10 @@ from tidegauge.models.registry import Registry
 from tidegauge.monitor.learned_blocks import learned_spreads
 from tidegauge.monitor.row_log import Rows
 from tidegauge.monitor.versions import Versions
-from tidegauge.monitor.window_rows import RowShare, Shares, data_profiles
+from tidegauge.monitor.window_rows import data_profiles, whole_parts
 from tidegauge.monitor.windows import MAX_ROWS_BYTES, Windows
 from tidegauge.monitor.work_pieces import learning_of
 from tidegauge.profile.data import DataProfile
-from tidegauge.profile.grouping import Segments
 from tidegauge.spec import ModelSpec, ModelVersion, Task
 
 LEARNING = b"l"
@@ -56,19 +54,15 @@ class BaselineLearning:
     def _count(self, model: str, name: str) -> None:
         """Count the waiting rows in the profiles."""
         waiting = self._rows.pop(ModelVersion(model, name), [])
-        found: dict[Segment, Shares] = {}
-        for rows in waiting:
-            for breakdown in ((), *rows.breakdowns):
-                for segment, _, chosen in Segments(rows.segments, breakdown).groups(rows.codes, np.zeros_like(rows.codes)):
-                    found.setdefault(segment, []).append(RowShare(rows, chosen))
-        for of in data_profiles(found):
+        if not waiting:
+            return
+        for of in data_profiles(whole_parts(waiting)):
             self._take(model, name, of.segment, of.profile)
         for rows in waiting:
             self._windows.log.note_taken(rows)
-        if waiting:
-            version = self._versions.get(model, name)
-            version.rows = self._windows.log.next
-            self._versions.changed(version)
+        version = self._versions.get(model, name)
+        version.rows = self._windows.log.next
+        self._versions.changed(version)
 
     def take(self, model: str, name: str, spec: ModelSpec, segment: Segment, data: DataProfile) -> None:
         """Merge a profile from a delta, if the version's baseline is still to be learned."""

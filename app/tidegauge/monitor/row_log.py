@@ -10,16 +10,18 @@ waits for it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Set
 
 import msgspec
 import numpy as np
 
-from tidegauge.engine.delta import RowsDelta, Segment
+from tidegauge.engine.delta import RowsDelta
 from tidegauge.engine.stage import Store
 from tidegauge.monitor.unnamed_parts import without
 from tidegauge.profile import data_rows
 from tidegauge.profile.data import DataColumns
+from tidegauge.profile.grouping import SegmentNumbers
 from tidegauge.profile.outcome_table import OutcomeTable
 from tidegauge.spec import ModelSpec
 
@@ -43,21 +45,22 @@ _decode = msgspec.msgpack.Decoder(_Stored).decode
 
 
 class Rows:
-    """One part of n rows with either predictions (``data``) or outcomes (``outcome``). ``codes`` (n): the index in ``segments``
-    of each row; ``times`` (n): the ``ts`` of its prediction; ``waiting``: the number of profiles that have not counted their
-    share; ``size``: in bytes."""
+    """One part of n rows with either predictions (``data``) or outcomes (``outcome``). ``segments`` (B, n): for each of B
+    ``breakdowns``, of which the whole model is the first, the number of each row's segment, as in ``SegmentNumbers``;
+    ``names``: the segments by number; ``times`` (n): the ``ts`` of each row's prediction; ``waiting``: how many profiles have
+    not counted their share; ``size``: in bytes."""
 
     __slots__ = (
-        "breakdowns", "codes", "data", "model", "number", "outcome", "pane", "segments", "size", "times", "version",
-        "waiting", "windows",
+        "breakdowns", "data", "model", "names", "number", "outcome", "pane", "segments", "size", "times", "version", "waiting",
+        "windows",
     )  # fmt: skip
 
-    def __init__(self, number: int, kept: _Stored) -> None:
+    def __init__(self, number: int, kept: _Stored, numbers: SegmentNumbers) -> None:
         part = kept.part
         self.number, self.model, self.version = number, kept.model, part.version
-        self.windows, self.breakdowns, self.pane = kept.windows, kept.breakdowns, kept.pane
-        self.segments: tuple[Segment, ...] = part.segments
-        self.codes = np.frombuffer(part.codes, np.uint32).astype(np.int64)
+        self.windows, self.breakdowns, self.pane = kept.windows, ((), *kept.breakdowns), kept.pane
+        self.segments = numbers.of(part.segments, self.breakdowns)[:, np.frombuffer(part.codes, np.uint32)]
+        self.names = numbers.names
         self.times = np.frombuffer(part.times, np.float64)
         self.data: DataColumns | None = None if part.data is None else data_rows.unpack(part.data)
         self.outcome = None if part.outcome is None else OutcomeTable.unpack(part.outcome)
@@ -76,9 +79,11 @@ class RowLog:
         self._new: dict[int, _Stored] = {}
         self._gone: list[int] = []
         self.rows: dict[int, Rows] = {}
+        self._numbers: defaultdict[str, SegmentNumbers] = defaultdict(SegmentNumbers)
         self.next, self.size = int(store.get(NEXT) or b"0"), 0
         for key, raw in sorted(store.scan(ROWS)):
-            rows = Rows(int(key[1:]), _decode(raw))
+            stored = _decode(raw)
+            rows = Rows(int(key[1:]), stored, self._numbers[stored.model])
             self.rows[rows.number] = rows
             self._stored.add(rows.number)
             self.size += rows.size
@@ -86,7 +91,7 @@ class RowLog:
     def add(self, model: str, spec: ModelSpec, part: RowsDelta) -> Rows:
         """Add a part. Each profile that will count rows of it must increase its ``waiting`` by one."""
         stored = _Stored(model, spec.windows, spec.segments, spec.pane, part)
-        rows = Rows(self.next, stored)
+        rows = Rows(self.next, stored, self._numbers[model])
         self.rows[rows.number] = rows
         self._new[rows.number] = stored
         self.next, self.size = self.next + 1, self.size + rows.size

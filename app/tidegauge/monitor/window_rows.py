@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +14,6 @@ from tidegauge.engine.delta import Segment
 from tidegauge.monitor.row_log import RowLog, Rows
 from tidegauge.profile import data_rows, outcome_table
 from tidegauge.profile.data import DataProfile
-from tidegauge.profile.grouping import Segments
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.spec import duration
 
@@ -20,14 +21,15 @@ Side = Literal["data", "outcome"]
 
 
 class RowShare(NamedTuple):
-    """The rows of one part that belong to one segment's profile, by their indices ``numbers`` (k)."""
+    """The rows of one part that belong to one window, by their indices ``numbers`` (k)."""
 
     rows: Rows
     numbers: NDArray[np.intp]
 
-
-Shares = list[RowShare]
-"""The shares of several parts."""
+    @property
+    def part(self) -> int:
+        """The number of the part."""
+        return self.rows.number
 
 
 class WaitingSide(NamedTuple):
@@ -35,6 +37,14 @@ class WaitingSide(NamedTuple):
 
     side: Side
     window: bytes
+
+
+class Waiting(NamedTuple):
+    """The rows that wait for one side of a window. ``shares``: ordered by their part; ``since``: by the number of each segment
+    that has not counted all its rows, the first part whose rows it has not counted."""
+
+    shares: list[RowShare]
+    since: dict[int, int]
 
 
 class SegmentData(NamedTuple):
@@ -55,26 +65,28 @@ def side_of(rows: Rows) -> Side:
     return "outcome" if rows.data is None else "data"
 
 
-class SegmentRows(NamedTuple):
-    """A segment of a window, and the indices ``rows`` (k) of the rows of a part that lie in it. ``window``: the name of its
-    length."""
+class WindowShare(NamedTuple):
+    """A window, and the indices ``rows`` (k) of the rows of a part that lie in it. ``window``: the name of its length."""
 
-    segment: Segment
     window: str
     start: float
     rows: NDArray[np.intp]
 
 
-def places(rows: Rows) -> Iterator[SegmentRows]:
-    """All segments of all windows that rows of a part lie in."""
+def window_shares(rows: Rows) -> Iterator[WindowShare]:
+    """All windows that rows of a part lie in."""
     # The middle of the pane, so that rounding cannot put it into the window before.
     moments = np.floor(rows.times / rows.pane) * rows.pane + rows.pane / 2
-    windows = [(name, duration(name), (moments // duration(name)).astype(np.int64)) for name in rows.windows]
-    for breakdown in ((), *rows.breakdowns):
-        segments = Segments(rows.segments, breakdown)
-        for name, length, numbers in windows:
-            for segment, window, chosen in segments.groups(rows.codes, numbers):
-                yield SegmentRows(segment, name, window * length, chosen)
+    for name in rows.windows:
+        length = duration(name)
+        windows = moments // length
+        order = np.argsort(windows, kind="stable")
+        ordered = windows[order]
+        ends = [*(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(order)]
+        begin = 0
+        for end in ends:
+            yield WindowShare(name, float(ordered[begin]) * length, order[begin:end])
+            begin = end
 
 
 class WindowRows:
@@ -82,85 +94,127 @@ class WindowRows:
 
     def __init__(self, log: RowLog) -> None:
         self._log = log
-        self._waiting: dict[WaitingSide, dict[Segment, Shares]] = {}
+        self._waiting: dict[WaitingSide, Waiting] = {}
 
-    def add(self, window: bytes, segment: Segment, rows: Rows, numbers: NDArray[np.intp]) -> None:
-        rows.waiting += 1
-        place = WaitingSide(side_of(rows), window)
-        self._waiting.setdefault(place, {}).setdefault(segment, []).append(RowShare(rows, numbers))
+    def add(self, window: bytes, share: RowShare, segments: Iterable[int]) -> set[int]:
+        """Let rows of a part, which must be newer than all that wait, wait for these segments of a window. Returns those of
+        them for which no others waited."""
+        place = WaitingSide(side_of(share.rows), window)
+        waiting = self._waiting.get(place)
+        if waiting is None:
+            waiting = self._waiting[place] = Waiting([], {})
+        share.rows.waiting += 1
+        waiting.shares.append(share)
+        new = set(segments).difference(waiting.since)
+        waiting.since.update(dict.fromkeys(new, share.part))
+        return new
 
-    def take(self, side: Side, window: bytes, segments: Iterable[Segment] | None = None) -> dict[Segment, Shares]:
+    def take(self, side: Side, window: bytes, segments: Iterable[Segment] | None = None) -> UncountedShares:
         """Take out the rows that wait for these segments of a window, or for all of its segments."""
         place = WaitingSide(side, window)
         waiting = self._waiting.get(place)
         if waiting is None:
-            return {}
-        found = {of: waiting.pop(of) for of in list(waiting if segments is None else segments) if of in waiting}
-        if not waiting:
+            return UncountedShares([], {})
+        shares, since = waiting
+        names = shares[0].rows.names
+        asked = None if segments is None else set(segments)
+        wanted = {of: part for of, part in since.items() if asked is None or names[of] in asked}
+        if not wanted:
+            return UncountedShares([], {})
+        found = shares[bisect_left(shares, min(wanted.values()), key=attrgetter("part")) :]
+        for of in wanted:
+            del since[of]
+        taken = bisect_left(shares, min(since.values()), key=attrgetter("part")) if since else len(shares)
+        for rows, _ in shares[:taken]:
+            self._log.note_taken(rows)
+        del shares[:taken]
+        if not since:
             del self._waiting[place]
-        for shares in found.values():
-            for rows, _ in shares:
-                self._log.note_taken(rows)
-        return found
+        return UncountedShares(found, wanted)
 
     def windows(self) -> list[WaitingSide]:
         """The sides of windows for which rows wait."""
         return list(self._waiting)
 
 
-def data_profiles(found: Mapping[Segment, Shares]) -> Iterator[SegmentData]:
+class UncountedShares(NamedTuple):
+    """Shares of several parts of one model, ordered by part, and ``since``: as in ``Waiting``, for the segments whose profiles
+    are to be made."""
+
+    shares: list[RowShare]
+    since: Mapping[int, int]
+
+
+def whole_parts(parts: Sequence[Rows]) -> UncountedShares:
+    """All rows of all segments of some parts, at least one."""
+    shares = [RowShare(rows, np.arange(len(rows.times))) for rows in parts]
+    return UncountedShares(shares, dict.fromkeys(range(len(parts[0].names)), 0))
+
+
+class SegmentRuns(NamedTuple):
+    """Rows of one breakdown in runs, one for each of G ``segments``: the indices ``order`` (m) of the rows among all that are
+    counted together, and where in it each run begins, ``starts`` (G)."""
+
+    segments: list[Segment]
+    order: NDArray[np.intp]
+    starts: NDArray[np.intp]
+
+
+def data_profiles(found: UncountedShares) -> Iterator[SegmentData]:
     """A profile of each segment's rows; several where the rows have several layouts."""
-    parts: dict[object, dict[int, Rows]] = {}
-    layouts: dict[int, object] = {}
-    for shares in found.values():
-        for rows, _ in shares:
-            if rows.number not in layouts:
-                assert rows.data is not None
-                layouts[rows.number] = layout = data_rows.layout(rows.data)
-                parts.setdefault(layout, {})[rows.number] = rows
-    for layout, alike in parts.items():
-        columns = data_rows.together([of.data for of in alike.values() if of.data is not None])
-        ends = np.cumsum([len(of.times) for of in alike.values()]).tolist()
-        places_of = dict(zip(alike, [0, *ends], strict=False))
-        own = {of: [share for share in shares if layouts[share.rows.number] == layout] for of, shares in found.items()}
-        for some in _by_breakdown({of: shares for of, shares in own.items() if shares}):
-            order = np.concatenate([places_of[rows.number] + numbers for shares in some.values() for rows, numbers in shares])
-            yield from map(SegmentData, some, columns.group(order, _starts(some), () in some))
+    alike: dict[object, list[RowShare]] = {}
+    for share in found.shares:
+        assert share.rows.data is not None
+        alike.setdefault((share.rows.breakdowns, data_rows.layout(share.rows.data)), []).append(share)
+    for shares in alike.values():
+        columns = data_rows.together([of.rows.data for of in shares if of.rows.data is not None])
+        begins = np.cumsum([0, *(len(of.rows.times) for of in shares[:-1])]).tolist()
+        places = np.concatenate([begin + of.numbers for begin, of in zip(begins, shares, strict=True)])
+        for segments, order, starts in _runs(UncountedShares(shares, found.since)):
+            yield from map(SegmentData, segments, columns.group(places[order], starts, () in segments))
 
 
-def outcome_profiles(found: Mapping[Segment, Shares]) -> Iterator[SegmentOutcome]:
-    """A profile of each segment's rows."""
-    # A part with late labels covers many windows, each of which takes only few of its rows.
-    wanted: dict[int, list[NDArray[np.intp]]] = {}
-    parts: dict[int, Rows] = {}
-    for shares in found.values():
+def outcome_profiles(found: UncountedShares) -> Iterator[SegmentOutcome]:
+    """A profile of each segment's rows; several where the rows have several breakdowns."""
+    alike: dict[object, list[RowShare]] = {}
+    for share in found.shares:
+        alike.setdefault(share.rows.breakdowns, []).append(share)
+    for shares in alike.values():
+        runs = _runs(UncountedShares(shares, found.since))
+        if not runs:
+            continue
+        counted = np.zeros(sum(len(of.numbers) for of in shares), bool)
+        for of in runs:
+            counted[of.order] = True
+        pieces, begin = [], 0
         for rows, numbers in shares:
-            parts[rows.number] = rows
-            wanted.setdefault(rows.number, []).append(numbers)
-    pieces, places_of, begin = [], {}, 0
-    for number, rows in parts.items():
-        assert rows.outcome is not None
-        chosen = np.zeros(len(rows.outcome), bool)
-        for numbers in wanted[number]:
-            chosen[numbers] = True
-        places_of[number] = begin - 1 + np.cumsum(chosen)
-        pieces.append(rows.outcome.take(np.flatnonzero(chosen)))
-        begin += len(pieces[-1])
-    groups = OutcomeGroups(outcome_table.together(pieces).columns())
-    for some in _by_breakdown(found):
-        order = np.concatenate([places_of[rows.number][numbers] for shares in some.values() for rows, numbers in shares])
-        yield from map(SegmentOutcome, some, groups.group(order, _starts(some)))
+            assert rows.outcome is not None
+            chosen = numbers[counted[begin : begin + len(numbers)]]
+            begin += len(numbers)
+            if len(chosen):
+                pieces.append(rows.outcome.take(chosen))
+        places = np.cumsum(counted) - 1
+        groups = OutcomeGroups(outcome_table.together(pieces).columns())
+        for segments, order, starts in runs:
+            yield from map(SegmentOutcome, segments, groups.group(places[order], starts))
 
 
-def _by_breakdown(found: Mapping[Segment, Shares]) -> list[dict[Segment, Shares]]:
-    """The segments of each breakdown apart: within one breakdown, a row lies in one segment only."""
-    breakdowns: dict[tuple[str, ...], dict[Segment, Shares]] = {}
-    for segment, shares in found.items():
-        breakdowns.setdefault(tuple(dimension for dimension, _ in segment), {})[segment] = shares
-    return list(breakdowns.values())
-
-
-def _starts(found: Mapping[Segment, Shares]) -> NDArray[np.intp]:
-    """Where each segment's rows begin when the rows of all are put one after the other."""
-    sizes = [sum(len(numbers) for _, numbers in shares) for shares in found.values()]
-    return np.cumsum([0, *sizes[:-1]])
+def _runs(found: UncountedShares) -> list[SegmentRuns]:
+    """The rows of each breakdown by segment: within one breakdown, a row lies in one segment only. All shares must have the
+    same breakdowns."""
+    shares, since = found
+    names = shares[0].rows.names
+    # The segments that are not wanted are never waited for: no part has so high a number.
+    first_part = np.full(len(names) + 1, np.iinfo(np.int64).max)
+    first_part[list(since)] = list(since.values())
+    parts = np.repeat([of.part for of in shares], [len(of.numbers) for of in shares])
+    runs = []
+    for numbers in np.concatenate([rows.segments[:, numbers] for rows, numbers in shares], axis=1):
+        rows = np.flatnonzero(first_part[numbers] <= parts)
+        if not len(rows):
+            continue
+        order = rows[np.argsort(numbers[rows], kind="stable")]
+        ordered = numbers[order]
+        starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        runs.append(SegmentRuns([names[of] for of in ordered[starts].tolist()], order, starts))
+    return runs

@@ -10,6 +10,7 @@ needed (``monitor/window_profiles.py``). Rows are counted when a profile that th
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from tidegauge.monitor.pending_windows import PendingWindows
 from tidegauge.monitor.row_log import RowLog, Rows
 from tidegauge.monitor.window_headers import Header, RecordState, window_key
 from tidegauge.monitor.window_profiles import WindowProfiles
-from tidegauge.monitor.window_rows import Side, WindowRows, data_profiles, outcome_profiles, places
+from tidegauge.monitor.window_rows import RowShare, Side, WindowRows, data_profiles, outcome_profiles, window_shares
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
@@ -138,35 +139,57 @@ class Windows:
         """Note the rows in every window that they lie in; they are counted when the window is asked for. ``expired_before``: as
         in ``add``."""
         lost, lost_rows = 0, np.zeros(len(rows.times), np.int64)
-        for segment, name, start, numbers in places(rows):
+        for name, start, numbers in window_shares(rows):
+            touched = rows.segments[:, numbers]
             if start + duration(name) <= expired_before:
-                lost += 1
-                if not segment:
-                    lost_rows[numbers] += 1
+                lost += len(np.unique(touched[touched >= 0]))
+                lost_rows[numbers] += 1
                 continue
             header = self._header(rows.model, rows.version, name, start)
-            key, state = header.key, self._state(header, segment)
-            if rows.data is not None:
-                state.data = True
-                state.predictions += len(numbers)
-                if not segment:
-                    header.latest = max(header.latest, float(rows.times[numbers].max()))
-                    if not header.closed:
-                        self._fresh.add(rows.model, key, rows.data.sound_features)
+            if rows.data is None:
+                self._wait(header, RowShare(rows, numbers), set(touched.ravel().tolist()) - {-1})
             else:
-                state.outcome = True
-            self._rows.add(key, segment, rows, numbers)
-            self.pending.changed(header, segment)
-            self._changed.add(key)
+                counts = Counter(touched.ravel().tolist())
+                del counts[-1]
+                self._wait(header, RowShare(rows, numbers), counts)
+                for of, count in counts.items():
+                    header.records[rows.names[of]].predictions += count
+                header.latest = max(header.latest, float(rows.times[numbers].max()))
+                if not header.closed:
+                    self._fresh.add(rows.model, header.key, rows.data.sound_features)
+                self._changed.add(header.key)
         return LateChanges(lost, int((lost_rows == len(rows.windows)).sum()) if rows.data is not None else 0)
 
+    def _wait(self, header: Header, share: RowShare, segments: Iterable[int]) -> None:
+        """Let rows wait for these segments of a window, and note that their records have changed."""
+        names, data = share.rows.names, share.rows.data is not None
+        new = [names[of] for of in self._rows.add(header.key, share, segments)]
+        if any(of not in header.records for of in new):
+            header.records = dict(sorted({**{of: RecordState() for of in new}, **header.records}.items()))
+        # Of the others this is noted already: they are not published before they have counted the rows that wait for them.
+        for segment in new:
+            state = header.records[segment]
+            if data:
+                state.data = True
+            else:
+                state.outcome = True
+            self.pending.changed(header, segment)
+        if new:
+            self._changed.add(header.key)
+
     def _await_rows(self, rows: Rows) -> None:
-        """Note the rows in the windows that have not counted them, after a restart."""
-        for segment, name, start, numbers in places(rows):
-            key = window_key(rows.model, rows.version, name, start)
-            state = self.headers[key].records.get(segment) if key in self.headers else None
-            if state is not None and rows.number >= (state.outcome_rows if rows.data is None else state.data_rows):
-                self._rows.add(key, segment, rows, numbers)
+        """Let rows wait for the segments that have not counted them, after a restart."""
+        for name, start, numbers in window_shares(rows):
+            header = self.find(rows.model, rows.version, name, start)
+            if header is None:
+                continue
+            waiting = [
+                of for of in np.unique(rows.segments[:, numbers]).tolist()
+                if of >= 0 and (state := header.records.get(rows.names[of])) is not None
+                and rows.number >= (state.outcome_rows if rows.data is None else state.data_rows)
+            ]  # fmt: skip
+            if waiting:
+                self._rows.add(header.key, RowShare(rows, numbers), waiting)
 
     def _header(self, model: str, version: str, window: str, start: float) -> Header:
         header = self.headers.get(window_key(model, version, window, start))
@@ -187,7 +210,7 @@ class Windows:
         faster than one by one."""
         key = header.key
         found = self._rows.take(side, key, segments)
-        if not found:
+        if not found.shares:
             return
         if side == "data":
             for of in data_profiles(found):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,14 +25,6 @@ class Runs(NamedTuple):
     order: NDArray[np.intp]
     starts: NDArray[np.intp]
     owners: list[Owner]
-
-
-class Group(NamedTuple):
-    """The numbers of the ``rows`` (k) that belong to one segment and place."""
-
-    segment: Segment
-    place: int
-    rows: NDArray[np.intp]
 
 
 class Segments:
@@ -72,13 +64,6 @@ class Segments:
         owners = [Owner(self.names[j // span], j % span + first) for j in ordered[starts].tolist()]
         return Runs(order, starts, owners)
 
-    def groups(self, contexts: NDArray[np.int64], places: NDArray[np.int64]) -> Iterator[Group]:
-        """As ``runs``, one group of rows after the other."""
-        order, starts, owners = self.runs(contexts, places)
-        ends = [*starts[1:].tolist(), len(order)] if owners else ()
-        for (segment, place), begin, end in zip(owners, starts.tolist(), ends, strict=True):
-            yield Group(segment, place, order[begin:end])
-
 
 def segment_code(values: Segment, breakdown: tuple[str, ...], segments: dict[Segment, int]) -> int:
     """The number in ``segments`` of the segment of a breakdown that has these ``values``. A segment that is not in there is
@@ -89,3 +74,23 @@ def segment_code(values: Segment, breakdown: tuple[str, ...], segments: dict[Seg
     if not all(dimension in held for dimension in breakdown):
         return -1
     return segments.setdefault(tuple((d, held[d]) for d in breakdown), len(segments))
+
+
+class SegmentNumbers:
+    """Numbers the segments of one model in the order in which they are first seen. ``names``: the segments by number; the whole
+    model is the first."""
+
+    __slots__ = ("_numbers", "names")
+
+    def __init__(self) -> None:
+        self.names: list[Segment] = [()]
+        self._numbers: dict[Segment, int] = {(): 0}
+
+    def of(self, values: Sequence[Segment], breakdowns: Sequence[tuple[str, ...]]) -> NDArray[np.int32]:
+        """The numbers (B, C) of the segments into which B breakdowns divide C combinations of segment values; -1 if a
+        combination lacks a value for one of the dimensions."""
+        numbers = np.empty((len(breakdowns), len(values)), np.int32)
+        for row, breakdown in enumerate(breakdowns):
+            numbers[row] = [segment_code(of, breakdown, self._numbers) for of in values]
+        self.names.extend(list(self._numbers)[len(self.names) :])
+        return numbers
