@@ -14,9 +14,9 @@ from selenium.webdriver.common.keys import Keys
 from support.driver import SPEC, Pipeline
 from support.events import stream
 from support.page import Browser
-from support.serving import Running, fed, metrics_by_key, running
+from support.serving import Running, fed, metrics_by_key, outputs, running
 from tidegauge.console.view import View
-from tidegauge.engine.stage import ALERTS, LABELS, MODELS, PREDICTIONS, Output
+from tidegauge.engine.stage import ALERTS, LABELS, MODELS, OPEN_WINDOWS, PREDICTIONS, Output
 from tidegauge.models.registry import ModelRecord, encode
 from tidegauge.spec import Condition, MonitorSpec
 
@@ -209,6 +209,21 @@ def test_segments_versions_and_the_deep_link(browser: Browser, console: Running,
     browser.click("#segments-table tbody tr:not(.chosen) button")
     browser.wait(lambda: "segment=region" in browser.driver.current_url)
     assert f"at={record['window_start'].replace(':', '%3A')}" in browser.driver.current_url
+
+
+def test_the_page_of_an_early_alert_shows_how_its_open_window_stands(browser: Browser) -> None:
+    said = outputs(ended=False)
+    newest = json.loads(next(o.value for o in reversed(said) if o.topic == OPEN_WINDOWS and o.value) or b"")
+    name = {"model_version": newest["model_version"], "segment": "", "alertname": "age-missing"}
+    events = [json.loads(o.value or b"")["data"] for o in said if o.topic == ALERTS]
+    mark = next(e["fingerprint"] for e in events if e["labels"].items() >= name.items())
+    with running(fed(View(), said)) as console:
+        browser.open(f"{console.address}/#/alerts/{mark}")
+        assert f"{newest['predictions']} predictions so far" in browser.one("#still-open").text
+        browser.click("#chart-alert-numbers summary")
+        *_, last = browser.rows("#chart-alert-numbers table")
+        assert last[1] == shown(newest["data"]["features"]["age"]["missing_ratio"])
+        browser.leave()
 
 
 def test_the_page_of_an_alert_shows_its_window_and_values(browser: Browser, console: Running, said: list[Output]) -> None:

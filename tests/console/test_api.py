@@ -21,7 +21,7 @@ from tidegauge.alert.operations import OPERATIONS, Mark
 from tidegauge.alert.operations import encode as encode_operation
 from tidegauge.console.replay_directory import Line
 from tidegauge.console.view import View
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, OPEN_WINDOWS
 from tidegauge.metrics.record import iso
 from tidegauge.stream.reading_progress import GroupPosition
 
@@ -123,6 +123,20 @@ def test_windows_are_the_newest_revisions_in_order(console: Running) -> None:
     part = get(console, f"/api/v1/models/churn/windows?{WINDOWS}&segment=region%3Deu&members=performance&limit=2")
     assert len(part["records"]) == 2
     assert "data" not in part["records"][0]
+
+
+def test_open_windows_are_told_until_they_close() -> None:
+    said = outputs(ended=False)
+    told = [(o.key, o.value) for o in said if o.topic == OPEN_WINDOWS]
+    newest = {key: json.loads(value) for key, value in dict(told).items() if value}
+    whole = [record for record in newest.values() if (record["model_version"], record["segment"]) == ("churn_xgb:3", {})]
+    assert len(whole) == 1
+    with running(fed(View(), said)) as console:
+        asked = "/api/v1/models/churn/open-windows?version=churn_xgb:3&window=5m"
+        assert get(console, asked)["records"] == whole
+        closed = get(console, "/api/v1/models/churn/windows?version=churn_xgb:3&window=5m")["records"]
+        assert whole[0]["window_start"] > closed[-1]["window_start"]
+    assert any(value is None for _, value in told)
 
 
 def test_the_fleet_has_the_windows_of_each_model(console: Running) -> None:

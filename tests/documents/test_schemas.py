@@ -360,9 +360,9 @@ def test_asyncapi_refers_to_what_there_is() -> None:
         else:
             files.add(reference)
             assert (DIRECTORY / reference).is_file()
-    assert len(files) == 9
+    assert len(files) == 10
     addresses = {channel["address"] for channel in document["channels"].values()}
-    own = {"tidegauge-operations", "tidegauge-audit"}
+    own = {"tidegauge-operations", "tidegauge-audit", "tidegauge-open-windows"}
     assert addresses == {"predictions", "labels", "models", "alerts", "incidents", "metrics", "dead-letters"} | own
 
 

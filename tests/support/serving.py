@@ -34,15 +34,17 @@ MONITORS = (
 WATCHED = replace(SPEC, monitors=MONITORS, baseline=BaselineSpec(first=100), publish_interval=1.0)
 
 
-def outputs(seed: int = 1, step: int = 25) -> list[Output]:
-    """What the stages say of a small stream with labels that are late, missing and corrected; alerts fire and resolve."""
+def outputs(seed: int = 1, step: int = 25, *, ended: bool = True) -> list[Output]:
+    """What the stages say of a small stream with labels that are late, missing and corrected; alerts fire and resolve.
+    ``ended``: whether the stream ends, so that all windows close."""
     pipeline = Pipeline(WATCHED)
     events = stream(seed)
     for place in range(0, len(events), step):
         for topic, value in events[place : place + step]:
             pipeline.send(topic, [value])
         pipeline.checkpoint()
-    pipeline.finish()
+    if ended:
+        pipeline.finish()
     return [Output(MODELS, WATCHED.model.encode(), encode(ModelRecord(WATCHED.model, WATCHED))), *pipeline.outputs]
 
 

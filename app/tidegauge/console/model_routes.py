@@ -46,6 +46,15 @@ async def windows(request: web.Request) -> web.Response:
     return json_answer(answers.windows(series, query.get("from", ""), query.get("to", ""), members, limit))
 
 
+@routes.get("/api/v1/models/{model:[^/]+}/open-windows")
+async def open_windows(request: web.Request) -> web.Response:
+    view, name, query = request.app[VIEW], request.match_info["model"], request.query
+    if name not in view.models():
+        return no_model(request)
+    version, window, segment = query.get("version", ""), query.get("window", ""), query.get("segment", "")
+    return answer({"records": view.open_windows.of(name, version, window, segment)})
+
+
 @routes.get("/api/v1/models/{model:[^/]+}/features")
 async def features(request: web.Request) -> web.Response:
     series, limit = _series(request), _limit(request)

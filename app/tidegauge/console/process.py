@@ -21,7 +21,7 @@ from tidegauge.console import replay_directory
 from tidegauge.console.access import Access
 from tidegauge.console.server import Server
 from tidegauge.console.view import View
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MODELS, PROFILES
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MODELS, OPEN_WINDOWS, PROFILES
 from tidegauge.stream import ending
 from tidegauge.stream.following import Follower, OperationsLog, Start
 from tidegauge.stream.group import Group
@@ -34,6 +34,7 @@ LOOK_AT_KEYS_EVERY = 60.0
 FOLLOWED = {
     **dict.fromkeys((MODELS, OPERATIONS), Start()),
     **dict.fromkeys((METRICS, ALERTS, INCIDENTS, DEAD_LETTERS), Start(2_000, older=True)),
+    OPEN_WINDOWS: Start(2_000),
     PROFILES: Start(200),
 }
 """Where reading each topic starts. Topics that may hold millions of records are read with the newest records first, so that

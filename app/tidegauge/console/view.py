@@ -12,7 +12,8 @@ from tidegauge.console.alert_history import AlertHistory
 from tidegauge.console.dead_letters import DeadLetters
 from tidegauge.console.incident_history import IncidentHistory
 from tidegauge.console.published_windows import BUDGET, KeyedRecord, PublishedWindows
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MODELS, PROFILES
+from tidegauge.console.unclosed_windows import OpenWindows
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, METRICS, MODELS, OPEN_WINDOWS, PROFILES
 from tidegauge.errors import SpecError
 from tidegauge.models.registry import Registry
 from tidegauge.stream.reading_progress import Progress
@@ -28,7 +29,8 @@ class TopicRecord(KeyedRecord, Protocol):
 
 
 class Changes(msgspec.Struct):
-    """What has changed since the last call of ``View.changes``. ``models``: the changed models."""
+    """What has changed since the last call of ``View.changes``. ``models``: the changed models; ``alerts``: alerts, incidents,
+    or how open windows beyond a limit stand."""
 
     models: set[str] = set()
     alerts: bool = False
@@ -49,6 +51,7 @@ class View:
 
     def __init__(self, budget: int = BUDGET) -> None:
         self.windows = PublishedWindows(budget)
+        self.open_windows = OpenWindows()
         self.operations = Operations()
         self.alerts = AlertHistory(self.operations.forgotten)
         self.incidents = IncidentHistory()
@@ -74,6 +77,9 @@ class View:
                 if model is not None:
                     changes.models.add(model)
             self.newest_record = max(self.newest_record, timestamp / 1000)
+        elif topic == OPEN_WINDOWS:
+            for record in records:
+                changes.alerts |= self.open_windows.take(record.key, record.value)
         elif topic == ALERTS:
             for record in records:
                 model = self.alerts.take(record.value)

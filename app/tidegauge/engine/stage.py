@@ -16,7 +16,7 @@ from typing import Protocol
 
 import msgspec
 
-PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES = (
+PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES, OPEN_WINDOWS = (
     "predictions",
     "labels",
     "models",
@@ -25,6 +25,7 @@ PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES 
     "metrics",
     "dead-letters",
     "tidegauge-profiles",
+    "tidegauge-open-windows",
 )
 """Logical topic names, which the Faust layer maps to the configured names."""
 Counters = Counter[tuple[str, str]]

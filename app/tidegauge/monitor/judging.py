@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegauge.alert.book import AlertBook, AlertDetails, JudgedWindow, SupportOf
 from tidegauge.alert.labels import Subject
@@ -79,6 +79,13 @@ class BuiltRecords(Mapping[Segment, Mapping[str, Any]]):
         return self._sides[segment]
 
 
+class Judged(NamedTuple):
+    """What comes of judging: the ``outputs`` to publish, and the segments of which a number is ``beyond`` a limit."""
+
+    outputs: list[Output]
+    beyond: set[Segment]
+
+
 class WindowJudge:
     """Judges the windows of one monitor task."""
 
@@ -109,7 +116,7 @@ class WindowJudge:
             if wanted:
                 work = partial(self._verdicts, header, spec, monitor, built, wanted, now)
                 found = self._aside.attempt(judging_of(header, monitor.name), work, None)
-                outputs.extend(found or ())
+                outputs.extend(() if found is None else found.outputs)
         return outputs
 
     def stays_calm(self, header: Header, monitors: Sequence[MonitorSpec], sound: Features | None) -> bool:
@@ -120,22 +127,24 @@ class WindowJudge:
         subject = Subject(header.model, header.version)
         return all(only_falls(m.metric) and not self._alerts.ever_breached(m.name, subject) for m in monitors)
 
-    def early(self, header: Header, built: BuiltRecords, now: float) -> list[Output]:
+    def early(self, header: Header, built: BuiltRecords, now: float) -> Judged:
         """Judge an open window, by the monitors that do not wait for it to close."""
         spec = self._baselines.spec(header)
-        outputs: list[Output] = []
+        judged = Judged([], set())
         calm = True
         for monitor in self._in_order(header, spec):
             if is_early(monitor) and not needs_settled(monitor.metric):
                 work = partial(self._verdicts, header, spec, monitor, built, built, now)
                 found = self._aside.attempt(judging_of(header, monitor.name), work, None)
-                calm = calm and found is None
-                outputs.extend(found or ())
+                if found is not None:
+                    calm = False
+                    judged.outputs.extend(found.outputs)
+                    judged.beyond.update(found.beyond)
         if calm:
             self._calm[header.key] = self._baselines.mark(header, spec), frozenset(built[()]["data"]["features"])
         else:
             self._calm.pop(header.key, None)
-        return outputs
+        return judged
 
     def forget(self, header: Header) -> None:
         self._judged.pop(header.key, None)
@@ -153,8 +162,8 @@ class WindowJudge:
 
     def _verdicts(
         self, header: Header, spec: ModelSpec, monitor: MonitorSpec, built: BuiltRecords, wanted: Container[Segment], now: float
-    ) -> list[Output] | None:
-        """The alert events of one monitor's verdicts on the ``wanted`` segments, which are tested as one family with all other
+    ) -> Judged | None:
+        """What comes of one monitor's verdicts on the ``wanted`` segments, which are tested as one family with all other
         segments that it watches. None if no number can be beyond a limit, and none ever was."""
         baseline = self._baselines.of(header, spec)
         family = [of for of in built if watches(monitor.segments, of)]
@@ -165,7 +174,7 @@ class WindowJudge:
             numbers = {(): built.outcomes(()) | {"fairness": self._records.fairness(header, spec, monitor.min_count)}}
         if not self._alerts.ever_breached(monitor.name, Subject(header.model, header.version)) and is_calm(numbers, monitor):
             return None
-        outputs: list[Output] = []
+        judged = Judged([], set())
         for segment, verdict in judge(numbers, monitor, baseline, header.window, self._intervals(header, spec, baseline)):
             if segment not in wanted:
                 continue
@@ -173,11 +182,13 @@ class WindowJudge:
             if verdict.breached and is_rise(verdict.path):
                 monitors = self._baselines.monitors(header, spec)
                 verdict = self._missing_alerts.unless_alerted_already(header, spec, subject, verdict, monitors)
+            if verdict.breached:
+                judged.beyond.add(segment)
             support = self._support(header, spec, subject, built, verdict, numbers)
             severity = self._severity(header, spec, subject, verdict)
-            judged = JudgedWindow(header.span, header.closed, header.records[segment].revision, now)
-            outputs.extend(self._alerts.verdict(subject, verdict, judged, support, severity))
-        return outputs
+            window = JudgedWindow(header.span, header.closed, header.records[segment].revision, now)
+            judged.outputs.extend(self._alerts.verdict(subject, verdict, window, support, severity))
+        return judged
 
     def _intervals(self, header: Header, spec: ModelSpec, baseline: Baseline | None) -> IntervalsAt:
         def intervals(segment: Segment, level: float) -> KnownIntervals:

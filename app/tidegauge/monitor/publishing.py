@@ -17,10 +17,11 @@ from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
 from tidegauge.monitor.fresh_windows import Features
 from tidegauge.monitor.judging import BuiltRecords, WindowJudge
+from tidegauge.monitor.open_windows import OpenWindowRecords
 from tidegauge.monitor.settling import label_members, performance_note
 from tidegauge.monitor.versions import Versions
 from tidegauge.monitor.window_baselines import WindowBaselines
-from tidegauge.monitor.window_headers import Header
+from tidegauge.monitor.window_headers import Header, record_key
 from tidegauge.monitor.window_records import Numbers, WindowRecords
 from tidegauge.monitor.windows import Windows
 from tidegauge.spec import ModelSpec
@@ -43,6 +44,7 @@ class Publisher:
     ) -> None:
         self._windows, self._records, self._baselines = windows, records, baselines
         self._judge, self._versions = judge, versions
+        self._open_windows = OpenWindowRecords(windows)
         self._newest: dict[tuple[str, str, str, Segment], NewestRecord] = {}
 
     @property
@@ -59,6 +61,7 @@ class Publisher:
         changed: dict[Segment, bool] = {}
         window = self._of_window(header, now)
         segments = list(segments)
+        outputs = self._open_windows.take_back(header)
         self._windows.count(header, "data", segments)
         self._windows.count(header, "outcome", segments)
         for segment in segments:
@@ -72,7 +75,6 @@ class Publisher:
                 self._records.encoded_data_side(header, segment, spec, fresh[segment])
             outcomes[segment] = self._outcomes(header, segment, spec, window | {"reason": why})
         self._grade(header, outcomes, spec)
-        outputs = []
         for segment, record in outcomes.items():
             encoded = self._encode(header, segment, spec, record)
             outputs.append(Output(METRICS, record_key(header, segment), encoded))
@@ -98,8 +100,8 @@ class Publisher:
             self._note_newest(header, segment, self._encode(header, segment, spec, record))
 
     def early(self, header: Header, sound: Features | None, now: float) -> list[Output]:
-        """Judge an open window, by the monitors that do not wait for it to close. ``sound``: of its new predictions, as in
-        ``Fresh``."""
+        """Judge an open window, by the monitors that do not wait for it to close, and say how it stands where it is beyond a
+        limit. ``sound``: of its new predictions, as in ``Fresh``."""
         spec = self._baselines.spec(header)
         monitors = [m for m in self._baselines.monitors(header, spec) if m.window == header.window and is_early(m)]
         if not monitors:
@@ -114,7 +116,8 @@ class Publisher:
             lambda of: {**window, "segment": dict(of), **self._records.early(header, of, spec, counted)},
             lambda of: {},
         )
-        return self._judge.early(header, built, now)
+        judged = self._judge.early(header, built, now)
+        return judged.outputs + self._open_windows.tell(header, spec, built, judged.beyond, now)
 
     def forget(self, header: Header) -> None:
         """Drop what is kept of a window that is deleted."""
@@ -201,8 +204,3 @@ class Publisher:
         newest = self._newest.get(key)
         if newest is None or newest.start <= header.start:
             self._newest[key] = NewestRecord(header.start, encoded)
-
-
-def record_key(header: Header, segment: Segment) -> bytes:
-    """The key of a metrics record. All revisions of a window have the same, so that the compacted topic keeps the newest."""
-    return msgspec.json.encode([header.model, header.version, dict(segment), header.window, iso(header.start)])

@@ -8,15 +8,15 @@ import msgspec
 
 from tidegauge.engine.delta import Segment
 from tidegauge.metrics.grading import Errors
-from tidegauge.metrics.record import Window
+from tidegauge.metrics.record import Window, iso
 
 
 class RecordState(msgspec.Struct, array_like=True, gc=False):
     """The state of the record of one segment of a window.
 
-    ``published``: the event time at which its last revision was published. ``data``, ``outcome``: whether predictions or
-    outcomes have changed it since. ``data_rows``, ``outcome_rows``: its profiles have counted all rows of the log below these
-    numbers.
+    ``published``: the event time at which its last revision was published, or, while the window is open, how it stands; 0 if
+    never. ``data``, ``outcome``: whether predictions or outcomes have changed it since. ``data_rows``, ``outcome_rows``: its
+    profiles have counted all rows of the log below these numbers.
     """
 
     predictions: int = 0
@@ -69,3 +69,8 @@ class Header(msgspec.Struct, array_like=True):
 def window_key(model: str, version: str, window: str, start: float) -> bytes:
     """The key of a window in memory, which is also a part of the store keys of its data."""
     return b"\0".join((model.encode(), version.encode(), window.encode(), b"%020d" % round(start * 1000)))
+
+
+def record_key(header: Header, segment: Segment) -> bytes:
+    """The key of a metrics record. All revisions of a window have the same, so that the compacted topic keeps the newest."""
+    return msgspec.json.encode([header.model, header.version, dict(segment), header.window, iso(header.start)])

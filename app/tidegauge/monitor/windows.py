@@ -311,6 +311,12 @@ class Windows:
                 return found
         return None
 
+    def told(self, header: Header, segments: Iterable[Segment], now: float) -> None:
+        """Note that how these segments of an open window stand was published at event time ``now``."""
+        for segment in segments:
+            header.records[segment].published = now
+        self._changed.add(header.key)
+
     def forget(self, header: Header) -> None:
         """Delete a window with everything that is kept of it."""
         key = header.key

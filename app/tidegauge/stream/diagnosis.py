@@ -11,7 +11,17 @@ from typing import NamedTuple
 import msgspec
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
+from tidegauge.engine.stage import (
+    ALERTS,
+    DEAD_LETTERS,
+    INCIDENTS,
+    LABELS,
+    METRICS,
+    MODELS,
+    OPEN_WINDOWS,
+    PREDICTIONS,
+    PROFILES,
+)
 from tidegauge.errors import StreamError
 from tidegauge.models.registry import ModelRecord
 from tidegauge.stream import local_checks, record_checks, topic_checks
@@ -25,7 +35,10 @@ from tidegauge.stream.settings import JOIN_CHANGELOG, MONITOR_CHANGELOG, REKEYED
 DEFAULT_HORIZON = 7 * 86400.0
 REGISTRY_SECONDS = 15.0
 NO_SCHEMA = f"the schema registry gives no schemas within {REGISTRY_SECONDS:.0f} s"
-_WRITTEN = (MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, *REKEYED.values())
+_WRITTEN = (
+    MODELS, ALERTS, INCIDENTS, METRICS, OPEN_WINDOWS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG,
+    *REKEYED.values(),
+)  # fmt: skip
 _ACLS = (
     "give its user Describe and Read on all topics and Write on those that tidegauge writes, Read on the group and Write on "
     "transactional ids that begin with the app id"

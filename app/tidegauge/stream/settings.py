@@ -9,7 +9,17 @@ import msgspec
 
 from tidegauge.alert.operations import AUDIT, OPERATIONS
 from tidegauge.alert.playbooks import DIRECTORY
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
+from tidegauge.engine.stage import (
+    ALERTS,
+    DEAD_LETTERS,
+    INCIDENTS,
+    LABELS,
+    METRICS,
+    MODELS,
+    OPEN_WINDOWS,
+    PREDICTIONS,
+    PROFILES,
+)
 from tidegauge.stream.security import client_security
 
 JOIN_CHANGELOG, MONITOR_CHANGELOG = "tidegauge-join-changelog", "tidegauge-monitor-changelog"
@@ -22,10 +32,13 @@ INPUT_OF = {rekeyed: topic for topic, rekeyed in REKEYED.items()}
 REKEY = {f"rekey-{topic}": topic for topic in REKEYED}
 """The re-keying stages and the topic that each reads."""
 TOPICS = (
-    PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG,
+    PREDICTIONS, LABELS, MODELS, ALERTS, INCIDENTS, METRICS, OPEN_WINDOWS, DEAD_LETTERS, PROFILES, JOIN_CHANGELOG,
+    MONITOR_CHANGELOG,
 )  # fmt: skip
 """The topics of every deployment."""
-INTERNAL = frozenset((PROFILES, INFERENCES, JOIN_CHANGELOG, MONITOR_CHANGELOG, OPERATIONS, AUDIT, *REKEYED.values()))
+INTERNAL = frozenset(
+    (PROFILES, OPEN_WINDOWS, INFERENCES, JOIN_CHANGELOG, MONITOR_CHANGELOG, OPERATIONS, AUDIT, *REKEYED.values())
+)
 MAX_MESSAGE_BYTES = 32 << 20
 REKEY_CHOICES = ("auto", "always", "never")
 

@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
+from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, OPEN_WINDOWS, PREDICTIONS, PROFILES
 from tidegauge.stream.finding import Finding, judged
 from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, REKEYED, Settings
 
 _COMPACTED = (MODELS, METRICS, ALERTS, INCIDENTS)
-_LARGE = (MODELS, METRICS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, *REKEYED.values())
+_LARGE = (MODELS, METRICS, OPEN_WINDOWS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, *REKEYED.values())
 _STATE = (PROFILES, MONITOR_CHANGELOG)
 _SAME = ((PREDICTIONS, LABELS), (PREDICTIONS, JOIN_CHANGELOG), _STATE)
 _SAME_REKEYED = (*((topic, JOIN_CHANGELOG) for topic in REKEYED.values()), _STATE)

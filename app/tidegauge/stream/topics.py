@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedError
 
-from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, PREDICTIONS, PROFILES
+from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, OPEN_WINDOWS, PREDICTIONS, PROFILES
 from tidegauge.errors import TopicError
 from tidegauge.stream.settings import INFERENCES, JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, REKEYED, Settings
 
@@ -27,6 +27,8 @@ _CONFIGS = {
     # Every transition is kept for 90 days, and afterwards the newest one of each alert, so a long-firing alert is not lost.
     ALERTS: _STATES,
     INCIDENTS: _STATES,
+    # A record is taken back when its window closes; what was not, goes by age.
+    OPEN_WINDOWS: {"cleanup.policy": "compact,delete", "retention.ms": str(30 * 86_400_000), **_LARGE},
     PROFILES: {"retention.ms": "86400000", **_LARGE},
     INFERENCES: {"retention.ms": "86400000", **_LARGE},
     JOIN_CHANGELOG: _LOG,

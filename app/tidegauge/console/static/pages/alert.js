@@ -4,7 +4,7 @@ import { get, part, post, remove } from "../api.js";
 import { badge, status } from "../badges.js";
 import { timeChart } from "../charts.js";
 import { h, rendered, sentence } from "../dom.js";
-import { none, number, share, time, timeAgo } from "../format.js";
+import { localTime, none, number, share, time, timeAgo } from "../format.js";
 import { table } from "../table.js";
 import { runLink } from "./versions.js";
 
@@ -89,23 +89,30 @@ export async function windows(data) {
   const section = h("section", { id: "window" }, h("h2", {}, "The window against the threshold"));
   if (!data.window) return null;
   const { labels } = data;
-  const { records } = await get(`models/${part(labels.model)}/windows`, { version: labels.model_version, window: data.window.length, segment: labels.segment, limit: 5000 }).catch(() => ({ records: [] }));
+  const of = `models/${part(labels.model)}`;
+  const which = { version: labels.model_version, window: data.window.length, segment: labels.segment };
+  const [{ records }, open] = await Promise.all([get(`${of}/windows`, { ...which, limit: 5000 }), get(`${of}/open-windows`, which)].map((asked) => asked.catch(() => ({ records: [] }))));
+  // Windows that have not closed stand at the end, as of their newest predictions, or else as the verdict saw them.
+  const last = () => records.at(-1)?.window_start ?? "";
+  const still = open.records.filter((record) => record.window_start > last() && read(record, data.metric) !== null);
+  records.push(...still);
   let found = records.findIndex((record) => record.window_start === data.window.start);
-  // A window that is still open has no record yet: what the verdict saw of it stands at the end of those before it.
-  const early = found < 0 && data.value !== null && records.length && records.at(-1).window_start < data.window.start;
-  if (early) found = records.push({ window_start: data.window.start, early: data.value }) - 1;
+  const early = found < 0 && data.value !== null && records.length && last() < data.window.start;
+  if (early) found = records.push({ window_start: data.window.start, early: data.value, closed: false }) - 1;
   if (found < 0) {
-    section.append(h("p", { class: "empty" }, "The window's record is not here: it has not closed yet (its value above is that of the last checkpoint), or it is older than what the console keeps. The evidence below is that of the verdict; `tidegauge alerts --json` prints the same."));
+    section.append(h("p", { class: "empty" }, "The window's record is not here: it is older than what the console keeps, or the window is still open and its first. The evidence below is that of the verdict; `tidegauge alerts --json` prints the same."));
     return section;
   }
   const near = records.slice(Math.max(found - 30, 0), found + 31);
   const values = near.map((record) => record.early ?? read(record, data.metric));
+  const unclosed = near.map((record, place) => (record.closed === false ? values[place] : null));
   section.append(timeChart({
     id: "chart-alert", label: `${data.metric} by window of ${data.window.length}`, times: near.map((record) => record.window_start), frame: { chosen: near.findIndex((record) => record.window_start === data.window.start) }, height: 240,
-    series: [{ name: data.metric.split(".").at(-1), values }], limits: thresholds(data.condition), format: number,
+    series: [{ name: data.metric.split(".").at(-1), values }, ...(unclosed.some((value) => value !== null) ? [{ name: "still open", values: unclosed, hollow: true }] : [])], limits: thresholds(data.condition), format: number,
   }));
   if (early) section.append(h("p", { class: "dim" }, `The last point is the window as the verdict saw it: it was still open, with ${number(data.sample_size)} samples.`));
-  const now = early ? null : read(records[found], data.metric);
+  else if (still.length) section.append(h("p", { class: "dim", id: "still-open" }, `The window from ${localTime(last())} is still open: the ring is as of `, time(still.at(-1).as_of), `, with ${number(still.at(-1).predictions)} predictions so far.`));
+  const now = early || records[found].closed === false ? null : read(records[found], data.metric);
   if (now !== null && data.value !== null && number(now) !== number(data.value)) {
     section.append(h("p", {}, `The window has been restated since: revision ${records[found].revision} says ${number(now)}, the alert (revision ${data.window.revision}) ${number(data.value)}.`));
   }
