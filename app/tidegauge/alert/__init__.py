@@ -3,6 +3,6 @@
 Has no side effects of its own: the monitor stage keeps alerts in its store, and ``stream`` talks to Alertmanager. May use
 ``judge``, ``metrics`` and everything below them. Begin with ``life_cycle.py``, the table of state changes. ``book.py`` updates
 alerts by verdicts and ``detections.py`` by what detectors find; ``states.py`` keeps the states; ``announcing.py`` builds the
-events; ``playbooks.py`` finds the page that helps; ``paging.py`` and ``alertmanager_silences.py`` build the requests to
-Alertmanager; ``operations.py`` holds what people decided.
+events; ``listing.py`` lists them for people; ``playbooks.py`` finds the page that helps; ``paging.py`` and
+``alertmanager_silences.py`` build the requests to Alertmanager; ``operations.py`` holds what people decided.
 """

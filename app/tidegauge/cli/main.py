@@ -145,9 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor_command.add(commands)
     state_command.add(commands)
 
-    alerts = command(commands, "alerts", _alerts, "reads the alert topic, for people")
+    alerts = command(commands, "alerts", _alerts, "lists alerts by incident, for people")
     kafka(alerts)
-    alerts.add_argument("--follow", action="store_true", help="go on as alerts come")
+    alerts.add_argument("--follow", action="store_true", help="each as it came and comes, without incidents")
     alerts.add_argument("--json", action="store_true", help="the events themselves, one a line")
 
     incidents = command(commands, "incidents", _incidents, "reads the topic of incidents, for people")
@@ -240,8 +240,12 @@ def _list(options: argparse.Namespace) -> int:
 def _alerts(options: argparse.Namespace) -> int:
     from tidegauge.alert.life_cycle import line
     from tidegauge.engine.stage import ALERTS
+    from tidegauge.stream.reading import list_alerts
 
-    return _follow(options, ALERTS, line)
+    if options.follow or options.json:
+        return _follow(options, ALERTS, line)
+    asyncio.run(list_alerts(stream_settings(options)))
+    return 0
 
 
 def _incidents(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from tidegauge.alert.listing import by_incident
 from tidegauge.alert.operations import OPERATIONS
 from tidegauge.engine.stage import ALERTS, INCIDENTS, METRICS, MODELS
 from tidegauge.errors import StreamError
@@ -81,3 +82,15 @@ async def follow(settings: Settings, topic: str, line: Callable[[dict[str, Any]]
     """Print the events of a topic, each as the text that ``line`` makes of it or, without ``line``, unchanged."""
     async for record in records(settings, topic, follow=without_end):
         print(record.value.decode() if line is None else line(msgspec.json.decode(record.value)), flush=True)
+
+
+async def list_alerts(settings: Settings) -> None:
+    """Print all alert events by incident; without incidents if this user may not read them."""
+    alerts = [msgspec.json.decode(record.value) async for record in records(settings, ALERTS)]
+    incidents = []
+    try:
+        incidents = [msgspec.json.decode(record.value) async for record in records(settings, INCIDENTS)]
+    except StreamError as error:
+        log.warning("the list goes without incidents: %s", error)
+    for line in by_incident(incidents, alerts):
+        print(line, flush=True)
