@@ -233,6 +233,12 @@ def _known(value: Any) -> Any:
     name = type(value).__name__
     if name in ("NAType", "NaTType"):
         return None
+    if isinstance(value, datetime.timedelta):
+        # pandas' own durations are subclasses.
+        return datetime.timedelta(seconds=value.total_seconds())
+    if name in ("datetime64", "timedelta64"):
+        # Of nanoseconds ``item`` would make whole numbers.
+        return value.astype(f"{name}[us]").item()
     if hasattr(value, "item") and getattr(value, "size", 1) in (1, None):
         # This is for NumPy's scalars. The size of a tensor is a method.
         return value.item()

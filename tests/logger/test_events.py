@@ -34,6 +34,10 @@ def log():
     return KeptLogger()
 
 
+class Plan(enum.Enum):
+    BASIC = "basic"
+
+
 def only(log):
     (event,) = log.taken()
     return event
@@ -47,7 +51,10 @@ def only(log):
         (decimal.Decimal("1.50"), 1.5), (datetime.date(2025, 9, 27), "2025-09-27"),
         (datetime.datetime(2025, 9, 27, tzinfo=datetime.UTC), "2025-09-27T00:00:00Z"),
         (pd.Timestamp("2025-09-27", tz="UTC"), "2025-09-27T00:00:00+00:00"), (pd.NaT, None), (pd.NA, None),
-        (np.datetime64("2025-09-27T00:00:00"), "2025-09-27T00:00:00"), (b"ab", "YWI="), ({"a"}, ["a"]),
+        (np.datetime64("2025-09-27T00:00:00"), "2025-09-27T00:00:00"),
+        (np.datetime64("2025-09-27", "ns"), "2025-09-27T00:00:00"),
+        (np.timedelta64(90, "s"), "PT90S"), (pd.Timedelta("90s"), "PT90S"), (datetime.timedelta(seconds=90), "PT90S"),
+        (pd.Interval(1, 2), "(1, 2]"), (Plan.BASIC, "basic"), (b"ab", "YWI="), ({"a"}, ["a"]),
         (uuid.UUID(int=1), str(uuid.UUID(int=1))), ("\ud800", "?"), (2**70, 2**70), (None, None), (object, str(object)),
     ],
 )  # fmt: skip
@@ -93,10 +100,6 @@ def test_an_element_of_a_structured_array_and_a_row_of_itertuples_have_names(log
     (row,) = pd.DataFrame({"age": [41], "income": [2.5]}, index=["customer 7"]).itertuples()
     log.prediction(features=row)
     assert [event["features"] for event in log.taken()] == [{"age": 41, "income": 2.5}] * 2
-
-
-class Plan(enum.Enum):
-    BASIC = "basic"
 
 
 @pytest.mark.parametrize(

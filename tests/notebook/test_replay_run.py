@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import subprocess
 import sys
@@ -192,3 +193,24 @@ def test_what_is_wrong_is_said(data: Any, tmp_path: Path) -> None:
 def test_importing_tidegauge_loads_none_of_it() -> None:
     code = "import sys, tidegauge; print({'numpy', 'narwhals', 'pandas', 'river'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+class Plan(enum.Enum):
+    A, B, C = "a", "b", "c"
+
+
+def test_columns_of_types_that_arrow_does_not_know_are_read_as_the_plain_values_they_hold(data):
+    predictions, _ = data
+    visits, band = np.arange(len(predictions)) % 3, pd.cut(predictions["age"], [0, 30, 50, 90])
+    odd = predictions.assign(
+        plan=predictions["plan"].map(Plan),
+        band=band,
+        visits=pd.arrays.SparseArray(visits),
+        waited=pd.to_timedelta(visits, unit="s"),
+    )
+    plain = predictions.assign(
+        band=[None if pd.isna(of) else str(of) for of in band], visits=visits, waited=[f"PT{of}S" for of in visits]
+    )
+    found, expected = (tg.replay(frame, spec=SPEC).metrics for frame in (odd, plain))
+    assert {"band", "visits", "waited", "plan"} <= set(found["feature"])
+    pd.testing.assert_frame_equal(found, expected)

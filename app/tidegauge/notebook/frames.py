@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -36,14 +37,37 @@ def as_path(data: Data, directory: Path, name: str) -> Path:
         ) from error
     except nw.exceptions.DuplicateError as error:
         raise SourceError(f"{name}: two columns have one name: {error}") from error
+    if frame.implementation.is_pandas():
+        frame = nw.from_native(_with_plain_values(frame.to_native()))
     try:
         table = (frame.collect() if isinstance(frame, nw.LazyFrame) else frame).to_arrow()
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
-        raise SourceError(f"{name}: a column has values of mixed types ({error}); give each column one type") from error
+        raise SourceError(f"{name}: a column cannot be read ({error}); give it values of one plain type") from error
     path = directory / f"{name}.parquet"
     # The metadata would name the index that was left out.
     parquet.write_table(table.replace_schema_metadata(None), path)
     return path
+
+
+def _with_plain_values(frame: Any) -> Any:
+    """A frame of pandas without the values that Arrow does not know: intervals, as of ``pandas.cut``, become their texts, Enum
+    members their values, sparse columns dense ones."""
+    plain = {}
+    for name, dtype in frame.dtypes.items():
+        column = frame[name]
+        categories = getattr(dtype, "categories", None)
+        if str(dtype if categories is None else categories.dtype).startswith("interval"):
+            plain[name] = column.astype(str).astype(object).mask(column.isna(), None)
+        elif str(dtype).startswith("Sparse"):
+            plain[name] = column.sparse.to_dense()
+        elif str(dtype) == "object" and any(isinstance(value, enum.Enum) for value in column):
+            plain[name] = column.map(lambda value: value.value if isinstance(value, enum.Enum) else value)
+    if not plain:
+        return frame
+    made = frame.copy(deep=False)
+    for name, column in plain.items():
+        made[name] = column
+    return made
 
 
 def backend_of(*given: Data) -> Backend:

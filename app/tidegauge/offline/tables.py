@@ -15,7 +15,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, BinaryIO, Literal
 
@@ -263,6 +263,9 @@ def _plain(value: Any) -> Any:
         return None if not value.is_finite() else int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, timedelta):
+        # pandas' own durations, of nanoseconds, are subclasses, which the encoder refuses.
+        return timedelta(seconds=value.total_seconds())
     if isinstance(value, list):
         # A map is read as a list of pairs.
         return {str(key): _plain(of) for key, of in value}
