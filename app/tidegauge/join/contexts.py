@@ -3,6 +3,9 @@ the join's state can hold."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+
 import msgspec
 
 from tidegauge.class_names import class_name
@@ -17,6 +20,9 @@ from tidegauge.spec import ModelSpec, ModelVersion
 MAX_SEGMENT_VALUES = 200
 MAX_CONTEXTS = 100_000
 MAX_VERSIONS = 1000
+"""The most of one model that has a spec, so that none can use up what others need. Models without a spec, which anybody can
+invent, have as many all together."""
+UNWATCHED = ""
 PREFIX = b"c"
 
 
@@ -33,14 +39,18 @@ _decode = msgspec.msgpack.Decoder(Context).decode
 
 
 class Contexts:
-    """The contexts of one join task, numbered in the order they came, kept in its store under ``c<number>``."""
+    """The contexts of one join task, numbered in the order they came, kept in its store under ``c<number>``. ``watched``:
+    whether a model has a spec."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, watched: Callable[[str], bool]) -> None:
+        self._store, self._watched = store, watched
         self.by_id: list[Context] = []
         self._ids: dict[Context, int] = {}
         self._values: dict[tuple[str, str], set[str]] = {}
         self._versions: set[ModelVersion] = set()
+        # By model, or UNWATCHED for all models without a spec.
+        self._versions_held: Counter[str] = Counter()
+        self._contexts_held: Counter[str] = Counter()
         for _, raw in store.scan(PREFIX):
             self._admit(_decode(raw))
 
@@ -49,13 +59,15 @@ class Contexts:
 
         Raises EventError (too_many_versions).
         """
-        if (model, event.model_version) not in self._versions and len(self._versions) >= MAX_VERSIONS:
-            raise EventError("too_many_versions", f"more than {MAX_VERSIONS} model versions in one partition")
+        holder = self._holder(model)
+        if (model, event.model_version) not in self._versions and self._versions_held[holder] >= MAX_VERSIONS:
+            whose = "of models without a spec" if holder == UNWATCHED else f"of model {model!r}"
+            raise EventError("too_many_versions", f"more than {MAX_VERSIONS} versions {whose} in one partition")
         values = [(d, self._bounded(model, d, value)) for d, value in segment_values(event, spec).items()]
         context = Context(model, event.model_version, tuple(values))
         number = self._ids.get(context)
         if number is None:
-            if len(self.by_id) >= MAX_CONTEXTS:
+            if self._contexts_held[holder] >= MAX_CONTEXTS:
                 context = Context(model, event.model_version, tuple((d, OTHER) for d, _ in values))
                 number = self._ids.get(context)
             if number is None:
@@ -64,6 +76,9 @@ class Contexts:
                 self._admit(context)
         return number
 
+    def _holder(self, model: str) -> str:
+        return model if self._watched(model) else UNWATCHED
+
     def _bounded(self, model: str, dimension: str, value: str) -> str:
         seen = self._values.get((model, dimension), ())
         return value if value in seen or len(seen) < MAX_SEGMENT_VALUES else OTHER
@@ -71,7 +86,10 @@ class Contexts:
     def _admit(self, context: Context) -> None:
         self._ids[context] = len(self.by_id)
         self.by_id.append(context)
-        self._versions.add(ModelVersion(context.model, context.version))
+        holder, version = self._holder(context.model), ModelVersion(context.model, context.version)
+        self._contexts_held[holder] += 1
+        self._versions_held[holder] += version not in self._versions
+        self._versions.add(version)
         for dimension, value in context.values:
             self._values.setdefault((context.model, dimension), set()).add(value)
 

@@ -74,7 +74,7 @@ class JoinStage:
     ) -> None:
         self._partition, self._store, self._registry = partition, store, registry
         self._profile_partitions, self._counters = profile_partitions, counters
-        self._contexts = Contexts(store)
+        self._contexts = Contexts(store, registry.known)
         self._gathered = Gathering(partition, self._contexts.by_id, registry, self._spec, BoundedNames(store, counters))
         self._progress = TaskProgress(store)
         self._traces = Traces(store)

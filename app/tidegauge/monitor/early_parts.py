@@ -7,7 +7,9 @@ Each part has a key of its own, since all the parts of a quantum together may be
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Set
+from itertools import islice
 
 import msgspec
 
@@ -26,8 +28,8 @@ class _Quantum:
     __slots__ = ("keys", "parts")
 
     def __init__(self) -> None:
-        self.parts: list[Part] = []
-        self.keys: list[bytes] = []
+        self.parts: deque[Part] = deque()
+        self.keys: deque[bytes] = deque()
 
 
 class EarlyParts:
@@ -58,14 +60,18 @@ class EarlyParts:
         """The starts of the quanta, up to ``until``, for which parts wait."""
         return [arrival for arrival in self._waiting.get(model, ()) if arrival <= until]
 
-    def take(self, model: str, arrival: float) -> list[Part]:
-        """Take out the parts that arrive in the quantum that starts at ``arrival``."""
-        quantum = self._waiting.get(model, {}).pop(arrival, None)
+    def take(self, model: str, arrival: float) -> Part | None:
+        """Take out the next part that arrives in the quantum that starts at ``arrival``; None if there is none left."""
+        quantum = self._waiting.get(model, {}).get(arrival)
         if quantum is None:
-            return []
-        self._gone.extend(quantum.keys)
-        self._grown.discard((model, arrival))
-        return quantum.parts
+            return None
+        part = quantum.parts.popleft()
+        if quantum.keys:
+            self._gone.append(quantum.keys.popleft())
+        if not quantum.parts:
+            del self._waiting[model][arrival]
+            self._grown.discard((model, arrival))
+        return part
 
     def forget_requests(self, request_ids: Set[str]) -> None:
         """Remove these requests from waiting parts, in memory and in the store."""
@@ -82,7 +88,7 @@ class EarlyParts:
         """Write what changed to the store."""
         for model, arrival in self._grown:
             quantum = self._waiting[model][arrival]
-            for part in quantum.parts[len(quantum.keys) :]:
+            for part in islice(quantum.parts, len(quantum.keys), None):
                 key = b"%s%s\0%020d\0%012d" % (EARLY_PART, model.encode(), round(arrival * 1000), self._number)
                 self._store.put(key, _encode(part))
                 quantum.keys.append(key)

@@ -58,11 +58,12 @@ from tidegauge.monitor.work_pieces import (
 from tidegauge.spec import ModelSpec, ModelVersion
 
 PARTITION, CLOCK = b"x", b"m"
-MAX_MERGED = 1000
-"""After this many parts of deltas a checkpoint merges no further quantum, so that a backlog is worked off in many small
-ones."""
-TIMES_A_PART = 50 * 8
-"""The bytes of the times of fifty rows, which count as much work as merging one profile."""
+MAX_WORK = 1000
+"""How many parts of deltas a checkpoint merges of one model, together with the outputs that follow; what is more waits for the
+next ones. The models that have left work to a checkpoint share one such amount. So backlogs are worked off in many small
+checkpoints, and the alerts of other models come with each of them."""
+TIMES_A_PART, BYTES_A_PART = 50 * 8, 4096
+"""The bytes of the times of fifty rows, and of a profile or an output, which count as much work as a part of any size does."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -173,13 +174,14 @@ class MonitorStage:
         if idle and self._partitions.tick(now):
             self._touched.update(self.clocks)
         self._touched |= self._unfinished
-        self._unfinished.clear()
+        backlogs, self._unfinished = self._unfinished, set()
         for model in sorted(self._touched):
             clock = self.clocks.get(model)
             if clock is not None:
                 reached = clock.advance(self._partitions)
                 complete = clock.complete(self._partitions)
-                outputs.extend(self._catch_up(model, clock, complete))
+                most = max(MAX_WORK // len(backlogs), 1) if model in backlogs else MAX_WORK
+                outputs.extend(self._catch_up(model, clock, complete, most))
                 outputs.extend(self._learn(model))
                 # A label that is read before its prediction is only counted with it, so detectors wait for both inputs.
                 outputs.extend(self._feed(model, reached.until(complete), reached.predictions))
@@ -202,7 +204,7 @@ class MonitorStage:
             self._unfinished.add(model)
             while model in self._unfinished:
                 self._unfinished.discard(model)
-                outputs.extend(self._catch_up(model, clock, inf))
+                outputs.extend(self._catch_up(model, clock, inf, MAX_WORK))
             # Baselines are learned first, so that the last windows are compared with them.
             outputs.extend(self._learn(model))
             outputs.extend(self._feed(model, EventTimes(inf, inf), clock.reached.predictions))
@@ -211,23 +213,26 @@ class MonitorStage:
         self._aside.check()
         return outputs
 
-    def _catch_up(self, model: str, clock: ModelClock, complete: float) -> list[Output]:
-        """Merge the parts that arrived up to event time ``complete``, quantum by quantum, and judge windows between quanta."""
+    def _catch_up(self, model: str, clock: ModelClock, complete: float, most: int) -> list[Output]:
+        """Merge the parts that arrived up to event time ``complete``, quantum by quantum, and judge windows between quanta; the
+        model is unfinished if that takes more work than ``most``."""
         spec = self._registry.spec(model)
         reached, grid = min(clock.reached.predictions, complete), QuantumGrid(spec)
         outputs: list[Output] = []
-        merged = 0
+        work = 0
         for moment in sorted({*self._early_parts.arrivals(model, complete), grid.start(grid.index(reached))}):
-            if merged >= MAX_MERGED:
-                self._unfinished.add(model)
-                break
             if clock.judged < moment <= reached:
-                outputs.extend(self._judge_at(model, moment, clock.reached))
+                judged = self._judge_at(model, moment, clock.reached)
+                outputs.extend(judged)
+                work += sum(map(_work_of_output, judged))
                 clock.judged = moment
                 spec = self._registry.spec(model)
-            for part in self._early_parts.take(model, moment):
+            while work < most and (part := self._early_parts.take(model, moment)) is not None:
                 self._merge_unless_set_aside(model, spec, part, clock.judged)
-                merged += 1 if isinstance(part, ProfileDelta) else 1 + len(part.times) // TIMES_A_PART
+                work += _work_of_part(part)
+            if work >= most:
+                self._unfinished.add(model)
+                break
         return outputs
 
     def _judge_at(self, model: str, moment: float, reached: EventTimes) -> list[Output]:
@@ -331,3 +336,13 @@ class MonitorStage:
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
         """As in ``Stage``: the trace contexts that belong to no window any more. Windows are forgotten otherwise."""
         return old_traces(pairs, sortable_second(min(self._past.values(), default=0.0)))
+
+
+def _work_of_part(part: Part) -> int:
+    if isinstance(part, ProfileDelta):
+        return 1 + (len(part.data or b"") + len(part.outcome or b"")) // BYTES_A_PART
+    return 1 + len(part.times) // TIMES_A_PART
+
+
+def _work_of_output(output: Output) -> int:
+    return 1 + len(output.value or b"") // BYTES_A_PART
