@@ -263,7 +263,8 @@ class StreamApp:
 
     def _tell_progress(self, now: float) -> None:
         stages = [task.stage for task in self.tasks.values() if isinstance(task, Task)]
-        said = self._catching_up.sentence(now, sum(self.lag().values()), event_time(stages))
+        unfinished = any(task.unfinished for task in self.tasks.values())
+        said = self._catching_up.sentence(now, sum(self.lag().values()), event_time(stages), unfinished)
         if said is not None:
             log.info(said)
 
@@ -302,6 +303,8 @@ async def _within(seconds: float, work: Awaitable[object], what: str) -> bool:
     await asyncio.wait([job], timeout=seconds)
     if not job.done():
         job.cancel()
+        # Nobody waits for it any more, so that what it ends with is looked at here.
+        job.add_done_callback(lambda given_up: given_up.cancelled() or given_up.exception())
         log.warning("%s took longer than %.0f s and is given up", what, seconds)
         return False
     error = job.exception() if not job.cancelled() else asyncio.CancelledError()
