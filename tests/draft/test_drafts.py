@@ -116,6 +116,53 @@ def test_a_draft_builds_the_baseline_that_it_names(tmp_path):
     assert main(["models", "check", str(tmp_path / "models")]) == 0
 
 
+@pytest.mark.parametrize("name", ["yes", "a: b", "- [x]: {#}", "a, b", "'quote\"", "null"])
+def test_any_name_in_a_proposal_is_written_so_that_it_can_be_taken(tmp_path, name):
+    made = [{"features": {name: "ab"[number % 2]}, "label": number % 2} for number in range(500)]
+    text, _ = draft(tmp_path, written(tmp_path / "m.jsonl", made))
+    (tmp_path / "models/drafted.yaml").write_text(text.replace("#   segments:", "segments:"))
+    assert load_file(tmp_path / "models/drafted.yaml").segments == ((name,),)
+    checks = [("expect_column_values_to_not_be_null", {"column": name, "mostly": 0.95})]
+    (tmp_path / "suite.json").write_text(json.dumps(suite(True, *checks)))
+    text, _ = draft(tmp_path, tmp_path / "suite.json")
+    (proposed,) = (line for line in text.splitlines() if line.startswith("#   - {"))
+    (monitor,) = yaml.safe_load(proposed.removeprefix("#   "))
+    expected = {"name": f"{name}-missing", "metric": f"data.features.{name}.missing_ratio", "window": "1d", "above": 0.05}
+    assert monitor == expected
+
+
+def test_numbers_written_as_texts_are_recognised(tmp_path):
+    made = rows(
+        500,
+        comma=lambda rng, n: f"{rng.random() * 100:.2f}".replace(".", ","),
+        money=lambda rng, n: f"${rng.random() * 1e4:,.2f}",
+        gaps=lambda rng, n: "?" if n % 9 == 0 else f"{rng.random():.3f}",
+        name=lambda rng, n: f"Customer {n}",
+        label=lambda rng, n: n % 2,
+    )
+    text, _ = draft(tmp_path, written(tmp_path / "m.jsonl", made))
+    said = " ".join(text.replace("#", " ").split())
+    assert said.count("100% are numbers written as text") == 2
+    assert "89% are numbers written as text" in said
+    assert said.count("an identifier or free text") == 1
+
+
+def test_lists_and_objects_are_no_features(tmp_path, capsys):
+    made = [{"a": number, "emb": [1, 2], "b": {"c": 1}, "label": number % 2} for number in range(100)]
+    _, spec = draft(tmp_path, written(tmp_path / "m.jsonl", made))
+    assert set(spec.features) == {"a"}
+    assert "left out emb, b: lists or objects" in capsys.readouterr().err
+    (tmp_path / "columns.json").write_text(json.dumps({name: {"0": 1, "1": 2} for name in ("a", "label")}))
+    assert main(["models", "init", "--from", str(tmp_path / "columns.json")]) == 1
+    assert "orient='records'" in capsys.readouterr().err
+
+
+def test_more_features_than_an_event_may_have_are_told(tmp_path, capsys):
+    made = [{"features": {f"f{i}": i + number for i in range(2001)}, "label": number % 2} for number in range(3)]
+    draft(tmp_path, written(tmp_path / "m.jsonl", made))
+    assert "2001 features, of which an event may have 2000" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["yes", "1", "a: b", "# x", "ünï", "new\nline", "[x]", "null", '"', "  "])
 def test_any_name_of_a_feature_stays_what_it_is(tmp_path, name):
     made = [{"features": {name: number}, "label": number % 2} for number in range(100)]

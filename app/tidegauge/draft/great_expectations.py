@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidegauge.draft.sketch import SETS_LISTED, TARGETS, Proposal, Sketch, model_name
+from tidegauge.draft.spec_text import yaml_line
 
 _NUMBERS = ("int", "float", "double", "decimal", "numeric", "number", "real", "bigint", "smallint", "long", "short")
 _TEXTS = ("str", "object", "char", "text", "category")
@@ -129,10 +130,9 @@ def _mostly(sketch: Sketch, column: str, metric: str, default: str, given: dict[
     """Propose a monitor with the suite's tolerance, which could replace the default monitor."""
     most = given.get("mostly")
     if isinstance(most, int | float) and not isinstance(most, bool) and 0 < most < 1:
-        limit = f"{1 - most:.6g}"
-        _monitor(sketch, f"{column}-{metric.removesuffix('_ratio').replace('_', '-')}", f"{column}.{metric}", f"above: {limit}",
-                 f"The suite allows {limit} of {column}; the default monitor {default} watches already. A monitor of its "
-                 "own:")  # fmt: skip
+        limit, name = f"{1 - most:.6g}", metric.removesuffix("_ratio").replace("_", "-")
+        why = f"The suite allows {limit} of {column}; the default monitor {default} watches already. A monitor of its own:"
+        _monitor(sketch, f"{column}-{name}", f"{column}.{metric}", {"above": float(limit)}, why)
 
 
 def _statistic(sketch: Sketch, metric: str, column: str, given: dict[str, Any]) -> None:
@@ -141,9 +141,7 @@ def _statistic(sketch: Sketch, metric: str, column: str, given: dict[str, Any]) 
     if bounds == [None, None]:
         sketch.untranslated.append(f"{column}: {metric} between {low} and {high}")
         return
-    condition = f"outside: [{bounds[0]}, {bounds[1]}]" if None not in bounds else (
-        f"above: {bounds[1]}" if bounds[0] is None else f"below: {bounds[0]}"
-    )  # fmt: skip
+    condition = {"outside": bounds} if None not in bounds else {"above": high} if bounds[0] is None else {"below": low}
     _monitor(sketch, f"{column}-{metric}", f"{column}.{metric}", condition, f"The suite bounds the {metric} of {column}:")
 
 
@@ -163,9 +161,9 @@ def _quantiles(sketch: Sketch, column: str, kind: str, given: dict[str, Any]) ->
             sketch.untranslated.append(f"{column}: the {level} quantile between {bound}")
 
 
-def _monitor(sketch: Sketch, name: str, metric: str, condition: str, why: str) -> None:
+def _monitor(sketch: Sketch, name: str, metric: str, condition: dict[str, Any], why: str) -> None:
     sketch.proposals.append(Proposal(
-        f"- {{name: {name}, metric: data.features.{metric}, window: 1d, {condition}}}",
+        f"- {yaml_line({'name': name, 'metric': f'data.features.{metric}', 'window': '1d', **condition})}",
         f"{why} (under `monitors:`, where the defaults must then be named too)",
     ))  # fmt: skip
 

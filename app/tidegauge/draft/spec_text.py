@@ -30,23 +30,23 @@ def spec_text(sketch: Sketch) -> str:
 
 def _lines(sketch: Sketch) -> Iterator[str]:
     yield from _comment(f"Drafted from {sketch.source}. What is not said here has a default: see docs/spec.md.")
-    yield f"model: {_yaml(sketch.model)}"
+    yield f"model: {yaml_line(sketch.model)}"
     if sketch.task is None:
         yield from _comment(sketch.guesses.get("task", "task: taken from the data"))
     else:
         yield from _said(f"task: {sketch.task}", sketch.guesses.get("task"))
     if sketch.positive_label is not None:
-        yield from _said(f"positive_label: {_yaml(sketch.positive_label)}", sketch.guesses.get("positive_label"))
+        yield from _said(f"positive_label: {yaml_line(sketch.positive_label)}", sketch.guesses.get("positive_label"))
     if sketch.segments:
-        yield from _said(f"segments: {_yaml(sketch.segments)}", sketch.guesses.get("segments"))
+        yield from _said(f"segments: {yaml_line(sketch.segments)}", sketch.guesses.get("segments"))
     if sketch.windows:
-        yield from _said(f"windows: {_yaml(sketch.windows)}", sketch.guesses.get("windows"))
+        yield from _said(f"windows: {yaml_line(sketch.windows)}", sketch.guesses.get("windows"))
     if sketch.features:
         yield "features:"
         for name, feature in sketch.features.items():
-            yield from _said(f"  {_yaml(name)}: {_members(feature)}", feature.remark)
+            yield from _said(f"  {yaml_line(name)}: {_members(feature)}", feature.remark)
     if sketch.lineage:
-        yield f"lineage: {_yaml(sketch.lineage)}"
+        yield f"lineage: {yaml_line(sketch.lineage)}"
     yield from _comment("monitors: none are named, so the documented defaults hold: schema, missing and unseen values, drift, "
                         "errors, performance against the baseline, the label feed.")  # fmt: skip
     for proposal in sketch.proposals:
@@ -62,7 +62,7 @@ def _lines(sketch: Sketch) -> Iterator[str]:
 
 def _members(feature: SketchedFeature) -> str:
     members = {name: getattr(feature, name) for name in ("type", "min", "max", "values", "pii")}
-    return _yaml({name: value for name, value in members.items() if value is not None})
+    return yaml_line({name: value for name, value in members.items() if value is not None})
 
 
 def _said(line: str, why: str | None) -> Iterator[str]:
@@ -90,8 +90,8 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _yaml(value: Any) -> str:
-    """A value as YAML on one line. Texts that YAML would read as another type are quoted."""
+def yaml_line(value: Any) -> str:
+    """A value as flow-style YAML on one line. Texts that YAML would read as another type are quoted."""
     text: str = yaml.dump(
         value, Dumper=_OneLine, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False
     )

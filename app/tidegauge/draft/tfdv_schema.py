@@ -7,6 +7,7 @@ from typing import Any
 
 from tidegauge.draft.protobuf_text import Message
 from tidegauge.draft.sketch import SETS_LISTED, TARGETS, Proposal, Sketch, SketchedFeature, model_name
+from tidegauge.draft.spec_text import yaml_line
 
 _TYPES = {"INT": "number", "FLOAT": "number", "BYTES": "category"}
 _SAID = frozenset(("name", "type", "domain", "int_domain", "float_domain", "string_domain", "bool_domain", "presence",
@@ -60,8 +61,9 @@ def _feature(sketch: Sketch, given: Message, domains: dict[str, dict[Any, Messag
     _domain(sketch, feature, name, given, domains)
     fraction = _one(_first(given, "presence"), "min_fraction")
     if isinstance(fraction, int | float) and 0 < fraction < 1:
+        monitor = {"name": f"{name}-missing", "metric": f"data.features.{name}.missing_ratio", "window": "1d"}
         sketch.proposals.append(Proposal(
-            f"- {{name: {name}-missing, metric: data.features.{name}.missing_ratio, window: 1d, above: {1 - fraction:.6g}}}",
+            f"- {yaml_line(monitor | {'above': float(f'{1 - fraction:.6g}')})}",
             f"The schema wants {name} in {fraction:.6g} of the rows; the default monitor missing-values watches already. A "
             "monitor of its own (under `monitors:`, where the defaults must then be named too):",
         ))  # fmt: skip

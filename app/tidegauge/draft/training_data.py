@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from tidegauge.draft.sketch import SETS_LISTED, TARGETS, Proposal, Sketch, SketchedFeature, model_name
-from tidegauge.engine.events import model_of
+from tidegauge.draft.spec_text import yaml_line
+from tidegauge.engine.events import MAX_FEATURES, model_of
 from tidegauge.errors import SourceError
 from tidegauge.offline.sources import event_lines
 from tidegauge.offline.tables import GROUPS, MEMBERS, Columns
@@ -25,6 +26,8 @@ SEGMENT_ROWS = 200
 SEGMENT_VALUES = 20
 WINDOWS = ("5m", "15m", "1h", "6h", "1d", "1w")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_NUMERAL = re.compile(r"\s*[-+]?[$€£]?\s*\d+([.,\d ]*\d)?([eE][-+]?\d+)?\s*[%€$£]?\s*")
+"""A number as people write it: with a comma, a currency, a percent sign."""
 _POSITIVES = ("1", "true", "yes", "y", "positive")
 
 
@@ -32,7 +35,7 @@ class ColumnSummary:
     """A summary of the values of one column so far."""
 
     def __init__(self) -> None:
-        self.rows = self.missing = self.numbers = self.truths = self.whole = self.emails = 0
+        self.rows = self.missing = self.numbers = self.truths = self.whole = self.emails = self.numerals = self.nested = 0
         self.low, self.high = float("inf"), float("-inf")
         self.counts: dict[Any, int] = {}
 
@@ -40,6 +43,9 @@ class ColumnSummary:
         self.rows += 1
         if value is None:
             self.missing += 1
+            return
+        if isinstance(value, list | dict):
+            self.nested += 1
             return
         if isinstance(value, bool):
             self.truths += 1
@@ -50,6 +56,7 @@ class ColumnSummary:
         else:
             value = str(value)
             self.emails += _EMAIL.fullmatch(value) is not None
+            self.numerals += _NUMERAL.fullmatch(value) is not None
         if value in self.counts or len(self.counts) < MAX_DISTINCT:
             self.counts[value] = self.counts.get(value, 0) + 1
 
@@ -84,6 +91,7 @@ def sketch_data(path: Path, model: str | None, target: str | None, note: Callabl
             first, last = min(first, row["ts"]), max(last, row["ts"])
     if not rows:
         raise SourceError(f"{path}: holds no rows")
+    columns = _of_single_values(path, columns, note)
     for summary in columns.values():
         summary.missing += rows - summary.rows
         summary.rows = rows
@@ -93,6 +101,8 @@ def sketch_data(path: Path, model: str | None, target: str | None, note: Callabl
     sketch = Sketch(model or _model(columns) or model_name(path.name.split(".")[0]), f"{path} ({rows} rows)")
     _task(sketch, columns, label)
     _features(sketch, columns, label)
+    if len(sketch.features) > MAX_FEATURES:
+        note(f"{path}: {len(sketch.features)} features, of which an event may have {MAX_FEATURES}: choose what to send")
     _segments(sketch, columns)
     _windows(sketch, rows, first, last)
     version = next(iter(columns["model_version"].counts)) if "model_version" in columns else f"{sketch.model}:1"
@@ -122,6 +132,17 @@ def _rows(path: Path, note: Callable[[str], None]) -> Iterator[dict[str, Any]]:
             else:
                 row[name] = value
         yield row
+
+
+def _of_single_values(path: Path, columns: dict[str, ColumnSummary], note: Callable[[str], None]) -> dict[str, ColumnSummary]:
+    """The columns without those that hold lists or objects, which are no features."""
+    nested = [name for name, summary in columns.items() if summary.nested]
+    if len(nested) == len(columns):
+        raise SourceError(f"{path}: is an object of columns, but training data are rows: pandas writes them with "
+                          "to_json(orient='records', lines=True)")  # fmt: skip
+    if nested:
+        note(f"{path}: left out {', '.join(nested)}: lists or objects, no feature")
+    return {name: summary for name, summary in columns.items() if not summary.nested}
 
 
 def _model(columns: dict[str, ColumnSummary]) -> str | None:
@@ -179,20 +200,25 @@ def _features(sketch: Sketch, columns: dict[str, ColumnSummary], label: str | No
         elif feature.type == "number":
             feature.remark = f"{summary.low:g} to {summary.high:g}{missing}"
             if len(summary.counts) <= MOST_CLASSES and summary.whole == summary.present:
-                feature.remarked(f"{len(summary.counts)} whole numbers: if they are codes, it is a category")
+                numbers = "a whole number" if len(summary.counts) == 1 else f"{len(summary.counts)} whole numbers"
+                feature.remarked(f"{numbers}: if these are codes, it is a category")
         elif feature.type == "category":
             few = len(summary.counts) <= SETS_LISTED
             feature.remark = (", ".join(map(str, summary.counts)) if few else f"{summary.distinct()} values") + missing
-            _personal(feature, summary)
+            _of_texts(feature, summary)
         else:
             feature.remark = f"{summary.counts.get(True, 0) / summary.present:.0%} true{missing}"
         sketch.features[name] = feature
 
 
-def _personal(feature: SketchedFeature, summary: ColumnSummary) -> None:
+def _of_texts(feature: SketchedFeature, summary: ColumnSummary) -> None:
     if summary.emails > summary.present / 2:
         feature.pii = "drop"
         feature.remark = "looks like e-mail addresses: dropped on arrival"
+    elif len(summary.counts) > SETS_LISTED and summary.numerals > summary.present / 2:
+        share = summary.numerals / summary.present
+        feature.remarked(f"{share:.0%} are numbers written as text: unless these are codes, send numbers, and null for what is "
+                         "none; then it is {type: number}")  # fmt: skip
     elif len(summary.counts) > SETS_LISTED and len(summary.counts) > summary.present / 2:
         feature.remarked("nearly each row has its own: an identifier or free text is no use here, leave it out of the events")
 
@@ -210,7 +236,7 @@ def _segments(sketch: Sketch, columns: dict[str, ColumnSummary]) -> None:
     ]  # fmt: skip
     if fit:
         sketch.proposals.append(Proposal(
-            f"segments: [{', '.join(fit)}]",
+            f"segments: {yaml_line(fit)}",
             f"Breakdowns worth having, each value with {SEGMENT_ROWS} rows or more; services then send them as `segments` too:",
         ))  # fmt: skip
 
