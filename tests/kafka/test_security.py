@@ -153,7 +153,7 @@ COMMANDS = {
 }
 
 
-GOES_WITHOUT = {"report": {INCIDENTS: True, OPERATIONS: False}}
+GOES_WITHOUT = {"report": {INCIDENTS: True, OPERATIONS: False}, "alerts": {INCIDENTS: True}}
 """Topics that a command does without, and whether it says so: marks are not there before somebody sets one."""
 
 

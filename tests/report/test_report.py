@@ -219,8 +219,10 @@ def test_a_day_that_is_not_over_for_the_stream_is_told_by_shorter_windows(full):
     day = Period(START + 3 * DAY, START + 4 * DAY)
 
     def known(output):
+        if output.topic != METRICS:
+            return True
         record = json.loads(output.value)
-        return output.topic != METRICS or record.get("window") != "1d" or moment(record["window_start"]) < day.start
+        return record.get("window") != "1d" or moment(record["window_start"]) < day.start
 
     report = build(archive([output for output in outputs if known(output)]), "churn", day, None)
     assert report["window"] == "6h"

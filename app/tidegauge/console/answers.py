@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,12 +17,12 @@ from tidegauge.console.window_series import Name, Series
 from tidegauge.engine.events import timestamp
 from tidegauge.incident.across_models import CommonIncident, together
 from tidegauge.incident.changes import BEFORE, Change, at_the_time, seen_in
-from tidegauge.judge.conditions import expand, label_feed
-from tidegauge.judge.limits import allowed_error, limits_of
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.record import iso
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.schema import CLASS_FEATURE, FIRST, RESERVED, Bins
+from tidegauge.report.concerns import concern_of
+from tidegauge.report.held_limits import held_limits, monitors_of
 
 WINDOWS_AT_ONCE = 5000
 
@@ -48,7 +48,7 @@ def model(view: View, name: str, now: float) -> dict[str, Any] | None:
     }
     return health.summary(view, name, view.alerts.firing().get(name, ()), now) | {
         "spec": msgspec.to_builtins(spec),
-        "monitors": [msgspec.to_builtins(monitor) for monitor in health.monitors_of(view, name)],
+        "monitors": [msgspec.to_builtins(monitor) for monitor in monitors_of(view.registry, name)],
         "default_monitors": spec.monitors is None,
         "lineage": msgspec.to_builtins(spec.lineage),
         "version_details": list(versions.values()),
@@ -120,29 +120,7 @@ def limits(view: View, name: str, version: str, window: str) -> dict[str, Any]:
     if series is None or not series.raw:
         return {"limits": []}
     fullest = max(series.raw.values(), key=len)
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for record in (msgspec.json.decode(fullest), series.newest() or {}):
-        found |= {(of["monitor"], of["metric"]): of for of in _limits_of(view, name, record)}
-    return {"limits": list(found.values())}
-
-
-def _limits_of(view: View, name: str, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    version, window = str(record["model_version"]), str(record["window"])
-    baseline = view.registry.baseline(name, version)
-    for monitor in health.monitors_of(view, name, version):
-        if monitor.window != window:
-            continue
-        for path, value in expand({**record, "label_feed": label_feed(record)}, monitor.metric):
-            before = None if baseline is None else next(iter(of for _, of in expand(baseline.metrics, path)), None)
-            spread = None if baseline is None else baseline.spread.get(window, {}).get(path)
-            error = level = None
-            if baseline is not None and isinstance(value, int | float):
-                error, level = allowed_error(monitor.condition, value, path, record, baseline, window)
-            found = limits_of(monitor.condition, before if isinstance(before, int | float) else None, spread, error, level)
-            if found is not None and not isinstance(value, dict):
-                low, high, condition = found
-                of = {"monitor": monitor.name, "metric": path, "severity": monitor.severity, "condition": condition}
-                yield of | {end: limit for end, limit in (("low", low), ("high", high)) if limit is not None}
+    return {"limits": held_limits(view.registry, name, (msgspec.json.decode(fullest), series.newest() or {}))}
 
 
 def distributions(view: View, name: str, version: str) -> dict[str, Any]:
@@ -192,7 +170,7 @@ def alerts(view: View, now: float, wanted: Mapping[str, str]) -> dict[str, Any]:
         data = event["data"]
         has = {"status": data["status"], "severity": data["severity"], "model": data["labels"]["model"]}
         if all(has.get(name) == value for name, value in wanted.items() if value):
-            said.append({"event": event, "concern": health.concern_of(data["metric"]), **health.attention(view, data, now)})
+            said.append({"event": event, "concern": concern_of(data["metric"]), **health.attention(view, data, now)})
     return {"alerts": said}
 
 
@@ -202,7 +180,7 @@ def alert(view: View, fingerprint: str, now: float) -> dict[str, Any] | None:
     if not events:
         return None
     data = events[-1]["data"]
-    said = {"event": events[-1], "transitions": events, "concern": health.concern_of(data["metric"])}
+    said = {"event": events[-1], "transitions": events, "concern": concern_of(data["metric"])}
     said |= health.attention(view, data, now)
     page = playbook(data["annotations"].get("runbook_url", ""))
     return said | ({"playbook": page} if page else {})

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from tidegauge.console import health
 from tidegauge.console.view import View
-from tidegauge.console.window_series import Series, order
+from tidegauge.console.window_series import Series
+from tidegauge.report.concerns import CONCERNS, Span, concern_of, worst_between
 from tidegauge.spec import duration
 
 WINDOWS_TOLD = 40
 """How many of the newest windows are shown for each model: those of its main version with the longest window length."""
 MAIN_METRICS = ("roc_auc", "accuracy", "rmse", "mae", "f1")
 """The metric shown for a model is the first of these that one of its windows has, else the alphabetically first one."""
-_RANK = {"info": 1, "warning": 2, "critical": 3}
 
 
 class _Record(msgspec.Struct):
@@ -29,39 +28,30 @@ class _Record(msgspec.Struct):
     performance: dict[str, Any] = {}
 
 
-class _Span(msgspec.Struct):
-    """The time during which something of a concern was wrong. ``until``: None if it still is."""
-
-    concern: str
-    severity: str
-    since: str
-    until: str | None
-
-
 _decode = msgspec.json.Decoder(_Record).decode
 
 
 def fleet(view: View) -> dict[str, Any]:
     """For each model its newest windows, the oldest first, with predictions, coverage and the main metric (None if unknown),
     and for each of the four concerns the highest severity in each window (None if nothing was wrong)."""
-    spans: dict[str, list[_Span]] = {}
+    spans: dict[str, list[Span]] = {}
     for event in view.incidents.all():
         if event["data"].get("resolution") != "restated":
             spans.setdefault(event["data"]["model"], []).extend(_spans(view, event["data"]))
     return {"models": [_history(view, model, spans.get(model, [])) for model in view.models()]}
 
 
-def _spans(view: View, incident: dict[str, Any]) -> Iterable[_Span]:
+def _spans(view: View, incident: dict[str, Any]) -> Iterable[Span]:
     """The time that each alert of an incident lasted: until it was resolved if that is known, else as long as the incident."""
     for alert in incident["alerts"]:
         until = incident["ends_at"]
         known = view.alerts.newest(alert["fingerprint"])
         if known is not None and known["data"]["starts_at"] == alert["starts_at"]:
             until = known["data"]["ends_at"]
-        yield _Span(health.concern_of(alert["metric"]), alert["severity"], alert["starts_at"], until)
+        yield Span(concern_of(alert["metric"]), alert["severity"], alert["starts_at"], until)
 
 
-def _history(view: View, model: str, spans: list[_Span]) -> dict[str, Any]:
+def _history(view: View, model: str, spans: list[Span]) -> dict[str, Any]:
     series = health.whole(view, model)
     if not series:
         return {"model": model, "windows": []}
@@ -79,17 +69,8 @@ def _history(view: View, model: str, spans: list[_Span]) -> dict[str, Any]:
         "predictions": [record.predictions for record in records],
         "coverage": [record.coverage for record in records],
         **({"metric": {"name": main, "values": [record.performance.get(main) for record in records]}} if main else {}),
-        "health": {concern: _worst([s for s in spans if s.concern == concern], edges) for concern in health.CONCERNS},
+        "health": {concern: worst_between([s for s in spans if s.concern == concern], edges) for concern in CONCERNS},
     }
-
-
-def _worst(spans: list[_Span], edges: list[str]) -> list[str | None]:
-    """The highest severity of the spans between each two successive edges."""
-    found: list[str | None] = []
-    for begin, end in pairwise(map(order, edges)):
-        there = [s.severity for s in spans if order(s.since) < end and (s.until is None or order(s.until) > begin)]
-        found.append(max(there, key=lambda severity: _RANK.get(severity, 0), default=None))
-    return found
 
 
 def _read(series: Series, start: str) -> _Record:

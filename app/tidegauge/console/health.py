@@ -8,40 +8,16 @@ from typing import Any
 from tidegauge.console.view import View
 from tidegauge.console.window_series import Series
 from tidegauge.metrics.record import iso
-from tidegauge.models.default_monitors import default_monitors
-from tidegauge.spec import MonitorSpec, duration
-
-CONCERNS = ("data", "model", "system", "business")
-_CONCERN_OF = {
-    "data": "data", "prediction": "data", "missing_features": "data",
-    "performance": "model", "estimated": "model", "fairness": "model", "attributions": "model", "calibration": "model",
-    "label_feed": "model", "coverage": "model", "labels": "model", "label_delay_seconds": "model",
-    "error": "model", "abs_error": "model", "score": "data", "latency_ms": "system",
-    "system": "system", "predictions": "system", "business": "business",
-}  # fmt: skip
-_RANK = {"info": 1, "warning": 2, "critical": 3}
-
-
-def concern_of(metric: str) -> str:
-    """The one of the four concerns that a metric path or a detector's stream is about.
-
-    >>> concern_of("data.features.age.psi"), concern_of("label_feed.coverage_gap"), concern_of("business.converted.mean")
-    ('data', 'model', 'business')
-    """
-    return _CONCERN_OF.get(metric.split(".", 1)[0], "model")
-
-
-def monitors_of(view: View, model: str, version: str = "") -> tuple[MonitorSpec, ...]:
-    """The monitors of a model: those of its spec, or the default ones, which depend on the baseline of ``version``."""
-    spec = view.registry.spec(model)
-    return spec.monitors if spec.monitors is not None else default_monitors(spec, view.registry.baseline(model, version))
+from tidegauge.report.concerns import CONCERNS, RANK, concern_of
+from tidegauge.report.held_limits import monitors_of
+from tidegauge.spec import duration
 
 
 def health(view: View, model: str, firing: Iterable[dict[str, Any]], now: float) -> dict[str, dict[str, Any]]:
     """The ``state`` of each concern: the highest severity of its firing alerts, ``ok`` if none fires, or ``unwatched`` if no
     monitor is about it. ``firing``: the number of firing alerts; ``quiet``: how many of them are acknowledged or silenced."""
     spec = view.registry.spec(model)
-    watched = {concern_of(monitor.metric) for monitor in monitors_of(view, model)}
+    watched = {concern_of(monitor.metric) for monitor in monitors_of(view.registry, model)}
     watched |= {concern_of(detector.stream) for detector in spec.detectors}
     said: dict[str, dict[str, Any]] = {
         concern: {"state": "ok" if concern in watched else "unwatched", "firing": 0, "quiet": 0} for concern in CONCERNS
@@ -50,7 +26,7 @@ def health(view: View, model: str, firing: Iterable[dict[str, Any]], now: float)
         of = said[concern_of(data["metric"])]
         of["firing"] += 1
         of["quiet"] += bool(attention(view, data, now))
-        if _RANK.get(data["severity"], 2) > _RANK.get(of["state"], 0):
+        if RANK.get(data["severity"], 2) > RANK.get(of["state"], 0):
             of["state"] = data["severity"]
     return said
 

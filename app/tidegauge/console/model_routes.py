@@ -8,10 +8,10 @@ from aiohttp import web
 
 from tidegauge.console import answers
 from tidegauge.console.api_requests import VIEW, json_answer, no_model
-from tidegauge.console.feature_history import LIMITS, MEASURES, feature_history
 from tidegauge.console.fleet import fleet
 from tidegauge.console.guard import answer, problem
 from tidegauge.console.window_series import Series
+from tidegauge.report.feature_history import LIMITS, MEASURES, feature_history
 
 routes = web.RouteTableDef()
 
@@ -67,8 +67,9 @@ async def features(request: web.Request) -> web.Response:
     if measure not in (LIMITS, *MEASURES):
         return problem(400, f"measure {measure!r} is none of {', '.join((LIMITS, *MEASURES))}")
     starts = list(series.between(query.get("from", ""), query.get("to", "")))
+    shown = {start: series.raw[start] for start in (starts[-limit:] if limit else [])}
     held = answers.limits(request.app[VIEW], name.model, name.version, name.window)["limits"]
-    return answer(feature_history(series, starts[-limit:] if limit else [], held, measure))
+    return answer(feature_history(shown, held, measure))
 
 
 @routes.get("/api/v1/models/{model:[^/]+}/restatements")

@@ -12,6 +12,7 @@ from tidegauge.alert.operations import Operations
 from tidegauge.errors import ReportError
 from tidegauge.incident.across_models import together
 from tidegauge.incident.changes import Change, at_the_time, seen_in
+from tidegauge.metrics.record import iso
 from tidegauge.models.registry import Registry
 from tidegauge.report.period import DAY, Period, moment
 from tidegauge.spec import duration
@@ -137,8 +138,7 @@ def incidents_in(archive: Archive, window: str, period: Period) -> list[dict[str
         if began[name] < period.end and (data["ends_at"] is None or moment(data["ends_at"]) > period.start)
     ]
     first = min((moment(data["starts_at"]) for data in touching), default=period.start)
-    changes = seen_in(archive.windows(window, Period(min(first, period.start) - DAY, period.end), segments=False))
-    changes += [Change(mark.ts, "mark", mark.text, mark.model) for mark in archive.marks.marks.values()]
+    changes = _changes(archive, window, Period(min(first, period.start) - DAY, period.end))
     touching.sort(key=lambda of: (of["status"] != "open", of["severity"] != "critical", of["starts_at"], of["incident"]))
     return [
         {
@@ -161,6 +161,19 @@ def incidents_in(archive: Archive, window: str, period: Period) -> list[dict[str
     ]
 
 
+def changes_in(archive: Archive, window: str, period: Period) -> list[dict[str, Any]]:
+    """What changed in the period, the oldest first: new versions, other baselines, marks. ``window``: as in
+    ``incidents_in``."""
+    found = _changes(archive, window, Period(period.start - DAY, period.end))
+    own = (of for of in found if of.model in ("", archive.model) and period.start <= of.time < period.end)
+    return [{"time": iso(of.time), "kind": of.kind, "text": of.text} for of in sorted(own)]
+
+
+def _changes(archive: Archive, window: str, period: Period) -> list[Change]:
+    marks = [Change(mark.ts, "mark", mark.text, mark.model) for mark in archive.marks.marks.values()]
+    return seen_in(archive.windows(window, period, segments=False)) + marks
+
+
 def alert_lives(alerts: Iterable[dict[str, Any]], period: Period) -> list[dict[str, Any]]:
     """Each episode of an alert that overlaps the period: what the alert said when it fired, and when and how it ended."""
     open_: dict[str, dict[str, Any]] = {}
@@ -175,6 +188,8 @@ def alert_lives(alerts: Iterable[dict[str, Any]], period: Period) -> list[dict[s
                 "severity": data["severity"],
                 "fired": event["time"],
                 "starts_at": data["starts_at"],
+                "ends_at": None,
+                "metric": data["metric"],
                 "resolved": None,
                 "summary": data["annotations"]["summary"],
                 "description": data["annotations"].get("description", ""),
@@ -184,7 +199,7 @@ def alert_lives(alerts: Iterable[dict[str, Any]], period: Period) -> list[dict[s
             found.append(life)
         life["severity"] = max(life["severity"], data["severity"], key=("info", "warning", "critical").index)
         if data["status"] == "resolved":
-            life["resolved"] = event["time"]
+            life["resolved"], life["ends_at"] = event["time"], data["ends_at"]
             life["resolution"] = data["annotations"].get("resolution", "over")
             del open_[data["fingerprint"]]
 

@@ -11,7 +11,10 @@ import msgspec
 from tidegauge.errors import ReportError
 from tidegauge.metrics.record import iso
 from tidegauge.report import summary
-from tidegauge.report.archive import Archive, Record, alert_lives, incidents_in
+from tidegauge.report.archive import Archive, Record, alert_lives, changes_in, incidents_in
+from tidegauge.report.concerns import CONCERNS, Span, concern_of, worst_between
+from tidegauge.report.feature_history import feature_history
+from tidegauge.report.held_limits import held_limits
 from tidegauge.report.period import DAY, Period, moment
 
 FORMAT = "tidegauge-report/1"
@@ -36,6 +39,7 @@ def build(archive: Archive, model: str, period: Period, earlier: Mapping[str, An
         raise ReportError(f"no window of {model} lies within {iso(period.start)} to {iso(period.end)}; {known}")
     before = archive.windows(window, period.previous, segments=False)
     parts = archive.windows(window, period, segments=True)
+    lives = alert_lives(archive.alerts, period)
     ledger = _ledger(archive.windows(window, Period(since(period), period.end), segments=False))
     return {
         "format": FORMAT,
@@ -47,10 +51,13 @@ def build(archive: Archive, model: str, period: Period, earlier: Mapping[str, An
         "versions": [
             {"lineage": msgspec.to_builtins(archive.specs.lineage(model, version))}
             | _version(version, records, _of(before, version), _of(parts, version))
+            | {"drift": _drift(archive, records)}
             for version, records in _by_version(whole)
         ],
         "incidents": incidents_in(archive, window, period),
-        "alerts": alert_lives(archive.alerts, period),
+        "alerts": lives,
+        "health": _health(lives, whole),
+        "marks": changes_in(archive, window, period),
         "restatements_since": None if earlier is None else earlier["to"],
         "restatements": [] if earlier is None else list(restatements(earlier["ledger"], ledger)),
         "ledger": ledger,
@@ -91,6 +98,30 @@ def _version(version: str, records: list[Record], before: list[Record], parts: l
         "fairness": {r["window_start"]: r["fairness"] for r in records if "fairness" in r},
         "windows": [summary.line(record) for record in records],
     }
+
+
+def _drift(archive: Archive, records: Sequence[Record]) -> dict[str, Any]:
+    """The features of one version over time: in times their limits, or their shift where none is known."""
+    known = archive.specs.known(archive.model)
+    limits = held_limits(archive.specs, archive.model, records) if known else []
+    windows = {record["window_start"]: msgspec.json.encode(record) for record in records}
+    history = feature_history(windows, limits)
+    return history if history["watched"] else feature_history(windows, limits, "shift")
+
+
+def _health(lives: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> dict[str, Any]:
+    """The highest severity of each concern in each window; None where nothing was wrong. ``lives``: as ``alert_lives`` returns
+    them; ``records``: of the windows of all versions."""
+    windows = sorted({(moment(record["window_start"]), record["window_start"]) for record in records})
+    last = max((record["window_end"] for record in records), key=moment)
+    spans = [
+        Span(concern_of(life["metric"]), life["severity"], life["starts_at"], life["ends_at"])
+        for life in lives
+        if life.get("resolution") != "restated"
+    ]
+    starts = [start for _, start in windows]
+    found = {of: worst_between([span for span in spans if span.concern == of], [*starts, last]) for of in CONCERNS}
+    return {"windows": starts, "end": last, "concerns": found}
 
 
 def _totals(records: list[Record]) -> dict[str, Any]:

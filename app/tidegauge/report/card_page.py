@@ -11,7 +11,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from tidegauge.report.page import day, number, percent
+from tidegauge.report.figures import day, number, percent
 from tidegauge.spec import segment_name
 
 PIPELINES = {"binary": "tabular-classification", "multiclass": "tabular-classification", "regression": "tabular-regression"}

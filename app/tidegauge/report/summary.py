@@ -207,10 +207,21 @@ def segments(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 def line(record: Record) -> dict[str, Any]:
     """The entry of one window in the report's list."""
-    members = ("window_start", "revision", "closed", "settled", "predictions", "labels", "coverage", "expected_coverage")
+    members = (
+        "window_start",
+        "window_end",
+        "revision",
+        "closed",
+        "settled",
+        "predictions",
+        "labels",
+        "coverage",
+        "expected_coverage",
+    )
     kept = {name: record[name] for name in members if name in record}
     kept["performance"] = numbers(record.get("performance", {}))
     kept["performance_interval"] = record.get("performance_interval", {})
+    kept["estimated"] = numbers(record.get("estimated", {}))
     kept["error_ratio"] = record["system"].get("error_ratio")
     kept["score_psi"] = record.get("prediction", {}).get("psi")
     kept["business"] = {kpi: of.get("mean") for kpi, of in record.get("business", {}).items()}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-
-from tidegauge.console.window_series import Series
 
 MEASURES = ("shift", "psi", "missing_ratio", "type_mismatch_ratio", "odd_ratio")
 """The measures besides ``limits``. ``odd_ratio``: the share of values that are unseen (category) or out of range (number)."""
@@ -53,17 +51,17 @@ _decode = msgspec.json.Decoder(_Record).decode
 
 
 def feature_history(
-    series: Series, starts: list[str], limits: Iterable[dict[str, Any]], measure: str = LIMITS
-) -> dict[str, Any]:
-    """For each feature its values in the windows that begin at ``starts`` (None if a window has none), and ``since``, the start
-    of the first window in which it was beyond a limit.
+    windows: Mapping[str, bytes], limits: Iterable[dict[str, Any]], measure: str = LIMITS
+) -> dict[str, Any]:  # fmt: skip
+    """For each feature its values in the ``windows`` (None if a window has none), and ``since``, the start of the first window
+    in which it was beyond a limit. ``windows``: the metrics records, encoded, by the start of their window, the oldest first.
 
     If ``measure`` is ``limits``, a value is the largest ratio, at most 10, of a number of the feature to its upper limit
-    (``limits`` as ``answers.limits`` returns them), and ``why`` names the number with the largest ratio. A feature that is
-    missing entirely has a missing ratio of 1.
+    (``limits`` as ``held_limits.held_limits`` returns them), and ``why`` names the number with the largest ratio. A feature
+    that is missing entirely has a missing ratio of 1.
     """
     held = _held(limits)
-    records = [_read(series.raw[start]) for start in starts]
+    starts, records = list(windows), [_read(raw) for raw in windows.values()]
     names = sorted({name for record in records for name in (*record.features, *record.missing_features)})
     features = []
     for name in names:
