@@ -204,10 +204,20 @@ def timestamp(ts: Any) -> float | str:
 
 
 def checked_id(request_id: Any) -> str:
-    """The id as text. Raises UnusableError unless it has 1 to 256 characters that UTF-8 can encode."""
-    text = request_id if type(request_id) is str else str(request_id)
+    """The id as text. Raises UnusableError for a missing one, and unless it has 1 to 256 characters that UTF-8 can encode."""
+    text = request_id if type(request_id) is str else _id_text(request_id)
     if not 0 < len(text) <= MAX_ID_LENGTH or not (text.isascii() or _carried(text)):
         raise UnusableError(f"request_id {text[:40]!r} is not 1 to {MAX_ID_LENGTH} characters of valid text")
+    return text
+
+
+def _id_text(request_id: Any) -> str:
+    if isinstance(request_id, bytes):
+        # As databases return text.
+        return request_id.decode("utf-8", "surrogateescape")
+    text = str(request_id)
+    if text in ("None", "nan", "<NA>", "NaT"):
+        raise UnusableError(f"request_id is missing ({text})")
     return text
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from multiprocessing import util
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -123,6 +123,12 @@ class Logger:
         if not found["bootstrap"]:
             raise ValueError("TIDEGAUGE_BOOTSTRAP is not set; say where Kafka is, as in kafka:9092")
         return cls(**found)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _begin(self) -> None:
         self._resources = Resources() if self._measures else None

@@ -129,6 +129,30 @@ def test_a_member_is_one_value_of_its_kind_and_the_worker_takes_it(log, members,
     assert dead == []
 
 
+@pytest.mark.parametrize("missing", [None, math.nan, pd.NA, pd.NaT])
+def test_a_label_of_no_request_is_told(log, missing):
+    log.label(missing, 1)
+    assert log.dropped == 1
+    assert "request_id is missing" in log.counters.last["bad"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [(b"r1", "r1"), (7, "7"), (uuid.UUID(int=1), str(uuid.UUID(int=1))), ("None", "None")]
+)
+def test_an_id_may_be_what_a_database_returns(log, given, expected):
+    log.label(given, 1)
+    assert only(log)["request_id"] == expected
+    assert log.prediction(request_id=given) == expected
+    assert only(log)["request_id"] == expected
+
+
+def test_a_block_closes_its_logger():
+    with Logger("127.0.0.1:1", model_version="m:1") as log:
+        pass
+    log.prediction(score=0.5)
+    assert log.counters.dropped["closed"] == 1
+
+
 def test_a_label_is_one_value(log):
     log.label("r1", np.array([1]))
     assert only(log)["label"] == 1

@@ -206,3 +206,16 @@ def test_rows_of_other_versions_and_repeated_rows_stay_out(tmp_path):
     assert "left out 110 rows whose request_id was there already" in notes
     with pytest.raises(BaselineError, match=r"no row is of version m:3 of m; there are m:1 \(210\), m:2 \(200\)"):
         build(ModelSpec("m", task="binary"), "m:3", tmp_path / "r.jsonl")
+
+
+def test_rows_of_json_without_an_object_of_features_are_told(tmp_path):
+    said = []
+    rows = [{"age": number, "plan": "ab"[number % 2], "label": number % 2} for number in range(60)]
+    (tmp_path / "flat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    build(ModelSpec("m"), "m:1", tmp_path / "flat.jsonl", note=said.append)
+    assert [line for line in said if "no row has features, but age, plan" in line]
+    said.clear()
+    whole = [{"label": row.pop("label"), "features": row} for row in rows]
+    (tmp_path / "whole.jsonl").write_text("".join(json.dumps(row) + "\n" for row in whole))
+    build(ModelSpec("m"), "m:1", tmp_path / "whole.jsonl", note=said.append)
+    assert not [line for line in said if "no row has features" in line]

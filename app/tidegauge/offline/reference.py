@@ -54,6 +54,9 @@ class ReferenceEvent(Prediction, gc=False, forbid_unknown_fields=True):
     business: dict[str, float | bool | None] | None = None
 
 
+_MEMBERS = frozenset(ReferenceEvent.__struct_fields__)
+
+
 def build(
     spec: ModelSpec,
     version: str,
@@ -76,7 +79,11 @@ def build(
         note(f"live events of {version} are of model {model_of(version)}, unless they say model: {spec.model} as the spec does")
     lines = enumerate(event_lines(path, Columns.of([spec], naive_utc=naive_utc), note))
     records = [Record(number, -1, None, _completed(line, number, version)) for number, line in lines]
-    events, _, dead = Decoder(ReferenceEvent).chunk(records)
+    decoder = Decoder(ReferenceEvent)
+    events, _, dead = decoder.chunk(records)
+    if decoder.unknown and not any(event.features for event in events):
+        note(f"{path}: no row has features, but {_unknown(records)}, which are no members of an event: put them into an object "
+             "`features`; in CSV and Parquet every other column is one")  # fmt: skip
     if dead:
         first = dead[0]
         raise BaselineError(
@@ -118,6 +125,12 @@ def build(
     if not all(baseline.spans_enough(window) for window in spec.windows):
         baseline.spread |= _block_spreads(events, spec, baseline)
     return baseline
+
+
+def _unknown(records: list[Record]) -> str:
+    """The names of a few members that no event has, in rows of JSON."""
+    rows = (json.loads(record.value or b"{}") for record in records)
+    return ", ".join(next(names for row in rows if (names := [name for name in row if name not in _MEMBERS][:5])))
 
 
 class _Required(msgspec.Struct):
