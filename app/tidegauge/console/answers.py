@@ -206,7 +206,9 @@ def incident(view: View, name: str, now: float) -> dict[str, Any] | None:
     marks = [alert["fingerprint"] for alert in event["data"]["alerts"]]
     known = [found for mark in marks if (found := alert(view, mark, now)) is not None]
     said = {"event": event, "steps": view.incidents.steps(name), "alerts": known, "changes": changes(view, event["data"])}
-    said |= {"together": msgspec.to_builtins([of for of in _together(view) if name in of.incidents])}
+    groups = [of for of in _together(view) if name in of.incidents]
+    others = [view.incidents.newest(other) for of in groups for other in of.incidents if other != name]
+    said |= {"together": msgspec.to_builtins(groups), "others": [of for of in others if of is not None]}
     page = playbook(event["data"]["runbook_url"])
     return said | ({"playbook": page} if page else {})
 

@@ -3,8 +3,9 @@
 import { get, part, post } from "../api.js";
 import { badge, status } from "../badges.js";
 import { h, sentence } from "../dom.js";
-import { localTime, time } from "../format.js";
+import { localTime, number, time } from "../format.js";
 import { bar } from "../strip.js";
+import { table } from "../table.js";
 import { evidence, playbook, windows } from "./alert.js";
 import { state } from "./incidents.js";
 
@@ -22,18 +23,21 @@ export async function draw({ names: [id], again }) {
   return [
     h("header", { class: "page" }, h("p", { class: "dim" }, h("a", { href: "#/incidents" }, "Incidents"), " › ", h("a", { href: model }, data.model)),
       h("h1", {}, sentence(data.title)), state(data)),
-    facts(data, model),
+    facts(data, model, incident.others),
     h("div", { class: "read" },
-      h("div", {}, timeline(data, incident.alerts), cause ? await windows(cause.event.data) : null, changed(incident.changes), cause ? evidence(cause.event.data, cause.transitions, model) : null),
+      h("div", {}, timeline(data, incident.alerts), elsewhere(incident.others), cause ? await windows(cause.event.data) : null, changed(incident.changes), cause ? evidence(cause.event.data, cause.transitions, model) : null),
       h("div", { class: "side" }, actions(incident, session, again, model), playbook(incident.playbook), steps(incident.steps))),
   ];
 }
 
-function facts(data, model) {
+function facts(data, model, others) {
   const versions = [...new Set(data.alerts.map((alert) => alert.model_version))];
   const segments = [...new Set(data.alerts.map((alert) => alert.segment).filter(Boolean))];
   const pairs = [
-    ["Model", h("a", { href: model }, data.model)],
+    ["Model", [h("a", { href: model }, data.model), others.length ? h("div", {}, h("a", { href: "#elsewhere", onclick: (event) => {
+      event.preventDefault();
+      document.getElementById("elsewhere").scrollIntoView();
+    } }, `and ${number(others.length)} other ${others.length === 1 ? "model" : "models"}`)) : null]],
     ["Versions", versions.join(", ")],
     ["For whom", segments.length ? segments.join(", ") : "the whole model"],
     ["Since", time(data.starts_at)],
@@ -103,6 +107,17 @@ function timeline(data, alerts) {
       bar(axis, Date.parse(row.starts_at), row.until ? Date.parse(row.until) : axis.end, `${row.severity} ${row.status === "firing" ? "" : "past"}`, `${row.alertname} lasted ${words(row)}`),
       h("div", {}, h("a", { href: `#/alerts/${row.fingerprint}`, class: "strong" }, [row.alertname, row.feature].filter(Boolean).join(" · ")), ` ${row.model_version} ${row.segment}`),
       h("div", { class: "summary" }, sentence(row.summary))))));
+}
+
+/** The same fault in other models: each with what it led to there. */
+function elsewhere(others) {
+  if (!others.length) return null;
+  return h("section", { id: "elsewhere" }, h("h2", {}, "The same fault in other models"), table("elsewhere-table", [
+    { name: "State", key: "state", value: ({ data }) => `${data.status} ${data.severity}`, cell: ({ data }) => state(data) },
+    { name: "Model", key: "model", value: ({ data }) => data.model, cell: ({ data }) => h("a", { href: `#/models/${part(data.model)}` }, data.model) },
+    { name: "What it did there", key: "title", wide: true, value: ({ data }) => data.title, cell: ({ data }) => [h("a", { href: `#/incidents/${data.incident}`, class: "strong" }, sentence(data.title)), h("div", { class: "dim" }, data.concerns.join(" → "))] },
+    { name: "Since", key: "since", value: ({ data }) => data.starts_at, cell: ({ data }) => time(data.starts_at) },
+  ], others, { first: "since", kind: "cards", caption: "Their causes share a feature or a source, and began at the same time." }));
 }
 
 /** Marks, versions and baselines of that time. */

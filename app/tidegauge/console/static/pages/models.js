@@ -6,7 +6,7 @@ import { h } from "../dom.js";
 import { ago, none, number, share, time, title as named, value } from "../format.js";
 import { sparkline, strip } from "../strip.js";
 import { table } from "../table.js";
-import { list as incidentList } from "./incidents.js";
+import { list as incidentList, merged } from "./incidents.js";
 
 export const title = () => "Models";
 export const concerns = (change) => change.models.length > 0 || change.alerts;
@@ -17,7 +17,8 @@ export const address = (model) => `#/models/${encodeURIComponent(model)}`;
 const INCIDENTS = 6;
 
 export async function draw({ query, go }) {
-  const [{ models }, { incidents }, { models: histories }] = await Promise.all([get("models"), get("incidents", { status: "open" }), get("fleet")]);
+  const [{ models }, { incidents: told, together }, { models: histories }] = await Promise.all([get("models"), get("incidents", { status: "open" }), get("fleet")]);
+  const incidents = merged(told, together);
   if (!models.length) return [h("h1", {}, "Models"), nothing()];
   const over = new Map(histories.map((one) => [one.model, one]));
   const [wanted, state] = [(query.get("find") ?? "").toLowerCase(), query.get("state") ?? ""];
@@ -32,7 +33,7 @@ export async function draw({ query, go }) {
 }
 
 function headline(models, incidents) {
-  const hit = new Set(incidents.map(({ data }) => data.model)).size;
+  const hit = new Set(incidents.flatMap(({ members }) => members.map(({ data }) => data.model))).size;
   if (incidents.length) return `${number(incidents.length)} open ${incidents.length === 1 ? "incident" : "incidents"}${models.length > 1 ? `, in ${number(hit)} of ${number(models.length)} models` : ""}`;
   return `No open incident in ${models.length === 1 ? "the one model" : `${number(models.length)} models`}`;
 }

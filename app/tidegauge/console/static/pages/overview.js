@@ -5,7 +5,7 @@ import { h } from "../dom.js";
 import { number } from "../format.js";
 import { list } from "./alerts.js";
 import { heatmap } from "./heatmap.js";
-import { list as incidentList } from "./incidents.js";
+import { list as incidentList, merged } from "./incidents.js";
 import { coverage, metricChart, metrics } from "./performance.js";
 
 const PAST = 200;
@@ -17,7 +17,7 @@ export async function overview(seen) {
   const open = incidents.filter(({ data }) => data.status === "open");
   const [main] = [...metrics(records, "performance"), ...metrics(records, "estimated")];
   return [
-    open.length ? h("section", { id: "model-incidents" }, h("h2", {}, "Open incidents"), incidentList("model-incidents-table", open)) : null,
+    open.length ? h("section", { id: "model-incidents" }, h("h2", {}, "Open incidents"), incidentList("model-incidents-table", merged(open, []))) : null,
     h("section", { id: "summary", class: "charts" },
       main ? metricChart(seen, main, "overview") : null,
       coverage(seen),
