@@ -83,3 +83,20 @@ def test_large_changes_are_cut_into_records():
     assert len(records) > 1
     assert {k: v for record in records for k, v in changelog.decode(record).items()} == changes
     assert changelog.encode({}) == []
+
+
+def test_state_that_follows_another_changelog_is_deleted(tmp_path):
+    store = RocksStore(tmp_path / "state")
+    store.claim("one")
+    store.restore({b"r1": b"x"}, 7)
+    store.close()
+    store = RocksStore(tmp_path / "state")
+    store.claim("one")
+    assert (store.get(b"r1"), store.position) == (b"x", 7)
+    store.claim("another")
+    assert (store.get(b"r1"), store.position, list(store.scan(b""))) == (None, None, [])
+    store.restore({b"r2": b"y"}, 3)
+    store.close()
+    store = RocksStore(tmp_path / "state")
+    store.claim("another")
+    assert (store.get(b"r2"), store.position) == (b"y", 3)

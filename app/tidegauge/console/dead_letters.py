@@ -15,6 +15,8 @@ SAMPLES_KEPT = 20
 """How many of the newest dead letters are kept for each reason."""
 SHOWN = 2000
 """The most characters of a value that are kept."""
+NAMED = 1000
+"""The most characters of a reason, a message and the place of a letter that are kept."""
 REASONS_KEPT = 100
 _REQUEST_ID = re.compile(r'"request_id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9.]+)')
 """Finds the request id anywhere in a value, even if the value as a whole is not JSON."""
@@ -62,7 +64,7 @@ class DeadLetters:
         """Take in one record of the topic. ``timestamp``: the record's, in milliseconds; ``older``: whether it belongs to a
         block of older records."""
         said = dict(headers)
-        reason = said.get("reason", b"unknown").decode("utf-8", "replace")
+        reason = _text(said.get("reason", b"unknown"))
         if reason not in self.counts and len(self.counts) >= REASONS_KEPT:
             reason = "__other__"
         self.counts[reason] += 1
@@ -71,7 +73,7 @@ class DeadLetters:
         if len(held) == SAMPLES_KEPT and place < held[0][0]:
             return
         raw = value or b""
-        said_of = {name: said.get(name, b"").decode("utf-8", "replace") for name in ("message", "topic", "partition", "offset")}
+        said_of = {name: _text(said.get(name, b"")) for name in ("message", "topic", "partition", "offset")}
         letter = DeadLetter(
             reason,
             **said_of,
@@ -94,3 +96,7 @@ class DeadLetters:
 
     def _is_forgotten(self, letter: DeadLetter) -> bool:
         return any(digest_of(name).hex() in self._forgotten for name in (letter.key, letter.request_id))
+
+
+def _text(header: bytes) -> str:
+    return header[:NAMED].decode("utf-8", "replace")

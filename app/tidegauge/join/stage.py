@@ -51,7 +51,7 @@ from tidegauge.join.roles import Roles
 from tidegauge.join.score import set_missing_scores
 from tidegauge.join.unattached_kpis import UnattachedKpis
 from tidegauge.models.personal_data import PersonalData
-from tidegauge.models.registry import Registry
+from tidegauge.models.registry import DEFAULTS_KEPT, Registry
 from tidegauge.spec import ModelSpec
 
 INTRODUCED = b"h"
@@ -183,6 +183,8 @@ class JoinStage:
     def _spec(self, model: str) -> ModelSpec:
         spec = self._specs.get(model)
         if spec is None:
+            if len(self._specs) >= DEFAULTS_KEPT:
+                self._specs = {name: of for name, of in self._specs.items() if self._registry.known(name)}
             spec = self._specs[model] = self._registry.spec(model)
         return spec
 

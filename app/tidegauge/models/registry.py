@@ -17,6 +17,9 @@ from tidegauge.spec import Lineage, ModelSpec, ModelVersion
 MAX_RECORD_BYTES = 28 << 20
 """The most bytes that a record may grow to by learned baselines, so that it can still be published."""
 
+DEFAULTS_KEPT = 10_000
+"""The most specs of models without one that are held. Whoever produces can invent models without end."""
+
 
 class ModelRecord(msgspec.Struct, omit_defaults=True):
     """The value of a record of the topic ``models``, which is compacted and keyed by model. ``baselines``: JSON by version."""
@@ -68,6 +71,8 @@ class Registry:
         record = self._records.get(model)
         if record is not None:
             return record.spec
+        if len(self._defaults) >= DEFAULTS_KEPT:
+            self._defaults.clear()
         return self._defaults.setdefault(model, ModelSpec(model))
 
     def baseline(self, model: str, version: str) -> Baseline | None:

@@ -36,6 +36,8 @@ as much."""
 OVERHEAD = 10
 DAMAGED = "DAMAGED"
 """The name of the file that marks a directory as damaged."""
+ORIGIN = "ORIGIN"
+"""The name of the file that says of which changelog a directory holds the state."""
 _DAMAGE = "Corruption", "IO error: No such file or directory"
 """The beginnings of RocksDB's errors about damaged files; others are about locks, rights or space."""
 Pairs = dict[bytes, bytes]
@@ -289,6 +291,18 @@ class RocksStore:
         for key in self._recent.keys() & pairs.keys():
             del pairs[key]
         return StoredSlice(pairs, following)
+
+    def claim(self, origin: str) -> None:
+        """Delete what is stored if it follows another changelog than ``origin``, and note that it follows this one. Call it
+        before anything is read. Raises StateError."""
+        note = self._path / ORIGIN
+        try:
+            if note.exists() and (other := note.read_text("utf-8")) != origin:
+                log.warning("%s holds state of %s, which is deleted: it is made anew from %s", self._path, other, origin)
+                self.wipe()
+            note.write_text(origin, "utf-8")
+        except OSError as error:
+            raise StateError(f"{note}: cannot be read or written: {error.strerror}") from error
 
     def wipe(self) -> None:
         """Delete everything."""
