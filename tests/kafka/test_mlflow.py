@@ -5,6 +5,8 @@ import os
 import random
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -13,7 +15,7 @@ from support.cluster import Cluster
 from support.events import START, prediction
 from support.mlflow_server import MlflowServer as Running
 from support.schemas import mistakes
-from support.servers import wait_for
+from support.servers import ask, wait_for
 from tidegauge.alert.operations import AUDIT, OPERATIONS
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.cli.main import main
@@ -154,3 +156,44 @@ def test_a_champion_that_moves_is_marked_once_also_if_nobody_asked_then(named, b
         wait_for(lambda: ("third", "1") in seen(), 60, "the new model")
     assert marks() == [first, second]
     assert named.champion() == "1"
+
+
+def test_mlflows_webhook_tells_that_a_champion_moved(named, broker, tmp_path):
+    """Without polling; what is not signed with the secret tells nothing."""
+    cluster = Cluster(broker, f"webhook-{random.randrange(10**6)}", tmp_path)
+    cluster.apply(ModelRecord("churn", ModelSpec("churn")))
+    server = MlflowServer.from_environment()
+    server.move_alias("churn", "champion", "1")
+    (tmp_path / "secret").write_text("of the webhook\n")
+
+    def seen():
+        found = [json.loads(record.value) for record in cluster.read(AUDIT)]
+        return [entry["details"]["version"] for entry in found if entry["action"] == "see alias"]
+
+    def marks():
+        return [json.loads(record.value)["text"] for record in cluster.read(OPERATIONS)]
+
+    secret = str(tmp_path / "secret")
+    with Bridge(
+        cluster, "act", "--alias-interval", "0", MLFLOW_TRACKING_URI=named.url, TIDEGAUGE_MLFLOW_WEBHOOK_SECRET_FILE=secret
+    ) as act:  # fmt: skip
+        act.wait_ready()
+        wait_for(lambda: seen() == ["1"], 60, "the first look")
+        page = f"http://127.0.0.1:{act.port}/mlflow"
+        forged = urllib.request.Request(page, b"{}", {"X-MLflow-Signature": "v1,AAAA", "X-MLflow-Delivery-Id": "a"})
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(forged, timeout=20)
+        webhook = ask(
+            f"{named.url}/api/2.0/mlflow/webhooks",
+            {
+                "name": "tidegauge", "url": page, "secret": "of the webhook", "status": "ACTIVE",
+                "events": [{"entity": "MODEL_VERSION_ALIAS", "action": "CREATED"}],
+            },
+        )["webhook"]  # fmt: skip
+        server.move_alias("churn", "champion", "2")
+        wait_for(lambda: seen() == ["1", "2"], 60, "the look that the webhook asks for")
+        assert marks() == ["champion of churn moves from version 1 to 2"]
+        urllib.request.urlopen(
+            urllib.request.Request(f"{named.url}/api/2.0/mlflow/webhooks/{webhook['webhook_id']}", method="DELETE"), timeout=20
+        )
+    server.move_alias("churn", "champion", "1")

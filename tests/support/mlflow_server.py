@@ -52,7 +52,9 @@ class MlflowServer:
         ]  # fmt: skip
         self._environment = os.environ | {"MLFLOW_TRACKING_URI": self.url, "GIT_PYTHON_REFRESH": "quiet",
                                           "DO_NOT_TRACK": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-                                          "MLFLOW_DISABLE_TELEMETRY": "true"}  # fmt: skip
+                                          "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+                                          "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
+                                          "MLFLOW_WEBHOOK_CACHE_TTL": "0"}  # fmt: skip
         self._environment.pop("PYTHONPATH", None)
         self._process: subprocess.Popen[bytes] | None = None
         self.runs: list[str] = []

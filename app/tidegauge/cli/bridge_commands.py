@@ -58,17 +58,17 @@ def _notify(options: argparse.Namespace) -> int:
 
 
 def _act(options: argparse.Namespace) -> int:
-    from tidegauge.stream import bridge, ending, logs
+    from tidegauge.stream import alias_webhook, bridge, ending, logs
     from tidegauge.stream.acting import Actor
+    from tidegauge.stream.endpoint import secret
     from tidegauge.stream.health_endpoints import Listen
 
     logs.set_up(options.log_format)
 
     async def run(end: ending.Ending) -> int:
-        return await bridge.run(
-            Actor(stream_settings(options), options.alias_interval),
-            Listen(options.metrics_host, options.metrics_port, options.web_config),
-        )
+        actor = Actor(stream_settings(options), options.alias_interval, secret(alias_webhook.SECRET) or "")
+        at = Listen(options.metrics_host, options.metrics_port, options.web_config)
+        return await bridge.run(actor, at, actor.pages)
 
     return ending.run(run)
 

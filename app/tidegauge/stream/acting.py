@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from aiohttp import web
 from prometheus_client import Counter
 
 from tidegauge.alert.audit import Audit, AuditEntry, stamp
@@ -27,7 +28,7 @@ from tidegauge.lineage import rolling_back
 from tidegauge.lineage.mlflow_server import MlflowServer
 from tidegauge.models.registry import Registry
 from tidegauge.spec import ROLLOUT, ModelVersion
-from tidegauge.stream import bridge, models_topic
+from tidegauge.stream import alias_webhook, bridge, models_topic
 from tidegauge.stream.alias_watch import AliasWatch
 from tidegauge.stream.feed import Feed
 from tidegauge.stream.following import OperationsLog
@@ -67,18 +68,23 @@ _decode = msgspec.json.Decoder(AlertEvent).decode
 
 class Actor:
     """Performs the actions of specs when alerts begin. ``alias_interval``: seconds after which MLflow, if the environment names
-    it, is asked again which versions serve; 0 for never."""
+    it, is asked again which versions serve; 0 for never. ``webhook_secret``: with it MLflow is also asked whenever one of its
+    webhooks, signed with this secret, arrives; "" for none."""
 
-    def __init__(self, settings: Settings, alias_interval: float = 0.0) -> None:
+    def __init__(self, settings: Settings, alias_interval: float = 0.0, webhook_secret: str = "") -> None:
         self._settings = settings
         self._feed = Feed(settings, ALERTS, f"{settings.app_id}-act")
-        watches = alias_interval > 0 and MlflowServer.is_named()
+        watches = (alias_interval > 0 or bool(webhook_secret)) and MlflowServer.is_named()
         self._operations = OperationsLog(settings, (OPERATIONS, AUDIT) if watches else (AUDIT,))
         self._audit = Audit(sys.stderr.buffer, self._operations.write)
         self._aliases: AliasWatch | None = None
+        self.pages: list[web.RouteDef] = []
+        """Its own pages, beside those of every bridge."""
         if watches:
             models = partial(models_topic.read, settings)
-            self._aliases = AliasWatch(alias_interval, models, self._operations, self._audit, ACTOR)
+            self._aliases = AliasWatch(alias_interval or None, models, self._operations, self._audit, ACTOR)
+            if webhook_secret:
+                self.pages.append(alias_webhook.page(webhook_secret, self._aliases.ask))
         self._left: set[ModelVersion] = set()
         """Versions that were rolled back by themselves, with their models."""
         self._firing: set[str] = set()

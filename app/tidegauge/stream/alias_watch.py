@@ -1,12 +1,14 @@
 """Notices when an alias in MLflow's registry, such as ``champion``, names another version, and writes a mark for the charts.
 
-MLflow does not say when an alias was moved, so it is asked at intervals. What was seen last is in the audit log: a move made
-while nobody asked is noticed at the next start. ``kill -9`` between mark and audit writes the same mark again, under its key.
+MLflow is asked at intervals, and at once when one of its webhooks arrives (``alias_webhook.py``). What was seen last is in the
+audit log: a move made while nobody asked is noticed at the next start. ``kill -9`` between mark and audit writes the same mark
+again, under its key.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -35,16 +37,26 @@ class _Seen(NamedTuple):
 
 
 class AliasWatch:
-    """Asks MLflow every ``seconds`` what the alias of each model names. ``models``: reads the models; ``actor``: who writes the
-    entries."""
+    """Asks MLflow every ``seconds`` what the alias of each model names; None for only when ``ask`` is called. ``models``: reads
+    the models; ``actor``: who writes the entries."""
 
     def __init__(
-        self, seconds: float, models: Callable[[], Awaitable[Registry]], operations: OperationsLog, audit: Audit, actor: str
+        self,
+        seconds: float | None,
+        models: Callable[[], Awaitable[Registry]],
+        operations: OperationsLog,
+        audit: Audit,
+        actor: str,
     ) -> None:
         self._seconds, self._models, self._operations, self._audit = seconds, models, operations, audit
         self._actor = actor
         self._seen: dict[str, _Seen] = {}
         self._unknown: set[str] = set()
+        self._news = asyncio.Event()
+
+    def ask(self) -> None:
+        """Ask MLflow now, whatever the interval."""
+        self._news.set()
 
     def remember(self, entry: AuditEntry) -> None:
         """Take an entry of the audit log; those of other actions say nothing."""
@@ -55,10 +67,14 @@ class AliasWatch:
     async def run(self) -> None:
         """Ask until cancelled."""
         while True:
+            # Before the look, so that what is moved during it is seen by the next one.
+            self._news.clear()
             registry = await self._models()
             for model in registry.models():
                 await self._look(registry, model)
-            await asyncio.sleep(self._seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds):
+                    await self._news.wait()
 
     async def _look(self, registry: Registry, model: str) -> None:
         named = alias_of(registry.spec(model))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
+from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
 import tidegauge
@@ -52,12 +53,13 @@ class Meters:
         self._last.set_to_current_time()
 
 
-async def run(bridge: Bridge, at: Listen) -> int:
-    """Run a bridge with its pages at ``at`` until cancelled; return the exit status. Errors of the bridge are raised."""
+async def run(bridge: Bridge, at: Listen, more: Iterable[web.RouteDef] = ()) -> int:
+    """Run a bridge with its pages at ``at``, of which ``more`` are its own, until cancelled; return the exit status. Errors of
+    the bridge are raised."""
     work = asyncio.ensure_future(bridge.run())
     try:
         try:
-            server = await serve(at, bridge.registry, lambda: bridge.ready)
+            server = await serve(at, bridge.registry, lambda: bridge.ready, more=more)
         except OSError as error:
             raise StreamError(f"port {at.port} of {at.host} cannot be listened on: {error}; choose --metrics-port") from error
         try:

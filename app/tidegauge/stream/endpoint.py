@@ -78,8 +78,13 @@ def endpoint(url: str, prefix: str, environment: Mapping[str, str] = os.environ)
 
 def _setting(variable: str, name: str, environment: Mapping[str, str]) -> str | None:
     """What a variable says; of a secret also what the file says that is named in its place."""
+    return secret(variable, environment) if name in _SECRETS else environment.get(variable)
+
+
+def secret(variable: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The secret that a variable holds, or the file that ``<variable>_FILE`` names; None without either. Raises StreamError."""
     value, file = environment.get(variable), environment.get(f"{variable}_FILE")
-    if not file or name not in _SECRETS:
+    if not file:
         return value
     if value:
         raise StreamError(f"{variable} and {variable}_FILE say the same; set one")
