@@ -40,7 +40,7 @@ def _commonest(outcome: OutcomeProfile) -> list[str]:
     """The KPIs that have values, at most the MAX_NAMES with the most values."""
     counts = {
         kpi: units for name, units in outcome.sums.items()
-        if (kpi := name.removeprefix("kpi_count:")) != name and not is_derived(kpi) and units > 0
+        if name.startswith("kpi_count:") and not is_derived(kpi := name.removeprefix("kpi_count:")) and units > 0
     }  # fmt: skip
     return sorted(counts, key=lambda kpi: (-counts[kpi], kpi))[:MAX_NAMES]
 
@@ -48,10 +48,11 @@ def _commonest(outcome: OutcomeProfile) -> list[str]:
 def kpi_values_left_out(outcome: OutcomeProfile) -> int:
     """How many values of KPIs are not in the record, because the model has too many KPIs."""
     left_out = outcome.sum(f"kpi_sum:{LEFT_OUT}")
-    shown = set(_commonest(outcome))
-    for name in outcome.sums:
+    further = [name for name in outcome.sums if name.startswith("kpi_count:")]
+    shown = set(_commonest(outcome)) if further else set()
+    for name in further:
         kpi = name.removeprefix("kpi_count:")
-        if kpi != name and not is_derived(kpi) and kpi not in shown:
+        if not is_derived(kpi) and kpi not in shown:
             left_out += outcome.sum(name)
     return round(left_out)
 

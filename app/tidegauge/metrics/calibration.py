@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtri
 
 from tidegauge.metrics.interval import LEVEL, Interval, wilson
@@ -17,29 +16,24 @@ from tidegauge.profile.score_counts import CALIBRATED, CALIBRATION_BINS
 MIN_EXPECTED = 5.0
 """Bins in which fewer positives or negatives than this are expected are pooled for the test."""
 
+_SCORE_SUMS = tuple(f"score_{number}" for number in range(CALIBRATION_BINS))
+
 
 class Reliability:
     """Outcomes in ten bins of equal width by their score: their ``counts`` (10), the sums of their scores (10), and the counts
-    of positives (10), all floats."""
+    of positives (10), all floats. ``excess`` (10): the number of positives that the scores predict minus the number that
+    occurred; ``variance`` (10): of the number of positives if every score were a true probability, from the bin's mean
+    score."""
 
-    __slots__ = ("counts", "positives", "score_sums")
+    __slots__ = ("counts", "excess", "positives", "score_sums", "variance")
 
     def __init__(self, outcome: OutcomeProfile) -> None:
         self.positives = outcome.histograms.dense(CALIBRATED + CALIBRATION_BINS, CALIBRATION_BINS).astype(np.float64)
         self.counts = outcome.histograms.dense(CALIBRATED, CALIBRATION_BINS) + self.positives
-        self.score_sums = np.array([outcome.sum(f"score_{b}") for b in range(CALIBRATION_BINS)])
-
-    @property
-    def excess(self) -> NDArray[np.float64]:
-        """For each bin (10), the number of positives that the scores predict minus the number that occurred."""
-        return self.score_sums - self.positives
-
-    @property
-    def variance(self) -> NDArray[np.float64]:
-        """Variance of the number of positives in each bin (10) if every score were a true probability, from the bin's mean
-        score."""
-        mean = np.clip(self.score_sums / np.maximum(self.counts, 1.0), 0.0, 1.0)
-        return self.counts * mean * (1.0 - mean)
+        self.score_sums = np.array([outcome.sum(name) for name in _SCORE_SUMS])
+        self.excess = self.score_sums - self.positives
+        mean = np.minimum(np.maximum(self.score_sums / np.maximum(self.counts, 1.0), 0.0), 1.0)
+        self.variance = self.counts * mean * (1.0 - mean)
 
 
 def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL, *, bins: bool = True) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from scipy.special import ndtr
 
 from tidegauge.engine.delta import Segment
-from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import OutcomeProfile
 
 LEVEL = 0.05
 """The expected share of false ones among the reported segments."""
@@ -76,7 +76,7 @@ def squared_error(outcome: OutcomeProfile) -> Loss:
 def error(outcome: OutcomeProfile) -> Loss:
     """The loss that is 1 for a wrong class and 0 for the right one."""
     right = wrong = 0
-    for predicted, actual, count in confusion_counts(outcome.confusion):
+    for predicted, actual, count in outcome.cells():
         right, wrong = right + count * (predicted == actual), wrong + count * (predicted != actual)
     return Loss(float(right + wrong), float(wrong), float(wrong))
 

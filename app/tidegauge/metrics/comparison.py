@@ -14,7 +14,7 @@ from tidegauge.metrics.performance_interval import auc_variance
 from tidegauge.metrics.sequential import Contrast, Sample, paired, two_sample
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.kpi import is_derived
-from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import Moments, PairProfile
 from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
@@ -141,7 +141,7 @@ def _performance(sides: tuple[OutcomeProfile, ...], task: Task | None) -> Iterab
         )
     if task == "regression":
         return
-    cells = [list(confusion_counts(of.confusion)) for of in sides]
+    cells = [of.cells() for of in sides]
     yield (
         "performance.accuracy",
         [_counted(sum(n for _, _, n in of), sum(n for p, a, n in of if p == a)) for of in cells],

@@ -11,7 +11,7 @@ from scipy.special import chdtrc
 
 from tidegauge.metrics.calibration import Reliability
 from tidegauge.metrics.positive_class import actual_classes, unknown_class_ratio
-from tidegauge.profile.outcome import MAX_OUTSIDE, ConfusionCell, OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import MAX_OUTSIDE, ConfusionCell, OutcomeProfile
 from tidegauge.spec import Task
 
 MIN_DENOMINATOR = 20
@@ -34,11 +34,11 @@ def fairness(segments: Mapping[str, OutcomeProfile], task: Task | None, positive
     counts: dict[str, dict[str, tuple[int, int]]] = {}
     calibrated: dict[str, tuple[float, float]] = {}
     for value, outcome in segments.items():
-        cells = list(confusion_counts(outcome.confusion))
+        cells = outcome.cells()
         total = sum(count for _, _, count in cells)
         if total < min_count or not total:
             continue
-        unknown = task == "multiclass" or unknown_class_ratio(actual_classes(outcome), positive) > MAX_OUTSIDE
+        unknown = task == "multiclass" or unknown_class_ratio(outcome.derived(actual_classes), positive) > MAX_OUTSIDE
         for measure, of in _rates(cells, total, None if unknown else positive).items():
             if of[1] >= min(MIN_DENOMINATOR, min_count):
                 counts.setdefault(measure, {})[value] = of

@@ -19,7 +19,7 @@ def label_mix(
 ) -> dict[str, Any]:
     """The member ``label_mix`` of a record: ``positive_ratio``, the share of labels of the ``positive`` class (None if there is
     no such class), and PSI, JS, ``mix_shift`` and p-values over the baseline's classes and new ones; {} without classes."""
-    current, before = actual_classes(outcome), actual_classes(reference)
+    current, before = outcome.derived(actual_classes), reference.derived(actual_classes)
     total = current.total()
     if not total:
         return {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from tidegauge.metrics.calibration import Reliability
 from tidegauge.metrics.positive_class import actual_classes, unknown_class_ratio
-from tidegauge.profile.outcome import MAX_CLASSES, MAX_OUTSIDE, ConfusionCell, OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import MAX_CLASSES, MAX_OUTSIDE, ConfusionCell, OutcomeProfile
 from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
@@ -28,9 +28,9 @@ def performance(outcome: OutcomeProfile, task: Task | None, positive: str) -> di
     """The ``performance`` member of a record; {} if nothing can be computed."""
     if is_regression(outcome, task):
         return regression(outcome)
-    cells = list(confusion_counts(outcome.confusion))
+    cells = outcome.cells()
     if task != "multiclass":
-        unknown = unknown_class_ratio(actual_classes(outcome), positive)
+        unknown = unknown_class_ratio(outcome.derived(actual_classes), positive)
         if unknown > MAX_OUTSIDE:
             right = sum(count for said, true, count in cells if said == true)
             return {"accuracy": right / sum(count for _, _, count in cells), "unknown_class_ratio": unknown}
@@ -80,6 +80,11 @@ def class_counts(cells: Sequence[ConfusionCell]) -> dict[str, ClassCounts]:
     return {name: ClassCounts(hits[name], predicted[name], actual[name]) for name in sorted(predicted.keys() | actual.keys())}
 
 
+def classes_of(outcome: OutcomeProfile) -> dict[str, ClassCounts]:
+    """The counts of each class of some outcomes, ordered by its name."""
+    return class_counts(outcome.cells())
+
+
 def commonest(of_class: Mapping[str, ClassCounts]) -> list[str]:
     """The classes that a record has numbers of, ordered by name: at most the MAX_CLASSES most frequent ones."""
     return sorted(sorted(of_class, key=lambda name: (-of_class[name].predicted - of_class[name].actual, name))[:MAX_CLASSES])
@@ -102,8 +107,7 @@ def probabilities(outcome: OutcomeProfile) -> dict[str, float]:
     numbers are left out, since the remaining outcomes would be an unrepresentative sample."""
     outside = outcome.no_probability_ratio
     numbers: dict[str, float] = {"no_probability_ratio": outside} if outside else {}
-    _, positives, negatives = outcome.scored()
-    scored = int(positives.sum() + negatives.sum())
+    scored = outcome.scored_classes().outcomes
     if scored <= 0 or outside > MAX_OUTSIDE:
         return numbers
     numbers |= {"log_loss": outcome.sum("log_loss") / scored, "brier": outcome.sum("brier") / scored}

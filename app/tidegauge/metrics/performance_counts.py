@@ -18,6 +18,5 @@ def performance_counts(outcome: OutcomeProfile, task: Task | None) -> dict[str, 
         if task == "multiclass":
             counts["log_loss"] = round(outcome.sum("class_log_loss_count"))
         else:
-            _, positives, negatives = outcome.scored()
-            counts["brier"] = counts["log_loss"] = counts["ece"] = int(positives.sum() + negatives.sum())
+            counts["brier"] = counts["log_loss"] = counts["ece"] = outcome.scored_classes().outcomes
     return {name: count for name, count in counts.items() if 0 < count != outcome.labels}

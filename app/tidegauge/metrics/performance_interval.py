@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tidegauge.metrics import interval
 from tidegauge.metrics.calibration import ece_interval
 from tidegauge.metrics.interval import LEVEL, Interval
-from tidegauge.metrics.performance import ClassCounts, auc_of, class_counts, commonest, is_regression
-from tidegauge.profile.outcome import MAX_OUTSIDE, ConfusionCell, OutcomeProfile, confusion_counts
+from tidegauge.metrics.performance import ClassCounts, auc_of, class_counts, classes_of, commonest, is_regression
+from tidegauge.profile.outcome import MAX_OUTSIDE, ConfusionCell, OutcomeProfile
 from tidegauge.spec import Task
 
 
@@ -24,14 +24,14 @@ def performance_intervals(outcome: OutcomeProfile, task: Task | None, positive: 
     """The intervals of those numbers of ``performance`` that have one, nested in the same way."""
     if is_regression(outcome, task):
         return _known(_regression(outcome, level))
-    cells = list(confusion_counts(outcome.confusion))
+    cells = outcome.cells()
     if task == "multiclass":
         found = multiclass(cells, level)
         found["log_loss"] = interval.mean_loss(
             outcome.sum("class_log_loss"), outcome.sum("class_log_loss_squares"), outcome.sum("class_log_loss_count"), level
         )
     else:
-        counts = class_counts(cells).get(positive, ClassCounts())
+        counts = outcome.derived(classes_of).get(positive, ClassCounts())
         found = {"accuracy": _accuracy(cells, level), **_of_class(counts, level), **_probabilities(outcome, level)}
     return _known(found)
 
@@ -120,7 +120,7 @@ def auc_variance(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> 
 
 def _probabilities(outcome: OutcomeProfile, level: float) -> dict[str, Any]:
     scores, positives, negatives = outcome.scored()
-    m, n = int(positives.sum()), int(negatives.sum())
+    m, n = outcome.scored_classes()
     if m + n <= 0 or outcome.no_probability_ratio > MAX_OUTSIDE:
         return {}
     found: dict[str, Any] = {}

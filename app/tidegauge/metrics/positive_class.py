@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from tidegauge.class_names import is_positive
-from tidegauge.profile.outcome import OutcomeProfile, confusion_counts
+from tidegauge.profile.outcome import OutcomeProfile
 
 
 def unknown_class_ratio(classes: Mapping[str, int], positive: str) -> float:
@@ -25,6 +25,6 @@ def unknown_class_ratio(classes: Mapping[str, int], positive: str) -> float:
 def actual_classes(outcome: OutcomeProfile) -> Counter[str]:
     """The number of outcomes of each class."""
     classes: Counter[str] = Counter()
-    for _, actual, count in confusion_counts(outcome.confusion):
+    for _, actual, count in outcome.cells():
         classes[actual] += count
     return classes

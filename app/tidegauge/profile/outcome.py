@@ -8,7 +8,7 @@ change has the same numbers, to the last bit, as if they had been in time. Score
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -47,6 +47,17 @@ class ScoreCounts(NamedTuple):
     scores: NDArray[np.float64]
     positives: NDArray[np.int64]
     negatives: NDArray[np.int64]
+
+
+class Scored(NamedTuple):
+    """How many outcomes that have a score are positive and negative."""
+
+    positives: int
+    negatives: int
+
+    @property
+    def outcomes(self) -> int:
+        return self.positives + self.negatives
 
 
 class OutcomeProfile:
@@ -152,11 +163,19 @@ class OutcomeProfile:
     def further_classes(self) -> int:
         """How many outcomes have a predicted or actual class that is not counted by name."""
         beyond = {OTHER, ANOTHER}
-        return sum(count for said, true, count in confusion_counts(self.confusion) if {said, true} & beyond)
+        return sum(count for said, true, count in self.cells() if said in beyond or true in beyond)
 
     def scored(self) -> ScoreCounts:
         """The outcomes that have a score, by score; computed once."""
         return self.derived(_scored)
+
+    def scored_classes(self) -> Scored:
+        """How many outcomes of each class have a score; computed once."""
+        return self.derived(_scored_classes)
+
+    def cells(self) -> Sequence[ConfusionCell]:
+        """The cells of the confusion matrix; computed once."""
+        return self.derived(_cells)
 
     @property
     def no_probability_ratio(self) -> float:
@@ -164,8 +183,7 @@ class OutcomeProfile:
         outside = self.sum("no_probability")
         if outside <= 0:
             return 0.0
-        scored = self.scored()
-        return outside / (outside + int(scored.positives.sum() + scored.negatives.sum()))
+        return outside / (outside + self.scored_classes().outcomes)
 
     def delay_quantiles(self, shares: Sequence[float]) -> list[float]:
         """The quantiles of the label delays at ``shares`` (0 to 1), in seconds, at most 3.7 % too large; [] without labels."""
@@ -197,6 +215,11 @@ class OutcomeProfile:
 def _scored(outcome: OutcomeProfile) -> ScoreCounts:
     bins, (positives, negatives) = outcome.histograms.aligned((POSITIVE, NEGATIVE), SCORE_BINS)
     return ScoreCounts(SCORES[bins], positives, negatives)
+
+
+def _scored_classes(outcome: OutcomeProfile) -> Scored:
+    _, positives, negatives = outcome.scored()
+    return Scored(int(positives.sum()), int(negatives.sum()))
 
 
 def packed_delay_counts(raw: bytes) -> NDArray[np.int64]:
@@ -320,8 +343,9 @@ class ConfusionCell(NamedTuple):
     outcomes: int
 
 
-def confusion_counts(confusion: dict[str, int]) -> Iterable[ConfusionCell]:
-    """The cells of a confusion matrix."""
-    for cell, count in confusion.items():
+def _cells(outcome: OutcomeProfile) -> list[ConfusionCell]:
+    cells = []
+    for cell, count in outcome.confusion.items():
         predicted, _, actual = cell.partition("\x1f")
-        yield ConfusionCell(predicted, actual, count)
+        cells.append(ConfusionCell(predicted, actual, count))
+    return cells
