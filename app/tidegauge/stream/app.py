@@ -30,7 +30,9 @@ from tidegauge.stream.unread_input import UnreadInput
 
 log = logging.getLogger(__name__)
 TICK = 0.05
-RESTORING_AT_ONCE = 8
+OPENING_AT_ONCE, RESTORING_AT_ONCE = 64, 8
+"""The most tasks that are taken over at the same time, which is mostly waiting for the broker; and the most of these that read
+their changelog, each of which has fetched records in memory."""
 FLUSH_SECONDS, DROP_SECONDS, LEAVE_SECONDS = 4.0, 4.0, 4.0
 """The most seconds that the steps of shutting down may take."""
 
@@ -61,7 +63,7 @@ class StreamApp:
         self._opening: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._closing: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._ticker: asyncio.Task[None] | None = None
-        self._slots = asyncio.Semaphore(RESTORING_AT_ONCE)
+        self._opening_slots, self._restoring_slots = (asyncio.Semaphore(of) for of in (OPENING_AT_ONCE, RESTORING_AT_ONCE))
         self._checkpoints: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._assigned = False
@@ -154,6 +156,7 @@ class StreamApp:
         if stage in REKEY:
             return RekeyTask(stage, partition, self.settings, self._admin, self._join_partitions)
         task = Task(stage, partition, self._factories[stage], self.settings, self._admin)
+        task.restoring = self._restoring_slots
         if stage == "join":
             self.unread.follow(partition)
             task.behind = partial(self.unread.behind, task)
@@ -166,7 +169,7 @@ class StreamApp:
         try:
             # A previous task of this partition uses the store's directory until it is closed.
             await asyncio.gather(*(closing for closing in (self._closing.get(name),) if closing is not None))
-            async with self._slots:
+            async with self._opening_slots:
                 await task.open()
                 if task.name == "join":
                     # Tells the stage the progress of its inputs before its first records.

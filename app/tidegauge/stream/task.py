@@ -9,6 +9,7 @@ failure      the task is discarded; its next owner processes again what was not 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -48,6 +49,8 @@ class Task(InputTask):
         self.behind: Callable[[], Behind] = dict
         self.quiet: Callable[[float], bool] = lambda seconds: seconds >= settings.idle_timeout
         """Whether the input counts as exhausted, so many seconds after its last record."""
+        self.restoring = asyncio.Semaphore()
+        """Acquired while the changelog is read; shared by the tasks of a process."""
         self._rekeyed = not INPUT_OF.keys().isdisjoint(self.topics)
         self._purged: tuple[float, dict[TopicPartition, int]] = (time.monotonic(), {})
 
@@ -96,7 +99,15 @@ class Task(InputTask):
             position = None
         start = begin if position is None else position
         reader.seek(place, start)
-        while start < end:
+        if start < end:
+            async with self.restoring:
+                await self._read_changelog(reader, store, end)
+        return store.position is not None
+
+    async def _read_changelog(self, reader: Any, store: RocksStore, end: int) -> None:
+        """Apply the changelog to the store, from the reader's position up to ``end``."""
+        place = self._changelog
+        while await reader.position(place) < end:
             for records in (await reader.getmany(place, timeout_ms=500)).values():
                 for record in records:
                     fault_at("mid-restore")
@@ -106,8 +117,6 @@ class Task(InputTask):
                         changes = {}
                     store.restore(changes, record.offset + 1)
                     self.restored_records += 1
-            start = await reader.position(place)
-        return store.position is not None
 
     def _take(self, topic: str, records: Sequence[Any]) -> None:
         assert self._contained is not None
