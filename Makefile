@@ -61,10 +61,12 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/partitions.py
 	$(BIN)/python benchmarks/console_start.py
 
-# Looks for input that breaks what reads others' bytes, with Atheris, beginning with tests/fixtures/fuzz: SECONDS for each of six targets.
+# Looks for input that breaks what reads others' bytes, with Atheris, beginning with tests/fixtures/fuzz: SECONDS for each of six targets. Then
+# for requests that the console's API does not answer as its document says, with Schemathesis: as many for each operation.
 fuzz: $(VENV)/.dev .venv-fuzz/.ready
 	for target in event delta spec baseline record changelog; do \
 	  PYTHONPATH=tests:.venv-fuzz $(BIN)/python -m support.fuzzing $$target $(or $(SECONDS),100) || exit 1; done
+	PYTHONPATH=tests:.venv-fuzz $(BIN)/python -m support.api_fuzzing $(or $(SECONDS),100)
 
 # An hour of load with rebalances: what must not grow is measured, and drawn in docs/images/soak.svg.
 soak: $(VENV)/.dev
@@ -130,8 +132,8 @@ tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
 	.venv-airflow/bin/python -m pip install -q -r $<
 	touch $@
 
-# Atheris alone, which not every Python has a wheel of; the rest is in .venv.
-.venv-fuzz/.ready: tests/fixtures/atheris-requirements.txt $(VENV)/.dev
+# Atheris, which not every Python has a wheel of, and Schemathesis, which would load into every run of pytest; the rest is in .venv.
+.venv-fuzz/.ready: tests/fixtures/fuzz-requirements.txt $(VENV)/.dev
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target .venv-fuzz -r $<
 	touch $@
 
