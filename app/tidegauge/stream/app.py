@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from faust.types.tuples import TP
 
 from tidegauge.engine.stage import PROFILES
-from tidegauge.errors import TopicError
+from tidegauge.errors import StreamError, TopicError
 from tidegauge.stream.catching_up import CatchingUp, event_time
 from tidegauge.stream.checkpoint_schedule import FEW_EVENTS, is_due
 from tidegauge.stream.consumer import Chunk
@@ -174,8 +174,14 @@ class StreamApp:
                 if task.name == "join":
                     # Tells the stage the progress of its inputs before its first records.
                     await task.checkpoint()
-        except asyncio.CancelledError:
-            raise
+        except asyncio.CancelledError as cut_off:
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            # Nobody has cancelled this task: where a broker dies, the client cancels some of what waits for it.
+            failure = StreamError("taking it over was cut off inside the Kafka client")
+            failure.__cause__ = cut_off
+            self._fail(task, failure)
         except BaseException as error:
             self._fail(task, error)
         else:

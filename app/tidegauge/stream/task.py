@@ -59,8 +59,7 @@ class Task(InputTask):
         if PREDICTIONS in self.topics and self._settings.topic(REKEYED[PREDICTIONS]) in await self._admin.list_topics():
             raise StreamError("re-keying was turned on meanwhile; this worker has to start anew")
         self.store = RocksStore(self._settings.state_dir / str(self))
-        cluster = await self._admin.describe_cluster()
-        self.store.claim(f"{self._changelog.topic} in the Kafka cluster {cluster['cluster_id']}")
+        self.store.claim(self._changelog.topic)
         reader = consumer(self._settings, group_id=self._settings.app_id)
         await reader.start()
         try:
