@@ -343,3 +343,17 @@ def test_more_tabs_than_a_browser_has_connections(browser: Browser, console: Run
                 driver.switch_to.window(tab)
                 driver.close()
         driver.switch_to.window(first)
+
+
+def test_a_wide_screen_shows_all_of_a_models_performance_at_once(browser: Browser, console: Running) -> None:
+    """All plots of metrics lie on the first 900 pixels; on a narrow screen they are as high as elsewhere."""
+    each = "return [...document.querySelectorAll('#performance .charts {}')].map(of => of.{})"
+    heights = {}
+    for width in (1440, 1000):
+        browser.open(f"{console.address}/#/models/churn?tab=performance", width=width)
+        browser.wait(lambda: browser.all("#performance .plot canvas"))
+        heights[width] = browser.run(each.format("canvas", "offsetHeight"))
+        if width == 1440:
+            assert max(browser.run(each.format("figure", "getBoundingClientRect().bottom"))) <= 900
+    assert len(heights[1440]) > 4
+    assert max(heights[1440]) < min(heights[1000])

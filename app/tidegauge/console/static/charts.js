@@ -30,8 +30,14 @@ const watching = new ResizeObserver((entries) => {
   }
 });
 
+/** On a screen that is wide enough, plots of a dense part of a page are lower, so that more of them are seen at once. */
+const WIDE = "(min-width: 1200px)";
+const DENSE = 0.7;
+
 function make(host, width) {
-  host.plot = new window.uPlot({ ...host.options, width }, host.data, host);
+  const dense = host.closest(".dense") && window.matchMedia(WIDE).matches;
+  const height = Math.round(host.options.height * (dense ? DENSE : 1));
+  host.plot = new window.uPlot({ ...host.options, width, height }, host.data, host);
   drawn.add(host.plot);
 }
 

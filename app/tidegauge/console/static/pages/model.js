@@ -23,6 +23,8 @@ const TABS = {
   labels: ["Labels", async (seen) => [labels(seen), await restatements(seen)]], versions: ["Versions", versions], compare: ["Compare", compare], system: ["System", system],
   business: ["Business", business], lineage: ["Lineage", lineage],
 };
+/** Tabs that are one screen on a laptop, or near it. */
+const DENSE = new Set(["overview", "performance", "drift", "segments", "labels", "system", "business"]);
 /** Tabs that do not speak of windows. */
 const WITHOUT_WINDOWS = new Set(["lineage"]);
 
@@ -58,7 +60,7 @@ export async function draw({ names: [name], query, go }) {
   return [
     ...top,
     WITHOUT_WINDOWS.has(tab) ? null : [controls(seen, lengths, last, { from, to, older, dropped }), misread(record.prediction)],
-    h("div", { role: "tabpanel", id: "panel", "aria-labelledby": `tab-${tab}` }, await TABS[tab][1](seen)),
+    h("div", { role: "tabpanel", id: "panel", class: DENSE.has(tab) ? `dense ${tab}` : null, "aria-labelledby": `tab-${tab}` }, await TABS[tab][1](seen)),
   ].flat(Infinity);
 }
 
@@ -69,7 +71,7 @@ function misread(prediction) {
 }
 
 function head(model) {
-  return h("header", { class: "page" }, h("p", { class: "dim" }, h("a", { href: "#/" }, "Models"), " ›"), h("h1", {}, model.model),
+  return h("header", { class: "page model" }, h("p", { class: "dim" }, h("a", { href: "#/" }, "Models"), " ›"), h("h1", {}, model.model),
     model.problem ? h("p", { class: "trouble" }, model.problem) : null,
     h("div", { class: "health" }, Object.entries(model.health).map(([name, said]) => h("span", { class: "concern" }, `${name} `, concern(said))),
       model.last_event ? h("span", { class: "dim" }, "Last prediction ", timeAgo(model.last_event), model.last_label ? [", last label ", timeAgo(model.last_label)] : null) : null));
