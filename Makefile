@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lint types unit live kafka browser screenshots faults fuzz soak bench evaluate dashboards clean
+.PHONY: demo test lint types unit live kafka browser screenshots faults fuzz soak bench evaluate dashboards wandb-runs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tidegauge demo $(if $(DAYS),--days $(DAYS)) $(if $(SPEED),--speed $(SPEED))
@@ -126,6 +126,16 @@ tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
 	.venv-$*/bin/python -m pip install -q -r $<
 	touch $@
 
+# Runs of Weights & Biases as it writes them, for the test of their reader; the commit is always the same, the times are not.
+wandb-runs: .venv-wandb/.ready
+	directory=$$(mktemp -d) && cd $$directory && \
+	  $(CURDIR)/.venv-wandb/bin/python $(CURDIR)/tests/support/wandb_runs.py $(CURDIR)/tests/fixtures/wandb && rm -rf $$directory
+
+.venv-wandb/.ready: tests/fixtures/wandb-requirements.txt
+	$(PYTHON) -m venv .venv-wandb
+	.venv-wandb/bin/python -m pip install -q -r $<
+	touch $@
+
 # A real Airflow for the test of its DAG, which runs the command `tidegauge` as Prefect's flow does.
 .venv-airflow/.ready: tests/fixtures/airflow-requirements.txt
 	$(PYTHON) -m venv .venv-airflow
@@ -138,4 +148,4 @@ tests/fixtures/nannyml_cbpe.json: benchmarks/nannyml_oracle.py | $(PEERS)/.ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-prefect .venv-mlflow .venv-confluent .venv-airflow .venv-kserve .venv-mlserver .venv-bentoml $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-prefect .venv-mlflow .venv-confluent .venv-airflow .venv-kserve .venv-mlserver .venv-bentoml .venv-wandb $(PEERS) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

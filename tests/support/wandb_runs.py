@@ -1,5 +1,5 @@
-"""Makes the runs of Weights & Biases in ``tests/fixtures/wandb``: run in an environment that has wandb (0.31.0), from an empty
-directory, as ``python wandb_runs.py OUTPUT``. What wandb notes of the machine is left out."""
+"""Makes the runs of Weights & Biases in ``tests/fixtures/wandb``. ``make wandb-runs`` starts it from an empty directory, in an
+environment with wandb, as ``python wandb_runs.py OUTPUT``. What wandb notes of the machine is left out."""
 
 import gzip
 import subprocess
