@@ -51,6 +51,7 @@ def broker_killed_in_a_restore(workers, brokers):
     brokers.nodes[leader(workers.cluster, JOIN_CHANGELOG, 0)].kill()
     time.sleep(3)
     brokers.proxy.mend()
+    wait_for(lambda: workers.log(0).count("restored") >= said + 4, 30, "the restore that was interrupted")
     time.sleep(OUTAGE)
 
 

@@ -178,7 +178,7 @@ class StreamApp:
             current = asyncio.current_task()
             if current is None or current.cancelling():
                 raise
-            # Nobody has cancelled this task: where a broker dies, the client cancels some of what waits for it.
+            # Nobody has cancelled this task, so it cannot count as being taken over any longer.
             failure = StreamError("taking it over was cut off inside the Kafka client")
             failure.__cause__ = cut_off
             self._fail(task, failure)

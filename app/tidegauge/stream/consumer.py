@@ -2,11 +2,13 @@
 
 aiokafka converts every record to a frozen dataclass with eleven members and returns records one by one, which takes 3 µs each.
 tidegauge needs only the members of the parsed record (offset, timestamp, key, value, headers). Since aiokafka has no setting
-for this, the two functions are replaced.
+for this, the two functions are replaced. So is how its fetcher closes, which would cancel whoever stops a consumer.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from itertools import islice
 from typing import Any, NamedTuple
@@ -59,6 +61,20 @@ def _at_once(self: fetcher.FetchResult, max_records: int | None = None) -> Chunk
     return records
 
 
+async def _closed(self: fetcher.Fetcher) -> None:
+    """As in aiokafka, but for the last line. It awaits the requests that it cancels, and one that waits to try a dead broker
+    again ends with that cancellation: stopping a consumer would seem to be cancelled itself, and leave connections open."""
+    self._closed = True
+    self._fetch_task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await self._fetch_task
+    for waiter in self._fetch_waiters:
+        self._notify(waiter)
+    for request in self._pending_tasks:
+        request.cancel()
+    await asyncio.gather(*self._pending_tasks, return_exceptions=True)
+
+
 class _SteadyClock:
     """Replaces the wall clock in aiokafka's fetcher, which stores when it last received an answer about a partition. That
     moment is compared with others, and the wall clock may be set back between them."""
@@ -69,6 +85,7 @@ class _SteadyClock:
 fetcher.time = _SteadyClock
 fetcher.PartitionRecords._consumer_record = _as_it_is
 fetcher.FetchResult.getall = _at_once
+fetcher.Fetcher.close = _closed
 
 
 def consumer(settings: Settings, **arguments: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NodeNotReadyError
 
 from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Behind, Output, Stage
@@ -34,6 +34,8 @@ from tidegauge.stream.tracing import tracer
 
 log = logging.getLogger(__name__)
 StageFactory = Callable[[int, RocksStore], ContainedStage[Any]]
+ATTEMPTS = 20
+"""How often a broker is looked for that says which topics there are."""
 PURGE_SECONDS = 30.0
 """Seconds between two deletions of re-keyed records that have been joined."""
 
@@ -56,7 +58,7 @@ class Task(InputTask):
 
     async def _take_over(self) -> None:
         began = time.monotonic()
-        if PREDICTIONS in self.topics and self._settings.topic(REKEYED[PREDICTIONS]) in await self._admin.list_topics():
+        if PREDICTIONS in self.topics and self._settings.topic(REKEYED[PREDICTIONS]) in await self._topic_names():
             raise StreamError("re-keying was turned on meanwhile; this worker has to start anew")
         self.store = RocksStore(self._settings.state_dir / str(self))
         self.store.claim(self._changelog.topic)
@@ -84,6 +86,15 @@ class Task(InputTask):
             "%s: restored %d changelog records in %.2f s, goes on at %s",
             self, self.restored_records, time.monotonic() - began, self.offsets,
         )  # fmt: skip
+
+    async def _topic_names(self) -> list[str]:
+        """The names of all topics. The admin client asks any broker, perhaps one that has just died, which it then learns."""
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._admin.list_topics()  # type: ignore[no-any-return]
+            except NodeNotReadyError:
+                await asyncio.sleep(0.5)
+        raise StreamError("the names of the topics cannot be read: no broker answers")
 
     async def _restore(self, reader: Any, store: RocksStore) -> bool:
         """Apply the changelog to the store up to its end; return whether anything was ever committed to the changelog."""
