@@ -215,8 +215,13 @@ def _moments(block: NumericBlock, rows: list[int]) -> list[dict[str, float]]:
     with np.errstate(invalid="ignore"):
         deviations = np.sqrt(np.maximum(block.m2, 0.0) / np.maximum(block.count, 1)).tolist()
     columns = (block.mean.tolist(), deviations, block.low.tolist(), block.high.tolist(), block.values.medians())
-    names = ("mean", "std", "min", "max", "p50")
-    return [_finite({name: column[row] for name, column in zip(names, columns, strict=True)}) for row in rows]
+    features = list(zip(*columns, strict=True))
+    found = []
+    for mean, deviation, low, high, median in [features[row] for row in rows]:
+        numbers = {"mean": mean, "std": deviation, "min": low, "max": high, "p50": median}
+        # A sum is finite only if all of its terms are.
+        found.append(numbers if math.isfinite(mean + deviation + low + high + median) else _finite(numbers))
+    return found
 
 
 def _finite(numbers: dict[str, Any]) -> dict[str, Any]:
