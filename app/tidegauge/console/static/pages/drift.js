@@ -6,7 +6,7 @@ import { distributionChart, timeChart } from "../charts.js";
 import { h } from "../dom.js";
 import { none, number, share, time, title, value } from "../format.js";
 import { table } from "../table.js";
-import { heatmap } from "./heatmap.js";
+import { AT_ONCE, heatmap } from "./heatmap.js";
 import { limitLines } from "./performance.js";
 
 const SCORE = " score";
@@ -32,7 +32,10 @@ export async function drift(seen) {
   const chosen = rows.find((row) => row.name === asked) ?? ranked[0];
   const names = (record.data?.missing_features ?? []).concat(record.data?.unexpected_features ?? []);
   if (names.length) section.append(h("p", {}, broken("missing altogether", record.data.missing_features), broken("unexpected", record.data.unexpected_features)));
-  section.append(list(rows, by, chosen, limits, go), attributions(record, limits) ?? "");
+  const most = query.get("features") === "all" ? ranked : ranked.filter((row, place) => place < AT_ONCE || row === chosen);
+  section.append(list(most, by, chosen, limits, go));
+  if (most.length < rows.length) section.append(h("p", {}, h("button", { type: "button", id: "more-measures", onclick: () => go({ features: "all" }) }, `All ${number(features.length)} features`)));
+  section.append(attributions(record, limits) ?? "");
   const own = detail(chosen, shown, seen);
   return asked ? [own, await heatmap(seen), section] : [await heatmap(seen), own, section];
 }

@@ -6,7 +6,8 @@ import { localTime, none, number, share, time, title, utcTime } from "../format.
 import { strip } from "../strip.js";
 import { table } from "../table.js";
 
-const AT_ONCE = 40;
+/** So many features are shown until all are asked for. */
+export const AT_ONCE = 40;
 const MEASURES = [["limits", "times its limit"], ["shift", "shift"], ["psi", "PSI"], ["missing_ratio", "missing"], ["type_mismatch_ratio", "wrong type"], ["odd_ratio", "unseen or out of range"]];
 const worst = ({ values }) => Math.max(...values.map((value) => value ?? -1));
 
