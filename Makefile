@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lint types unit live kafka browser screenshots faults fuzz soak bench evaluate dashboards wandb-runs clean
+.PHONY: demo test lint types unit live kafka browser screenshots faults fuzz soak simulate bench evaluate dashboards wandb-runs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tidegauge demo $(if $(DAYS),--days $(DAYS)) $(if $(SPEED),--speed $(SPEED))
@@ -67,6 +67,10 @@ fuzz: $(VENV)/.dev .venv-fuzz/.ready
 	for target in event delta spec baseline record changelog; do \
 	  PYTHONPATH=tests:.venv-fuzz $(BIN)/python -m support.fuzzing $$target $(or $(SECONDS),100) || exit 1; done
 	PYTHONPATH=tests:.venv-fuzz $(BIN)/python -m support.api_fuzzing $(or $(SECONDS),100)
+
+# Workers on a model of Kafka, with faults at any moment that a seed decides: SEEDS= many from FIRST= on, or SEED=, one and its schedule.
+simulate: $(VENV)/.dev
+	PYTHONPATH=tests:app $(BIN)/python -m simulation.simulate $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)) $(if $(JOBS),--jobs $(JOBS))
 
 # An hour of load with rebalances: what must not grow is measured, and drawn in docs/images/soak.svg.
 soak: $(VENV)/.dev

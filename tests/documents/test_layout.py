@@ -18,7 +18,7 @@ MODULES = sorted(path for path in APP.rglob("*.py") if path.name != "__init__.py
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
 MADE = {"models/", "reports/", "demo-output/", "ui/"}
 """Directories of whoever runs tidegauge, and what is made when it runs."""
-BEYOND_PACKAGES = {"benchmarks", "browser", "deploy", "documents", "kafka"}
+BEYOND_PACKAGES = {"benchmarks", "browser", "deploy", "documents", "kafka", "simulation"}
 """Directories of tests of more than one package's code: what else the repository holds, and the program on real services."""
 _FENCES = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _PATH = re.compile(r"(?<!`)``?([A-Za-z][\w.-]*(?:/[\w.-]+)*(?:\.py|/))(?=`)")

@@ -145,7 +145,7 @@ class StreamApp:
             added = TopicError(f"partitions were added to an input, whose state has {self._join_partitions}")
             self._fail("taking partitions over", added)
             return
-        for name in wanted - self.tasks.keys():
+        for name in sorted(wanted - self.tasks.keys()):
             stage, partition = name
             task = self.tasks[name] = self._task(stage, partition)
             task.on_checkpoint = self.on_checkpoint

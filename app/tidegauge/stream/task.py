@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
@@ -71,12 +71,7 @@ class Task(InputTask):
             for topic in self.topics:
                 self.offsets[topic] = await reader.committed(self._place(topic)) or 0
             if not written and any(self.offsets.values()):
-                # Every commit of a task includes the format of its state, so its changelog cannot be empty.
-                raise StateError(
-                    f"the changelog of {self} ({self._changelog.topic}, partition {self.partition}) is empty, though records "
-                    f"were processed (up to {self.offsets}): it was deleted, and the state with it; stop all workers and run "
-                    "tidegauge state rebuild, which makes it anew from the topics"
-                )
+                await self._refuse_to_begin_anew()
         finally:
             await reader.stop()
         state_format.check(self.store, str(self))
@@ -95,6 +90,19 @@ class Task(InputTask):
             except NodeNotReadyError:
                 await asyncio.sleep(0.5)
         raise StreamError("the names of the topics cannot be read: no broker answers")
+
+    async def _refuse_to_begin_anew(self) -> NoReturn:
+        """Raise StateError, since offsets were committed but no state is left; ProducerFenced if it is another owner that
+        committed them, after the changelog was read here."""
+        async with self._producer.transaction():
+            # Only a producer that is not fenced off gets this far; the error aborts the transaction.
+            await self._producer.send_offsets_to_transaction(self._reached(), self._settings.app_id)
+            # Every commit of a task includes the format of its state, so its changelog cannot be empty.
+            raise StateError(
+                f"the changelog of {self} ({self._changelog.topic}, partition {self.partition}) is empty, though records "
+                f"were processed (up to {self.offsets}): it was deleted, and the state with it; stop all workers and run "
+                "tidegauge state rebuild, which makes it anew from the topics"
+            )
 
     async def _restore(self, reader: Any, store: RocksStore) -> bool:
         """Apply the changelog to the store up to its end; return whether anything was ever committed to the changelog."""

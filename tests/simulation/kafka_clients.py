@@ -1,0 +1,329 @@
+"""The clients of the model: what tidegauge calls of aiokafka's producer, consumer and admin client, over a bad network."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.errors import ConcurrentTransactions, ProducerFenced, RequestTimedOutError
+from aiokafka.producer.producer import TransactionContext
+from aiokafka.structs import OffsetAndMetadata
+
+from simulation.kafka_model import Batch, KafkaModel, ProducerId
+from simulation.seeded_loop import WORLD, Process, SeededLoop, VirtualTime, current_process
+from tidegauge.engine.stage import Record
+from tidegauge.stream.partitioning import partition_of
+
+RETRY_SECONDS = 0.05
+REQUEST_TIMEOUT = 2.0
+_DULL = {"fetch", "heartbeat"}
+"""Requests that are not worth a line of the schedule."""
+
+
+class Killed(BaseException):
+    """What a process that was killed gets when its coroutines are closed at the end of a simulation."""
+
+
+class Acknowledgement(NamedTuple):
+    """What the producer says of a record that was written."""
+
+    offset: int
+
+
+class Network:
+    """Carries requests to the brokers and answers back. ``disturb`` is called for each leg of a request with the process that
+    waits for it, and returns the seconds that it takes; None if it is lost."""
+
+    def __init__(self, loop: SeededLoop, draws: random.Random) -> None:
+        self.loop, self._draws = loop, draws
+        self.losing: set[Process] = set()
+        """Processes that lose the next chunk they fetched on its way through Faust."""
+        self.disturb: Callable[[Process, str], float | None] = lambda process, what: self.delay()
+
+    def delay(self) -> float:
+        return 0.001 + 0.02 * self._draws.random() ** 3
+
+    def later(self, what: Callable[[], None]) -> None:
+        """Do something in the cluster after a drawn delay."""
+        self.loop.call_later(self.delay(), what, context=self.loop.context_of(None))
+
+    def at(self, seconds: float, what: Callable[[], None]) -> None:
+        """Do something in the cluster after so many seconds."""
+        self.loop.call_later(seconds, what, context=self.loop.context_of(None))
+
+    async def ask(self, what: str, request: Callable[[], Any]) -> Any:
+        """The answer to a request, which is made again if it or its answer is lost. A request under way arrives even if the
+        process is killed."""
+        asker = contextvars.copy_context()
+        if current_process.get().dead:
+            raise Killed
+        while True:
+            answer = self.loop.create_future()
+            self._send(what, request, answer, asker)
+            try:
+                return await answer
+            except RequestTimedOutError:
+                continue
+
+    def _send(self, what: str, request: Callable[[], Any], answer: asyncio.Future[Any], asker: contextvars.Context) -> None:
+        process = asker.get(current_process, WORLD)
+
+        def arrive() -> None:
+            try:
+                result, error = request(), None
+            except Exception as raised:
+                result, error = None, raised
+            if isinstance(result, asyncio.Future):
+                result.add_done_callback(lambda done: respond(done.result(), None))
+            else:
+                respond(result, error)
+
+        def respond(result: Any, error: Exception | None) -> None:
+            if what not in _DULL:
+                self.loop.note(f"{process}: {what}" + ("" if error is None else f" -> {type(error).__name__}"))
+            travel(f"answer to {what}", deliver, asker, result, error)
+
+        def deliver(result: Any, error: Exception | None) -> None:
+            if answer.done():
+                return
+            if error is None:
+                answer.set_result(result)
+            else:
+                answer.set_exception(error)
+
+        def travel(leg: str, arrived: Callable[..., None], context: contextvars.Context, *arguments: Any) -> None:
+            seconds = self.disturb(process, leg)
+            if seconds is None:
+                self.loop.call_later(REQUEST_TIMEOUT, deliver, None, RequestTimedOutError(), context=asker)
+            else:
+                self.loop.call_later(seconds, arrived, *arguments, context=context)
+
+        travel(what, arrive, self.loop.context_of(None))
+
+
+class Clients:
+    """Makes the clients of one simulated cluster, with the names and arguments of aiokafka's."""
+
+    def __init__(self, network: Network, kafka: KafkaModel) -> None:
+        self.network, self.kafka = network, kafka
+
+    def producer(self, *, transactional_id: str, **settings: Any) -> TransactionalProducer:
+        return TransactionalProducer(self, transactional_id)
+
+    def consumer(self, settings: Any, **arguments: Any) -> AssignedConsumer:
+        return AssignedConsumer(self, arguments["group_id"])
+
+    async def patiently(self, what: str, request: Callable[[], Any]) -> Any:
+        """Like ``Network.ask``, again and again while an earlier transaction is still being ended."""
+        while True:
+            try:
+                return await self.network.ask(what, request)
+            except ConcurrentTransactions:
+                await asyncio.sleep(RETRY_SECONDS)
+
+
+class _Transactions:
+    """What ``TransactionContext`` asks of a producer."""
+
+    def __init__(self) -> None:
+        self.fatal = False
+
+    def is_fatal_error(self) -> bool:
+        return self.fatal
+
+
+class TransactionalProducer:
+    """As ``AIOKafkaProducer`` with a transactional id: a sender in the background writes what is queued, one partition after
+    another."""
+
+    def __init__(self, clients: Clients, transactional_id: str) -> None:
+        self._clients, self._transactional_id = clients, transactional_id
+        self._id = ProducerId(transactional_id, -1)
+        self._txn_manager = _Transactions()
+        self._queued: dict[TopicPartition, list[tuple[Record, asyncio.Future[Acknowledgement]]]] = {}
+        self._added: set[TopicPartition] = set()
+        self._used = False
+        self._sequence = 0
+        self._sender: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+
+    async def start(self) -> None:
+        kafka, name = self._clients.kafka, self._transactional_id
+        self._id = await self._clients.patiently(f"init producer {name}", lambda: kafka.init_producer(name))
+        self._sender = asyncio.create_task(self._send_all())
+
+    async def stop(self) -> None:
+        if self._sender is not None:
+            self._sender.cancel()
+            await asyncio.wait([self._sender])
+
+    def transaction(self) -> Any:
+        return TransactionContext(self)
+
+    async def begin_transaction(self) -> None:
+        if self._txn_manager.fatal:
+            raise ProducerFenced
+        self._added, self._used = set(), False
+
+    async def send(
+        self, topic: str, value: bytes | None = None, key: bytes | None = None, partition: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> asyncio.Future[Acknowledgement]:  # fmt: skip
+        if self._txn_manager.fatal:
+            raise ProducerFenced
+        if partition is None:
+            partition = partition_of(key or b"", self._clients.kafka.partitions(topic))
+        acknowledgement: asyncio.Future[Acknowledgement] = asyncio.get_running_loop().create_future()
+        record = Record(-1, int(VirtualTime.time() * 1000), key, value, tuple(headers))
+        self._queued.setdefault(TopicPartition(topic, partition), []).append((record, acknowledgement))
+        self._wake.set()
+        return acknowledgement
+
+    async def _send_all(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queued:
+                place = next(iter(self._queued))
+                await self._send_batch(place, self._queued.pop(place))
+
+    async def _send_batch(self, place: TopicPartition, queued: list[tuple[Record, asyncio.Future[Acknowledgement]]]) -> None:
+        kafka, producer = self._clients.kafka, self._id
+        self._sequence += 1
+        records, sequence = [record for record, _ in queued], self._sequence
+        try:
+            await self._add(place)
+            first = await self._clients.network.ask(
+                f"produce {len(records)} to {place.topic} {place.partition}",
+                lambda: kafka.produce(producer, sequence, place, records),
+            )
+        except ProducerFenced as error:
+            self._txn_manager.fatal = True
+            for _, acknowledgement in queued:
+                if not acknowledgement.done():
+                    acknowledgement.set_exception(error)
+                    # Whoever gave up waiting does not ask for it.
+                    acknowledgement.exception()
+            return
+        for number, (_, acknowledgement) in enumerate(queued):
+            if not acknowledgement.done():
+                acknowledgement.set_result(Acknowledgement(first + number))
+
+    async def _add(self, place: TopicPartition) -> None:
+        if place not in self._added:
+            kafka, producer = self._clients.kafka, self._id
+            await self._clients.patiently(f"add {place.topic} {place.partition}", lambda: kafka.add_partition(producer, place))
+            self._added.add(place)
+            self._used = True
+
+    async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: str) -> None:
+        kafka, producer, clients = self._clients.kafka, self._id, self._clients
+        try:
+            await clients.patiently("add offsets", lambda: kafka.add_offsets(producer, group))
+            self._used = True
+            said = ", ".join(f"{place.topic} {place.partition}: {of.offset}" for place, of in offsets.items())
+            await clients.network.ask(f"offsets {said}", lambda: kafka.commit_in_transaction(producer, group, offsets))
+        except ProducerFenced:
+            self._txn_manager.fatal = True
+            raise
+
+    async def commit_transaction(self) -> None:
+        await self._end(True)
+
+    async def abort_transaction(self) -> None:
+        for queued in self._queued.values():
+            for _, acknowledgement in queued:
+                acknowledgement.cancel()
+        self._queued.clear()
+        await self._end(False)
+
+    async def _end(self, commit: bool) -> None:
+        if self._txn_manager.fatal:
+            raise ProducerFenced
+        if not self._used:
+            return
+        kafka, producer = self._clients.kafka, self._id
+        word = "commit" if commit else "abort"
+        try:
+            await self._clients.patiently(f"{word} {self._transactional_id}", lambda: kafka.end_transaction(producer, commit))
+        except ProducerFenced:
+            self._txn_manager.fatal = True
+            raise
+
+
+class AssignedConsumer:
+    """As ``AIOKafkaConsumer`` for partitions that are assigned by hand, reading committed records."""
+
+    def __init__(self, clients: Clients, group: str) -> None:
+        self._clients, self._group = clients, group
+        self._positions: dict[TopicPartition, int] = {}
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def assign(self, places: Sequence[TopicPartition]) -> None:
+        self._positions = dict.fromkeys(places, 0)
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        self._positions[place] = offset
+
+    async def position(self, place: TopicPartition) -> int:
+        return self._positions[place]
+
+    async def committed(self, place: TopicPartition) -> int | None:
+        kafka, group = self._clients.kafka, self._group
+        found = await self._clients.network.ask(
+            f"committed {place.topic} {place.partition}", lambda: kafka.committed.get(group, {}).get(place)
+        )
+        return None if found is None else int(found.offset)
+
+    async def beginning_offsets(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        logs = self._clients.kafka.logs
+        found: dict[TopicPartition, int] = await self._clients.network.ask(
+            "beginning offsets", lambda: {place: logs[place].begin for place in places}
+        )
+        return found
+
+    async def end_offsets(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        logs = self._clients.kafka.logs
+        found: dict[TopicPartition, int] = await self._clients.network.ask(
+            "end offsets", lambda: {place: logs[place].stable for place in places}
+        )
+        return found
+
+    async def getmany(self, place: TopicPartition, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
+        log, position = self._clients.kafka.logs[place], self._positions[place]
+        batch: Batch = await self._clients.network.ask(
+            f"fetch {place.topic} {place.partition} from {position}", lambda: log.read(max(position, log.begin), 3)
+        )
+        if batch.position == position:
+            await asyncio.sleep(timeout_ms / 1000)
+        self._positions[place] = batch.position
+        return {place: batch.records} if batch.records else {}
+
+
+class Admin:
+    """As ``AIOKafkaAdminClient``."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def list_topics(self) -> list[str]:
+        kafka = self._clients.kafka
+        topics: list[str] = await self._clients.network.ask("topics", lambda: sorted({place.topic for place in kafka.logs}))
+        return topics
+
+    async def delete_records(self, bounds: Mapping[TopicPartition, Any]) -> None:
+        logs = self._clients.kafka.logs
+
+        def delete() -> None:
+            for place, bound in bounds.items():
+                logs[place].delete_before(bound.before_offset)
+
+        said = ", ".join(f"{place.topic} {place.partition} before {of.before_offset}" for place, of in bounds.items())
+        await self._clients.network.ask(f"delete {said}", delete)

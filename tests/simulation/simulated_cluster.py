@@ -1,0 +1,281 @@
+"""One simulation: workers with the real code of the stream and both stages, faults drawn from a seed, and the result."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import random
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from typing import Any, NamedTuple
+from unittest import mock
+
+import msgspec
+from aiokafka import TopicPartition
+from aiokafka.errors import ProducerFenced
+
+from simulation import simulated_disk, workload
+from simulation.consumer_group import GroupModel
+from simulation.kafka_clients import Admin, Clients, Network
+from simulation.kafka_model import KafkaModel
+from simulation.seeded_loop import Process, SeededLoop, Stuck, VirtualTime, current_process
+from simulation.simulated_faust import FaustModel
+from simulation.workload import PARTITIONS, Result
+from tidegauge.engine.containment import ContainedStage
+from tidegauge.engine.stage import Counters, Record
+from tidegauge.join.stage import JoinStage
+from tidegauge.monitor.stage import MonitorStage
+from tidegauge.stream import app, changelog, input_task, store, task, transport, unread_input
+from tidegauge.stream.ending import Ending
+from tidegauge.stream.reading_progress import StalledPartitions
+from tidegauge.stream.settings import TOPICS, Settings
+from tidegauge.stream.watchdog import LOOK_SECONDS, Watchdog
+
+WORKERS = 2
+WORKLOADS = 64
+"""How many different streams there are; seeds share them, and what `replay` makes of them."""
+SESSION, REBALANCE, PATIENCE = 3.0, 10.0, 18.0
+MAX_STEPS, MAX_SECONDS = 200_000, 900.0
+TRAFFIC_SECONDS = 6.0
+"""Virtual time in which the events are sent."""
+SETTLED_SECONDS = 1.0
+FAULTS = (
+    "kill", "kill, disk lost", "kill, request late", "pause", "pause beyond the session",
+    "pause beyond the session, request late", "rebalance", "loss", "late", "chunk lost",
+)  # fmt: skip
+"""What happens to a process, and to the request or answer under way."""
+
+
+class Outcome(NamedTuple):
+    """What came of a seed. ``differences``: from `replay`, in words; ``faults``: how many of each kind happened; ``schedule``:
+    what happened, in order."""
+
+    seed: int
+    differences: list[str]
+    faults: Counter[str]
+    steps: int
+    schedule: list[str]
+
+    def __str__(self) -> str:
+        first = f"seed {self.seed}: {len(self.differences)} differences after {self.steps} steps"
+        return "\n".join([first, *self.schedule, *self.differences, f"again: make simulate SEED={self.seed}"])
+
+
+class Simulation:
+    """Two workers, two partitions; ``seed`` decides everything. ``most``: the most faults; 0 for an undisturbed run."""
+
+    def __init__(self, seed: int, most: int = 6) -> None:
+        self.seed, self._draws = seed, random.Random(seed)
+        self._loop = SeededLoop(self._draws, MAX_STEPS, MAX_SECONDS)
+        self._network = Network(self._loop, self._draws)
+        self._settings = Settings(app_id="sim", idle_timeout=1e9, checkpoint_interval=1.0, session_timeout=SESSION)
+        sizes = dict.fromkeys(map(self._settings.topic, TOPICS), 1)
+        for topics in self._settings.inputs.values():
+            sizes |= dict.fromkeys(map(self._settings.topic, topics), PARTITIONS)
+        sizes |= dict.fromkeys(map(self._settings.topic, task.CHANGELOGS.values()), PARTITIONS)
+        self._kafka = KafkaModel(sizes, self._network.later, self._network.at)
+        self._clients = Clients(self._network, self._kafka)
+        self._group = GroupModel(self._together(), self._draws, self._network.at, SESSION, REBALANCE)
+        self._disks = [simulated_disk.Disk() for _ in range(WORKERS)]
+        self._processes: list[Process | None] = [None] * WORKERS
+        self._started = 0
+        self._faults: Counter[str] = Counter()
+        self._wrong: list[str] = []
+        self._left = self._draws.randint(1, most) if most else 0
+        self._calm = False
+        self._network.disturb = self._disturb
+
+    def _together(self) -> dict[str, list[list[TopicPartition]]]:
+        return {
+            stage: [[TopicPartition(self._settings.topic(topic), number) for topic in topics] for number in range(PARTITIONS)]
+            for stage, topics in self._settings.inputs.items()
+        }
+
+    def run(self) -> Outcome:
+        try:
+            with self._replaced():
+                try:
+                    found = self._loop.run_until_complete(self._run())
+                    said = workload.differences(found, workload.replayed(self.seed % WORKLOADS))
+                except Stuck as error:
+                    said = [f"{error}: {self._progress()}"]
+                finally:
+                    self._loop.finish()
+                said += self._wrong
+        finally:
+            asyncio.set_event_loop(None)
+        return Outcome(self.seed, said, self._faults, self._loop.steps, self._loop.events)
+
+    @contextlib.contextmanager
+    def _replaced(self) -> Iterator[None]:
+        """Replace what the stream gets from outside by the models, and constants by ones that suit so little data."""
+        silenced = logging.root.manager.disable
+        logging.disable()
+        with contextlib.ExitStack() as replaced:
+            replaced.callback(logging.disable, silenced)
+            for module in (app, input_task, task, transport, unread_input):
+                replaced.enter_context(mock.patch.object(module, "time", VirtualTime))
+            for module, name, value in (
+                (app, "faust_application", self._faust),
+                (input_task, "AIOKafkaProducer", self._clients.producer),
+                (task, "consumer", self._clients.consumer),
+                (store, "Rdict", lambda path, options: simulated_disk.Database(self._disk().files[path])),
+                (store, "WriteBatch", simulated_disk.WriteBatch),
+                (store, "shutil", simulated_disk.Removal),
+                (app, "TICK", 0.1),
+                (changelog, "MIN_SLICE_BYTES", 400),
+                (changelog, "SLICE_PAIRS", (2, 4)),
+                (changelog, "MIN_DELETED", 2),
+            ):
+                replaced.enter_context(mock.patch.object(module, name, value))
+            yield
+
+    # -- workers -------------------------------------------------------------------------------------------------
+
+    def _disk(self) -> simulated_disk.Disk:
+        return self._disks[self._processes.index(current_process.get())]
+
+    def _faust(self, settings: Settings) -> Any:
+        return FaustModel(self._clients, self._group, settings.app_id, str(current_process.get()), self._draws)
+
+    def _start(self, index: int) -> None:
+        self._started += 1
+        name = f"worker {index}.{self._started}"
+        self._loop.note(f"{name} starts")
+        self._processes[index] = self._loop.start_process(name, lambda: self._reported(self._worker(index)))
+
+    async def _reported(self, worker: Coroutine[Any, Any, None]) -> None:
+        """Run a worker's process; whatever it raises is a difference."""
+        try:
+            await worker
+        except Exception as error:
+            self._wrong.append(f"{current_process.get()} raised {error!r}")
+
+    async def _worker(self, index: int) -> None:
+        registry, counters = workload.registry(), Counters()
+        worker = app.StreamApp(
+            msgspec.structs.replace(self._settings, state_dir=self._disks[index]),
+            {
+                "join": lambda partition, kept: ContainedStage(
+                    lambda of, counted: JoinStage(partition, of, registry, PARTITIONS, counted), kept, partition, counters
+                ),
+                "monitor": lambda partition, kept: ContainedStage(
+                    lambda of, counted: MonitorStage(of, registry, PARTITIONS, counted), kept, partition, counters
+                ),
+            },
+            Admin(self._clients),
+            StalledPartitions(),
+            PARTITIONS,
+        )
+        process = current_process.get()
+        await worker.start()
+        watching = asyncio.create_task(self._watch(index, process, Watchdog(worker.marks, PATIENCE, Ending())))
+        error = await worker.failed
+        watching.cancel()
+        self._loop.note(f"{process} fails: {error!r}")
+        self._faults[f"ended by {type(error).__name__}"] += 1
+        if not isinstance(error, ProducerFenced):
+            self._wrong.append(f"{process} ended by {error!r}")
+        await worker.stop()
+        self._end(index, process)
+
+    async def _watch(self, index: int, process: Process, watchdog: Watchdog) -> None:
+        """What the watchdog's thread does."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            watchdog._turned()
+            found = watchdog._standing(PATIENCE)
+            if found is not None:
+                self._loop.note(f"{process} is ended by its watchdog: {found}")
+                self._faults["ended by its watchdog"] += 1
+                self._disks[index].crash(self._draws)
+                self._end(index, process)
+
+    def _end(self, index: int, process: Process) -> None:
+        """End a process, and start its successor after a while."""
+        self._loop.kill(process)
+        self._loop.call_later(0.1 + 2 * self._draws.random(), self._start, index, context=self._loop.context_of(None))
+
+    # -- faults --------------------------------------------------------------------------------------------------
+
+    def _disturb(self, process: Process, what: str) -> float | None:
+        """A leg of a request: mostly it takes its time; sometimes a fault happens now."""
+        delay = self._network.delay()
+        if self._calm or not self._left or process not in self._processes or process.dead or self._draws.random() > 0.01:
+            return delay
+        self._left -= 1
+        index = self._processes.index(process)
+        fault = self._draws.choice(FAULTS)
+        self._faults[fault] += 1
+        self._loop.note(f"FAULT {fault} of {process} at {what}")
+        late = 2 * SESSION * self._draws.random() if fault.endswith("late") else 0.0
+        if fault.startswith("kill"):
+            self._disks[index].crash(self._draws)
+            if fault == "kill, disk lost":
+                self._disks[index].lose()
+            self._end(index, process)
+        elif fault.startswith("pause"):
+            process.paused = True
+            seconds = SESSION * self._draws.random() * (0.5 if fault == "pause" else 4)
+            self._loop.call_later(seconds, self._continue, process, context=self._loop.context_of(None))
+        elif fault == "rebalance":
+            self._group.rebalance()
+        elif fault == "chunk lost":
+            self._network.losing.add(process)
+        elif fault == "loss":
+            return None
+        return delay + late
+
+    def _continue(self, process: Process) -> None:
+        self._loop.note(f"{process} goes on")
+        process.paused = False
+
+    # -- the world -----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> Result:
+        for index in range(WORKERS):
+            self._start(index)
+        events = workload.events(self.seed % WORKLOADS)
+        for event in events:
+            await asyncio.sleep(TRAFFIC_SECONDS / len(events) * 2 * self._draws.random())
+            place = TopicPartition(self._settings.topic(event.topic), event.partition)
+            self._kafka.logs[place].append(Record(-1, int(VirtualTime.time() * 1000), None, event.value))
+        await asyncio.sleep(TRAFFIC_SECONDS * self._draws.random())
+        self._calm = True
+        quiet = 0.0
+        while quiet < SETTLED_SECONDS:
+            await asyncio.sleep(SETTLED_SECONDS / 2)
+            quiet = quiet + SETTLED_SECONDS / 2 if self._all_processed() else 0.0
+        return self._result()
+
+    def _unprocessed(self) -> dict[TopicPartition, int]:
+        """Records of inputs that no transaction has said to be processed."""
+        committed = self._kafka.committed.get(self._settings.app_id, {})
+        found = {}
+        for stage in self._together().values():
+            for place in (place for together in stage for place in together):
+                offset = committed[place].offset if place in committed else 0
+                log = self._kafka.logs[place]
+                if log.stable < log.end or log.read(max(offset, log.begin), 1).records:
+                    found[place] = offset
+        return found
+
+    def _all_processed(self) -> bool:
+        return not self._unprocessed()
+
+    def _progress(self) -> str:
+        return f"unprocessed {self._unprocessed()}"
+
+    def _result(self) -> Result:
+        outputs = []
+        for topic in ("metrics", "alerts"):
+            for record in self._kafka.logs[TopicPartition(topic, 0)].read(0, 10**6).records:
+                outputs.append((topic, record.key, record.value))
+        return workload.result(outputs)
+
+
+def simulate(seed: int, most: int = 6) -> Outcome:
+    """Run one simulation."""
+    return contextvars.Context().run(lambda: Simulation(seed, most).run())

@@ -1,0 +1,51 @@
+"""Workers, stages and the protocol of tasks in a deterministic simulation: whatever a seed lets happen, the numbers and alerts
+are those of `replay`. `make simulate` runs many more seeds."""
+
+import os
+import subprocess
+import sys
+import zlib
+
+import pytest
+
+from simulation.planted_faults import PLANTED
+from simulation.simulated_cluster import simulate
+from support.deployment import ROOT
+
+SEEDS = 30
+TO_FIND = 60
+"""Seeds within which each fault that was put in on purpose is found."""
+
+
+def checksum(seed):
+    return zlib.crc32("\n".join(simulate(seed).schedule).encode())
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_whatever_happens_the_result_is_that_of_replay(seed):
+    outcome = simulate(seed)
+    assert not outcome.differences, str(outcome)
+
+
+def test_undisturbed_no_worker_ends():
+    outcome = simulate(1, most=0)
+    assert not outcome.differences, str(outcome)
+    assert not outcome.faults
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.__name__)
+def test_a_fault_put_in_on_purpose_is_found(planted):
+    with planted():
+        assert any(simulate(seed).differences for seed in range(TO_FIND))
+
+
+def test_a_seed_replays_exactly_in_another_process():
+    command = "from simulation.test_simulation import checksum; print(checksum(2))"
+    again = subprocess.run(
+        [sys.executable, "-c", command],
+        env=os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join([str(ROOT / "app"), str(ROOT / "tests")])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(again.stdout) == checksum(2)
