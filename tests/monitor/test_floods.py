@@ -17,6 +17,7 @@ from support.events import START, prediction
 from tidegauge.engine.events import MAX_FEATURES
 from tidegauge.engine.stage import DEAD_LETTERS, METRICS, PREDICTIONS
 from tidegauge.join.contexts import MAX_SEGMENT_VALUES, MAX_VERSIONS
+from tidegauge.models.registry import DEFAULTS_KEPT
 from tidegauge.prometheus.scrape_bound import scrape
 from tidegauge.prometheus.window_samples import window_samples
 
@@ -72,6 +73,16 @@ def test_too_many_models_become_dead_letters() -> None:
     letters = [output for output in pipeline.outputs if output.topic == DEAD_LETTERS]
     assert Counter(dict(letter.headers)["reason"] for letter in letters) == {b"too_many_versions": EVENTS - MAX_VERSIONS}
     assert len({record["model"] for record in newest(pipeline)}) == MAX_VERSIONS
+
+
+def test_specs_of_models_that_nobody_has_described_are_not_kept_without_end() -> None:
+    pipeline = Pipeline(WIDE)
+    for begin in range(0, DEFAULTS_KEPT + 5000, 5000):
+        events = [prediction(number, START, model=f"m{number}", prediction=1) for number in range(begin, begin + 5000)]
+        pipeline.send(PREDICTIONS, [json.dumps(event).encode() for event in events])
+    assert pipeline.counters["dead_lettered", "too_many_versions"] == DEFAULTS_KEPT + 5000 - MAX_VERSIONS
+    assert len(pipeline.registry._defaults) <= DEFAULTS_KEPT
+    assert len(pipeline.joins[0]._specs) <= DEFAULTS_KEPT
 
 
 def test_many_features_are_bounded_and_told() -> None:
