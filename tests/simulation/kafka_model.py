@@ -1,6 +1,7 @@
 """A model of a Kafka broker: logs with transactions, the transaction coordinator, offsets that transactions commit.
 
-It holds what the protocol of tidegauge's tasks relies on.
+It holds what the protocol of tidegauge's tasks relies on; ``tests/kafka/test_model_assumptions.py`` asks the same of a real
+broker.
 """
 
 from __future__ import annotations
