@@ -2,7 +2,8 @@
 
 aiokafka converts every record to a frozen dataclass with eleven members and returns records one by one, which takes 3 µs each.
 tidegauge needs only the members of the parsed record (offset, timestamp, key, value, headers). Since aiokafka has no setting
-for this, the two functions are replaced. So is how its fetcher closes, which would cancel whoever stops a consumer.
+for this, the two functions are replaced. So are how its fetcher closes, which would cancel whoever stops a consumer, and how
+it reads a group's offsets, of which it takes an error for none.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import KafkaError, NotCoordinatorForGroupError, for_code
+from aiokafka.protocol.commit import OffsetFetchResponse_v2, OffsetFetchResponse_v3
 
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 
@@ -75,6 +79,28 @@ async def _closed(self: fetcher.Fetcher) -> None:
     await asyncio.gather(*self._pending_tasks, return_exceptions=True)
 
 
+def group_error(response: Any) -> KafkaError | None:
+    """The error of an answer about a group's offsets as a whole; None if there is none. aiokafka reads those of partitions, of
+    which such an answer has none: to it, a coordinator that was still loading said that nothing was ever committed."""
+    if not isinstance(response, OffsetFetchResponse_v2 | OffsetFetchResponse_v3) or not response.error_code:
+        return None
+    error: KafkaError = for_code(response.error_code)()
+    return error
+
+
+_send = GroupCoordinator._send_req
+
+
+async def _answered(self: GroupCoordinator, request: Any) -> Any:
+    response = await _send(self, request)
+    error = group_error(response)
+    if error is not None:
+        if isinstance(error, NotCoordinatorForGroupError):
+            self.coordinator_dead()
+        raise error
+    return response
+
+
 class _SteadyClock:
     """Replaces the wall clock in aiokafka's fetcher, which stores when it last received an answer about a partition. That
     moment is compared with others, and the wall clock may be set back between them."""
@@ -86,6 +112,7 @@ fetcher.time = _SteadyClock
 fetcher.PartitionRecords._consumer_record = _as_it_is
 fetcher.FetchResult.getall = _at_once
 fetcher.Fetcher.close = _closed
+GroupCoordinator._send_req = _answered
 
 
 def consumer(settings: Settings, **arguments: Any) -> Any:
