@@ -9,6 +9,7 @@ import time
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic, RecordsToDelete
+from confluent_kafka.admin import AdminClient
 
 from support.administration import administer, rebuild
 from support.cluster import AFTER_A_KILL, Cluster
@@ -106,6 +107,21 @@ def test_a_changelog_that_is_gone_is_refused_and_made_anew(cluster, tmp_path):
     cluster.start(0)
     time.sleep(5)
     assert_same(cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL), replayed(events + end, tmp_path))
+
+
+def test_offsets_that_are_gone_are_refused_so_that_nothing_counts_twice(cluster):
+    """Kafka forgets the offsets of a group that had no member for a week."""
+    events, end = traffic(55, 300)
+    cluster.send(events + end)
+    cluster.start(0)
+    cluster.wait_for_predictions(sum(topic == PREDICTIONS for topic, _ in events), "1m")
+    cluster.stop()
+    time.sleep(AFTER_A_KILL)
+    admin = AdminClient({"bootstrap.servers": cluster.settings.bootstrap})
+    for deleted in admin.delete_consumer_groups([cluster.settings.app_id]).values():
+        deleted.result()
+    ends_with(cluster, 0, "tidegauge state rebuild")
+    assert "so that nothing counts twice" in cluster.log().lower()
 
 
 def test_inputs_that_retention_has_cut_are_refused_and_named(cluster):

@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError, NodeNotReadyError
 from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Behind, Output, Stage
 from tidegauge.errors import StateError, StreamError
-from tidegauge.stream import changelog, state_format
+from tidegauge.stream import changelog, state_format, stored_offsets
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.faults import fault_at
 from tidegauge.stream.input_task import InputTask, Offsets
@@ -72,6 +72,7 @@ class Task(InputTask):
                 self.offsets[topic] = await reader.committed(self._place(topic)) or 0
             if not written and any(self.offsets.values()):
                 await self._refuse_to_begin_anew()
+            await self._require_nothing_twice(reader)
         finally:
             await reader.stop()
         state_format.check(self.store, str(self))
@@ -103,6 +104,23 @@ class Task(InputTask):
                 f"were processed (up to {self.offsets}): it was deleted, and the state with it; stop all workers and run "
                 "tidegauge state rebuild, which makes it anew from the topics"
             )
+
+    async def _require_nothing_twice(self, reader: Any) -> None:
+        """Raise StateError if records that the state includes would be read again, since the group's offsets were lost."""
+        assert self.store is not None
+        for topic, stored in stored_offsets.read(self.store).items():
+            if self.offsets.get(topic, stored) >= stored:
+                continue
+            place = self._place(topic)
+            begin, end = (await reader.beginning_offsets([place]))[place], (await reader.end_offsets([place]))[place]
+            # A topic that was deleted and made anew is shorter, and its records are others.
+            if max(begin, self.offsets[topic]) < stored <= end:
+                raise StateError(
+                    f"the state of {self} includes {place.topic}, partition {place.partition}, up to offset {stored}, but the "
+                    f"group {self._settings.app_id} is at {self.offsets[topic]}: its offsets were reset, or Kafka forgot them "
+                    "because no worker ran for a week (offsets.retention.minutes). So that nothing counts twice, stop all "
+                    "workers and run tidegauge state rebuild, which makes the state anew from the topics"
+                )
 
     async def _restore(self, reader: Any, store: RocksStore) -> bool:
         """Apply the changelog to the store up to its end; return whether anything was ever committed to the changelog."""
@@ -165,6 +183,7 @@ class Task(InputTask):
             outputs = [given_back(output) if output.topic == DEAD_LETTERS else output for output in outputs]
         outputs = [*outputs, *self._taken_letters()]
         state_format.mark(self.store)
+        stored_offsets.put(self.store, self.offsets)
         changes = self.store.freeze()
         swept, complete = self._sweep.slice(weight(changes))
         # The pairs of the slice are already in the local store; only expired ones change there.
