@@ -43,6 +43,16 @@ def ends_with(cluster, index, words):
     assert words in log, log[-3000:]
 
 
+def counted(cluster, seed, count):
+    """Traffic that a worker has counted before it was stopped, and its end."""
+    events, end = traffic(seed, count)
+    cluster.send(events + end)
+    cluster.start(0)
+    cluster.wait_for_predictions(sum(topic == PREDICTIONS for topic, _ in events), "1m")
+    cluster.stop()
+    return events, end
+
+
 def alert_ids(cluster):
     return {(event["source"], event["id"], event["data"]["status"]) for event in cluster.alerts()}
 
@@ -84,12 +94,7 @@ def test_state_of_another_form_is_made_anew_on_disks_that_still_hold_it(cluster,
 
 
 def test_a_changelog_that_is_gone_is_refused_and_made_anew(cluster, tmp_path):
-    events, end = traffic(52, 600)
-    count = sum(topic == PREDICTIONS for topic, _ in events)
-    cluster.send(events + end)
-    cluster.start(0)
-    cluster.wait_for_predictions(count, "1m")
-    cluster.stop()
+    events, end = counted(cluster, 52, 600)
     before = json.dumps(sorted((key.decode(), record["revision"]) for key, record in cluster.metrics().items()))
     name = cluster.settings.topic(JOIN_CHANGELOG)
     administer(cluster, lambda admin: admin.delete_topics([name]))
@@ -106,16 +111,13 @@ def test_a_changelog_that_is_gone_is_refused_and_made_anew(cluster, tmp_path):
     assert said[0] == 0, said
     cluster.start(0)
     time.sleep(5)
+    count = sum(topic == PREDICTIONS for topic, _ in events)
     assert_same(cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL), replayed(events + end, tmp_path))
 
 
 def test_offsets_that_are_gone_are_refused_so_that_nothing_counts_twice(cluster):
     """Kafka forgets the offsets of a group that had no member for a week."""
-    events, end = traffic(55, 300)
-    cluster.send(events + end)
-    cluster.start(0)
-    cluster.wait_for_predictions(sum(topic == PREDICTIONS for topic, _ in events), "1m")
-    cluster.stop()
+    counted(cluster, 55, 300)
     time.sleep(AFTER_A_KILL)
     admin = AdminClient({"bootstrap.servers": cluster.settings.bootstrap})
     for deleted in admin.delete_consumer_groups([cluster.settings.app_id]).values():
@@ -125,11 +127,7 @@ def test_offsets_that_are_gone_are_refused_so_that_nothing_counts_twice(cluster)
 
 
 def test_inputs_that_retention_has_cut_are_refused_and_named(cluster):
-    events, end = traffic(53, 400)
-    cluster.send(events + end)
-    cluster.start(0)
-    cluster.wait_for_predictions(sum(topic == PREDICTIONS for topic, _ in events), "1m")
-    cluster.stop()
+    counted(cluster, 53, 400)
     place = TopicPartition(cluster.settings.topic(PREDICTIONS), 2)
     administer(cluster, lambda admin: admin.delete_records({place: RecordsToDelete(7)}))
     deadline = time.monotonic() + AFTER_A_KILL + 15

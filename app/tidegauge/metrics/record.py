@@ -215,13 +215,10 @@ def _moments(block: NumericBlock, rows: list[int]) -> list[dict[str, float]]:
     with np.errstate(invalid="ignore"):
         deviations = np.sqrt(np.maximum(block.m2, 0.0) / np.maximum(block.count, 1)).tolist()
     columns = (block.mean.tolist(), deviations, block.low.tolist(), block.high.tolist(), block.values.medians())
-    features = list(zip(*columns, strict=True))
-    found = []
-    for mean, deviation, low, high, median in [features[row] for row in rows]:
-        numbers = {"mean": mean, "std": deviation, "min": low, "max": high, "p50": median}
-        # A sum is finite only if all of its terms are.
-        found.append(numbers if math.isfinite(mean + deviation + low + high + median) else _finite(numbers))
-    return found
+    features, names = list(zip(*columns, strict=True)), ("mean", "std", "min", "max", "p50")
+    found = [dict(zip(names, features[row], strict=True)) for row in rows]
+    # A sum is finite only if all of its terms are.
+    return [numbers if math.isfinite(sum(numbers.values())) else _finite(numbers) for numbers in found]
 
 
 def _finite(numbers: dict[str, Any]) -> dict[str, Any]:

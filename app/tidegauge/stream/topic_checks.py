@@ -7,12 +7,11 @@ from collections.abc import Collection, Mapping
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, OPEN_WINDOWS, PREDICTIONS, PROFILES
+from tidegauge.engine.stage import LABELS, MODELS, PREDICTIONS, PROFILES
 from tidegauge.stream.finding import Finding, judged
 from tidegauge.stream.settings import JOIN_CHANGELOG, MAX_MESSAGE_BYTES, MONITOR_CHANGELOG, REKEYED, Settings
+from tidegauge.stream.topics import configuration
 
-_COMPACTED = (MODELS, METRICS, OPEN_WINDOWS, ALERTS, INCIDENTS)
-_LARGE = (MODELS, METRICS, OPEN_WINDOWS, PROFILES, JOIN_CHANGELOG, MONITOR_CHANGELOG, *REKEYED.values())
 _STATE = (PROFILES, MONITOR_CHANGELOG)
 _SAME = ((PREDICTIONS, LABELS), (PREDICTIONS, JOIN_CHANGELOG), _STATE)
 _SAME_REKEYED = (*((topic, JOIN_CHANGELOG) for topic in REKEYED.values()), _STATE)
@@ -106,11 +105,11 @@ def clean_up(settings: Settings, configs: Mapping[str, Mapping[str, str]]) -> Fi
         config = configs.get(name)
         if config is None:
             continue
-        compacted = "compact" in config.get("cleanup.policy", "")
-        if compacted != (logical in _COMPACTED):
-            to = "compact" if logical in _COMPACTED else "delete"
-            wrong.append(f"{name} has cleanup.policy {config.get('cleanup.policy')}; set it to {to}")
-        if logical in _LARGE and int(config.get("max.message.bytes", MAX_MESSAGE_BYTES)) < MAX_MESSAGE_BYTES:
+        created = configuration(logical)
+        policy = created.get("cleanup.policy", "delete")
+        if ("compact" in config.get("cleanup.policy", "")) != ("compact" in policy):
+            wrong.append(f"{name} has cleanup.policy {config.get('cleanup.policy')}; set it to {policy}")
+        if "max.message.bytes" in created and int(config.get("max.message.bytes", MAX_MESSAGE_BYTES)) < MAX_MESSAGE_BYTES:
             wrong.append(
                 f"{name} takes records up to {config['max.message.bytes']} bytes; set max.message.bytes to {MAX_MESSAGE_BYTES}"
             )

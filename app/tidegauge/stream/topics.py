@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -72,9 +72,14 @@ async def ensure(
     return sizes
 
 
+def configuration(logical: str) -> Mapping[str, str]:
+    """The settings with which a logical topic is created, where they differ from the broker's."""
+    return _CONFIGS.get(logical, {})
+
+
 def new(settings: Settings, logical: str, partitions: int) -> NewTopic:
     """The specification with which a logical topic is created."""
-    return NewTopic(settings.topic(logical), partitions, settings.replication, topic_configs=_CONFIGS.get(logical, {}))
+    return NewTopic(settings.topic(logical), partitions, settings.replication, topic_configs=dict(configuration(logical)))
 
 
 async def create(admin: AIOKafkaAdminClient, wanted: list[NewTopic], needed: Collection[str] | None = None) -> None:
