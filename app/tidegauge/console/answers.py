@@ -22,7 +22,7 @@ from tidegauge.metrics.record import iso
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.schema import CLASS_FEATURE, FIRST, RESERVED, Bins
 from tidegauge.report.concerns import concern_of
-from tidegauge.report.held_limits import held_limits, monitors_of
+from tidegauge.report.monitor_limits import monitor_limits, monitors_of
 
 WINDOWS_AT_ONCE = 5000
 
@@ -120,7 +120,7 @@ def limits(view: View, name: str, version: str, window: str) -> dict[str, Any]:
     if series is None or not series.raw:
         return {"limits": []}
     fullest = max(series.raw.values(), key=len)
-    return {"limits": held_limits(view.registry, name, (msgspec.json.decode(fullest), series.newest() or {}))}
+    return {"limits": monitor_limits(view.registry, name, (msgspec.json.decode(fullest), series.newest() or {}))}
 
 
 def distributions(view: View, name: str, version: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tidegauge.console.view import View
 from tidegauge.console.window_series import Series
 from tidegauge.metrics.record import iso
 from tidegauge.report.concerns import CONCERNS, RANK, concern_of
-from tidegauge.report.held_limits import monitors_of
+from tidegauge.report.monitor_limits import monitors_of
 from tidegauge.spec import duration
 
 

@@ -14,7 +14,7 @@ from tidegauge.report import summary
 from tidegauge.report.archive import Archive, Record, alert_lives, changes_in, incidents_in
 from tidegauge.report.concerns import CONCERNS, Span, concern_of, worst_between
 from tidegauge.report.feature_history import feature_history
-from tidegauge.report.held_limits import held_limits
+from tidegauge.report.monitor_limits import monitor_limits
 from tidegauge.report.period import DAY, Period, moment
 
 FORMAT = "tidegauge-report/1"
@@ -103,7 +103,7 @@ def _version(version: str, records: list[Record], before: list[Record], parts: l
 def _drift(archive: Archive, records: Sequence[Record]) -> dict[str, Any]:
     """The features of one version over time: in times their limits, or their shift where none is known."""
     known = archive.specs.known(archive.model)
-    limits = held_limits(archive.specs, archive.model, records) if known else []
+    limits = monitor_limits(archive.specs, archive.model, records) if known else []
     windows = {record["window_start"]: msgspec.json.encode(record) for record in records}
     history = feature_history(windows, limits)
     return history if history["watched"] else feature_history(windows, limits, "shift")

@@ -57,7 +57,7 @@ def feature_history(
     in which it was beyond a limit. ``windows``: the metrics records, encoded, by the start of their window, the oldest first.
 
     If ``measure`` is ``limits``, a value is the largest ratio, at most 10, of a number of the feature to its upper limit
-    (``limits`` as ``held_limits.held_limits`` returns them), and ``why`` names the number with the largest ratio. A feature
+    (``limits`` as ``monitor_limits`` returns them), and ``why`` names the number with the largest ratio. A feature
     that is missing entirely has a missing ratio of 1.
     """
     held = _held(limits)

@@ -18,7 +18,7 @@ def monitors_of(registry: Registry, model: str, version: str = "") -> tuple[Moni
     return spec.monitors if spec.monitors is not None else default_monitors(spec, registry.baseline(model, version))
 
 
-def held_limits(registry: Registry, model: str, records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def monitor_limits(registry: Registry, model: str, records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """An entry for each monitor and number of the ``records``, of windows of one length of one version: ``monitor``,
     ``metric`` (the number's path), ``severity``, ``condition`` in words, and the limits ``low`` and ``high`` where there are.
     Of the same number the last record's counts."""
