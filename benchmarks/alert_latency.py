@@ -131,8 +131,7 @@ def main() -> None:
         specs = [watched(f"{kind}-{i}", kind) for kind in KINDS for i in range(given.incidents)]
         asyncio.run(models_topic.apply(settings, [RECORD, *specs]))
         worker = Worker(settings, scratch / "state")
-        while not worker.ready():
-            time.sleep(0.1)
+        worker.wait_until_ready()
         seconds = given.incidents * 3 * 0.7 + HEALTHY_SECONDS + SETTLE_SECONDS + 10
         context = multiprocessing.get_context("spawn")
         ready = context.Event()

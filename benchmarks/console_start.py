@@ -13,22 +13,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import psutil
 from aiokafka import AIOKafkaProducer
 
 from tidegauge.engine.stage import DEAD_LETTERS, METRICS
 from tidegauge.stream import models_topic
 from tidegauge.stream.broker import Broker, free_port
 from tidegauge.stream.settings import Settings
+from workload import Program
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -104,35 +104,23 @@ def peer(settings: Settings) -> tuple[int, float, float]:
     return int(said[0]), float(said[1]), float(said[2])
 
 
-class Console:
+class Console(Program):
     """A console process that has just been started."""
 
     def __init__(self, settings: Settings) -> None:
         port = free_port()
-        self._address = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "tidegauge", "console", "--bootstrap", settings.bootstrap, "--port", str(port)]
+        super().__init__(port, "console", "--bootstrap", settings.bootstrap, "--port", str(port))
         self._began = time.monotonic()
-        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        self._used = psutil.Process(self._process.pid)
 
     def wait(self, path: str, said: Callable[[bytes], bool], pause: float) -> tuple[float, float]:
-        """Seconds since the start until the answer is as wanted, and CPU seconds until then."""
+        """Seconds since the start until the answer is as wanted, and CPU seconds until then. Raises ProgramEnded."""
         while True:
             time.sleep(pause)
-            try:
-                with urllib.request.urlopen(self._address + path, timeout=60) as answer:
-                    if said(answer.read()):
-                        return time.monotonic() - self._began, sum(self._used.cpu_times()[:2])
-            except (urllib.error.URLError, ConnectionError):
-                if self._process.poll() is not None:
-                    raise
-
-    def memory(self) -> float:
-        return self._used.memory_info().rss / 2**20
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(20)
+            address = f"http://127.0.0.1:{self.port}{path}"
+            with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=60) as answer:
+                if said(answer.read()):
+                    return time.monotonic() - self._began, self.cpu()
+            self.require_running()
 
 
 def main() -> None:
@@ -151,7 +139,7 @@ def main() -> None:
         try:
             first, _ = console.wait("/readyz", lambda _: True, 0.05)
             whole, cpu = console.wait("/api/v1/stream", lambda said: msgspec.json.decode(said)["console"]["read"] == 1, 0.5)
-            memory = console.memory()
+            memory = console.resident_mb()
         finally:
             console.stop()
     print(

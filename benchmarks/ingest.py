@@ -11,11 +11,7 @@ import asyncio
 import itertools
 import json
 import random
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
@@ -27,6 +23,7 @@ from tidegauge.stream.broker import Broker, free_port
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.reading import partitions
 from tidegauge.stream.settings import Settings
+from workload import Program
 
 FEATURES = [f"f{number}" for number in range(20)]
 
@@ -107,31 +104,20 @@ async def measure(settings: Settings, url: str, load: Load, given: argparse.Name
     return f"| {load.protocol}, {load.rows} row{'s' if load.rows > 1 else ''} | {' | '.join(numbers)} |"
 
 
-async def run(given: argparse.Namespace, directory: Path, broker: Broker) -> None:
+async def run(given: argparse.Namespace, broker: Broker) -> None:
     settings = Settings(bootstrap=broker.bootstrap)
     await models_topic.ensure_topics(settings)
     port = free_port()
-    command = [sys.executable, "-m", "tidegauge", "ingest", "--bootstrap", broker.bootstrap, "--listen", f"127.0.0.1:{port}"]
-    with (directory / "log").open("wb") as log:
-        ingest = subprocess.Popen(command, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
+    ingest = Program(port, "ingest", "--bootstrap", broker.bootstrap, "--listen", f"127.0.0.1:{port}")
     try:
-        async with aiohttp.ClientSession() as session:
-            for _ in range(600):
-                try:
-                    async with session.get(f"{url}/readyz") as answer:
-                        if answer.status == 200:
-                            break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.1)
+        await asyncio.to_thread(ingest.wait_until_ready)
         print("| load | messages/s | answer p50, ms | p99, ms | events/s, to the last | CPU an exchange, µs |")
         print("|---|---|---|---|---|---|")
         for protocol, rows in itertools.product(("V1", "V2"), (1, 100)):
             load = Load(protocol, rows, given.exchanges // (20 if rows > 1 else 1))
-            print(await measure(settings, url, load, given, psutil.Process(ingest.pid)), flush=True)
+            print(await measure(settings, f"http://127.0.0.1:{port}", load, given, ingest.process), flush=True)
     finally:
-        ingest.terminate()
-        ingest.wait(20)
+        ingest.stop()
 
 
 def main() -> None:
@@ -140,8 +126,8 @@ def main() -> None:
     options.add_argument("--exchanges", type=int, default=10_000, help="of one row; of 100 rows a twentieth")
     options.add_argument("--senders", type=int, default=16, help="that wait for their answers")
     given = options.parse_args()
-    with tempfile.TemporaryDirectory() as name, Broker() as broker:
-        asyncio.run(run(given, Path(name), broker))
+    with Broker() as broker:
+        asyncio.run(run(given, broker))
 
 
 if __name__ == "__main__":

@@ -7,19 +7,15 @@ import argparse
 import asyncio
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
-import psutil
 from aiokafka import AIOKafkaProducer
 
 from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.stream import models_topic
-from tidegauge.stream.broker import Broker, free_port
+from tidegauge.stream.broker import Broker
 from tidegauge.stream.settings import Settings
 from workload import RECORD, START, Bulk, Worker
 
@@ -44,28 +40,14 @@ async def fill(settings: Settings, bulk: Bulk) -> None:
 
 def at_rest(settings: Settings, directory: Path) -> tuple[float, float]:
     """Resident MB of a supervisor and of its one worker, which has a model with a detector and nothing to do."""
-    port = free_port()
-    command = [
-        sys.executable, "-m", "tidegauge", "worker", "--bootstrap", settings.bootstrap, "--app-id", "at-rest",
-        "--state-dir", str(directory / "at-rest"), "--metrics-port", str(port),
-    ]  # fmt: skip
-    supervisor = psutil.Popen(command, stderr=subprocess.DEVNULL)
+    supervisor = Worker(settings, directory / "at-rest", supervised=True)
     try:
-        while not _ready(port):
-            time.sleep(0.2)
+        supervisor.wait_until_ready()
         time.sleep(REST_SECONDS)
-        (worker,) = supervisor.children()
-        return float(supervisor.memory_info().rss / 2**20), float(worker.memory_info().rss / 2**20)
+        (worker,) = supervisor.process.children()
+        return supervisor.resident_mb(), float(worker.memory_info().rss / 2**20)
     finally:
-        supervisor.terminate()
-        supervisor.wait(30)
-
-
-def _ready(port: int) -> bool:
-    try:
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).status == 200)
-    except OSError:
-        return False
+        supervisor.stop()
 
 
 def restart(worker: Worker, how: signal.Signals, state: Path | None = None) -> float:
@@ -77,8 +59,7 @@ def restart(worker: Worker, how: signal.Signals, state: Path | None = None) -> f
         shutil.rmtree(state)
     began = time.monotonic()
     worker.start()
-    while not worker.ready():
-        time.sleep(0.1)
+    worker.wait_until_ready()
     return time.monotonic() - began
 
 
@@ -102,7 +83,8 @@ def main() -> None:
         worker, peak, began = Worker(settings, scratch / "state"), 0.0, time.monotonic()
         try:
             while (pending := worker.metric("tidegauge_pending_requests")) < given.requests:
-                if worker.process.poll() is not None or time.monotonic() - began > 900:
+                worker.require_running()
+                if time.monotonic() - began > 900:
                     raise TimeoutError(f"{pending:,.0f} of {given.requests:,} requests are pending")
                 peak = max(peak, worker.resident_mb())
                 time.sleep(0.25)

@@ -32,8 +32,7 @@ def measure(partitions: int, seconds: float) -> tuple[float, float, float]:
         asyncio.run(models_topic.apply(settings, [RECORD]))
         worker, began = Worker(settings, Path(name) / "state", "--partitions", str(partitions)), time.monotonic()
         try:
-            while not worker.ready():
-                time.sleep(0.05)
+            worker.wait_until_ready()
             started = time.monotonic() - began
             time.sleep(SETTLE_SECONDS)
             processes = [psutil.Process(worker.process.pid), psutil.Process(broker.pid)]

@@ -35,8 +35,7 @@ def measure(broker: Broker, state: Path, rekey: str, count: int) -> Cost:
     settings = Settings(bootstrap=broker.bootstrap, app_id=f"rekey-{rekey}")
     worker = Worker(settings, state / rekey, "--rekey", rekey)
     try:
-        while not worker.ready():
-            time.sleep(0.02)
+        worker.wait_until_ready(0.02)
         began, processes = time.monotonic(), [psutil.Process(worker.process.pid), psutil.Process(broker.pid)]
         before = [cpu(process) for process in processes]
         worker.wait_for("tidegauge_joined_total", count, 3.0)

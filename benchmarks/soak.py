@@ -122,8 +122,7 @@ def soak(settings: Settings, scratch: Path, minutes: float) -> list[Look]:
     states = [scratch / f"state-{index}" for index in range(3)]
     workers = [Worker(settings, state) for state in states[:2]]
     for worker in workers:
-        while not worker.ready():
-            time.sleep(0.1)
+        worker.wait_until_ready()
     began, changes, looks = time.monotonic(), 0, list[Look]()
     third: Worker | None = None
     while (passed := time.monotonic() - began) < minutes * 60:
@@ -138,8 +137,9 @@ def soak(settings: Settings, scratch: Path, minutes: float) -> list[Look]:
                 workers[1].process.kill()
                 workers[1].process.wait()
                 workers[1].start()
-                while not workers[1].ready():
-                    time.sleep(0.1)
+                workers[1].wait_until_ready()
+        for worker in (*workers, *([third] if third else [])):
+            worker.require_running()
         looks.append(look(settings, workers, states[:2], began))
         time.sleep(LOOK_SECONDS)
     for worker in (*workers, *([third] if third else [])):

@@ -38,8 +38,7 @@ def live(settings: Settings, scratch: Path, count: int) -> Result:
     """One worker from its first record until every label is joined; start-up is not counted."""
     worker = Worker(settings, scratch / "state")
     try:
-        while not worker.metric("tidegauge_events_total"):
-            time.sleep(0.02)
+        worker.wait_for("tidegauge_events_total", 1, 0.02)
         began, cpu, first = time.monotonic(), worker.cpu(), worker.metric("tidegauge_events_total")
         worker.wait_for("tidegauge_joined_total", count, 3.0)
         return int(2 * count - first), time.monotonic() - began, worker.cpu() - cpu

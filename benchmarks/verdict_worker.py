@@ -86,7 +86,8 @@ async def until_right(settings: Settings, spec: ModelSpec, labels: int, last: st
     began = time.monotonic()
     async with consumer:
         while any(of != labels for of in sums.values()):
-            if time.monotonic() - began > MOST_SECONDS or worker.process.poll() is not None:
+            worker.require_running()
+            if time.monotonic() - began > MOST_SECONDS:
                 raise TimeoutError(f"of {labels:,} labels the records hold {sums}")
             for batch in (await consumer.getmany(timeout_ms=200)).values():
                 for message in batch:
@@ -116,8 +117,7 @@ def through_kafka(name: str, spec: ModelSpec, directory: Path) -> Run:
         asyncio.run(models_topic.apply(settings, [ModelRecord(spec.model, spec)]))
         worker = Worker(settings, Path(state))
         try:
-            while not worker.ready():
-                time.sleep(0.05)
+            worker.wait_until_ready()
             produced, right = asyncio.run(live(settings, spec, directory, worker))
             return Run(produced, right, worker.cpu(), peak_mb(worker.process.pid))
         finally:

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -129,26 +129,34 @@ class Bulk:
         await producer.send_batch(batch, topic, partition=partition)
 
 
-class Worker:
-    """One `tidegauge worker` process."""
+class ProgramEnded(RuntimeError):
+    """A program that a benchmark waits for has ended; says with which status, and what it has logged."""
 
-    def __init__(self, settings: Settings, state: Path, *flags: str) -> None:
-        self.port = free_port()
-        self._command = [
-            sys.executable, "-m", "tidegauge", "worker", "--bootstrap", settings.bootstrap, "--app-id", settings.app_id,
-            "--state-dir", str(state), "--index", "0", "--metrics-port", str(self.port), *flags,
-        ]  # fmt: skip
+
+class Program:
+    """A process of `tidegauge` with these arguments, which answers HTTP requests at ``port``. What it, and those that ``start``
+    started before it, write to their standard error is kept until ``stop``."""
+
+    def __init__(self, port: int, *arguments: str) -> None:
+        self.port = port
+        self._command = [sys.executable, "-m", "tidegauge", *arguments]
+        with tempfile.NamedTemporaryFile(prefix="tidegauge-", suffix=".log", delete=False) as log:
+            self._log = Path(log.name)
         self.start()
 
     def start(self) -> None:
-        self.process = psutil.Popen(self._command, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+        with self._log.open("ab") as log:
+            self.process = psutil.Popen(self._command, stderr=log, env=os.environ | {"PYTHONUNBUFFERED": "1"})
 
     def stop(self) -> None:
-        self.process.terminate()
-        with contextlib.suppress(psutil.TimeoutExpired):
-            self.process.wait(20)
-        if self.process.is_running():
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(psutil.TimeoutExpired):
+                self.process.wait(20)
+        if self.process.poll() is None:
             self.process.kill()
+            self.process.wait()
+        self._log.unlink(missing_ok=True)
 
     def cpu(self) -> float:
         times = self.process.cpu_times()
@@ -157,6 +165,35 @@ class Worker:
     def resident_mb(self) -> float:
         return float(self.process.memory_info().rss / 2**20)
 
+    def require_running(self) -> None:
+        """Raises ProgramEnded."""
+        status = self.process.poll()
+        if status is not None:
+            log = self._log.read_text("utf-8", "replace")
+            raise ProgramEnded(f"{' '.join(self._command[2:])} ended with status {status}; its log:\n{log}")
+
+    def ready(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status == 200)
+        return False
+
+    def wait_until_ready(self, every: float = 0.05) -> None:
+        """Ask every so many seconds. Raises ProgramEnded."""
+        while not self.ready():
+            self.require_running()
+            time.sleep(every)
+
+
+class Worker(Program):
+    """A worker with its state in the directory ``state``: one process, or with ``supervised`` a supervisor and its process."""
+
+    def __init__(self, settings: Settings, state: Path, *flags: str, supervised: bool = False) -> None:
+        port = free_port()
+        super().__init__(
+            port, "worker", "--bootstrap", settings.bootstrap, "--app-id", settings.app_id, "--state-dir", str(state),
+            "--metrics-port", str(port), *(() if supervised else ("--index", "0")), *flags,
+        )  # fmt: skip
+
     def metric(self, name: str) -> float:
         """Sum of a metric's samples; 0 while the worker does not answer."""
         with contextlib.suppress(OSError):
@@ -164,19 +201,15 @@ class Worker:
             return sum(float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if line.startswith(name))
         return 0.0
 
-    def ready(self) -> bool:
-        with contextlib.suppress(OSError):
-            return bool(urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status == 200)
-        return False
-
     def wait_for(self, name: str, value: float, every: float = 0.1, seconds: float = 900.0) -> None:
         """Until the metric has reached ``value``. It is asked for every so many seconds at most, since that costs the worker
-        time, and sooner as it comes near."""
+        time, and sooner as it comes near. Raises ProgramEnded, or TimeoutError after ``seconds``."""
         began = time.monotonic()
         first = reached = self.metric(name)
         while reached < value:
             took = time.monotonic() - began
-            if took > seconds or self.process.poll() is not None:
+            self.require_running()
+            if took > seconds:
                 raise TimeoutError(f"{name} did not reach {value}")
             left = (value - reached) / max(reached - first, 1.0) * took
             time.sleep(min(max(left / 2, 0.05), every))
