@@ -139,6 +139,13 @@ def test_a_repeated_prediction_is_counted_once():
     assert pipeline.counters["duplicate", PREDICTIONS] == 1
 
 
+def test_an_id_that_names_two_requests_is_told():
+    record, pipeline = one([predicted(1), predicted(1, ts=START + 30), predicted(1, ts=START + 3600)])
+    assert record["predictions"] == 1
+    assert pipeline.counters["duplicate", PREDICTIONS] == 2
+    assert pipeline.counters["reused_id", "churn"] == 1
+
+
 def test_a_label_past_the_horizon_is_expired():
     record, pipeline = one([predicted(1), label(1, START + 8 * 86400, 1)])
     assert record["labels"] == 0

@@ -152,6 +152,25 @@ def test_another_partitioner_and_missing_keys_are_found(cluster):
     assert "set the producer's partitioner to murmur2_random (librdkafka)" in said["partitioner"]
 
 
+def test_ids_that_name_several_requests_are_found(cluster):
+    now = time.time()
+    visits = [prediction("customer-7", now - 86400 * day, model="churn") for day in (2, 1)]
+    again = prediction("customer-8", now, model="churn")
+    produce(
+        cluster.settings,
+        [
+            ("predictions", event["request_id"].encode(), json.dumps(event).encode(), None, None)
+            for event in (*visits, again, again)
+        ],
+    )
+    said = examine(cluster.settings)[1]
+    assert wrong(said) == {"request_ids"}
+    assert (
+        f"1 of the newest 4 predictions have the request_id of an earlier request (as '{visits[0]['request_id']}')"
+        in said["request_ids"]
+    )
+
+
 def test_what_is_kept_for_too_short_a_time(cluster):
     configure(cluster.settings, "labels", **{"retention.ms": str(86_400_000)})
     _, said = examine(cluster.settings)

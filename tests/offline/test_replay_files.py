@@ -240,8 +240,8 @@ def test_directories_and_outputs_that_cannot_be(tmp_path, replay):
 
 def test_the_closing_line_says_what_does_not_count_and_why(tmp_path, replay):
     rows = [prediction(n, START + n * DAY, score=0.5) for n in range(30)]
-    # In the order of the file the last one is a month late; one is there twice; two are refused.
-    given = [*rows, rows[3], {"ts": 1}, "oops", prediction(99, START)]
+    # In the order of the file the last one is a month late; one is there twice, one has another's id; two are refused.
+    given = [*rows, rows[3], rows[4] | {"ts": START + 5 * DAY}, {"ts": 1}, "oops", prediction(99, START)]
     (tmp_path / "p.jsonl").write_text("\n".join(json.dumps(row) for row in given))
     labels = [{"request_id": f"r{n}", "ts": START + n * DAY + 1, "label": 1} for n in (1, 1, 2, 77)]
     labels.append({"request_id": "r5", "ts": START + 20 * DAY, "label": 1})
@@ -253,6 +253,7 @@ def test_the_closing_line_says_what_does_not_count_and_why(tmp_path, replay):
         "1 dead letters (missing_member)",
         "1 dead letters (not_an_object)",
         "1 predictions that were there already",
+        "1 predictions whose request_id an earlier request had (an id must name one request)",
         "1 predictions too late for their windows",
         "1 labels that were there already",
         "1 labels past the label horizon",

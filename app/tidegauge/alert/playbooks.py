@@ -43,7 +43,7 @@ PAGES = (
 """Patterns of metrics and their pages; the first pattern that matches counts."""
 STREAMS = {"error": "accuracy-drop", "abs_error": "accuracy-drop", "score": "score-drift", "latency_ms": "latency"}
 """Pages for the alerts of detectors, by the stream that the detector reads."""
-STREAM_HEALTH = ("stream-lag", "dead-letters", "partitioner")
+STREAM_HEALTH = ("stream-lag", "dead-letters", "partitioner", "reused-ids")
 """Pages of alerts that Prometheus raises on tidegauge itself."""
 
 

@@ -24,6 +24,10 @@ from tidegauge.join.request_state import EARLY, JOINED, LAYOUTS, OPEN, KeptPredi
 from tidegauge.join.requests import RequestLookup, Requests
 from tidegauge.join.waiting_rows import NewestEventTime
 
+SAME_REQUEST_SECONDS = 60.0
+"""A request that is sent again has nearly the same ts. If those of two predictions under one id are further apart, the id is
+taken to name two requests."""
+
 
 class PredictionMatching:
     """Joins the predictions of one join task. ``contexts``: those of ``Contexts.by_id``."""
@@ -105,7 +109,10 @@ class PredictionMatching:
             requests.pending += 1
             return True
         entry = request_state.decode(raw)
-        if any(self._same_version(made.context, other.context) for other in entry.predictions):
+        same = next((other for other in entry.predictions if self._same_version(made.context, other.context)), None)
+        if same is not None:
+            if abs(made.ts - same.ts) > SAME_REQUEST_SECONDS:
+                self._counters["reused_id", self._outcomes.model(made)] += 1
             return False
         if entry.predictions:
             self._gathered.pairs.predicted(made, entry.predictions)

@@ -240,6 +240,9 @@ def not_counted(replay: Replay) -> str:
         count for (name, _), count in replay.counters.items() if name == "late_predictions"
     )
     found["labels without a prediction"] = replay.unmatched
+    reused = sum(count for (name, _), count in replay.counters.items() if name == "reused_id")
+    found["predictions whose request_id an earlier request had (an id must name one request)"] = reused
+    found[_DROPPED["duplicate", PREDICTIONS]] -= reused
     told = [f"{count} {what}" for what, count in found.items() if count]
     return f"; not counted: {', '.join(told)}" if told else ""
 

@@ -121,6 +121,7 @@ async def _ask(settings: Settings, admin: AccessProbe, files: list[ModelRecord],
             topic: readable[settings.topic(topic)] for topic in (PREDICTIONS, LABELS) if settings.topic(topic) in readable
         }
         yield record_checks.partitioner(inputs, settings, counts)
+    yield record_checks.request_ids(readable.get(settings.topic(PREDICTIONS), []))
     yield record_checks.clock(readable, time.time())
 
 

@@ -1,14 +1,16 @@
-"""The checks of `tidegauge doctor` on the newest records: the partitioner of their producers, and wrong clocks."""
+"""The checks of `tidegauge doctor` on the newest records: the partitioner of their producers, wrong clocks, and
+ids that name several requests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from tidegauge.engine.stage import SCHEMA_ID, RefusedRecord
+from tidegauge.engine.stage import PREDICTIONS, SCHEMA_ID, RefusedRecord
+from tidegauge.join.prediction_matching import SAME_REQUEST_SECONDS
 from tidegauge.stream.finding import Finding, judged
 from tidegauge.stream.key_placement import MISTAKES, placement
 from tidegauge.stream.newest_records import PlacedRecord
@@ -22,7 +24,13 @@ class _Timed(msgspec.Struct):
     ts: float
 
 
+class _Named(_Timed):
+    request_id: str
+    model_version: str = ""
+
+
 _timed = msgspec.json.Decoder(_Timed).decode
+_named = msgspec.json.Decoder(_Named).decode
 
 
 def partitioner(found: Mapping[str, Sequence[PlacedRecord]], settings: Settings, counts: Mapping[str, int]) -> Finding:
@@ -77,7 +85,7 @@ def clock(found: Mapping[str, Sequence[PlacedRecord]], now: float) -> Finding:
         if skew > MAX_SKEW:
             wrong.append(f"the newest record of {name} is {skew:.0f} s in this machine's future: set the clocks of this "
                          "machine, of the brokers and of the producers by NTP")  # fmt: skip
-        leads = [event.ts - record.timestamp / 1000 for _, record in records if (event := _event(record)) is not None]
+        leads = [event.ts - record.timestamp / 1000 for _, record in records if (event := _read(_timed, record)) is not None]
         lead = median(leads) if leads else 0.0
         if lead > MAX_SKEW:
             wrong.append(f"ts in {name} is {lead:.0f} s ahead of the records' own time: a service's clock is wrong, or ts is "
@@ -85,8 +93,28 @@ def clock(found: Mapping[str, Sequence[PlacedRecord]], now: float) -> Finding:
     return judged("clock", wrong, f"no record is more than {max(ahead, 0.0):.0f} s in the future")
 
 
-def _event(record: Any) -> _Timed | None:
+def request_ids(found: Sequence[PlacedRecord]) -> Finding:
+    """Check that each id names one request. ``found``: the newest records of predictions."""
+    times: dict[tuple[str, str], float] = {}
+    again: list[str] = []
+    for _, record in found:
+        event = _read(_named, record)
+        if event is None:
+            continue
+        first = times.setdefault((event.request_id, event.model_version), event.ts)
+        if abs(event.ts - first) > SAME_REQUEST_SECONDS:
+            again.append(event.request_id)
+    if not again:
+        return Finding("request_ids", f"{len(times)} different ones" if times else "no predictions yet")
+    said = f"{len(again)} of the newest {len(found)} {PREDICTIONS} have the request_id of an earlier request (as {again[0]!r})"
+    return Finding("request_ids", wrong=f"{said} and are not counted: give each request an id of its own")
+
+
+T = TypeVar("T")
+
+
+def _read(decode: Callable[[bytes], T], record: Any) -> T | None:
     try:
-        return _timed(record.value or b"")
+        return decode(record.value or b"")
     except (msgspec.MsgspecError, RecursionError):
         return None

@@ -32,6 +32,7 @@ COUNTERS = {
     "joined": ("tidegauge_joined", "Outcomes joined to predictions", "topic"),
     "corrected": ("tidegauge_corrected", "Labels that corrected an earlier one", "topic"),
     "duplicate": ("tidegauge_duplicate", "Events that repeated an earlier one", "topic"),
+    "reused_id": ("tidegauge_reused_request_id", "Predictions left out because an earlier request had their id", "model"),
     "waiting": ("tidegauge_label_waited", "Labels that came before their prediction", "topic"),
     "implied": ("tidegauge_implied_labels", "Outcomes counted because no label had come in time", "topic"),
     "unmatched": ("tidegauge_unmatched", "Labels whose prediction never came to their partition", "topic"),
