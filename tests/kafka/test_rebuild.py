@@ -9,14 +9,18 @@ import time
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic, RecordsToDelete
+from confluent_kafka import ConsumerGroupTopicPartitions
+from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient
 
 from support.administration import administer, rebuild
 from support.cluster import AFTER_A_KILL, Cluster
+from support.servers import wait_for
 from support.traffic import RECORD, assert_same, replayed, traffic
-from tidegauge.engine.stage import PREDICTIONS
+from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.stream import changelog, state_format
-from tidegauge.stream.settings import JOIN_CHANGELOG
+from tidegauge.stream.rekeying import place
+from tidegauge.stream.settings import JOIN_CHANGELOG, REKEYED
 
 
 @pytest.fixture
@@ -27,10 +31,10 @@ def cluster(broker, tmp_path):
     made.stop()
 
 
-def write(cluster, topic, partition, value):
+def write(cluster, topic, partition, value, key=None):
     async def run():
         async with AIOKafkaProducer(**cluster.settings.client()) as producer:
-            await producer.send_and_wait(cluster.settings.topic(topic), value=value, partition=partition)
+            await producer.send_and_wait(cluster.settings.topic(topic), value=value, key=key, partition=partition)
 
     asyncio.run(run())
 
@@ -43,11 +47,11 @@ def ends_with(cluster, index, words):
     assert words in log, log[-3000:]
 
 
-def counted(cluster, seed, count):
+def counted(cluster, seed, count, *flags):
     """Traffic that a worker has counted before it was stopped, and its end."""
     events, end = traffic(seed, count)
     cluster.send(events + end)
-    cluster.start(0)
+    cluster.start(0, *flags)
     cluster.wait_for_predictions(sum(topic == PREDICTIONS for topic, _ in events), "1m")
     cluster.stop()
     return events, end
@@ -124,6 +128,40 @@ def test_offsets_that_are_gone_are_refused_so_that_nothing_counts_twice(cluster)
         deleted.result()
     ends_with(cluster, 0, "tidegauge state rebuild")
     assert "so that nothing counts twice" in cluster.log().lower()
+
+
+@pytest.mark.long
+def test_offsets_of_re_keyed_inputs_that_are_gone_are_refused(cluster, tmp_path):
+    """Those of the join are still there, so nothing but its state says that the inputs were re-keyed before."""
+    events, end = counted(cluster, 56, 300, "--rekey")
+    time.sleep(AFTER_A_KILL)
+    beginning = [Place(cluster.settings.topic(topic), number, 0) for topic in (PREDICTIONS, LABELS) for number in range(4)]
+    admin = AdminClient({"bootstrap.servers": cluster.settings.bootstrap})
+    reset = ConsumerGroupTopicPartitions(cluster.settings.app_id, beginning)
+    for altered in admin.alter_consumer_group_offsets([reset]).values():
+        altered.result()
+    ends_with(cluster, 0, "So that nothing counts twice")
+    deadline = time.monotonic() + AFTER_A_KILL + 15
+    while (said := rebuild(cluster, "--yes"))[0] and time.monotonic() < deadline:
+        time.sleep(1)
+    assert said[0] == 0, said
+    cluster.start(0)
+    count = sum(topic == PREDICTIONS for topic, _ in events)
+    assert_same(cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL), replayed(events + end, tmp_path))
+
+
+def test_what_was_re_keyed_twice_is_refused(cluster):
+    """As where re-keying had caught up again before the join looked at its offsets."""
+    counted(cluster, 57, 300, "--rekey")
+    worker = cluster.start(0)
+    wait_for(lambda: "goes on at" in cluster.log(), 60, "a task that was taken over")
+    assert worker.poll() is None
+    repeated = next(iter(cluster.read(REKEYED[PREDICTIONS])))
+    (partition,) = place([repeated], 0, 4).partitions
+    write(cluster, REKEYED[PREDICTIONS], partition, repeated.value, repeated.key)
+    assert worker.wait(60) == 1
+    assert "was re-keyed a second time" in cluster.log()
+    ends_with(cluster, 0, "tidegauge state rebuild")
 
 
 def test_inputs_that_retention_has_cut_are_refused_and_named(cluster):

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegauge.engine.refusals import dead_letter
-from tidegauge.engine.stage import Record
+from tidegauge.engine.stage import PREDICTIONS, Record
+from tidegauge.errors import StateError
 from tidegauge.stream.partitioning import partitions_of
+from tidegauge.stream.rekeyed_origins import take
 from tidegauge.stream.rekeying import content, given_back, origin, place
 
 TS = 1_758_931_200.0
@@ -94,3 +96,18 @@ def test_what_is_too_large_to_be_an_event_is_cut_and_so_is_its_dead_letter(size)
     assert len(value) + len(rekeyed.key) < (1 << 20) + 200_000
     direct = dead_letter("predictions", 5, original, "too_large", "no", whole)
     assert given_back(dead_letter("predictions", 1, rekeyed, "too_large", "no", value)) == direct
+
+
+@given(data=st.data(), places=st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=8)), min_size=1, max_size=40))
+def test_a_record_that_is_re_keyed_twice_is_noticed(data, places):
+    """Whatever other records come between, of other partitions or of nobody's, in one chunk or in another."""
+    copies = [record(b"{", key=origin(record(b"{", offset, key), of)) for offset, (of, key) in enumerate(places)]
+    strangers = [record(b"{", key=key) for key in (None, b"", b"order-7", b"x:1:2")]
+    cut = data.draw(st.integers(0, len(copies)))
+    reached = {}
+    take(PREDICTIONS, copies[:cut] + strangers, reached)
+    again = data.draw(st.sampled_from(copies))
+    with pytest.raises(StateError, match="tidegauge state rebuild"):
+        take(PREDICTIONS, [*copies[cut:], again], dict(reached))
+    take(PREDICTIONS, copies[cut:], reached)
+    assert reached == {(PREDICTIONS, of): offset + 1 for offset, (of, _) in enumerate(places)}

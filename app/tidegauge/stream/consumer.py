@@ -3,7 +3,7 @@
 aiokafka converts every record to a frozen dataclass with eleven members and returns records one by one, which takes 3 µs each.
 tidegauge needs only the members of the parsed record (offset, timestamp, key, value, headers). Since aiokafka has no setting
 for this, the two functions are replaced. So are how its fetcher closes, which would cancel whoever stops a consumer, and how
-it reads a group's offsets, of which it takes an error for none.
+it and the administration client read a group's offsets, of which they take an error for none.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaError, NotCoordinatorForGroupError, for_code
@@ -88,7 +89,7 @@ def group_error(response: Any) -> KafkaError | None:
     return error
 
 
-_send = GroupCoordinator._send_req
+_send, _ask = GroupCoordinator._send_req, AIOKafkaAdminClient._send_request
 
 
 async def _answered(self: GroupCoordinator, request: Any) -> Any:
@@ -97,6 +98,13 @@ async def _answered(self: GroupCoordinator, request: Any) -> Any:
     if error is not None:
         if isinstance(error, NotCoordinatorForGroupError):
             self.coordinator_dead()
+        raise error
+    return response
+
+
+async def _asked(self: AIOKafkaAdminClient, request: Any, node_id: int | None = None) -> Any:
+    response = await _ask(self, request, node_id)
+    if (error := group_error(response)) is not None:
         raise error
     return response
 
@@ -113,6 +121,7 @@ fetcher.PartitionRecords._consumer_record = _as_it_is
 fetcher.FetchResult.getall = _at_once
 fetcher.Fetcher.close = _closed
 GroupCoordinator._send_req = _answered
+AIOKafkaAdminClient._send_request = _asked
 
 
 def consumer(settings: Settings, **arguments: Any) -> Any:

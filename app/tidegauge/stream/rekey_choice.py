@@ -15,24 +15,19 @@ If re-keying is turned on while a worker still joins the topics as they are, thi
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 import msgspec
-from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError
 
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.errors import TopicError
+from tidegauge.stream.committed_offsets import committed_offsets
 from tidegauge.stream.key_placement import check_partitioner
 from tidegauge.stream.newest_records import newest
 from tidegauge.stream.settings import JOIN_CHANGELOG, REKEYED, Settings
 
 log = logging.getLogger(__name__)
-_NOT_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
-PATIENCE = 20
-"""The most seconds in which a coordinator must be found."""
 SHARE = 0.01
 """Inputs are re-keyed if at least this share of the newest records of a topic is in other partitions."""
 
@@ -63,7 +58,8 @@ async def _why(admin: AIOKafkaAdminClient, settings: Settings, present: set[str]
     names = [settings.topic(topic) for topic in (PREDICTIONS, LABELS, JOIN_CHANGELOG)]
     described = await admin.describe_topics([name for name in names if name in present])
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
-    joined = any(place.topic in names and offset > 0 for place, offset in (await _committed(admin, settings.app_id)).items())
+    committed = await committed_offsets(admin, settings.app_id)
+    joined = any(place.topic in names and of.offset > 0 for place, of in committed.items())
     if len(set(counts.values())) > 1:
         said = "their partition counts differ: " + ", ".join(f"{name} has {count}" for name, count in counts.items())
         if joined and not present.intersection(settings.topic(topic) for topic in REKEYED.values()):
@@ -76,17 +72,3 @@ async def _why(admin: AIOKafkaAdminClient, settings: Settings, present: set[str]
     if joined:
         return ""
     return "; ".join(one.text for one in await check_partitioner(settings) if one.records >= SHARE * one.checked)
-
-
-async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int]:
-    """The committed offsets of the group. Waits for a new broker to create the internal topic of offsets."""
-    for _ in range(PATIENCE):
-        try:
-            return await _offsets(admin, group)
-        except _NOT_YET:
-            await asyncio.sleep(1)
-    return await _offsets(admin, group)
-
-
-async def _offsets(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int]:
-    return {place: of.offset for place, of in (await admin.list_consumer_group_offsets(group)).items()}

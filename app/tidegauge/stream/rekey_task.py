@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tidegauge.engine.stage import Output
+from tidegauge.stream.committed_offsets import committed_offsets
 from tidegauge.stream.faults import fault_at
 from tidegauge.stream.input_task import InputTask, Offsets
 from tidegauge.stream.rekeying import content, origin, place
@@ -47,7 +48,7 @@ class RekeyTask(InputTask):
 
     async def _take_over(self) -> None:
         place_of, app_id = self._place(self._topic), self._settings.app_id
-        committed = (await self._admin.list_consumer_group_offsets(app_id, partitions=[place_of]))[place_of]
+        committed = (await committed_offsets(self._admin, app_id, [place_of]))[place_of]
         self.offsets[self._topic] = max(committed.offset, 0)
         self._event_time = event_time(committed.metadata) or 0.0
         if committed.offset > 0 and event_time(committed.metadata) is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from aiokafka import TopicPartition
@@ -22,7 +22,8 @@ from aiokafka.errors import KafkaError, NodeNotReadyError
 from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Behind, Output, Stage
 from tidegauge.errors import StateError, StreamError
-from tidegauge.stream import changelog, state_format, stored_offsets
+from tidegauge.stream import changelog, rekeyed_origins, state_format, stored_offsets
+from tidegauge.stream.committed_offsets import committed_offsets
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.faults import fault_at
 from tidegauge.stream.input_task import InputTask, Offsets
@@ -30,6 +31,7 @@ from tidegauge.stream.rekeying import given_back
 from tidegauge.stream.sending import acknowledged
 from tidegauge.stream.settings import CHANGELOGS, INPUT_OF, REKEYED, Settings
 from tidegauge.stream.store import RocksStore, weight
+from tidegauge.stream.stored_offsets import InputPartition
 from tidegauge.stream.tracing import tracer
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,8 @@ class Task(InputTask):
         self.restoring = asyncio.Semaphore()
         """Acquired while the changelog is read; shared by the tasks of a process."""
         self._rekeyed = not INPUT_OF.keys().isdisjoint(self.topics)
+        self._origins: dict[InputPartition, int] = {}
+        """Where inputs are re-keyed: how far the state includes their partitions."""
         self._purged: tuple[float, dict[TopicPartition, int]] = (time.monotonic(), {})
 
     async def _take_over(self) -> None:
@@ -106,21 +110,37 @@ class Task(InputTask):
             )
 
     async def _require_nothing_twice(self, reader: Any) -> None:
-        """Raise StateError if records that the state includes would be read again, since the group's offsets were lost."""
+        """Raise StateError if records that the state includes would be read or re-keyed again, since the group's offsets were
+        lost."""
         assert self.store is not None
-        for topic, stored in stored_offsets.read(self.store).items():
-            if self.offsets.get(topic, stored) >= stored:
+        stored = stored_offsets.read(self.store, self.partition)
+        at = {InputPartition(topic, self.partition): offset for topic, offset in self.offsets.items()}
+        if self._rekeyed:
+            self._origins = {of: offset for of, offset in stored.items() if of.topic in REKEYED}
+            at |= await self._rekeyed_up_to(self._origins)
+        for of, offset in stored.items():
+            if at.get(of, offset) >= offset:
                 continue
-            place = self._place(topic)
+            place = TopicPartition(self._settings.topic(of.topic), of.partition)
             begin, end = (await reader.beginning_offsets([place]))[place], (await reader.end_offsets([place]))[place]
             # A topic that was deleted and made anew is shorter, and its records are others.
-            if max(begin, self.offsets[topic]) < stored <= end:
+            if max(begin, at[of]) < offset <= end:
                 raise StateError(
-                    f"the state of {self} includes {place.topic}, partition {place.partition}, up to offset {stored}, but the "
-                    f"group {self._settings.app_id} is at {self.offsets[topic]}: its offsets were reset, or Kafka forgot them "
+                    f"the state of {self} includes {place.topic}, partition {place.partition}, up to offset {offset}, but the "
+                    f"group {self._settings.app_id} is at {at[of]}: its offsets were reset, or Kafka forgot them "
                     "because no worker ran for a week (offsets.retention.minutes). So that nothing counts twice, stop all "
                     "workers and run tidegauge state rebuild, which makes the state anew from the topics"
                 )
+            if end < offset:
+                self._origins.pop(of, None)
+
+    async def _rekeyed_up_to(self, origins: Iterable[InputPartition]) -> dict[InputPartition, int]:
+        """The offsets up to which the group has re-keyed these partitions."""
+        places = {of: TopicPartition(self._settings.topic(of.topic), of.partition) for of in origins}
+        if not places:
+            return {}
+        committed = await committed_offsets(self._admin, self._settings.app_id, list(places.values()))
+        return {of: max(committed[place].offset, 0) for of, place in places.items()}
 
     async def _restore(self, reader: Any, store: RocksStore) -> bool:
         """Apply the changelog to the store up to its end; return whether anything was ever committed to the changelog."""
@@ -156,6 +176,8 @@ class Task(InputTask):
 
     def _take(self, topic: str, records: Sequence[Any]) -> None:
         assert self._contained is not None
+        if topic in INPUT_OF:
+            rekeyed_origins.take(INPUT_OF[topic], records, self._origins)
         self._contained.process(INPUT_OF.get(topic, topic), records)
 
     @property
@@ -183,7 +205,8 @@ class Task(InputTask):
             outputs = [given_back(output) if output.topic == DEAD_LETTERS else output for output in outputs]
         outputs = [*outputs, *self._taken_letters()]
         state_format.mark(self.store)
-        stored_offsets.put(self.store, self.offsets)
+        own = {InputPartition(topic, self.partition): offset for topic, offset in self.offsets.items()}
+        stored_offsets.put(self.store, self.partition, own | self._origins)
         changes = self.store.freeze()
         swept, complete = self._sweep.slice(weight(changes))
         # The pairs of the slice are already in the local store; only expired ones change there.
