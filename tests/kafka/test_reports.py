@@ -42,13 +42,12 @@ def environment(cluster):
 
 
 def test_from_the_topics_as_from_replay(served):
-    documents = {}
+    documents, cards = {}, {}
     for name, flags in (("topics", []), ("replay", ["--replay", str(served.directory / "replay")])):
         output = served.directory / name / "reports"
-        command = [sys.executable, "-m", "tidegauge", "report", "--model", "churn", *DATES, "--output", str(output), *flags]
-        done = subprocess.run(command, env=environment(served), capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        documents[name] = json.loads(Path(done.stdout.strip()).with_suffix(".json").read_text())
+        told = tidegauge(served, "report", "--model", "churn", *DATES, "--output", str(output), "--card", *flags)
+        page, card, _ = map(Path, told.splitlines())
+        documents[name], cards[name] = json.loads(page.with_suffix(".json").read_text()), card.read_text()
     live, replay = documents["topics"], documents["replay"]
     assert [v["model_version"] for v in live["versions"]] == [v["model_version"] for v in replay["versions"]]
     for mine, theirs in zip(live["versions"], replay["versions"], strict=True):
@@ -58,6 +57,8 @@ def test_from_the_topics_as_from_replay(served):
             assert mine["performance"][metric]["value"] == pytest.approx(of["value"], abs=1e-9)
         assert mine["business"] == theirs["business"]
     assert {life["alertname"] for life in live["alerts"]} >= {"errors"}
+    numbers = {name: [line for line in card.splitlines() if line.startswith("| accuracy |")] for name, card in cards.items()}
+    assert numbers["topics"] == numbers["replay"] != []
 
 
 def tidegauge(cluster, *command):
