@@ -40,7 +40,7 @@ def console(story: list[Output]) -> Iterator[Running]:
         ("What is broken now, since when?", [], ["open incident", "age is missing in every request since 6 May 2025"]),
         ("Which feature broke first on 6 May?", ["churn", "Drift"],
          ["age went beyond its limit first, by its missing ratio, in the window from 2025-05-06 00:00"]),
-        ("How are plans spread now?", ["churn", "plan"], ["Distribution of plan: window, the one before, and baseline"]),
+        ("How are plans spread now?", ["churn", "plan"], ["Distribution of plan: window, the one before, baseline"]),
         ("What changed at that time?", ["age is missing"], ["mark: release 2.3"]),
         ("What do I do about it?", ["age is missing"], ["Confirm", "Do", "Escalate", "Acknowledge"]),
         ("Is version 4 safe?", ["churn", "Versions"], ["churn_xgb:4 against churn_xgb:3:", "worse"]),

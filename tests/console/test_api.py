@@ -16,13 +16,14 @@ import yaml
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from support.serving import Running, fed, metrics_by_key, outputs, running
+from support.serving import WATCHED, Running, fed, metrics_by_key, outputs, running
 from tidegauge.alert.operations import OPERATIONS, Mark
 from tidegauge.alert.operations import encode as encode_operation
 from tidegauge.console.replay_directory import Line
 from tidegauge.console.view import View
-from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, OPEN_WINDOWS
+from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, MODELS, OPEN_WINDOWS
 from tidegauge.metrics.record import iso
+from tidegauge.models.registry import ModelChange, ModelRecord, encode
 from tidegauge.stream.reading_progress import GroupPosition
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -315,10 +316,27 @@ def test_an_incident_says_what_changed_when_it_began(console: Running) -> None:
     marks = [Mark("1", "release 2.3", began - 60, "ann", 0.0), Mark("2", "of another model", began, "ann", 0.0, "other")]
     console.do(lambda: console.view.take(OPERATIONS, [Line(mark.key, encode_operation(mark)) for mark in marks]))
     said = get(console, path)["changes"]
-    assert {"time": iso(began - 60), "kind": "mark", "text": "release 2.3"} in said
+    assert {"time": iso(began - 60), "kind": "mark", "text": "release 2.3", "by": "ann"} in said
     assert len(said) == len(before) + 1
     console.do(lambda: console.view.take(OPERATIONS, [Line(mark.key, None) for mark in marks]))
     assert get(console, path)["changes"] == before
+
+
+def test_a_changed_spec_stands_with_marks_and_with_the_incident(console: Running) -> None:
+    event = get(console, "/api/v1/incidents")["incidents"][0]
+    began = datetime.fromisoformat(event["data"]["starts_at"]).timestamp()
+    old = next(o for o in SAID if o.topic == MODELS)
+    changes = (
+        ModelChange(began - 60, "ann", "spec", "grace 60 → 300"),
+        ModelChange(began + 9e5, "ann", "spec", "grace 300 → 7"),
+    )
+    changed = encode(ModelRecord("churn", WATCHED, {}, changes))
+    console.do(lambda: console.view.take(MODELS, [Line(b"churn", changed)]))
+    told = [{"time": iso(of.ts), "kind": "spec", "text": of.text, "by": "ann"} for of in changes]
+    assert get(console, "/api/v1/models/churn")["marks"] == told
+    said = get(console, f"/api/v1/incidents/{event['data']['incident']}")["changes"]
+    assert [one for one in said if one["kind"] == "spec"] == told[:1]
+    console.do(lambda: console.view.take(MODELS, [Line(b"churn", old.value)]))
 
 
 def test_changes_are_told_as_they_happen(console: Running) -> None:

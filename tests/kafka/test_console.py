@@ -121,10 +121,17 @@ def test_a_console_on_a_running_stream(broker: Broker, tmp_path: Path) -> None:
         firing = [mark for mark, event in alerts.items() if event["data"]["status"] == "firing"]
         console.ask(f"/api/v1/alerts/{firing[0]}/acknowledge", "POST", {"comment": "seen"})
         console.ask("/api/v1/silences", "POST", {"matchers": {"model": "churn"}, "duration": "1h"})
+        slower = ModelRecord("churn", replace(spec, grace=spec.grace + 60.0))
+        cluster.apply(slower)
+        cluster.apply(slower)
+        told = f"grace {spec.grace:g} → {spec.grace + 60:g}"
+        marks = console.wait(lambda: console.ask("/api/v1/models/churn")["marks"])
+        assert [(mark["kind"], mark["text"]) for mark in marks] == [("spec", told)]
         assert console.stop() == 0
         console = Console(cluster)
         found = console.wait(lambda: (of := console.ask(f"/api/v1/alerts/{firing[0]}")).get("acknowledged") and of)
         assert (found["acknowledged"]["comment"], "silenced" in found) == ("seen", True)
+        assert console.ask("/api/v1/models/churn")["marks"] == marks
         lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_bytes().splitlines()]
         assert [line["action"] for line in lines] == ["acknowledge", "silence"]
     finally:

@@ -41,13 +41,13 @@ class Browser:
     def quit(self) -> None:
         self.driver.quit()
 
-    def open(self, address: str, width: int = 1280, scheme: str = "light", zone: str = "UTC") -> None:
-        """Open an address in a fresh document, as on a screen so wide, in a zone, with a taste for light or dark."""
+    def open(self, address: str, width: int = 1280, scheme: str = "light", zone: str = "UTC", height: int = 900) -> None:
+        """Open an address in a fresh document, as on a screen so wide and high, in a zone, with a taste for light or dark."""
         self.leave()
         self.complaints()
         self.expected = ()
         cdp = self.driver.execute_cdp_cmd
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         cdp("Emulation.setDeviceMetricsOverride", size)
         cdp("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
         cdp("Emulation.setTimezoneOverride", {"timezoneId": zone})

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from tidegauge.cli.options import command, kafka, option, stream_settings
+from tidegauge.cli.options import command, kafka, option, person, stream_settings
 from tidegauge.errors import SourceError
 
 MAX_LENGTH = 256
@@ -67,7 +66,7 @@ async def _forget(options: argparse.Namespace, ids: list[str]) -> None:
     from tidegauge.engine.forgotten import digest_of
     from tidegauge.stream.following import OperationsLog
 
-    settings, now, actor = stream_settings(options), time.time(), getpass.getuser()
+    settings, now, actor = stream_settings(options), time.time(), person()
     digests = [digest_of(request_id).hex() for request_id in ids]
     log = OperationsLog(settings)
     await log.start()

@@ -26,7 +26,7 @@ from tidegauge.cli import (
     rollback_command,
     state_command,
 )
-from tidegauge.cli.options import DefaultsHelpFormatter, command, kafka, option, schema_registry, stream_settings
+from tidegauge.cli.options import DefaultsHelpFormatter, command, kafka, option, person, schema_registry, stream_settings
 from tidegauge.errors import AccessError, TidegaugeError, TopicError
 
 
@@ -215,7 +215,7 @@ def _publish(options: argparse.Namespace, path: Path) -> list[str]:
 
     records = directory.records_of(path)
     sizes = {name: getattr(options, name) for name in ("partitions", "replication", "rekey") if hasattr(options, name)}
-    return asyncio.run(models_topic.apply(stream_settings(options, **sizes), records))
+    return asyncio.run(models_topic.apply(stream_settings(options, **sizes), records, person()))
 
 
 def _apply(options: argparse.Namespace) -> int:

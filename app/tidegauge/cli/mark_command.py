@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
 import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegauge.cli.options import command, kafka, option, stream_settings
+from tidegauge.cli.options import command, kafka, option, person, stream_settings
 
 if TYPE_CHECKING:
     from tidegauge.alert.operations import Mark
@@ -39,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if not 1 <= len(text) <= MAX_TEXT:
         options.parser.error(f"a mark says something, in at most {MAX_TEXT} characters; this one has {len(text)}")
     ts = now if options.at is None else moment(options.at)
-    mark = Mark(uuid.uuid4().hex, text, ts, getpass.getuser(), now, options.model)
+    mark = Mark(uuid.uuid4().hex, text, ts, person(), now, options.model)
     if options.replay is not None:
         _append(mark, options.replay)
     else:

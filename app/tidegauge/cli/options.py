@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,14 @@ TOPICS = ("predictions", "labels", "models", "alerts", "incidents", "metrics", "
 """The topics whose names can be configured."""
 Command = Callable[[argparse.Namespace], int]
 """Runs a command and returns the exit status."""
+
+
+def person() -> str:
+    """Who runs the command: the name of the user, or the number where the system knows no name, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 class DefaultsHelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
 import sys
 import time
 from typing import Any
 
-from tidegauge.cli.options import command, kafka, stream_settings
+from tidegauge.cli.options import command, kafka, person, stream_settings
 
 
 def add(commands: Any) -> None:
@@ -53,7 +52,7 @@ async def _run(options: argparse.Namespace) -> int:
         async def note(outcome: str, reason: str = "") -> None:
             details = {"to": options.to, "step": str(step)}
             await audit.log(AuditEntry(
-                stamp(time.time()), getpass.getuser(), "local", "", "roll back", options.model, outcome, reason, details
+                stamp(time.time()), person(), "local", "", "roll back", options.model, outcome, reason, details
             ))  # fmt: skip
 
         await note("accepted")

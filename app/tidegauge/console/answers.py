@@ -16,13 +16,14 @@ from tidegauge.console.view import View
 from tidegauge.console.window_series import Name, Series
 from tidegauge.engine.events import timestamp
 from tidegauge.incident.across_models import CommonIncident, together
-from tidegauge.incident.changes import BEFORE, Change, at_the_time, seen_in
+from tidegauge.incident.changes import BEFORE, at_the_time, seen_in
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.record import iso
 from tidegauge.profile.category import CategorySummary
 from tidegauge.profile.schema import CLASS_FEATURE, FIRST, RESERVED, Bins
 from tidegauge.report.concerns import concern_of
 from tidegauge.report.monitor_limits import monitor_limits, monitors_of
+from tidegauge.report.recorded_changes import recorded_changes
 
 WINDOWS_AT_ONCE = 5000
 
@@ -53,13 +54,19 @@ def model(view: View, name: str, now: float) -> dict[str, Any] | None:
         "lineage": msgspec.to_builtins(spec.lineage),
         "version_details": list(versions.values()),
         "segments": [{"name": segment, "segment": pairs} for segment, pairs in sorted(segments.items())],
-        "marks": [
-            {"time": iso(of.ts), "text": of.text} | ({"version": of.version, "before": of.before} if of.before else {})
-            for of in view.operations.marks.values()
-            if of.model in ("", name)
-        ],
+        "marks": _marks(view, name),
         "baselines": [_baseline(view, name, version) for version in view.registry.baseline_versions(name)],
     }
+
+
+def _marks(view: View, name: str) -> list[dict[str, Any]]:
+    """What people marked, of this model or of all, and what changed of the model's spec and baselines."""
+    own = [of for of in view.operations.marks.values() if of.model in ("", name)]
+    said = [of.told() for of in recorded_changes(own, view.registry, name)]
+    for mark, one in zip(own, said, strict=False):
+        if mark.before:
+            one |= {"version": mark.version, "before": mark.before}
+    return said
 
 
 def _baseline(view: View, name: str, version: str) -> dict[str, Any]:
@@ -224,8 +231,8 @@ def changes(view: View, incident: Mapping[str, Any]) -> list[dict[str, Any]]:
         for series in whole
         for start in dict.fromkeys((*series.starts()[:1], *series.between(iso(began - 2 * BEFORE), iso(began + BEFORE))))
     ]
-    found = seen_in(records) + [Change(of.ts, "mark", of.text, of.model) for of in view.operations.marks.values()]
-    return at_the_time(found, model, began)
+    recorded = recorded_changes(view.operations.marks.values(), view.registry, model)
+    return at_the_time(seen_in(records) + recorded, model, began)
 
 
 def stream(view: View) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What changed around the time an incident began: marks set by people, new versions, a different baseline.
+"""What changed around the time an incident began: marks set by people, new versions, another spec, another baseline.
 
 Computed on request and not stored with the incident, since a mark may be set a day later.
 """
@@ -17,13 +17,19 @@ MAX_TOLD = 20
 
 
 class Change(NamedTuple):
-    """Something that changed at ``time`` (Unix seconds). ``kind``: mark, version or baseline; ``model``: "" means all
-    models."""
+    """Something that changed at ``time`` (Unix seconds). ``kind``: mark, version, spec or baseline; ``model``: "" means all
+    models; ``by``: who changed it, or says so, if that is known."""
 
     time: float
     kind: str
     text: str
     model: str = ""
+    by: str = ""
+
+    def told(self) -> dict[str, Any]:
+        """As the console and reports tell it."""
+        said = {"time": iso(self.time), "kind": self.kind, "text": self.text}
+        return said | ({"by": self.by} if self.by else {})
 
 
 def seen_in(records: Iterable[Mapping[str, Any]]) -> list[Change]:
@@ -56,4 +62,4 @@ def at_the_time(changes: Iterable[Change], model: str, began: float) -> list[dic
     """
     near = (of for of in changes if of.model in ("", model) and began - BEFORE <= of.time <= began + BEFORE)
     told = sorted(near, key=lambda of: abs(of.time - began))[:MAX_TOLD]
-    return [{"time": iso(of.time), "kind": of.kind, "text": of.text} for of in sorted(told)]
+    return [of.told() for of in sorted(told)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ from tidegauge.baseline.tuning import untuned
 from tidegauge.detect.detectors import Detector
 from tidegauge.engine.stage import MODELS, Output
 from tidegauge.errors import BaselineError, SpecError
+from tidegauge.models.spec_changes import baseline_changes, spec_changes
 from tidegauge.spec import Lineage, ModelSpec, ModelVersion
 
 MAX_RECORD_BYTES = 28 << 20
@@ -21,12 +22,27 @@ DEFAULTS_KEPT = 10_000
 """The most specs of models without one that are held. Whoever produces can invent models without end."""
 
 
+CHANGES_KEPT = 50
+"""The most changes that a record remembers; the oldest are dropped."""
+
+
+class ModelChange(msgspec.Struct, frozen=True):
+    """A change of a model's spec or of its baselines by somebody. ``ts``: Unix seconds; ``text``: what differs."""
+
+    ts: float
+    by: str
+    kind: Literal["spec", "baseline"]
+    text: str
+
+
 class ModelRecord(msgspec.Struct, omit_defaults=True):
-    """The value of a record of the topic ``models``, which is compacted and keyed by model. ``baselines``: JSON by version."""
+    """The value of a record of the topic ``models``, which is compacted and keyed by model. ``baselines``: JSON by version;
+    ``changes``: by which the spec and the baselines became what they are, the oldest first."""
 
     model: str
     spec: ModelSpec
     baselines: dict[str, msgspec.Raw] = {}
+    changes: tuple[ModelChange, ...] = ()
 
 
 _decode = msgspec.json.Decoder(ModelRecord).decode
@@ -109,7 +125,7 @@ class Registry:
         droppable = [
             other for other in versions if other in baselines and other != version and spec.baseline_for(other).learned_from
         ]
-        value = encode(ModelRecord(model, spec, baselines))
+        value = encode(ModelRecord(model, spec, baselines, record.changes))
         while len(value) > MAX_RECORD_BYTES and (droppable or baseline.parts):
             if droppable:
                 del baselines[droppable.pop(0)]
@@ -117,8 +133,13 @@ class Registry:
                 kept = sorted(baseline.parts.items(), key=lambda part: -part[1].data.predictions)[: len(baseline.parts) // 2]
                 baseline.parts = dict(kept)
                 baselines[version] = msgspec.Raw(baseline.to_json())
-            value = encode(ModelRecord(model, spec, baselines))
+            value = encode(ModelRecord(model, spec, baselines, record.changes))
         return Output(MODELS, model.encode(), value)
+
+    def changes(self, model: str) -> tuple[ModelChange, ...]:
+        """The changes of the model's spec and baselines that its record remembers, the oldest first."""
+        record = self._records.get(model)
+        return record.changes if record else ()
 
     def encoded(self, model: str) -> bytes | None:
         record = self._records.get(model)
@@ -138,7 +159,8 @@ def registry_of(records: Iterable[ModelRecord]) -> Registry:
 
 
 def carry_over(new: ModelRecord, old: bytes | None) -> ModelRecord:
-    """``new`` with the learned baselines of the encoded record ``old``, for versions whose baseline is still learned."""
+    """``new`` with the learned baselines of the encoded record ``old``, for versions whose baseline is still learned, and with
+    the changes that ``old`` remembers."""
     if old is None:
         return new
     try:
@@ -151,7 +173,22 @@ def carry_over(new: ModelRecord, old: bytes | None) -> ModelRecord:
         if version not in new.baselines and _learns(before.spec, version) and _learns(new.spec, version)
     }
     task = new.spec.task or before.spec.task
-    return ModelRecord(new.model, msgspec.structs.replace(new.spec, task=task), {**kept, **new.baselines})
+    spec = msgspec.structs.replace(new.spec, task=task)
+    return ModelRecord(new.model, spec, {**kept, **new.baselines}, before.changes)
+
+
+def changed_by(new: ModelRecord, old: bytes, by: str, ts: float) -> ModelRecord:
+    """``new``, which carries over from the encoded record ``old``, with what ``by`` changes in it at ``ts`` (Unix seconds)."""
+    try:
+        before = _decode(old)
+    except msgspec.MsgspecError:
+        return new
+    texts: dict[Literal["spec", "baseline"], str] = {
+        "spec": spec_changes(before.spec, new.spec),
+        "baseline": baseline_changes(before.baselines, new.baselines, (before.spec, new.spec)),
+    }
+    made = tuple(ModelChange(ts, by, kind, text) for kind, text in texts.items() if text)
+    return msgspec.structs.replace(new, changes=(*new.changes, *made)[-CHANGES_KEPT:])
 
 
 def _learns(spec: ModelSpec, version: str) -> bool:

@@ -12,9 +12,9 @@ from tidegauge.alert.operations import Operations
 from tidegauge.errors import ReportError
 from tidegauge.incident.across_models import together
 from tidegauge.incident.changes import Change, at_the_time, seen_in
-from tidegauge.metrics.record import iso
 from tidegauge.models.registry import Registry
 from tidegauge.report.period import DAY, Period, moment
+from tidegauge.report.recorded_changes import recorded_changes
 from tidegauge.spec import duration
 
 INCIDENTS_FILE, MARKS = "incidents.jsonl", "marks.jsonl"
@@ -162,16 +162,16 @@ def incidents_in(archive: Archive, window: str, period: Period) -> list[dict[str
 
 
 def changes_in(archive: Archive, window: str, period: Period) -> list[dict[str, Any]]:
-    """What changed in the period, the oldest first: new versions, other baselines, marks. ``window``: as in
+    """What changed in the period, the oldest first: new versions, other specs and baselines, marks. ``window``: as in
     ``incidents_in``."""
     found = _changes(archive, window, Period(period.start - DAY, period.end))
     own = (of for of in found if of.model in ("", archive.model) and period.start <= of.time < period.end)
-    return [{"time": iso(of.time), "kind": of.kind, "text": of.text} for of in sorted(own)]
+    return [of.told() for of in sorted(own)]
 
 
 def _changes(archive: Archive, window: str, period: Period) -> list[Change]:
-    marks = [Change(mark.ts, "mark", mark.text, mark.model) for mark in archive.marks.marks.values()]
-    return seen_in(archive.windows(window, period, segments=False)) + marks
+    recorded = recorded_changes(archive.marks.marks.values(), archive.specs, archive.model)
+    return seen_in(archive.windows(window, period, segments=False)) + recorded
 
 
 def alert_lives(alerts: Iterable[dict[str, Any]], period: Period) -> list[dict[str, Any]]:

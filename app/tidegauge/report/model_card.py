@@ -12,12 +12,13 @@ import msgspec
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.errors import ReportError
+from tidegauge.models.condition_text import condition_text
 from tidegauge.models.default_monitors import default_monitors
 from tidegauge.models.registry import Registry
 from tidegauge.report import summary
 from tidegauge.report.archive import Archive, alert_lives
 from tidegauge.report.period import Period
-from tidegauge.spec import Condition, MonitorSpec, segment_name
+from tidegauge.spec import MonitorSpec, segment_name
 
 ALWAYS = Period(0.0, 253402300800.0)
 """All time up to the year 10000."""
@@ -121,21 +122,3 @@ def _planned(monitor: MonitorSpec) -> dict[str, Any]:
         "name": monitor.name, "metric": monitor.metric, "window": monitor.window, "severity": monitor.severity,
         "condition": condition_text(monitor.condition),
     }  # fmt: skip
-
-
-def condition_text(condition: Condition) -> str:
-    """A condition as a spec writes it.
-
-    >>> condition_text(Condition("below", low=0.1, relative_to_baseline=True, percent=True))
-    'below the baseline by 10%'
-    >>> condition_text(Condition("outside", 0.2, 0.4)), condition_text(Condition("above", auto=True))
-    ('outside 0.2 to 0.4', 'above auto')
-    """
-    bounds = [bound for bound in (condition.low, condition.high) if bound is not None]
-    if condition.percent:
-        said = " to ".join(f"{bound:.4g}" for bound in (100 * bound for bound in bounds)) + "%"
-    else:
-        said = " to ".join(f"{bound:.6g}" for bound in bounds)
-    if condition.relative_to_baseline:
-        return f"{condition.kind} the baseline by {said}" + (", or auto if further" if condition.auto else "")
-    return f"{condition.kind} auto" if condition.auto else f"{condition.kind} {said}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection, Iterable
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -12,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from tidegauge.engine.stage import MODELS
 from tidegauge.errors import SpecError, TopicError
-from tidegauge.models.registry import ModelRecord, Registry, carry_over, encode
+from tidegauge.models.registry import ModelRecord, Registry, carry_over, changed_by, encode
 from tidegauge.stream import topics
 from tidegauge.stream.consumer import consumer
 from tidegauge.stream.reading import partitions
@@ -109,14 +110,19 @@ async def ensure_topic(settings: Settings, logical: str) -> None:
         await admin.close()
 
 
-async def apply(settings: Settings, records: Iterable[ModelRecord]) -> list[str]:
-    """Publish the models that differ from the topic, keeping learned baselines; return a line about each model."""
+async def apply(settings: Settings, records: Iterable[ModelRecord], by: str = "") -> list[str]:
+    """Publish the models that differ from the topic, keeping learned baselines, each with what ``by`` changes in it; return a
+    line about each model. What changed and the change are one record: neither is ever there without the other, and applying
+    the same again changes nothing."""
     await ensure_topics(settings, (MODELS,))
     registry = await read(settings)
     changed, lines = [], []
     for record in records:
         before = registry.encoded(record.model)
-        value = encode(carry_over(record, before))
+        merged = carry_over(record, before)
+        value = encode(merged)
+        if before is not None and value != before:
+            value = encode(changed_by(merged, before, by, time.time()))
         if value == before:
             lines.append(f"{record.model}: unchanged")
         else:

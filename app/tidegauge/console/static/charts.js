@@ -1,13 +1,18 @@
 // Plots over time and of distributions, drawn by uPlot. Each has its numbers as a table below, for those who cannot or do not want to see it.
 
 import { h } from "./dom.js";
-import { localTime, none, number, utcTime } from "./format.js";
-import { drawMarks } from "./marks.js";
+import { dayOfYear, localTime, none, number, utcTime } from "./format.js";
+import { drawMarks, laneOf, pointedAt } from "./marks.js";
 
 const drawn = new Set();
 const COLORS = ["--line-1", "--line-2", "--line-3", "--line-4"];
 const DASHES = [undefined, [8, 4], [2, 3], [10, 3, 2, 3]];
 const HEIGHT = 190;
+
+const LETTER = 6.6;
+const LONGEST_NAME = 14;
+/** More bars would be one block: then it is an area. */
+const MOST_BARS = 60;
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -30,13 +35,14 @@ const watching = new ResizeObserver((entries) => {
   }
 });
 
-/** On a screen that is wide enough, plots of a dense part of a page are lower, so that more of them are seen at once. */
+/** On a screen that is wide enough, plots of a dense part of a page are lower, so that more of them are seen at once; still lower where the screen is. */
 const WIDE = "(min-width: 1200px)";
-const DENSE = 0.7;
+const LOW = "(max-height: 860px)";
+const DENSITY = [[".dense .small", 0.6, 0.48], [".dense:not(.system, .business)", 0.8, 0.62], [".incident-page", 0.75, 0.6]];
 
 function make(host, width) {
-  const dense = host.closest(".dense") && window.matchMedia(WIDE).matches;
-  const height = Math.round(host.options.height * (dense ? DENSE : 1));
+  const [, tall, low] = (window.matchMedia(WIDE).matches && DENSITY.find(([place]) => host.closest(place))) || [null, 1, 1];
+  const height = Math.round(host.options.height * (window.matchMedia(LOW).matches ? low : tall));
   host.plot = new window.uPlot({ ...host.options, width, height }, host.data, host);
   drawn.add(host.plot);
 }
@@ -54,14 +60,14 @@ const axis = (more = {}) => ({
   font: "12px system-ui, sans-serif", ...more,
 });
 
-/** Ticks of a time axis in the reader's zone: the time of day, and the date where it changes; dates only where ticks are days apart. */
+/** Ticks of a time axis in the reader's zone: the time of day, and the date where it changes; dates only where ticks are days apart, the year with the first. */
 function clock(plot, ticks, axisIndex, space, step) {
   let day = "";
-  return ticks.map((tick) => {
+  return ticks.map((tick, place) => {
     const [date, hour] = localTime(tick * 1000).split(" ");
     const same = date === day;
     day = date;
-    return step >= 86400 ? date : same ? hour : `${hour}\n${date}`;
+    return step >= 86400 ? dayOfYear(tick * 1000, place === 0) : same ? hour : `${hour}\n${dayOfYear(tick * 1000, place === 0)}`;
   });
 }
 
@@ -75,7 +81,7 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
   if (!times.length) return h("p", { class: "empty" }, "No windows in this range: choose a longer one above.");
   const x = times.map((time) => Date.parse(time) / 1000);
   const data = [x];
-  const shown = [{ label: moment, value: (plot, at) => (at === null ? none : `${localTime(at * 1000)} (${utcTime(at * 1000)})`) }];
+  const shown = [{ label: moment, value: (plot, at) => (at === null ? none : moments(at * 1000)) }];
   const bands = [];
   let line = 0;
   for (const one of series) {
@@ -91,10 +97,10 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
     }
     data.push(one.values);
     shown.push({
-      label: one.name, stroke, width: one.hollow ? 1.5 : 2, value: (plot, of, _, at) => text(of, format) + between(one, at, format),
+      label: one.name, class: label.startsWith(one.name) ? "titled" : undefined, stroke, width: one.hollow ? 1.5 : 2, value: (plot, of, _, at) => text(of, format) + between(one, at, format),
       dash: one.dashed ? [6, 4] : DASHES[hue % DASHES.length],
-      paths: one.hollow ? () => null : one.bars ? window.uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
-      fill: one.bars ? () => `color-mix(in srgb, ${stroke()} 35%, transparent)` : undefined,
+      paths: one.hollow ? () => null : one.bars && times.length <= MOST_BARS ? window.uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
+      fill: one.bars ? () => `color-mix(in srgb, ${stroke()} 30%, transparent)` : undefined,
       points: one.hollow ? { show: true, size: 8, fill: () => css("--surface"), stroke } : { show: !one.bars && times.length <= 60, size: 4, fill: stroke },
     });
     if (!one.hollow) line += 1;
@@ -103,13 +109,21 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
     data.push(x.map(() => limit.value));
     shown.push({ label: limit.name, stroke: () => css("--critical"), width: 1.5, dash: [3, 3], points: { show: false }, value: (plot, of) => text(of, format) });
   }
+  const lane = laneOf(marks, x[0], x.at(-1));
+  const days = x.at(-1) - x[0] > 6 * 86400;
   const options = {
-    height, series: shown, bands,
-    axes: [axis({ values: clock, space: (plot, place, low, high) => (high - low > 6 * 86400 ? 84 : 60), size: 44 }), axis({ size: 62, values: (plot, ticks) => ticks.map((tick) => format(tick).replace(".0 %", " %")) })],
+    height: height + lane.height, series: shown, bands, padding: [4 + lane.height, null, 0, 0],
+    axes: [axis({ values: clock, space: () => (days ? 84 : 60), size: days ? 30 : 42 }), axis({ size: sizeOf, values: (plot, ticks) => ticks.map((tick) => format(tick).replace(".0 %", " %")) })],
     scales: { y: { range: (plot, low, high) => range(low, high, includeZero) } },
     cursor: { points: { size: 7 }, drag: { x: Boolean(brush), y: false, setScale: false, dist: 5 }, ...(pick ? { sync: TOGETHER } : {}) },
-    legend: { live: true },
-    hooks: { draw: [(plot) => drawMarks(plot, x[chosen], marks)], setSelect: brush ? [(plot) => brushed(plot, brush)] : [] },
+    hooks: {
+      draw: [(plot) => drawMarks(plot, x[chosen], lane.seen)], setSelect: brush ? [(plot) => brushed(plot, brush)] : [],
+      ready: [(plot) => atRest(plot, chosen)],
+      setCursor: [(plot) => {
+        plot.over.title = pointedAt(plot, lane.seen);
+        atRest(plot, chosen);
+      }],
+    },
   };
   const host = plotted(options, data, label);
   if (pick) {
@@ -121,6 +135,22 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
   }
   const columns = series.flatMap((one) => (one.hollow ? [] : one.low ? [one, { name: `${one.name}, lower`, values: one.low }, { name: `${one.name}, upper`, values: one.high }] : [one]));
   return figure(id, host, label, () => numbers(times.map(localTime), times.map(utcTime), columns, format));
+}
+
+/** Where nothing is pointed at, the legend tells the chosen window's values. */
+function atRest(plot, chosen) {
+  if (plot.cursor.idx === null || plot.cursor.idx === undefined) plot.setLegend({ idx: chosen < 0 ? null : chosen });
+}
+
+/** A moment in the reader's zone and in UTC, once where both are the same. */
+function moments(at) {
+  const [here, there] = [localTime(at), utcTime(at)];
+  return there === `${here} UTC` ? there : `${here} (${there})`;
+}
+
+/** As wide as the longest number of an axis. */
+function sizeOf(plot, values) {
+  return Math.round(Math.max(0, ...(values ?? []).map((value) => String(value).length)) * LETTER) + 20;
 }
 
 function text(of, format) {
@@ -161,7 +191,7 @@ export function distributionChart({ id, label, bins, current, before = null, bas
     height,
     scales: { x: { time: false, range: [-0.6, bins.length - 0.4] }, y: { range: (plot, low, high) => [0, Math.max(high ?? 0, 0.01) * 1.08] } },
     axes: [
-      axis({ splits: () => places, values: (plot, ticks) => shorten(ticks.map((tick) => bins[tick] ?? ""), plot), rotate: bins.length > 6 ? -40 : 0, size: bins.length > 6 ? 76 : 34 }),
+      axis({ splits: () => places, values: (plot, ticks) => shorten(ticks.map((tick) => bins[tick] ?? ""), plot), size: 30 }),
       axis({ size: 58, values: (plot, ticks) => ticks.map((tick) => `${Number((tick * 100).toFixed(1))} %`) }),
     ],
     series: [
@@ -204,10 +234,12 @@ export function reliabilityChart({ id, label, bins, height = HEIGHT + 40 }) {
     { name: "Came true", values: bins.map((bin) => bin.positive_ratio) }, { name: "lower", values: told.low }, { name: "upper", values: told.high }], percent));
 }
 
-/** Every n-th bin's name where all would not fit. */
+/** Every n-th bin's name where all would not fit beside each other. */
 function shorten(names, plot) {
-  const step = Math.ceil((names.length * 26) / Math.max(plot.bbox.width / devicePixelRatio, 1));
-  return names.map((name, place) => (place % step ? "" : name.length > 13 ? `${name.slice(0, 12)}…` : name));
+  const short = names.map((name) => (name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name));
+  const room = plot.bbox.width / devicePixelRatio / Math.max(names.length, 1);
+  const step = Math.ceil((Math.max(...short.map((name) => name.length)) * LETTER + 8) / room);
+  return short.map((name, place) => (place % step ? "" : name));
 }
 
 function plotted(options, data, label) {

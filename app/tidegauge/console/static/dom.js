@@ -40,13 +40,13 @@ export function rendered(html) {
 export function replace(host, nodes) {
   const opened = new Map([...host.querySelectorAll("details[id]")].map((one) => [one.id, one.open]));
   const focused = host !== document.activeElement && host.contains(document.activeElement) ? wayTo(document.activeElement) : null;
-  const scrolled = new Map([...host.querySelectorAll("[data-scroll]")].map((one) => [one.dataset.scroll, one.scrollLeft]));
+  const scrolled = new Map([...host.querySelectorAll("[data-scroll]")].map((one) => [one.dataset.scroll, [one.scrollLeft, one.scrollTop]]));
   const top = window.scrollY;
   host.replaceChildren(...[nodes].flat(Infinity).filter(Boolean));
   for (const details of host.querySelectorAll("details[id]")) {
     if (opened.has(details.id)) details.open = opened.get(details.id);
   }
-  for (const one of host.querySelectorAll("[data-scroll]")) one.scrollLeft = scrolled.get(one.dataset.scroll) ?? 0;
+  for (const one of host.querySelectorAll("[data-scroll]")) [one.scrollLeft, one.scrollTop] = scrolled.get(one.dataset.scroll) ?? [0, 0];
   focused?.()?.focus({ preventScroll: true });
   window.scrollTo(window.scrollX, top);
 }

@@ -49,6 +49,14 @@ export function localTime(iso) {
   return `${parts.year}-${parts.month}-${parts.day} ${parts.hour}:${parts.minute}`;
 }
 
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const dayAndYear = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+/** "27 Sept" in the reader's zone, and the year where it is asked for. */
+export function dayOfYear(iso, year = false) {
+  return (year ? dayAndYear : day).format(new Date(iso));
+}
+
 export function utcTime(iso) {
   return new Date(iso).toISOString().replace("T", " ").replace(/(:00)?\.000Z$/, "") + " UTC";
 }

@@ -5,6 +5,7 @@ import { badge, status } from "../badges.js";
 import { timeChart } from "../charts.js";
 import { h, rendered, sentence } from "../dom.js";
 import { localTime, none, number, share, time, timeAgo } from "../format.js";
+import { marksOf } from "../marks.js";
 import { table } from "../table.js";
 import { runLink } from "./versions.js";
 
@@ -91,7 +92,9 @@ export async function windows(data) {
   const { labels } = data;
   const of = `models/${part(labels.model)}`;
   const which = { version: labels.model_version, window: data.window.length, segment: labels.segment };
-  const [{ records }, open] = await Promise.all([get(`${of}/windows`, { ...which, limit: 5000 }), get(`${of}/open-windows`, which)].map((asked) => asked.catch(() => ({ records: [] }))));
+  const asked = [get(`${of}/windows`, { ...which, limit: 5000 }), get(`${of}/open-windows`, which), get(of), get("incidents", { model: labels.model })];
+  const [{ records }, open, model, { incidents }] = await Promise.all(asked.map((answer) => answer.catch(() => ({ records: [], incidents: [] }))));
+  const marks = model.version_details ? marksOf(model, data.window.length, incidents) : [];
   // Windows that have not closed stand at the end, as of their newest predictions, or else as the verdict saw them.
   const last = () => records.at(-1)?.window_start ?? "";
   const still = open.records.filter((record) => record.window_start > last() && read(record, data.metric) !== null);
@@ -107,7 +110,7 @@ export async function windows(data) {
   const values = near.map((record) => record.early ?? read(record, data.metric));
   const unclosed = near.map((record, place) => (record.closed === false ? values[place] : null));
   section.append(timeChart({
-    id: "chart-alert", label: `${data.metric} by window of ${data.window.length}`, times: near.map((record) => record.window_start), frame: { chosen: near.findIndex((record) => record.window_start === data.window.start) }, height: 240,
+    id: "chart-alert", label: `${data.metric} by window of ${data.window.length}`, times: near.map((record) => record.window_start), frame: { marks, chosen: near.findIndex((record) => record.window_start === data.window.start) }, height: 240,
     series: [{ name: data.metric.split(".").at(-1), values }, ...(unclosed.some((value) => value !== null) ? [{ name: "still open", values: unclosed, hollow: true }] : [])], limits: thresholds(data.condition), format: number,
   }));
   if (early) section.append(h("p", { class: "dim" }, `The last point is the window as the verdict saw it: it was still open, with ${number(data.sample_size)} samples.`));
@@ -155,13 +158,14 @@ export function evidence(now, transitions, page) {
     return section;
   }
   if (segments.length) section.append(table("evidence-segments", [
-    { name: "Segment", key: "segment", value: (one) => name(one.segment), cell: (one) => h("a", { href: `${page}?${new URLSearchParams({ version: data.labels.model_version, segment: name(one.segment), ...(data.window ? { window: data.window.length, at: data.window.start } : {}) })}` }, name(one.segment)) },
+    { name: "Segment", key: "segment", value: (one) => name(one.segment), cell: (one) => h("a", { href: `${page}?${new URLSearchParams({ tab: "segments", version: data.labels.model_version, segment: name(one.segment), ...(data.window ? { window: data.window.length, at: data.window.start } : {}) })}` }, name(one.segment)) },
     ...numbers(segments, ["segment"]),
   ], segments, { kind: "compact cards", caption: "Segments that carry it" }));
-  if (features.length) section.append(table("evidence-features", [
-    { name: "Feature", key: "feature", value: (one) => one.feature, cell: (one) => h("a", { href: `${page}?${new URLSearchParams({ version: data.labels.model_version, feature: one.feature, ...(data.window ? { window: data.window.length, at: data.window.start } : {}) })}` }, one.feature) },
-    ...numbers(features, ["feature"]),
+  const feature = (one) => h("a", { href: `${page}?${new URLSearchParams({ tab: "drift", version: data.labels.model_version, feature: one.feature, ...(data.window ? { window: data.window.length, at: data.window.start } : {}) })}` }, one.feature);
+  if (features.length && numbers(features, ["feature"]).length) section.append(table("evidence-features", [
+    { name: "Feature", key: "feature", value: (one) => one.feature, cell: feature }, ...numbers(features, ["feature"]),
   ], features, { kind: "compact cards", caption: "Features, those that matter most first" }));
+  else if (features.length) section.append(h("p", {}, "Features: ", features.map((one, place) => [place ? ", " : "", feature(one)])));
   if (requests.length) section.append(h("h3", {}, "Requests to look at"), h("p", {}, requests.map((id) => [h("code", {}, id), " "])));
   if (more.length) section.append(h("details", { id: "more-evidence", open: true }, h("summary", {}, "More"), h("dl", {}, more.map(([key, of]) => [h("dt", {}, key), h("dd", {}, typeof of === "object" ? h("pre", {}, JSON.stringify(of, null, 1)) : String(of))]))));
   return section;

@@ -28,17 +28,19 @@ export async function draw({ query, go }) {
   ];
 }
 
+/** `model`: whether they are of several models. */
 export function list(id, alerts, { model }) {
   const labels = ({ event }) => event.data.labels;
   return table(id, [
     { name: "Status", key: "status", value: rank, cell: (one) => status(one.event.data, one) },
     { name: "Alert", key: "alert", wide: true, value: (one) => labels(one).alertname, cell: (one) => [
       h("a", { href: `#/alerts/${one.event.data.fingerprint}`, class: "strong" }, [labels(one).alertname, labels(one).feature ?? labels(one).metric].filter(Boolean).join(" · ")),
+      model ? null : h("span", { class: "dim" }, ` ${[labels(one).model_version, labels(one).segment].filter(Boolean).join(", ")}`),
       h("div", { class: "summary" }, sentence(one.event.data.annotations.summary))] },
     ...(model ? [{ name: "Model", key: "model", value: (one) => labels(one).model, cell: (one) => h("a", { href: `#/models/${encodeURIComponent(labels(one).model)}` }, labels(one).model) }] : []),
-    { name: "Whom", key: "segment", value: (one) => `${labels(one).model_version} ${labels(one).segment}`, cell: (one) => [labels(one).model_version, h("div", { class: "dim" }, labels(one).segment || "whole model")] },
+    ...(model ? [{ name: "Whom", key: "segment", value: (one) => `${labels(one).model_version} ${labels(one).segment}`, cell: (one) => [labels(one).model_version, h("div", { class: "dim" }, labels(one).segment || "whole model")] }] : []),
     { name: "Since", key: "since", value: (one) => one.event.data.starts_at, cell: (one) => time(one.event.data.starts_at) },
-    { name: "Said at", key: "at", value: (one) => one.event.time, hint: "Event time of the last verdict that changed it", cell: (one) => time(one.event.time) },
-    { name: "Value", key: "value", numeric: true, value: (one) => one.event.data.value, cell: (one) => number(one.event.data.value) },
+    ...(model ? [{ name: "Said at", key: "at", value: (one) => one.event.time, hint: "Event time of the last verdict that changed it", cell: (one) => time(one.event.time) }] : []),
+    ...(model ? [{ name: "Value", key: "value", numeric: true, value: (one) => one.event.data.value, cell: (one) => number(one.event.data.value) }] : []),
   ], alerts, { first: "-status", kind: "cards", caption: `${number(alerts.length)} ${alerts.length === 1 ? "alert" : "alerts"}`, empty: "No alerts. Where monitors watch and nothing is wrong, this is how it should be; the page of all models says which concerns are watched.", row: (one) => (one.event.data.status === "firing" ? {} : { class: "past" }) });
 }

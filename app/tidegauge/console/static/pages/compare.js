@@ -13,7 +13,7 @@ const FEATURES = 4;
 export async function compare(seen) {
   const { model, version, window, segment, record, at, query, go } = seen;
   const other = { version: query.get("with-version") ?? servedBefore(model, version) ?? version, segment: query.get("with-segment") ?? segment };
-  const section = h("section", { id: "compare" }, h("h2", {}, "Compare"), h("p", { class: "dim" }, "The chosen window, version and segment, beside another window, version or segment."));
+  const section = h("section", { id: "compare" }, h("div", { class: "heading" }, h("h2", {}, "Compare"), h("p", { class: "dim" }, "The chosen window, version and segment, beside another window, version or segment.")));
   const { records } = await get(`models/${part(model.model)}/windows`, { ...other, window, limit: 400 }).catch(() => ({ records: [] }));
   section.append(choices(model, window, other, records, record, query, go));
   const start = query.get("with-at");
@@ -25,7 +25,7 @@ export async function compare(seen) {
     return section;
   }
   const shown = await get(`models/${part(model.model)}/distributions`, { version });
-  section.append(h("div", { class: "read" }, numbers(record, against), moved(record, against, shown)));
+  section.append(h("div", { class: "halves" }, numbers(record, against), moved(record, against, shown)));
   return section;
 }
 
@@ -81,7 +81,7 @@ function moved(record, against, shown) {
   const pairs = Object.entries(record.data?.features ?? {}).map(([name, of]) => ({ name, reference: shown.features?.[name], one: of.bin_counts, other: against.data?.features?.[name]?.bin_counts }))
     .filter(({ reference, one, other }) => reference && one && other).map((pair) => ({ ...pair, distance: distance(pair.one, pair.other) })).sort((a, b) => b.distance - a.distance);
   if (!pairs.length) return h("p", { class: "dim" }, "Counts by bin, to compare distributions by, are in records of the whole model only.");
-  return h("div", {}, h("h3", {}, "Features, those furthest apart first"), h("div", { class: "charts" }, pairs.slice(0, FEATURES).map(({ name, reference, one, other, distance: far }) => {
+  return h("div", { id: "moved" }, h("h3", {}, "Features, those furthest apart first"), h("div", { class: "charts" }, pairs.slice(0, FEATURES).map(({ name, reference, one, other, distance: far }) => {
     const { bins, used } = kept(reference, one, other);
     return distributionChart({ id: `chart-compare-${name}`, label: `${name}: ${share(far)} of requests apart`, bins, current: used(one), baseline: used(other), names: ["Chosen", "Other"] });
   })));

@@ -10,6 +10,7 @@ import { AT_ONCE, heatmap } from "./heatmap.js";
 import { limitLines } from "./performance.js";
 
 const SCORE = " score";
+const SEVERITY = { critical: 3, warning: 2, info: 1 };
 
 export async function drift(seen) {
   const { model, version, records, record, frame, limits, query, go } = seen;
@@ -18,8 +19,9 @@ export async function drift(seen) {
   const score = Object.keys(record.prediction ?? {}).length ? [{ name: SCORE, count: record.predictions, missing_ratio: record.prediction.abstain_ratio, mean: record.prediction.mean_score ?? record.prediction.mean_value, ...record.prediction }] : [];
   const rows = [...score, ...features];
   const compared = record.compared_with;
-  const section = h("section", { id: "drift" }, h("h2", {}, "Score and feature drift"),
+  const heading = h("div", { class: "heading" }, h("h2", {}, "Score and feature drift"),
     h("p", { class: "dim" }, compared?.source === "none" ? `Not compared with a baseline: ${compared.reason}.` : ["Compared with ", words(compared), ". Choose a feature to see its distribution."]));
+  const section = h("section", { id: "drift" }, heading);
   if (!rows.length) {
     section.append(h("p", { class: "empty" }, "The predictions of this window carry no features. Services send them in the member features."));
     return section;
@@ -29,9 +31,10 @@ export async function drift(seen) {
   const by = MEASURES.find((one) => one.key === key);
   const ranked = [...rows].sort((a, b) => (by.value(b) ?? -1) - (by.value(a) ?? -1));
   const asked = query.get("feature");
-  const chosen = rows.find((row) => row.name === asked) ?? ranked[0];
+  const severest = (row) => Math.max(0, ...over(held(row, limits)).map(({ severity }) => SEVERITY[severity] ?? 0));
+  const chosen = rows.find((row) => row.name === asked) ?? [...ranked].sort((a, b) => severest(b) - severest(a))[0];
   const names = (record.data?.missing_features ?? []).concat(record.data?.unexpected_features ?? []);
-  if (names.length) section.append(h("p", {}, broken("missing altogether", record.data.missing_features), broken("unexpected", record.data.unexpected_features)));
+  if (names.length) heading.append(h("p", {}, broken("missing altogether", record.data.missing_features), broken("unexpected", record.data.unexpected_features)));
   const most = query.get("features") === "all" ? ranked : ranked.filter((row, place) => place < AT_ONCE || row === chosen);
   section.append(list(most, by, chosen, limits, go));
   if (most.length < rows.length) section.append(h("p", {}, h("button", { type: "button", id: "more-measures", onclick: () => go({ features: "all" }) }, `All ${number(features.length)} features`)));
@@ -103,11 +106,11 @@ function detail(row, shown, { records, place, record, frame, limits }) {
     h("dl", { class: "facts narrow" }, MEASURES.map((one) => h("div", {}, h("dt", {}, one.name), h("dd", {}, one.cell(row))))),
     h("div", { class: "charts" },
       distribution(row, reference, record, read(records[place - 1] ?? {})),
-      reference?.type === "number" ? quantiles(row, reference, records, read, frame) : null,
-      charted.map((key) => timeChart({
-        id: `chart-drift-${key}`, label: `${title(key)} of ${label(row.name)}`, times, frame, includeZero: key !== "mean",
-        series: [{ name: title(key), values: records.map((one) => read(one)?.[key] ?? null) }], limits: limitLines(limits, `${path}.${key}`), format: (of) => value(key, of),
-      }))));
+      reference?.type === "number" ? quantiles(row, reference, records, read, frame) : null),
+    h("div", { class: "charts small" }, charted.map((key) => timeChart({
+      id: `chart-drift-${key}`, label: title(key), times, frame, includeZero: !key.startsWith("mean"),
+      series: [{ name: title(key), values: records.map((one) => read(one)?.[key] ?? null) }], limits: limitLines(limits, `${path}.${key}`), format: (of) => value(key, of),
+    }))));
 }
 
 function distribution(row, reference, record, before) {
@@ -119,7 +122,7 @@ function distribution(row, reference, record, before) {
   const counts = row.bin_counts ?? null;
   const { bins, used } = kept(reference, reference.counts, counts);
   return [
-    distributionChart({ id: "chart-distribution", label: `Distribution of ${label(row.name)}: window, the one before, and baseline`, bins, current: used(counts), before: used(before?.bin_counts), baseline: used(reference.counts) }),
+    distributionChart({ id: "chart-distribution", label: `Distribution of ${label(row.name)}: window, the one before, baseline`, bins, current: used(counts), before: used(before?.bin_counts), baseline: used(reference.counts) }),
     counts ? null : h("p", { class: "dim" }, "This record has no counts by bin: segments do not carry them, nor do records of older versions. Shown is the baseline alone."),
   ];
 }
@@ -137,7 +140,7 @@ function quantiles(row, reference, records, read, frame) {
   const median = of(0.5);
   if (median.every((value) => value === null)) return null;
   return timeChart({
-    id: "chart-quantiles", label: `${label(row.name)}: median, quartiles and the middle 90 %`, times: records.map((one) => one.window_start), frame,
+    id: "chart-quantiles", label: "Over time: median, quartiles, the middle 90 %", times: records.map((one) => one.window_start), frame,
     series: [{ name: "Median", values: median, low: of(0.05), high: of(0.95) }, { name: "25 %", values: of(0.25), dashed: true }, { name: "75 %", values: of(0.75), dashed: true }],
   });
 }

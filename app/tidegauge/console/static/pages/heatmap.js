@@ -24,10 +24,10 @@ export async function heatmap({ model, version, window, segment, records, record
   const shown = ranked.slice(0, query.get("features") === "all" && !more ? ranked.length : most);
   const beyond = features.filter(({ since }) => since);
   const first = [...beyond].sort((a, b) => Date.parse(a.since) - Date.parse(b.since))[0];
-  const section = h("section", { id: "heatmap" }, h("h2", {}, "Features over time"),
+  const section = h("section", { id: "heatmap" }, h("div", { class: "heading" }, h("h2", {}, "Features over time"),
     !told.features.length ? null : first ? h("p", {}, h("strong", {}, first.feature), ` went beyond its limit first, by its ${title(first.why).toLowerCase()}, in the window from `, time(first.since), `; ${number(beyond.length)} of ${number(features.length)} features did in this range.`)
       : h("p", { class: "dim" }, told.watched ? "No feature went beyond its limit in this range." : "No monitor holds a feature to a limit: shown is the shift."),
-    more ? null : tools(plain ? "shift" : asked, query, go));
+    more ? null : tools(plain ? "shift" : asked, query, go)));
   section.append(table("heatmap-table", [
     { name: "Feature", key: "feature", value: (row) => row.feature, cell: (row) => h("button", { type: "button", class: "link", id: `heat-${row.feature}`, onclick: () => go({ tab: "drift", feature: row.feature, at: row.since ?? record.window_start }) }, row.feature) },
     { name: "Over time", key: "over-time", wide: true, value: worst, cell: (row) => cells(row, told) },

@@ -20,14 +20,13 @@ export async function draw({ names: [id], again }) {
   const model = `#/models/${part(data.model)}`;
   const cause = incident.alerts.find((alert) => alert.event.data.fingerprint === data.cause.fingerprint);
   document.title = `${data.title.replaceAll("`", "")} · tidegauge`;
-  return [
+  return h("div", { class: "incident-page" },
     h("header", { class: "page" }, h("p", { class: "dim" }, h("a", { href: "#/incidents" }, "Incidents"), " › ", h("a", { href: model }, data.model)),
-      h("h1", {}, sentence(data.title)), state(data)),
+      h("div", { class: "row" }, state(data), h("h1", {}, sentence(data.title)))),
     facts(data, model, incident.others),
     h("div", { class: "read" },
-      h("div", {}, timeline(data, incident.alerts), elsewhere(incident.others), cause ? await windows(cause.event.data) : null, changed(incident.changes), cause ? evidence(cause.event.data, cause.transitions, model) : null),
-      h("div", { class: "side" }, actions(incident, session, again, model), playbook(incident.playbook), steps(incident.steps))),
-  ];
+      h("div", {}, timeline(data, incident.alerts), cause ? await windows(cause.event.data) : null, elsewhere(incident.others), cause ? evidence(cause.event.data, cause.transitions, model) : null),
+      h("div", { class: "side" }, actions(incident, session, again, model), changed(incident.changes), h("div", { class: "playbook-pane", tabindex: 0, role: "region", "aria-label": "Playbook" }, playbook(incident.playbook)), steps(incident.steps))));
 }
 
 function facts(data, model, others) {
@@ -45,7 +44,7 @@ function facts(data, model, others) {
     ["Cause", h("a", { href: `#/alerts/${data.cause.fingerprint}` }, [data.cause.alertname, data.cause.feature].filter(Boolean).join(" · "))],
     ["Concerns", data.concerns.join(" → ")],
   ];
-  return h("dl", { class: "facts" }, pairs.map(([name, of]) => h("div", {}, h("dt", {}, name), h("dd", {}, of))));
+  return h("dl", { class: "facts line" }, pairs.map(([name, of]) => h("div", {}, h("dt", {}, name), h("dd", {}, of))));
 }
 
 const LENGTHS = ["1h", "4h", "12h", "1d", "7d"];
@@ -101,12 +100,12 @@ function timeline(data, alerts) {
   const said = alerts.map((alert) => Date.parse(alert.event.time));
   const axis = { begin: Date.parse(data.starts_at), end: Math.max(...rows.map((row) => Date.parse(row.until ?? row.starts_at)), ...(data.ends_at ? [] : said)) };
   const words = (row) => `from ${localTime(row.starts_at)} ${row.until ? `to ${localTime(row.until)}` : "until now"}`;
-  return h("section", { id: "timeline" }, h("h2", {}, "From cause to consequence"),
-    h("ol", { class: "life" }, rows.map((row) => h("li", { class: row.fingerprint === data.cause.fingerprint ? "cause" : null },
-      time(row.starts_at), " ", status(row), " ", h("span", { class: "dim" }, row.concern), row.fingerprint === data.cause.fingerprint ? h("strong", {}, " cause") : null,
-      bar(axis, Date.parse(row.starts_at), row.until ? Date.parse(row.until) : axis.end, `${row.severity} ${row.status === "firing" ? "" : "past"}`, `${row.alertname} lasted ${words(row)}`),
-      h("div", {}, h("a", { href: `#/alerts/${row.fingerprint}`, class: "strong" }, [row.alertname, row.feature].filter(Boolean).join(" · ")), ` ${row.model_version} ${row.segment}`),
-      h("div", { class: "summary" }, sentence(row.summary))))));
+  return h("section", { id: "timeline" }, h("div", { class: "heading" }, h("h2", {}, "From cause to consequence"), h("p", { class: "dim ends" }, time(new Date(axis.begin).toISOString()), h("span", {}, data.ends_at ? time(data.ends_at) : "now"))),
+    h("ol", { class: "timeline" }, rows.map((row) => h("li", {},
+      h("div", {}, status(row), " ", h("span", { class: "dim" }, row.concern, row.fingerprint === data.cause.fingerprint ? h("strong", {}, " cause") : null), h("div", {}, time(row.starts_at))),
+      h("div", {}, h("a", { href: `#/alerts/${row.fingerprint}`, class: "strong" }, [row.alertname, row.feature].filter(Boolean).join(" · ")), ` ${row.model_version} ${row.segment}`,
+        h("div", { class: "summary" }, sentence(row.summary))),
+      bar(axis, Date.parse(row.starts_at), row.until ? Date.parse(row.until) : axis.end, `${row.severity} ${row.status === "firing" ? "" : "past"}`, `${row.alertname} lasted ${words(row)}`)))));
 }
 
 /** The same fault in other models: each with what it led to there. */
@@ -120,11 +119,11 @@ function elsewhere(others) {
   ], others, { first: "since", kind: "cards", caption: "Their causes share a feature or a source, and began at the same time." }));
 }
 
-/** Marks, versions and baselines of that time. */
+/** Marks, versions, specs and baselines of that time. */
 function changed(changes) {
   return h("section", { id: "changes" }, h("h2", {}, "What changed at that time"),
-    changes.length ? h("ul", { class: "life" }, changes.map((one) => h("li", {}, time(one.time), ` ${one.kind}: ${one.text}`)))
-      : h("p", { class: "dim" }, "No new version, no other baseline, and nobody set a mark (", h("code", {}, "tidegauge mark"), ") within a day of its beginning."));
+    changes.length ? h("ul", { class: "life" }, changes.map((one) => h("li", {}, time(one.time), ` ${one.kind}: ${one.text}`, one.by ? h("span", { class: "dim" }, `, by ${one.by}`) : null)))
+      : h("p", { class: "dim" }, "No new version, no other spec or baseline, and nobody set a mark (", h("code", {}, "tidegauge mark"), ") within a day of its beginning."));
 }
 
 /** What was said of it, the latest first, without what was said again. */

@@ -51,20 +51,22 @@ const MODELS = 3;
 /** The models that an incident hits, and of a single one its versions. */
 function whom({ data, members }) {
   const link = (model) => h("a", { href: `#/models/${encodeURIComponent(model)}` }, model);
-  if (members.length === 1) return [link(data.model), h("div", { class: "dim" }, [...new Set(data.alerts.map((alert) => alert.model_version))].join(", "))];
+  if (members.length === 1) return [link(data.model), h("div", { class: "dim" }, versions(data))];
   const models = members.map((one) => one.data.model);
   return [models.slice(0, MODELS).map((model, place) => [place ? ", " : "", link(model)]), models.length > MODELS ? ` and ${number(models.length - MODELS)} more` : "",
     h("div", { class: "dim" }, `one fault in ${number(models.length)} models`)];
 }
 
-/** `incidents`: as `merged` makes them; `open`: all of them are. */
-export function list(id, incidents, { open = false } = {}) {
+const versions = (data) => [...new Set(data.alerts.map((alert) => alert.model_version))].join(", ");
+
+/** `incidents`: as `merged` makes them; `open`: all of them are; `model`: whether they are of several models. */
+export function list(id, incidents, { open = false, model = true } = {}) {
   const firing = ({ data }) => data.alerts.filter((alert) => alert.status === "firing").length;
   return table(id, [
     { name: "State", key: "state", value: rank, cell: ({ data }) => state(data) },
     { name: "What is broken", key: "title", wide: true, value: ({ data }) => data.title, cell: ({ data }) => [
-      h("a", { href: `#/incidents/${data.incident}`, class: "strong" }, sentence(data.title)), h("div", { class: "dim" }, data.concerns.join(" → "))] },
-    { name: "For whom", key: "model", value: ({ data }) => data.model, cell: whom },
+      h("a", { href: `#/incidents/${data.incident}`, class: "strong" }, sentence(data.title)), h("div", { class: "dim" }, [data.concerns.join(" → "), model ? "" : versions(data)].filter(Boolean).join(" · "))] },
+    ...(model ? [{ name: "For whom", key: "model", value: ({ data }) => data.model, cell: whom }] : []),
     { name: "Since", key: "since", value: ({ data }) => data.starts_at, cell: ({ data }) => time(data.starts_at) },
     ...(open ? [] : [{ name: "Until", key: "until", value: ({ data }) => data.ends_at ?? "", cell: ({ data }) => (data.ends_at ? time(data.ends_at) : "open") }]),
     { name: "Alerts", key: "alerts", numeric: true, value: ({ data }) => data.alerts.length, hint: "Of them still firing", cell: (one) => [number(one.data.alerts.length), h("div", { class: "dim" }, `${number(firing(one))} firing`)] },

@@ -23,8 +23,6 @@ const TABS = {
   labels: ["Labels", async (seen) => [labels(seen), await restatements(seen)]], versions: ["Versions", versions], compare: ["Compare", compare], system: ["System", system],
   business: ["Business", business], lineage: ["Lineage", lineage],
 };
-/** Tabs that are one screen on a laptop, or near it. */
-const DENSE = new Set(["overview", "performance", "drift", "segments", "labels", "system", "business"]);
 /** Tabs that do not speak of windows. */
 const WITHOUT_WINDOWS = new Set(["lineage"]);
 
@@ -60,7 +58,7 @@ export async function draw({ names: [name], query, go }) {
   return [
     ...top,
     WITHOUT_WINDOWS.has(tab) ? null : [controls(seen, lengths, last, { from, to, older, dropped }), misread(record.prediction)],
-    h("div", { role: "tabpanel", id: "panel", class: DENSE.has(tab) ? `dense ${tab}` : null, "aria-labelledby": `tab-${tab}` }, await TABS[tab][1](seen)),
+    h("div", { role: "tabpanel", id: "panel", class: `dense ${tab}`, "aria-labelledby": `tab-${tab}` }, await TABS[tab][1](seen)),
   ].flat(Infinity);
 }
 
@@ -90,7 +88,8 @@ function controls({ model, version, window, segment, record, go }, lengths, last
     choose("window", "Window", lengths.map((one) => [one, one]), window),
     choose("segment", "Segment", [["", "whole model"], ...model.segments.map((one) => [one.name, one.name])], segment),
     from ? h("div", { class: "range" }, h("span", {}, "From ", time(from), " to ", time(to)), whole(go)) : choose("last", "Show", Object.entries(RANGES), last),
-    h("p", { class: "dim" }, "Chosen window: from ", time(record.window_start), " to ", time(record.window_end), `, revision ${record.revision}, ${number(record.predictions)} predictions. `,
-      "Click a plot to choose another. ", legend(), older && !from ? ` ${number(older)} older windows are not shown.` : "",
-      dropped ? ` There was no room for ${number(dropped)} older ones: --memory, or 2,000 of one length.` : ""));
+    h("p", { class: "dim" }, "Window ", time(record.window_start), " to ", time(record.window_end), `, revision ${record.revision}, ${number(record.predictions)} predictions.`,
+      older && !from ? ` ${number(older)} older windows are not shown.` : "",
+      dropped ? ` There was no room for ${number(dropped)} older ones: --memory, or 2,000 of one length.` : ""),
+    h("details", { id: "reading-plots", class: "help" }, h("summary", {}, "How to read plots"), h("p", {}, "Click a plot to choose the window that tables speak of; its values stand above each plot. ", legend())));
 }

@@ -1,4 +1,4 @@
-// A model on one screen: what is broken, how well it does, whether labels come, how much it is asked, what its inputs do.
+// A model on one screen: what is broken beside how well it does, whether labels come, how much it is asked, what its inputs do.
 
 import { timeChart } from "../charts.js";
 import { h } from "../dom.js";
@@ -17,7 +17,7 @@ export async function overview(seen) {
   const open = incidents.filter(({ data }) => data.status === "open");
   const [main] = [...metrics(records, "performance"), ...metrics(records, "estimated")];
   return [
-    open.length ? h("section", { id: "model-incidents" }, h("h2", {}, "Open incidents"), incidentList("model-incidents-table", merged(open, []))) : null,
+    open.length ? h("section", { id: "model-incidents" }, h("h2", {}, "Open incidents"), incidentList("model-incidents-table", merged(open, []), { open: true, model: false })) : null,
     h("section", { id: "summary", class: "charts" },
       main ? metricChart(seen, main, "overview") : null,
       coverage(seen),

@@ -32,9 +32,9 @@ export function performance(seen) {
       "No label has been joined in these windows, and no estimate is made. Labels go to the topic labels under the prediction's request_id; the page ",
       h("a", { href: "#/stream" }, "Stream"), " says whether any arrive."));
   }
-  return h("section", { id: "performance" }, h("h2", {}, "Performance"), state(record), unreadable(record),
+  return h("section", { id: "performance" }, h("div", { class: "heading" }, h("h2", {}, "Performance"), state(record), unreadable(record)),
     h("div", { class: "charts" }, names.map((name) => metricChart(seen, name))),
-    h("h3", {}, "The chosen window"), h("div", { class: "beside" }, chosen(record, names), calibration(record)));
+    h("div", { class: "beside" }, chosen(record, names), calibration(record)));
 }
 
 /** One metric over time with its interval, hollow where labels are still to come, and dashed what it is expected to be until then. */
@@ -52,7 +52,7 @@ export function metricChart({ records, frame, limits, segment }, name, place = "
     series.push({ name: "Estimated", dashed: true, values: column(records, (one) => one.estimated?.[name]) });
   }
   return timeChart({
-    id: `chart-${place}-${name}`, label: interval ? `${title(name)}, with 95 % interval` : title(name), times: column(records, (one) => one.window_start), series, frame,
+    id: `chart-${place}-${name}`, label: interval ? `${title(name)}, 95 % interval` : title(name), times: column(records, (one) => one.window_start), series, frame,
     limits: segment ? [] : limitLines(limits, `performance.${name}`), format: (of) => value(name, of),
   });
 }
@@ -78,7 +78,7 @@ export function coverage({ records, frame }) {
   if (records.some((one) => one.expected_coverage !== undefined)) {
     series.push({ name: "Expected by now", values: column(records, (one) => one.expected_coverage), dashed: true });
   }
-  return timeChart({ id: "chart-coverage", label: "Coverage: share that has its label", times, series, frame, format: share, includeZero: true });
+  return timeChart({ id: "chart-coverage", label: "Coverage: share with its label", times, series, frame, format: share, includeZero: true });
 }
 
 function chosen(record, names) {
@@ -110,8 +110,8 @@ export async function restatements({ model, version, window, segment, records, f
   if (segment) return h("section", { id: "restatements" }, h("h2", {}, "Restatements"), h("p", { class: "empty" }, "Earlier revisions are remembered of the whole model only. ", h("button", { type: "button", class: "link", onclick: () => go({ segment: null }) }, "Show the whole model")));
   const { windows } = await get(`models/${part(model.model)}/restatements`, { version, window, from: records[0]?.window_start });
   const names = metrics(windows.flatMap((one) => one.revisions), "performance").slice(0, 3);
-  const section = h("section", { id: "restatements" }, h("h2", {}, "Restatements"),
-    h("p", { class: "dim" }, "A label that comes late, or corrects an earlier one, changes the window it belongs to. Each publication of a window has a higher revision; the last one stands."));
+  const section = h("section", { id: "restatements" }, h("div", { class: "heading" }, h("h2", {}, "Restatements"),
+    h("p", { class: "dim" }, "A label that comes late, or corrects an earlier one, changes the window it belongs to. Each publication of a window has a higher revision; the last one stands.")));
   if (!windows.length) {
     section.append(h("p", { class: "empty" }, "No window shown here has been published more than once, as far as the topic remembers. Show more windows above; or nothing has come late."));
     return section;
@@ -121,7 +121,7 @@ export async function restatements({ model, version, window, segment, records, f
   const moved = (name) => (one) => (last(one).performance?.[name] ?? NaN) - (first(one).performance?.[name] ?? NaN);
   const before = new Map(windows.map((one) => [one.window_start, first(one)]));
   section.append(h("div", { class: "charts" }, names.map((name) => timeChart({
-    id: `chart-restated-${name}`, label: `${title(name)}, as first published and as it stands`, times: column(records, (one) => one.window_start), frame, format: (of) => value(name, of),
+    id: `chart-restated-${name}`, label: `${title(name)}: first published, as it stands`, times: column(records, (one) => one.window_start), frame, format: (of) => value(name, of),
     series: [{ name: "As it stands", values: column(records, (one) => one.performance?.[name]) },
       { name: "First published", dashed: true, values: column(records, (one) => (before.get(one.window_start) ?? one).performance?.[name]) }],
   }))));
@@ -155,8 +155,8 @@ function signed(of) {
 export function labels(seen) {
   const { record } = seen;
   const delay = record.label_delay_seconds;
-  return h("section", { id: "labels" }, h("h2", {}, "Labels"), state(record),
-    delay ? h("p", {}, `Half of the labels of the chosen window came within ${span(delay.p50)}, 95 % within ${span(delay.p95)}.`) : null,
+  return h("section", { id: "labels" }, h("div", { class: "heading" }, h("h2", {}, "Labels"), state(record),
+    delay ? h("p", {}, `Half of the labels of the chosen window came within ${span(delay.p50)}, 95 % within ${span(delay.p95)}.`) : null),
     h("div", { class: "charts" }, coverage(seen), lateness(seen)));
 }
 
@@ -164,7 +164,7 @@ function lateness({ records, frame }) {
   if (!records.some((one) => one.label_delay_seconds)) return null;
   const hours = (name) => column(records, (one) => (one.label_delay_seconds ? one.label_delay_seconds[name] / 3600 : null));
   return timeChart({
-    id: "chart-delay", label: "Label delay: half of the labels, and 95 % of them, come within", times: column(records, (one) => one.window_start), frame, includeZero: true,
+    id: "chart-delay", label: "Label delay: 50 % and 95 % come within", times: column(records, (one) => one.window_start), frame, includeZero: true,
     series: [{ name: "50 %", values: hours("p50") }, { name: "95 %", values: hours("p95") }], format: (of) => span(of * 3600),
   });
 }

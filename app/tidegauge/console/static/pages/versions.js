@@ -13,7 +13,6 @@ const VERDICTS = { promote: "ok", "roll back": "critical", rollback: "critical" 
 export async function versions({ model, version, window, at, go }) {
   const section = h("section", { id: "versions" }, h("h2", {}, "Versions"));
   const [{ records: comparisons }, session] = await Promise.all([get(`models/${part(model.model)}/comparisons`), get("session")]);
-  section.append(...comparisons.map(verdict));
   const known = model.version_details.filter((one) => one.windows.some((of) => of.window === window));
   const sides = await Promise.all(known.slice(0, 6).map(async (one) => {
     const { records } = await get(`models/${part(model.model)}/windows`, { version: one.model_version, window });
@@ -28,13 +27,13 @@ export async function versions({ model, version, window, at, go }) {
     ...Object.keys(Object.assign({}, ...sides.map((one) => one.business ?? {}))).map((name) => ({ name: `${title(name)}, mean`, read: (one) => number(one.business?.[name]?.mean ?? null) })),
   ];
   const apart = sides.some((one) => one.window_start !== at);
-  section.append(h("p", { class: "dim" }, apart ? "Not every version has the chosen window: its newest one is shown instead." : "All in the chosen window."),
+  const judged = h("div", {}, comparisons.map(verdict), rollback({ model, version, session }));
+  const beside = h("div", { id: "beside" }, h("p", { class: "dim" }, apart ? "Not every version has the chosen window: its newest one is shown instead." : "All in the chosen window."),
     h("div", { class: "scroll", "data-scroll": "versions", tabindex: 0, role: "region", "aria-label": "Versions side by side" }, h("table", { id: "versions-table", class: "compact" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, ""), sides.map((one) => h("th", { scope: "col", class: "number" },
         h("button", { type: "button", class: "link", onclick: () => go({ version: one.model_version }) }, one.model_version), one.model_version === version ? " (shown)" : "", h("div", { class: "dim" }, time(one.window_start)))))),
       h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.name), sides.map((one) => h("td", { class: "number" }, row.read(one)))))))));
-  const back = rollback({ model, version, session });
-  if (back) section.append(back);
+  section.append(h("div", { class: "halves" }, judged, beside));
   return section;
 }
 
@@ -51,7 +50,7 @@ function verdict(record) {
     h("p", {}, `${record.reason}.`, h("span", { class: "dim" }, ` ${record.windows ?? ""} windows since `, time(record.since), record.role ? `, role ${record.role}` : "", ".")),
     rows.length ? table(`comparison-${record.model_version}-${record.champion}-${record.monitor}`, [
       { name: "Metric", key: "metric", value: (row) => row.name, cell: (row) => h("span", { title: row.name }, spelled(row.name)) },
-      { name: "Says", key: "judgement", value: (row) => row.of.judgement, cell: (row) => judged(row.of.judgement), hint: "By more than the margin, at the comparison's level however often it is looked at" },
+      { name: "Says", key: "judgement", value: (row) => row.of.judgement, cell: (row) => says(row.of.judgement), hint: "By more than the margin, at the comparison's level however often it is looked at" },
       { name: "Champion", key: "champion", numeric: true, value: (row) => row.of.champion, cell: (row) => side(row.of.champion) },
       { name: "Challenger", key: "challenger", numeric: true, value: (row) => row.of.challenger, cell: (row) => side(row.of.challenger) },
       { name: "Difference", key: "difference", numeric: true, value: (row) => row.of.difference, cell: (row) => [side(row.of.difference), Array.isArray(row.of.interval) ? h("div", { class: "dim nowrap" }, `${number(row.of.interval[0])} to ${number(row.of.interval[1])}`) : null] },
@@ -60,7 +59,7 @@ function verdict(record) {
 }
 
 const JUDGED = { worse: "critical", better: "ok", "not worse": "ok" };
-const judged = (said) => (said ? badge(JUDGED[said] ?? "unwatched", said === "open" ? "not known yet" : said) : none);
+const says = (said) => (said ? badge(JUDGED[said] ?? "unwatched", said === "open" ? "not known yet" : said) : none);
 
 /** "system.latency_ms.mean" → "Latency ms, mean"; "performance.roc_auc" → "ROC AUC". */
 function spelled(path) {
