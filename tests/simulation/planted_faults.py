@@ -12,6 +12,7 @@ from aiokafka.admin import RecordsToDelete
 from tidegauge.join import expiry
 from tidegauge.stream import changelog
 from tidegauge.stream.input_task import InputTask
+from tidegauge.stream.store import Changes
 from tidegauge.stream.task import Task
 
 
@@ -20,11 +21,11 @@ def offsets_before_state() -> Iterator[None]:
     """Offsets are committed in a transaction of their own, before the one with state and outputs."""
     both = Task._transact
 
-    async def apart(self: Task, state: list[bytes], outputs: list[Any], offsets: Any, complete: bool) -> None:
+    async def apart(self: Task, changes: Changes, outputs: list[Any], offsets: Any, complete: bool) -> None:
         if offsets:
             async with self._producer.transaction():
                 await self._producer.send_offsets_to_transaction(offsets, self._settings.app_id)
-        await both(self, state, outputs, {}, complete)
+        await both(self, changes, outputs, {}, complete)
 
     with mock.patch.object(Task, "_transact", apart):
         yield
@@ -35,8 +36,8 @@ def state_before_offsets() -> Iterator[None]:
     """Offsets are committed in a transaction of their own, after the one with state and outputs."""
     both = Task._transact
 
-    async def apart(self: Task, state: list[bytes], outputs: list[Any], offsets: Any, complete: bool) -> None:
-        await both(self, state, outputs, {}, complete)
+    async def apart(self: Task, changes: Changes, outputs: list[Any], offsets: Any, complete: bool) -> None:
+        await both(self, changes, outputs, {}, complete)
         if offsets:
             async with self._producer.transaction():
                 await self._producer.send_offsets_to_transaction(offsets, self._settings.app_id)

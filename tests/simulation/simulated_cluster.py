@@ -125,8 +125,7 @@ class Simulation:
                 (store, "WriteBatch", simulated_disk.WriteBatch),
                 (store, "shutil", simulated_disk.Removal),
                 (app, "TICK", 0.1),
-                (changelog, "MIN_SLICE_BYTES", 400),
-                (changelog, "SLICE_PAIRS", (2, 4)),
+                (changelog, "SLICE_BYTES", (400, 800)),
                 (changelog, "MIN_DELETED", 2),
             ):
                 replaced.enter_context(mock.patch.object(module, name, value))

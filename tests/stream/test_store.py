@@ -61,7 +61,7 @@ def test_reads_like_a_dictionary(tmp_path_factory, monkeypatch, steps, behind):
     store.flush()
     swept, cursor = {}, b""
     while True:
-        pairs, cursor = store.slice(cursor, 3)
+        pairs, cursor = store.slice(cursor, 12)
         swept.update(pairs)
         if not cursor:
             break
@@ -79,10 +79,10 @@ def test_an_empty_value_is_refused(tmp_path):
 
 def test_large_changes_are_cut_into_records():
     changes = {b"r%d" % number: bytes(100_000) for number in range(100)} | {b"r5": None}
-    records = changelog.encode(changes)
-    assert len(records) > 1
+    records = list(changelog.encode(changes))
+    assert max(map(len, records)) < 2 << 20
     assert {k: v for record in records for k, v in changelog.decode(record).items()} == changes
-    assert changelog.encode({}) == []
+    assert list(changelog.encode({})) == []
 
 
 def test_state_that_follows_another_changelog_is_deleted(tmp_path):

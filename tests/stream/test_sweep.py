@@ -41,3 +41,24 @@ def test_what_is_written_once_and_expires_takes_bounded_room(tmp_path, size):
     alive = A_CHECKPOINT * (LIVES + 1)
     assert max(held) < 3 * alive
     assert max(held[-3 * LIVES :]) < 1.1 * max(held[-6 * LIVES : -3 * LIVES])
+
+
+def test_large_pairs_do_not_make_a_slice_large(tmp_path):
+    """Profiles of many features take a thousand times the bytes of a pending request."""
+    store, stage, large = RocksStore(tmp_path / "state"), Expiring(), 200_000
+    sweep = RollingSnapshot(store, stage)
+    written = {b"d%03d" % number: struct.pack(">I", 0) + bytes(large) for number in range(50)}
+    store.put_many(written)
+    store.freeze()
+    store.commit(1)
+    swept = {}
+    complete, slices = False, 0
+    while not complete:
+        pairs, complete = sweep.slice(large * 5)
+        # Half as much as the changes, and at most one pair more.
+        assert weight(pairs) < large * 3 + large
+        swept |= pairs
+        slices += 1
+    assert written.items() <= swept.items()
+    assert slices > 10
+    store.close()

@@ -7,6 +7,7 @@ has been written since the beginning of the sweep, so older records are deleted.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,12 +19,10 @@ from tidegauge.engine.stage import Stage
 from tidegauge.stream.store import OVERHEAD, Changes, RocksStore, weight
 
 log = logging.getLogger(__name__)
-MAX_RECORD_BYTES = 4 << 20
-MIN_SLICE_BYTES = 32 << 10
-SLICE_PAIRS = 256, 4096
-"""The fewest and the most pairs that are read at once. Seeking the position costs as much as reading a few hundred pairs."""
-PAIR_BYTES = 128
-"""The approximate size of a pair."""
+MAX_RECORD_BYTES = 1 << 20
+SLICE_BYTES = 32 << 10, 512 << 10
+"""The fewest and the most bytes that are read at once. Seeking the position costs as much as reading a few hundred pairs of the
+join, of about 128 bytes."""
 EXPIRED_SHARE = 8
 """An expired pair uses this fraction of a slice's budget."""
 MIN_DELETED = 50
@@ -36,20 +35,19 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[bytes, bytes | None]).decode
 
 
-def encode(changes: Changes) -> list[bytes]:
-    """Changelog records with these changes, each of about 4 MiB at most unless a single value is larger."""
-    whole = _encode(changes)
-    if len(whole) <= MAX_RECORD_BYTES:
-        return [whole] if changes else []
-    parts: list[Changes] = [{}]
+def encode(changes: Changes) -> Iterator[bytes]:
+    """Changelog records with these changes, each of about 1 MiB at most unless a single value is larger. They are made one by
+    one, so that not all are in memory at once."""
+    part: Changes = {}
     size = 0
     for key, value in changes.items():
         size += len(key) + len(value or b"") + OVERHEAD
-        if size > MAX_RECORD_BYTES and parts[-1]:
-            parts.append({})
-            size = 0
-        parts[-1][key] = value
-    return [_encode(part) for part in parts if part]
+        if size > MAX_RECORD_BYTES and part:
+            yield _encode(part)
+            part, size = {}, len(key) + len(value or b"") + OVERHEAD
+        part[key] = value
+    if part:
+        yield _encode(part)
 
 
 def decode(raw: bytes) -> Changes:
@@ -89,12 +87,11 @@ class RollingSnapshot:
         if not self._cursor:
             # Changes that are committed but not on disk yet would otherwise only be in the old part of the log.
             self._store.flush()
-        budget = max(MIN_SLICE_BYTES, dirty_bytes // 2)
+        least, most = SLICE_BYTES
+        budget = max(least, dirty_bytes // 2)
         out: Changes = {}
-        least, most = SLICE_PAIRS
         while budget > 0:
-            count = min(max(budget // PAIR_BYTES, least), most)
-            pairs, self._cursor = self._store.slice(self._cursor, count)
+            pairs, self._cursor = self._store.slice(self._cursor, min(max(budget, least), most))
             expired = dict.fromkeys(self._stage.expired(pairs))
             out.update(pairs)
             out.update(expired)

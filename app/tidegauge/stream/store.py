@@ -281,11 +281,17 @@ class RocksStore:
         raw = self._read(POSITION)
         return None if raw is None else int(raw)
 
-    def slice(self, after: bytes, count: int) -> StoredSlice:
-        """Those of the next ``count`` pairs on disk from key ``after`` on that no change in memory replaces."""
-        pairs = dict(islice(self._db.items(from_key=after or FIRST_KEY), count))
+    def slice(self, after: bytes, size: int) -> StoredSlice:
+        """Those of the next pairs on disk from key ``after`` on that no change in memory replaces: about ``size`` bytes, at
+        least one pair."""
+        pairs: Pairs = {}
+        for key, value in self._db.items(from_key=after or FIRST_KEY):
+            pairs[key] = value
+            size -= len(key) + len(value)
+            if size <= 0:
+                break
         last = next(reversed(pairs), after or FIRST_KEY)
-        following = last + b"\0" if len(pairs) == count else b""
+        following = last + b"\0" if size <= 0 else b""
         if not following:
             self._require_end(last)
         for key in self._recent.keys() & pairs.keys():

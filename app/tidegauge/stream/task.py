@@ -30,7 +30,7 @@ from tidegauge.stream.input_task import InputTask, Offsets
 from tidegauge.stream.rekeying import given_back
 from tidegauge.stream.sending import acknowledged
 from tidegauge.stream.settings import CHANGELOGS, INPUT_OF, REKEYED, Settings
-from tidegauge.stream.store import RocksStore, weight
+from tidegauge.stream.store import Changes, RocksStore, weight
 from tidegauge.stream.stored_offsets import InputPartition
 from tidegauge.stream.tracing import tracer
 
@@ -214,7 +214,7 @@ class Task(InputTask):
         with tracer.start_as_current_span("checkpoint", attributes=self._attributes) as span:
             span.set_attribute("tidegauge.events", events)
             span.set_attribute("tidegauge.outputs", len(outputs))
-            await self._transact(changelog.encode({**swept, **changes}), outputs, offsets, complete)
+            await self._transact({**swept, **changes}, outputs, offsets, complete)
         seconds = time.monotonic() - began
         if self._rekeyed:
             await self._purge({place: of.offset for place, of in offsets.items()})
@@ -234,13 +234,15 @@ class Task(InputTask):
             except KafkaError as error:
                 log.warning("%s: re-keyed records that were joined cannot be deleted: %r", self, error)
 
-    async def _transact(self, state: list[bytes], outputs: list[Output], offsets: Offsets, complete: bool) -> None:
+    async def _transact(self, changes: Changes, outputs: list[Output], offsets: Offsets, complete: bool) -> None:
+        """Commit state ``changes``, outputs and offsets; then apply the changes to the local store. ``complete``: as in
+        ``changelog.Slice``."""
         assert self.store is not None
         producer, place = self._producer, self._changelog
         fault_at("before-transaction")
         async with producer.transaction():
-            sent = [await self._queue(place.topic, value=record, partition=place.partition) for record in state]
-            sent += [await self._queue_output(output) for output in outputs]
+            state = [await self._queue(place.topic, value=of, partition=place.partition) for of in changelog.encode(changes)]
+            sent = state + [await self._queue_output(output) for output in outputs]
             fault_at("mid-transaction")
             done = await acknowledged(sent)
             if state and done[0].offset < (self.store.position or 0):
