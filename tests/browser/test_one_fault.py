@@ -29,6 +29,50 @@ def said(model: str, feature: str) -> list[Output]:
     return [Output(MODELS, model.encode(), encode(ModelRecord(model, spec))), *pipeline.outputs]
 
 
+ROW = "#open-incidents-table tr:has(details)"
+
+
+def test_one_fault_is_acknowledged_silenced_and_noted_in_all_models_from_its_row(browser: Browser) -> None:
+    told = [output for model in SHARED for output in said(model, "temp")] + said("alone", "age")
+    with running(fed(View(), told)) as console:
+        incidents = console.ask("/api/v1/incidents")[2]["incidents"]
+        own = {event["data"]["incident"]: event["data"]["model"] for event in incidents}
+        browser.open(console.address + "/")
+        browser.one(ROW)
+        (row,) = [one for one in browser.all(ROW) if "one fault in 5 models" in one.text]
+        fold = row.find_element("tag name", "details").get_attribute("id")
+        assert "Act on all 5 models" in row.text
+
+        def act(button: str, note: str = "") -> None:
+            """Open the row's actions where they are not, write a note, and press."""
+            browser.run("document.getElementById(arguments[0]).open = true", fold)
+            if note:
+                browser.one(f"#{fold} .comment").send_keys(note)
+            browser.click(f"#{fold} button[id^={button}-]")
+
+        act("acknowledge", "the feed is down")
+        browser.wait(lambda: not browser.all(f"#{fold} button[id^=acknowledge-]"))
+        act("silence")
+        browser.wait(lambda: not browser.all(f"#{fold} button[id^=silence-]"))
+        act("note-it", "it is back at six")
+        browser.has("“it is back at six”, local")
+        firing = console.ask("/api/v1/alerts?status=firing")[2]["alerts"]
+        shared = [one for one in firing if one["event"]["data"]["labels"]["model"] in SHARED]
+        assert len(shared) >= len(SHARED)
+        assert all(one["acknowledged"]["comment"] == "the feed is down" and "silenced" in one for one in shared)
+        assert not any("acknowledged" in one or "silenced" in one for one in firing if one not in shared)
+        entries = [line["action"] for line in console.audit()]
+        assert entries == ["acknowledge"] * len(shared) + ["silence"] * len(shared) + ["note"]
+        for name, model in own.items():
+            notes = console.ask(f"/api/v1/incidents/{name}")[2]["notes"]
+            assert [note["text"] for note in notes] == (["it is back at six"] if model in SHARED else [])
+        one = next(name for name, model in own.items() if model == "demand")
+        browser.open(f"{console.address}/#/incidents/{one}")
+        browser.has("local: it is back at six")
+        assert "acknowledged" in browser.one(".actions").text
+        browser.leave()
+
+
 def test_a_shared_fault_is_one_row_and_leads_to_each_model(browser: Browser) -> None:
     told = [output for model in SHARED for output in said(model, "temp")] + said("alone", "age")
     with running(fed(View(), told)) as console:

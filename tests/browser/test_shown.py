@@ -265,14 +265,14 @@ def test_an_incident_is_read_from_its_cause_to_what_was_done(browser: Browser, c
     assert all(alert["summary"].replace("`", "") in text for alert, text in zip(chosen["alerts"], listed, strict=True))
     assert browser.one("#window").text
     assert browser.one("#playbook").text
-    browser.one("#comment").send_keys("the feed is down")
-    browser.click("#acknowledge-all")
+    browser.one(".actions .comment").send_keys("the feed is down")
+    browser.click(".actions [id^=acknowledge-]")
     browser.wait(lambda: "acknowledged" in browser.one(".actions").text)
-    assert not browser.all("#acknowledge-all")
+    assert not browser.all(".actions [id^=acknowledge-]")
     assert ": the feed is down" in browser.one(".actions").text
-    browser.click("#silence-all")
+    browser.click(".actions button[id^=silence-]")
     browser.wait(lambda: "silenced" in browser.one(".actions").text)
-    assert not browser.all("#silence-all")
+    assert not browser.all(".actions button[id^=silence-]")
     for silence in console.ask("/api/v1/silences")[2]["silences"]:
         console.ask(f"/api/v1/silences/{silence['id']}", "DELETE")
 

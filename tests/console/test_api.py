@@ -322,6 +322,28 @@ def test_an_incident_says_what_changed_when_it_began(console: Running) -> None:
     assert get(console, path)["changes"] == before
 
 
+def test_an_incident_is_acknowledged_and_noted_as_a_whole(console: Running) -> None:
+    event = next(e for e in get(console, "/api/v1/incidents")["incidents"] if e["data"]["status"] == "open")
+    path = f"/api/v1/incidents/{event['data']['incident']}"
+    firing = [one for one in get(console, path)["alerts"] if one["event"]["data"]["status"] == "firing"]
+    assert firing
+    said = get(console, f"{path}/acknowledge", 200, "POST", {"comment": "seen"})
+    acknowledged = [one["acknowledged"]["comment"] for one in said["alerts"] if one["event"]["data"]["status"] == "firing"]
+    assert acknowledged == ["seen"] * len(firing)
+    get(console, f"{path}/acknowledge", 200, "POST", {"comment": "again"})
+    assert get(console, path)["alerts"] == said["alerts"]
+    noted = get(console, f"{path}/notes", 200, "POST", {"text": " it  is back ", "together": True})
+    assert [(note["text"], note["by"]) for note in noted["notes"]] == [("it is back", "local")]
+    attention = get(console, "/api/v1/incidents?status=open")["attention"][event["data"]["incident"]]
+    assert attention["firing"] == attention["acknowledged"] == len(firing)
+    assert attention["note"]["text"] == "it is back"
+    assert "at most 500" in get(console, f"{path}/notes", 400, "POST", {"text": " "})["error"]
+    assert "no incident" in get(console, "/api/v1/incidents/none/silence", 404, "POST", {"duration": "1h"})["error"]
+    get(console, f"{path}/silence", 400, "POST", {"duration": "soon"})
+    for one in firing:
+        get(console, f"/api/v1/alerts/{one['event']['data']['fingerprint']}/acknowledge", 200, "DELETE")
+
+
 def test_a_changed_spec_stands_with_marks_and_with_the_incident(console: Running) -> None:
     event = get(console, "/api/v1/incidents")["incidents"][0]
     began = datetime.fromisoformat(event["data"]["starts_at"]).timestamp()

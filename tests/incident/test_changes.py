@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support.schemas import mistakes
-from tidegauge.alert.operations import Mark, Operations, encode
+from tidegauge.alert.operations import Mark, Note, Operations, encode
 from tidegauge.cli.main import main
 from tidegauge.incident.changes import BEFORE, MAX_TOLD, Change, at_the_time, seen_in
 from tidegauge.metrics.record import iso
@@ -54,6 +54,17 @@ def test_a_mark_stands_until_it_is_taken_back_and_is_what_the_schema_says() -> N
     assert held.marks == {"1": mark}
     held.apply(mark.key, None)
     assert held.marks == {}
+
+
+def test_a_note_is_of_all_its_incidents_and_what_the_schema_says() -> None:
+    held = Operations()
+    notes = [Note("2", ("a", "b"), "it is back", "ann", 20.0), Note("1", ("a",), "the feed is down", "bob", 10.0)]
+    for note in notes:
+        assert mistakes("operation", json.loads(encode(note))) == []
+        held.apply(note.key, encode(note))
+    assert (held.notes_on("a"), held.notes_on("b"), held.notes_on("c")) == ([notes[1], notes[0]], [notes[0]], [])
+    held.apply(notes[0].key, None)
+    assert held.notes_on("b") == []
 
 
 def test_the_command_adds_to_what_replay_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,5 @@
-"""Decisions of people: acknowledgements and silences of alerts, marks of changes, and forgotten requests, as stored in the
-compacted topic ``tidegauge-operations``.
+"""Decisions of people: acknowledgements and silences of alerts, notes on incidents, marks of changes, and forgotten requests,
+as stored in the compacted topic ``tidegauge-operations``.
 
 The console writes them; the console and the bridges that page people read them. Times are Unix seconds of the wall clock,
 since an alert about last week can be silenced for tonight; only a mark's ``ts`` is event time.
@@ -15,7 +15,7 @@ import msgspec
 OPERATIONS, AUDIT = "tidegauge-operations", "tidegauge-audit"
 """Logical topic names."""
 MAX_HELD = 10_000
-"""The most acknowledgements, silences and marks that are held, each; beyond it the oldest are dropped."""
+"""The most acknowledgements, silences, notes and marks that are held, each; beyond it the oldest are dropped."""
 MAX_FORGOTTEN = 100_000
 """The most forgotten requests that are held."""
 
@@ -86,6 +86,20 @@ class Mark(msgspec.Struct, frozen=True, tag_field="kind", tag="mark"):
         return f"mark/{self.id}".encode()
 
 
+class Note(msgspec.Struct, frozen=True, tag_field="kind", tag="note"):
+    """What somebody writes for the others about ``incidents``, given by their ids: all that one fault is in several models."""
+
+    id: str
+    incidents: tuple[str, ...]
+    text: str
+    by: str
+    at: float
+
+    @property
+    def key(self) -> bytes:
+        return f"note/{self.id}".encode()
+
+
 class Forgotten(msgspec.Struct, frozen=True, tag_field="kind", tag="forgotten"):
     """A request whose id is no longer shown anywhere. ``digest``: the digest of the id (``engine/forgotten.py``) in
     hexadecimal."""
@@ -99,7 +113,7 @@ class Forgotten(msgspec.Struct, frozen=True, tag_field="kind", tag="forgotten"):
         return f"forgotten/{self.digest}".encode()
 
 
-Operation = Acknowledgement | Silence | Mark | Forgotten
+Operation = Acknowledgement | Silence | Mark | Note | Forgotten
 _decode = msgspec.json.Decoder(Operation).decode
 encode = msgspec.json.Encoder().encode
 
@@ -111,6 +125,7 @@ class Operations:
         self.acknowledgements: dict[str, Acknowledgement] = {}
         self.silences: dict[str, Silence] = {}
         self.marks: dict[str, Mark] = {}
+        self.notes: dict[str, Note] = {}
         self.forgotten: dict[str, Forgotten] = {}
         self.unreadable = 0
 
@@ -120,7 +135,7 @@ class Operations:
         if value is None:
             held: dict[str, dict[str, Any]] = {
                 "acknowledgement": self.acknowledgements, "silence": self.silences, "mark": self.marks,
-                "forgotten": self.forgotten,
+                "note": self.notes, "forgotten": self.forgotten,
             }  # fmt: skip
             held.get(kind, {}).pop(name, None)
             return
@@ -133,6 +148,8 @@ class Operations:
             _hold(self.acknowledgements, operation.fingerprint, operation)
         elif isinstance(operation, Mark):
             _hold(self.marks, operation.id, operation)
+        elif isinstance(operation, Note):
+            _hold(self.notes, operation.id, operation)
         elif isinstance(operation, Silence):
             _hold(self.silences, operation.id, operation)
         else:
@@ -142,6 +159,10 @@ class Operations:
         """The acknowledgement of this episode of an alert; one of an earlier episode does not count."""
         found = self.acknowledgements.get(fingerprint)
         return found if found is not None and found.starts_at == starts_at else None
+
+    def notes_on(self, incident: str) -> list[Note]:
+        """The notes about an incident, the oldest first."""
+        return sorted((note for note in self.notes.values() if incident in note.incidents), key=lambda note: note.at)
 
     def silenced(self, labels: Mapping[str, str], now: float) -> Silence | None:
         """The silence that covers these labels at ``now`` and lasts longest."""

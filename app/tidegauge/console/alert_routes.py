@@ -1,4 +1,4 @@
-"""Routes about alerts and incidents."""
+"""Routes that read alerts and incidents."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 
 from aiohttp import web
 
-from tidegauge.console import answers
-from tidegauge.console.api_requests import VIEW, no_alert
-from tidegauge.console.guard import answer, problem
+from tidegauge.console import answers, incident_answers
+from tidegauge.console.api_requests import VIEW, no_alert, no_incident
+from tidegauge.console.guard import answer
 
 routes = web.RouteTableDef()
 
@@ -28,11 +28,10 @@ async def alert(request: web.Request) -> web.Response:
 @routes.get("/api/v1/incidents")
 async def incidents(request: web.Request) -> web.Response:
     wanted = {name: request.query.get(name, "") for name in ("status", "model")}
-    return answer(answers.incidents(request.app[VIEW], wanted))
+    return answer(incident_answers.incidents(request.app[VIEW], time.time(), wanted))
 
 
 @routes.get("/api/v1/incidents/{id:[^/]+}")
 async def incident(request: web.Request) -> web.Response:
-    name = request.match_info["id"]
-    found = answers.incident(request.app[VIEW], name, time.time())
-    return answer(found) if found is not None else problem(404, f"no incident {name!r}; /api/v1/incidents lists them")
+    found = incident_answers.incident(request.app[VIEW], request.match_info["id"], time.time())
+    return answer(found) if found is not None else no_incident(request)

@@ -14,9 +14,6 @@ from tidegauge.console import health
 from tidegauge.console.playbook_pages import playbook
 from tidegauge.console.view import View
 from tidegauge.console.window_series import Name, Series
-from tidegauge.engine.events import timestamp
-from tidegauge.incident.across_models import CommonIncident, together
-from tidegauge.incident.changes import BEFORE, at_the_time, seen_in
 from tidegauge.metrics.bin_counts import category_counts
 from tidegauge.metrics.record import iso
 from tidegauge.profile.category import CategorySummary
@@ -191,48 +188,6 @@ def alert(view: View, fingerprint: str, now: float) -> dict[str, Any] | None:
     said |= health.attention(view, data, now)
     page = playbook(data["annotations"].get("runbook_url", ""))
     return said | ({"playbook": page} if page else {})
-
-
-def incidents(view: View, wanted: Mapping[str, str]) -> dict[str, Any]:
-    """The newest event of each incident, open ones first, and which incidents of different models belong together. ``wanted``:
-    values of ``status`` and ``model`` to filter by."""
-    said = [event for event in view.incidents.all() if all(event["data"].get(n) == v for n, v in wanted.items() if v)]
-    return {"incidents": said, "together": msgspec.to_builtins(_together(view))}
-
-
-def _together(view: View) -> list[CommonIncident]:
-    return together(event["data"] for event in view.incidents.all())
-
-
-def incident(view: View, name: str, now: float) -> dict[str, Any] | None:
-    """An incident with its history, its alerts as far as they are known, and the playbook of its cause; None if it is
-    unknown."""
-    event = view.incidents.newest(name)
-    if event is None:
-        return None
-    marks = [alert["fingerprint"] for alert in event["data"]["alerts"]]
-    known = [found for mark in marks if (found := alert(view, mark, now)) is not None]
-    said = {"event": event, "steps": view.incidents.steps(name), "alerts": known, "changes": changes(view, event["data"])}
-    groups = [of for of in _together(view) if name in of.incidents]
-    others = [view.incidents.newest(other) for of in groups for other in of.incidents if other != name]
-    said |= {"together": msgspec.to_builtins(groups), "others": [of for of in others if of is not None]}
-    page = playbook(event["data"]["runbook_url"])
-    return said | ({"playbook": page} if page else {})
-
-
-def changes(view: View, incident: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The changes around the beginning of an incident, the oldest first."""
-    model = incident["model"]
-    began = timestamp(incident["starts_at"])
-    # If windows were dropped for lack of memory, the first window that is held may not be the first one of its version.
-    whole = [series for series in view.windows.series(model) if not series.segment and not series.dropped]
-    records = [
-        msgspec.json.decode(series.raw[start])
-        for series in whole
-        for start in dict.fromkeys((*series.starts()[:1], *series.between(iso(began - 2 * BEFORE), iso(began + BEFORE))))
-    ]
-    recorded = recorded_changes(view.operations.marks.values(), view.registry, model)
-    return at_the_time(seen_in(records) + recorded, model, began)
 
 
 def stream(view: View) -> dict[str, Any]:

@@ -32,6 +32,10 @@ def no_alert(request: web.Request) -> web.Response:
     return problem(404, f"no alert {request.match_info['fingerprint']!r}; /api/v1/alerts lists them")
 
 
+def no_incident(request: web.Request) -> web.Response:
+    return problem(404, f"no incident {request.match_info['id']!r}; /api/v1/incidents lists them")
+
+
 async def read_body(request: web.Request, kind: Any) -> Any:
     """The request's body as a value of type ``kind``, or the answer that says why it is not one."""
     try:

@@ -1,12 +1,13 @@
 // One incident on one page: from the cause to its consequences, the plot of the cause, whom it hits, what to do, what was done.
 
-import { get, part, post } from "../api.js";
+import { get, part } from "../api.js";
 import { badge, status } from "../badges.js";
 import { h, sentence } from "../dom.js";
 import { localTime, number, time } from "../format.js";
 import { bar } from "../strip.js";
 import { table } from "../table.js";
 import { evidence, playbook, windows } from "./alert.js";
+import { incidentActions, whatOthersDid } from "./incident_actions.js";
 import { state } from "./incidents.js";
 
 const STEPS = 30;
@@ -47,45 +48,20 @@ function facts(data, model, others) {
   return h("dl", { class: "facts line" }, pairs.map(([name, of]) => h("div", {}, h("dt", {}, name), h("dd", {}, of))));
 }
 
-const LENGTHS = ["1h", "4h", "12h", "1d", "7d"];
-
-/** One click for all of its alerts; and what others did before. */
+/** One click for all of its alerts, or for the fault in all models that have it; and what others did before. */
 function actions(incident, session, again, model) {
+  const { data } = incident.event;
   const firing = incident.alerts.filter((alert) => alert.event.data.status === "firing");
-  const [waiting, loud] = [firing.filter((alert) => !alert.acknowledged), firing.filter((alert) => !alert.silenced)];
-  const section = h("section", { class: "actions", "aria-label": "Actions" }, h("h2", {}, "What to do"), did(incident.alerts));
-  section.append(h("p", {}, h("a", { href: `${model}?tab=versions` }, "Versions, and the way back to an earlier one")));
-  if (!session.can_change) section.append(h("p", { class: "dim" }, "This console reads files: nothing can be acknowledged or silenced here."));
-  if (!session.can_change || !firing.length) return section;
-  const said = h("p", { role: "status", class: "dim" });
-  const comment = h("input", { id: "comment", type: "text", placeholder: "a note for the others", maxlength: 500, "aria-label": "Note" });
-  const each = (alerts, action, more) => async () => {
-    try {
-      for (const alert of alerts) await post(`alerts/${part(alert.event.data.fingerprint)}/${action}`, { comment: comment.value, ...more() });
-      await again();
-    } catch (error) {
-      said.textContent = error.message;
-      said.className = "trouble";
-    }
-  };
-  const length = h("select", { id: "silence-for", "aria-label": "Silence for" }, LENGTHS.map((one) => h("option", { value: one }, one)));
-  const all = (alerts) => (alerts.length === 1 ? "its alert" : `all ${alerts.length} alerts`);
-  if (waiting.length || loud.length) section.append(h("div", { class: "row" }, comment,
-    waiting.length ? h("button", { type: "button", class: "primary", id: "acknowledge-all", onclick: each(waiting, "acknowledge", () => ({})) }, `Acknowledge ${all(waiting)}`) : null,
-    loud.length ? h("span", { class: "row" }, h("button", { type: "button", id: "silence-all", onclick: each(loud, "silence", () => ({ duration: length.value })) }, `Silence ${all(loud)} for`), length) : null));
-  section.append(said);
+  const section = h("section", { class: "actions", "aria-label": "Actions" }, h("h2", {}, "What to do"), whatOthersDid(incident.alerts, incident.notes),
+    h("p", {}, h("a", { href: `${model}?tab=versions` }, "Versions, and the way back to an earlier one")));
+  if (!session.can_change) {
+    section.append(h("p", { class: "dim" }, "This console reads files: nothing can be acknowledged or silenced here."));
+    return section;
+  }
+  const left = (what) => firing.filter((alert) => !alert[what]).length;
+  section.append(incidentActions({ id: data.incident, left: { acknowledge: left("acknowledged"), silence: left("silenced") }, models: 1, again }));
+  if (incident.others.length) section.append(h("p", { class: "dim" }, `The row of this fault among the incidents acts on all ${number(incident.others.length + 1)} models at once.`));
   return section;
-}
-
-/** Who acknowledged and silenced its alerts, and what they noted. */
-function did(alerts) {
-  const told = (name, word) => {
-    const found = alerts.map((alert) => alert[name]).filter(Boolean);
-    if (!found.length) return null;
-    const notes = [...new Set(found.map((one) => one.comment).filter(Boolean))];
-    return h("p", {}, badge(name), ` ${found.length} of ${alerts.length} alerts, by ${[...new Set(found.map((one) => one.by))].join(", ")}`, word(found[0]), notes.length ? `: ${notes.join("; ")}` : "");
-  };
-  return [told("acknowledged", ({ at }) => [", ", time(at)]), told("silenced", ({ until }) => [" until ", time(until)])];
 }
 
 /** Its alerts, from the cause to the last consequence, on one axis of time. */

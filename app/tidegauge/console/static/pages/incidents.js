@@ -5,15 +5,16 @@ import { badge } from "../badges.js";
 import { h, sentence } from "../dom.js";
 import { number, time } from "../format.js";
 import { table } from "../table.js";
+import { rowActions } from "./incident_actions.js";
 
 export const title = () => "Incidents";
 export const concerns = (change) => change.alerts || change.operations;
 
 const SEVERITY = { critical: 3, warning: 2, info: 1 };
 
-export async function draw({ query, go }) {
+export async function draw({ query, go, again }) {
   const [model, shown] = [query.get("model") ?? "", query.get("status") ?? ""];
-  const [{ incidents, together }, { models }] = await Promise.all([get("incidents", { model, status: shown }), get("models")]);
+  const [{ incidents, together, attention }, { models }, session] = await Promise.all([get("incidents", { model, status: shown }), get("models"), get("session")]);
   const choose = (id, label, options, chosen) => h("label", { for: `choose-${id}` }, label, h("select", { id: `choose-${id}`, onchange: (event) => {
     event.target.blur();
     go({ [id]: event.target.value });
@@ -23,7 +24,7 @@ export async function draw({ query, go }) {
     h("section", { class: "controls", "aria-label": "Which incidents" },
       choose("status", "Status", [["", "all"], ["open", "open"], ["resolved", "resolved"]], shown),
       choose("model", "Model", [["", "all"], ...models.map((one) => [one.model, one.model])], model)),
-    list("incidents-table", merged(incidents, together)),
+    list("incidents-table", merged(incidents, together), { acts: { attention, ...session, again } }),
   ];
 }
 
@@ -59,13 +60,17 @@ function whom({ data, members }) {
 
 const versions = (data) => [...new Set(data.alerts.map((alert) => alert.model_version))].join(", ");
 
-/** `incidents`: as `merged` makes them; `open`: all of them are; `model`: whether they are of several models. */
-export function list(id, incidents, { open = false, model = true } = {}) {
+/**
+ * `incidents`: as `merged` makes them; `open`: all of them are; `model`: whether they are of several models; `acts`: what people did about them, whether
+ * this one may, and how the page is drawn anew.
+ */
+export function list(id, incidents, { open = false, model = true, acts = null } = {}) {
   const firing = ({ data }) => data.alerts.filter((alert) => alert.status === "firing").length;
   return table(id, [
     { name: "State", key: "state", value: rank, cell: ({ data }) => state(data) },
-    { name: "What is broken", key: "title", wide: true, value: ({ data }) => data.title, cell: ({ data }) => [
-      h("a", { href: `#/incidents/${data.incident}`, class: "strong" }, sentence(data.title)), h("div", { class: "dim" }, [data.concerns.join(" → "), model ? "" : versions(data)].filter(Boolean).join(" · "))] },
+    { name: "What is broken", key: "title", wide: true, value: ({ data }) => data.title, cell: ({ data, members }) => [
+      h("a", { href: `#/incidents/${data.incident}`, class: "strong" }, sentence(data.title)), h("div", { class: "dim" }, [data.concerns.join(" → "), model ? "" : versions(data)].filter(Boolean).join(" · ")),
+      acts && data.status === "open" ? rowActions({ data, members }, acts.attention, acts) : null] },
     ...(model ? [{ name: "For whom", key: "model", value: ({ data }) => data.model, cell: whom }] : []),
     { name: "Since", key: "since", value: ({ data }) => data.starts_at, cell: ({ data }) => time(data.starts_at) },
     ...(open ? [] : [{ name: "Until", key: "until", value: ({ data }) => data.ends_at ?? "", cell: ({ data }) => (data.ends_at ? time(data.ends_at) : "open") }]),

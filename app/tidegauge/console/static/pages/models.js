@@ -16,8 +16,8 @@ export const address = (model) => `#/models/${encodeURIComponent(model)}`;
 
 const INCIDENTS = 6;
 
-export async function draw({ query, go }) {
-  const [{ models }, { incidents: told, together }, { models: histories }] = await Promise.all([get("models"), get("incidents", { status: "open" }), get("fleet")]);
+export async function draw({ query, go, again }) {
+  const [{ models }, { incidents: told, together, attention }, { models: histories }, session] = await Promise.all([get("models"), get("incidents", { status: "open" }), get("fleet"), get("session")]);
   const incidents = merged(told, together);
   if (!models.length) return [h("h1", {}, "Models"), nothing()];
   const over = new Map(histories.map((one) => [one.model, one]));
@@ -25,7 +25,7 @@ export async function draw({ query, go }) {
   const shown = models.filter((one) => one.model.toLowerCase().includes(wanted) && (!state || broken(one) === (state === "firing")));
   return [
     h("h1", {}, headline(models, incidents)),
-    incidents.length ? h("section", { id: "open-incidents" }, incidentList("open-incidents-table", incidents.slice(0, INCIDENTS), { open: true }),
+    incidents.length ? h("section", { id: "open-incidents" }, incidentList("open-incidents-table", incidents.slice(0, INCIDENTS), { open: true, acts: { attention, ...session, again } }),
       incidents.length > INCIDENTS ? h("p", {}, h("a", { href: "#/incidents?status=open" }, `All ${number(incidents.length)} open incidents`)) : null) : null,
     h("div", { class: "row spread" }, h("h2", {}, "Models"), filter(query, go)),
     table("models", columns(over), shown, { first: "-firing", kind: "cards fleet", caption: shown.length === models.length ? "All models, each over its newest windows" : `${number(shown.length)} of ${number(models.length)} models`, empty: "No model is like that: change what you look for above." }),
