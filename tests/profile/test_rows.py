@@ -17,9 +17,10 @@ from tidegauge.join.outcome_columns import OutcomeRow, outcome_columns
 from tidegauge.profile import data_rows, outcome_table
 from tidegauge.profile.category import KnownValues
 from tidegauge.profile.data import DataColumns
-from tidegauge.profile.outcome import OutcomeGroups
+from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.outcome_table import OutcomeTable
+from tidegauge.profile.range_losses import RangeCodes
 from tidegauge.profile.schema import Bins, Schema
 from tidegauge.spec import KpiSpec, ModelSpec, WinsorLimits
 
@@ -107,6 +108,8 @@ def test_outcomes_that_travelled_in_parts_make_the_same_profiles(task: Any, rows
         for n, (value, label, score, sign, kpis, implied) in enumerate(rows)
     ]
     columns = outcome_columns(given_rows, spec)
+    sample = np.arange(1, len(rows), 3)
+    columns.codes = RangeCodes("r", 0.5, sample, np.stack((sample % 4, sample % 3), axis=1).astype(np.uint8))
     whole, n = OutcomeTable.of(columns), len(rows)
     parts = [whole.take(half) for half in (np.arange(min(cut, n)), np.arange(min(cut, n), n)) if len(half)]
     # Parts name classes as they meet them.
@@ -114,10 +117,12 @@ def test_outcomes_that_travelled_in_parts_make_the_same_profiles(task: Any, rows
     both = outcome_table.together(own)
     order, starts = np.arange(n)[::-1].copy(), np.array([0, n // 2]) if n > 1 else np.array([0])
     for made, at_once in zip(
-        OutcomeGroups(both.columns()).group(order, starts), OutcomeGroups(columns).group(order, starts), strict=True
+        OutcomeGroups(both.columns()).group(order, starts, True), OutcomeGroups(columns).group(order, starts, True), strict=True
     ):
         assert (made.sums, made.confusion, made.examples) == (at_once.sums, at_once.confusion, at_once.examples)
         assert made.histograms.pack() == at_once.histograms.pack()
+        read = OutcomeProfile.unpack(made.pack())
+        assert {n: t.pack() for n, t in read.ranges.items()} == {n: t.pack() for n, t in at_once.ranges.items()}
     assert both.delay_counts().tolist() == sum(of.delay_counts() for of in parts).tolist()
 
 
@@ -127,8 +132,8 @@ def test_rows_that_travel_have_all_members(kind: type) -> None:
     known = {
         DataColumns: "abstained attributions categories error features other_results request_ids result_class results scores "
         "unexpected",
-        OutcomeColumns: "actual business delay hit ids implied labelled log_loss numbers other_score positive predicted score "
-        "sign unreadable",
+        OutcomeColumns: "actual business codes delay hit ids implied labelled log_loss numbers other_score positive predicted "
+        "score sign unreadable",
     }
     assert sorted(kind.__slots__) == known[kind].split()
 

@@ -20,6 +20,7 @@ from tidegauge.baseline.blocks import BlockDispersions
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.baseline.isotonic import Calibration, calibration_of
+from tidegauge.baseline.searched_ranges import SearchedRanges, searched_ranges
 from tidegauge.baseline.spread import Spread
 from tidegauge.baseline.tuning import Tuning
 from tidegauge.engine.delta import Segment
@@ -68,7 +69,8 @@ class Baseline:
     baselines, which share the schema and have no quantile sketches. ``tunings``: what detectors need. ``lineage``: what trained
     the version, and on which data. ``confidence_is``: whose probability the confidences are that it was learned from, if the
     spec leaves that open. ``contrasts``, and ``columns`` of those of many numbers side by side, are made of its bin counts when
-    numbers are first compared, ``performance_errors`` (by number) of its outcomes.
+    numbers are first compared, ``performance_errors`` (by number) of its outcomes. ``searched_share``: the share of
+    requests whose losses are counted by ranges of features; 0 if the baseline cannot tell which range carries a drop.
     """
 
     def __init__(self, model: str, version: str, data: DataProfile, outcome: OutcomeProfile, schema: Schema) -> None:
@@ -87,6 +89,7 @@ class Baseline:
         self.contrasts: dict[str, Contrasts] = {}
         self.columns: dict[tuple[str, ...], Any] = {}
         self.performance_errors: dict[str, KnownNumber] | None = None
+        self.searched_share = 0.0
         self._dispersions: dict[tuple[str, bool], Dispersions] = {}
 
     def dispersions(self, window: str, recent: bool = False) -> Dispersions:
@@ -120,6 +123,13 @@ class Baseline:
         """The spread over the baseline's windows of this length by metric path. ``recent``: over windows taken together with
         the previous one."""
         return self.spread.get(RECENT_PREFIX + window if recent else window, {})
+
+    @cached_property
+    def ranges(self) -> SearchedRanges:
+        """The ranges of features among which those that carry a drop are searched. They follow from ``schema``, ``data`` and
+        ``metrics``, so ask for them when these are known."""
+        attributed = self.metrics.get("attributions", {})
+        return searched_ranges(self.schema, self.data, {name: of.get("mean_abs", 0.0) for name, of in attributed.items()})
 
     def part(self, segment: Segment) -> Baseline | None:
         """The baseline of a segment: the whole one for the empty segment, None for a segment that is not in the reference."""
@@ -182,6 +192,7 @@ class Baseline:
                 "profile": self._profile(),
                 "detectors": self.tunings,
                 "lineage": self.lineage,
+                **({"searched_share": self.searched_share} if self.searched_share else {}),
                 "segments": [
                     {
                         "segment": dict(segment),
@@ -281,6 +292,7 @@ class Baseline:
             baseline.tunings = msgspec.convert(held.get("detectors", ()), tuple[Tuning, ...])
             baseline.lineage = msgspec.convert(held.get("lineage", {}), Lineage)
             baseline.confidence_is = msgspec.convert(held.get("confidence_is", "positive"), Reading)
+            baseline.searched_share = float(held.get("searched_share", 0.0))
             baseline.parts = {tuple(of["segment"].items()): cls._of(held, of, schema) for of in held["segments"]}
             return baseline
         except (LookupError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:

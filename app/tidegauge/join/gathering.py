@@ -19,7 +19,6 @@ from tidegauge.join.pairing import Pairs
 from tidegauge.join.pane_profiles import PaneProfiles
 from tidegauge.join.progress import Progress, Watermarks
 from tidegauge.join.waiting_rows import NewestEventTime, WaitingRows
-from tidegauge.models.registry import Registry
 from tidegauge.spec import ModelSpec
 
 MAX_DELTA_BYTES = 4 << 20
@@ -29,12 +28,13 @@ class Gathering:
     """The buffers of one join task. ``contexts``: those of ``Contexts.by_id``."""
 
     def __init__(
-        self, partition: int, contexts: list[Context], registry: Registry, spec: Callable[[str], ModelSpec], names: BoundedNames
+        self, partition: int, contexts: list[Context], spec: Callable[[str], ModelSpec], names: BoundedNames,
+        profiles: PaneProfiles,
     ) -> None:  # fmt: skip
         self._partition, self._contexts, self._spec, self._names = partition, contexts, spec, names
         self._rows = WaitingRows(contexts)
         self.pairs = Pairs(contexts.__getitem__, spec)
-        self._profiles = PaneProfiles(contexts, registry, spec, names)
+        self._profiles = profiles
 
     def predicted(self, events: list[Prediction], contexts: list[int]) -> list[NewestEventTime]:
         """Like ``WaitingRows.predicted``."""

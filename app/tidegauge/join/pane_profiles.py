@@ -23,6 +23,7 @@ from tidegauge.join.detector_samples import DetectorSamples
 from tidegauge.join.outcome_columns import joined_columns, outcome_columns
 from tidegauge.join.pairing import Pairs
 from tidegauge.join.progress import Progress
+from tidegauge.join.searched_requests import SearchedRequests
 from tidegauge.join.waiting_rows import VersionRows
 from tidegauge.models.registry import Registry
 from tidegauge.profile import data_rows
@@ -73,9 +74,10 @@ class PaneProfiles:
     """The profiles, rows and samples since the last ``clear``. ``contexts``: those of ``Contexts.by_id``."""
 
     def __init__(
-        self, contexts: Sequence[Context], registry: Registry, spec: Callable[[str], ModelSpec], names: BoundedNames
+        self, contexts: Sequence[Context], registry: Registry, spec: Callable[[str], ModelSpec], names: BoundedNames,
+        searched: SearchedRequests,
     ) -> None:  # fmt: skip
-        self._contexts, self._registry, self._spec, self._names = contexts, registry, spec, names
+        self._contexts, self._registry, self._spec, self._names, self._searched = contexts, registry, spec, names, searched
         self.samples = DetectorSamples(contexts)
         self._by_model: defaultdict[str, _ModelProfiles] = defaultdict(_ModelProfiles)
         self._stood: dict[str, float] = {}
@@ -108,6 +110,7 @@ class PaneProfiles:
         baseline = self._registry.baseline(spec.model, version)
         counted = self._names.features(gathered.events, spec.model, baseline is not None)
         columns = data_columns(gathered.events, spec, baseline.schema if baseline else None, counted)
+        self._searched.note(columns, gathered.contexts, baseline)
         ts = np.array([event.ts for event in gathered.events])
         contexts = np.array(gathered.contexts, np.int64)
         # An out-of-order event arrives together with the latest one before it, unless more events of its own time were still to
@@ -140,6 +143,8 @@ class PaneProfiles:
     ) -> None:  # fmt: skip
         self._names.classes(columns, spec)
         contexts = table["context"].astype(np.int64)
+        baseline = self._registry.baseline(spec.model, version)
+        columns.codes = self._searched.codes(columns.ids, contexts, baseline)
         places = ArrivalPlaces(spec, table["ts"], arrived)
         held = self._by_model[spec.model]
         grouped = self._grouped(spec, contexts, places)
@@ -151,11 +156,10 @@ class PaneProfiles:
                     held.rows.append(self._rows(version, arrival, contexts[some], table["ts"][some], outcome=packed))
             held.columns.append(columns)
         groups = OutcomeGroups(columns) if grouped else None
-        for _, (order, starts, names) in grouped or ():
+        for breakdown, (order, starts, names) in grouped or ():
             assert groups is not None
-            for (segment, code), profile in zip(names, groups.group(order, starts), strict=True):
+            for (segment, code), profile in zip(names, groups.group(order, starts, not breakdown), strict=True):
                 _merge_into(held.outcomes, ProfileKey(version, segment, *places.of(code)), profile)
-        baseline = self._registry.baseline(spec.model, version)
         if baseline is not None and baseline.confidence_is == "predicted" and columns.other_score is not None:
             columns.score = columns.other_score
         self.samples.add_outcomes(version, spec, columns, table, first)

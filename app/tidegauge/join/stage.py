@@ -1,9 +1,9 @@
 """The join stage: predictions and labels of one partition, joined by request id, summed up in profile deltas.
 
 Its durable state: under ``r<request id>`` the predictions and labels of a request, kept until a day after the label horizon, so
-that duplicates are recognised and corrections can take back what they correct; contexts (``join/contexts.py``), trace contexts
-(``engine/traces.py``) and forgotten requests (``join/forgetting.py``). Everything else is only buffered between checkpoints;
-what a failure loses is read again.
+that duplicates are recognised and corrections can take back what they correct; contexts (``join/contexts.py``), ranges of
+features (``join/searched_requests.py``), trace contexts (``engine/traces.py``) and forgotten requests (``join/forgetting.py``).
+Everything else is only buffered between checkpoints; what a failure loses is read again.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ from tidegauge.join.implied_labels import ImpliedLabels
 from tidegauge.join.label_matching import LabelMatching
 from tidegauge.join.other_schemas import note_other_schemas
 from tidegauge.join.outcomes import Outcomes
+from tidegauge.join.pane_profiles import PaneProfiles
 from tidegauge.join.prediction_matching import PredictionMatching
 from tidegauge.join.progress import Progress, TaskProgress
 from tidegauge.join.request_state import UNDATED
 from tidegauge.join.requests import Requests
 from tidegauge.join.roles import Roles
 from tidegauge.join.score import set_missing_scores
+from tidegauge.join.searched_requests import SearchedRequests
 from tidegauge.join.unattached_kpis import UnattachedKpis
 from tidegauge.models.personal_data import PersonalData
 from tidegauge.models.registry import DEFAULTS_KEPT, Registry
@@ -75,16 +77,19 @@ class JoinStage:
         self._partition, self._store, self._registry = partition, store, registry
         self._profile_partitions, self._counters = profile_partitions, counters
         self._contexts = Contexts(store, registry.known)
-        self._gathered = Gathering(partition, self._contexts.by_id, registry, self._spec, BoundedNames(store, counters))
+        self._searched = SearchedRequests(store)
+        contexts, names = self._contexts.by_id, BoundedNames(store, counters)
+        profiles = PaneProfiles(contexts, registry, self._spec, names, self._searched)
+        self._gathered = Gathering(partition, contexts, self._spec, names, profiles)
         self._progress = TaskProgress(store)
         self._traces = Traces(store)
         self._gathered.flush(self._progress.by_model)
         self._requests = Requests(store)
-        outcomes = Outcomes(self._contexts.by_id, self._gathered, self._progress, self._spec, counters)
-        self._predicted = PredictionMatching(self._requests, self._contexts.by_id, self._gathered, outcomes, counters)
+        outcomes = Outcomes(contexts, self._gathered, self._progress, self._spec, counters)
+        self._predicted = PredictionMatching(self._requests, contexts, self._gathered, outcomes, counters)
         self._labelled = LabelMatching(self._requests, outcomes, self._gathered.pairs, counters)
         self._kpis = UnattachedKpis(store, self._contexts, self._gathered, self._progress)
-        self._expiry = Expiry(self._requests, self._contexts.by_id, self._progress.by_model, self._spec, counters)
+        self._expiry = Expiry(self._requests, contexts, self._progress.by_model, self._spec, counters)
         self._aside = SetAside(store)
         self._implied = ImpliedLabels(self._requests, outcomes, self._gathered.pairs, counters)
         self._forgetting = Forgetting(store, self._requests, self._traces, self._implied, counters)
@@ -151,6 +156,7 @@ class JoinStage:
             labels = [event for event, _ in found]
             if forget:
                 self._forgetting.forget(labels)
+                self._searched.forget([event.request_id for event in labels])
             else:
                 self._take_labels(labels, [record for _, record in found])
 
@@ -273,6 +279,7 @@ class JoinStage:
         oldest = self._oldest
         gone = self._expiry.expired_requests(pairs, oldest, self._now)
         gone += self._kpis.expired(pairs, oldest, self._expiry.cutoff)
+        gone += self._searched.expired(pairs)
         return gone + old_traces(pairs, oldest) + self._forgetting.expired(pairs, oldest)
 
     @property

@@ -10,6 +10,7 @@ from functools import partial
 import msgspec
 
 from tidegauge.baseline.baseline import MAX_PARTS, Baseline
+from tidegauge.baseline.searched_ranges import SHARE_OF_UNKNOWN_TRAFFIC
 from tidegauge.engine.delta import Segment
 from tidegauge.engine.set_aside import SetAside
 from tidegauge.engine.stage import Output, Store
@@ -118,6 +119,9 @@ class BaselineLearning:
                 said = reference_numbers(part.data, part.outcome, known, baseline.schema)
                 part.metrics = {group: said[group] for group in ("system", "data", "prediction")}
             baseline.spread = learned_spreads(self._windows, baseline, known)
+            if spec.baseline_for(name.version).previous is not None:
+                # Its ranges divide the earlier windows, which have labels.
+                baseline.searched_share = SHARE_OF_UNKNOWN_TRAFFIC
             # If there is no room for all baselines, those of the versions with the oldest predictions are dropped.
             of_model = self._versions.of_model(model)
             versions = sorted(of_model, key=lambda version: of_model[version].last)

@@ -175,10 +175,11 @@ def data_profiles(found: UncountedShares) -> Iterator[SegmentData]:
 
 
 def outcome_profiles(found: UncountedShares) -> Iterator[SegmentOutcome]:
-    """A profile of each segment's rows; several where the rows have several breakdowns."""
+    """A profile of each segment's rows; several where the rows have several breakdowns, or codes of several ranges."""
     alike: dict[object, list[RowShare]] = {}
     for share in found.shares:
-        alike.setdefault(share.rows.breakdowns, []).append(share)
+        codes = None if share.rows.outcome is None else share.rows.outcome.codes
+        alike.setdefault((share.rows.breakdowns, None if codes is None else codes.ranges), []).append(share)
     for shares in alike.values():
         runs = _runs(UncountedShares(shares, found.since))
         if not runs:
@@ -196,7 +197,7 @@ def outcome_profiles(found: UncountedShares) -> Iterator[SegmentOutcome]:
         places = np.cumsum(counted) - 1
         groups = OutcomeGroups(outcome_table.together(pieces).columns())
         for segments, order, starts in runs:
-            yield from map(SegmentOutcome, segments, groups.group(places[order], starts))
+            yield from map(SegmentOutcome, segments, groups.group(places[order], starts, () in segments))
 
 
 def _runs(found: UncountedShares) -> list[SegmentRuns]:

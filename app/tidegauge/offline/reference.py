@@ -14,6 +14,7 @@ import numpy as np
 
 from tidegauge.baseline.baseline import MAX_PARTS, RECENT_PREFIX, RESULT_BINS, Baseline, Reading, schema_of
 from tidegauge.baseline.binning import bins_of_values
+from tidegauge.baseline.searched_ranges import SHARE_OF_UNKNOWN_TRAFFIC
 from tidegauge.baseline.spread import Spread
 from tidegauge.baseline.tuning import Tuning, tuning_for
 from tidegauge.detect import budget, value_streams
@@ -34,14 +35,18 @@ from tidegauge.metrics.record import numbers, reference_numbers
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.offline.sources import event_lines
 from tidegauge.offline.tables import Columns
+from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.range_losses import RangeCodes
 from tidegauge.profile.schema import ATTRIBUTION, Schema
 from tidegauge.spec import ModelSpec, duration
 
 MIN_ROWS = 50
 MIN_WINDOW_ROWS = 20
 """Reference windows with fewer predictions are not used for the spread."""
+SEARCHED_A_DAY = 20_000
+"""Of up to so many requests a day all losses are counted by ranges of features, of more a sample of about this size."""
 OVERLAP = 1.5
 """Successive pairs of windows share a window, so this many of them contain as much information on a variance as one independent
 pair (the sum of the squared correlations of their sums, 1 + 2 / 4)."""
@@ -111,6 +116,9 @@ def build(
     baseline = Baseline(spec.model, version, data, outcome, schema)
     baseline.confidence_is = confidence_is
     baseline.metrics = reference_numbers(data, outcome, spec, schema, baseline, baseline.calibration)
+    if outcome.labels:
+        outcome.ranges = _range_losses(events, spec, baseline)
+        baseline.searched_share = _searched_share(events)
     baseline.tunings = _tunings(events, spec, progress)
     auto = any(m.segments and m.condition.auto for m in spec.monitors or ())
     for segment, members in _by_segment(events, spec).items():
@@ -265,6 +273,25 @@ def _profiles(events: list[ReferenceEvent], spec: ModelSpec, schema: Schema) -> 
     if not rows:
         return data, OutcomeProfile()
     return data, OutcomeGroups(outcome_columns(rows, spec)).group(np.arange(len(rows)), start)[0]
+
+
+def _range_losses(events: list[ReferenceEvent], spec: ModelSpec, baseline: Baseline) -> dict[str, SparseCounts]:
+    """The losses of all labelled events by ranges of features."""
+    labelled = [event for event in events if event.label is not None]
+    columns, rows, ranges = (
+        outcome_columns([_outcome(event, spec) for event in labelled], spec),
+        np.arange(len(labelled)),
+        baseline.ranges,
+    )
+    columns.codes = RangeCodes(ranges.id, ranges.unit, rows, ranges.codes(data_columns(labelled, spec, baseline.schema), rows))
+    return OutcomeGroups(columns).group(rows, np.array([0]), True)[0].ranges
+
+
+def _searched_share(events: list[ReferenceEvent]) -> float:
+    """The share of requests whose losses will be counted by ranges of features, if as many come as did in the reference."""
+    times = [float(event.ts) for event in events]
+    days = (max(times) - min(times)) / 86400.0
+    return min(SEARCHED_A_DAY * days / len(events), 1.0) if days > 0 else SHARE_OF_UNKNOWN_TRAFFIC
 
 
 def _outcome(event: ReferenceEvent, spec: ModelSpec) -> OutcomeRow:

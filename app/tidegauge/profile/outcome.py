@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegauge.profile import counts, sums
+from tidegauge.profile import counts, range_losses, sums
 from tidegauge.profile.category import OTHER
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.delay_grid import DELAY_BINS, delay_of_bin
@@ -66,10 +66,12 @@ class OutcomeProfile:
     ``sums``: name → exact sum (``profile.sums``). ``histograms``: those of scores, calibration bins and label delays, in one
     key space. ``confusion``: "predicted\\x1factual" → count. ``examples``: request id → how wrong the prediction was, for the
     most wrong ones; 0 for one that was taken back. ``other``: what to add to ``histograms`` if scores are read the other way.
-    What to add to the sums then is among ``sums``, under names that begin with OTHER_READING.
+    What to add to the sums then is among ``sums``, under names that begin with OTHER_READING. ``ranges``: the id of a
+    baseline's ranges → the losses in these (``profile/range_losses.py``), of a whole model only; what to add to them is under
+    names that begin with OTHER_READING, too.
     """
 
-    __slots__ = ("_derived", "confusion", "examples", "histograms", "other", "sums")
+    __slots__ = ("_derived", "confusion", "examples", "histograms", "other", "ranges", "sums")
 
     def __init__(self) -> None:
         self._derived: dict[object, Any] = {}
@@ -77,6 +79,7 @@ class OutcomeProfile:
         self.histograms, self.other = SparseCounts(), SparseCounts()
         self.confusion: dict[str, int] = {}
         self.examples: dict[str, float] = {}
+        self.ranges: dict[str, SparseCounts] = {}
 
     @property
     def labels(self) -> int:
@@ -116,8 +119,16 @@ class OutcomeProfile:
         sums.add(self.confusion, other.confusion)
         self.histograms.merge(other.histograms)
         self.other.merge(other.other)
+        self._merge_ranges(other.ranges)
         if other.examples:
             self._merge_examples(other.examples)
+
+    def _merge_ranges(self, ranges: Mapping[str, SparseCounts]) -> None:
+        for name, of in ranges.items():
+            own = self.ranges.setdefault(name, SparseCounts())
+            own.merge(of)
+            if not len(own.keys):
+                del self.ranges[name]
 
     def _merge_examples(self, examples: dict[str, float]) -> None:
         both = self.examples | examples
@@ -140,6 +151,9 @@ class OutcomeProfile:
                 self._merge_examples(packed[3])
         self.histograms.merge_packed([packed[1] for packed in decoded])
         self.other.merge_packed([packed[4] for packed in decoded if len(packed) > 4])
+        for packed in decoded:
+            if len(packed) > 5:
+                self._merge_ranges({name: SparseCounts.unpack(of) for name, of in packed[5].items()})
 
     def read_otherwise(self) -> OutcomeProfile:
         """The same outcomes with their scores read the other way. The result shares data with this profile, so nothing may be
@@ -147,6 +161,8 @@ class OutcomeProfile:
         if not len(self.other.keys):
             return self
         twin = OutcomeProfile()
+        for name, of in self.ranges.items():
+            twin._merge_ranges({name.removeprefix(OTHER_READING): of})
         twin.confusion, twin.examples = self.confusion, self.examples
         twin.sums = {name: units for name, units in self.sums.items() if not name.startswith(OTHER_READING)}
         sums.add(
@@ -157,7 +173,7 @@ class OutcomeProfile:
 
     def empty(self) -> bool:
         """Whether nothing is counted, because there was nothing or all was taken back."""
-        return not (self.sums or self.confusion or len(self.histograms.keys) or len(self.other.keys))
+        return not (self.sums or self.confusion or self.ranges or len(self.histograms.keys) or len(self.other.keys))
 
     @property
     def further_classes(self) -> int:
@@ -198,7 +214,11 @@ class OutcomeProfile:
 
     def pack(self) -> bytes:
         packed = [sums.pack(self.sums), self.histograms.pack(), self.confusion, self.examples]
-        return _encode([*packed, self.other.pack()] if len(self.other.keys) else packed)
+        if len(self.other.keys) or self.ranges:
+            packed.append(self.other.pack())
+        if self.ranges:
+            packed.append({name: of.pack() for name, of in self.ranges.items()})
+        return _encode(packed)
 
     @classmethod
     def unpack(cls, raw: bytes) -> OutcomeProfile:
@@ -209,6 +229,8 @@ class OutcomeProfile:
         profile.confusion, profile.examples = packed[2], packed[3]
         if len(packed) > 4:
             profile.other = SparseCounts.unpack(packed[4])
+        if len(packed) > 5:
+            profile.ranges = {name: SparseCounts.unpack(of) for name, of in packed[5].items()}
         return profile
 
 
@@ -241,10 +263,16 @@ class OutcomeGroups:
         pairs = _Pairs()
         self._pair = np.fromiter(map(pairs.__getitem__, zip(columns.predicted, columns.actual, strict=True)), np.int64)
         self._pairs, self._sign = pairs.names, columns.sign
+        self._codes = columns.codes
+        self._losses = None if columns.codes is None else columns.losses(columns.score)
+        self._other_losses = None
+        if columns.codes is not None and columns.other_score is not None:
+            self._other_losses = columns.losses(columns.other_score)
         self._ids, self._wrong = columns.ids, columns.wrongness() if columns.ids else None
 
-    def group(self, order: NDArray[np.intp], starts: NDArray[np.intp]) -> list[OutcomeProfile]:
-        """One profile for each run of rows (as in ``NumericColumns.group``)."""
+    def group(self, order: NDArray[np.intp], starts: NDArray[np.intp], whole: bool = False) -> list[OutcomeProfile]:
+        """One profile for each run of rows (as in ``NumericColumns.group``). ``whole``: the rows are those of the whole model,
+        not of a segment; only then losses are counted by ranges of features."""
         groups = len(starts)
         group_of_row = np.full(len(self._sign), -1)
         group_of_row[order] = np.repeat(np.arange(groups), np.diff(np.append(starts, len(order))))
@@ -269,6 +297,8 @@ class OutcomeGroups:
                     setattr(profile, member, histogram)
         if self._wrong is not None:
             self._note_examples(profiles, order, starts)
+        if whole:
+            self._count_in_ranges(profiles, group_of_row)
         if self._pairs:
             taken = (group_of_row >= 0) & (self._pair >= 0)
             width = len(self._pairs)
@@ -279,6 +309,19 @@ class OutcomeGroups:
             for cell, count in zip(where.tolist(), cells[where].tolist(), strict=True):
                 profiles[cell // width].confusion[self._pairs[cell % width]] = count
         return profiles
+
+    def _count_in_ranges(self, profiles: list[OutcomeProfile], group_of_row: NDArray[np.int64]) -> None:
+        codes, losses, others = self._codes, self._losses, self._other_losses
+        if codes is None or losses is None:
+            return
+        tables = {codes.ranges: range_losses.grouped(codes, losses, self._sign, group_of_row, len(profiles))}
+        if others is not None:
+            again = range_losses.regrouped(codes, losses, others, self._sign, group_of_row, len(profiles))
+            tables[OTHER_READING + codes.ranges] = again
+        for name, found in tables.items():
+            for profile, table in zip(profiles, found, strict=True):
+                if len(table.keys):
+                    profile.ranges[name] = table
 
     def _sum_scores(
         self, scores: NDArray[np.int64], profiles: list[OutcomeProfile], order: NDArray[np.intp], group: NDArray[np.int64]

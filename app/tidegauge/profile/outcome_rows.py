@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tidegauge.profile import sums
 from tidegauge.profile.delay_grid import DELAY_BINS, delay_bins
+from tidegauge.profile.range_losses import RangeCodes
 from tidegauge.profile.score_counts import SCORED, other_sums, score_keys, score_sums, tenths
 
 DELAYS, SPACE = SCORED, SCORED + DELAY_BINS
@@ -52,6 +53,7 @@ class OutcomeColumns:
     ``implied`` (n): whether the label follows from none having been sent; None if that is so of no row.
     ``other_score`` (n): the score read the other way; None if it is the same.
     ``unreadable`` (n): whether the label is not a number although the task is a regression; None if that is so of no row.
+    ``codes``: in which ranges the features of sampled rows lie; None if the baseline has no ranges.
     """
 
     sign: NDArray[np.int64]
@@ -69,6 +71,7 @@ class OutcomeColumns:
     implied: NDArray[np.bool_] | None = None
     other_score: NDArray[np.float64] | None = None
     unreadable: NDArray[np.bool_] | None = None
+    codes: RangeCodes | None = None
 
     def terms(self) -> Terms:
         """What the rows add to the exact sums and to the histograms."""
@@ -142,6 +145,24 @@ class OutcomeColumns:
         """The calibration bin of each row (n); -1 if its outcome is unknown or its score is not in [0, 1]."""
         known = (self.positive >= 0) & (self.score >= 0.0) & (self.score <= 1.0)
         return np.where(known, tenths(np.where(known, self.score, 0.0)), -1)
+
+    def losses(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The loss of each sampled prediction, from 0 to 1, given all ``score`` (n): the squared error of the probability that
+        a class is the positive one; without it 1 for a wrong class; for a regression the absolute error, in units of ``codes``.
+        NaN (n) if it is unknown, or not sampled."""
+        losses = np.full(len(score), np.nan)
+        if self.codes is None or not len(self.codes.rows):
+            return losses
+        rows = self.codes.rows
+        pairs = [(self.predicted[row], self.actual[row]) for row in rows.tolist()]
+        losses[rows] = [np.nan if p is None or a is None else p != a for p, a in pairs]
+        if self.numbers is not None and np.isnan(losses[rows]).all():
+            with np.errstate(over="ignore", invalid="ignore"):
+                error = np.abs(self.numbers[0, rows] - self.numbers[1, rows])
+                losses[rows] = np.minimum(error / self.codes.unit, 1.0)
+        known = rows[(self.positive[rows] >= 0) & (score[rows] >= 0.0) & (score[rows] <= 1.0)]
+        losses[known] = (score[known] - self.positive[known]) ** 2
+        return losses
 
     def wrongness(self) -> NDArray[np.float64]:
         """How wrong each prediction (n) was: for a regression the absolute error; else the distance between score and outcome;

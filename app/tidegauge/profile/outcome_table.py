@@ -9,8 +9,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegauge.profile import range_losses
 from tidegauge.profile.delay_grid import DELAY_BINS, delay_bins
 from tidegauge.profile.outcome_rows import OutcomeColumns
+from tidegauge.profile.range_losses import RangeCodes
 
 _ROW = np.dtype([
     ("sign", "i1"), ("labelled", "?"), ("implied", "?"), ("unreadable", "?"), ("positive", "i1"), ("hit", "i1"),
@@ -29,16 +31,17 @@ class OutcomeTable:
     ``table`` (n): the members that all outcomes have. ``classes``: the names of the classes in it. ``ids`` (n): request ids in
     UTF-8, or None; empty for a forgotten request. ``more``: name → numbers (n) that only the outcomes of some models have, NaN
     for a row without one. ``hits``: whether the model is multiclass, so that the score is the probability of the predicted
-    class.
+    class. ``codes``: as in OutcomeColumns.
     """
 
-    __slots__ = ("classes", "hits", "ids", "more", "table")
+    __slots__ = ("classes", "codes", "hits", "ids", "more", "table")
 
     def __init__(
         self, table: NDArray[np.void], classes: tuple[str, ...], ids: NDArray[np.object_], more: dict[str, NDArray[np.float64]],
         hits: bool,
     ) -> None:  # fmt: skip
         self.table, self.classes, self.ids, self.more, self.hits = table, classes, ids, more, hits
+        self.codes: RangeCodes | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -67,7 +70,10 @@ class OutcomeTable:
         ids = np.empty(n, object)
         if len(columns.ids):
             ids[:] = columns.ids
-        return cls(table, tuple(name for name in names if name is not None), ids, more, columns.hit is not None)
+        classes = tuple(name for name in names if name is not None)
+        made = cls(table, classes, ids, more, columns.hit is not None)
+        made.codes = columns.codes
+        return made
 
     def columns(self) -> OutcomeColumns:
         """The same outcomes as OutcomeColumns."""
@@ -84,7 +90,7 @@ class OutcomeTable:
             np.array([more[_PREDICTED], more[_ACTUAL]]) if _PREDICTED in more else None, table["score"],
             table["positive"].astype(np.int64), more.get(_LOSS), business, table["delay"], ids if has_ids else (),
             table["hit"].astype(np.int64) if self.hits else None, table["implied"], more.get(_OTHER),
-            table["unreadable"],
+            table["unreadable"], self.codes,
         )  # fmt: skip
 
     def forget_requests(self, request_ids: Set[str]) -> bool:
@@ -110,24 +116,34 @@ class OutcomeTable:
     def take(self, rows: NDArray[np.intp]) -> OutcomeTable:
         """The rows (k) with these numbers, in this order."""
         more = {name: of[rows] for name, of in self.more.items()}
-        return OutcomeTable(self.table[rows], self.classes, self.ids[rows], more, self.hits)
+        taken = OutcomeTable(self.table[rows], self.classes, self.ids[rows], more, self.hits)
+        taken.codes = None if self.codes is None else self.codes.take(rows, len(self))
+        return taken
 
     def pack(self) -> bytes:
         more = {name: of.tobytes() for name, of in self.more.items()}
-        return _encode([self.table.tobytes(), self.classes, self.ids.tolist(), more, self.hits])
+        packed = [self.table.tobytes(), self.classes, self.ids.tolist(), more, self.hits]
+        if self.codes is not None:
+            ranges, unit, rows, codes = self.codes
+            packed.append([ranges, unit, rows.astype(np.uint32).tobytes(), codes.shape[1], codes.tobytes()])
+        return _encode(packed)
 
     @classmethod
     def unpack(cls, raw: bytes) -> OutcomeTable:
         packed: list[Any] = _decode(raw)
-        table, classes, given, more, hits = packed
+        table, classes, given, more, hits, *beside = packed
         ids = np.empty(len(given), object)
         ids[:] = given
         numbers = {name: np.frombuffer(of, np.float64) for name, of in more.items()}
-        return cls(np.frombuffer(table, _ROW), tuple(classes), ids, numbers, hits)
+        read = cls(np.frombuffer(table, _ROW), tuple(classes), ids, numbers, hits)
+        for ranges, unit, rows, features, codes in beside:
+            places = np.frombuffer(rows, np.uint32).astype(np.int64)
+            read.codes = RangeCodes(ranges, unit, places, np.frombuffer(codes, np.uint8).reshape(len(places), features))
+        return read
 
 
 def together(parts: Sequence[OutcomeTable]) -> OutcomeTable:
-    """Concatenate the rows of several tables, at least one."""
+    """Concatenate the rows of several tables, at least one. Those with codes must have codes of the same ranges."""
     first = parts[0]
     if len(parts) == 1:
         return first
@@ -148,4 +164,6 @@ def together(parts: Sequence[OutcomeTable]) -> OutcomeTable:
         name: np.concatenate([of.numbers(name) for of in parts])
         for name in dict.fromkeys(name for of in parts for name in of.more)
     }
-    return OutcomeTable(table, classes, np.concatenate([of.ids for of in parts]), more, any(of.hits for of in parts))
+    made = OutcomeTable(table, classes, np.concatenate([of.ids for of in parts]), more, any(of.hits for of in parts))
+    made.codes = range_losses.together([(of.codes, len(of)) for of in parts])
+    return made
