@@ -15,9 +15,9 @@ from sklearn import metrics
 from support.outcomes import binary, classes, line, outcomes
 from tidegauge.metrics import interval
 from tidegauge.metrics.performance import performance
-from tidegauge.metrics.performance_interval import auc_variance, f1, performance_intervals
-from tidegauge.profile.outcome import NEGATIVE, POSITIVE, OutcomeProfile
-from tidegauge.profile.score_grid import SCORE_BINS
+from tidegauge.metrics.performance_interval import f1, performance_intervals
+from tidegauge.metrics.scored_outcomes import scored
+from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import Task
 
 WINDOWS = 200
@@ -57,7 +57,7 @@ def test_auc_variance_is_delong_s_and_the_bootstrap_s(shift: float) -> None:
     positives, negatives = stats.norm.cdf(rng.normal(shift, 1, 150)), stats.norm.cdf(rng.normal(0, 1, 350))
     actual, score = np.repeat([1, 0], [150, 350]), np.concatenate((positives, negatives))
     profile = outcomes(actual, actual, score)
-    found = auc_variance(profile.histograms.dense(POSITIVE, SCORE_BINS), profile.histograms.dense(NEGATIVE, SCORE_BINS))
+    found = scored(profile).auc_variance
     assert found == pytest.approx(delong(positives, negatives), rel=0.02)
     drawn = [
         metrics.roc_auc_score(actual, np.concatenate((rng.choice(positives, 150), rng.choice(negatives, 350))))

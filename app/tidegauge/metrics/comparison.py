@@ -10,13 +10,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tidegauge.metrics.performance_interval import auc_variance
+from tidegauge.metrics.scored_outcomes import scored_outcomes
 from tidegauge.metrics.sequential import Contrast, Sample, paired, two_sample
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.kpi import is_derived
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import Moments, PairProfile
-from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
 MIN_PAIRED_SHARE = 0.5
@@ -153,19 +152,9 @@ def _performance(sides: tuple[OutcomeProfile, ...], task: Task | None) -> Iterab
             [_summed(of.sum(f"{name}_count"), of.sum(name), of.sum(f"{name}_squares")) for of in sides],
         )
         return
-    scored = [_scored(of) for of in sides]
-    yield "performance.brier", [_summed(n, of.sum("brier"), fourths) for of, (n, fourths) in zip(sides, scored, strict=True)]
-    yield (
-        "performance.log_loss",
-        [_summed(n, of.sum("log_loss"), of.sum("log_loss_squares")) for of, (n, _) in zip(sides, scored, strict=True)],
-    )
-
-
-def _scored(outcome: OutcomeProfile) -> tuple[int, float]:
-    """How many outcomes have a score, and the sum of their squared Brier losses, from the histograms."""
-    scores, positives, negatives = outcome.scored()
-    fourths = float(positives @ (1 - scores) ** 4 + negatives @ scores**4)
-    return int(positives.sum() + negatives.sum()), fourths
+    scored = [(of, found.outcomes, found.fourths) for of, found in zip(sides, scored_outcomes(sides), strict=True)]
+    yield "performance.brier", [_summed(n, of.sum("brier"), fourths) for of, n, fourths in scored]
+    yield "performance.log_loss", [_summed(n, of.sum("log_loss"), of.sum("log_loss_squares")) for of, n, _ in scored]
 
 
 def _business(sides: tuple[OutcomeProfile, ...]) -> Iterable[tuple[str, list[Sample]]]:
@@ -184,12 +173,10 @@ def _auc(sides: tuple[OutcomeProfile, ...]) -> Contrast | None:
     """The contrast of two AUCs, weighted by the sizes of the samples, with DeLong's variances. If both versions scored the same
     requests, their AUCs are correlated and these variances too large, so the comparison is conservative."""
     found: list[tuple[float, float, float]] = []
-    for outcome in sides:
-        _, positives, negatives = outcome.scored()
-        area, variance = roc_auc(positives, negatives), auc_variance(positives, negatives)
-        if area is None or variance is None:
+    for of in scored_outcomes(sides):
+        if of.auc is None or of.auc_variance is None:
             return None
-        found.append((float(positives.sum() + negatives.sum()), area, variance))
+        found.append((float(of.outcomes), of.auc, of.auc_variance))
     (n, first, of_first), (m, second, of_second) = found
     weight = n * m / (n + m)
     # The spreads hold the variances of the AUCs; scatter and freedom are 1, so that they have no effect.

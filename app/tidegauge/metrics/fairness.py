@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
-from tidegauge.metrics.calibration import Reliability
 from tidegauge.metrics.positive_class import actual_classes, unknown_class_ratio
+from tidegauge.metrics.scored_outcomes import scored
 from tidegauge.profile.outcome import MAX_OUTSIDE, ConfusionCell, OutcomeProfile
 from tidegauge.spec import Task
 
@@ -91,11 +91,11 @@ def _rates(cells: Sequence[ConfusionCell], total: int, positive: str | None) -> 
 def _excess(outcome: OutcomeProfile) -> tuple[float, float] | None:
     """The difference between the mean score and the share of positives, and its variance; None for fewer than MIN_DENOMINATOR
     scored labels."""
-    held = outcome.derived(Reliability)
-    n = float(held.counts.sum())
+    found = scored(outcome)
+    n = found.outcomes
     if n < MIN_DENOMINATOR:
         return None
-    mean = float(held.excess.sum()) / n
+    mean = sum(found.reliability.excess) / n
     return mean, max(outcome.sum("brier") / n - mean * mean, 0.0) / n
 
 

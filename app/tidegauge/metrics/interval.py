@@ -26,8 +26,14 @@ class Interval(NamedTuple):
 
 
 @lru_cache(64)
-def _normal_quantile(level: float) -> float:
+def normal_quantile(level: float) -> float:
+    """How many standard deviations an interval at this level reaches to each side."""
     return float(ndtri(0.5 + level / 2))
+
+
+@lru_cache(1 << 12)
+def _t_quantile(freedom: float, level: float) -> float:
+    return float(stdtrit(freedom, 0.5 + level / 2))
 
 
 def wilson(successes: float, trials: float, level: float = LEVEL) -> Interval | None:
@@ -39,7 +45,7 @@ def wilson(successes: float, trials: float, level: float = LEVEL) -> Interval | 
     """
     if trials <= 0:
         return None
-    p, z = successes / trials, _normal_quantile(level)
+    p, z = successes / trials, normal_quantile(level)
     spread = z * z / trials
     centre, half = p + spread / 2, math.sqrt(spread * (p * (1 - p) + spread / 4))
     # Rounding must not put an estimate of 0 or 1 outside its interval.
@@ -78,7 +84,7 @@ def mean(total: float, squares: float, count: float, level: float = LEVEL) -> In
         return wilson(total, count, level)
     if count < 2:
         return None
-    reach = float(stdtrit(count - 1, 0.5 + level / 2)) * math.sqrt(variance_of_mean(total, squares, count))
+    reach = _t_quantile(count - 1, level) * math.sqrt(variance_of_mean(total, squares, count))
     return Interval(total / count - reach, total / count + reach)
 
 
@@ -93,7 +99,7 @@ def positive(value: float, variance: float, freedom: float, level: float = LEVEL
         return None
     if value == 0:
         return Interval(0.0, 0.0)
-    factor = math.exp(min(float(stdtrit(freedom, 0.5 + level / 2)) * math.sqrt(variance) / value, 700.0))
+    factor = math.exp(min(_t_quantile(freedom, level) * math.sqrt(variance) / value, 700.0))
     return Interval(value / factor, value * factor)
 
 

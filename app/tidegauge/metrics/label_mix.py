@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,18 @@ LABEL_MIX = "label_mix"
 
 
 def label_mix(
-    outcome: OutcomeProfile, reference: OutcomeProfile, positive: str | None, dispersions: Dispersions | None
+    outcome: OutcomeProfile, reference: OutcomeProfile | None, positive: str | None, dispersions: Dispersions | None
 ) -> dict[str, Any]:
     """The member ``label_mix`` of a record: ``positive_ratio``, the share of labels of the ``positive`` class (None if there is
     no such class), and PSI, JS, ``mix_shift`` and p-values over the baseline's classes and new ones; {} without classes."""
-    current, before = outcome.derived(actual_classes), reference.derived(actual_classes)
+    current = outcome.derived(actual_classes)
     total = current.total()
     if not total:
         return {}
     numbers: dict[str, Any] = {}
     if positive is not None and unknown_class_ratio(current, positive) <= MAX_OUTSIDE:
         numbers["positive_ratio"] = current[positive] / total
+    before = Counter[str]() if reference is None else reference.derived(actual_classes)
     if before.total():
         known = sorted(before)
         now = [current[name] for name in known]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from tidegauge.metrics.calibration import Reliability
 from tidegauge.metrics.positive_class import actual_classes, unknown_class_ratio
+from tidegauge.metrics.scored_outcomes import scored
 from tidegauge.profile.outcome import MAX_CLASSES, MAX_OUTSIDE, ConfusionCell, OutcomeProfile
-from tidegauge.profile.roc import roc_auc
 from tidegauge.spec import Task
 
 MIN_SPREAD = 1e-13
@@ -34,7 +30,7 @@ def performance(outcome: OutcomeProfile, task: Task | None, positive: str) -> di
         if unknown > MAX_OUTSIDE:
             right = sum(count for said, true, count in cells if said == true)
             return {"accuracy": right / sum(count for _, _, count in cells), "unknown_class_ratio": unknown}
-    numbers = classification(cells, positive if task != "multiclass" else None)
+    numbers = classification(outcome, positive if task != "multiclass" else None)
     if task == "multiclass":
         counted = outcome.sum("class_log_loss_count")
         if counted:
@@ -43,15 +39,16 @@ def performance(outcome: OutcomeProfile, task: Task | None, positive: str) -> di
     return {**numbers, **probabilities(outcome)}
 
 
-def classification(cells: Sequence[ConfusionCell], positive: str | None) -> dict[str, Any]:
-    """Accuracy, precision, recall and F1 from the cells of a confusion matrix: of the class ``positive``, or, if that is None,
+def classification(outcome: OutcomeProfile, positive: str | None) -> dict[str, Any]:
+    """Accuracy, precision, recall and F1 from the cells of the confusion matrix: of the class ``positive`` or, if that is None,
     macro averages and the numbers of each class. Undefined ratios (nothing predicted, nothing actual) are left out, but count
     as 0 in an average, as in scikit-learn."""
+    cells = outcome.cells()
     total = sum(count for _, _, count in cells)
     if not total:
         return {}
     numbers: dict[str, Any] = {"accuracy": sum(c for p, a, c in cells if p == a) / total}
-    of_class = class_counts(cells)
+    of_class = outcome.derived(classes_of)
     if positive is not None:
         return numbers | _ratios(*of_class.get(positive, (0, 0, 0)))
     each = {name: _ratios(*counts) for name, counts in of_class.items()}
@@ -71,13 +68,18 @@ class ClassCounts(NamedTuple):
 
 def class_counts(cells: Sequence[ConfusionCell]) -> dict[str, ClassCounts]:
     """The counts of each class, ordered by its name."""
-    hits, predicted, actual = Counter[str](), Counter[str](), Counter[str]()
+    hits: dict[str, int] = {}
+    predicted: dict[str, int] = {}
+    actual: dict[str, int] = {}
     for said, true, count in cells:
-        predicted[said] += count
-        actual[true] += count
+        predicted[said] = predicted.get(said, 0) + count
+        actual[true] = actual.get(true, 0) + count
         if said == true:
-            hits[said] += count
-    return {name: ClassCounts(hits[name], predicted[name], actual[name]) for name in sorted(predicted.keys() | actual.keys())}
+            hits[said] = hits.get(said, 0) + count
+    return {
+        name: ClassCounts(hits.get(name, 0), predicted.get(name, 0), actual.get(name, 0))
+        for name in sorted(predicted.keys() | actual.keys())
+    }
 
 
 def classes_of(outcome: OutcomeProfile) -> dict[str, ClassCounts]:
@@ -107,21 +109,14 @@ def probabilities(outcome: OutcomeProfile) -> dict[str, float]:
     numbers are left out, since the remaining outcomes would be an unrepresentative sample."""
     outside = outcome.no_probability_ratio
     numbers: dict[str, float] = {"no_probability_ratio": outside} if outside else {}
-    scored = outcome.scored_classes().outcomes
-    if scored <= 0 or outside > MAX_OUTSIDE:
+    found = scored(outcome)
+    if found.outcomes <= 0 or outside > MAX_OUTSIDE:
         return numbers
-    numbers |= {"log_loss": outcome.sum("log_loss") / scored, "brier": outcome.sum("brier") / scored}
-    auc = outcome.derived(auc_of)
-    if auc is not None:
-        numbers["roc_auc"] = auc
-    numbers["ece"] = float(np.abs(outcome.derived(Reliability).excess).sum() / scored)
+    numbers |= {"log_loss": outcome.sum("log_loss") / found.outcomes, "brier": outcome.sum("brier") / found.outcomes}
+    if found.auc is not None:
+        numbers["roc_auc"] = found.auc
+    numbers["ece"] = found.reliability.ece
     return numbers
-
-
-def auc_of(outcome: OutcomeProfile) -> float | None:
-    """The area under the ROC curve; None if there is only one class."""
-    scored = outcome.scored()
-    return roc_auc(scored.positives, scored.negatives)
 
 
 def regression(outcome: OutcomeProfile) -> dict[str, float]:

@@ -4,6 +4,7 @@ have no class or number, some events no score, some labels no number. With these
 from __future__ import annotations
 
 from tidegauge.metrics.performance import is_regression
+from tidegauge.metrics.scored_outcomes import scored
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import Task
 
@@ -18,5 +19,5 @@ def performance_counts(outcome: OutcomeProfile, task: Task | None) -> dict[str, 
         if task == "multiclass":
             counts["log_loss"] = round(outcome.sum("class_log_loss_count"))
         else:
-            counts["brier"] = counts["log_loss"] = counts["ece"] = outcome.scored_classes().outcomes
+            counts["brier"] = counts["log_loss"] = counts["ece"] = scored(outcome).outcomes
     return {name: count for name, count in counts.items() if 0 < count != outcome.labels}

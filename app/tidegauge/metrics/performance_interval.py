@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tidegauge.metrics import interval
 from tidegauge.metrics.calibration import ece_interval
 from tidegauge.metrics.interval import LEVEL, Interval
-from tidegauge.metrics.performance import ClassCounts, auc_of, class_counts, classes_of, commonest, is_regression
+from tidegauge.metrics.performance import ClassCounts, class_counts, classes_of, commonest, is_regression
+from tidegauge.metrics.scored_outcomes import scored
 from tidegauge.profile.outcome import MAX_OUTSIDE, ConfusionCell, OutcomeProfile
 from tidegauge.spec import Task
 
@@ -100,40 +100,19 @@ def multiclass(cells: Sequence[ConfusionCell], level: float = LEVEL) -> dict[str
     return found
 
 
-def auc_variance(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> float | None:
-    """Sampling variance of the AUC of two score histograms (B, ascending scores): DeLong, DeLong and Clarke-Pearson
-    (1988), whose placements are the same for all scores of a bin. None with fewer than two of a class.
-
-    >>> round(auc_variance(np.array([0, 1, 1]), np.array([1, 1, 0])), 5)
-    0.03125
-    """
-    m, n = int(positives.sum()), int(negatives.sum())
-    if m < 2 or n < 2:
-        return None
-    below = (np.cumsum(negatives) - 0.5 * negatives) / n
-    above = (m - np.cumsum(positives) + 0.5 * positives) / m
-    auc = float((positives * below).sum()) / m
-    of_positives = float((positives * (below - auc) ** 2).sum()) / (m - 1)
-    of_negatives = float((negatives * (above - auc) ** 2).sum()) / (n - 1)
-    return of_positives / m + of_negatives / n
-
-
 def _probabilities(outcome: OutcomeProfile, level: float) -> dict[str, Any]:
-    scores, positives, negatives = outcome.scored()
-    m, n = outcome.scored_classes()
-    if m + n <= 0 or outcome.no_probability_ratio > MAX_OUTSIDE:
+    held = scored(outcome)
+    n = held.outcomes
+    if n <= 0 or outcome.no_probability_ratio > MAX_OUTSIDE:
         return {}
     found: dict[str, Any] = {}
-    auc, variance = outcome.derived(auc_of), auc_variance(positives, negatives)
-    if auc is not None and variance is not None:
-        found["roc_auc"] = interval.within_unit(auc, variance, min(m, n), level)
-    brier = outcome.sum("brier")
-    fourths = float(positives @ (1 - scores) ** 4 + negatives @ scores**4)
-    found["brier"] = interval.mean_loss(brier, fourths, m + n, level)
+    if held.auc is not None and held.auc_variance is not None:
+        found["roc_auc"] = interval.within_unit(held.auc, held.auc_variance, min(held.positives, held.negatives), level)
+    found["brier"] = interval.mean_loss(outcome.sum("brier"), held.fourths, n, level)
     # Log losses go up to 34, but the histogram ends at 11, so their squares are summed separately.
     squares = outcome.sum("log_loss_squares")
     if squares:
-        found["log_loss"] = interval.mean_loss(outcome.sum("log_loss"), squares, m + n, level)
+        found["log_loss"] = interval.mean_loss(outcome.sum("log_loss"), squares, n, level)
     found["ece"] = ece_interval(outcome, level)
     return found
 

@@ -139,7 +139,7 @@ def _label_mix(outcome: OutcomeProfile, spec: ModelSpec, baseline: Baseline | No
         return {}
     dispersions = None if baseline is None or window is None else baseline.dispersions(window)
     positive = None if spec.task == "multiclass" else spec.positive_label
-    return label_mix(outcome, OutcomeProfile() if baseline is None else baseline.outcome, positive, dispersions)
+    return label_mix(outcome, None if baseline is None else baseline.outcome, positive, dispersions)
 
 
 def intervals(outcome: OutcomeProfile, spec: ModelSpec, baseline: OutcomeProfile | None, level: float) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Publisher:
         segments = list(segments)
         outputs = self._open_windows.take_back(header)
         self._windows.count(header, "data", segments)
-        self._windows.count(header, "outcome", segments)
+        self._records.prepare_outcome_sides(header, segments)
         for segment in segments:
             state = header.records[segment]
             state.revision += 1

@@ -8,7 +8,7 @@ MAX_KEPT_BYTES in all, and computed again from the profile if it was dropped.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from tidegauge.metrics import record as records
 from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.fairness import fairness
 from tidegauge.metrics.published import published
+from tidegauge.metrics.scored_outcomes import scored_outcomes
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.monitor.confidence_readings import ConfidenceNotices
 from tidegauge.monitor.recent_windows import RecentWindows
@@ -117,6 +118,14 @@ class WindowRecords:
         side = records.data_side(profile, spec, baseline, seconds, calibration, header.window, drift=False)
         return side | records.label_coverage(self._windows.outcome(header, segment), profile.predictions)
 
+    def prepare_outcome_sides(self, header: Header, segments: Iterable[Segment]) -> None:
+        """Compute together what the outcome sides of these segments need, which is much faster than one by one. The record of
+        the whole model compares all segments, so that they are needed, too."""
+        segments = list(segments)
+        wanted = header.segments if () in segments else segments
+        self._windows.count(header, "outcome", wanted)
+        scored_outcomes([self._windows.outcome(header, segment) for segment in wanted])
+
     def outcome_side(self, header: Header, segment: Segment, spec: ModelSpec) -> Numbers:
         """The outcome side of a segment's record."""
         whole = self._baselines.of(header, spec)
@@ -142,7 +151,7 @@ class WindowRecords:
     def fairness(self, header: Header, spec: ModelSpec, min_count: int) -> dict[str, dict[str, Any]]:
         """The member ``fairness`` of a record: by breakdown, the gaps between its values with at least ``min_count`` labels."""
         gaps = {}
-        self._windows.count(header, "outcome")
+        self.prepare_outcome_sides(header, [()])
         for breakdown in spec.segments:
             outcomes: Mapping[str, OutcomeProfile] = {
                 ",".join(value for _, value in segment): self._windows.outcome(header, segment)

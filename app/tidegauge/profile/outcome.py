@@ -234,6 +234,15 @@ class OutcomeProfile:
         return profile
 
 
+def derive_all(outcomes: Sequence[OutcomeProfile], of: Callable[[Sequence[OutcomeProfile]], Sequence[T]]) -> list[T]:
+    """Like ``OutcomeProfile.derived`` for many profiles: those of which ``of`` is not cached are computed together."""
+    missing = [outcome for outcome in outcomes if of not in outcome._derived]
+    if missing:
+        for outcome, found in zip(missing, of(missing), strict=True):
+            outcome._derived[of] = found
+    return [outcome._derived[of] for outcome in outcomes]
+
+
 def _scored(outcome: OutcomeProfile) -> ScoreCounts:
     bins, (positives, negatives) = outcome.histograms.aligned((POSITIVE, NEGATIVE), SCORE_BINS)
     return ScoreCounts(SCORES[bins], positives, negatives)
