@@ -17,6 +17,7 @@ from tidegauge.metrics.confidence_reading import sentence as sentence_on_confide
 from tidegauge.metrics.distance import FLOOR
 from tidegauge.metrics.explained import Explained, explained
 from tidegauge.metrics.fairness import DISPARATE_IMPACT
+from tidegauge.metrics.range_search import MISSING_NAME
 from tidegauge.spec import ModelSpec, segment_name
 
 MAX_EVIDENCE = 5
@@ -168,19 +169,38 @@ def explanation_text(found: Explained | None) -> str:
     return f"; the shift of the inputs explains {percent(found.share)} of the change ({found.expected:.3g} was expected){rest}"
 
 
-def carriers_clause(found: Sequence[Carrier], tested: int) -> str:
-    """A clause for an alert's figures: the segments that carry a drop. ``tested``: the number of segments.
+def carriers_clause(found: Sequence[Carrier], segments: int, features: int = 0) -> str:
+    """A clause for an alert's figures: the segments and ranges that carry a drop. ``segments``, ``features``: how many were
+    looked at.
 
     >>> carriers_clause([Carrier({"region": "eu"}, 0.21, 0.01, 0.9, 400, 1e-9)], 6)
     '; region=eu carries 90 % of it (its loss rose by 0.21, and by 0.01 elsewhere)'
+    >>> carriers_clause([Carrier({"age": "45 or more"}, 0.21, 0.01, 0.9, 400, 1e-9, "age", 45.0)], 0, 9)
+    '; `age` of 45 or more carries 90 % of it (its loss rose by 0.21, and by 0.01 elsewhere)'
     """
     if not found:
-        return "; no segment carries it more than the others" if tested else ""
+        looked_at = " and ".join(["no segment"] * (segments > 0) + ["no range of a feature"] * (features > 0))
+        return f"; {looked_at} carries it more than the others" if looked_at else ""
     first, *more = found
-    name = segment_name(tuple(first.segment.items()))
-    others = f"; so do {', '.join(segment_name(tuple(of.segment.items())) for of in more)}" if more else ""
+    others = f"; so do {', '.join(map(carrier_name, more))}" if more else ""
     rose = f"its loss rose by {number(first.excess)}, and by {number(first.elsewhere)} elsewhere"
-    return f"; {name} carries {percent(first.share)} of it ({rose}){others}"
+    return f"; {carrier_name(first)} carries {percent(first.share)} of it ({rose}){others}"
+
+
+def carrier_name(of: Carrier) -> str:
+    """A segment or range for people.
+
+    >>> carrier_name(Carrier({"age": "below 30"}, 0.2, 0.0, 0.9, 400, 1e-9, "age", high=30.0))
+    '`age` below 30'
+    """
+    if not of.feature:
+        return segment_name(of.segment)
+    name = of.segment[of.feature]
+    return (
+        f"`{of.feature}` {name}"
+        if name == MISSING_NAME or (of.low is None and of.high is not None)
+        else f"`{of.feature}` of {name}"
+    )
 
 
 def faulty_values(record: Mapping[str, Any], baseline: Baseline | None) -> dict[str, float]:

@@ -28,9 +28,10 @@ from tidegauge.judge.conditions import (
 )
 from tidegauge.judge.evidence import Coincidences, Performance
 from tidegauge.metrics import record as records
-from tidegauge.metrics.carriers import carriers, error, squared_error
+from tidegauge.metrics.carriers import carriers, loss_of
 from tidegauge.metrics.explained import expected_losses
 from tidegauge.metrics.performance import performance
+from tidegauge.metrics.range_search import RangeLosses
 from tidegauge.metrics.recent import RECENT
 from tidegauge.metrics.record import iso
 from tidegauge.monitor.fresh_windows import Features
@@ -228,7 +229,7 @@ class WindowJudge:
                 why = evidence.explanation(verdict, own, losses)
                 clause += evidence.explanation_text(why)
                 found |= {} if why is None else {"explained": why._asdict()}
-                if baseline is not None and not subject.segment and len(built) > 1:
+                if baseline is not None and not subject.segment:
                     found["carriers"], said = self._carriers(header, spec, baseline, built)
                     clause += said
                 part = None if baseline is None else baseline.part(subject.segment)
@@ -240,17 +241,20 @@ class WindowJudge:
     def _carriers(
         self, header: Header, spec: ModelSpec, baseline: Baseline, segments: Iterable[Segment]
     ) -> tuple[list[dict[str, Any]], str]:
-        """The segments that carry a drop of performance, as evidence and for the figures."""
-        if spec.task == "regression":
-            return [], ""
+        """The segments and ranges of features that carry a drop of performance, as evidence and for the figures."""
 
         def before(segment: Segment) -> OutcomeProfile | None:
             part = baseline.part(segment)
             return None if part is None else part.outcome
 
         outcomes = {segment: self._windows.outcome(header, segment) for segment in segments}
-        found = carriers(outcomes, before, squared_error if spec.task == "binary" else error)
-        return [of._asdict() for of in found], evidence.carriers_clause(found, len(outcomes) - 1)
+        ranges, now = baseline.ranges, outcomes[()].ranges
+        losses = None
+        if ranges.id in now and ranges.id in baseline.outcome.ranges:
+            losses = RangeLosses(ranges, now[ranges.id], baseline.outcome.ranges[ranges.id])
+        found = carriers(outcomes, before, loss_of(spec.task), losses)
+        clause = evidence.carriers_clause(found, len(outcomes) - 1, 0 if losses is None else len(ranges.features))
+        return [of.as_evidence() for of in found], clause
 
     def _examples(self, header: Header, segment: Segment) -> Mapping[str, Sequence[str]]:
         wrong = self._windows.outcome(header, segment).examples
