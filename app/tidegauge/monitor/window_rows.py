@@ -160,57 +160,62 @@ class SegmentRuns(NamedTuple):
     starts: NDArray[np.intp]
 
 
+class _Gathered(NamedTuple):
+    """Some shares of alike parts, whose rows are counted together: the indices ``places`` (m) of their rows among all rows of
+    these parts, one part after the other."""
+
+    shares: list[RowShare]
+    places: NDArray[np.intp]
+
+
+def _gathered(shares: list[RowShare]) -> _Gathered:
+    begins = np.cumsum([0, *(len(of.rows.times) for of in shares[:-1])])
+    numbers = np.concatenate([of.numbers for of in shares])
+    return _Gathered(shares, numbers + np.repeat(begins, [len(of.numbers) for of in shares]))
+
+
 def data_profiles(found: UncountedShares) -> Iterator[SegmentData]:
     """A profile of each segment's rows; several where the rows have several layouts."""
     alike: dict[object, list[RowShare]] = {}
     for share in found.shares:
         assert share.rows.data is not None
         alike.setdefault((share.rows.breakdowns, data_rows.layout(share.rows.data)), []).append(share)
-    for shares in alike.values():
-        columns = data_rows.together([of.rows.data for of in shares if of.rows.data is not None])
-        begins = np.cumsum([0, *(len(of.rows.times) for of in shares[:-1])]).tolist()
-        places = np.concatenate([begin + of.numbers for begin, of in zip(begins, shares, strict=True)])
-        for segments, order, starts in _runs(UncountedShares(shares, found.since)):
-            yield from map(SegmentData, segments, columns.group(places[order], starts, () in segments))
+    for gathered in map(_gathered, alike.values()):
+        columns = data_rows.together([of.rows.data for of in gathered.shares if of.rows.data is not None])
+        for segments, order, starts in _runs(gathered, found.since):
+            yield from map(SegmentData, segments, columns.group(gathered.places[order], starts, () in segments))
 
 
 def outcome_profiles(found: UncountedShares) -> Iterator[SegmentOutcome]:
-    """A profile of each segment's rows; several where the rows have several breakdowns, or codes of several ranges."""
+    """A profile of each segment's rows; several where the rows have several breakdowns."""
     alike: dict[object, list[RowShare]] = {}
     for share in found.shares:
-        codes = None if share.rows.outcome is None else share.rows.outcome.codes
-        alike.setdefault((share.rows.breakdowns, None if codes is None else codes.ranges), []).append(share)
-    for shares in alike.values():
-        runs = _runs(UncountedShares(shares, found.since))
+        alike.setdefault(share.rows.breakdowns, []).append(share)
+    for gathered in map(_gathered, alike.values()):
+        runs = _runs(gathered, found.since)
         if not runs:
             continue
-        counted = np.zeros(sum(len(of.numbers) for of in shares), bool)
+        counted = np.zeros(len(gathered.places), bool)
         for of in runs:
             counted[of.order] = True
-        pieces, begin = [], 0
-        for rows, numbers in shares:
-            assert rows.outcome is not None
-            chosen = numbers[counted[begin : begin + len(numbers)]]
-            begin += len(numbers)
-            if len(chosen):
-                pieces.append(rows.outcome.take(chosen))
+        whole = outcome_table.together([of.rows.outcome for of in gathered.shares if of.rows.outcome is not None])
         places = np.cumsum(counted) - 1
-        groups = OutcomeGroups(outcome_table.together(pieces).columns())
+        groups = OutcomeGroups(whole.take(gathered.places[counted]).columns())
         for segments, order, starts in runs:
-            yield from map(SegmentOutcome, segments, groups.group(places[order], starts, () in segments))
+            yield from map(SegmentOutcome, segments, groups.group(places[order], starts))
 
 
-def _runs(found: UncountedShares) -> list[SegmentRuns]:
-    """The rows of each breakdown by segment: within one breakdown, a row lies in one segment only. All shares must have the
-    same breakdowns."""
-    shares, since = found
+def _runs(gathered: _Gathered, since: Mapping[int, int]) -> list[SegmentRuns]:
+    """The rows of each breakdown by segment: within one breakdown, a row lies in one segment only. ``since``: as in
+    ``Waiting``."""
+    shares, places = gathered
     names = shares[0].rows.names
     # The segments that are not wanted are never waited for: no part has so high a number.
     first_part = np.full(len(names) + 1, np.iinfo(np.int64).max)
     first_part[list(since)] = list(since.values())
     parts = np.repeat([of.part for of in shares], [len(of.numbers) for of in shares])
     runs = []
-    for numbers in np.concatenate([rows.segments[:, numbers] for rows, numbers in shares], axis=1):
+    for numbers in np.concatenate([of.rows.segments for of in shares], axis=1)[:, places]:
         rows = np.flatnonzero(first_part[numbers] <= parts)
         if not len(rows):
             continue

@@ -152,13 +152,17 @@ def together(parts: Sequence[OutcomeTable]) -> OutcomeTable:
     classes = first.classes
     if any(of.classes != classes for of in parts):
         names: dict[str | None, int] = {None: 0}
-        begin = 0
+        # Few parts have other classes than any before, so that all their codes are replaced at once.
+        begins: dict[tuple[str, ...], int] = {}
+        places: list[int] = []
         for of in parts:
-            places = np.array([names.setdefault(name, len(names)) for name in (None, *of.classes)], np.uint32)
-            own = table[begin : begin + len(of)]
-            for member in ("predicted", "actual"):
-                own[member] = places[own[member]]
-            begin += len(of)
+            if of.classes not in begins:
+                begins[of.classes] = len(places)
+                places += [names.setdefault(name, len(names)) for name in (None, *of.classes)]
+        begin = np.repeat([begins[of.classes] for of in parts], [len(of) for of in parts])
+        codes = np.array(places, np.uint32)
+        for member in ("predicted", "actual"):
+            table[member] = codes[begin + table[member]]
         classes = tuple(name for name in names if name is not None)
     more = {
         name: np.concatenate([of.numbers(name) for of in parts])
