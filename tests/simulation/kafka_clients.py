@@ -1,9 +1,8 @@
-"""The clients of the model: what tidegauge calls of aiokafka's producer, consumer and admin client, over a bad network."""
+"""A bad network, and the producer of the model over it: what tidegauge calls of aiokafka's."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,15 +12,16 @@ from aiokafka.errors import ConcurrentTransactions, ProducerFenced, RequestTimed
 from aiokafka.producer.producer import TransactionContext
 from aiokafka.structs import OffsetAndMetadata
 
-from simulation.kafka_model import Batch, KafkaModel, ProducerId
-from simulation.seeded_loop import WORLD, Process, SeededLoop, VirtualTime, current_process
+from simulation.kafka_model import KafkaModel, ProducerId
+from simulation.seeded_loop import Process, SeededLoop, VirtualTime, current_process
 from tidegauge.engine.stage import Record
 from tidegauge.stream.partitioning import partition_of
 
 RETRY_SECONDS = 0.05
 REQUEST_TIMEOUT = 2.0
-_DULL = {"fetch", "heartbeat"}
-"""Requests that are not worth a line of the schedule."""
+BATCH_RECORDS = 2
+DULL = {"fetch", "heartbeat", "committed offsets", "end offsets"}
+"""Requests that are made all the time and not worth a line of the schedule."""
 
 
 class Killed(BaseException):
@@ -49,17 +49,17 @@ class Network:
 
     def later(self, what: Callable[[], None]) -> None:
         """Do something in the cluster after a drawn delay."""
-        self.loop.call_later(self.delay(), what, context=self.loop.context_of(None))
+        self.loop.call_in_world(self.delay(), what)
 
     def at(self, seconds: float, what: Callable[[], None]) -> None:
         """Do something in the cluster after so many seconds."""
-        self.loop.call_later(seconds, what, context=self.loop.context_of(None))
+        self.loop.call_in_world(seconds, what)
 
     async def ask(self, what: str, request: Callable[[], Any]) -> Any:
         """The answer to a request, which is made again if it or its answer is lost. A request under way arrives even if the
         process is killed."""
-        asker = contextvars.copy_context()
-        if current_process.get().dead:
+        asker = current_process.get()
+        if asker.dead:
             raise Killed
         while True:
             answer = self.loop.create_future()
@@ -69,9 +69,7 @@ class Network:
             except RequestTimedOutError:
                 continue
 
-    def _send(self, what: str, request: Callable[[], Any], answer: asyncio.Future[Any], asker: contextvars.Context) -> None:
-        process = asker.get(current_process, WORLD)
-
+    def _send(self, what: str, request: Callable[[], Any], answer: asyncio.Future[Any], asker: Process) -> None:
         def arrive() -> None:
             try:
                 result, error = request(), None
@@ -83,8 +81,8 @@ class Network:
                 respond(result, error)
 
         def respond(result: Any, error: Exception | None) -> None:
-            if what not in _DULL:
-                self.loop.note(f"{process}: {what}" + ("" if error is None else f" -> {type(error).__name__}"))
+            if what not in DULL:
+                self.loop.note(f"{asker}: {what}" + ("" if error is None else f" -> {type(error).__name__}"))
             travel(f"answer to {what}", deliver, asker, result, error)
 
         def deliver(result: Any, error: Exception | None) -> None:
@@ -95,14 +93,14 @@ class Network:
             else:
                 answer.set_exception(error)
 
-        def travel(leg: str, arrived: Callable[..., None], context: contextvars.Context, *arguments: Any) -> None:
-            seconds = self.disturb(process, leg)
+        def travel(leg: str, arrived: Callable[..., None], to: Process, *arguments: Any) -> None:
+            seconds = self.disturb(asker, leg)
             if seconds is None:
-                self.loop.call_later(REQUEST_TIMEOUT, deliver, None, RequestTimedOutError(), context=asker)
+                self.loop.call_later(REQUEST_TIMEOUT, deliver, None, RequestTimedOutError(), context=asker.context)
             else:
-                self.loop.call_later(seconds, arrived, *arguments, context=context)
+                self.loop.call_later(seconds, arrived, *arguments, context=to.context)
 
-        travel(what, arrive, self.loop.context_of(None))
+        travel(what, arrive, self.loop.world)
 
 
 class Clients:
@@ -114,9 +112,6 @@ class Clients:
     def producer(self, *, transactional_id: str, **settings: Any) -> TransactionalProducer:
         return TransactionalProducer(self, transactional_id)
 
-    def consumer(self, settings: Any, **arguments: Any) -> AssignedConsumer:
-        return AssignedConsumer(self, arguments["group_id"])
-
     async def patiently(self, what: str, request: Callable[[], Any]) -> Any:
         """Like ``Network.ask``, again and again while an earlier transaction is still being ended."""
         while True:
@@ -124,6 +119,23 @@ class Clients:
                 return await self.network.ask(what, request)
             except ConcurrentTransactions:
                 await asyncio.sleep(RETRY_SECONDS)
+
+
+class RecordBatch:
+    """As aiokafka's builder of batches, of which each is full soon."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def append(
+        self, *, timestamp: int, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
+    ) -> Record | None:
+        """Returns None if the batch is full."""
+        if len(self.records) == BATCH_RECORDS:
+            return None
+        record = Record(-1, timestamp, key, value, tuple(headers))
+        self.records.append(record)
+        return record
 
 
 class _Transactions:
@@ -173,15 +185,26 @@ class TransactionalProducer:
         self, topic: str, value: bytes | None = None, key: bytes | None = None, partition: int | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> asyncio.Future[Acknowledgement]:  # fmt: skip
-        if self._txn_manager.fatal:
-            raise ProducerFenced
         if partition is None:
             partition = partition_of(key or b"", self._clients.kafka.partitions(topic))
-        acknowledgement: asyncio.Future[Acknowledgement] = asyncio.get_running_loop().create_future()
         record = Record(-1, int(VirtualTime.time() * 1000), key, value, tuple(headers))
-        self._queued.setdefault(TopicPartition(topic, partition), []).append((record, acknowledgement))
+        return self._queue(TopicPartition(topic, partition), [record])
+
+    def create_batch(self) -> RecordBatch:
+        return RecordBatch()
+
+    async def send_batch(self, batch: RecordBatch, topic: str, *, partition: int) -> asyncio.Future[Acknowledgement]:
+        return self._queue(TopicPartition(topic, partition), batch.records)
+
+    def _queue(self, place: TopicPartition, records: Sequence[Record]) -> asyncio.Future[Acknowledgement]:
+        """Queue records; return the acknowledgement of the first."""
+        if self._txn_manager.fatal:
+            raise ProducerFenced
+        loop, queued = asyncio.get_running_loop(), self._queued.setdefault(place, [])
+        made = [(record, loop.create_future()) for record in records]
+        queued.extend(made)
         self._wake.set()
-        return acknowledgement
+        return made[0][1]
 
     async def _send_all(self) -> None:
         while True:
@@ -253,77 +276,3 @@ class TransactionalProducer:
         except ProducerFenced:
             self._txn_manager.fatal = True
             raise
-
-
-class AssignedConsumer:
-    """As ``AIOKafkaConsumer`` for partitions that are assigned by hand, reading committed records."""
-
-    def __init__(self, clients: Clients, group: str) -> None:
-        self._clients, self._group = clients, group
-        self._positions: dict[TopicPartition, int] = {}
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    def assign(self, places: Sequence[TopicPartition]) -> None:
-        self._positions = dict.fromkeys(places, 0)
-
-    def seek(self, place: TopicPartition, offset: int) -> None:
-        self._positions[place] = offset
-
-    async def position(self, place: TopicPartition) -> int:
-        return self._positions[place]
-
-    async def committed(self, place: TopicPartition) -> int | None:
-        kafka, group = self._clients.kafka, self._group
-        found = await self._clients.network.ask(
-            f"committed {place.topic} {place.partition}", lambda: kafka.committed.get(group, {}).get(place)
-        )
-        return None if found is None else int(found.offset)
-
-    async def beginning_offsets(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        logs = self._clients.kafka.logs
-        found: dict[TopicPartition, int] = await self._clients.network.ask(
-            "beginning offsets", lambda: {place: logs[place].begin for place in places}
-        )
-        return found
-
-    async def end_offsets(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        logs = self._clients.kafka.logs
-        found: dict[TopicPartition, int] = await self._clients.network.ask(
-            "end offsets", lambda: {place: logs[place].stable for place in places}
-        )
-        return found
-
-    async def getmany(self, place: TopicPartition, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
-        log, position = self._clients.kafka.logs[place], self._positions[place]
-        batch: Batch = await self._clients.network.ask(
-            f"fetch {place.topic} {place.partition} from {position}", lambda: log.read(max(position, log.begin), 3)
-        )
-        if batch.position == position:
-            await asyncio.sleep(timeout_ms / 1000)
-        self._positions[place] = batch.position
-        return {place: batch.records} if batch.records else {}
-
-
-class Admin:
-    """As ``AIOKafkaAdminClient``."""
-
-    def __init__(self, clients: Clients) -> None:
-        self._clients = clients
-
-    async def list_topics(self) -> list[str]:
-        kafka = self._clients.kafka
-        topics: list[str] = await self._clients.network.ask("topics", lambda: sorted({place.topic for place in kafka.logs}))
-        return topics
-
-    async def delete_records(self, bounds: Mapping[TopicPartition, Any]) -> None:
-        logs = self._clients.kafka.logs
-
-        def delete() -> None:
-            for place, bound in bounds.items():
-                logs[place].delete_before(bound.before_offset)
-
-        said = ", ".join(f"{place.topic} {place.partition} before {of.before_offset}" for place, of in bounds.items())
-        await self._clients.network.ask(f"delete {said}", delete)

@@ -9,9 +9,12 @@ from unittest import mock
 
 from aiokafka.admin import RecordsToDelete
 
+from tidegauge.errors import StateError
 from tidegauge.join import expiry
 from tidegauge.stream import changelog
+from tidegauge.stream.group import Group
 from tidegauge.stream.input_task import InputTask
+from tidegauge.stream.rekey_task import RekeyTask
 from tidegauge.stream.store import Changes
 from tidegauge.stream.task import Task
 
@@ -76,10 +79,86 @@ def former_owner_not_fenced() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def restored_before_fencing() -> Iterator[None]:
+    """State and offsets are read before the former owner of a task is fenced off."""
+    refuse = Task._refuse_to_begin_anew
+
+    async def start_producer(self: InputTask) -> None:
+        self._producer = await self._started_producer(f"{self._settings.app_id}-{self}")
+
+    async def opened(self: InputTask) -> None:
+        await self._take_over()
+        await start_producer(self)
+
+    async def refused(self: Task) -> None:
+        await start_producer(self)
+        await refuse(self)
+
+    with mock.patch.object(InputTask, "open", opened), mock.patch.object(Task, "_refuse_to_begin_anew", refused):
+        yield
+
+
+@contextlib.contextmanager
+def empty_changelog_not_asked_about() -> Iterator[None]:
+    """A worker that finds no state though records were processed takes the changelog for deleted at once, and does not ask
+    whether it was fenced off meanwhile by one that made the task's first commit."""
+
+    async def refused(self: Task) -> None:
+        raise StateError("the changelog is empty, though records were processed")
+
+    with mock.patch.object(Task, "_refuse_to_begin_anew", refused):
+        yield
+
+
+@contextlib.contextmanager
+def rekeyed_offsets_before_records() -> Iterator[None]:
+    """A re-keying task commits its offsets in a transaction of their own, before the one with the records."""
+    both = RekeyTask._transact
+
+    async def apart(self: RekeyTask, batches: Any, offsets: Any, letters: Any) -> None:
+        async with self._producer.transaction():
+            await self._producer.send_offsets_to_transaction(offsets, self._settings.app_id)
+        await both(self, batches, {}, letters)
+
+    with mock.patch.object(RekeyTask, "_transact", apart):
+        yield
+
+
+@contextlib.contextmanager
+def rekeyed_records_deleted_too_early() -> Iterator[None]:
+    """A join task deletes the re-keyed records that it has read, and not only those that it has committed."""
+    purge = Task._purge
+
+    async def purged(self: Task, joined: Any) -> None:
+        await purge(self, {self._place(topic): offset for topic, offset in self.offsets.items()})
+
+    with mock.patch.object(Task, "_purge", purged):
+        yield
+
+
+@contextlib.contextmanager
+def event_time_without_uncommitted_records() -> Iterator[None]:
+    """The ends of re-keyed topics that go with a measured event time leave out what is written and not committed yet."""
+    started = Group._started
+
+    async def committed_only(self: Group, client: Any) -> Any:
+        client._committed_only = True
+        return await started(self, client)
+
+    with mock.patch.object(Group, "_started", committed_only):
+        yield
+
+
 PLANTED: tuple[Callable[[], contextlib.AbstractContextManager[None]], ...] = (
     offsets_before_state,
     state_before_offsets,
     pending_requests_swept_too_early,
     changelog_shortened_too_early,
     former_owner_not_fenced,
+    restored_before_fencing,
+    empty_changelog_not_asked_about,
+    rekeyed_offsets_before_records,
+    rekeyed_records_deleted_too_early,
+    event_time_without_uncommitted_records,
 )

@@ -21,20 +21,38 @@ EPOCH = 1_758_931_200.0
 
 
 class Process:
-    """A simulated operating-system process, or the world around all of them."""
+    """A simulated operating-system process, or the world around all of them. ``context``: that of callbacks which belong to
+    it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.dead = False
         self.paused = False
-        self.queue: deque[asyncio.Handle] = deque()
+        self.queue: deque[Callback] = deque()
+        self.context = contextvars.Context()
+        self.context.run(current_process.set, self)
 
     def __str__(self) -> str:
         return self.name
 
 
-WORLD = Process("world")
-current_process: contextvars.ContextVar[Process] = contextvars.ContextVar("current_process", default=WORLD)
+class Callback:
+    """What asyncio has as ``Handle``: a callback that can be cancelled."""
+
+    __slots__ = ("arguments", "call", "context", "off")
+
+    def __init__(self, call: Callable[..., object], arguments: tuple[Any, ...], context: contextvars.Context) -> None:
+        self.call, self.arguments, self.context = call, arguments, context
+        self.off = False
+
+    def cancel(self) -> None:
+        self.off = True
+
+    def cancelled(self) -> bool:
+        return self.off
+
+
+current_process: contextvars.ContextVar[Process] = contextvars.ContextVar("current_process")
 
 
 class Stuck(Exception):
@@ -48,13 +66,14 @@ class SeededLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._draws, self._max_steps, self._max_seconds = draws, max_steps, max_seconds
         self._now = 0.0
-        self._world = Process("world")
-        self._processes = [self._world]
+        self.world = Process("world")
+        self._processes = [self.world]
         self._tasks: list[asyncio.Task[Any]] = []
+        self._timers: list[tuple[float, int, Callback]] = []
+        self._timer_number = 0
         self.steps = 0
         self.events: list[str] = []
         """The schedule: what happened, in order."""
-        self.set_task_factory(self._task)
 
     def time(self) -> float:
         return self._now
@@ -65,18 +84,16 @@ class SeededLoop(asyncio.BaseEventLoop):
 
     # -- processes -----------------------------------------------------------------------------------------------
 
+    def run_world(self, main: Coroutine[Any, Any, Any]) -> Any:
+        """Run the world until ``main`` is done; return its result."""
+        return self.world.context.copy().run(self.run_until_complete, main)
+
     def start_process(self, name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> Process:
         """Start a process that runs ``main``."""
         process = Process(name)
         self._processes.append(process)
-        self.call_soon(lambda: self.create_task(main()), context=self.context_of(process))
+        self.call_soon(lambda: self.create_task(main()), context=process.context)
         return process
-
-    def context_of(self, process: Process | None) -> contextvars.Context:
-        """A context whose callbacks belong to ``process``; None means the world."""
-        context = contextvars.Context()
-        context.run(current_process.set, process or WORLD)
-        return context
 
     def kill(self, process: Process) -> None:
         """Run nothing of this process any more."""
@@ -85,17 +102,34 @@ class SeededLoop(asyncio.BaseEventLoop):
         if process in self._processes:
             self._processes.remove(process)
 
+    def call_in_world(self, seconds: float, what: Callable[..., object], *arguments: Any) -> None:
+        """Do something after so many seconds that no process does."""
+        self.call_at(self._now + seconds, what, *arguments, context=self.world.context)
+
     # -- what asyncio asks of a loop -----------------------------------------------------------------------------
 
-    def _task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, context: Any = None) -> asyncio.Task[Any]:
-        task = asyncio.Task(coroutine, loop=loop, context=context)
+    def create_task(self, coroutine: Any, *, name: Any = None, context: Any = None) -> asyncio.Task[Any]:
+        task = asyncio.Task(coroutine, loop=self, context=context)
         # Tasks of killed processes stay pending.
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._tasks.append(task)
         return task
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
-        return self.call_soon(callback, *args, context=context)
+    def call_soon(self, callback: Any, *arguments: Any, context: contextvars.Context | None = None) -> Any:
+        made = Callback(callback, arguments, contextvars.copy_context() if context is None else context)
+        self._enqueue(made)
+        return made
+
+    call_soon_threadsafe = call_soon
+
+    def call_at(self, when: float, callback: Any, *arguments: Any, context: contextvars.Context | None = None) -> Any:
+        made = Callback(callback, arguments, contextvars.copy_context() if context is None else context)
+        self._timer_number += 1
+        heapq.heappush(self._timers, (when, self._timer_number, made))
+        return made
+
+    def call_later(self, seconds: float, callback: Any, *arguments: Any, context: contextvars.Context | None = None) -> Any:
+        return self.call_at(self._now + seconds, callback, *arguments, context=context)
 
     def _check_closed(self) -> None:
         """Allowed at any time: what the garbage collector finds of killed processes may still schedule callbacks, in vain."""
@@ -103,56 +137,46 @@ class SeededLoop(asyncio.BaseEventLoop):
     def _asyncgen_finalizer_hook(self, generator: Any) -> None:
         """Generators of killed processes are not finalized."""
 
-    def _queue_of(self, handle: asyncio.Handle) -> deque[asyncio.Handle] | None:
-        process = handle._context.get(current_process, WORLD)  # type: ignore[attr-defined]
-        if process is WORLD:
-            return self._world.queue
-        return None if process.dead else process.queue
+    def _enqueue(self, callback: Callback) -> None:
+        process = callback.context.get(current_process)
+        if process is not None and not process.dead:
+            process.queue.append(callback)
 
     def _run_once(self) -> None:
-        ready = self._ready  # type: ignore[attr-defined]
-        while ready:
-            handle = ready.popleft()
-            queue = self._queue_of(handle)
-            if queue is not None:
-                queue.append(handle)
         runnable = [process for process in self._processes if process.queue and not process.paused]
         if not runnable:
             self._pass_time()
             return
         process = runnable[0] if len(runnable) == 1 else runnable[int(self._draws.random() * len(runnable))]
-        handle = process.queue.popleft()
-        if not handle.cancelled():
+        callback = process.queue.popleft()
+        if not callback.off:
             self.steps += 1
             if self.steps > self._max_steps:
                 raise Stuck(f"more than {self._max_steps} steps")
-            handle._run()
+            callback.context.run(callback.call, *callback.arguments)
 
     def _pass_time(self) -> None:
         """Go to the moment of the next timer, and make the timers of that moment ready."""
-        timers = self._scheduled  # type: ignore[attr-defined]
-        while timers and timers[0].cancelled():
-            heapq.heappop(timers)._scheduled = False
+        timers = self._timers
+        while timers and timers[0][2].off:
+            heapq.heappop(timers)
         if not timers:
             raise Stuck("nothing is left to wait for")
-        self._now = max(self._now, timers[0].when())
-        if self._now > self._max_seconds:
+        now = self._now = max(self._now, timers[0][0])
+        if now > self._max_seconds:
             raise Stuck(f"not finished after {self._max_seconds} seconds of virtual time")
-        while timers and timers[0].when() <= self._now:
-            timer = heapq.heappop(timers)
-            timer._scheduled = False
-            self._ready.append(timer)  # type: ignore[attr-defined]
+        while timers and timers[0][0] <= now:
+            self._enqueue(heapq.heappop(timers)[2])
 
     def finish(self) -> None:
         """Close the loop and what is left of all processes."""
         ended = Process("ended")
         ended.dead = True
-        context = self.context_of(ended)
         # Coroutines are closed here, where what they raise can be ignored, and not by the garbage collector.
         for task in self._tasks:
             if not task.done():
                 with contextlib.suppress(BaseException):
-                    context.run(task.get_coro().close)
+                    ended.context.run(task.get_coro().close)
         self.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +14,7 @@ from simulation.simulated_cluster import Outcome, simulate
 def run(first: int, count: int, jobs: int) -> int:
     """Run ``count`` seeds from ``first`` on in so many processes; return the exit status."""
     began, faults, failed = time.monotonic(), Counter[str](), list[Outcome]()
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_prepare) as pool:
         for outcome in pool.map(_simulate, range(first, first + count), chunksize=10):
             faults += outcome.faults
             if outcome.differences:
@@ -27,6 +28,13 @@ def run(first: int, count: int, jobs: int) -> int:
     for fault, number in sorted(faults.items()):
         print(f"{number:8}  {fault}")
     return int(bool(failed))
+
+
+def _prepare() -> None:
+    """Let the garbage collector pass over what all seeds share, and come seldom."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
 
 
 def _simulate(seed: int) -> Outcome:

@@ -57,6 +57,7 @@ class ChunkConsumer:
     last_handed_over = transport._Consumer.last_handed_over
     lag = transport._Consumer.lag
     reached = transport._Consumer.reached
+    _more = transport._Consumer._more
     alive, should_stop = True, False
 
     def __init__(self, app: FaustModel, draws: random.Random) -> None:
@@ -92,7 +93,8 @@ class ChunkConsumer:
         """Records of one partition, which is drawn among those that have some."""
         states = self._states
         if self.flow_active and states:
-            places, most = sorted(states), self._draws.randint(1, 8)
+            now, most = transport.time.monotonic(), self._draws.randint(1, 8)
+            places = [place for place in sorted(states) if not self.in_step.ahead(place, now, self._more)]
             self._draws.shuffle(places)
             logs, positions = self.app.clients.kafka.logs, {place: states[place].position for place in places}
 

@@ -19,6 +19,8 @@ from tidegauge.spec import Condition, ModelSpec, MonitorSpec
 from tidegauge.stream.partitioning import partition_of
 
 PARTITIONS = 2
+INPUT_PARTITIONS = {PREDICTIONS: 3, LABELS: 2}
+"""The partitions of inputs that are re-keyed to PARTITIONS."""
 SPEC = ModelSpec(
     "churn",
     task="binary",
@@ -66,14 +68,17 @@ def registry() -> Registry:
 
 @functools.cache
 def events(seed: int) -> tuple[Event, ...]:
-    """Up to 40 events of five minutes in time order, and one more a partition that closes their windows."""
+    """Up to 40 events of three minutes in time order, and one more a partition that closes their windows. Those of one seed in
+    four have scores and features; profiles of these cost as much as all else."""
     draws = random.Random(seed)
     timed: list[tuple[float, str, dict[str, Any]]] = []
-    for number in range(draws.randint(6, 16)):
-        ts = START + round(draws.random() * 300, 3)
+    for number in range(draws.randint(5, 12)):
+        ts = START + round(draws.random() * 180, 3)
         score = round(draws.random(), 3)
-        event = prediction(number, ts, prediction=int(score > 0.5), score=score, features={"age": draws.randint(18, 80)})
-        if 60 <= ts - START < 180 and draws.random() < 0.7:
+        event = prediction(number, ts, prediction=int(score > 0.5))
+        if seed % 4 == 0:
+            event |= {"score": score, "features": {"age": draws.randint(18, 80)}}
+        if 60 <= ts - START < 120 and draws.random() < 0.8:
             event["error"] = "out of memory"
         timed.append((ts, PREDICTIONS, event))
         if draws.random() < 0.2:
@@ -88,7 +93,7 @@ def events(seed: int) -> tuple[Event, ...]:
     made = [Event(topic, partition_of(event["request_id"].encode(), PARTITIONS), _json(event)) for _, topic, event in timed]
     closing = {}
     for number in range(10**6, 10**6 + 20):
-        event = prediction(number, END, prediction=1, score=0.9)
+        event = prediction(number, END, prediction=1)
         closing[partition_of(event["request_id"].encode(), PARTITIONS)] = _json(event)
     return (*made, *(Event(PREDICTIONS, partition, value) for partition, value in sorted(closing.items())))
 

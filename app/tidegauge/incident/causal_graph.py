@@ -10,6 +10,8 @@ accuracy, and lower accuracy lowers business KPIs. Missing labels make performan
 
 from __future__ import annotations
 
+import functools
+
 from tidegauge.judge.metric_names import names
 
 SCHEMA, VALUES, FEATURE_DRIFT, SCORE_DRIFT, PERFORMANCE, BUSINESS, LABEL_FEED, SYSTEM = (
@@ -53,6 +55,7 @@ _PATTERNS = (
 belongs to performance."""
 
 
+@functools.lru_cache(4096)
 def concern_of(metric: str) -> str:
     """The concern that a monitor's metric or a detector's stream belongs to.
 
