@@ -121,3 +121,15 @@ def test_where_no_label_has_come_yet_event_time_goes_on_to_where_all_was_last_re
     progress.predicted("m", 300.0)
     assert progress.to_tell(both) == {"m": (300.0, 0.0, 100.0)}
     assert progress.to_tell({}) == {"m": (300.0, 0.0, float("inf"))}
+
+
+def test_whoever_takes_a_task_over_tells_the_event_time_that_was_held_back_though_no_event_follows() -> None:
+    """Event time that waits for inputs which are re-keyed comes after the last event, perhaps after a restart."""
+    store = MemoryStore()
+    progress = TaskProgress(store)
+    progress.predicted("m", 100.0)
+    assert progress.to_tell({PREDICTIONS: 40.0, LABELS: 40.0}) == {"m": (40.0, 0.0, 40.0)}
+    progress = TaskProgress(store)
+    assert progress.to_tell({PREDICTIONS: 100.0, LABELS: 100.0}) == {"m": (100.0, 0.0, 100.0)}
+    # What has been told is not said again by the next one.
+    assert TaskProgress(store).to_tell({PREDICTIONS: 100.0, LABELS: 100.0}) == {}

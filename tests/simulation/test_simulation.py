@@ -13,11 +13,11 @@ from simulation.simulated_cluster import simulate
 from support.deployment import ROOT
 
 SEEDS = 30
-FAULTY_ONCE = (64,)
-"""Seeds in which a worker is stopped while it takes over a task for the first time, until another one has committed the task's
-first work: it once said that the changelog had been deleted."""
-TO_FIND = 60
-"""Seeds within which each fault that was put in on purpose is found."""
+TO_FIND = 300
+"""Seeds within which each fault that was put in on purpose is found; most are within twenty."""
+FAULTY_ONCE = (94, 159, 189)
+"""Seeds in which a join task is taken over after the last event: its event time, which waited for inputs that were re-keyed,
+once never came to the monitor stage."""
 
 
 def checksum(seed):

@@ -20,7 +20,8 @@ class Progress(msgspec.Struct, array_like=True, gc=False):
     ``predictions``, ``labels``: the largest ``ts`` of its predictions and of the labels joined to them. ``label_lag``: by how
     many seconds labels are behind predictions when everything is read. ``labels_read``: the largest label ``ts`` in the
     partition, of any model. ``complete``: the value of ``predictions`` when all labels were last read. ``live``, ``live_at``:
-    the version of the newest live prediction, and its ``ts``.
+    the version of the newest live prediction, and its ``ts``. ``told_behind``: whether the monitor stage was last told of less
+    than this, since the task lagged behind; True if it may have been.
     """
 
     predictions: float = 0.0
@@ -30,6 +31,7 @@ class Progress(msgspec.Struct, array_like=True, gc=False):
     complete: float = 0.0
     live: str = ""
     live_at: float = 0.0
+    told_behind: bool = True
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -54,8 +56,8 @@ class TaskProgress:
         self.by_model: dict[str, Progress] = {key[1:].decode(): _decode(raw) for key, raw in store.scan(PREFIX)}
         self.labels_read = max((of.labels_read for of in self.by_model.values()), default=0.0)
         self.touched: set[str] = set()
-        # The models for which the monitor stage was told that this task lags behind.
-        self._told_behind: set[str] = set()
+        # Whoever takes the task over has to tell the monitor stage the rest, even if no event follows.
+        self._told_behind = {model for model, of in self.by_model.items() if of.told_behind}
 
     def predicted(self, model: str, ts: float) -> None:
         progress = self.touch(model)
@@ -103,7 +105,8 @@ class TaskProgress:
             predictions, labels = min(progress.predictions, complete[0]), min(progress.labels, complete[1])
             told[model] = Watermarks(predictions, labels, read)
             said_all = (predictions, labels) == (progress.predictions, progress.labels) and AS_TAKEN not in behind.values()
-            (self._told_behind.discard if said_all and read >= progress.predictions else self._told_behind.add)(model)
+            progress.told_behind = not (said_all and read >= progress.predictions)
+            (self._told_behind.add if progress.told_behind else self._told_behind.discard)(model)
             self._store.put(PREFIX + model.encode(), _encode(progress))
         self.touched.clear()
         return told
