@@ -20,6 +20,7 @@ from tidegauge.stream.partitioning import partition_of
 RETRY_SECONDS = 0.05
 REQUEST_TIMEOUT = 2.0
 BATCH_RECORDS = 2
+SLOW_SECONDS = 4.0
 DULL = {"fetch", "heartbeat", "committed offsets", "end offsets"}
 """Requests that are made all the time and not worth a line of the schedule."""
 
@@ -42,14 +43,17 @@ class Network:
         self.loop, self._draws = loop, draws
         self.losing: set[Process] = set()
         """Processes that lose the next chunk they fetched on its way through Faust."""
+        self.hesitant = True
+        """Whether brokers are sometimes slow to tell each other how a transaction ended."""
         self.disturb: Callable[[Process, str], float | None] = lambda process, what: self.delay()
 
     def delay(self) -> float:
         return 0.001 + 0.02 * self._draws.random() ** 3
 
     def later(self, what: Callable[[], None]) -> None:
-        """Do something in the cluster after a drawn delay."""
-        self.loop.call_in_world(self.delay(), what)
+        """Do something in the cluster after a drawn delay, and now and then much later."""
+        hesitation = SLOW_SECONDS * self._draws.random() if self.hesitant and self._draws.random() < 0.03 else 0.0
+        self.loop.call_in_world(self.delay() + hesitation, what)
 
     def at(self, seconds: float, what: Callable[[], None]) -> None:
         """Do something in the cluster after so many seconds."""

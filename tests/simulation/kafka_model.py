@@ -167,6 +167,11 @@ class KafkaModel:
     def partitions(self, topic: str) -> int:
         return sum(place.topic == topic for place in self.logs)
 
+    @property
+    def settled(self) -> bool:
+        """Whether no transaction is ongoing anywhere."""
+        return all(known.ongoing is None for known in self._coordinated.values())
+
     # -- the transaction coordinator -----------------------------------------------------------------------------
 
     def init_producer(self, transactional_id: str) -> ProducerId:

@@ -11,6 +11,7 @@ from aiokafka.admin import RecordsToDelete
 
 from tidegauge.errors import StateError
 from tidegauge.join import expiry
+from tidegauge.join.progress import TaskProgress
 from tidegauge.stream import changelog
 from tidegauge.stream.group import Group
 from tidegauge.stream.input_task import InputTask
@@ -126,14 +127,15 @@ def rekeyed_offsets_before_records() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def rekeyed_records_deleted_too_early() -> Iterator[None]:
-    """A join task deletes the re-keyed records that it has read, and not only those that it has committed."""
-    purge = Task._purge
+def event_time_forgotten() -> Iterator[None]:
+    """Whoever takes a join task over does not know that the monitor stage waits for event time that was held back."""
+    made = TaskProgress.__init__
 
-    async def purged(self: Task, joined: Any) -> None:
-        await purge(self, {self._place(topic): offset for topic, offset in self.offsets.items()})
+    def forgetful(self: TaskProgress, store: Any) -> None:
+        made(self, store)
+        self._told_behind = set()
 
-    with mock.patch.object(Task, "_purge", purged):
+    with mock.patch.object(TaskProgress, "__init__", forgetful):
         yield
 
 
@@ -159,6 +161,6 @@ PLANTED: tuple[Callable[[], contextlib.AbstractContextManager[None]], ...] = (
     restored_before_fencing,
     empty_changelog_not_asked_about,
     rekeyed_offsets_before_records,
-    rekeyed_records_deleted_too_early,
+    event_time_forgotten,
     event_time_without_uncommitted_records,
 )

@@ -89,7 +89,7 @@ class Simulation:
         self._wrong: list[str] = []
         self._left = self._draws.randint(1, most) if most else 0
         self._calm = False
-        self._network.disturb = self._disturb
+        self._network.disturb, self._network.hesitant = self._disturb, most > 0
 
     def _sizes(self) -> dict[str, int]:
         """The number of partitions of every topic, by its name."""
@@ -273,11 +273,12 @@ class Simulation:
             self._kafka.logs[place].append(Record(-1, int(VirtualTime.time() * 1000), None, event.value))
         await asyncio.sleep(TRAFFIC_SECONDS * self._draws.random())
         self._calm = True
+        self._network.hesitant = False
         quiet, settled = 0.0, REKEYED_SETTLED_SECONDS if self._rekeyed else SETTLED_SECONDS
         while quiet < settled:
             await asyncio.sleep(SETTLED_SECONDS / 2)
             undisturbed = not any(process is None or process.dead or process.paused for process in self._processes)
-            quiet = quiet + SETTLED_SECONDS / 2 if undisturbed and self._all_processed() else 0.0
+            quiet = quiet + SETTLED_SECONDS / 2 if undisturbed and self._kafka.settled and self._all_processed() else 0.0
         return self._result()
 
     def _unprocessed(self) -> dict[TopicPartition, int]:

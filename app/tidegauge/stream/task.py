@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from aiokafka import TopicPartition
@@ -37,7 +37,7 @@ from tidegauge.stream.tracing import tracer
 log = logging.getLogger(__name__)
 StageFactory = Callable[[int, RocksStore], ContainedStage[Any]]
 ATTEMPTS = 20
-"""How often a broker is looked for that says which topics there are."""
+"""How often a broker is asked, every half second, which topics there are, or what the group has committed."""
 PURGE_SECONDS = 30.0
 """Seconds between two deletions of re-keyed records that have been joined."""
 
@@ -134,13 +134,19 @@ class Task(InputTask):
             if end < offset:
                 self._origins.pop(of, None)
 
-    async def _rekeyed_up_to(self, origins: Iterable[InputPartition]) -> dict[InputPartition, int]:
-        """The offsets up to which the group has re-keyed these partitions."""
+    async def _rekeyed_up_to(self, origins: Mapping[InputPartition, int]) -> dict[InputPartition, int]:
+        """The offsets up to which the group has re-keyed these partitions. What a transaction has written can be read a moment
+        before the offsets that it commits; if these are below the ``origins`` in the state, they are read again for a while."""
         places = {of: TopicPartition(self._settings.topic(of.topic), of.partition) for of in origins}
-        if not places:
-            return {}
-        committed = await committed_offsets(self._admin, self._settings.app_id, list(places.values()))
-        return {of: max(committed[place].offset, 0) for of, place in places.items()}
+        found: dict[InputPartition, int] = {}
+        for attempt in range(ATTEMPTS if places else 0):
+            if attempt:
+                await asyncio.sleep(0.5)
+            committed = await committed_offsets(self._admin, self._settings.app_id, list(places.values()))
+            found = {of: max(committed[place].offset, 0) for of, place in places.items()}
+            if all(found[of] >= offset for of, offset in origins.items()):
+                break
+        return found
 
     async def _restore(self, reader: Any, store: RocksStore) -> bool:
         """Apply the changelog to the store up to its end; return whether anything was ever committed to the changelog."""
