@@ -14,7 +14,8 @@ from support.driver import Pipeline
 from tidegauge.engine.stage import ALERTS, LABELS, PREDICTIONS
 from tidegauge.metrics.business import business, business_intervals
 from tidegauge.profile.kpi import derived
-from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.outcome_groups import OutcomeGroups
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.spec import Condition, KpiRatio, KpiSpec, ModelSpec, MonitorSpec, WinsorLimits
 

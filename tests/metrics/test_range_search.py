@@ -15,7 +15,8 @@ from tidegauge.engine.delta import Segment
 from tidegauge.engine.stage import ALERTS
 from tidegauge.metrics.carriers import LEVEL, Carrier, carriers, squared_error
 from tidegauge.metrics.range_search import RangeLosses
-from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.outcome_groups import OutcomeGroups
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.range_losses import RangeCodes
 

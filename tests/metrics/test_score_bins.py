@@ -15,7 +15,8 @@ from tidegauge.metrics.estimated import estimated
 from tidegauge.metrics.performance import probabilities
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.data import PREDICTED_NEGATIVE
-from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.outcome_groups import OutcomeGroups
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.score_grid import SCORE_BINS, SCORES, score_bins
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tidegauge.join.outcome_columns import OutcomeRow, outcome_columns
-from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.outcome_groups import OutcomeGroups
 from tidegauge.profile.range_losses import RangeCodes, sums_of
 from tidegauge.spec import ModelSpec
 

@@ -17,7 +17,8 @@ from tidegauge.join.outcome_columns import OutcomeRow, outcome_columns
 from tidegauge.profile import data_rows, outcome_table
 from tidegauge.profile.category import KnownValues
 from tidegauge.profile.data import DataColumns
-from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.outcome_groups import OutcomeGroups
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.outcome_table import OutcomeTable
 from tidegauge.profile.range_losses import RangeCodes

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.outcome_groups import OutcomeGroups
 from tidegauge.profile.outcome_rows import OutcomeColumns
 
 

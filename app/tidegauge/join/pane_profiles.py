@@ -29,7 +29,8 @@ from tidegauge.models.registry import Registry
 from tidegauge.profile import data_rows
 from tidegauge.profile.data import DataColumns, DataProfile
 from tidegauge.profile.grouping import Runs, Segments
-from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.outcome_groups import OutcomeGroups
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.profile.outcome_table import OutcomeTable
 from tidegauge.profile.pairs import PairProfile

@@ -14,7 +14,8 @@ from tidegauge.engine.delta import Segment
 from tidegauge.monitor.row_log import RowLog, Rows
 from tidegauge.profile import data_rows, outcome_table
 from tidegauge.profile.data import DataProfile
-from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.outcome_groups import OutcomeGroups
 from tidegauge.spec import duration
 
 Side = Literal["data", "outcome"]
@@ -187,10 +188,11 @@ def data_profiles(found: UncountedShares) -> Iterator[SegmentData]:
 
 
 def outcome_profiles(found: UncountedShares) -> Iterator[SegmentOutcome]:
-    """A profile of each segment's rows; several where the rows have several breakdowns."""
+    """A profile of each segment's rows; several where the rows have several breakdowns, or codes of several ranges."""
     alike: dict[object, list[RowShare]] = {}
     for share in found.shares:
-        alike.setdefault(share.rows.breakdowns, []).append(share)
+        codes = None if share.rows.outcome is None else share.rows.outcome.codes
+        alike.setdefault((share.rows.breakdowns, None if codes is None else codes.ranges), []).append(share)
     for gathered in map(_gathered, alike.values()):
         runs = _runs(gathered, found.since)
         if not runs:
@@ -202,7 +204,7 @@ def outcome_profiles(found: UncountedShares) -> Iterator[SegmentOutcome]:
         places = np.cumsum(counted) - 1
         groups = OutcomeGroups(whole.take(gathered.places[counted]).columns())
         for segments, order, starts in runs:
-            yield from map(SegmentOutcome, segments, groups.group(places[order], starts))
+            yield from map(SegmentOutcome, segments, groups.group(places[order], starts, () in segments))
 
 
 def _runs(gathered: _Gathered, since: Mapping[int, int]) -> list[SegmentRuns]:

@@ -37,7 +37,8 @@ from tidegauge.offline.sources import event_lines
 from tidegauge.offline.tables import Columns
 from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.data import DataProfile
-from tidegauge.profile.outcome import OutcomeGroups, OutcomeProfile
+from tidegauge.profile.outcome import OutcomeProfile
+from tidegauge.profile.outcome_groups import OutcomeGroups
 from tidegauge.profile.range_losses import RangeCodes
 from tidegauge.profile.schema import ATTRIBUTION, Schema
 from tidegauge.spec import ModelSpec, duration
