@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 import tidegauge as tg
+from support.schemas import mistakes
 from tidegauge.baseline.searched_ranges import SearchedFeature, SearchedRanges
 from tidegauge.engine.delta import Segment
-from tidegauge.engine.stage import ALERTS
+from tidegauge.engine.stage import ALERTS, INCIDENTS
+from tidegauge.incident.sentences import line
 from tidegauge.metrics.carriers import LEVEL, Carrier, carriers, squared_error
 from tidegauge.metrics.range_search import RangeLosses
 from tidegauge.profile.outcome import OutcomeProfile
@@ -127,6 +129,16 @@ def run(task: str, metric: str, condition: str, prediction: Any, label: Any, **c
     baseline = tg.build_baseline(predictions[:4000].assign(label=labels["label"][:4000]), spec)
     made = tg.replay(predictions, labels, spec=spec, baseline=baseline)
     (data,) = (event["data"] for event in made._decoded(ALERTS))
+    # The incident says the same of what comes first.
+    (incident,) = made._decoded(INCIDENTS)
+    carried, first = incident["data"]["carried_by"], data["evidence"]["carriers"][0]
+    assert (carried["fingerprint"], carried["segment"], carried["share"]) == (
+        data["fingerprint"], first["segment"], first["share"],
+    )  # fmt: skip
+    assert made.incidents["carried_by"].tolist() == [carried["text"]]
+    assert line(incident).count(carried["text"]) == 1
+    (alert,) = made._decoded(ALERTS)
+    assert mistakes("alert", alert) + mistakes("incident", incident) == []
     return dict(data)
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from tidegauge.engine.stage import INCIDENTS, Output, Store
 from tidegauge.incident.membership import Incident, incident_for, member_of
-from tidegauge.incident.sentences import title
+from tidegauge.incident.sentences import carried_by, title
 from tidegauge.metrics.record import iso
 
 INCIDENT = b"i"
@@ -127,6 +127,8 @@ def _event(incident: Incident, change: str, time: float) -> bytes:
             for mark, of in incident.in_causal_order.items()
         ],
     }  # fmt: skip
+    if (by := carried_by(incident)) is not None:
+        data["carried_by"] = by
     if restated:
         data["resolution"] = "restated"
     return msgspec.json.encode(

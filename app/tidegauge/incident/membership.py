@@ -51,7 +51,8 @@ class Member(msgspec.Struct, array_like=True):
     ``names``: the features that are missing or unexpected; ``affected``: how many requests of a window that was still open were
     affected; ``kind``: the kind of alert; ``explained``: the share of the drop that the shift of the input explains, and
     ``faulty``: by feature, the share of the window's requests with a faulty value, both None if unknown; ``sample_size``: the
-    number of values that ``value`` rests on; ``sources``: the sources of its features.
+    number of values that ``value`` rests on; ``sources``: the sources of its features; ``carrier``: what carries a drop of
+    performance first of all, as in the alert's evidence, None if nothing is known to.
     """
 
     alertname: str
@@ -76,6 +77,7 @@ class Member(msgspec.Struct, array_like=True):
     faulty: dict[str, float] | None = None
     sample_size: int = 0
     sources: list[str] = []
+    carrier: dict[str, Any] | None = None
 
     @property
     def concern(self) -> str:
@@ -164,7 +166,7 @@ def member_of(alert: Mapping[str, Any]) -> Member:
         value if isinstance(value, int | float | str) else None, alert["baseline"], names,
         alert["annotations"]["summary"], alert["annotations"].get("runbook_url", ""), alert.get("affected", 0), alert["kind"],
         alert["evidence"].get("explained", {}).get("share"), alert["evidence"].get("faulty_values"), alert["sample_size"],
-        alert["evidence"].get("sources", []),
+        alert["evidence"].get("sources", []), next(iter(alert["evidence"].get("carriers", ())), None),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ ALERTS: dict[str, type] = {
 INCIDENTS: dict[str, type] = {
     "incident": str, "model": str, "status": str, "severity": str, "title": str, "start": datetime, "end": datetime,
     "cause": str, "metric": str, "feature": str, "concern": str, "alerts": int, "resolution": str, "runbook_url": str,
-    "together": str,
+    "together": str, "carried_by": str,
 }  # fmt: skip
 _LEFT_OUT = frozenset(
     ("model", "model_version", "segment", "window", "window_start", "window_end", "revision", "compared_with", "recent",
@@ -114,7 +114,7 @@ def alert_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def incident_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """One row for each incident in its last state, ordered by their beginning. ``together``: the first one of the incidents
-    that belong together across models."""
+    that belong together across models; ``carried_by``: what carries a drop of performance, "" if nothing is known to."""
     newest = {event["data"]["incident"]: event["data"] for event in events}
     first = {name: of.incidents[0] for of in together(newest.values()) for name in of.incidents}
     for data in sorted(newest.values(), key=lambda of: (of["starts_at"], of["incident"])):
@@ -132,6 +132,7 @@ def incident_rows(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any
             "concern": cause["concern"],
             "alerts": len(data["alerts"]),
             "together": first.get(data["incident"], ""),
+            "carried_by": data.get("carried_by", {}).get("text", ""),
         }
 
 

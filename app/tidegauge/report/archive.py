@@ -147,6 +147,7 @@ def incidents_in(archive: Archive, window: str, period: Period) -> list[dict[str
             "resolution": data.get("resolution"),
             "severity": data["severity"],
             "title": data["title"],
+            "carried_by": data.get("carried_by", {}).get("text"),
             "starts_at": data["starts_at"],
             "ends_at": data["ends_at"],
             "cause": data["cause"]["alertname"],

@@ -149,21 +149,25 @@ export function thresholds(condition) {
 export function evidence(now, transitions, page) {
   // What resolves an alert needs no evidence: then that of its firing is shown.
   const data = [now, ...transitions.map((event) => event.data).reverse()].find(has) ?? now;
-  const { segments = [], features = [], request_ids: requests = [], ...rest } = data.evidence ?? {};
+  const { segments = [], features = [], carriers = [], request_ids: requests = [], ...rest } = data.evidence ?? {};
   const section = h("section", { id: "evidence" }, h("h2", {}, "Evidence"));
   if (data !== now && has(data)) section.append(h("p", { class: "dim" }, "From when it fired last."));
   const more = Object.entries(rest).filter(([, of]) => of !== null && !(typeof of === "object" && !Object.keys(of).length));
-  if (!segments.length && !features.length && !requests.length && !more.length) {
+  if (![segments, features, carriers, requests, more].some((part) => part.length)) {
     section.append(h("p", { class: "empty" }, "The alert carries no evidence: none is gathered for what resolves one, nor where no segment, feature or request stands out. The model's page shows the window."));
     return section;
   }
+  const feature = (one, said = one.feature) => h("a", { href: `${page}?${new URLSearchParams({ tab: "drift", version: data.labels.model_version, feature: one.feature, ...(data.window ? { window: data.window.length, at: data.window.start } : {}) })}` }, said);
+  if (carriers.length) section.append(table("evidence-carriers", [
+    { name: "Requests with", key: "segment", value: (one) => name(one.segment), cell: (one) => (one.feature ? feature({ feature: one.feature }, `${one.feature}: ${one.segment[one.feature]}`) : name(one.segment)) },
+    ...numbers(carriers, ["segment", "feature", "low", "high"]),
+  ], carriers, { kind: "compact cards", caption: "What carries the drop beyond chance, the most significant first" }));
   if (segments.length) section.append(table("evidence-segments", [
     { name: "Segment", key: "segment", value: (one) => name(one.segment), cell: (one) => h("a", { href: `${page}?${new URLSearchParams({ tab: "segments", version: data.labels.model_version, segment: name(one.segment), ...(data.window ? { window: data.window.length, at: data.window.start } : {}) })}` }, name(one.segment)) },
     ...numbers(segments, ["segment"]),
   ], segments, { kind: "compact cards", caption: "Segments that carry it" }));
-  const feature = (one) => h("a", { href: `${page}?${new URLSearchParams({ tab: "drift", version: data.labels.model_version, feature: one.feature, ...(data.window ? { window: data.window.length, at: data.window.start } : {}) })}` }, one.feature);
   if (features.length && numbers(features, ["feature"]).length) section.append(table("evidence-features", [
-    { name: "Feature", key: "feature", value: (one) => one.feature, cell: feature }, ...numbers(features, ["feature"]),
+    { name: "Feature", key: "feature", value: (one) => one.feature, cell: (one) => feature(one) }, ...numbers(features, ["feature"]),
   ], features, { kind: "compact cards", caption: "Features, those that matter most first" }));
   else if (features.length) section.append(h("p", {}, "Features: ", features.map((one, place) => [place ? ", " : "", feature(one)])));
   if (requests.length) section.append(h("h3", {}, "Requests to look at"), h("p", {}, requests.map((id) => [h("code", {}, id), " "])));

@@ -44,6 +44,7 @@ function facts(data, model, others) {
     ["Until", data.ends_at ? time(data.ends_at) : "still open"],
     ["Cause", h("a", { href: `#/alerts/${data.cause.fingerprint}` }, [data.cause.alertname, data.cause.feature].filter(Boolean).join(" · "))],
     ["Concerns", data.concerns.join(" → ")],
+    ...(data.carried_by ? [["Drop", h("a", { href: `#/alerts/${data.carried_by.fingerprint}` }, sentence(data.carried_by.text))]] : []),
   ];
   return h("dl", { class: "facts line" }, pairs.map(([name, of]) => h("div", {}, h("dt", {}, name), h("dd", {}, of))));
 }
