@@ -47,11 +47,6 @@ class WindowProfiles:
     def add_packed_outcome(self, window: bytes, segment: Segment, outcome: bytes) -> None:
         self._arrived.setdefault(_place(OUTCOME, window, segment), []).append(outcome)
 
-    def add_outcome(self, window: bytes, segment: Segment, outcome: OutcomeProfile) -> None:
-        place = _place(OUTCOME, window, segment)
-        self._outcome(place).merge(outcome)
-        self._dirty.add(place)
-
     def add_pairs(self, window: bytes, other: str, pairs: PairProfile) -> None:
         self.pairs(window, other).merge(pairs)
         self._dirty.add(_place(PAIRS, window, other))
@@ -70,6 +65,12 @@ class WindowProfiles:
 
     def outcome(self, window: bytes, segment: Segment) -> OutcomeProfile:
         return self._outcome(_place(OUTCOME, window, segment))
+
+    def outcome_to_change(self, window: bytes, segment: Segment) -> OutcomeProfile:
+        """The profile of outcomes, to be added to."""
+        place = _place(OUTCOME, window, segment)
+        self._dirty.add(place)
+        return self._outcome(place)
 
     def _outcome(self, place: bytes) -> OutcomeProfile:
         found = self._load(place, OutcomeProfile)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
@@ -53,13 +53,6 @@ class SegmentData(NamedTuple):
 
     segment: Segment
     profile: DataProfile
-
-
-class SegmentOutcome(NamedTuple):
-    """The profile of rows with outcomes of one segment."""
-
-    segment: Segment
-    profile: OutcomeProfile
 
 
 def side_of(rows: Rows) -> Side:
@@ -187,8 +180,9 @@ def data_profiles(found: UncountedShares) -> Iterator[SegmentData]:
             yield from map(SegmentData, segments, columns.group(gathered.places[order], starts, () in segments))
 
 
-def outcome_profiles(found: UncountedShares) -> Iterator[SegmentOutcome]:
-    """A profile of each segment's rows; several where the rows have several breakdowns, or codes of several ranges."""
+def count_outcomes(found: UncountedShares, profile_of: Callable[[Segment], OutcomeProfile]) -> None:
+    """Add the rows to the profiles of their segments: together those that have the same breakdowns, and codes of the same
+    ranges."""
     alike: dict[object, list[RowShare]] = {}
     for share in found.shares:
         codes = None if share.rows.outcome is None else share.rows.outcome.codes
@@ -204,7 +198,7 @@ def outcome_profiles(found: UncountedShares) -> Iterator[SegmentOutcome]:
         places = np.cumsum(counted) - 1
         groups = OutcomeGroups(whole.take(gathered.places[counted]).columns())
         for segments, order, starts in runs:
-            yield from map(SegmentOutcome, segments, groups.group(places[order], starts, () in segments))
+            groups.add_to(list(map(profile_of, segments)), places[order], starts, () in segments)
 
 
 def _runs(gathered: _Gathered, since: Mapping[int, int]) -> list[SegmentRuns]:

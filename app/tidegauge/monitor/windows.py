@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -24,7 +25,7 @@ from tidegauge.monitor.pending_windows import PendingWindows
 from tidegauge.monitor.row_log import RowLog, Rows
 from tidegauge.monitor.window_headers import Header, RecordState, window_key
 from tidegauge.monitor.window_profiles import WindowProfiles
-from tidegauge.monitor.window_rows import RowShare, Side, WindowRows, data_profiles, outcome_profiles, window_shares
+from tidegauge.monitor.window_rows import RowShare, Side, WindowRows, count_outcomes, data_profiles, window_shares
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
@@ -217,9 +218,9 @@ class Windows:
                 self._profiles.add_data(key, of.segment, of.profile)
                 header.records[of.segment].data_rows = self.log.next
         else:
-            for joined in outcome_profiles(found):
-                self._profiles.add_outcome(key, joined.segment, joined.profile)
-                header.records[joined.segment].outcome_rows = self.log.next
+            count_outcomes(found, partial(self._profiles.outcome_to_change, key))
+            for number in found.since:
+                header.records[found.shares[0].rows.names[number]].outcome_rows = self.log.next
         self._changed.add(key)
 
     def fresh(self, model: str) -> list[FreshWindow]:

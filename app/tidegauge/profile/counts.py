@@ -151,15 +151,29 @@ def grouped(
 ) -> list[SparseCounts]:
     """One histogram for each of ``groups`` groups, from rows (n): the number of the ``group`` that each row belongs to, its key
     (below ``space``), and how often it counts (its weight)."""
+    found = [SparseCounts() for _ in range(groups)]
+    add_grouped(found, group, keys, weights, space)
+    return found
+
+
+def add_grouped(
+    into: Sequence[SparseCounts], group: NDArray[np.intp], keys: NDArray[np.int64], weights: NDArray[np.int64], space: int
+) -> None:
+    """Add rows (n) to histograms: to the number ``group`` of these each row, with its key (below ``space``) and its weight."""
+    groups = len(into)
     joint = group.astype(np.int64) * space + keys
+    sizes = [len(of.keys) for of in into]
+    if any(sizes):
+        held = np.concatenate([of.keys for of in into]) + np.repeat(np.arange(groups) * space, sizes)
+        joint = np.concatenate((held, joint))
+        weights = np.concatenate((*(of.counts for of in into), weights))
     if groups * space <= _SPARSE * len(joint):
         sums = np.bincount(joint, weights=weights, minlength=groups * space).astype(np.int64)
         where = np.flatnonzero(sums)
         counts = sums[where]
     else:
         where, counts = _summed(joint, weights) if len(joint) else (joint, weights)
-    bounds = np.searchsorted(where, np.arange(groups + 1, dtype=np.int64) * space)
-    return [
-        SparseCounts(where[a:b] - g * space, counts[a:b])
-        for g, (a, b) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
-    ]
+    bounds = np.searchsorted(where, np.arange(groups + 1, dtype=np.int64) * space).tolist()
+    for number, (of, begin, end) in enumerate(zip(into, bounds, bounds[1:], strict=False)):
+        # Copies, so that no histogram holds the memory of all.
+        of.keys, of.counts = where[begin:end] - number * space, counts[begin:end].copy()

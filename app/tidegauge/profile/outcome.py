@@ -119,18 +119,24 @@ class OutcomeProfile:
         sums.add(self.confusion, other.confusion)
         self.histograms.merge(other.histograms)
         self.other.merge(other.other)
-        self._merge_ranges(other.ranges)
+        self.add_ranges(other.ranges)
         if other.examples:
-            self._merge_examples(other.examples)
+            self.add_examples(other.examples)
 
-    def _merge_ranges(self, ranges: Mapping[str, SparseCounts]) -> None:
+    def changed(self) -> None:
+        """To be called before the members are changed: drop what was derived from them."""
+        self._derived.clear()
+
+    def add_ranges(self, ranges: Mapping[str, SparseCounts]) -> None:
+        """Add losses by ranges; ``ranges`` as the member of that name."""
         for name, of in ranges.items():
             own = self.ranges.setdefault(name, SparseCounts())
             own.merge(of)
             if not len(own.keys):
                 del self.ranges[name]
 
-    def _merge_examples(self, examples: dict[str, float]) -> None:
+    def add_examples(self, examples: dict[str, float]) -> None:
+        """Add examples, or take back some; ``examples`` as the member of that name."""
         both = self.examples | examples
         self.examples = most_wrong(both) | dict.fromkeys([i for i, w in both.items() if not w][:MAX_TAKEN_BACK], 0.0)
 
@@ -148,12 +154,12 @@ class OutcomeProfile:
             sums.add_packed(self.sums, packed[0])
             sums.add(self.confusion, packed[2])
             if packed[3]:
-                self._merge_examples(packed[3])
+                self.add_examples(packed[3])
         self.histograms.merge_packed([packed[1] for packed in decoded])
         self.other.merge_packed([packed[4] for packed in decoded if len(packed) > 4])
         for packed in decoded:
             if len(packed) > 5:
-                self._merge_ranges({name: SparseCounts.unpack(of) for name, of in packed[5].items()})
+                self.add_ranges({name: SparseCounts.unpack(of) for name, of in packed[5].items()})
 
     def read_otherwise(self) -> OutcomeProfile:
         """The same outcomes with their scores read the other way. The result shares data with this profile, so nothing may be
@@ -162,7 +168,7 @@ class OutcomeProfile:
             return self
         twin = OutcomeProfile()
         for name, of in self.ranges.items():
-            twin._merge_ranges({name.removeprefix(OTHER_READING): of})
+            twin.add_ranges({name.removeprefix(OTHER_READING): of})
         twin.confusion, twin.examples = self.confusion, self.examples
         twin.sums = {name: units for name, units in self.sums.items() if not name.startswith(OTHER_READING)}
         sums.add(

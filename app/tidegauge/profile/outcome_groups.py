@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,32 +36,39 @@ class OutcomeGroups:
         self._ids, self._wrong = columns.ids, columns.wrongness() if columns.ids else None
 
     def group(self, order: NDArray[np.intp], starts: NDArray[np.intp], whole: bool = False) -> list[OutcomeProfile]:
-        """One profile for each run of rows (as in ``NumericColumns.group``). ``whole``: the rows are those of the whole model,
-        not of a segment; only then losses are counted by ranges of features."""
+        """One profile for each run of rows (as in ``NumericColumns.group``). ``whole``: as in ``add_to``."""
+        profiles = [OutcomeProfile() for _ in starts]
+        self.add_to(profiles, order, starts, whole)
+        return profiles
+
+    def add_to(
+        self, profiles: Sequence[OutcomeProfile], order: NDArray[np.intp], starts: NDArray[np.intp], whole: bool = False
+    ) -> None:
+        """Add each run of rows (as in ``NumericColumns.group``) to one of as many profiles. ``whole``: the rows are those of
+        the whole model, not of a segment; only then losses are counted by ranges of features."""
         groups = len(starts)
+        groups_in_order = np.repeat(np.arange(groups), np.diff(starts, append=len(order)))
         group_of_row = np.full(len(self._sign), -1)
-        group_of_row[order] = np.repeat(np.arange(groups), np.diff(np.append(starts, len(order))))
-        profiles = [OutcomeProfile() for _ in range(groups)]
+        group_of_row[order] = groups_in_order
         parts = np.add.reduceat(self._limbs[:, :, order], starts, axis=2).transpose(1, 2, 0).tolist()
+        for profile in profiles:
+            profile.changed()
         for name, by_profile in zip(self._names, parts, strict=True):
             for profile, limbs in zip(profiles, by_profile, strict=True):
-                units = sums.of_limbs(*limbs)
-                if units:
-                    profile.sums[name] = units
+                if any(limbs):
+                    sums.add_to(profile.sums, name, sums.of_limbs(*limbs))
         if self._scores is not None:
-            self._sum_scores(self._scores, profiles, order, group_of_row[order])
-        for member, space, (row, key, weight) in (
-            ("histograms", SPACE, (self._row, self._key, self._weight)),
-            ("other", SCORED, self._other),
+            self._sum_scores(self._scores, profiles, order, groups_in_order)
+        for histograms, space, (row, key, weight) in (
+            ([of.histograms for of in profiles], SPACE, (self._row, self._key, self._weight)),
+            ([of.other for of in profiles], SCORED, self._other),
         ):
             place = group_of_row[row]
             taken = place >= 0
             if taken.any():
-                histograms = counts.grouped(place[taken], key[taken], weight[taken], groups, space)
-                for profile, histogram in zip(profiles, histograms, strict=True):
-                    setattr(profile, member, histogram)
+                counts.add_grouped(histograms, place[taken], key[taken], weight[taken], space)
         if self._wrong is not None:
-            self._note_examples(profiles, order, starts)
+            self._note_examples(self._wrong, profiles, order, groups_in_order)
         if whole:
             self._count_in_ranges(profiles, group_of_row)
         if self._pairs:
@@ -69,10 +79,9 @@ class OutcomeGroups:
             ).astype(np.int64)
             where = np.flatnonzero(cells)
             for cell, count in zip(where.tolist(), cells[where].tolist(), strict=True):
-                profiles[cell // width].confusion[self._pairs[cell % width]] = count
-        return profiles
+                sums.add_to(profiles[cell // width].confusion, self._pairs[cell % width], count)
 
-    def _count_in_ranges(self, profiles: list[OutcomeProfile], group_of_row: NDArray[np.int64]) -> None:
+    def _count_in_ranges(self, profiles: Sequence[OutcomeProfile], group_of_row: NDArray[np.int64]) -> None:
         codes, losses, others = self._codes, self._losses, self._other_losses
         if codes is None or losses is None:
             return
@@ -82,13 +91,12 @@ class OutcomeGroups:
             tables[OTHER_READING + codes.ranges] = again
         for name, found in tables.items():
             for profile, table in zip(profiles, found, strict=True):
-                if len(table.keys):
-                    profile.ranges[name] = table
+                profile.add_ranges({name: table})
 
     def _sum_scores(
-        self, scores: NDArray[np.int64], profiles: list[OutcomeProfile], order: NDArray[np.intp], group: NDArray[np.int64]
+        self, scores: NDArray[np.int64], profiles: Sequence[OutcomeProfile], order: NDArray[np.intp], group: NDArray[np.int64]
     ) -> None:
-        """The sum of the scores in each calibration bin, as ``score_<bin>``."""
+        """The sum of the scores in each calibration bin, as ``score_<bin>``. ``group``: of each row in ``order``."""
         width = CALIBRATION_BINS + 1
         joint = group * width + self._tenth[order] + 1
         sort = np.argsort(joint.astype(np.int16) if len(profiles) * width < 2**15 else joint, kind="stable")
@@ -96,23 +104,36 @@ class OutcomeGroups:
         starts = np.flatnonzero(np.append(True, np.diff(joint) != 0))
         parts = np.add.reduceat(scores[:, order[sort]], starts, axis=1).T.tolist()
         for cell, limbs in zip(joint[starts].tolist(), parts, strict=True):
-            units = sums.of_limbs(*limbs)
-            if cell % width and units:
-                profiles[cell // width].sums[f"score_{cell % width - 1}"] = units
+            if cell % width and any(limbs):
+                sums.add_to(profiles[cell // width].sums, f"score_{cell % width - 1}", sums.of_limbs(*limbs))
 
-    def _note_examples(self, profiles: list[OutcomeProfile], order: NDArray[np.intp], starts: NDArray[np.intp]) -> None:
-        assert self._wrong is not None
-        ends = np.append(starts[1:], len(order))
-        for profile, start, end in zip(profiles, starts.tolist(), ends.tolist(), strict=True):
-            rows = order[start:end]
-            gone = rows[self._sign[rows] < 0][:MAX_TAKEN_BACK].tolist()
-            profile.examples = {self._ids[row].decode(): 0.0 for row in gone if self._ids[row]}
-            wrong = self._wrong[rows] * (self._sign[rows] > 0)
-            if wrong.any():
-                top = rows[np.argsort(-wrong, kind="stable")[:MAX_EXAMPLES]].tolist()
-                profile.examples |= {
-                    self._ids[row].decode(): float(self._wrong[row]) for row in top if self._wrong[row] and self._ids[row]
-                }
+    def _note_examples(
+        self,
+        wrongness: NDArray[np.float64],
+        profiles: Sequence[OutcomeProfile],
+        order: NDArray[np.intp],
+        group: NDArray[np.int64],
+    ) -> None:
+        """Let the most wrong rows of each profile become examples, and take back those that are taken back. ``group``: of each
+        row in ``order``."""
+        found: defaultdict[int, dict[str, float]] = defaultdict(dict)
+        back = self._sign[order] < 0
+        if back.any():
+            for of, row in zip(group[back].tolist(), order[back].tolist(), strict=True):
+                if len(found[of]) < MAX_TAKEN_BACK and self._ids[row]:
+                    found[of][self._ids[row].decode()] = 0.0
+        wrong = np.flatnonzero(~back & (wrongness[order] > 0))
+        if len(wrong):
+            rows, groups = order[wrong], group[wrong]
+            sort = np.lexsort((-wrongness[rows], groups))
+            rows, groups = rows[sort], groups[sort]
+            most = np.arange(len(rows)) - np.searchsorted(groups, groups) < MAX_EXAMPLES
+            chosen = rows[most]
+            for of, row, how in zip(groups[most].tolist(), chosen.tolist(), wrongness[chosen].tolist(), strict=True):
+                if self._ids[row]:
+                    found[of][self._ids[row].decode()] = how
+        for of, examples in found.items():
+            profiles[of].add_examples(examples)
 
 
 class _Pairs(dict[tuple[str | None, str | None], int]):

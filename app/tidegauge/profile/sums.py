@@ -101,11 +101,16 @@ def total(units: int) -> float:
 def add(into: dict[str, int], other: dict[str, int], sign: int = 1) -> None:
     """Add ``other`` times ``sign`` to ``into``, member by member; a member that becomes zero is removed."""
     for name, units in other.items():
-        value = into.get(name, 0) + sign * units
-        if value:
-            into[name] = value
-        else:
-            into.pop(name, None)
+        add_to(into, name, sign * units)
+
+
+def add_to(into: dict[str, int], name: str, units: int) -> None:
+    """Add to one member of ``into``, which is removed if it becomes zero."""
+    value = into.get(name, 0) + units
+    if value:
+        into[name] = value
+    else:
+        into.pop(name, None)
 
 
 def pack(sums: dict[str, int]) -> dict[str, bytes]:
