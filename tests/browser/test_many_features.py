@@ -1,4 +1,4 @@
-"""Pages of a model with a thousand features stay small until all of them are asked for."""
+"""Pages of a model with a thousand features, or with as many alerts, stay small until all of them are asked for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from support.page import Browser
 from support.serving import fed, running
 from tidegauge.console.replay_directory import Line
 from tidegauge.console.view import View
-from tidegauge.engine.stage import METRICS, Output
+from tidegauge.engine.stage import ALERTS, METRICS, Output
 
 FEATURES = 1000
 
@@ -28,4 +28,22 @@ def test_a_thousand_features_are_shown_forty_at_a_time(browser: Browser, said: l
         assert browser.run("return document.getElementsByTagName('*').length") < 4000
         browser.click("#more-measures")
         browser.wait(lambda: len(browser.rows("#drift-table")) >= FEATURES)
+        browser.leave()
+
+
+def test_a_thousand_alerts_are_shown_two_hundred_at_a_time(browser: Browser, said: list[Output]) -> None:
+    event = next(json.loads(o.value) for o in said if o.topic == ALERTS and o.value and b'"status":"firing"' in o.value)
+    view, lines = fed(View(), said[:1]), []
+    for number in range(FEATURES):
+        data = event["data"] | {"fingerprint": f"{number:032x}", "status": "firing" if number < 150 else "resolved"}
+        lines.append(Line(None, json.dumps(event | {"id": str(number), "data": data}).encode()))
+    view.take(ALERTS, lines)
+    with running(view) as console:
+        browser.open(console.address + "/#/alerts", width=1440)
+        rows = browser.rows("#alerts-table")
+        assert (len(rows), sum("resolved" in row[0] for row in rows)) == (200, 50)
+        assert browser.run("return document.getElementsByTagName('*').length") < 5000
+        browser.wait(lambda: browser.one("#firing").text == "150")
+        browser.click("#more-alerts")
+        browser.wait(lambda: len(browser.rows("#alerts-table")) == FEATURES)
         browser.leave()

@@ -124,6 +124,9 @@ def test_a_hundred_models_are_seen_in_few_requests_of_few_bytes(browser: Browser
         sizes = {name: len(json.dumps(console.ask(f"/api/v1/{name}")[2])) for name in ("models", "fleet")}
         assert sizes["fleet"] < 100 * 2_000
         assert sizes["models"] < 100 * 4_000
+        sent = "return performance.getEntriesByType('resource').reduce((sum, one) => sum + one.transferSize, 0)"
+        assert browser.run(sent) < 400_000
+        assert browser.run("return document.getElementsByTagName('*').length") < 6_000
         browser.one("#find-model").send_keys("churn_42\n")
         browser.wait(lambda: len(browser.rows("#models")) == 1)
         browser.leave()

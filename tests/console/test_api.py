@@ -226,7 +226,7 @@ def test_alerts_are_the_newest_events_and_can_be_filtered(console: Running) -> N
     assert {one["event"]["data"]["fingerprint"]: one["event"] for one in said} == newest
     firing = get(console, "/api/v1/alerts?status=firing&model=churn")["alerts"]
     assert [one["event"] for one in firing] == [one["event"] for one in said if one["event"]["data"]["status"] == "firing"]
-    assert get(console, "/api/v1/alerts?model=other") == {"alerts": []}
+    assert get(console, "/api/v1/alerts?model=other") == {"alerts": [], "total": 0}
 
 
 def test_one_alert_with_its_life_and_playbook(console: Running) -> None:
@@ -320,6 +320,18 @@ def test_an_incident_says_what_changed_when_it_began(console: Running) -> None:
     assert len(said) == len(before) + 1
     console.do(lambda: console.view.take(OPERATIONS, [Line(mark.key, None) for mark in marks]))
     assert get(console, path)["changes"] == before
+
+
+@pytest.mark.parametrize("what", ["alerts", "incidents"])
+def test_a_list_is_told_in_part_and_how_long_it_is(console: Running, what: str) -> None:
+    whole = get(console, f"/api/v1/{what}")
+    assert whole["total"] == len(whole[what]) > 0
+    for limit in (0, 1, whole["total"], 5000):
+        said = get(console, f"/api/v1/{what}?limit={limit}")
+        assert (len(said[what]), said["total"]) == (min(limit, whole["total"]), whole["total"])
+    assert "limit" in get(console, f"/api/v1/{what}?limit=many", 400)["error"]
+    states = [one.get("event", one)["data"]["status"] for one in get(console, f"/api/v1/{what}?limit=1")[what]]
+    assert states == ["firing" if what == "alerts" else "open"]
 
 
 def test_an_incident_is_acknowledged_and_noted_as_a_whole(console: Running) -> None:

@@ -7,7 +7,7 @@ import time
 from aiohttp import web
 
 from tidegauge.console import answers, incident_answers
-from tidegauge.console.api_requests import VIEW, no_alert, no_incident
+from tidegauge.console.api_requests import VIEW, no_alert, no_incident, read_limit
 from tidegauge.console.guard import answer
 
 routes = web.RouteTableDef()
@@ -16,7 +16,8 @@ routes = web.RouteTableDef()
 @routes.get("/api/v1/alerts")
 async def alerts(request: web.Request) -> web.Response:
     wanted = {name: request.query.get(name, "") for name in ("status", "model", "severity")}
-    return answer(answers.alerts(request.app[VIEW], time.time(), wanted))
+    limit = read_limit(request, answers.ALERTS_AT_ONCE)
+    return limit if isinstance(limit, web.Response) else answer(answers.alerts(request.app[VIEW], time.time(), wanted, limit))
 
 
 @routes.get("/api/v1/alerts/{fingerprint:[^/]+}")
@@ -28,7 +29,10 @@ async def alert(request: web.Request) -> web.Response:
 @routes.get("/api/v1/incidents")
 async def incidents(request: web.Request) -> web.Response:
     wanted = {name: request.query.get(name, "") for name in ("status", "model")}
-    return answer(incident_answers.incidents(request.app[VIEW], time.time(), wanted))
+    limit = read_limit(request, incident_answers.INCIDENTS_AT_ONCE)
+    if isinstance(limit, web.Response):
+        return limit
+    return answer(incident_answers.incidents(request.app[VIEW], time.time(), wanted, limit))
 
 
 @routes.get("/api/v1/incidents/{id:[^/]+}")

@@ -23,6 +23,7 @@ from tidegauge.report.monitor_limits import monitor_limits, monitors_of
 from tidegauge.report.recorded_changes import recorded_changes
 
 WINDOWS_AT_ONCE = 5000
+ALERTS_AT_ONCE = 10_000
 
 
 def models(view: View, now: float) -> dict[str, Any]:
@@ -166,16 +167,23 @@ def _category(summary: CategorySummary, values: list[str]) -> dict[str, Any]:
     return {"type": "category", "values": values, "counts": category_counts(summary, values, summary.missing)}
 
 
-def alerts(view: View, now: float, wanted: Mapping[str, str]) -> dict[str, Any]:
-    """The newest event of each alert, the latest first. ``wanted``: values of ``status``, ``model`` and ``severity`` to filter
-    by."""
-    said = []
+def alerts(view: View, now: float, wanted: Mapping[str, str], limit: int) -> dict[str, Any]:
+    """The newest event of each alert, the latest first; of more than ``limit``, firing ones before others. ``wanted``: values
+    of ``status``, ``model`` and ``severity`` to filter by; ``total``: how many there are of these."""
+    found = []
     for event in view.alerts.all():
         data = event["data"]
         has = {"status": data["status"], "severity": data["severity"], "model": data["labels"]["model"]}
         if all(has.get(name) == value for name, value in wanted.items() if value):
-            said.append({"event": event, "concern": concern_of(data["metric"]), **health.attention(view, data, now)})
-    return {"alerts": said}
+            found.append(event)
+    total = len(found)
+    if total > limit:
+        found = sorted(found, key=lambda event: event["data"]["status"] != "firing")[:limit]
+    said = [
+        {"event": event, "concern": concern_of(event["data"]["metric"]), **health.attention(view, event["data"], now)}
+        for event in found
+    ]
+    return {"alerts": said, "total": total}
 
 
 def alert(view: View, fingerprint: str, now: float) -> dict[str, Any] | None:

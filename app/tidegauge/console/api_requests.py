@@ -36,6 +36,14 @@ def no_incident(request: web.Request) -> web.Response:
     return problem(404, f"no incident {request.match_info['id']!r}; /api/v1/incidents lists them")
 
 
+def read_limit(request: web.Request, most: int) -> int | web.Response:
+    """The query's ``limit``, ``most`` if it has none, or the answer to one that is not a number up to ``most``."""
+    limit = request.query.get("limit", str(most))
+    if limit.isascii() and limit.isdigit() and int(limit) <= most:
+        return int(limit)
+    return problem(400, f"limit {limit!r} is not a number up to {most}")
+
+
 async def read_body(request: web.Request, kind: Any) -> Any:
     """The request's body as a value of type ``kind``, or the answer that says why it is not one."""
     try:

@@ -33,6 +33,8 @@ HEADERS = {
 ACTOR = web.RequestKey("actor", Actor)
 ACCESS = web.AppKey("access", Access)
 AUDITING = web.AppKey("auditing", Audit)
+SMALL = 1024
+"""Answers of at most so many bytes are not compressed."""
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 FAILED_LOGIN_SECONDS = 0.5
 MAX_BODY = 16 << 10
@@ -44,9 +46,12 @@ def problem(status: int, text: str) -> web.Response:
 
 
 def answer(value: object, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value), status=status, content_type="application/json", headers={"Cache-Control": "no-store"}
-    )
+    """A JSON answer, compressed if it is large."""
+    body = msgspec.json.encode(value)
+    response = web.Response(body=body, status=status, content_type="application/json", headers={"Cache-Control": "no-store"})
+    if len(body) > SMALL:
+        response.enable_compression()
+    return response
 
 
 @web.middleware

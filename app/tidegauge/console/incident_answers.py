@@ -12,18 +12,24 @@ from tidegauge.console.answers import alert
 from tidegauge.console.playbook_pages import playbook
 from tidegauge.console.view import View
 from tidegauge.engine.events import timestamp
-from tidegauge.incident.across_models import CommonIncident, together
+from tidegauge.incident import across_models
+from tidegauge.incident.across_models import CommonIncident
 from tidegauge.incident.changes import BEFORE, at_the_time, seen_in
 from tidegauge.metrics.record import iso
 from tidegauge.report.recorded_changes import recorded_changes
 
+INCIDENTS_AT_ONCE = 5000
 
-def incidents(view: View, now: float, wanted: Mapping[str, str]) -> dict[str, Any]:
-    """The newest event of each incident, open ones first; which incidents of different models belong together; and what people
-    did about those that are open. ``wanted``: values of ``status`` and ``model`` to filter by."""
-    said = [event for event in view.incidents.all() if all(event["data"].get(n) == v for n, v in wanted.items() if v)]
+
+def incidents(view: View, now: float, wanted: Mapping[str, str], limit: int) -> dict[str, Any]:
+    """The newest event of each incident, open ones first, at most ``limit`` of ``total``; which incidents of different models
+    belong together; and what people did about those that are open. ``wanted``: values of ``status`` and ``model`` to filter by.
+    """
+    found = [event for event in view.incidents.all() if all(event["data"].get(n) == v for n, v in wanted.items() if v)]
+    said = found[:limit]
     attention = {event["data"]["incident"]: _attention(view, event, now) for event in said if event["data"]["status"] == "open"}
-    return {"incidents": said, "together": msgspec.to_builtins(_together(view)), "attention": attention}
+    together = msgspec.to_builtins(_together(view))
+    return {"incidents": said, "total": len(found), "together": together, "attention": attention}
 
 
 def _attention(view: View, event: dict[str, Any], now: float) -> dict[str, Any]:
@@ -53,7 +59,7 @@ def _notes(view: View, name: str) -> list[dict[str, Any]]:
 
 
 def _together(view: View) -> list[CommonIncident]:
-    return together(event["data"] for event in view.incidents.all())
+    return across_models.together(event["data"] for event in view.incidents.all())
 
 
 def incident(view: View, name: str, now: float) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import time
 from aiohttp import web
 
 from tidegauge.console import answers
-from tidegauge.console.api_requests import VIEW, json_answer, no_model
+from tidegauge.console.api_requests import VIEW, json_answer, no_model, read_limit
 from tidegauge.console.fleet import fleet
 from tidegauge.console.guard import answer, problem
 from tidegauge.console.window_series import Series
@@ -40,7 +40,7 @@ async def windows(request: web.Request) -> web.Response:
         return series
     query = request.query
     members = [name for name in query.get("members", "").split(",") if name]
-    limit = _limit(request)
+    limit = read_limit(request, answers.WINDOWS_AT_ONCE)
     if isinstance(limit, web.Response):
         return limit
     return json_answer(answers.windows(series, query.get("from", ""), query.get("to", ""), members, limit))
@@ -57,7 +57,7 @@ async def open_windows(request: web.Request) -> web.Response:
 
 @routes.get("/api/v1/models/{model:[^/]+}/features")
 async def features(request: web.Request) -> web.Response:
-    series, limit = _series(request), _limit(request)
+    series, limit = _series(request), read_limit(request, answers.WINDOWS_AT_ONCE)
     if isinstance(series, web.Response):
         return series
     if isinstance(limit, web.Response):
@@ -113,14 +113,6 @@ async def distributions(request: web.Request) -> web.Response:
     if name not in view.models():
         return no_model(request)
     return answer(answers.distributions(view, name, request.query.get("version", "")))
-
-
-def _limit(request: web.Request) -> int | web.Response:
-    """The most windows that a request asks for, or the answer that says what is wrong with the number."""
-    limit = request.query.get("limit", str(answers.WINDOWS_AT_ONCE))
-    if limit.isascii() and limit.isdigit() and int(limit) <= answers.WINDOWS_AT_ONCE:
-        return int(limit)
-    return problem(400, f"limit {limit!r} is not a number up to {answers.WINDOWS_AT_ONCE}")
 
 
 def _series(request: web.Request) -> Series | web.Response:

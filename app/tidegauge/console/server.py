@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import mimetypes
 import ssl
 from collections.abc import Callable
-from importlib import resources
-from typing import Any
 
 from aiohttp import web
 
@@ -16,6 +13,7 @@ from tidegauge.console.access import Access
 from tidegauge.console.api_requests import VIEW, WRITE
 from tidegauge.console.guard import problem
 from tidegauge.console.live import Live
+from tidegauge.console.page_files import page_files, serving
 from tidegauge.console.playbook_pages import playbook
 from tidegauge.console.view import View
 
@@ -38,8 +36,8 @@ class Server:
         self.app.router.add_get("/healthz", _alive)
         self.app.router.add_get("/readyz", self._ready)
         self.app.router.add_get("/playbooks/{page}", _playbook)
-        for path, handler in _pages().items():
-            self.app.router.add_get(path, handler)
+        for path, file in page_files().items():
+            self.app.router.add_get(path, serving(file))
         self._is_ready = ready
         self._runner: web.AppRunner | None = None
 
@@ -79,31 +77,3 @@ async def _playbook(request: web.Request) -> web.Response:
         '<p><a href="../">Console</a></p></main></html>'
     )
     return web.Response(text=body, content_type="text/html")
-
-
-def _pages() -> dict[str, Any]:
-    """The files of the pages by path. All are read at the start, so no other file can be requested."""
-    return {path: _file(name, body) for path, name, body in _files(resources.files("tidegauge.console") / "static", "/")}
-
-
-def _files(directory: Any, path: str) -> Any:
-    for entry in directory.iterdir():
-        if entry.is_dir():
-            yield from _files(entry, f"{path}{entry.name}/")
-        else:
-            yield "/" if path + entry.name == "/index.html" else path + entry.name, entry.name, entry.read_bytes()
-
-
-def _file(name: str, body: bytes) -> guard.Handler:
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    kind = "text/javascript" if name.endswith(".js") else kind
-
-    @guard.open_to_all
-    async def serve(request: web.Request) -> web.StreamResponse:
-        if request.query_string and name == "index.html":
-            # A token in an address would be stored in browser histories and logs.
-            return problem(400, "the console's addresses have no query; sign in on the page")
-        charset = "utf-8" if kind.startswith("text/") else None
-        return web.Response(body=body, content_type=kind, charset=charset, headers={"Cache-Control": "no-cache"})
-
-    return serve

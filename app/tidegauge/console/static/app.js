@@ -106,10 +106,10 @@ function soon() {
 
 async function countFiring() {
   const badge = document.getElementById("firing");
-  const { alerts: firing } = await get("alerts", { status: "firing" });
-  badge.textContent = firing.length;
-  badge.hidden = !firing.length;
-  badge.title = `${firing.length} firing`;
+  const { total } = await get("alerts", { status: "firing", limit: 0 });
+  badge.textContent = total;
+  badge.hidden = !total;
+  badge.title = `${total} firing`;
 }
 
 function signIn(text = "") {

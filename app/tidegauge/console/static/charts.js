@@ -26,6 +26,26 @@ export function drawCharts(root) {
   for (const host of root.querySelectorAll(".plot")) watching.observe(host);
 }
 
+/** On paper plots are as wide as half of a page, in light colours, whatever the screen; after that as they were. */
+const ON_PAPER = { width: 340, height: 170 };
+let shownTheme = null;
+
+window.addEventListener("beforeprint", () => {
+  const root = document.documentElement;
+  shownTheme = root.dataset.theme;
+  root.dataset.theme = "light";
+  for (const plot of drawn) {
+    plot.onScreen = { width: plot.width, height: plot.height };
+    plot.setSize(ON_PAPER);
+  }
+  redrawCharts();
+});
+window.addEventListener("afterprint", () => {
+  if (shownTheme) document.documentElement.dataset.theme = shownTheme;
+  for (const plot of drawn) plot.setSize(plot.onScreen ?? ON_PAPER);
+  redrawCharts();
+});
+
 const watching = new ResizeObserver((entries) => {
   for (const { target, contentRect } of entries) {
     const width = Math.floor(contentRect.width);
@@ -40,10 +60,13 @@ const WIDE = "(min-width: 1200px)";
 const LOW = "(max-height: 860px)";
 const DENSITY = [[".dense .small", 0.6, 0.48], [".dense:not(.system, .business)", 0.8, 0.62], [".incident-page", 0.75, 0.6]];
 
+/** Marks of the legend follow a change of colours by themselves. */
+const LEGEND = { live: true, markers: { width: 3, stroke: (plot, place) => `var(${plot.series[place].marker})` } };
+
 function make(host, width) {
   const [, tall, low] = (window.matchMedia(WIDE).matches && DENSITY.find(([place]) => host.closest(place))) || [null, 1, 1];
   const height = Math.round(host.options.height * (window.matchMedia(LOW).matches ? low : tall));
-  host.plot = new window.uPlot({ ...host.options, width, height }, host.data, host);
+  host.plot = new window.uPlot({ ...host.options, legend: LEGEND, width, height }, host.data, host);
   drawn.add(host.plot);
 }
 
@@ -86,7 +109,8 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
   let line = 0;
   for (const one of series) {
     const hue = one.hollow ? line - 1 : line;
-    const stroke = () => css(COLORS[Math.max(hue, 0) % COLORS.length]);
+    const color = COLORS[Math.max(hue, 0) % COLORS.length];
+    const stroke = () => css(color);
     if (one.low) {
       const place = data.length;
       for (const [edge, name] of [[one.high, "upper"], [one.low, "lower"]]) {
@@ -97,7 +121,7 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
     }
     data.push(one.values);
     shown.push({
-      label: one.name, class: label.startsWith(one.name) ? "titled" : undefined, stroke, width: one.hollow ? 1.5 : 2, value: (plot, of, _, at) => text(of, format) + between(one, at, format),
+      label: one.name, class: label.startsWith(one.name) ? "titled" : undefined, marker: color, stroke, width: one.hollow ? 1.5 : 2, value: (plot, of, _, at) => text(of, format) + between(one, at, format),
       dash: one.dashed ? [6, 4] : DASHES[hue % DASHES.length],
       paths: one.hollow ? () => null : one.bars && times.length <= MOST_BARS ? window.uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
       fill: one.bars ? () => `color-mix(in srgb, ${stroke()} 30%, transparent)` : undefined,
@@ -107,7 +131,7 @@ export function timeChart({ id, label, times, series, limits = [], format = numb
   }
   for (const limit of limits) {
     data.push(x.map(() => limit.value));
-    shown.push({ label: limit.name, stroke: () => css("--critical"), width: 1.5, dash: [3, 3], points: { show: false }, value: (plot, of) => text(of, format) });
+    shown.push({ label: limit.name, marker: "--critical", stroke: () => css("--critical"), width: 1.5, dash: [3, 3], points: { show: false }, value: (plot, of) => text(of, format) });
   }
   const lane = laneOf(marks, x[0], x.at(-1));
   const days = x.at(-1) - x[0] > 6 * 86400;
@@ -150,7 +174,7 @@ function moments(at) {
 
 /** As wide as the longest number of an axis. */
 function sizeOf(plot, values) {
-  return Math.round(Math.max(0, ...(values ?? []).map((value) => String(value).length)) * LETTER) + 20;
+  return Math.round(Math.max(2.5, ...(values ?? []).map((value) => String(value).length)) * LETTER) + 20;
 }
 
 function text(of, format) {
@@ -196,7 +220,7 @@ export function distributionChart({ id, label, bins, current, before = null, bas
     ],
     series: [
       { label: "Bin", value: (plot, at) => bins[at] ?? none },
-      { label: names[0], stroke: () => css("--line-1"), fill: () => `color-mix(in srgb, ${css("--line-1")} 45%, transparent)`, paths: bars({ size: [0.8, 60] }), points: { show: false }, value: (plot, of) => text(of, percent) },
+      { label: names[0], marker: "--line-1", stroke: () => css("--line-1"), fill: () => `color-mix(in srgb, ${css("--line-1")} 45%, transparent)`, paths: bars({ size: [0.8, 60] }), points: { show: false }, value: (plot, of) => text(of, percent) },
       outline(names[1], "--line-2", 0.94, [5, 3], percent),
       ...(before ? [outline("Window before", "--line-3", 0.6, [2, 2], percent)] : []),
     ],
@@ -207,7 +231,7 @@ export function distributionChart({ id, label, bins, current, before = null, bas
 }
 
 const outline = (name, color, size, dash, format) => ({
-  label: name, stroke: () => css(color), width: 2, dash, paths: window.uPlot.paths.bars({ size: [size, 70] }), points: { show: false }, value: (plot, of) => text(of, format),
+  label: name, marker: color, stroke: () => css(color), width: 2, dash, paths: window.uPlot.paths.bars({ size: [size, 70] }), points: { show: false }, value: (plot, of) => text(of, format),
 });
 
 /** What came true against what scores said, bin by bin; on the diagonal scores mean what they say. */
@@ -223,8 +247,8 @@ export function reliabilityChart({ id, label, bins, height = HEIGHT + 40 }) {
     axes: [axis({ values: (plot, ticks) => ticks.map((tick) => `${Number((tick * 100).toFixed(1))} %`) }), axis({ size: 62, values: (plot, ticks) => ticks.map((tick) => `${Number((tick * 100).toFixed(1))} %`) })],
     series: [
       { label: "Mean score", value: (plot, of) => text(of, percent) }, hidden("upper"), hidden("lower"),
-      { label: "Came true", stroke: () => css("--line-1"), width: 2, points: { show: true, size: 7, fill: () => css("--line-1") }, value: (plot, of, _, at) => text(of, percent) + between(told, at, percent) },
-      { label: "If scores were true", stroke: () => css("--dim"), dash: [3, 3], points: { show: false }, value: (plot, of) => text(of, percent) },
+      { label: "Came true", marker: "--line-1", stroke: () => css("--line-1"), width: 2, points: { show: true, size: 7, fill: () => css("--line-1") }, value: (plot, of, _, at) => text(of, percent) + between(told, at, percent) },
+      { label: "If scores were true", marker: "--dim", stroke: () => css("--dim"), dash: [3, 3], points: { show: false }, value: (plot, of) => text(of, percent) },
     ],
     bands: [{ series: [1, 2], fill: () => `color-mix(in srgb, ${css("--line-1")} 18%, transparent)` }],
     cursor: { drag: { x: false, y: false } },

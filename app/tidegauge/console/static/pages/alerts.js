@@ -9,12 +9,15 @@ import { table } from "../table.js";
 export const title = () => "Alerts";
 export const concerns = (change) => change.alerts || change.operations;
 
+/** So many alerts are shown, firing ones first, until all are asked for. */
+const AT_ONCE = 200;
 const SEVERITY = { critical: 3, warning: 2, info: 1 };
 const rank = ({ event: { data }, acknowledged, silenced }) => (data.status === "firing" ? 100 : 0) + (SEVERITY[data.severity] ?? 0) * 10 - (acknowledged || silenced ? 5 : 0);
 
 export async function draw({ query, go }) {
   const [model, shown] = [query.get("model") ?? "", query.get("status") ?? ""];
-  const [{ alerts }, { models }] = await Promise.all([get("alerts", { model, status: shown }), get("models")]);
+  const all = query.get("show") === "all";
+  const [{ alerts, total }, { models }] = await Promise.all([get("alerts", { model, status: shown, limit: all ? null : AT_ONCE }), get("models")]);
   const choose = (id, label, options, chosen) => h("label", { for: `choose-${id}` }, label, h("select", { id: `choose-${id}`, onchange: (event) => {
     event.target.blur();
     go({ [id]: event.target.value });
@@ -25,6 +28,7 @@ export async function draw({ query, go }) {
       choose("status", "Status", [["", "all"], ["firing", "firing"], ["resolved", "resolved"]], shown),
       choose("model", "Model", [["", "all"], ...models.map((one) => [one.model, one.model])], model)),
     list("alerts-table", alerts, { model: true }),
+    alerts.length < total ? h("p", {}, h("button", { type: "button", id: "more-alerts", onclick: () => go({ show: "all" }) }, `All ${number(total)} alerts`)) : null,
   ];
 }
 

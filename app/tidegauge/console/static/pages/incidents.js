@@ -10,11 +10,14 @@ import { rowActions } from "./incident_actions.js";
 export const title = () => "Incidents";
 export const concerns = (change) => change.alerts || change.operations;
 
+/** So many incidents are shown, open ones first, until all are asked for. */
+const AT_ONCE = 200;
 const SEVERITY = { critical: 3, warning: 2, info: 1 };
 
 export async function draw({ query, go, again }) {
   const [model, shown] = [query.get("model") ?? "", query.get("status") ?? ""];
-  const [{ incidents, together, attention }, { models }, session] = await Promise.all([get("incidents", { model, status: shown }), get("models"), get("session")]);
+  const all = query.get("show") === "all";
+  const [{ incidents, total, together, attention }, { models }, session] = await Promise.all([get("incidents", { model, status: shown, limit: all ? null : AT_ONCE }), get("models"), get("session")]);
   const choose = (id, label, options, chosen) => h("label", { for: `choose-${id}` }, label, h("select", { id: `choose-${id}`, onchange: (event) => {
     event.target.blur();
     go({ [id]: event.target.value });
@@ -25,6 +28,7 @@ export async function draw({ query, go, again }) {
       choose("status", "Status", [["", "all"], ["open", "open"], ["resolved", "resolved"]], shown),
       choose("model", "Model", [["", "all"], ...models.map((one) => [one.model, one.model])], model)),
     list("incidents-table", merged(incidents, together), { acts: { attention, ...session, again } }),
+    incidents.length < total ? h("p", {}, h("button", { type: "button", id: "more-incidents", onclick: () => go({ show: "all" }) }, `All ${number(total)} incidents`)) : null,
   ];
 }
 

@@ -9,6 +9,7 @@ import { list as incidentList, merged } from "./incidents.js";
 import { coverage, metricChart, metrics } from "./performance.js";
 
 const PAST = 200;
+const FIRING = 100;
 
 export async function overview(seen) {
   const { records, alerts, incidents, frame, go } = seen;
@@ -24,7 +25,8 @@ export async function overview(seen) {
       timeChart({ id: "chart-overview-traffic", label: "Predictions a window", times: records.map((one) => one.window_start), frame, includeZero: true, format: number,
         series: [{ name: "Predictions", values: records.map((one) => one.predictions ?? null) }] })),
     await heatmap(seen, { most: 8, more: () => go({ tab: "drift" }) }),
-    h("section", { id: "alerts" }, h("h2", {}, "Alerts"), list("model-alerts", firing, { model: false }),
+    h("section", { id: "alerts" }, h("h2", {}, "Alerts"), list("model-alerts", firing.slice(0, FIRING), { model: false }),
+      firing.length > FIRING ? h("p", {}, h("a", { href: `#/alerts?${new URLSearchParams({ model: seen.model.model, status: "firing" })}` }, `All ${number(firing.length)} that fire`)) : null,
       past.length ? h("details", { id: "past-alerts" }, h("summary", {}, `${number(past.length)} that have ended`), list("model-past-alerts", past.slice(0, PAST), { model: false })) : null),
   ];
 }
