@@ -1,110 +1,29 @@
-"""A bad network, and the producer of the model over it: what tidegauge calls of aiokafka's."""
+"""The producer of the model: what tidegauge calls of aiokafka's."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.errors import ConcurrentTransactions, ProducerFenced, RequestTimedOutError
+from aiokafka.errors import ConcurrentTransactions, KafkaError, KafkaTimeoutError, ProducerFenced
 from aiokafka.producer.producer import TransactionContext
 from aiokafka.structs import OffsetAndMetadata
 
 from simulation.kafka_model import KafkaModel, ProducerId
-from simulation.seeded_loop import Process, SeededLoop, VirtualTime, current_process
+from simulation.seeded_loop import VirtualTime
+from simulation.simulated_network import RETRY_SECONDS, Network
 from tidegauge.engine.stage import Record
 from tidegauge.stream.partitioning import partition_of
 
-RETRY_SECONDS = 0.05
-REQUEST_TIMEOUT = 2.0
 BATCH_RECORDS = 2
-SLOW_SECONDS = 4.0
-DULL = {"fetch", "heartbeat", "committed offsets", "end offsets"}
-"""Requests that are made all the time and not worth a line of the schedule."""
-
-
-class Killed(BaseException):
-    """What a process that was killed gets when its coroutines are closed at the end of a simulation."""
 
 
 class Acknowledgement(NamedTuple):
     """What the producer says of a record that was written."""
 
     offset: int
-
-
-class Network:
-    """Carries requests to the brokers and answers back. ``disturb`` is called for each leg of a request with the process that
-    waits for it, and returns the seconds that it takes; None if it is lost."""
-
-    def __init__(self, loop: SeededLoop, draws: random.Random) -> None:
-        self.loop, self._draws = loop, draws
-        self.losing: set[Process] = set()
-        """Processes that lose the next chunk they fetched on its way through Faust."""
-        self.hesitant = True
-        """Whether brokers are sometimes slow to tell each other how a transaction ended."""
-        self.disturb: Callable[[Process, str], float | None] = lambda process, what: self.delay()
-
-    def delay(self) -> float:
-        return 0.001 + 0.02 * self._draws.random() ** 3
-
-    def later(self, what: Callable[[], None]) -> None:
-        """Do something in the cluster after a drawn delay, and now and then much later."""
-        hesitation = SLOW_SECONDS * self._draws.random() if self.hesitant and self._draws.random() < 0.03 else 0.0
-        self.loop.call_in_world(self.delay() + hesitation, what)
-
-    def at(self, seconds: float, what: Callable[[], None]) -> None:
-        """Do something in the cluster after so many seconds."""
-        self.loop.call_in_world(seconds, what)
-
-    async def ask(self, what: str, request: Callable[[], Any]) -> Any:
-        """The answer to a request, which is made again if it or its answer is lost. A request under way arrives even if the
-        process is killed."""
-        asker = current_process.get()
-        if asker.dead:
-            raise Killed
-        while True:
-            answer = self.loop.create_future()
-            self._send(what, request, answer, asker)
-            try:
-                return await answer
-            except RequestTimedOutError:
-                continue
-
-    def _send(self, what: str, request: Callable[[], Any], answer: asyncio.Future[Any], asker: Process) -> None:
-        def arrive() -> None:
-            try:
-                result, error = request(), None
-            except Exception as raised:
-                result, error = None, raised
-            if isinstance(result, asyncio.Future):
-                result.add_done_callback(lambda done: respond(done.result(), None))
-            else:
-                respond(result, error)
-
-        def respond(result: Any, error: Exception | None) -> None:
-            if what not in DULL:
-                self.loop.note(f"{asker}: {what}" + ("" if error is None else f" -> {type(error).__name__}"))
-            travel(f"answer to {what}", deliver, asker, result, error)
-
-        def deliver(result: Any, error: Exception | None) -> None:
-            if answer.done():
-                return
-            if error is None:
-                answer.set_result(result)
-            else:
-                answer.set_exception(error)
-
-        def travel(leg: str, arrived: Callable[..., None], to: Process, *arguments: Any) -> None:
-            seconds = self.disturb(asker, leg)
-            if seconds is None:
-                self.loop.call_later(REQUEST_TIMEOUT, deliver, None, RequestTimedOutError(), context=asker.context)
-            else:
-                self.loop.call_later(seconds, arrived, *arguments, context=to.context)
-
-        travel(what, arrive, self.loop.world)
 
 
 class Clients:
@@ -228,8 +147,9 @@ class TransactionalProducer:
                 f"produce {len(records)} to {place.topic} {place.partition}",
                 lambda: kafka.produce(producer, sequence, place, records),
             )
-        except ProducerFenced as error:
-            self._txn_manager.fatal = True
+        except KafkaError as error:
+            # Of records that were not written in time aiokafka only asks that their transaction be aborted.
+            self._txn_manager.fatal = not isinstance(error, KafkaTimeoutError)
             for _, acknowledgement in queued:
                 if not acknowledgement.done():
                     acknowledgement.set_exception(error)
@@ -254,7 +174,7 @@ class TransactionalProducer:
             self._used = True
             said = ", ".join(f"{place.topic} {place.partition}: {of.offset}" for place, of in offsets.items())
             await clients.network.ask(f"offsets {said}", lambda: kafka.commit_in_transaction(producer, group, offsets))
-        except ProducerFenced:
+        except KafkaError:
             self._txn_manager.fatal = True
             raise
 
@@ -277,6 +197,6 @@ class TransactionalProducer:
         word = "commit" if commit else "abort"
         try:
             await self._clients.patiently(f"{word} {self._transactional_id}", lambda: kafka.end_transaction(producer, commit))
-        except ProducerFenced:
+        except KafkaError:
             self._txn_manager.fatal = True
             raise

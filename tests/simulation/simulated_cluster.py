@@ -7,21 +7,31 @@ import contextlib
 import logging
 import random
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 from unittest import mock
 
 import msgspec
 from aiokafka import TopicPartition
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    NotLeaderForPartitionError,
+    ProducerFenced,
+    RequestTimedOutError,
+    UnknownError,
+)
 
 from simulation import simulated_disk, workload
 from simulation.consumer_group import GroupModel
-from simulation.kafka_clients import DULL, Clients, Network
+from simulation.kafka_clients import Clients
 from simulation.kafka_model import KafkaModel
 from simulation.kafka_readers import Admin, AssignedConsumer
 from simulation.seeded_loop import Process, SeededLoop, Stuck, VirtualTime, current_process
 from simulation.simulated_faust import FaustModel
+from simulation.simulated_network import DULL, REQUEST_TIMEOUT, Fate, Network
 from simulation.workload import INPUT_PARTITIONS, PARTITIONS, Result
 from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import Counters, Record
@@ -45,9 +55,17 @@ SETTLED_SECONDS, REKEYED_SETTLED_SECONDS = 1.0, 3.0
 with measurements of the group."""
 FAULTS = (
     "kill", "kill, disk lost", "kill, request late", "pause", "pause beyond the session",
-    "pause beyond the session, request late", "rebalance", "loss", "late", "chunk lost",
+    "pause beyond the session, request late", "rebalance", "loss", "late", "chunk lost", "read again", "another broker",
+    "error",
 )  # fmt: skip
 """What happens to a process, and to the request or answer under way."""
+ERRORS = KafkaTimeoutError, KafkaConnectionError, NodeNotReadyError, UnknownError
+"""Errors with which a client gives up."""
+NEVER_GIVEN_UP = {"fetch", "heartbeat", "join", "leave", "committed"}
+"""Requests that Faust's consumer makes until they succeed."""
+REPEATABLE = ("produce", "delete", "join")
+"""How the names of requests begin that brokers may get twice. Before version 4 of its protocol of transactions, Kafka is not
+made for a late copy of the others, as of the end of a transaction, which may end the next one."""
 TAKING_OVER = ("init producer", "topics", "beginning offsets", "fetch ", "committed ")
 """How the names of requests begin by which a task is taken over."""
 
@@ -87,6 +105,8 @@ class Simulation:
         self._started = 0
         self._faults: Counter[str] = Counter()
         self._wrong: list[str] = []
+        self._given_up: set[Process] = set()
+        """Processes a client of which gave up."""
         self._left = self._draws.randint(1, most) if most else 0
         self._calm = False
         self._network.disturb, self._network.hesitant = self._disturb, most > 0
@@ -167,12 +187,12 @@ class Simulation:
         self._started += 1
         name = f"worker {index}.{self._started}"
         self._loop.note(f"{name} starts")
-        self._processes[index] = self._loop.start_process(name, lambda: self._reported(self._worker(index)))
+        self._processes[index] = self._loop.start_process(name, lambda: self._reported(index))
 
-    async def _reported(self, worker: Coroutine[Any, Any, None]) -> None:
+    async def _reported(self, index: int) -> None:
         """Run a worker's process; whatever it raises is a difference."""
         try:
-            await worker
+            await self._worker(index)
         except Exception as error:
             self._wrong.append(f"{current_process.get()} raised {error!r}")
 
@@ -202,7 +222,7 @@ class Simulation:
         watching.cancel()
         self._loop.note(f"{process} fails: {error!r}")
         self._faults[f"ended by {type(error).__name__}"] += 1
-        if not isinstance(error, ProducerFenced):
+        if not isinstance(error, KafkaError if process in self._given_up else ProducerFenced):
             self._wrong.append(f"{process} ended by {error!r}")
         await worker.stop()
         self._end(index, process)
@@ -226,19 +246,39 @@ class Simulation:
 
     # -- faults --------------------------------------------------------------------------------------------------
 
-    def _disturb(self, process: Process, what: str) -> float | None:
-        """A leg of a request: mostly it takes its time; sometimes a fault happens now."""
+    def _disturb(self, process: Process, leg: str) -> Fate:
+        """What becomes of a request or answer: mostly it takes its time; sometimes a fault happens now."""
         delay = self._network.delay()
         if self._calm or not self._left or process not in self._processes or process.dead:
-            return delay
+            return Fate(delay)
+        what = leg.removeprefix("answer to ")
         if self._draws.random() > _likelihood(what):
-            return delay
+            return Fate(delay)
         self._left -= 1
-        index = self._processes.index(process)
         fault = self._draws.choice(FAULTS)
+        if leg.startswith(REPEATABLE) and self._draws.random() < 0.3:
+            fault = "twice"
+        elif fault == "error" and what in NEVER_GIVEN_UP:
+            fault = "another broker"
         self._faults[fault] += 1
-        self._loop.note(f"FAULT {fault} of {process} at {what}")
-        late = 2 * SESSION * self._draws.random() if fault.endswith("late") else 0.0
+        self._loop.note(f"FAULT {fault} of {process} at {leg}")
+        if fault in ("rebalance", "chunk lost", "read again") or fault.startswith(("kill", "pause")):
+            self._happen(fault, process)
+        late = 2 * SESSION * self._draws.random()
+        if fault == "loss":
+            return Fate(REQUEST_TIMEOUT, RequestTimedOutError())
+        if fault == "another broker":
+            return Fate(delay, NotLeaderForPartitionError())
+        if fault == "error":
+            self._given_up.add(process)
+            return Fate(delay, self._draws.choice(ERRORS)())
+        if fault == "twice":
+            return Fate(delay, copy=late)
+        return Fate(delay + late if fault.endswith("late") else delay)
+
+    def _happen(self, fault: str, process: Process) -> None:
+        """Let a fault happen to a process."""
+        index = self._processes.index(process)
         if fault.startswith("kill"):
             self._disks[index].crash(self._draws)
             if fault == "kill, disk lost":
@@ -252,9 +292,8 @@ class Simulation:
             self._group.rebalance()
         elif fault == "chunk lost":
             self._network.losing.add(process)
-        elif fault == "loss":
-            return None
-        return delay + late
+        else:
+            self._network.rereading.add(process)
 
     def _continue(self, process: Process) -> None:
         self._loop.note(f"{process} goes on")
@@ -307,10 +346,9 @@ class Simulation:
         return workload.result(outputs)
 
 
-def _likelihood(leg: str) -> float:
+def _likelihood(what: str) -> float:
     """How likely a fault is at a request or its answer: at those that change nothing and are made all the time it is the least,
     at those by which a task is taken over the most, since these are few."""
-    what = leg.removeprefix("answer to ")
     if what in DULL:
         return 0.003
     return 0.04 if what.startswith(TAKING_OVER) else 0.012

@@ -26,6 +26,7 @@ POLL_SECONDS = 0.4
 HEARTBEATS = 5
 """How often in a session a member is heard."""
 BUFFERED_CHUNKS = 4
+REREAD_OFFSETS = 4
 
 
 class PlaceState:
@@ -96,6 +97,7 @@ class ChunkConsumer:
             now, most = transport.time.monotonic(), self._draws.randint(1, 8)
             places = [place for place in sorted(states) if not self.in_step.ahead(place, now, self._more)]
             self._draws.shuffle(places)
+            self._go_back_if_told()
             logs, positions = self.app.clients.kafka.logs, {place: states[place].position for place in places}
 
             def fetch() -> dict[TP, Batch]:
@@ -122,6 +124,14 @@ class ChunkConsumer:
                     return {place: states[place].chunk(batch)}, None
         await asyncio.sleep(POLL_SECONDS * self._draws.random())
         return {}, None
+
+    def _go_back_if_told(self) -> None:
+        process, network = current_process.get(), self.app.clients.network
+        if process in network.rereading:
+            network.rereading.remove(process)
+            for state in self._states.values():
+                state.position = max(state.position - REREAD_OFFSETS, 0)
+                state.empty_offsets = None
 
 
 class Signal:
