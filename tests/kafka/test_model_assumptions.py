@@ -224,3 +224,36 @@ def test_deleted_records_move_the_beginning_and_nothing_else(run):
         assert await place.values() == [b"b", b"c"]
 
     run(test)
+
+
+def test_an_offset_is_read_with_its_metadata_and_minus_one_where_there_is_none(run):
+    async def test(place):
+        producer = await place.producer()
+        async with producer.transaction():
+            await producer.send_and_wait(place.name, b"record")
+            await producer.send_offsets_to_transaction({place.place: OffsetAndMetadata(1, "17.5")}, place.name)
+        # The next one begins when everybody knows how the transaction ended.
+        await place.producer()
+        committed = place.admin.list_consumer_group_offsets
+        assert await committed(place.name, partitions=[place.place]) == {place.place: OffsetAndMetadata(1, "17.5")}
+        assert (await committed(f"{place.name}-none", partitions=[place.place]))[place.place].offset == -1
+        assert await committed(f"{place.name}-none") == {}
+
+    run(test)
+
+
+def test_batches_are_written_in_order_and_counted_before_they_are_committed(run):
+    async def test(place):
+        producer = await place.producer()
+        async with producer.transaction():
+            written = []
+            for value in (b"first", b"second"):
+                batch = producer.create_batch()
+                assert batch.append(timestamp=None, key=b"0:0", value=value, headers=[]) is not None
+                written.append(await producer.send_batch(batch, place.name, partition=0))
+            assert [(await of).offset for of in written] == [0, 1]
+            assert await place.end("read_uncommitted") == 2
+            assert await place.end() == 0
+        assert await place.values() == [b"first", b"second"]
+
+    run(test)

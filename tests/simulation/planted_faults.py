@@ -160,7 +160,5 @@ PLANTED: tuple[Callable[[], contextlib.AbstractContextManager[None]], ...] = (
     former_owner_not_fenced,
     restored_before_fencing,
     empty_changelog_not_asked_about,
-    rekeyed_offsets_before_records,
-    event_time_forgotten,
-    event_time_without_uncommitted_records,
 )
+PLANTED_IN_REKEYING = (rekeyed_offsets_before_records, event_time_forgotten, event_time_without_uncommitted_records)

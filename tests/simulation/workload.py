@@ -68,17 +68,17 @@ def registry() -> Registry:
 
 @functools.cache
 def events(seed: int) -> tuple[Event, ...]:
-    """Up to 40 events of three minutes in time order, and one more a partition that closes their windows. Those of one seed in
+    """Up to 30 events of two minutes in time order, and one more a partition that closes their windows. Those of one seed in
     four have scores and features; profiles of these cost as much as all else."""
     draws = random.Random(seed)
     timed: list[tuple[float, str, dict[str, Any]]] = []
-    for number in range(draws.randint(5, 12)):
-        ts = START + round(draws.random() * 180, 3)
+    for number in range(draws.randint(4, 10)):
+        ts = START + round(draws.random() * 120, 3)
         score = round(draws.random(), 3)
         event = prediction(number, ts, prediction=int(score > 0.5))
         if seed % 4 == 0:
             event |= {"score": score, "features": {"age": draws.randint(18, 80)}}
-        if 60 <= ts - START < 120 and draws.random() < 0.8:
+        if ts - START >= 60 and draws.random() < 0.8:
             event["error"] = "out of memory"
         timed.append((ts, PREDICTIONS, event))
         if draws.random() < 0.2:
