@@ -20,6 +20,7 @@ from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.delta import ProfileDelta, decode
 from tidegauge.engine.events import Decoder, Prediction
 from tidegauge.engine.stage import LABELS, PREDICTIONS, PROFILES, MemoryStore, Record
+from tidegauge.join import searched_requests
 from tidegauge.join.columns import data_columns
 from tidegauge.join.request_state import KeptPrediction, RequestState, encode
 from tidegauge.join.searched_requests import SEARCHED, SearchedRequests, sampled
@@ -221,12 +222,29 @@ def test_two_versions_of_a_request_have_codes_of_their_own(baseline: Baseline) -
     for context, age in ((0, -1000.0), (1, 1000.0), (1, 1000.0)):
         event = prediction(1, START, score=0.5, features={"age": age}) | {"request_id": "x"}
         events, _, _ = Decoder(Prediction).chunk([Record(0, -1, None, json.dumps(event).encode())])
-        searched.note(data_columns(events, WATCHED, known.schema), [context], known)
+        searched.note(data_columns(events, WATCHED, known.schema), [context], START, known)
     place = [of.name for of in known.ranges.features].index("age")
     found = [searched.codes([b"x"], np.array([context]), known) for context in (0, 1, 2)]
     assert [[int(code) for code in of.codes[:, place]] for of in found if of is not None] == [
         [1], [known.ranges.features[place].size() - 1], [],
     ]  # fmt: skip
+
+
+def test_of_far_more_requests_than_the_reference_has_a_smaller_share_is_kept(
+    baseline: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searched_requests, "HALVED_EVERY", 500)
+    pipeline = piped(baseline, 1.0)
+    kept = []
+    for day, number in ((0, 0), (0, 1000), (0, 2000), (1, 3000), (1, 4000)):
+        events = [prediction(number + n, START + day * 86400, score=0.5, features={"age": 1}) for n in range(1000)]
+        pipeline.send(PREDICTIONS, [json.dumps(event).encode() for event in events])
+        pipeline.checkpoint()
+        kept.append(len(list(pipeline.joins[0]._store.scan(SEARCHED))))
+    # All of the day's first thousand, then a quarter, then (after 1,250) a quarter again; a new day begins anew.
+    first, second, third, fourth, fifth = np.diff([0, *kept])
+    assert (first, fourth) == (1000, 1000)
+    assert [second, third, fifth] == pytest.approx([250, 250, 250], rel=0.2)
 
 
 def test_a_reference_with_much_traffic_has_a_sample(tmp_path: Path) -> None:

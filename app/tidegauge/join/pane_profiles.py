@@ -111,8 +111,8 @@ class PaneProfiles:
         baseline = self._registry.baseline(spec.model, version)
         counted = self._names.features(gathered.events, spec.model, baseline is not None)
         columns = data_columns(gathered.events, spec, baseline.schema if baseline else None, counted)
-        self._searched.note(columns, gathered.contexts, baseline)
         ts = np.array([event.ts for event in gathered.events])
+        self._searched.note(columns, gathered.contexts, float(ts.max()), baseline)
         contexts = np.array(gathered.contexts, np.int64)
         # An out-of-order event arrives together with the latest one before it, unless more events of its own time were still to
         # be read.

@@ -1,7 +1,8 @@
 """Remembers in which ranges the features of sampled requests lie, so that their losses can be counted by ranges once labels
 come.
 
-The sample depends on the request id alone, so it is the same however requests are spread over partitions, and in a replay.
+The sample depends on the request id alone, so it is the same however requests are spread over partitions, and in a replay. Only
+where far more requests come than in the baseline's reference is it made smaller.
 
 State, in the join's store:
     g<request id>      for each version: [context number, id of the baseline's ranges, codes]
@@ -29,6 +30,10 @@ _SPREAD = np.uint32(2654435761)
 The Art of Computer Programming, volume 3, section 6.4)."""
 
 
+HALVED_EVERY = 50_000
+"""Whenever a task has noted so many requests of one day (of each baseline), the share of further ones is halved."""
+
+
 class _Coded(msgspec.Struct, array_like=True, gc=False):
     """The codes of one version's prediction."""
 
@@ -46,14 +51,20 @@ class SearchedRequests:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # By the id of a baseline's ranges: the day (since 1970) of the newest prediction, and how many were noted on it.
+        self._noted: dict[str, tuple[int, int]] = {}
 
-    def note(self, columns: DataColumns, contexts: Sequence[int], baseline: Baseline | None) -> None:
+    def note(self, columns: DataColumns, contexts: Sequence[int], newest: float, baseline: Baseline | None) -> None:
         """Remember the ranges of those predictions of one version that are in the sample. ``contexts``: the number of each
-        one's context."""
+        one's context; ``newest``: the largest ``ts`` among them."""
         if baseline is None or not baseline.searched_share:
             return
         ids = [request_id.encode() for request_id in columns.request_ids]
-        rows = sampled(ids, baseline.searched_share)
+        before, noted = self._noted.get(baseline.ranges.id, (0, 0))
+        day = int(newest // 86400)
+        noted = noted if day <= before else 0
+        rows = sampled(ids, baseline.searched_share * 0.5 ** (noted // HALVED_EVERY))
+        self._noted[baseline.ranges.id] = (max(day, before), noted + len(rows))
         if not len(rows):
             return
         sample = [ids[row] for row in rows.tolist()]
@@ -69,7 +80,8 @@ class SearchedRequests:
                 coded = _Coded(contexts[row], baseline.ranges.id, codes.tobytes())
                 others = [of for of in others if of.context != coded.context]
                 changed[SEARCHED + request_id] = _encode([*others, coded])
-        self._store.put_many(changed)
+        if changed:
+            self._store.put_many(changed)
 
     def _of(self, request_id: bytes) -> list[_Coded]:
         raw = self._store.get(SEARCHED + request_id)
