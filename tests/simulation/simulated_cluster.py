@@ -37,7 +37,7 @@ from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import Counters, Record
 from tidegauge.join.stage import JoinStage
 from tidegauge.monitor.stage import MonitorStage
-from tidegauge.stream import app, changelog, group, input_task, rekey_task, store, task, transport, unread_input
+from tidegauge.stream import app, changelog, group, input_task, rekey_task, shared_reader, store, task, transport, unread_input
 from tidegauge.stream.ending import Ending
 from tidegauge.stream.reading_progress import StalledPartitions
 from tidegauge.stream.settings import REKEY, Settings
@@ -159,6 +159,7 @@ class Simulation:
                 (app, "faust_application", self._faust),
                 (input_task, "AIOKafkaProducer", self._clients.producer),
                 (task, "consumer", self._consumer),
+                (shared_reader, "consumer", self._consumer),
                 (group, "consumer", self._consumer),
                 (group, "AIOKafkaAdminClient", lambda **settings: Admin(self._clients)),
                 (store, "Rdict", lambda path, options: simulated_disk.Database(self._disk().files[path])),

@@ -25,6 +25,7 @@ from tidegauge.stream.reading_progress import StageInput, StalledPartitions
 from tidegauge.stream.rekey_task import BUFFERED_EVENTS, RekeyTask
 from tidegauge.stream.schema_registry import SchemaRegistry
 from tidegauge.stream.settings import REKEY, REKEYED, Settings
+from tidegauge.stream.shared_reader import SharedReader
 from tidegauge.stream.task import StageFactory, Task
 from tidegauge.stream.unread_input import UnreadInput
 
@@ -64,6 +65,7 @@ class StreamApp:
         self._closing: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._opening_slots, self._restoring_slots = (asyncio.Semaphore(of) for of in (OPENING_AT_ONCE, RESTORING_AT_ONCE))
+        self._reader = SharedReader(settings)
         self._checkpoints: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._assigned = False
@@ -156,7 +158,7 @@ class StreamApp:
         if stage in REKEY:
             return RekeyTask(stage, partition, self.settings, self._admin, self._join_partitions)
         task = Task(stage, partition, self._factories[stage], self.settings, self._admin)
-        task.restoring = self._restoring_slots
+        task.restoring, task.reader = self._restoring_slots, self._reader
         if stage == "join":
             self.unread.follow(partition)
             task.behind = partial(self.unread.behind, task)

@@ -30,6 +30,7 @@ from tidegauge.stream.input_task import InputTask, Offsets
 from tidegauge.stream.rekeying import given_back
 from tidegauge.stream.sending import acknowledged
 from tidegauge.stream.settings import CHANGELOGS, INPUT_OF, REKEYED, Settings
+from tidegauge.stream.shared_reader import SharedReader
 from tidegauge.stream.store import Changes, RocksStore, weight
 from tidegauge.stream.stored_offsets import InputPartition
 from tidegauge.stream.tracing import tracer
@@ -55,6 +56,8 @@ class Task(InputTask):
         """Whether the input counts as exhausted, so many seconds after its last record."""
         self.restoring = asyncio.Semaphore()
         """Acquired while the changelog is read; shared by the tasks of a process."""
+        self.reader = SharedReader(settings)
+        """Asked for offsets; shared by the tasks of a process."""
         self._rekeyed = not INPUT_OF.keys().isdisjoint(self.topics)
         self._origins: dict[InputPartition, int] = {}
         """Where inputs are re-keyed: how far the state includes their partitions."""
@@ -66,9 +69,7 @@ class Task(InputTask):
             raise StreamError("re-keying was turned on meanwhile; this worker has to start anew")
         self.store = RocksStore(self._settings.state_dir / str(self))
         self.store.claim(self._changelog.topic)
-        reader = consumer(self._settings, group_id=self._settings.app_id)
-        await reader.start()
-        try:
+        async with self.reader.opened() as reader:
             with tracer.start_as_current_span("restore", attributes=self._attributes) as span:
                 written = await self._restore(reader, self.store)
                 span.set_attribute("tidegauge.changelog_records", self.restored_records)
@@ -77,8 +78,6 @@ class Task(InputTask):
             if not written and any(self.offsets.values()):
                 await self._refuse_to_begin_anew()
             await self._require_nothing_twice(reader)
-        finally:
-            await reader.stop()
         state_format.check(self.store, str(self))
         self._contained = self._factory(self.partition, self.store)
         self._sweep = changelog.RollingSnapshot(self.store, self._contained)
@@ -151,7 +150,6 @@ class Task(InputTask):
     async def _restore(self, reader: Any, store: RocksStore) -> bool:
         """Apply the changelog to the store up to its end; return whether anything was ever committed to the changelog."""
         place = self._changelog
-        reader.assign([place])
         begin = (await reader.beginning_offsets([place]))[place]
         end = (await reader.end_offsets([place]))[place]
         position = store.position
@@ -160,14 +158,23 @@ class Task(InputTask):
             store.wipe()
             position = None
         start = begin if position is None else position
-        reader.seek(place, start)
         if start < end:
             async with self.restoring:
-                await self._read_changelog(reader, store, end)
+                await self._read_changelog(store, start, end)
         return store.position is not None
 
-    async def _read_changelog(self, reader: Any, store: RocksStore, end: int) -> None:
-        """Apply the changelog to the store, from the reader's position up to ``end``."""
+    async def _read_changelog(self, store: RocksStore, start: int, end: int) -> None:
+        """Apply the changelog to the store, from the offset ``start`` up to ``end``."""
+        reader, place = consumer(self._settings), self._changelog
+        await reader.start()
+        try:
+            reader.assign([place])
+            reader.seek(place, start)
+            await self._apply(reader, store, end)
+        finally:
+            await reader.stop()
+
+    async def _apply(self, reader: Any, store: RocksStore, end: int) -> None:
         place = self._changelog
         while await reader.position(place) < end:
             for records in (await reader.getmany(place, timeout_ms=500)).values():
