@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from support.events import START, prediction
 from tidegauge.engine.stage import LABELS, PREDICTIONS
 from tidegauge.join import pane_profiles
 from tidegauge.models.registry import ModelRecord, encode
-from tidegauge.monitor import learning, row_log, windows
+from tidegauge.monitor import learning, row_log, window_profiles, window_rows, windows
 from tidegauge.spec import BaselineSpec, ModelSpec
 
 HOUR = 3600.0
@@ -44,12 +45,15 @@ def events() -> list[tuple[str, bytes]]:
     return [(topic, json.dumps(event).encode()) for _, topic, event in sorted(found, key=lambda of: of[0])]
 
 
-def played(restarts: float = 0.0, partitions: int = 1) -> Pipeline:
+def played(restarts: float = 0.0, partitions: int = 1, sizes: list[int] | None = None) -> Pipeline:
+    """All events, with a restart after a share of the checkpoints. ``sizes``: takes the bytes of rows after each checkpoint."""
     rng, pipeline, all_events = random.Random(5), Pipeline(SPEC, partitions), events()
     for start in range(0, len(all_events), 7):
         for topic, value in all_events[start : start + 7]:
             pipeline.send(topic, [value])
         pipeline.checkpoint()
+        if sizes is not None:
+            sizes.append(pipeline.monitor.windows.log.size)
         if rng.random() < restarts:
             pipeline.restart_monitor()
     pipeline.finish()
@@ -88,6 +92,21 @@ def test_restarts_lose_and_repeat_nothing(by_rows: Pipeline, kept: int, monkeypa
     monkeypatch.setattr(windows, "MAX_ROWS_BYTES", kept)
     monkeypatch.setattr(learning, "MAX_ROWS_BYTES", kept)
     assert leaves(played(restarts=0.3)) == said(by_rows)
+
+
+def test_caches_without_room_change_nothing(by_rows: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in (
+        (window_profiles, "MAX_DATA_BYTES"), (window_profiles, "MAX_OUTCOME_BYTES"), (window_profiles, "MAX_ARRIVED_BYTES"),
+        (window_rows, "MAX_TOGETHER"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, 1)
+    for module in (windows, learning):
+        monkeypatch.setattr(module, "MAX_ROWS_BYTES", 40_000)
+    sizes: list[int] = []
+    assert leaves(played(restarts=0.1, sizes=sizes)) == said(by_rows)
+    come = max(after - before for before, after in pairwise(sizes))
+    assert 40_000 < max(sizes) < 40_000 + (windows.COUNTED_UNASKED + 2) * come
+    assert len(sizes) > 5 * windows.COUNTED_UNASKED
 
 
 def test_what_all_have_taken_is_not_kept(by_rows: Pipeline) -> None:

@@ -306,7 +306,9 @@ class MonitorStage:
         put = self._store.put
         # The log comes last, since learning and windows count rows, which the log then discards.
         for rows in self.windows.rows_to_count():
-            self._aside.attempt(publishing_of(rows.header), partial(self.windows.count, rows.header, rows.side), None)
+            self._aside.attempt(
+                publishing_of(rows.header), partial(self.windows.count, rows.header, rows.side, rows.segments), None
+            )
         for part in (
             self._learning, self.windows, self._versions, self.rollouts, self._early_parts, self._detectors, self.windows.log,
         ):  # fmt: skip

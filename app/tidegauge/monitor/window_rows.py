@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,8 @@ from tidegauge.profile.outcome_groups import OutcomeGroups
 from tidegauge.spec import duration
 
 Side = Literal["data", "outcome"]
+MAX_TOGETHER = 4 << 20
+"""The most bytes of rows with predictions that are counted together: meanwhile they are in memory several times."""
 
 
 class RowShare(NamedTuple):
@@ -126,9 +129,22 @@ class WindowRows:
             del self._waiting[place]
         return UncountedShares(found, wanted)
 
-    def windows(self) -> list[WaitingSide]:
-        """The sides of windows for which rows wait."""
-        return list(self._waiting)
+    def places(self) -> Iterator[WaitingSegment]:
+        """Every side of a segment of a window for which rows wait."""
+        for (side, window), (shares, since) in self._waiting.items():
+            names = shares[0].rows.names
+            for segment, part in since.items():
+                yield WaitingSegment(side, window, names[segment], part)
+
+
+class WaitingSegment(NamedTuple):
+    """One side of a segment of a window for which rows wait, the oldest of them in the part ``since``. ``window``: the window's
+    key in the store."""
+
+    side: Side
+    window: bytes
+    segment: Segment
+    since: int
 
 
 class UncountedShares(NamedTuple):
@@ -169,15 +185,28 @@ def _gathered(shares: list[RowShare]) -> _Gathered:
 
 
 def data_profiles(found: UncountedShares) -> Iterator[SegmentData]:
-    """A profile of each segment's rows; several where the rows have several layouts."""
+    """A profile of each segment's rows; several where the rows have several layouts, or are many."""
     alike: dict[object, list[RowShare]] = {}
     for share in found.shares:
         assert share.rows.data is not None
         alike.setdefault((share.rows.breakdowns, data_rows.layout(share.rows.data)), []).append(share)
-    for gathered in map(_gathered, alike.values()):
+    for gathered in map(_gathered, chain.from_iterable(map(_pieces, alike.values()))):
         columns = data_rows.together([of.rows.data for of in gathered.shares if of.rows.data is not None])
         for segments, order, starts in _runs(gathered, found.since):
             yield from map(SegmentData, segments, columns.group(gathered.places[order], starts, () in segments))
+
+
+def _pieces(shares: list[RowShare]) -> Iterator[list[RowShare]]:
+    """The shares in pieces of about MAX_TOGETHER bytes at most."""
+    piece: list[RowShare] = []
+    size = 0
+    for share in shares:
+        size += share.rows.size
+        if size > MAX_TOGETHER and piece:
+            yield piece
+            piece, size = [], share.rows.size
+        piece.append(share)
+    yield piece
 
 
 def count_outcomes(found: UncountedShares, profile_of: Callable[[Segment], OutcomeProfile]) -> None:

@@ -31,8 +31,11 @@ from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec, duration
 
-MAX_ROWS_BYTES = 48 << 20
-"""The most bytes of rows that are kept, in memory and in the store, before all are counted."""
+MAX_ROWS_BYTES = 32 << 20
+"""The most bytes of rows that are kept, in memory and in the store, before the oldest are counted unasked."""
+COUNTED_UNASKED, MOST_EVENTS = 8, 400
+"""The part of the waiting work that a checkpoint counts unasked, so that it does not write the profiles of all windows at
+once; and the most predictions of a profile that count as work, since beyond these it grows no further."""
 KEPT_BEYOND_RETENTION = 86400.0
 """Seconds that a window is kept beyond retention and label horizon, as long as the join keeps its requests."""
 HEADER = b"h"
@@ -60,10 +63,11 @@ class FreshWindow(NamedTuple):
 
 
 class UncountedRows(NamedTuple):
-    """The rows of one side of a window that have not been counted yet."""
+    """The rows of one side of some segments of a window that have not been counted yet."""
 
     side: Side
     header: Header
+    segments: list[Segment]
 
 
 class _Series(NamedTuple):
@@ -335,10 +339,20 @@ class Windows:
         self.log.forget_requests(request_ids)
 
     def rows_to_count(self) -> list[UncountedRows]:
-        """The rows to be counted now although nobody has asked for their windows, because rows take too much memory."""
+        """The rows to be counted now although nobody has asked for their windows, because rows take too much memory: a part of
+        them, the oldest first."""
         if self.log.size <= MAX_ROWS_BYTES:
             return []
-        return [UncountedRows(of.side, self.headers[of.window]) for of in self._rows.windows()]
+        places = sorted(self._rows.places(), key=lambda of: of.since)
+        work = [1 + min(self.headers[of.window].records[of.segment].predictions, MOST_EVENTS) for of in places]
+        left = sum(work) // COUNTED_UNASKED
+        found: dict[tuple[Side, bytes], list[Segment]] = {}
+        for place, events in zip(places, work, strict=True):
+            found.setdefault((place.side, place.window), []).append(place.segment)
+            left -= events
+            if left <= 0:
+                break
+        return [UncountedRows(side, self.headers[window], segments) for (side, window), segments in found.items()]
 
     def flush(self) -> None:
         """Write what changed to the store."""

@@ -20,6 +20,9 @@ MAX_ROWS = 200
 """The most events whose values are kept. A sketch of this many values is exact as well, so results do not depend on which is
 used."""
 
+SKETCH_BYTES = 15
+"""The bytes of memory of a sketch, by its k, if it has seen several times as many values."""
+
 
 class Quantiles:
     """The values of F numeric features. ``_rows`` (F, n): values that are not in a sketch yet, NaN for a missing value;
@@ -38,6 +41,11 @@ class Quantiles:
     def none(cls, numbers: int) -> Quantiles:
         """Quantiles of F = ``numbers`` features and no events."""
         return cls(np.zeros((numbers, 0)))
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory the values take."""
+        return self._rows.nbytes + (0 if self._sketches is None else len(self._sketches) * self._k * SKETCH_BYTES)
 
     def _feed(self) -> None:
         """Move the values into the sketches."""

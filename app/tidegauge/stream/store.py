@@ -33,6 +33,9 @@ FIRST_KEY = b"\1"
 BEHIND_BYTES = 3 << 20
 """The most committed bytes that a store keeps in memory before it writes the older half. As Python objects they take four times
 as much."""
+BATCH_BYTES = 4 << 20
+"""The most bytes of values that are written to disk at once, which are in memory twice meanwhile. Only the last batch advances
+the position."""
 OVERHEAD = 10
 DAMAGED = "DAMAGED"
 """The name of the file that marks a directory as damaged."""
@@ -254,23 +257,29 @@ class RocksStore:
         while self._commits and (count < least or not self._commits[0][1]):
             position, added = self._commits.popleft()
             count += added
-        batch = WriteBatch(raw_mode=True)
-        put, behind = batch.put, self._behind
+        batch, size, behind = WriteBatch(raw_mode=True), 0, self._behind
         # Writing keys in order halves the work of the memtable.
         for key in sorted(islice(behind, count)):
             value = behind[key]
             if value is None:
                 batch.delete(key)
             else:
-                put(key, value)
-        put(POSITION, b"%d" % position)
+                batch.put(key, value)
+                size += len(value)
+            if size > BATCH_BYTES:
+                self._write_batch(batch)
+                batch, size = WriteBatch(raw_mode=True), 0
+        batch.put(POSITION, b"%d" % position)
+        self._write_batch(batch)
+        self._behind = dict(islice(behind.items(), count, None))
+        self._behind_bytes = weight(self._behind)
+        self._recent = {key: value or DELETED for key, value in {**self._behind, **self._frozen, **self._active}.items()}
+
+    def _write_batch(self, batch: WriteBatch) -> None:
         try:
             self._db.write(batch, self._unlogged)
         except Exception as error:
             self._failed(error)
-        self._behind = dict(islice(behind.items(), count, None))
-        self._behind_bytes = weight(self._behind)
-        self._recent = {key: value or DELETED for key, value in {**self._behind, **self._frozen, **self._active}.items()}
 
     @property
     def position(self) -> int | None:
