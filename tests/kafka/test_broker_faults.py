@@ -2,21 +2,25 @@
 network. Each against `replay`: the same numbers in the end, every alert transition once. The campaign's table has them too.
 """
 
+import asyncio
+import os
 import random
 import shutil
 import signal
 import time
 
 import pytest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from support.administration import administer
 from support.campaign import Workers, put_through
 from support.cluster import Cluster
 from support.servers import wait_for
 from support.three_brokers import NODES, ThreeBrokers
+from tidegauge.stream import topics
 from tidegauge.stream.settings import JOIN_CHANGELOG
 
-REPETITIONS = 2
+REPETITIONS = int(os.environ.get("TIDEGAUGE_REPETITIONS", "2"))
 OUTAGE = 12.0
 
 
@@ -39,8 +43,14 @@ def broker_killed(workers, brokers):
     time.sleep(OUTAGE)
 
 
-def broker_killed_in_a_restore(workers, brokers):
-    """The one that a task without a disk reads its changelog from, over a network so slow that it takes a while."""
+def coordinator(cluster):
+    """The node that coordinates the workers' group."""
+    return administer(cluster, lambda admin: admin.find_coordinator(cluster.settings.app_id))
+
+
+def broker_killed_in_a_restore(workers, brokers, chosen=lambda cluster: leader(cluster, JOIN_CHANGELOG, 0)):
+    """The one that a task without a disk reads its changelog from, over a network so slow that it takes a while; or the one
+    that is ``chosen`` meanwhile."""
     workers.end(0, signal.SIGTERM)
     shutil.rmtree(workers.disk(0))
     said, passed = workers.log(0).count("restored"), brokers.proxy.passed
@@ -48,11 +58,16 @@ def broker_killed_in_a_restore(workers, brokers):
     workers.start(0, flags=("--bootstrap", brokers.proxied))
     wait_for(lambda: brokers.proxy.passed > passed + 150_000, 60, "a restore under way")
     assert workers.log(0).count("restored") < said + 4
-    brokers.nodes[leader(workers.cluster, JOIN_CHANGELOG, 0)].kill()
+    brokers.nodes[chosen(workers.cluster)].kill()
     time.sleep(3)
     brokers.proxy.mend()
     wait_for(lambda: workers.log(0).count("restored") >= said + 4, 30, "the restore that was interrupted")
     time.sleep(OUTAGE)
+
+
+def coordinator_killed_in_a_restore(workers, brokers):
+    """The members of the group lose it, and those who take tasks over cannot ask what was committed."""
+    broker_killed_in_a_restore(workers, brokers, coordinator)
 
 
 def too_few_replicas(workers, brokers):
@@ -81,6 +96,7 @@ def slow_and_lossy(workers, brokers):
 FAULTS = {
     "`kill -9` of one of three brokers, which stays away": broker_killed,
     "`kill -9` of a broker that a restore reads from": broker_killed_in_a_restore,
+    "`kill -9` of the group's coordinator during a restore": coordinator_killed_in_a_restore,
     "two of three brokers away, then back (`min.insync.replicas` is 2)": too_few_replicas,
     "a worker cut off beyond its session, then back": cut_off_beyond_its_session,
     "100 ms more each way, 100 kB/s, connections that break": slow_and_lossy,
@@ -98,3 +114,18 @@ def test_faults_of_the_broker_end_in_the_numbers_of_replay(brokers, table, tmp_p
     finally:
         brokers.proxy.mend()
         brokers.start()
+
+
+@pytest.mark.long
+def test_a_topic_that_was_made_is_shown_by_every_broker(brokers, tmp_path):
+    """Each learns of it in a moment of its own; the next command may ask any of them."""
+    cluster = Cluster(brokers, f"made-{random.randrange(10**6)}", tmp_path)
+
+    async def make(admin):
+        for number in range(40):
+            topic = topics.new(cluster.settings, f"{cluster.name}-{number}", 3)
+            await topics.create(admin, [topic])
+            for answer in await asyncio.gather(*(admin._send_request(MetadataRequest(None), node) for node in NODES)):
+                assert topic.name in {of["topic"] for of in answer.to_object()["topics"]}, number
+
+    administer(cluster, make)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from msgspec.structs import replace
@@ -13,8 +13,11 @@ from support.driver import Pipeline
 from support.events import START
 from tidegauge.engine.stage import ALERTS, DEAD_LETTERS, METRICS, PREDICTIONS, PROFILES, Output, Record
 from tidegauge.join.contexts import MAX_SEGMENT_VALUES, MAX_VERSIONS
+from tidegauge.metrics.record import iso
 from tidegauge.models.registry import ModelRecord, encode
+from tidegauge.monitor import window_records
 from tidegauge.monitor.stage import MAX_WORK
+from tidegauge.monitor.work_pieces import BYTES_A_PIECE
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec
 
 ERRORS = MonitorSpec("errors", "system.error_ratio", "1m", Condition("above", high=0.3), min_count=20)
@@ -26,8 +29,10 @@ BAD_FROM, BURST_AT = 30, 29
 """The chunks of the quiet model from which it errs, and before which the flood comes."""
 CHUNK = 50_000
 """The events of the flood that come together; a join task makes a checkpoint after as many."""
-CLOSING = 2 * (2 * (MAX_SEGMENT_VALUES + 1) + 1)
-"""The most records of the flooding model's windows that close at one moment: two lengths, two dimensions, the whole model."""
+CLOSING = 2 * (MAX_SEGMENT_VALUES + 1) + 1
+"""The most records of one of the flooding model's windows: two dimensions, the whole model."""
+WIDE = 400
+"""The features of a model whose records are large."""
 
 
 def quiet_events(step: int, version: str = "quiet:1") -> list[bytes]:
@@ -55,6 +60,19 @@ def burst(count: int, models: int, minutes: float) -> list[bytes]:
     return [json.dumps(event).encode() for event in events]
 
 
+def wide() -> list[bytes]:
+    """Two hundred predictions of the minutes before the quiet model goes bad, each of its own segment, with so many features
+    that a record is several pieces of work."""
+    end = START + STEP * BURST_AT
+    return [
+        json.dumps(
+            {"request_id": f"w{number}", "ts": end - number, "model": "flood0", "model_version": "flood0:1", "prediction": 1,
+             "segments": {"region": f"r{number}"}, "features": {f"f{of}": number + of for of in range(WIDE)}}
+        ).encode()
+        for number in range(MAX_SEGMENT_VALUES)
+    ]  # fmt: skip
+
+
 class Spoken(NamedTuple):
     """``alerts``: after which chunk of the quiet model each of its alerts came, and its status; ``work``: of each checkpoint of
     the monitor, the records by model; ``behind``: the chunks of the quiet model after which the monitor had a backlog."""
@@ -73,6 +91,8 @@ class Neighbours:
             spec = replace(FLOOD, model=f"flood{number}")
             self.pipeline.registry.apply(spec.model.encode(), encode(ModelRecord(spec.model, spec)))
         self.spoken = Spoken([], [], [])
+        self.beside: dict[int, list[bytes]] = {}
+        """By chunk of the quiet model, other events that come with it."""
 
     def run(self, flood: list[bytes]) -> Spoken:
         """The chunks of the quiet model in turn. One checkpoint of the monitor follows each of the join: a backlog is still
@@ -82,7 +102,7 @@ class Neighbours:
                 for begin in range(0, len(flood), CHUNK):
                     self.pipeline.send(PREDICTIONS, flood[begin : begin + CHUNK])
                     self._checkpoint(step)
-            self.pipeline.send(PREDICTIONS, quiet_events(step))
+            self.pipeline.send(PREDICTIONS, quiet_events(step) + self.beside.get(step, []))
             self._checkpoint(step)
             if self.pipeline.monitor.unfinished:
                 self.spoken.behind.append(step)
@@ -97,6 +117,7 @@ class Neighbours:
         self._note(step, self.pipeline.monitor.checkpoint(0.0))
 
     def _note(self, step: int, outputs: list[Output]) -> None:
+        self.pipeline.outputs.extend(outputs)
         self.spoken.work.append(Counter(json.loads(o.key)[0] for o in outputs if o.topic == METRICS and o.key))
         for output in outputs:
             if output.topic == ALERTS and output.value is not None:
@@ -125,6 +146,29 @@ def test_a_checkpoint_holds_a_bounded_part_of_a_flood(flooded: Spoken) -> None:
     first = next(place for place, of in enumerate(said) if of)
     assert max(of.total() for of in said[first + 2 :]) < MAX_WORK + CLOSING * len(models)
     assert sum(of.total() for of in said) > 3 * MAX_WORK
+
+
+def test_windows_that_close_together_are_published_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers of one window, too, are computed in parts."""
+    flooded, made = Neighbours(1), Counter[int]()
+    original = window_records.records.data_side
+
+    def counted(*arguments: Any, drift: bool = True) -> dict[str, Any]:
+        made[len(flooded.spoken.work)] += drift
+        return original(*arguments, drift=drift)
+
+    monkeypatch.setattr(window_records.records, "data_side", counted)
+    end = START + STEP * BAD_FROM
+    later = {"request_id": "later", "ts": end + 1, "model": "flood0", "model_version": "flood0:1", "prediction": 1}
+    flooded.beside[BAD_FROM] = [json.dumps(later).encode()]
+    spoken = flooded.run(wide())
+    assert BAD_FROM in spoken.behind, "windows were still being published when the alert came"
+    assert spoken.alerts == Neighbours(0).run([]).alerts
+    closed = [record for record in flooded.pipeline.of(METRICS) if record["window_end"] == iso(end)]
+    flood = [record for record in closed if record["model"] == "flood0"]
+    assert len(flood) > MAX_SEGMENT_VALUES
+    size = min(len(json.dumps(record)) for record in flood)
+    assert max(made.values()) <= MAX_WORK // (size // BYTES_A_PIECE) + 2 < MAX_SEGMENT_VALUES
 
 
 def test_versions_without_end_leave_room_for_those_of_other_models() -> None:

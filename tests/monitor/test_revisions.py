@@ -17,7 +17,7 @@ from tidegauge.engine.stage import LABELS, METRICS, PREDICTIONS, Record
 from tidegauge.metrics.record import iso
 from tidegauge.monitor import window_records
 from tidegauge.monitor.stage import MonitorStage
-from tidegauge.monitor.window_headers import Header
+from tidegauge.profile.data import DataProfile
 from tidegauge.spec import ModelSpec
 
 HOUR = 3600.0
@@ -129,14 +129,14 @@ def test_restarts_change_no_revision(run: tuple[Pipeline, Said]) -> None:
 
 def test_what_labels_leave_alone_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Data sides are made when a window closes, and again only after predictions that came late."""
-    made: list[tuple[Header, Any]] = []
-    original = window_records.WindowRecords.data_side
+    made: list[DataProfile] = []
+    original = window_records.records.data_side
 
-    def noted(self: Any, header: Header, segment: Any, spec: ModelSpec) -> dict[str, Any]:
-        made.append((header, segment))
-        return original(self, header, segment, spec)
+    def noted(data: DataProfile, *arguments: Any, drift: bool = True) -> dict[str, Any]:
+        made.append(data)
+        return original(data, *arguments, drift=drift)
 
-    monkeypatch.setattr(window_records.WindowRecords, "data_side", noted)
+    monkeypatch.setattr(window_records.records, "data_side", noted)
     _, said = played()
     revisions = sum(len(of) for of in said.values())
     assert len(made) < 2 * len(said)

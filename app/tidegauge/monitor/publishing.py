@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -66,9 +66,8 @@ class Publisher:
         self._records.prepare_outcome_sides(header, segments)
         for segment in segments:
             state = header.records[segment]
+            changed[segment] = _is_fresh(header, segment)
             state.revision += 1
-            # A window that has just closed is judged by every monitor.
-            changed[segment] = state.data or state.revision == 1 or (header.stale and not segment)
             why = reason or ("data" if state.data else "labels" if state.outcome else "before")
             if changed[segment]:
                 fresh[segment] = self._records.data_side(header, segment, spec)
@@ -89,6 +88,27 @@ class Publisher:
             self._outdate_next(header, spec)
         self._windows.published(header, outcomes, now)
         return outputs
+
+    def prepare(self, header: Header, segments: Sequence[Segment], most: float) -> list[int]:
+        """Compute the data sides of the records of the first of these ``segments`` of a closed window, up to ``most`` encoded
+        bytes, and hold them until the window is published. Returns the encoded bytes of each, 0 where nothing is needed."""
+        spec = self._baselines.spec(header)
+        self._windows.count(header, "data", segments)
+        done: list[int] = []
+        for segment in segments:
+            if sum(done) >= most:
+                break
+            done.append(self._records.prepare(header, segment, spec) if _is_fresh(header, segment) else 0)
+        return done
+
+    @property
+    def holds_much(self) -> bool:
+        """Whether so much is prepared that no other window should be begun."""
+        return self._records.holds_much
+
+    def release(self, header: Header) -> None:
+        """Drop what was prepared of a window."""
+        self._records.release(header)
 
     def recall(self, header: Header, now: float) -> None:
         """Note a closed window as the newest one after a restart, without publishing it."""
@@ -204,3 +224,10 @@ class Publisher:
         newest = self._newest.get(key)
         if newest is None or newest.start <= header.start:
             self._newest[key] = NewestRecord(header.start, encoded)
+
+
+def _is_fresh(header: Header, segment: Segment) -> bool:
+    """Whether the data side of a segment's next record is another than that of its last. A window that has just closed is
+    judged by every monitor."""
+    state = header.records[segment]
+    return state.data or not state.revision or (header.stale and not segment)

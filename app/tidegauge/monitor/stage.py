@@ -3,16 +3,16 @@
 State of one task, all in its store: windows (``monitor/windows.py``, ``monitor/window_profiles.py``), versions
 (``monitor/versions.py``), baselines that are being learned (``monitor/learning.py``), detectors (``monitor/detector_feed.py``),
 parts of deltas that wait for their time (``monitor/early_parts.py``), rows that are not counted yet (``monitor/row_log.py``),
-alerts (``alert/book.py``), trace contexts (``engine/traces.py``), rollouts (``monitor/rollouts.py``), and
+alerts (``alert/book.py``), incomplete rounds of publication (``monitor/publication_rounds.py``), trace contexts
+(``engine/traces.py``), rollouts (``monitor/rollouts.py``), and
     x<partition>                      the state of a join partition
     m<model>                          the clock of a model
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import partial
-from itertools import chain
 from math import inf
 from typing import Any
 
@@ -22,7 +22,7 @@ from tidegauge.alert.book import AlertBook
 from tidegauge.alert.playbooks import DIRECTORY
 from tidegauge.engine import delta
 from tidegauge.engine.arrival_quanta import QuantumGrid
-from tidegauge.engine.delta import Delta, Part, ProfileDelta
+from tidegauge.engine.delta import Delta, Part
 from tidegauge.engine.event_time import EventTimes, ModelClock, PartitionClock, PartitionState
 from tidegauge.engine.set_aside import NOT_THE_INPUT, Failure, SetAside, WorkFailed
 from tidegauge.engine.sortable_time import sortable_second
@@ -31,18 +31,18 @@ from tidegauge.engine.traces import old_traces
 from tidegauge.models.registry import Registry
 from tidegauge.monitor.confidence_readings import ConfidenceReadings
 from tidegauge.monitor.detector_feed import DetectorFeed
-from tidegauge.monitor.due_windows import DueWindow, DueWindows
+from tidegauge.monitor.due_windows import DueWindows
 from tidegauge.monitor.early_parts import EarlyParts
 from tidegauge.monitor.judging import WindowJudge
 from tidegauge.monitor.learning import BaselineLearning
 from tidegauge.monitor.part_merging import PartMerging
+from tidegauge.monitor.publication_rounds import PublicationRounds, Round
 from tidegauge.monitor.publishing import Publisher
 from tidegauge.monitor.quiet_alerts import QuietAlerts
 from tidegauge.monitor.rollouts import Rollouts
 from tidegauge.monitor.traffic_totals import TrafficTotals
 from tidegauge.monitor.versions import Version, Versions
 from tidegauge.monitor.window_baselines import WindowBaselines
-from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.window_records import WindowRecords
 from tidegauge.monitor.windows import Windows, oldest_kept
 from tidegauge.monitor.work_pieces import (
@@ -53,7 +53,8 @@ from tidegauge.monitor.work_pieces import (
     publishing_of,
     quiet_alerts_of,
     rollouts_of,
-    within,
+    work_of_output,
+    work_of_part,
 )
 from tidegauge.spec import ModelSpec, ModelVersion
 
@@ -62,8 +63,6 @@ MAX_WORK = 1000
 """How many parts of deltas a checkpoint merges of one model, together with the outputs that follow; what is more waits for the
 next ones. The models that have left work to a checkpoint share one such amount. So backlogs are worked off in many small
 checkpoints, and the alerts of other models come with each of them."""
-TIMES_A_PART, BYTES_A_PART = 50 * 8, 4096
-"""The bytes of the times of fifty rows, and of a profile or an output, which count as much work as a part of any size does."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -86,6 +85,7 @@ class MonitorStage:
         judge = WindowJudge(self.windows, records, baselines, self.alerts, self._aside)
         self._due_windows = DueWindows(self.windows, self._versions)
         self._publisher = Publisher(self.windows, records, baselines, judge, self._versions)
+        self._rounds = PublicationRounds(store, self.windows, self._due_windows, self._publisher, self._aside)
         self._learning = BaselineLearning(store, registry, self._versions, self.windows, self._aside)
         self._merging = PartMerging(self.windows, self._versions, self._learning, self.alerts.traces, counters)
         self.windows.log.discard_all_taken()
@@ -105,11 +105,12 @@ class MonitorStage:
         self._to_forget: set[str] = set()
         self._past: dict[str, float] = {}
         self._touched: set[str] = set()
-        self._unfinished: set[str] = set()
+        self._unfinished = set(self._rounds)
 
     @property
     def unfinished(self) -> bool:
-        """Whether the last checkpoint left parts of deltas unmerged, so that the next one should follow without waiting."""
+        """Whether the last checkpoint left parts of deltas unmerged or a round incomplete, so that the next one should follow
+        without waiting."""
         return bool(self._unfinished)
 
     @property
@@ -182,13 +183,17 @@ class MonitorStage:
                 complete = clock.complete(self._partitions)
                 most = max(MAX_WORK // len(backlogs), 1) if model in backlogs else MAX_WORK
                 outputs.extend(self._catch_up(model, clock, complete, most))
+                if model in self._rounds:
+                    continue
                 outputs.extend(self._learn(model))
                 # A label that is read before its prediction is only counted with it, so detectors wait for both inputs.
                 outputs.extend(self._feed(model, reached.until(complete), reached.predictions))
                 outputs.extend(self._early(model))
                 nothing_to_come = self._partitions.all_idle_for() is not None and model not in self._unfinished
                 if nothing_to_come and (changed := self._due_windows.changed(model)):
-                    outputs.extend(self._publish(model, changed, clock.judged))
+                    self._rounds.begin(model, changed, clock.judged)
+                    outputs.extend(self._go_on(model, clock, most)[0])
+                    self._unfinished.update({model} & {*self._rounds})
         if not (heard or outputs):
             # Only time has passed, which follows from the state of the partitions after a restart, too.
             self._touched.clear()
@@ -199,6 +204,8 @@ class MonitorStage:
     def finish(self) -> list[Output]:
         """At the end of input: close and publish every window, as if event time had passed all of them."""
         outputs: list[Output] = []
+        for model in self._rounds:
+            outputs.extend(self._go_on(model, self.clocks[model], inf)[0])
         for model, clock in sorted(self.clocks.items()):
             clock.reached = EventTimes(max(clock.latest, clock.reached.predictions), clock.reached.labels)
             self._unfinished.add(model)
@@ -208,7 +215,8 @@ class MonitorStage:
             # Baselines are learned first, so that the last windows are compared with them.
             outputs.extend(self._learn(model))
             outputs.extend(self._feed(model, EventTimes(inf, inf), clock.reached.predictions))
-            outputs.extend(self._windows_due(model, max(clock.reached), final=True))
+            self._begin_round(model, max(clock.reached), final=True)
+            outputs.extend(self._go_on(model, clock, inf, final=True)[0])
         self._write()
         self._aside.check()
         return outputs
@@ -218,29 +226,34 @@ class MonitorStage:
         model is unfinished if that takes more work than ``most``."""
         spec = self._registry.spec(model)
         reached, grid = min(clock.reached.predictions, complete), QuantumGrid(spec)
-        outputs: list[Output] = []
-        work = 0
+        outputs, work = self._go_on(model, clock, most) if model in self._rounds else ([], 0)
         for moment in sorted({*self._early_parts.arrivals(model, complete), grid.start(grid.index(reached))}):
-            if clock.judged < moment <= reached:
+            if clock.judged < moment <= reached and model not in self._rounds:
                 judged = self._judge_at(model, moment, clock.reached)
                 outputs.extend(judged)
-                work += sum(map(_work_of_output, judged))
-                clock.judged = moment
+                work += sum(map(work_of_output, judged))
+                judged, more = self._go_on(model, clock, most - work)
+                outputs.extend(judged)
+                work += more
                 spec = self._registry.spec(model)
+            if model in self._rounds:
+                self._unfinished.add(model)
+                break
             while work < most and (part := self._early_parts.take(model, moment)) is not None:
                 self._merge_unless_set_aside(model, spec, part, clock.judged)
-                work += _work_of_part(part)
+                work += work_of_part(part)
             if work >= most:
                 self._unfinished.add(model)
                 break
         return outputs
 
     def _judge_at(self, model: str, moment: float, reached: EventTimes) -> list[Output]:
-        """Do everything that depends on event time, at the start ``moment`` of a quantum."""
+        """Do everything that depends on event time, at the start ``moment`` of a quantum, but for the windows that are due:
+        their round begins."""
         outputs = self._learn(model)
         outputs.extend(self._feed(model, reached.until(moment), moment))
         outputs.extend(self._early(model))
-        outputs.extend(self._windows_due(model, moment))
+        self._begin_round(model, moment)
         return outputs
 
     def _learn(self, model: str) -> list[Output]:
@@ -259,45 +272,41 @@ class MonitorStage:
 
     # -- windows that are due --------------------------------------------------------------------------------------
 
-    def _windows_due(self, model: str, now: float, final: bool = False) -> list[Output]:
-        """Publish and judge the windows that are due at event time ``now``; delete those past their retention."""
+    def _begin_round(self, model: str, now: float, final: bool = False) -> None:
+        """Begin to publish and judge the windows that are due at event time ``now``, and to delete those past their
+        retention."""
         spec = self._registry.spec(model)
-        past = self._past[model] = oldest_kept(spec, now)
-        gone = list(self.windows.pending.past(model, past))
-        due = self._due_windows.at(spec, now, gone, final)
-        outputs = self._publish(model, due, now, final)
-        if not final and any(of.reason == "closed" for of in due):
-            outputs.extend(self._aside.require(quiet_alerts_of(model), partial(self._quiet_alerts.resolve, model, now), []))
-        for header in gone:
-            self._publisher.forget(header)
-            self.windows.forget(header)
-            self._aside.forget(within(header))
-        return outputs
+        gone = list(self.windows.pending.past(model, oldest_kept(spec, now)))
+        self._rounds.begin(model, self._due_windows.at(spec, now, gone, final), now, gone)
 
-    def _publish(self, model: str, windows: Iterable[DueWindow], now: float, final: bool = False) -> list[Output]:
-        """Publish the records of windows, and the comparisons of versions that follow. Windows are ordered by their end;
-        shorter ones come before longer ones with the same end, whose verdicts take theirs into account."""
+    def _go_on(self, model: str, clock: ModelClock, most: float, final: bool = False) -> tuple[list[Output], int]:
+        """Go on with the round of a model, and do what follows once it is complete; return the outputs and the work that it
+        took, which is about ``most`` at most."""
+        outputs, work = self._rounds.advance(self._registry.spec(model), most, final)
+        done = self._rounds.completed(model)
+        if done is not None:
+            outputs.extend(self._complete(model, done, final))
+            if not final:
+                clock.judged = done.moment
+        return outputs, work
+
+    def _complete(self, model: str, done: Round, final: bool) -> list[Output]:
+        """Publish the comparisons of versions that follow from a round, end alerts, and delete windows."""
         outputs: list[Output] = []
-        published: list[Header] = []
-        ordered = sorted(windows, key=lambda of: (of.header.end, -of.header.start, of.header.version))
-        # At the end of input the windows that these make stale are published as well. Those make no further windows stale.
-        for due in chain(ordered, self._due_windows.made_stale(model) if final else ()):
-            outputs.extend(self._aside.attempt(publishing_of(due.header), partial(self._publish_window, due, now, final), []))
-            if publishing_of(due.header).key in self._aside:
-                self.windows.give_up(due.header, now)
-            elif () in due.segments:
-                published.append(due.header)
-        if published or final or self.rollouts.known(model):
-            outputs.extend(self._aside.require(rollouts_of(model), partial(self._compare, model, published, now, final), []))
+        past = self._past[model] = oldest_kept(self._registry.spec(model), done.moment)
+        if done.published or final or self.rollouts.known(model):
+            compare = partial(self._compare, model, done, past, final)
+            outputs.extend(self._aside.require(rollouts_of(model), compare, []))
+        if done.closes and not final:
+            resolve = partial(self._quiet_alerts.resolve, model, done.moment)
+            outputs.extend(self._aside.require(quiet_alerts_of(model), resolve, []))
+        self._rounds.delete(done.gone)
         return outputs
 
-    def _publish_window(self, due: DueWindow, now: float, final: bool) -> list[Output]:
-        self._due_windows.note(due, self._registry.spec(due.header.model), now, final)
-        return self._publisher.publish(due.header, due.segments, now, due.reason)
-
-    def _compare(self, model: str, published: Sequence[Header], now: float, final: bool) -> list[Output]:
-        outputs = self.rollouts.advance(model, self._versions.seen_versions(model), published, now, final)
-        self.rollouts.let_go(model, self._past.get(model, 0.0))
+    def _compare(self, model: str, done: Round, past: float, final: bool) -> list[Output]:
+        versions = self._versions.seen_versions(model)
+        outputs = self.rollouts.advance(model, versions, done.published, done.moment, final)
+        self.rollouts.let_go(model, past)
         return outputs
 
     # -- state ---------------------------------------------------------------------------------------------------
@@ -310,7 +319,8 @@ class MonitorStage:
                 publishing_of(rows.header), partial(self.windows.count, rows.header, rows.side, rows.segments), None
             )
         for part in (
-            self._learning, self.windows, self._versions, self.rollouts, self._early_parts, self._detectors, self.windows.log,
+            self._learning, self._rounds, self.windows, self._versions, self.rollouts, self._early_parts, self._detectors,
+            self.windows.log,
         ):  # fmt: skip
             part.flush()
         for partition in self._heard:
@@ -338,13 +348,3 @@ class MonitorStage:
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
         """As in ``Stage``: the trace contexts that belong to no window any more. Windows are forgotten otherwise."""
         return old_traces(pairs, sortable_second(min(self._past.values(), default=0.0)))
-
-
-def _work_of_part(part: Part) -> int:
-    if isinstance(part, ProfileDelta):
-        return 1 + (len(part.data or b"") + len(part.outcome or b"")) // BYTES_A_PART
-    return 1 + len(part.times) // TIMES_A_PART
-
-
-def _work_of_output(output: Output) -> int:
-    return 1 + len(output.value or b"") // BYTES_A_PART

@@ -31,6 +31,8 @@ from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import ModelSpec
 
 MAX_KEPT_BYTES = 48 << 20
+MAX_PREPARED_BYTES = 48 << 20
+"""The most bytes, as JSON, of data sides of unpublished records that are held before no other window is begun."""
 MAX_KEPT_WHOLE = 200
 """How many data sides of whole models are also cached in decoded form, since the next window needs them."""
 Numbers = dict[str, Any]
@@ -43,6 +45,14 @@ class DataSideMark(NamedTuple):
     baseline: BaselineMark
 
 
+class PreparedSide(NamedTuple):
+    """A data side that is held until its record is published, and its members as JSON."""
+
+    mark: DataSideMark
+    side: Numbers
+    encoded: dict[str, msgspec.Raw]
+
+
 class WindowRecords:
     """The numbers of the records of one task's ``windows``."""
 
@@ -51,8 +61,32 @@ class WindowRecords:
         self._encoded: OrderedDict[tuple[bytes, Segment], tuple[DataSideMark, dict[str, msgspec.Raw]]] = OrderedDict()
         self._kept = 0
         self._whole: dict[bytes, tuple[DataSideMark, Numbers]] = {}
+        self._prepared: dict[bytes, dict[Segment, PreparedSide]] = {}
+        self._prepared_bytes = 0
         self._recents = RecentWindows(windows)
         self._notices = ConfidenceNotices()
+
+    def prepare(self, header: Header, segment: Segment, spec: ModelSpec) -> int:
+        """Compute the data side of a segment's record, and hold it until ``release``; return its bytes as JSON."""
+        side = self.data_side(header, segment, spec)
+        encoded = self.encoded_data_side(header, segment, spec, side)
+        self._prepared.setdefault(header.key, {})[segment] = PreparedSide(self._mark(header, segment, spec), side, encoded)
+        self._prepared_bytes += (size := _size(encoded))
+        return size
+
+    @property
+    def holds_much(self) -> bool:
+        """Whether more than MAX_PREPARED_BYTES are held."""
+        return self._prepared_bytes > MAX_PREPARED_BYTES
+
+    def release(self, header: Header) -> None:
+        """Drop what is held of a window."""
+        for held in self._prepared.pop(header.key, {}).values():
+            self._prepared_bytes -= _size(held.encoded)
+
+    def _held(self, header: Header, segment: Segment, mark: DataSideMark) -> PreparedSide | None:
+        found = self._prepared.get(header.key, {}).get(segment)
+        return found if found is not None and found.mark == mark else None
 
     def data_side(self, header: Header, segment: Segment, spec: ModelSpec) -> Numbers:
         """The data side of a segment's record, including what it was compared with."""
@@ -60,6 +94,8 @@ class WindowRecords:
         held = self._whole.get(header.key) if not segment else None
         if held is not None and held[0] == mark:
             return held[1]
+        if (prepared := self._held(header, segment, mark)) is not None:
+            return prepared.side
         whole = self._baselines.of(header, spec)
         baseline = None if whole is None else whole.part(segment)
         profile = self._windows.data(header, segment)
@@ -85,6 +121,8 @@ class WindowRecords:
     ) -> dict[str, msgspec.Raw]:
         """The data side with each member as JSON. ``fresh``: the data side if the caller has just computed it."""
         key, mark = (header.key, segment), self._mark(header, segment, spec)
+        if (prepared := self._held(header, segment, mark)) is not None:
+            return prepared.encoded
         held = self._encoded.pop(key, None)
         if held is not None and held[0] != mark:
             self._kept -= _size(held[1])

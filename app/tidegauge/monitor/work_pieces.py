@@ -1,4 +1,5 @@
-"""The pieces of a monitor task's work that may each be set aside (``engine/set_aside.py``), by their keys.
+"""The pieces of a monitor task's work: how much work they are, and which may each be set aside (``engine/set_aside.py``), by
+their keys.
 
     p<hash>                                       merging a part of a delta into its windows
     w<window>\\0                                  publishing and judging a window
@@ -15,12 +16,15 @@ import hashlib
 
 import msgspec
 
-from tidegauge.engine.delta import Part
+from tidegauge.engine.delta import Part, ProfileDelta
 from tidegauge.engine.set_aside import WorkPiece
+from tidegauge.engine.stage import Output
 from tidegauge.metrics.record import iso
 from tidegauge.monitor.window_headers import Header
 
 PART, WINDOW, LEARNING, DETECTORS, ROLLOUTS, QUIET = b"p", b"w", b"l", b"d", b"r", b"q"
+TIMES_A_PIECE, BYTES_A_PIECE = 50 * 8, 4096
+"""The bytes of the times of fifty rows, and of a profile or an output, which count as much work as a part of any size does."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -63,3 +67,15 @@ def quiet_alerts_of(model: str) -> WorkPiece:
 
 def _words(header: Header) -> str:
     return f"the window of {header.window} from {iso(header.start)} of {header.model} {header.version}"
+
+
+def work_of_part(part: Part) -> int:
+    """How much work it is to merge a part of a delta."""
+    if isinstance(part, ProfileDelta):
+        return 1 + (len(part.data or b"") + len(part.outcome or b"")) // BYTES_A_PIECE
+    return 1 + len(part.times) // TIMES_A_PIECE
+
+
+def work_of_output(output: Output) -> int:
+    """How much work it was to make an output."""
+    return 1 + len(output.value or b"") // BYTES_A_PIECE

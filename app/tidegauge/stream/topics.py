@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedError
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, MODELS, OPEN_WINDOWS, PREDICTIONS, PROFILES
 from tidegauge.errors import TopicError
@@ -18,6 +19,8 @@ from tidegauge.stream.settings import INFERENCES, JOIN_CHANGELOG, MAX_MESSAGE_BY
 log = logging.getLogger(__name__)
 SHOWN_SECONDS = 10.0
 """The most seconds to wait for a new topic."""
+ANSWER_SECONDS = 2.0
+"""The most seconds to wait for one broker's answer."""
 _LARGE = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
 _LOG = {"cleanup.policy": "delete", "retention.ms": "-1", **_LARGE}
 _STATES = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(90 * 86_400_000)}
@@ -83,9 +86,8 @@ def new(settings: Settings, logical: str, partitions: int) -> NewTopic:
 
 
 async def create(admin: AIOKafkaAdminClient, wanted: list[NewTopic], needed: Collection[str] | None = None) -> None:
-    """Create topics, unless they have been created in the meantime, and wait until the broker shows them, which takes a moment
-    after its answer. Raises TopicError; if this user may not create a topic, only if the topic is in ``needed`` (None: every
-    topic is)."""
+    """Create topics, unless they have been created in the meantime, and wait until all brokers show them. Raises TopicError; if
+    this user may not create a topic, only if the topic is in ``needed`` (None: every topic is)."""
     answer = await admin.create_topics(wanted)
     made = {name for name, code, *_ in answer.topic_errors if code in (0, TopicAlreadyExistsError.errno)}
     for name, code, *message in answer.topic_errors:
@@ -95,8 +97,26 @@ async def create(admin: AIOKafkaAdminClient, wanted: list[NewTopic], needed: Col
         elif code and code != TopicAlreadyExistsError.errno:
             raise TopicError(f"topic {name} cannot be created: {message[0] if message else code}")
     until = time.monotonic() + SHOWN_SECONDS
-    while not made <= set(await admin.list_topics()) and time.monotonic() < until:
+    while not made <= await _shown(admin) and time.monotonic() < until:
         await asyncio.sleep(0.05)
+
+
+async def _shown(admin: AIOKafkaAdminClient) -> set[str]:
+    """The topics that every broker shows which answers. Each learns of a new topic in a moment of its own, and the next client
+    may ask any of them."""
+    asked = (_shown_by(admin, broker.nodeId) for broker in admin._client.cluster.brokers())
+    answers = [shown for shown in await asyncio.gather(*asked) if shown is not None]
+    return set.intersection(*answers) if answers else set()
+
+
+async def _shown_by(admin: AIOKafkaAdminClient, node: int) -> set[str] | None:
+    """The topics that a broker shows; None if it does not answer."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            answer = await admin._send_request(MetadataRequest(None), node)
+    except (KafkaError, TimeoutError):
+        return None
+    return {topic["topic"] for topic in answer.to_object()["topics"]}
 
 
 def _check_co_partitioned(settings: Settings, predictions: int | None, labels: int | None) -> None:

@@ -63,7 +63,9 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         client = self._ensure_consumer()
         places = list(client.assignment())
         found = await client._coordinator.fetch_committed_offsets(places)
-        committed = {place: max(found[place].offset, 0) if place in found else 0 for place in places}
+        # A coordinator that has just died is waited for, and a rebalance may take partitions away meanwhile.
+        kept = client.assignment().intersection(places)
+        committed = {place: max(found[place].offset, 0) if place in found else 0 for place in kept}
         for place, offset in committed.items():
             client.seek(place, offset)
         return committed

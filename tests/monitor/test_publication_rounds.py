@@ -1,0 +1,99 @@
+"""However the windows that are due at one moment are divided into checkpoints, and whatever restarts come between them, the
+same records and alerts are published in the same order."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.driver import Pipeline
+from support.events import START, prediction
+from tidegauge.engine.stage import LABELS, PREDICTIONS, PROFILES, Output, Record
+from tidegauge.models.registry import ModelRecord, encode
+from tidegauge.monitor import stage
+from tidegauge.spec import Condition, ModelSpec, MonitorSpec
+
+MINUTE = 60.0
+MONITORS = (
+    MonitorSpec("drift", "data.features.x.mean", "1m", Condition("above", high=1.5), min_count=10, segments=True),
+    MonitorSpec("accuracy", "performance.accuracy", "5m", Condition("below", low=0.6), min_count=10, segments=True),
+    MonitorSpec("volume", "predictions", "5m", Condition("below", low=190), min_count=1),
+)
+SPEC = ModelSpec(
+    "churn", task="binary", segments=(("region",),), windows=("1m", "5m"), grace=0.0, retention=600.0, label_horizon=600.0,
+    monitors=MONITORS,
+)  # fmt: skip
+REGIONS, A_MINUTE, MINUTES = 3, 40, 16
+
+
+def chunks() -> list[tuple[list[bytes], list[bytes]]]:
+    """Predictions and labels of half minutes, of two versions in four regions: x drifts and errors grow, labels are late."""
+    rng = random.Random(1)
+    found: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in range(4 * MINUTES)]
+    for number in range(A_MINUTE * MINUTES):
+        ts = START + MINUTE * number / A_MINUTE
+        minute = number // A_MINUTE
+        event = prediction(
+            number, ts, prediction=1, score=0.8, features={"x": rng.gauss(3.0 * (minute % 7 == 3), 1.0)},
+            segments={"region": f"r{number % REGIONS}"}, model_version=f"churn_xgb:{3 + number % 2}",
+        )  # fmt: skip
+        late = rng.expovariate(1 / 100)
+        label = {"request_id": f"r{number}", "ts": ts + late, "label": int(rng.random() > 0.1 + 0.6 * (minute % 9 > 5))}
+        found[number * 2 // A_MINUTE][0].append(json.dumps(event).encode())
+        found[min(int((ts + late - START) * 2 / MINUTE), len(found) - 1)][1].append(json.dumps(label).encode())
+    return found
+
+
+CHUNKS = chunks()
+
+
+def said(most: int, restarts: float, seed: int) -> list[Output]:
+    """What the monitor publishes, with so much work at ``most`` in a checkpoint, and restarts between, so probable."""
+    rng, pipeline, said = random.Random(seed), Pipeline(None), []
+    pipeline.registry.apply(b"churn", encode(ModelRecord("churn", SPEC)))
+    whole = stage.MAX_WORK
+    try:
+        stage.MAX_WORK = most
+        for predictions, labels in CHUNKS:
+            pipeline.send(PREDICTIONS, predictions)
+            pipeline.send(LABELS, labels)
+            for output in pipeline.joins[0].checkpoint(0.0):
+                if output.topic == PROFILES:
+                    pipeline.monitor.process(PROFILES, [Record(0, -1, output.key, output.value)])
+            said.extend(pipeline.monitor.checkpoint(0.0))
+            while pipeline.monitor.unfinished:
+                if rng.random() < restarts:
+                    pipeline.restart_monitor()
+                said.extend(pipeline.monitor.checkpoint(0.0))
+        said.extend(pipeline.monitor.finish())
+    finally:
+        stage.MAX_WORK = whole
+    return said
+
+
+@pytest.fixture(scope="module")
+def at_once() -> list[Output]:
+    found = said(10**6, 0.0, 0)
+    assert len({output.topic for output in found}) > 1
+    assert sum(b'"firing"' in (output.value or b"") for output in found) > 10
+    return found
+
+
+def ordered(found: list[Output], comparisons: bool) -> list[tuple[str, bytes | None, bytes | None]]:
+    return [(of.topic, of.key, of.value) for of in found if comparisons or b'"comparison"' not in (of.key or b"")]
+
+
+@pytest.mark.parametrize("most", [1, 10])
+def test_a_round_that_is_divided_publishes_the_same_in_the_same_order(at_once: list[Output], most: int) -> None:
+    assert ordered(said(most, 0.0, 0), True) == ordered(at_once, True)
+
+
+@settings(max_examples=2, deadline=None)
+@given(most=st.sampled_from([3, 10, 30]), seed=st.integers(0, 1000))
+def test_so_it_does_where_the_task_is_taken_over_in_between(at_once: list[Output], most: int, seed: int) -> None:
+    """But for comparisons of versions, which show after any restart what labels have come that no record shows yet."""
+    assert ordered(said(most, 0.3, seed), False) == ordered(at_once, False)
