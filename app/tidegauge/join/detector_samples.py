@@ -13,7 +13,7 @@ from tidegauge.engine.delta import Samples, Segment
 from tidegauge.engine.events import Prediction
 from tidegauge.join.contexts import Context
 from tidegauge.profile.data import DataColumns
-from tidegauge.profile.grouping import segment_code
+from tidegauge.profile.grouping import by_dimension, segment_code
 from tidegauge.profile.outcome_rows import OutcomeColumns
 from tidegauge.spec import ModelSpec
 
@@ -63,9 +63,10 @@ class DetectorSamples:
     ) -> None:  # fmt: skip
         fed = ~np.isnan(values)
         unique, inverse = np.unique(contexts, return_inverse=True)
+        held = [by_dimension(self._contexts[c].values) for c in unique.tolist()]
         for breakdown in _sampled_breakdowns(spec, stream):
             segments: dict[Segment, int] = {}
-            codes = np.array([segment_code(self._contexts[c].values, breakdown, segments) for c in unique.tolist()])
+            codes = np.array([segment_code(of, breakdown, segments) for of in held])
             for segment, code in segments.items():
                 rows = fed & (codes[inverse] == code)
                 if rows.any():

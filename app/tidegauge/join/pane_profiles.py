@@ -185,9 +185,10 @@ class PaneProfiles:
         self, version: str, arrival: float, contexts: NDArray[np.int64], ts: NDArray[np.float64], *,
         data: bytes | None = None, outcome: bytes | None = None,
     ) -> RowsDelta:  # fmt: skip
-        unique, codes = np.unique(contexts, return_inverse=True)
-        values = tuple(map(self._values_of, unique.tolist()))
-        return RowsDelta(version, arrival, values, codes.astype(np.uint32).tobytes(), ts.tobytes(), data, outcome)
+        numbers: dict[int, int] = {}
+        codes = np.array([numbers.setdefault(of, len(numbers)) for of in contexts.tolist()], np.uint32)
+        values = tuple(map(self._values_of, numbers))
+        return RowsDelta(version, arrival, values, codes.tobytes(), ts.tobytes(), data, outcome)
 
     def parts(self, model: str) -> Iterator[Part]:
         """Everything of ``model`` as parts of a delta."""

@@ -76,14 +76,16 @@ def window_shares(rows: Rows) -> Iterator[WindowShare]:
     moments = np.floor(rows.times / rows.pane) * rows.pane + rows.pane / 2
     for name in rows.windows:
         length = duration(name)
-        windows = moments // length
-        order = np.argsort(windows, kind="stable")
-        ordered = windows[order]
-        ends = [*(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(order)]
-        begin = 0
-        for end in ends:
-            yield WindowShare(name, float(ordered[begin]) * length, order[begin:end])
-            begin = end
+        windows = (moments // length).tolist()
+        first = windows[0]
+        if windows.count(first) == len(windows):
+            yield WindowShare(name, first * length, np.arange(len(windows)))
+            continue
+        rows_of: dict[float, list[int]] = {}
+        for row, window in enumerate(windows):
+            rows_of.setdefault(window, []).append(row)
+        for window in sorted(rows_of):
+            yield WindowShare(name, window * length, np.array(rows_of[window]))
 
 
 class WindowRows:

@@ -39,7 +39,7 @@ class Segments:
 
     def __init__(self, values: Sequence[Segment], breakdown: tuple[str, ...]) -> None:
         numbers: dict[Segment, int] = {}
-        self.codes = np.array([segment_code(of, breakdown, numbers) for of in values], np.int64)
+        self.codes = np.array([segment_code(by_dimension(of), breakdown, numbers) for of in values], np.int64)
         self.names = list(numbers)
 
     def runs(self, contexts: NDArray[np.int64], places: NDArray[np.int64]) -> Runs:
@@ -65,15 +65,24 @@ class Segments:
         return Runs(order, starts, owners)
 
 
-def segment_code(values: Segment, breakdown: tuple[str, ...], segments: dict[Segment, int]) -> int:
-    """The number in ``segments`` of the segment of a breakdown that has these ``values``. A segment that is not in there is
-    added. -1 if a dimension of the breakdown has no value."""
-    if not breakdown:
-        return segments.setdefault((), 0)
-    held = dict(values)
-    if not all(dimension in held for dimension in breakdown):
-        return -1
-    return segments.setdefault(tuple((d, held[d]) for d in breakdown), len(segments))
+_Held = dict[str, tuple[str, str]]
+
+
+def by_dimension(values: Segment) -> _Held:
+    """The pairs of dimension and value by dimension."""
+    return {pair[0]: pair for pair in values}
+
+
+def segment_code(held: _Held, breakdown: tuple[str, ...], segments: dict[Segment, int]) -> int:
+    """The number in ``segments`` of the segment of a breakdown that a combination of values lies in, which is added if it is
+    not in there; -1 if a dimension of the breakdown has no value. ``held``: the combination, as from ``by_dimension``."""
+    segment = tuple([held.get(dimension) for dimension in breakdown])
+    code = segments.get(segment)  # type: ignore[arg-type]
+    if code is None:
+        if None in segment:
+            return -1
+        code = segments[segment] = len(segments)  # type: ignore[index]
+    return code
 
 
 class SegmentNumbers:
@@ -89,8 +98,9 @@ class SegmentNumbers:
     def of(self, values: Sequence[Segment], breakdowns: Sequence[tuple[str, ...]]) -> NDArray[np.int32]:
         """The numbers (B, C) of the segments into which B breakdowns divide C combinations of segment values; -1 if a
         combination lacks a value for one of the dimensions."""
+        held = list(map(by_dimension, values))
         numbers = np.empty((len(breakdowns), len(values)), np.int32)
         for row, breakdown in enumerate(breakdowns):
-            numbers[row] = [segment_code(of, breakdown, self._numbers) for of in values]
+            numbers[row] = [segment_code(of, breakdown, self._numbers) for of in held]
         self.names.extend(list(self._numbers)[len(self.names) :])
         return numbers
