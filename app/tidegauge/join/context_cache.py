@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from sys import intern
 from typing import Any
 
 from tidegauge.engine.events import DeadLetter, Prediction
@@ -12,7 +13,8 @@ from tidegauge.join.contexts import Contexts, model_of_event
 from tidegauge.join.feature_ranges import ranged_dimensions, ranges_of
 from tidegauge.spec import ModelSpec
 
-MAX_CACHED = 200_000
+MAX_CACHED = 20_000
+"""Where there are more, most come rarely, and finding such a context takes a few microseconds."""
 
 
 class ContextCache:
@@ -56,5 +58,6 @@ class ContextCache:
         number = self._contexts.id_of(event, model, self._spec(model))
         if len(self._numbers) > MAX_CACHED:
             self._numbers.clear()
-        self._numbers[mark] = number
+        # The same texts come with each event anew; in memory they are kept once.
+        self._numbers[tuple([intern(of) if type(of) is str else of for of in mark])] = number
         return number

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from sys import intern
 
 import msgspec
 
@@ -47,6 +48,8 @@ class Contexts:
         self.by_id: list[Context] = []
         self._ids: dict[Context, int] = {}
         self._values: dict[tuple[str, str], set[str]] = {}
+        # Each dimension's value is in many contexts, and in memory once.
+        self._pairs: dict[tuple[str, str], tuple[str, str]] = {}
         self._versions: set[ModelVersion] = set()
         # By model, or UNWATCHED for all models without a spec.
         self._versions_held: Counter[str] = Counter()
@@ -83,7 +86,9 @@ class Contexts:
         seen = self._values.get((model, dimension), ())
         return value if value in seen or len(seen) < MAX_SEGMENT_VALUES else OTHER
 
-    def _admit(self, context: Context) -> None:
+    def _admit(self, new: Context) -> None:
+        values = tuple([self._pairs.setdefault(of, of) for of in new.values])
+        context = Context(intern(new.model), intern(new.version), values)
         self._ids[context] = len(self.by_id)
         self.by_id.append(context)
         holder, version = self._holder(context.model), ModelVersion(context.model, context.version)

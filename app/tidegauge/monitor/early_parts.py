@@ -22,15 +22,17 @@ EARLY_PART = b"u"
 MAX_HELD_BYTES = 8 << 20
 """The most bytes of waiting parts that are kept in memory, beyond those that are not stored yet."""
 FIXED_BYTES = 500
-"""The bytes of memory that a part takes in addition to its data."""
+"""The bytes of memory that a part, and each combination of segment values in it, takes in addition to its data."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Part).decode
 
 
 def _size(part: Part) -> int:
     """About how many bytes a part takes in memory."""
-    rest = sum(map(len, part.pairs.values())) if isinstance(part, ProfileDelta) else len(part.times) + len(part.codes)
-    return FIXED_BYTES + len(part.data or b"") + len(part.outcome or b"") + rest
+    data = FIXED_BYTES + len(part.data or b"") + len(part.outcome or b"")
+    if isinstance(part, ProfileDelta):
+        return data + sum(map(len, part.pairs.values()))
+    return data + len(part.times) + len(part.codes) + FIXED_BYTES * len(part.segments)
 
 
 class _Quantum:

@@ -34,8 +34,12 @@ from tidegauge.stream.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 2.0
+GIVE_BACK_SECONDS = 5.0
+"""Seconds between two times at which freed memory is returned to the system, which takes about a millisecond."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Constants of glibc's malloc.h."""
+_KEPT_BYTES = 64 << 20
+"""How much free memory at the end of the heap is kept for what comes next."""
 
 
 def run(settings: Settings) -> int:
@@ -62,7 +66,17 @@ def _frugal_heap() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, 16 << 20)
-        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+async def _give_back_memory() -> None:
+    """Return memory that was freed between blocks in use to the system from time to time, but for the last of the heap. glibc
+    does so with the last alone: after catching up with wide models half of the heap was free."""
+    with contextlib.suppress(AttributeError, OSError):
+        trim = ctypes.CDLL(None).malloc_trim
+        while True:
+            await asyncio.sleep(GIVE_BACK_SECONDS)
+            trim(ctypes.c_size_t(_KEPT_BYTES))
 
 
 async def _run(settings: Settings, end: Ending) -> int:
@@ -136,6 +150,7 @@ async def _start(settings: Settings, parts: contextlib.AsyncExitStack, end: Endi
     parts.push_async_callback(await metrics_export.start(telemetry.registry, settings.metrics_port))
     looking = asyncio.create_task(watch_group(settings, standstills, app.unread.looked))
     parts.callback(looking.cancel)
+    parts.callback(asyncio.create_task(_give_back_memory()).cancel)
     watchdog.start()
     try:
         await app.start()
