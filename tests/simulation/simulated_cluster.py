@@ -48,8 +48,10 @@ WORKLOADS = 64
 """How many different streams there are; seeds share them, and what `replay` makes of them."""
 REKEYED_EVERY = 5
 """Inputs are re-keyed in one of so many seeds, the last of them."""
+STOP_SECONDS = 20.0
+"""After so many seconds of virtual time a worker that stops is ended."""
 SESSION, REBALANCE, PATIENCE = 3.0, 10.0, 18.0
-MAX_STEPS, MAX_SECONDS = 200_000, 900.0
+MAX_STEPS, MAX_SECONDS = 40_000, 240.0
 TRAFFIC_SECONDS = 5.0
 """Virtual time in which the events are sent."""
 SETTLED_SECONDS, REKEYED_SETTLED_SECONDS = 1.0, 3.0
@@ -58,7 +60,7 @@ with measurements of the group."""
 FAULTS = (
     "kill", "kill, disk lost", "kill, request late", "pause", "pause beyond the session",
     "pause beyond the session, request late", "rebalance", "loss", "late", "chunk lost", "read again", "another broker",
-    "error",
+    "error", "stop",
 )  # fmt: skip
 """What happens to a process, and to the request or answer under way."""
 ERRORS = KafkaTimeoutError, KafkaConnectionError, NodeNotReadyError, UnknownError
@@ -106,6 +108,7 @@ class Simulation:
         self._started = 0
         self._faults: Counter[str] = Counter()
         self._wrong: list[str] = []
+        self._told_to_stop: dict[Process, asyncio.Future[None]] = {}
         self._given_up: set[Process] = set()
         """Processes a client of which gave up."""
         self._left = self._draws.randint(1, most) if most else 0
@@ -165,10 +168,11 @@ class Simulation:
                 (store, "Rdict", lambda path, options: simulated_disk.Database(self._disk().files[path])),
                 (store, "WriteBatch", simulated_disk.WriteBatch),
                 (store, "shutil", simulated_disk.Removal),
-                (app, "TICK", 0.2),
+                (app, "TICK", 0.25),
                 (changelog, "SLICE_BYTES", (400, 800)),
                 (changelog, "MIN_DELETED", 2),
                 (task, "PURGE_SECONDS", 1.0),
+                (group, "REKEYED_LOOK_SECONDS", 0.8),
             ):
                 replaced.enter_context(mock.patch.object(module, name, value))
             yield
@@ -216,18 +220,23 @@ class Simulation:
         )
         process = current_process.get()
         if self._rekeyed:
-            measuring = asyncio.create_task(group.watch_group(self._settings, standstills, worker.unread.looked))
-            worker.failed.add_done_callback(lambda failed: measuring.cancel())
+            self._loop.create_task(group.watch_group(self._settings, standstills, worker.unread.looked))
         await worker.start()
         watching = asyncio.create_task(self._watch(index, process, Watchdog(worker.marks, PATIENCE, Ending())))
-        error = await worker.failed
+        told = self._told_to_stop[process] = asyncio.get_running_loop().create_future()
+        await asyncio.wait([worker.failed, told], return_when=asyncio.FIRST_COMPLETED)
         watching.cancel()
+        if worker.failed.done():
+            self._note_failure(process, worker.failed.result())
+        self._loop.call_in_world(STOP_SECONDS, self._end, index, process)
+        await worker.stop()
+        self._end(index, process)
+
+    def _note_failure(self, process: Process, error: BaseException) -> None:
         self._loop.note(f"{process} fails: {error!r}")
         self._faults[f"ended by {type(error).__name__}"] += 1
         if not isinstance(error, KafkaError if process in self._given_up else ProducerFenced):
             self._wrong.append(f"{process} ended by {error!r}")
-        await worker.stop()
-        self._end(index, process)
 
     async def _watch(self, index: int, process: Process, watchdog: Watchdog) -> None:
         """What the watchdog's thread does."""
@@ -242,9 +251,11 @@ class Simulation:
                 self._end(index, process)
 
     def _end(self, index: int, process: Process) -> None:
-        """End a process, and start its successor after a while."""
-        self._loop.kill(process)
-        self._loop.call_in_world(0.1 + 2 * self._draws.random(), self._start, index)
+        """End a process if it still runs, and start its successor after a while."""
+        if not process.dead:
+            self._loop.note(f"{process} ends")
+            self._loop.kill(process)
+            self._loop.call_in_world(0.1 + 2 * self._draws.random(), self._start, index)
 
     # -- faults --------------------------------------------------------------------------------------------------
 
@@ -264,7 +275,7 @@ class Simulation:
             fault = "another broker"
         self._faults[fault] += 1
         self._loop.note(f"FAULT {fault} of {process} at {leg}")
-        if fault in ("rebalance", "chunk lost", "read again") or fault.startswith(("kill", "pause")):
+        if fault in ("rebalance", "chunk lost", "read again", "stop") or fault.startswith(("kill", "pause")):
             self._happen(fault, process)
         late = 2 * SESSION * self._draws.random()
         if fault == "loss":
@@ -294,6 +305,9 @@ class Simulation:
             self._group.rebalance()
         elif fault == "chunk lost":
             self._network.losing.add(process)
+        elif fault == "stop":
+            if process in self._told_to_stop and not self._told_to_stop[process].done():
+                self._told_to_stop[process].set_result(None)
         else:
             self._network.rereading.add(process)
 

@@ -22,8 +22,8 @@ from tidegauge.stream import transport
 from tidegauge.stream.consumer import Chunk, EmptyOffsets
 from tidegauge.stream.in_step import StepwiseReading
 
-POLL_SECONDS = 0.4
-HEARTBEATS = 5
+POLL_SECONDS = 0.7
+HEARTBEATS = 3
 """How often in a session a member is heard."""
 BUFFERED_CHUNKS = 4
 REREAD_OFFSETS = 4
