@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -96,6 +97,8 @@ def test_partition_counts_that_differ_and_any_key(cluster, tmp_path, key):
         time.sleep(0.5)
     assert cluster.stop() == [0]
     assert "labels are re-keyed" in cluster.log()
+    said = [line for line in cluster.log().splitlines() if not re.match(r"\d{4}-\d\d-\d\d \S+ INFO ", line)]
+    assert not said, "an orderly run has nothing but its own lines in the log"
     assert "re-keyed to 3, however many they have" in doctor(cluster)
 
 

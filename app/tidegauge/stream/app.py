@@ -30,7 +30,8 @@ from tidegauge.stream.task import StageFactory, Task
 from tidegauge.stream.unread_input import UnreadInput
 
 log = logging.getLogger(__name__)
-TICK = 0.05
+TICK, LOOK_SECONDS = 0.05, 1.0
+"""Seconds between two looks at which tasks are due, and between two for records that were lost on the way."""
 OPENING_AT_ONCE, RESTORING_AT_ONCE = 64, 8
 """The most tasks that are taken over at the same time, which is mostly waiting for the broker; and the most of these that read
 their changelog, each of which has fetched records in memory."""
@@ -67,6 +68,8 @@ class StreamApp:
         self._opening_slots, self._restoring_slots = (asyncio.Semaphore(of) for of in (OPENING_AT_ONCE, RESTORING_AT_ONCE))
         self._reader = SharedReader(settings)
         self._checkpoints: set[asyncio.Task[None]] = set()
+        self._taking: set[str] = set()
+        self._looked = 0.0
         self._stopping = False
         self._assigned = False
         self._catching_up = CatchingUp()
@@ -231,14 +234,16 @@ class StreamApp:
             task = self.tasks.get(name)
             if task is None:
                 continue
-            opening = self._opening.get(name)
-            if opening is not None:
-                await asyncio.wait([opening])
+            self._taking.add(task.name)
             try:
+                if (opening := self._opening.get(name)) is not None:
+                    await asyncio.wait([opening])
                 await self._take(logical, task, message.value)
             except Exception as error:
                 self._fail(task, error)
                 return
+            finally:
+                self._taking.discard(task.name)
 
     async def _take(self, logical: str, task: InputTask, chunk: Chunk) -> None:
         """Let a task process a chunk of the ``logical`` topic, if it still runs."""
@@ -267,6 +272,11 @@ class StreamApp:
             now = time.monotonic()
             if self._catching_up.is_due(now):
                 self._tell_progress(now)
+            if now - self._looked >= LOOK_SECONDS:
+                self._looked = now
+                for name, task in self.tasks.items():
+                    if name not in self._opening and task.name not in self._taking:
+                        self._spawn(self.missing.look(task, now))
             few = sum(0 < task.dirty_events < FEW_EVENTS for task in self.tasks.values())
             for name, task in list(self.tasks.items()):
                 if name not in self._opening and not task.busy and is_due(task, now, few, self.settings.checkpoint_interval):

@@ -21,6 +21,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaError, NotCoordinatorForGroupError, for_code
 from aiokafka.protocol.commit import OffsetFetchResponse_v2, OffsetFetchResponse_v3
 
+from tidegauge.stream.logs import PassingErrorFilter
 from tidegauge.stream.settings import MAX_MESSAGE_BYTES, Settings
 
 
@@ -116,6 +117,8 @@ class _SteadyClock:
     time = monotonic = staticmethod(time.monotonic)
 
 
+# Processes of others, which use tidegauge as a library, have no filters of ours at their log's handlers.
+fetcher.log.addFilter(PassingErrorFilter())
 fetcher.time = _SteadyClock
 fetcher.PartitionRecords._consumer_record = _as_it_is
 fetcher.FetchResult.getall = _at_once

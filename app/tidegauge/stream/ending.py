@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 log = logging.getLogger(__name__)
 END_SECONDS = 15.0
@@ -59,10 +59,25 @@ def leave(status: int, why: str, error: BaseException | None = None, loop: async
         log.error("%s; the process ends here with status %d\n%s%s", why, status, tasks, stacks(), exc_info=error)
         logging.shutdown()
 
+    _exit_after(last_words, status)
+
+
+def exit_at_once(status: int) -> NoReturn:
+    """End the process, whose work is done, once its output is written. The interpreter is not taken apart, during which
+    nanobind would report every object of its bindings that is left as a leak."""
+
+    def written() -> None:
+        logging.shutdown()
+        sys.stdout.flush()
+
+    _exit_after(written, status)
+
+
+def _exit_after(write: Callable[[], None], status: int) -> NoReturn:
     # Writing may block, because the reader of the log may have stopped.
-    speaker = threading.Thread(target=last_words, daemon=True)
-    speaker.start()
-    speaker.join(LEAVING_SECONDS)
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    writer.join(LEAVING_SECONDS)
     os._exit(status)
 
 

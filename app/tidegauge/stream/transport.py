@@ -118,6 +118,11 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         end: int = state.highwater if state.lso in (None, -1) else state.lso
         return max(end - self.reached(place, processed), 0)
 
+    def fetched(self, place: TP) -> int:
+        """The offset up to which ``place`` has been fetched; 0 if it is not assigned or nothing is known yet."""
+        state = self._state(place)
+        return state.position if state is not None and state.has_valid_position else 0
+
     def reached(self, place: TP, processed: int) -> int:
         """The offset below which no record is left, given that a task has processed everything up to ``processed``, the end of
         a chunk or the offset it began at."""

@@ -9,6 +9,7 @@ import gc
 import logging
 from collections import Counter
 from functools import partial
+from typing import NoReturn
 
 from aiokafka.admin import AIOKafkaAdminClient
 
@@ -42,17 +43,18 @@ _KEPT_BYTES = 64 << 20
 """How much free memory at the end of the heap is kept for what comes next."""
 
 
-def run(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT (exit status 0) or a failure (exit status 1)."""
+def run(settings: Settings) -> NoReturn:
+    """Run until SIGTERM or SIGINT (exit status 0) or a failure (exit status 1), and end the process."""
     # Events are short-lived and form no reference cycles. With the usual thresholds the garbage collector would run all the
     # time.
     gc.set_threshold(100_000, 50, 50)
     _frugal_heap()
     flush_spans = tracing.set_up(settings.state_dir.name)
     try:
-        return ending.run(partial(_run, settings))
+        status = ending.run(partial(_run, settings))
     finally:
         flush_spans()
+    ending.exit_at_once(status)
 
 
 def _frugal_heap() -> None:
@@ -98,8 +100,6 @@ async def _run(settings: Settings, end: Ending) -> int:
         await asyncio.wait([closing], timeout=CLOSE_SECONDS)
         if not closing.done() or closing.exception() is not None:
             log.warning("what the worker had open is left as it is")
-    # Otherwise the bindings of the sketches would report frozen objects as leaks when the interpreter ends.
-    gc.unfreeze()
     log.info("worker stopped with status %d", status)
     return status
 
