@@ -21,7 +21,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 # One more at a time than there are processors: some wait for processes and clocks.
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev .venv-fuzz/.ready
 	$(BIN)/pytest -q -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal --ignore=tests/kafka --ignore=tests/browser
 
 # What needs a real Kafka or a real browser waits a lot: side by side, the longest file first.
@@ -66,7 +66,7 @@ bench: $(VENV)/.dev
 fuzz: $(VENV)/.dev .venv-fuzz/.ready
 	for target in event delta spec baseline record changelog; do \
 	  PYTHONPATH=tests:.venv-fuzz $(BIN)/python -m support.fuzzing $$target $(or $(SECONDS),100) || exit 1; done
-	PYTHONPATH=tests:.venv-fuzz $(BIN)/python -m support.api_fuzzing $(or $(SECONDS),100)
+	PYTHONPATH=tests $(BIN)/python -m support.api_fuzzing $(or $(SECONDS),100)
 
 # Workers on a model of Kafka, with faults at any moment that a seed decides: SEEDS= many from FIRST= on, or SEED=, one and its schedule.
 simulate: $(VENV)/.dev

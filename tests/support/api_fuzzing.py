@@ -7,6 +7,7 @@ another along the document's links, against a real server. Every answer has to b
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,8 @@ import yaml
 from support.serving import fed, outputs, running
 from tidegauge.console.view import View
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
+ROOT = Path(__file__).parents[2]
+SCHEMAS, SCHEMATHESIS = ROOT / "schemas", ROOT / ".venv-fuzz"
 ENDLESS = "/api/v1/events"
 """A stream of server-sent events, which has no end to wait for."""
 SETTINGS = """
@@ -68,7 +70,8 @@ def run(examples: int, seed: int) -> int:
             sys.executable, "-m", "schemathesis.cli", "run", str(path), "--url", console.address, "--checks", CHECKS,
             "--max-examples", str(examples), "--seed", str(seed), "--generation-database", "none",
         ]  # fmt: skip
-        return subprocess.run(command, cwd=directory, check=False).returncode
+        paths = os.pathsep.join((str(SCHEMATHESIS), os.environ.get("PYTHONPATH", "")))
+        return subprocess.run(command, cwd=directory, env=os.environ | {"PYTHONPATH": paths}, check=False).returncode
 
 
 if __name__ == "__main__":
