@@ -50,6 +50,7 @@ async function draw({ fresh = false } = {}) {
   waiting = false;
   const route = found();
   if (fresh) window.scrollTo(0, 0);
+  main.setAttribute("aria-busy", "true");
   let nodes;
   try {
     if (!route) throw new Refusal(404, "There is no such page. Choose one above.");
@@ -62,6 +63,7 @@ async function draw({ fresh = false } = {}) {
     setTimeout(soon, 5000);
   }
   if (mine !== drawing) return;
+  main.removeAttribute("aria-busy");
   drawn = Date.now();
   replace(main, nodes);
   drawCharts(main);
@@ -129,6 +131,7 @@ function signIn(text = "") {
   h("input", { type: "text", name: "username", autocomplete: "username", value: "tidegauge", hidden: true }), h("label", { for: "token" }, "Token"), field, h("button", { type: "submit" }, "Sign in"),
   h("p", { class: "dim" }, "The token is in the file that ", h("code", {}, "--token-file"), " names, where the console runs."));
   document.title = "Sign in · tidegauge";
+  main.removeAttribute("aria-busy");
   replace(main, form);
   field.focus();
 }

@@ -10,6 +10,8 @@ import { AT_ONCE, heatmap } from "./heatmap.js";
 import { limitLines } from "./performance.js";
 
 const SCORE = " score";
+/** As many as there are colours. */
+const COMMONEST = 4;
 const SEVERITY = { critical: 3, warning: 2, info: 1 };
 
 export async function drift(seen) {
@@ -106,7 +108,7 @@ function detail(row, shown, { records, place, record, frame, limits }) {
     h("dl", { class: "facts narrow" }, MEASURES.map((one) => h("div", {}, h("dt", {}, one.name), h("dd", {}, one.cell(row))))),
     h("div", { class: "charts" },
       distribution(row, reference, record, read(records[place - 1] ?? {})),
-      reference?.type === "number" ? quantiles(row, reference, records, read, frame) : null),
+      reference?.type === "number" ? quantiles(row, reference, records, read, frame) : reference ? shares(reference, records, read, frame) : null),
     h("div", { class: "charts small" }, charted.map((key) => timeChart({
       id: `chart-drift-${key}`, label: title(key), times, frame, includeZero: !key.startsWith("mean"),
       series: [{ name: title(key), values: records.map((one) => read(one)?.[key] ?? null) }], limits: limitLines(limits, `${path}.${key}`), format: (of) => value(key, of),
@@ -142,6 +144,20 @@ function quantiles(row, reference, records, read, frame) {
   return timeChart({
     id: "chart-quantiles", label: "Over time: median, quartiles, the middle 90 %", times: records.map((one) => one.window_start), frame,
     series: [{ name: "Median", values: median, low: of(0.05), high: of(0.95) }, { name: "25 %", values: of(0.25), dashed: true }, { name: "75 %", values: of(0.75), dashed: true }],
+  });
+}
+
+/** The share of each value over time, of those that were commonest in all of it; what is unseen or missing counts as a value. */
+function shares(reference, records, read, frame) {
+  const counted = records.map((one) => read(one)?.bin_counts ?? null);
+  const sums = counted.map((counts) => counts?.reduce((total, count) => total + count, 0));
+  const rows = binNames(reference).map((name, place) => ({
+    name: String(name), values: counted.map((counts, at) => (sums[at] ? (counts[place] ?? 0) / sums[at] : null)), all: counted.reduce((total, counts) => total + (counts?.[place] ?? 0), 0),
+  })).filter(({ all }) => all > 0).sort((a, b) => b.all - a.all);
+  if (!rows.length) return null;
+  return timeChart({
+    id: "chart-shares", label: rows.length > COMMONEST ? `Over time: share of the ${COMMONEST} commonest values` : "Over time: share of each value", times: records.map((one) => one.window_start), frame,
+    includeZero: true, format: share, series: rows.slice(0, COMMONEST),
   });
 }
 

@@ -77,19 +77,21 @@ function head(model) {
 
 const whole = (go) => h("button", { type: "button", id: "whole-range", onclick: () => go({ from: null, to: null }) }, "Whole range");
 
-function controls({ model, version, window, segment, record, go }, lengths, last, { from, to, older, dropped }) {
+function controls({ model, version, window, segment, records, place, record, go }, lengths, last, { from, to, older, dropped }) {
   const choose = (id, label, options, chosen) => h("label", { for: `choose-${id}` }, label,
     h("select", { id: `choose-${id}`, onchange: (event) => {
       event.target.blur();
       go({ [id]: event.target.value });
     } }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text))));
+  const step = (id, sign, label, to) => h("button", { type: "button", id: `window-${id}`, "aria-label": label, title: label, disabled: !records[to], onclick: () => go({ at: records[to].window_start }) }, sign);
   return h("section", { class: "controls", "aria-label": "What is shown" },
     choose("version", "Version", model.versions.map((one) => [one, one]), version),
     choose("window", "Window", lengths.map((one) => [one, one]), window),
     choose("segment", "Segment", [["", "whole model"], ...model.segments.map((one) => [one.name, one.name])], segment),
     from ? h("div", { class: "range" }, h("span", {}, "From ", time(from), " to ", time(to)), whole(go)) : choose("last", "Show", Object.entries(RANGES), last),
+    h("div", { class: "steps" }, step("earlier", "◂", "The window before", place - 1), step("later", "▸", "The window after", place + 1)),
     h("p", { class: "dim" }, "Window ", time(record.window_start), " to ", time(record.window_end), `, revision ${record.revision}, ${number(record.predictions)} predictions.`,
       older && !from ? ` ${number(older)} older windows are not shown.` : "",
       dropped ? ` There was no room for ${number(dropped)} older ones: --memory, or 2,000 of one length.` : ""),
-    h("details", { id: "reading-plots", class: "help" }, h("summary", {}, "How to read plots"), h("p", {}, "Click a plot to choose the window that tables speak of; its values stand above each plot. ", legend())));
+    h("details", { id: "reading-plots", class: "help" }, h("summary", {}, "How to read plots"), h("p", {}, "Click a plot, or step with ◂ and ▸, to choose the window that tables speak of; its values stand above each plot. ", legend())));
 }
