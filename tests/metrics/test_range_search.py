@@ -101,6 +101,13 @@ def test_a_feature_that_makes_segments_is_tested_as_these_only() -> None:
     assert "x3" not in [of.feature for of in found(now, segments)]
 
 
+def test_a_range_of_nearly_everyone_is_not_named() -> None:
+    """Only the lowest tenth is as good as before."""
+    for seed in range(10):
+        named = found(drawn(np.random.default_rng(seed), 4000, lambda x, plan: ~(x[3] < -0.8)))
+        assert named[0].labels <= 0.75 * 4000
+
+
 def test_ranges_with_few_labels_are_not_tested() -> None:
     assert found(drawn(np.random.default_rng(5), 50, lambda x, plan: x[3] >= 0.8)) == []
 
@@ -189,3 +196,25 @@ def test_an_alert_names_the_range_of_a_regression_in_its_own_units() -> None:
     # The mean of the absolute error was 8 and is about 40 there.
     assert 25 < first["excess"] < 35
     assert abs(first["elsewhere"]) < 2
+
+
+def test_a_window_is_compared_with_an_earlier_one_by_the_same_ranges() -> None:
+    """Where windows are compared with earlier ones a sample of requests is searched, from when bins are known."""
+    a_day, n, rng = 6000, 24_000, np.random.default_rng(10)
+    score, wind = rng.beta(2, 3, n), rng.gamma(3.0, 4.0, n)
+    label = (rng.random(n) < score).astype(int)
+    label = np.where((np.arange(n) >= 3 * a_day) & (wind >= 15), 1 - label, label)
+    ts = 1_758_931_200.0 + np.arange(n) * 86400.0 / a_day
+    predictions = pd.DataFrame(
+        {"request_id": [f"r{i}" for i in range(n)], "ts": ts, "model_version": "churn:1",
+         "prediction": (score > 0.5).astype(int), "score": score, "wind_speed": wind, "plan": rng.choice(list("abc"), n)}
+    )  # fmt: skip
+    labels = pd.DataFrame({"request_id": predictions["request_id"], "ts": ts + 600.0, "label": label})
+    spec = SPEC.replace("{TASK}", "binary").replace("{METRIC}", "performance.brier").replace("{CONDITION}", "above: 0.24")
+    made = tg.replay(predictions, labels, spec=spec + "baseline: {previous: 1d}\n")
+    (data,) = (event["data"] for event in made._decoded(ALERTS))
+    first = data["evidence"]["carriers"][0]
+    assert first["feature"] == "wind_speed"
+    assert 13 <= first["low"] <= 17
+    # One request in eight.
+    assert first["labels"] == pytest.approx((wind[3 * a_day :] >= first["low"]).sum() / 8, rel=0.3)

@@ -21,6 +21,8 @@ from tidegauge.profile.counts import SparseCounts
 from tidegauge.profile.range_losses import MAX_RANGES, RangeSums, sums_of
 
 MISSING_NAME, OTHERS_NAME = "missing", "other values"
+MOST = 0.75
+"""A range with a larger share of the window's labels is nearly everyone, and not looked at."""
 SAME_LEVEL = 0.01
 """Further values of a category are named with the most significant one if their own p-value, multiplied likewise, is below
 this."""
@@ -74,10 +76,12 @@ def _best(
     outside = [of.sum(axis=0) - part for of, part in zip((now, before), inside, strict=True)]
     sides = [*inside, *outside]
     enough = np.min([side[:, 0] for side in sides], axis=0) >= least
+    enough &= inside[0][:, 0] <= MOST * now[:, 0].sum()
     if not enough.any():
         return None
     chosen, sides = chosen[enough], [side[enough] for side in sides]
-    excess, elsewhere, variance = _risen(sides, largest)
+    grown = _variance(now.sum(axis=0), largest) / _variance(before.sum(axis=0), largest)
+    excess, elsewhere, variance = _risen(sides, largest, float(grown))
     z = (excess - elsewhere) / np.sqrt(variance)
     best, tested = int(np.argmax(z)), len(z)
     members = chosen[best] > 0
@@ -87,7 +91,7 @@ def _best(
         sides = [side[None] for of in (now, before) for side in (of[members].sum(axis=0), of[~members].sum(axis=0))]
         sides = [sides[0], sides[2], sides[1], sides[3]]
         if min(side[0, 0] for side in sides) >= least:
-            excess, elsewhere, _ = _risen(sides, largest)
+            excess, elsewhere, _ = _risen(sides, largest, float(grown))
             best = 0
         else:
             members, sides = chosen[best] > 0, [side[best : best + 1] for side in (*inside, *outside)]
@@ -103,13 +107,26 @@ def _best(
 
 
 def _risen(
-    sides: list[NDArray[np.float64]], largest: float
+    sides: list[NDArray[np.float64]], largest: float, grown: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """By how much the mean loss rose inside and outside, and the variance of the difference of both (k each). ``sides``:
-    statistics (k, 3) inside now, inside before, outside now, outside before."""
+    statistics (k, 3) inside now, inside before, outside now, outside before; ``grown``: how many times as large the variance of
+    all losses is now.
+
+    A few losses that are small by chance vary little as well, so each variance now is taken to be at least that of before,
+    grown like that of all.
+    """
     means = [side[:, 1] / side[:, 0] for side in sides]
-    variance = np.sum([variance_of_mean(side[:, 0], side[:, 1], side[:, 2], largest) for side in sides], axis=0)
+    of = [_variance(side, largest) for side in sides]
+    now = [np.maximum(of[0], grown * of[1]), np.maximum(of[2], grown * of[3])]
+    each = (now[0], of[1], now[1], of[3])
+    variance = np.sum([one / side[:, 0] for one, side in zip(each, sides, strict=True)], axis=0)
     return means[0] - means[1], means[2] - means[3], variance
+
+
+def _variance(side: NDArray[np.float64], largest: float) -> NDArray[np.float64]:
+    """The variance of the losses in statistics (…, 3)."""
+    return variance_of_mean(side[..., 0], side[..., 1], side[..., 2], largest) * side[..., 0]
 
 
 @lru_cache

@@ -105,6 +105,9 @@ class WindowBaselines:
         schema = schema_of(data) if bins is None else bins.schema
         baseline = Baseline(before.model, before.version, data, outcome, schema)
         baseline.source = "previous"
+        if bins is not None:
+            # Windows were counted in the ranges of the bins' baseline, not in those that this window would have.
+            baseline.ranges = bins.ranges
         baseline.metrics = records.numbers(data, outcome, spec, None, before.end - before.start, baseline.calibration)
         return baseline
 
