@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streams import Rows, Scenario
 from tidegauge.alert.book import JudgedWindow
 from tidegauge.alert.labels import Subject
-from tidegauge.engine.stage import INCIDENTS, LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
+from tidegauge.engine.stage import ALERTS, INCIDENTS, LABELS, METRICS, PREDICTIONS, PROFILES, MemoryStore, Output, Record
 from tidegauge.join.stage import JoinStage
 from tidegauge.judge.conditions import Verdict
 from tidegauge.models.registry import ModelRecord, Registry, encode
@@ -31,13 +31,14 @@ _encode = msgspec.json.encode
 class Verdicts:
     """What tidegauge said, by window: ``breached`` monitor → window → paths; ``judged`` monitor → window → how many numbers;
     ``detections`` detector → event times; ``psi`` window → PSI of each feature;
-    ``incidents`` id → the data of its newest event."""
+    ``incidents`` id → the data of its newest event; ``carriers``: of each alert that fires and says so, what carries it."""
 
     breached: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     judged: Counter[tuple[str, int]] = field(default_factory=Counter)
     detections: dict[str, list[float]] = field(default_factory=dict)
     psi: dict[int, list[float]] = field(default_factory=dict)
     incidents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    carriers: list[list[dict[str, Any]]] = field(default_factory=list)
 
     def fired(self, monitors: tuple[str, ...], windows: int) -> NDArray[np.bool_]:
         """Whether any of these monitors was breached, by window (windows)."""
@@ -104,6 +105,10 @@ def run(scenario: Scenario, spec: ModelSpec, baseline: bytes | None, watched: Ro
             elif output.topic == INCIDENTS and output.value is not None:
                 incident = json.loads(output.value)["data"]
                 verdicts.incidents[incident["incident"]] = incident
+            elif output.topic == ALERTS and output.value is not None:
+                said = json.loads(output.value)["data"]
+                if said["status"] == "firing" and "carriers" in said["evidence"]:
+                    verdicts.carriers.append(said["evidence"]["carriers"])
 
     parts = [
         rows.part(start, start + scenario.rows)

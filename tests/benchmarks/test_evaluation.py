@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "evaluation"))
 
+import carried
 import causes
 import tidegauge_arm
 from streams import CALM, EPISODE, VICTIM, Rows, Scenario, draw
@@ -89,3 +91,12 @@ def test_an_incident_is_named_by_what_was_done_to_the_stream(tmp_path: Path) -> 
     assert found["causes"] == 0
     assert found["wrong"] == found["incidents"]
     assert found["misplaced"] == found["alerts"]
+
+
+def test_the_range_that_carries_a_drop_is_told_from_another_one(tmp_path: Path) -> None:
+    found = carried.measure(carried.KINDS[3], 0, tmp_path)
+    assert found["drops"] == found["feature"] == found["range"] > 0
+    elsewhere = replace(carried.KINDS[3], feature="c0")
+    found = carried.measure(elsewhere, 0, tmp_path)
+    assert found["feature"] == found["range"] == 0
+    assert found["false"] == found["all"] > 0
