@@ -56,7 +56,7 @@ class ChunkConsumer:
     getmany = transport._Consumer.getmany
     behind = transport._Consumer.behind
     last_handed_over = transport._Consumer.last_handed_over
-    lag = transport._Consumer.lag
+    lag, fetched = transport._Consumer.lag, transport._Consumer.fetched
     reached = transport._Consumer.reached
     _more = transport._Consumer._more
     alive, should_stop = True, False
