@@ -90,7 +90,7 @@ function controls({ model, version, window, segment, records, place, record, go 
     choose("segment", "Segment", [["", "whole model"], ...model.segments.map((one) => [one.name, one.name])], segment),
     from ? h("div", { class: "range" }, h("span", {}, "From ", time(from), " to ", time(to)), whole(go)) : choose("last", "Show", Object.entries(RANGES), last),
     h("div", { class: "steps" }, step("earlier", "◂", "The window before", place - 1), step("later", "▸", "The window after", place + 1)),
-    h("p", { class: "dim" }, "Window ", time(record.window_start), " to ", time(record.window_end), `, revision ${record.revision}, ${number(record.predictions)} predictions.`,
+    h("p", { class: "dim" }, time(record.window_start), " to ", time(record.window_end), `, revision ${record.revision}, ${number(record.predictions)} predictions.`,
       older && !from ? ` ${number(older)} older windows are not shown.` : "",
       dropped ? ` There was no room for ${number(dropped)} older ones: --memory, or 2,000 of one length.` : ""),
     h("details", { id: "reading-plots", class: "help" }, h("summary", {}, "How to read plots"), h("p", {}, "Click a plot, or step with ◂ and ▸, to choose the window that tables speak of; its values stand above each plot. ", legend())));
