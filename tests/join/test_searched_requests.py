@@ -24,6 +24,7 @@ from tidegauge.join import searched_requests
 from tidegauge.join.columns import data_columns
 from tidegauge.join.request_state import KeptPrediction, RequestState, encode
 from tidegauge.join.searched_requests import SEARCHED, SearchedRequests, sampled
+from tidegauge.join.stage import JoinStage
 from tidegauge.models.registry import ModelRecord
 from tidegauge.models.registry import encode as encode_record
 from tidegauge.offline.reference import build
@@ -125,7 +126,20 @@ def test_the_sums_are_those_of_a_batch(
     again = [event for event in events if rng.random() < 0.1]
     shuffled = sorted(events + again, key=lambda event: json.loads(event[1])["ts"] + rng.random() * 40)
     pipeline = piped(baseline, share, partitions)
-    pipeline.play(shuffled, chunk, rng)
+    half = len(shuffled) // 2
+    for part in (shuffled[:half], shuffled[half:]):
+        for start in range(0, len(part), chunk):
+            for topic in (PREDICTIONS, LABELS):
+                if values := [value for kind, value in part[start : start + chunk] if kind == topic]:
+                    pipeline.send(topic, values)
+            if rng.random() < 0.5:
+                pipeline.checkpoint(rng.randrange(partitions))
+        # Both stages begin again with what they have stored.
+        pipeline.checkpoint()
+        counters = pipeline.counters
+        pipeline.joins = [JoinStage(p, of._store, pipeline.registry, 1, counters) for p, of in enumerate(pipeline.joins)]
+        pipeline.restart_monitor()
+    pipeline.finish()
     expected = batch(events, baseline, share)
     assert len(expected)
     pd.testing.assert_frame_equal(tables(pipeline, baseline), expected, check_dtype=False)
