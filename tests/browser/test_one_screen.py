@@ -11,8 +11,10 @@ import pytest
 
 from support.page import Browser
 from support.serving import Running, fed, running
-from support.story import told
+from support.story import FIRST_DAY, WATCHED, told
 from tidegauge.console.view import View
+from tidegauge.engine.stage import MODELS, Output
+from tidegauge.models.registry import ModelChange, ModelRecord, encode
 
 TABS = ("overview", "performance", "drift", "segments", "labels", "versions", "compare", "system", "business", "lineage")
 DRAWN = "return [...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('canvas'))"
@@ -56,6 +58,28 @@ def test_a_name_of_a_mark_is_above_its_plot_and_told_when_pointed_at(browser: Br
     assert room > 20
     assert mark["text"] in title
     browser.leave()
+
+
+def test_what_changed_of_a_spec_stands_in_words_and_above_plots(browser: Browser) -> None:
+    said = told()
+    at = FIRST_DAY + 5 * 86400.0
+    text = "monitor accuracy (performance.accuracy): below 0.7 → below 0.6"
+    changed = encode(ModelRecord("churn", WATCHED, {}, (ModelChange(at, "bob", "spec", text),)))
+    with running(fed(View(), [*said, Output(MODELS, b"churn", changed)])) as console:
+        browser.open(f"{console.address}/#/models/churn?tab=versions", width=1440)
+        listed = [item.text for item in browser.one("#what-changed").find_elements("tag name", "li")]
+        assert listed == [
+            "2025-05-05 23:00 release 2.3, by ann", f"2025-05-03 00:00 spec: {text}, by bob",
+            "2025-04-28 00:00 churn_xgb:4 begins",
+        ]  # fmt: skip
+        browser.click("#tab-performance")
+        browser.one("#chart-performance-accuracy canvas")
+        title = browser.run(
+            "const {plot} = document.querySelector('#chart-performance-accuracy .plot');"
+            "plot.setCursor({left: plot.valToPos(arguments[0], 'x'), top: 20}); return plot.over.title;", at,
+        )  # fmt: skip
+        assert f"spec: {text}" in title
+        browser.leave()
 
 
 PLACED = """

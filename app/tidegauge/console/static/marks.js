@@ -89,7 +89,7 @@ function line(ctx, bbox, place, color, dash) {
 }
 
 /** A change in words: a mark as it was set, of a spec or baseline what differs. */
-export const told = ({ kind, text }) => (kind === "mark" ? text : `${kind}: ${text}`);
+const told = ({ kind, text }) => (kind === "mark" ? text : `${kind}: ${text}`);
 
 /** When each version but the first began, of windows of one length, what people marked, and how long each incident of the model lasted. */
 export function marksOf(model, window, incidents) {
@@ -97,7 +97,7 @@ export function marksOf(model, window, incidents) {
     .sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
   const lasted = incidents.filter(({ data }) => data.resolution !== "restated")
     .map(({ data }) => ({ at: data.starts_at, until: data.ends_at, name: data.title, severity: data.severity }));
-  return [...began.slice(1), ...model.marks.map((one) => ({ at: one.time, name: told(one) })), ...lasted];
+  return [...began.slice(1), ...model.marks.map((one) => ({ at: one.time, name: told(one), by: one.by })), ...lasted];
 }
 
 /** What the marks mean, in words. */

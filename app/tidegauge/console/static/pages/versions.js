@@ -4,10 +4,12 @@ import { get, part } from "../api.js";
 import { badge } from "../badges.js";
 import { h } from "../dom.js";
 import { none, number, share, time, title, value } from "../format.js";
+import { marksOf } from "../marks.js";
 import { table } from "../table.js";
 import { metrics } from "./performance.js";
 import { rollback } from "./rollback.js";
 
+const CHANGES = 50;
 const VERDICTS = { promote: "ok", "roll back": "critical", rollback: "critical" };
 
 export async function versions({ model, version, window, at, go }) {
@@ -27,7 +29,7 @@ export async function versions({ model, version, window, at, go }) {
     ...Object.keys(Object.assign({}, ...sides.map((one) => one.business ?? {}))).map((name) => ({ name: `${title(name)}, mean`, read: (one) => number(one.business?.[name]?.mean ?? null) })),
   ];
   const apart = sides.some((one) => one.window_start !== at);
-  const judged = h("div", {}, comparisons.map(verdict), rollback({ model, version, session }));
+  const judged = h("div", {}, comparisons.map(verdict), rollback({ model, version, session }), changed(model, window));
   const beside = h("div", { id: "beside" }, h("p", { class: "dim" }, apart ? "Not every version has the chosen window: its newest one is shown instead." : "All in the chosen window."),
     h("div", { class: "scroll", "data-scroll": "versions", tabindex: 0, role: "region", "aria-label": "Versions side by side" }, h("table", { id: "versions-table", class: "compact" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, ""), sides.map((one) => h("th", { scope: "col", class: "number" },
@@ -35,6 +37,14 @@ export async function versions({ model, version, window, at, go }) {
       h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.name), sides.map((one) => h("td", { class: "number" }, row.read(one)))))))));
   section.append(h("div", { class: "halves" }, judged, beside));
   return section;
+}
+
+/** What plots mark with dotted lines, in words: the latest first. */
+function changed(model, window) {
+  const marks = marksOf(model, window, []).sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
+  return h("section", { id: "what-changed" }, h("h3", {}, "What changed"), marks.length
+    ? h("ol", { class: "life" }, marks.slice(0, CHANGES).map(({ at, name, by }) => h("li", {}, time(at), ` ${name}`, by ? h("span", { class: "dim" }, `, by ${by}`) : null)))
+    : h("p", { class: "dim" }, "No version but the first, no change of spec or baseline, no mark."));
 }
 
 function interval(of, name) {
