@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from tidegauge.stream.changelog import RollingSnapshot
+from tidegauge.stream.changelog import MOST_SWEPT, RollingSnapshot
 from tidegauge.stream.store import RocksStore, weight
 
 A_CHECKPOINT, LIVES = 1500, 6
@@ -61,4 +61,21 @@ def test_large_pairs_do_not_make_a_slice_large(tmp_path):
         slices += 1
     assert written.items() <= swept.items()
     assert slices > 10
+    store.close()
+
+
+def test_after_many_changes_at_once_the_next_checkpoints_catch_up(tmp_path):
+    store, stage = RocksStore(tmp_path / "state"), Expiring()
+    sweep = RollingSnapshot(store, stage)
+    store.put_many({b"d%03d" % number: struct.pack(">I", 0) + bytes(200_000) for number in range(200)})
+    many = weight(store.freeze())
+    store.commit(1)
+    sizes, complete = [], False
+    for changed in (many, *([0] * 20)):
+        pairs, complete = sweep.slice(changed)
+        sizes.append(weight(pairs))
+        if complete or sizes[-1] < MOST_SWEPT:
+            break
+    assert max(sizes) < MOST_SWEPT + 300_000
+    assert sum(sizes) > 0.45 * many
     store.close()

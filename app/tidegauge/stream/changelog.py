@@ -23,6 +23,8 @@ MAX_RECORD_BYTES = 1 << 20
 SLICE_BYTES = 32 << 10, 512 << 10
 """The fewest and the most bytes that are read at once. Seeking the position costs as much as reading a few hundred pairs of the
 join, of about 128 bytes."""
+MOST_SWEPT = 8 << 20
+"""The most bytes of a slice, since they are in memory; after a checkpoint with many changes the next ones catch up."""
 EXPIRED_SHARE = 8
 """An expired pair uses this fraction of a slice's budget."""
 MIN_DELETED = 50
@@ -77,18 +79,21 @@ class RollingSnapshot:
     def __init__(self, store: RocksStore, stage: Stage) -> None:
         self._store, self._stage = store, stage
         self._cursor = b""
+        self._owed = 0
         self._begun: int | None = None
         self._deleted_before = 0
 
     def slice(self, dirty_bytes: int) -> Slice:
-        """The next slice of stored pairs: about half as many bytes as the changes that it is written with. Expired pairs are in
-        it as deletes, and count an eighth: if they counted in full, more could expire than sweeps can delete, and the state
-        would grow without end."""
+        """The next slice of stored pairs: in the mean half as many bytes as the changes that it is written with. Expired pairs
+        are in it as deletes, and count an eighth: if they counted in full, more could expire than sweeps can delete, and the
+        state would grow without end."""
         if not self._cursor:
             # Changes that are committed but not on disk yet would otherwise only be in the old part of the log.
             self._store.flush()
         least, most = SLICE_BYTES
-        budget = max(least, dirty_bytes // 2)
+        self._owed += dirty_bytes // 2
+        budget = max(least, min(self._owed, MOST_SWEPT))
+        self._owed = max(self._owed - budget, 0)
         out: Changes = {}
         while budget > 0:
             pairs, self._cursor = self._store.slice(self._cursor, min(max(budget, least), most))
@@ -98,6 +103,7 @@ class RollingSnapshot:
             passed = weight({key: pairs[key] for key in expired})
             budget -= weight(pairs) - passed + passed // EXPIRED_SHARE
             if not self._cursor:
+                self._owed = 0
                 return Slice(out, True)
         return Slice(out, False)
 
