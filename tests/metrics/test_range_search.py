@@ -109,7 +109,11 @@ def test_a_range_of_nearly_everyone_is_not_named() -> None:
 
 
 def test_ranges_with_few_labels_are_not_tested() -> None:
-    assert found(drawn(np.random.default_rng(5), 50, lambda x, plan: x[3] >= 0.8)) == []
+    few = drawn(np.random.default_rng(5), 50, lambda x, plan: x[3] >= 0.8)
+    assert found(few) == []
+    # Nobody says then that they were looked at.
+    assert RangeLosses(RANGES, few.ranges["r"], BEFORE.ranges["r"]).testable(30) == 0
+    assert RangeLosses(RANGES, BEFORE.ranges["r"], BEFORE.ranges["r"]).testable(30) == len(RANGES.features)
 
 
 SPEC = """

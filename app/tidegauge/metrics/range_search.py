@@ -35,6 +35,11 @@ class RangeLosses(NamedTuple):
     now: SparseCounts
     before: SparseCounts
 
+    def testable(self, least: int) -> int:
+        """How many features can be tested, if a range and the rest need at least so many labels each."""
+        sums = (sums_of(of).labels.sum(axis=1) for of in (self.now, self.before))
+        return int((np.minimum(*sums) >= 2 * least).sum())
+
 
 class FoundRange(NamedTuple):
     """The range of one feature whose mean loss rose most significantly more than elsewhere. ``name``: as of a segment's value;

@@ -28,7 +28,7 @@ from tidegauge.judge.conditions import (
 )
 from tidegauge.judge.evidence import Coincidences, Performance
 from tidegauge.metrics import record as records
-from tidegauge.metrics.carriers import carriers, loss_of
+from tidegauge.metrics.carriers import MIN_LABELS, carriers, loss_of
 from tidegauge.metrics.explained import expected_losses
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.range_search import RangeLosses
@@ -253,7 +253,8 @@ class WindowJudge:
         if ranges.id in now and ranges.id in baseline.outcome.ranges:
             losses = RangeLosses(ranges, now[ranges.id], baseline.outcome.ranges[ranges.id])
         found = carriers(outcomes, before, loss_of(spec.task), losses)
-        clause = evidence.carriers_clause(found, len(outcomes) - 1, 0 if losses is None else len(ranges.features))
+        features = 0 if losses is None else losses.testable(MIN_LABELS)
+        clause = evidence.carriers_clause(found, len(outcomes) - 1, features)
         return [of.as_evidence() for of in found], clause
 
     def _examples(self, header: Header, segment: Segment) -> Mapping[str, Sequence[str]]:
