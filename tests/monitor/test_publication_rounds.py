@@ -97,3 +97,28 @@ def test_a_round_that_is_divided_publishes_the_same_in_the_same_order(at_once: l
 def test_so_it_does_where_the_task_is_taken_over_in_between(at_once: list[Output], most: int, seed: int) -> None:
     """But for comparisons of versions, which show after any restart what labels have come that no record shows yet."""
     assert ordered(said(most, 0.3, seed), False) == ordered(at_once, False)
+
+
+def worked_off(restarts: bool) -> list[tuple[str, bytes | None, bytes | None]]:
+    """What the monitor publishes of some minutes that come at once, after which nothing comes."""
+    pipeline, said = Pipeline(None), []
+    pipeline.registry.apply(b"churn", encode(ModelRecord("churn", SPEC)))
+    for predictions, labels in CHUNKS[:16]:
+        pipeline.send(PREDICTIONS, predictions)
+        pipeline.send(LABELS, labels)
+    for output in pipeline.joins[0].checkpoint(0.0):
+        if output.topic == PROFILES:
+            pipeline.monitor.process(PROFILES, [Record(0, -1, output.key, output.value)])
+    said.extend(pipeline.monitor.checkpoint(0.0))
+    while pipeline.monitor.unfinished:
+        if restarts:
+            pipeline.restart_monitor()
+        said.extend(pipeline.monitor.checkpoint(0.0))
+    return ordered(said, True)
+
+
+def test_a_backlog_is_worked_off_after_a_restart_though_nothing_more_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "MAX_WORK", 10)
+    expected = worked_off(False)
+    assert len(expected) > 10
+    assert worked_off(True) == expected

@@ -105,7 +105,7 @@ class MonitorStage:
         self._to_forget: set[str] = set()
         self._past: dict[str, float] = {}
         self._touched: set[str] = set()
-        self._unfinished = set(self._rounds)
+        self._unfinished = {model for model, clock in self.clocks.items() if self._has_more_to_do(model, clock)}
 
     @property
     def unfinished(self) -> bool:
@@ -200,6 +200,12 @@ class MonitorStage:
         self._write()
         self._aside.check()
         return outputs
+
+    def _has_more_to_do(self, model: str, clock: ModelClock) -> bool:
+        """Whether the task has left work on a model, before it was restarted, that follows from what it had heard."""
+        complete, grid = clock.complete(self._partitions), QuantumGrid(self._registry.spec(model))
+        reached = grid.start(grid.index(min(clock.reached.predictions, complete)))
+        return model in self._rounds or clock.judged < reached or bool(self._early_parts.arrivals(model, complete))
 
     def finish(self) -> list[Output]:
         """At the end of input: close and publish every window, as if event time had passed all of them."""
