@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from unittest import mock
 
@@ -17,6 +17,7 @@ from tidegauge.stream.group import Group
 from tidegauge.stream.input_task import InputTask
 from tidegauge.stream.rekey_task import RekeyTask
 from tidegauge.stream.store import Changes
+from tidegauge.stream.stored_offsets import InputPartition
 from tidegauge.stream.task import Task
 
 
@@ -152,6 +153,18 @@ def event_time_without_uncommitted_records() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def rekeyed_offsets_asked_for_once() -> Iterator[None]:
+    """Offsets of re-keying tasks that are below what a join task's state includes count as lost at once."""
+    ask = Task._rekeyed_up_to
+
+    async def once(self: Task, origins: Mapping[InputPartition, int]) -> dict[InputPartition, int]:
+        return await ask(self, dict.fromkeys(origins, 0))
+
+    with mock.patch.object(Task, "_rekeyed_up_to", once):
+        yield
+
+
 PLANTED: tuple[Callable[[], contextlib.AbstractContextManager[None]], ...] = (
     offsets_before_state,
     state_before_offsets,
@@ -161,4 +174,9 @@ PLANTED: tuple[Callable[[], contextlib.AbstractContextManager[None]], ...] = (
     restored_before_fencing,
     empty_changelog_not_asked_about,
 )
-PLANTED_IN_REKEYING = (rekeyed_offsets_before_records, event_time_forgotten, event_time_without_uncommitted_records)
+PLANTED_IN_REKEYING = (
+    rekeyed_offsets_before_records,
+    event_time_forgotten,
+    event_time_without_uncommitted_records,
+    rekeyed_offsets_asked_for_once,
+)

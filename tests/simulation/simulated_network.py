@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError, NotLeaderForPartitionError, RequestTimed
 
 from simulation.seeded_loop import Process, SeededLoop, current_process
 
-RETRY_SECONDS = 0.05
+RETRY_SECONDS = 0.1
 REQUEST_TIMEOUT = 2.0
 SLOW_SECONDS = 4.0
 RETRIED = RequestTimedOutError, NotLeaderForPartitionError
@@ -52,7 +52,7 @@ class Network:
 
     def later(self, what: Callable[[], None]) -> None:
         """Do something in the cluster after a drawn delay, and now and then much later."""
-        hesitation = SLOW_SECONDS * self._draws.random() if self.hesitant and self._draws.random() < 0.03 else 0.0
+        hesitation = SLOW_SECONDS * self._draws.random() if self.hesitant and self._draws.random() < 0.06 else 0.0
         self.loop.call_in_world(self.delay() + hesitation, what)
 
     def at(self, seconds: float, what: Callable[[], None]) -> None:

@@ -13,9 +13,9 @@ from simulation.simulated_cluster import REKEYED_EVERY, simulate
 from support.deployment import ROOT
 
 SEEDS = 30
-TO_FIND = 400
+TO_FIND = 1000
 """Simulations within which each fault that was put in on purpose is found, those of re-keying in seeds that re-key. The rarest
-is found in one of 80."""
+is found in one of about a hundred."""
 
 
 def checksum(seed):
