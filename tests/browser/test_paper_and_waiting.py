@@ -80,8 +80,8 @@ def test_the_chosen_window_is_stepped_by_keyboard(browser: Browser, console: Run
 def test_the_shares_of_a_categorys_values_over_time_are_the_records(browser: Browser, console: Running) -> None:
     browser.open(f"{console.address}/#/models/churn?tab=drift&feature=plan", width=1440)
     browser.click("#chart-shares-numbers summary")
-    heads = browser.run("return [...document.querySelectorAll('#chart-shares-numbers th.number')].map((one) => one.innerText)")
     rows = browser.rows("#chart-shares-numbers table")
+    heads = browser.run("return [...document.querySelectorAll('#chart-shares-numbers th.number')].map((one) => one.innerText)")
     values = console.ask("/api/v1/models/churn/distributions?version=churn_xgb:3")[2]["features"]["plan"]["values"]
     assert sorted(heads) == sorted(values) == ["a", "b", "c"]
     for row, record in zip(rows, windows(console), strict=True):
