@@ -17,14 +17,14 @@ from tidegauge.engine.stage import Output, Store
 from tidegauge.metrics.confidence_reading import misread_confidence
 from tidegauge.metrics.record import reference_numbers
 from tidegauge.models.registry import Registry
-from tidegauge.monitor.learned_blocks import learned_spreads
+from tidegauge.monitor.learned_blocks import add_labels, learned_spreads, reference_windows
 from tidegauge.monitor.row_log import Rows
 from tidegauge.monitor.versions import Versions
 from tidegauge.monitor.window_rows import data_profiles, whole_parts
 from tidegauge.monitor.windows import MAX_ROWS_BYTES, Windows
 from tidegauge.monitor.work_pieces import learning_of
 from tidegauge.profile.data import DataProfile
-from tidegauge.spec import ModelSpec, ModelVersion, Task
+from tidegauge.spec import ModelSpec, ModelVersion, Task, duration
 
 LEARNING = b"l"
 _encode = msgspec.msgpack.Encoder().encode
@@ -99,6 +99,7 @@ class BaselineLearning:
         as records of the topic ``models``."""
         outputs = []
         for name in [ModelVersion(model, version) for version in self._versions.of_model(model)]:
+            outputs.extend(self._label(name))
             if name not in self._profiles and name not in self._rows:
                 continue
             spec = self._registry.spec(model)
@@ -115,26 +116,52 @@ class BaselineLearning:
             misread = spec.confidence_is is None and misread_confidence(whole, known) > 0
             baseline = Baseline.learned(model, name.version, learning, "predicted" if misread else "positive")
             for part in (baseline, *baseline.parts.values()):
-                # A learned baseline has no labels, so its outcomes are unknown.
+                # Its labels are added later.
                 said = reference_numbers(part.data, part.outcome, known, baseline.schema)
                 part.metrics = {group: said[group] for group in ("system", "data", "prediction")}
-            baseline.spread = learned_spreads(self._windows, baseline, known)
+            headers = reference_windows(self._windows, *name, known)
+            baseline.spread = learned_spreads(self._windows, headers, baseline, known)
             if spec.baseline_for(name.version).previous is not None:
                 # Its ranges divide the earlier windows, which have labels.
                 baseline.searched_share = SHARE_OF_UNKNOWN_TRAFFIC
-            # If there is no room for all baselines, those of the versions with the oldest predictions are dropped.
-            of_model = self._versions.of_model(model)
-            versions = sorted(of_model, key=lambda version: of_model[version].last)
-            record = self._registry.learned(model, name.version, baseline, versions, task=task)
-            self._registry.apply(model.encode(), record.value)
-            outputs.append(record)
+            outputs.append(self._registered(baseline, task))
             version = self._versions.get(*name)
             version.learned = True
+            if spec.baseline_for(name.version).previous is None and headers:
+                version.reference_end = headers[-1].end
             self._versions.changed(version)
             for segment in self._profiles.pop(name):
                 self._grown.discard((*name, segment))
                 self._store.delete(_learning_key(*name, segment))
         return outputs
+
+    def _registered(self, baseline: Baseline, task: Task | None) -> Output:
+        """Register a learned baseline, and return the model's record with it."""
+        # If there is no room for all baselines, those of the versions with the oldest predictions are dropped.
+        of_model = self._versions.of_model(baseline.model)
+        versions = sorted(of_model, key=lambda version: of_model[version].last)
+        record = self._registry.learned(baseline.model, baseline.version, baseline, versions, task=task)
+        self._registry.apply(baseline.model.encode(), record.value)
+        return record
+
+    def _label(self, name: ModelVersion) -> list[Output]:
+        """Once the last window of a learned baseline has settled, and so those before it, add their labels to the baseline."""
+        version = self._versions.get(*name)
+        if not version.reference_end:
+            return []
+        spec = self._registry.spec(name.model)
+        length = duration(shortest := min(spec.windows, key=duration))
+        last = self._windows.find(*name, shortest, version.reference_end - length)
+        if last is not None and not last.settled:
+            return []
+        headers = [of for of in reference_windows(self._windows, *name, spec) if of.end <= version.reference_end]
+        version.reference_end = 0.0
+        self._versions.changed(version)
+        known = self._registry.baseline(*name)
+        if known is None or known.source != "learned" or known.outcome.labels:
+            return []
+        baseline = Baseline.from_json(known.to_json())
+        return [self._registered(baseline, spec.task)] if add_labels(self._windows, headers, baseline, spec) else []
 
     def flush(self) -> None:
         """Write what changed to the store."""

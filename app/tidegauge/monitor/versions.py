@@ -27,8 +27,9 @@ _encode = msgspec.msgpack.Encoder().encode
 class Version(msgspec.Struct):
     """One model version. ``delays``: its label delays; ``grades``: how far its estimates of performance were off; ``switches``:
     its role switches, the oldest first; ``learned``: whether its baseline has been learned; ``rows``: rows of the log with
-    smaller numbers are already part of what its baseline is learned from; ``last``: the start (Unix seconds) of the newest pane
-    with predictions."""
+    smaller numbers are already part of what its baseline is learned from; ``reference_end``: while the learned baseline waits
+    for its labels, the end (Unix seconds) of the last window that it was learned from, otherwise 0; ``last``: the start (Unix
+    seconds) of the newest pane with predictions."""
 
     model: str
     version: str
@@ -38,6 +39,7 @@ class Version(msgspec.Struct):
     switches: tuple[Switch, ...] = ()
     learned: bool = False
     rows: int = 0
+    reference_end: float = 0.0
     last: float = 0.0
 
 
