@@ -172,18 +172,30 @@ class SegmentRuns(NamedTuple):
     starts: NDArray[np.intp]
 
 
+SPARSE = 8
+"""Of a part of outcomes that has more than this many times as many rows as a share of it, only the share's are copied: labels
+that come all at once have a few rows of each of a thousand windows."""
+
+
 class _Gathered(NamedTuple):
-    """Some shares of alike parts, whose rows are counted together: the indices ``places`` (m) of their rows among all rows of
-    these parts, one part after the other."""
+    """Some shares of alike parts, whose rows are counted together. ``cut``: whether only the rows of a share itself are laid
+    beside the others, not of its whole part; ``places`` (m): the indices of the rows among those; ``segments`` (B, m): as in
+    ``Rows``."""
 
     shares: list[RowShare]
+    cut: list[bool]
     places: NDArray[np.intp]
+    segments: NDArray[np.int32]
 
 
 def _gathered(shares: list[RowShare]) -> _Gathered:
-    begins = np.cumsum([0, *(len(of.rows.times) for of in shares[:-1])])
-    numbers = np.concatenate([of.numbers for of in shares])
-    return _Gathered(shares, numbers + np.repeat(begins, [len(of.numbers) for of in shares]))
+    cut = [of.rows.outcome is not None and SPARSE * len(of.numbers) < len(of.rows.times) for of in shares]
+    pairs = list(zip(shares, cut, strict=True))
+    begins = np.cumsum([0, *(len(of.numbers if alone else of.rows.times) for of, alone in pairs[:-1])])
+    numbers = np.concatenate([np.arange(len(of.numbers)) if alone else of.numbers for of, alone in pairs])
+    places = numbers + np.repeat(begins, [len(of.numbers) for of in shares])
+    beside = [of.rows.segments[:, of.numbers] if alone else of.rows.segments for of, alone in pairs]
+    return _Gathered(shares, cut, places, np.concatenate(beside, axis=1)[:, places])
 
 
 def data_profiles(found: UncountedShares) -> Iterator[SegmentData]:
@@ -225,7 +237,11 @@ def count_outcomes(found: UncountedShares, profile_of: Callable[[Segment], Outco
         counted = np.zeros(len(gathered.places), bool)
         for of in runs:
             counted[of.order] = True
-        whole = outcome_table.together([of.rows.outcome for of in gathered.shares if of.rows.outcome is not None])
+        whole = outcome_table.together([
+            of.rows.outcome.take(of.numbers) if alone else of.rows.outcome
+            for of, alone in zip(gathered.shares, gathered.cut, strict=True)
+            if of.rows.outcome is not None
+        ])  # fmt: skip
         places = np.cumsum(counted) - 1
         groups = OutcomeGroups(whole.take(gathered.places[counted]).columns())
         for segments, order, starts in runs:
@@ -235,14 +251,14 @@ def count_outcomes(found: UncountedShares, profile_of: Callable[[Segment], Outco
 def _runs(gathered: _Gathered, since: Mapping[int, int]) -> list[SegmentRuns]:
     """The rows of each breakdown by segment: within one breakdown, a row lies in one segment only. ``since``: as in
     ``Waiting``."""
-    shares, places = gathered
+    shares = gathered.shares
     names = shares[0].rows.names
     # The segments that are not wanted are never waited for: no part has so high a number.
     first_part = np.full(len(names) + 1, np.iinfo(np.int64).max)
     first_part[list(since)] = list(since.values())
     parts = np.repeat([of.part for of in shares], [len(of.numbers) for of in shares])
     runs = []
-    for numbers in np.concatenate([of.rows.segments for of in shares], axis=1)[:, places]:
+    for numbers in gathered.segments:
         rows = np.flatnonzero(first_part[numbers] <= parts)
         if not len(rows):
             continue
