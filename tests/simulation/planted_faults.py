@@ -84,7 +84,7 @@ def former_owner_not_fenced() -> Iterator[None]:
 @contextlib.contextmanager
 def restored_before_fencing() -> Iterator[None]:
     """State and offsets are read before the former owner of a task is fenced off."""
-    refuse = Task._refuse_to_begin_anew
+    refuse = Task._refuse
 
     async def start_producer(self: InputTask) -> None:
         self._producer = await self._started_producer(f"{self._settings.app_id}-{self}")
@@ -93,23 +93,22 @@ def restored_before_fencing() -> Iterator[None]:
         await self._take_over()
         await start_producer(self)
 
-    async def refused(self: Task) -> None:
+    async def refused(self: Task, why: str) -> None:
         await start_producer(self)
-        await refuse(self)
+        await refuse(self, why)
 
-    with mock.patch.object(InputTask, "open", opened), mock.patch.object(Task, "_refuse_to_begin_anew", refused):
+    with mock.patch.object(InputTask, "open", opened), mock.patch.object(Task, "_refuse", refused):
         yield
 
 
 @contextlib.contextmanager
-def empty_changelog_not_asked_about() -> Iterator[None]:
-    """A worker that finds no state though records were processed takes the changelog for deleted at once, and does not ask
-    whether it was fenced off meanwhile by one that made the task's first commit."""
+def refused_without_asking_who_owns_the_task() -> Iterator[None]:
+    """A worker takes state or offsets for lost at once, and does not ask whether it was fenced off while it read them."""
 
-    async def refused(self: Task) -> None:
-        raise StateError("the changelog is empty, though records were processed")
+    async def refused(self: Task, why: str) -> None:
+        raise StateError(why)
 
-    with mock.patch.object(Task, "_refuse_to_begin_anew", refused):
+    with mock.patch.object(Task, "_refuse", refused):
         yield
 
 
@@ -172,7 +171,7 @@ PLANTED: tuple[Callable[[], contextlib.AbstractContextManager[None]], ...] = (
     changelog_shortened_too_early,
     former_owner_not_fenced,
     restored_before_fencing,
-    empty_changelog_not_asked_about,
+    refused_without_asking_who_owns_the_task,
 )
 PLANTED_IN_REKEYING = (
     rekeyed_offsets_before_records,

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.structs import OffsetAndMetadata
 
 from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Behind, Output, Stage
@@ -96,17 +97,21 @@ class Task(InputTask):
         raise StreamError("the names of the topics cannot be read: no broker answers")
 
     async def _refuse_to_begin_anew(self) -> NoReturn:
-        """Raise StateError, since offsets were committed but no state is left; ProducerFenced if it is another owner that
-        committed them, after the changelog was read here."""
+        """Raise StateError, since offsets were committed but no state is left."""
+        # Every commit of a task includes the format of its state, so its changelog cannot be empty.
+        await self._refuse(
+            f"the changelog of {self} ({self._changelog.topic}, partition {self.partition}) is empty, though records "
+            f"were processed (up to {self.offsets}): it was deleted, and the state with it; stop all workers and run "
+            "tidegauge state rebuild, which makes it anew from the topics"
+        )
+
+    async def _refuse(self, why: str) -> NoReturn:
+        """Raise StateError; ProducerFenced if it is another owner that has committed something while this one was reading."""
         async with self._producer.transaction():
             # Only a producer that is not fenced off gets this far; the error aborts the transaction.
-            await self._producer.send_offsets_to_transaction(self._reached(), self._settings.app_id)
-            # Every commit of a task includes the format of its state, so its changelog cannot be empty.
-            raise StateError(
-                f"the changelog of {self} ({self._changelog.topic}, partition {self.partition}) is empty, though records "
-                f"were processed (up to {self.offsets}): it was deleted, and the state with it; stop all workers and run "
-                "tidegauge state rebuild, which makes it anew from the topics"
-            )
+            offsets = {self._place(topic): OffsetAndMetadata(offset, "") for topic, offset in self.offsets.items()}
+            await self._producer.send_offsets_to_transaction(offsets, self._settings.app_id)
+            raise StateError(why)
 
     async def _require_nothing_twice(self, reader: Any) -> None:
         """Raise StateError if records that the state includes would be read or re-keyed again, since the group's offsets were
@@ -124,7 +129,7 @@ class Task(InputTask):
             begin, end = (await reader.beginning_offsets([place]))[place], (await reader.end_offsets([place]))[place]
             # A topic that was deleted and made anew is shorter, and its records are others.
             if max(begin, at[of]) < offset <= end:
-                raise StateError(
+                await self._refuse(
                     f"the state of {self} includes {place.topic}, partition {place.partition}, up to offset {offset}, but the "
                     f"group {self._settings.app_id} is at {at[of]}: its offsets were reset, or Kafka forgot them "
                     "because no worker ran for a week (offsets.retention.minutes). So that nothing counts twice, stop all "
