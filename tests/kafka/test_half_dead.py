@@ -16,6 +16,7 @@ import pytest
 
 from support.alternation import assert_alternating
 from support.cluster import AFTER_A_KILL, Cluster
+from support.console_process import Console
 from support.servers import wait_for
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.stage import PREDICTIONS
@@ -109,16 +110,20 @@ def test_a_worker_that_hangs_ends_itself_and_what_it_left_shows_on_the_others(cl
     # What hangs before the group has another member and its first commit is seen to by its own watchdog alone.
     cluster.send(events[:200])
     wait_for(lambda: "join-0: restored" in cluster.log() and bool(cluster.read("tidegauge-profiles")), 60, "a first commit")
+    console = Console(cluster)
     hanging = cluster.start(1, "--stall-timeout", "25", TIDEGAUGE_HANG="before-commit:1")
     # They come for as long as it hangs: what it holds is never empty.
-    coming, seen = deque(events[200:]), 0.0
+    coming, seen, shown = deque(events[200:]), 0.0, 0.0
     while hanging.poll() is None:
         cluster.send([coming.popleft() for _ in range(min(40, len(coming)))])
         seen = max([seen, *standing(cluster)])
+        shown = max([shown, *(place["stands_still_seconds"] for place in console.ask("/api/v1/stream")["partitions"])])
         time.sleep(1)
+    console.stop()
     cluster.send(list(coming))
     assert hanging.returncode == 1
     assert 6 <= seen < 60, "the other worker has shown it"
+    assert 6 <= shown < 60, "so has the console"
     log = (tmp_path / "worker-1.log").read_text()
     assert "the event loop has not turned for 25 s; the process ends here with status 1" in log
     assert "fault_at" in log, "where it hung"

@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -74,8 +75,12 @@ def test_events_in_and_numbers_out(secured, tmp_path, mechanism):
     cluster.send(end)
     count = sum(topic == PREDICTIONS for topic, _ in events)
     assert_same(cluster.wait_for_predictions(count, "1m"), replayed(events + end, tmp_path))
+    commands = [" ".join(of.cmdline()) for of in psutil.Process().children(recursive=True)]
+    assert any(cluster.name in command for command in commands)
+    said = [cluster.scrape(cluster.ports[0]), *commands]
+    assert "tidegauge_events_total" in said[0]
     cluster.stop()
-    assert PASSWORD not in cluster.log()
+    assert not [of for of in (*said, cluster.log()) if PASSWORD in of]
 
 
 # -- rights ------------------------------------------------------------------------------------------------------
