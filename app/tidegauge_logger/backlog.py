@@ -44,8 +44,9 @@ class Inbox:
             if self.held + size > self._limit:
                 return False
             self.held += size
+            first = not self._events
             self._events.append(event)
-        if not self._work.is_set():
+        if first:
             self._work.set()
         return True
 

@@ -6,6 +6,8 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 
+from tidegauge_logger.events import PredictionMembers, is_no_probability
+
 REASONS = {
     "bad": "it was not an event: the warning names the mistake",
     "buffer_full": "memory and spool were full",
@@ -13,6 +15,7 @@ REASONS = {
     "closed": "the logger was closed, or its process ended with no spool to keep it in",
 }
 """The reasons for which events are dropped."""
+NO_PROBABILITY = "no_probability"
 
 
 class Counters:
@@ -22,9 +25,21 @@ class Counters:
         self._lock = threading.Lock()
         self.accepted = 0
         self.sent = 0
+        self.no_probability = 0
+        """Predictions with a score outside 0 to 1, which were sent."""
         self.dropped: Counter[str] = Counter()
         self.last: dict[str, str] = {}
         """By reason, the newest mistake in words."""
+
+    def note(self, members: PredictionMembers) -> None:
+        """Count a prediction to be sent if its score is odd."""
+        if is_no_probability(members):
+            self.no_probability += 1
+
+    def all(self) -> Counter[str]:
+        """What warnings tell, counted so far: dropped events by reason, and NO_PROBABILITY."""
+        with self._lock:
+            return self.dropped + Counter({NO_PROBABILITY: self.no_probability})
 
     def drop(self, reason: str, count: int = 1, text: str = "") -> None:
         with self._lock:
@@ -32,11 +47,10 @@ class Counters:
             if text:
                 self.last[reason] = text
 
-    def since(self, before: Mapping[str, int]) -> list[str]:
-        """The events dropped since the counts ``before``, in words, one text for each reason."""
-        with self._lock:
-            return [
-                f"{count - before.get(reason, 0)} {reason} ({self.last.get(reason) or REASONS[reason]})"
-                for reason, count in self.dropped.items()
-                if count > before.get(reason, 0)
-            ]
+    def since(self, before: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
+        """The events dropped between the counts ``before`` and ``now``, in words, one text for each reason."""
+        return [
+            f"{now[reason] - before.get(reason, 0)} {reason} ({self.last.get(reason) or REASONS[reason]})"
+            for reason in REASONS
+            if now.get(reason, 0) > before.get(reason, 0)
+        ]

@@ -89,15 +89,14 @@ class Delivery:
                 time.sleep(0)
 
     def _produce(self, block: Block, event: Event) -> None:
-        topic, key, value, parent = event
         try:
             if self._producer is None:
                 self._producer = Producer(self._settings)
             self._producer.produce(
-                self._topics[topic],
-                value,
-                key.encode(),
-                headers=None if parent is None else [("traceparent", parent.encode())],
+                self._topics[event.topic],
+                event.value,
+                event.key.encode(),
+                headers=None if event.traceparent is None else [("traceparent", event.traceparent.encode())],
                 on_delivery=partial(self._on_delivery, block, event),
             )
         except KafkaException as error:

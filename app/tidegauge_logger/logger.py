@@ -20,7 +20,7 @@ import msgspec
 
 from tidegauge_logger import metrics
 from tidegauge_logger.backlog import Backlog, Inbox
-from tidegauge_logger.counters import Counters
+from tidegauge_logger.counters import NO_PROBABILITY, Counters
 from tidegauge_logger.delivery import Delivery
 from tidegauge_logger.events import (
     LABELS,
@@ -174,11 +174,11 @@ class Logger:
             known = checked_id(known)
             logged = self._logged(known)
             members = checked(PredictionMembers(
-                logged, time.time() if ts is None else timestamp(ts), model_version or self._version(), model, prediction,
-                score, confidence, named(features, "features"), named(segments, "segments"), latency_ms, error, cost, role,
-                named(attributions, "attributions"), named(probabilities, "probabilities"),
-                None if self._resources is None else self._resources.newest,
+                logged, time.time() if ts is None else timestamp(ts), model_version or self._version(), model,
+                prediction, score, confidence, features, segments, latency_ms, error, cost, role, attributions,
+                probabilities, None if self._resources is None else self._resources.newest,
             ))  # fmt: skip
+            self.counters.note(members)
             self._put(Event(PREDICTIONS, logged, encoded(given(members) | more if more else members), traceparent))
         except Exception as mistake:
             self._bad(mistake)
@@ -217,7 +217,9 @@ class Logger:
                 members["request_id"] = logged = self._logged(checked_id(ids[-1]))
                 members["ts"] = time.time() if members.get("ts") is None else timestamp(members["ts"])
                 members["model_version"] = members.get("model_version") or model_version or self._version()
-                event = Event(PREDICTIONS, logged, encoded(checked(PredictionMembers(**members))))
+                row = checked(PredictionMembers(**members))
+                self.counters.note(row)
+                event = Event(PREDICTIONS, logged, encoded(row))
                 self._start()
                 self._inbox.wait_for_room(event, timeout)
                 self._put(event)
@@ -320,8 +322,10 @@ class Logger:
                 log.exception("sending events failed; it goes on")
                 idle = False
                 time.sleep(1.0)
-            if now - told_at >= TELL_SECONDS and self._tell(told):
-                told_at, told = now, self.counters.dropped.copy()
+            if now - told_at >= TELL_SECONDS:
+                counted = self.counters.all()
+                if self._tell(told, counted):
+                    told_at, told = now, counted
             if self._deadline is not None and (idle or now >= self._deadline):
                 break
             if idle:
@@ -344,16 +348,19 @@ class Logger:
         self._backlog.tidy()
         return not more and self._delivery.idle and self._inbox.empty
 
-    def _tell(self, told: Mapping[str, int]) -> bool:
-        lines = self.counters.since(told)
+    def _tell(self, told: Mapping[str, int], counted: Mapping[str, int]) -> bool:
+        lines = self.counters.since(told, counted)
         if lines:
             log.warning("events dropped: %s", "; ".join(lines))
+        odd = counted[NO_PROBABILITY] - told[NO_PROBABILITY]
+        if odd:
+            log.warning("%d predictions have a score outside 0 to 1 and were sent: score and confidence are probabilities", odd)
         if self._delivery.problem:
             log.warning(
                 "Kafka does not take events: %s; %d bytes wait in memory, %d in the spool",
                 self._delivery.problem, self.buffered_bytes, self.spooled_bytes,
             )  # fmt: skip
-        return bool(lines or self._delivery.problem)
+        return bool(lines or odd or self._delivery.problem)
 
     def _end(self, told: Mapping[str, int]) -> None:
         self._backlog.collect()
@@ -361,7 +368,7 @@ class Logger:
         lost = self._backlog.close(self._delivery.under_way)
         if lost:
             self.counters.drop("closed", lost)
-        self._tell(told)
+        self._tell(told, self.counters.all())
         self._quiet.set()
 
     def _forked(self) -> None:

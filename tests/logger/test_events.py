@@ -262,6 +262,22 @@ def test_ids_are_version_7_in_order_and_unique():
     assert milliseconds == sorted(milliseconds)
 
 
+@pytest.mark.parametrize(
+    ("given", "odd"),
+    [({"score": 83}, True), ({"confidence": -0.5}, True), ({"score": 0.5, "confidence": 99}, False),
+     ({"score": 1.0000000002}, False), ({"score": math.nan}, False), ({}, False)],
+)  # fmt: skip
+def test_a_score_that_is_no_probability_is_sent_and_told(caplog, given, odd):
+    log = Logger("127.0.0.1:1", model_version="m:1")
+    log.prediction(**given)
+    log.predictions(pd.DataFrame({"prediction": [1], **{name: [value] for name, value in given.items()}}))
+    log.close(0)
+    assert log.counters.accepted == 2
+    said = [record.getMessage() for record in caplog.records if "outside 0 to 1" in record.getMessage()]
+    assert (sum(int(line.split()[0]) for line in said) == 2) == odd
+    assert odd or not said
+
+
 def test_memory_is_bounded_and_what_is_beyond_is_counted():
     log = KeptLogger(max_buffer_bytes=1 << 20)
     for _ in range(10_000):
