@@ -87,6 +87,14 @@ def test_the_task_is_guessed_only_where_a_column_tells(tmp_path, name, make, tas
     assert said in " ".join(text.replace("#", "").split())
 
 
+@pytest.mark.parametrize(("low", "high", "told"), [(0, 100, True), (-4, 4, True), (0, 1, False)])
+@pytest.mark.parametrize("member", ["score", "confidence"])
+def test_a_score_that_is_no_probability_is_told(tmp_path, capsys, member, low, high, told):
+    made = rows(300, age=TRAINING["age"], label=lambda rng, n: n % 2, **{member: lambda rng, n: rng.uniform(low, high)})
+    draft(tmp_path, written(tmp_path / "m.csv", made))
+    assert (f"{member} is " in capsys.readouterr().err) == told
+
+
 def test_the_label_may_have_another_name(tmp_path):
     made = rows(300, age=TRAINING["age"], churned=lambda rng, n: rng.random() < 0.3)
     _, spec = draft(tmp_path, written(tmp_path / "m.csv", made), "--label", "churned", "--model", "churn")

@@ -171,6 +171,22 @@ def test_ids_that_name_several_requests_are_found(cluster):
     )
 
 
+def test_scores_in_percent_are_found(cluster):
+    now = time.time()
+    events = [prediction(f"{member}-{number}", now, model_version=f"{member}:1", **{member: 60 + number})
+              for member in ("score", "confidence") for number in range(20)]  # fmt: skip
+    events += [prediction(f"sound-{number}", now, model_version="sound:1", score=number / 20) for number in range(21)]
+    produce(
+        cluster.settings,
+        [("predictions", event["request_id"].encode(), json.dumps(event).encode(), None, None) for event in events],
+    )
+    said = examine(cluster.settings)[1]
+    assert wrong(said) == {"scores"}
+    for version in ("score:1", "confidence:1"):
+        assert f"20 of the newest 20 predictions of {version} have a score outside 0 to 1" in said["scores"]
+    assert "sound:1" not in said["scores"]
+
+
 def test_what_is_kept_for_too_short_a_time(cluster):
     configure(cluster.settings, "labels", **{"retention.ms": str(86_400_000)})
     _, said = examine(cluster.settings)

@@ -17,7 +17,9 @@ N = 600
 WORDS = [("no", "yes"), ("stayed", "churned"), ("good", "bad"), ("N", "Y"), ("negative", "positive")]
 
 
-def replayed(negative: Any, positive: Any, scale: float = 1.0, **spec: Any) -> tuple[dict[str, Any], Any, Any, Any, Any]:
+def replayed(
+    negative: Any, positive: Any, scale: float = 1.0, *, labelled: bool = True, **spec: Any
+) -> tuple[dict[str, Any], Any, Any, Any, Any]:
     """The record of the whole model and the run; truth, prediction and score of the rows."""
     rng = np.random.default_rng(5)
     score = rng.random(N)
@@ -30,7 +32,7 @@ def replayed(negative: Any, positive: Any, scale: float = 1.0, **spec: Any) -> t
     )  # fmt: skip
     labels = pd.DataFrame({"request_id": ids, "ts": ts + 60, "label": names[actual.astype(int)]})
     given = {"model": "m", "task": "binary", "windows": ["1h"], "segments": ["region"]} | spec
-    run = tg.replay(predictions, labels, spec=given)
+    run = tg.replay(predictions, labels if labelled else None, spec=given)
     (record,) = (record for record in run.records if not record["segment"])
     assert mistakes("metrics-record", record) == []
     return record, run, actual, predicted, score
@@ -80,3 +82,21 @@ def test_scores_that_are_no_probabilities_are_told(scale: float) -> None:
     (alert,) = run.alerts.itertuples()
     assert (alert.alertname, alert.severity) == ("no-probability", "critical")
     assert "the probability of the positive class, from 0 to 1" in alert.description
+
+
+@pytest.mark.parametrize("scale", [100.0, -1.0])
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_scores_that_are_no_probabilities_are_told_while_there_are_no_labels(task: str, scale: float) -> None:
+    record, run, *_, score = replayed(0, 1, scale, labelled=False, task=task)
+    outside = (score * scale < 0) | (score * scale > 1)
+    assert record["prediction"]["no_probability_ratio"] == pytest.approx(outside.mean())
+    (alert,) = run.alerts.itertuples()
+    assert (alert.alertname, alert.severity) == ("no-probability", "critical")
+    (incident,) = run.incidents.itertuples()
+    assert incident.title.startswith("Scores are no probabilities")
+
+
+def test_a_regression_may_have_any_score() -> None:
+    record, run, *_ = replayed(0, 1, 100.0, labelled=False, task="regression")
+    assert "no_probability_ratio" not in record["prediction"]
+    assert run.alerts.empty

@@ -42,6 +42,16 @@ def test_confidence_of_the_predicted_class_is_recognised(tmp_path, capsys, confi
     assert ("m: sound" in said) == (not misread)
 
 
+@pytest.mark.parametrize(("scale", "told"), [(100, True), (1, False)])
+def test_scores_in_percent_are_told(tmp_path, capsys, scale, told):
+    (tmp_path / "m.yaml").write_text("model: m\ntask: binary\n")
+    made = [{"request_id": f"r{number}", "ts": START, "model_version": "m:1", "prediction": 1, "score": number / 400 * scale}
+            for number in range(400)]  # fmt: skip
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, made)))
+    assert main(["models", "check", str(tmp_path), "--input", str(tmp_path / "p.jsonl")]) == int(told)
+    assert ("99 % of the scores lie outside 0 to 1" in capsys.readouterr().out) == told
+
+
 def test_few_events_say_nothing_and_refused_ones_are_told(tmp_path, capsys):
     (tmp_path / "m.yaml").write_text("model: m\ntask: binary\n")
     (tmp_path / "p.jsonl").write_text(events("predicted", count=20) + "\noops")

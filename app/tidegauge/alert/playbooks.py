@@ -20,6 +20,7 @@ PAGES = (
     ("prediction.misread_confidence", "misread-confidence"),
     ("performance.unknown_class_ratio", "unknown-classes"),
     ("performance.no_probability_ratio", "no-probability"),
+    ("prediction.no_probability_ratio", "no-probability"),
     ("prediction.*", "score-drift"),
     ("label_mix.*", "label-drift"),
     ("performance.brier", "calibration"),

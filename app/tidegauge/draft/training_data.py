@@ -100,6 +100,8 @@ def sketch_data(path: Path, model: str | None, target: str | None, note: Callabl
     label = target or next((name for name in TARGETS if name in columns), None)
     sketch = Sketch(model or _model(columns) or model_name(path.name.split(".")[0]), f"{path} ({rows} rows)")
     _task(sketch, columns, label)
+    if sketch.task != "regression":
+        _scores(path, columns, note)
     _features(sketch, columns, label)
     if len(sketch.features) > MAX_FEATURES:
         note(f"{path}: {len(sketch.features)} features, of which an event may have {MAX_FEATURES}: choose what to send")
@@ -176,6 +178,14 @@ def _task(sketch: Sketch, columns: dict[str, ColumnSummary], label: str | None) 
         sketch.task = "multiclass"
         count = "counts or ratings, say regression" if summary.kind == "number" else ""
         sketch.guesses["task"] = f"{of} has {summary.distinct()} values" + (f"; if these are {count}" if count else "")
+
+
+def _scores(path: Path, columns: dict[str, ColumnSummary], note: Callable[[str], None]) -> None:
+    for name in ("score", "confidence"):
+        summary = columns.get(name)
+        if summary is not None and summary.numbers and not 0.0 <= summary.low <= summary.high <= 1.0:
+            note(f"{path}: {name} is {summary.low:g} to {summary.high:g}, but has to be a probability: divide percent by 100, "
+                 "make 1 / (1 + exp(-x)) of a logit x")  # fmt: skip
 
 
 def _positive(sketch: Sketch, summary: ColumnSummary) -> None:

@@ -36,6 +36,7 @@ _PATTERNS = (
     ("prediction.misread_confidence", SCHEMA),
     ("performance.unknown_class_ratio", SCHEMA),
     ("performance.no_probability_ratio", SCHEMA),
+    ("prediction.no_probability_ratio", SCHEMA),
     ("prediction.*", SCORE_DRIFT),
     ("attribution*", SCORE_DRIFT),
     ("estimate*", SCORE_DRIFT),

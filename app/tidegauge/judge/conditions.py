@@ -27,7 +27,7 @@ TESTS = {
     **{f"{measure}_gap": f"{measure}_gap_p_value" for measure in MEASURES}, DISPARATE_IMPACT: "selection_rate_gap_p_value",
 }  # fmt: skip
 """The p-value of each distance, and of gaps between values of a dimension."""
-EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio"))
+EARLY = frozenset(("missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio", "no_probability_ratio"))
 SCHEMA = ("data.missing_features", "data.unexpected_features")
 WITH_SPREAD = frozenset(("shift_p_value", "mix_p_value", "missing_p_value"))
 """P-values that allow for the baseline's spread from window to window."""

@@ -23,11 +23,13 @@ from tidegauge.spec import ModelSpec, segment_name
 MAX_EVIDENCE = 5
 MIX = "data.segments."
 MISREAD = "prediction.misread_confidence"
+NO_PROBABILITY = "score has to be the probability of the positive class, from 0 to 1 (of several classes: of the predicted one)"
 UNREADABLE = {
     "performance.unknown_class_ratio": "which of the classes is the positive one is not known: say positive_label in the spec",
-    "performance.no_probability_ratio": "score has to be the probability of the positive class, from 0 to 1",
+    "performance.no_probability_ratio": NO_PROBABILITY,
+    "prediction.no_probability_ratio": NO_PROBABILITY,
 }
-"""Numbers that explain why performance numbers are left out, each with what to do about it."""
+"""Numbers that explain why others are left out, each with what to do about it."""
 NO_EVIDENCE: dict[str, list[Any]] = {"segments": [], "features": [], "request_ids": []}
 
 

@@ -158,7 +158,7 @@ def _of_requests(symptom: Symptom, named: str, length: int, ending: Ending) -> s
         if ending:
             return f"Which class is the positive one is known{again}{where}"
         return f"The spec has not said which class is the positive one (positive_label){where}"
-    if path == "performance.no_probability_ratio":
+    if path in ("prediction.no_probability_ratio", "performance.no_probability_ratio"):
         return f"Scores are {'' if ending else 'no '}probabilities between 0 and 1{again}{where}"
     if path == "system.error_ratio" and value is not None:
         return f"{percent(value)} of requests fail{again}{where}"

@@ -56,7 +56,7 @@ TREE: Tree = {
     "prediction": {
         **_leaves(
             "mean_score mean_confidence misread_confidence mean_value positive_ratio abstain_ratio type_mismatch_ratio "
-            + _DISTANCES
+            "no_probability_ratio " + _DISTANCES
         ),
         "class_ratio": {FREE: None},
     },

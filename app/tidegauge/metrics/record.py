@@ -127,11 +127,15 @@ def outcome_side(
     }))  # fmt: skip
 
 
-def _are_probabilities(data: DataProfile) -> bool:
-    """Whether nearly all scores are probabilities."""
+def _no_probability_ratio(data: DataProfile) -> float:
+    """The share of the scores that lie outside 0 to 1."""
     row = data.results.index("score")
     given = 0 if row is None else int(data.results.count[row])
-    return int(data.scores.counts.sum()) >= (1 - MAX_OUTSIDE) * given
+    return (given - int(data.scores.counts.sum())) / given if given else 0.0
+
+
+def _are_probabilities(data: DataProfile) -> bool:
+    return _no_probability_ratio(data) <= MAX_OUTSIDE
 
 
 def _label_mix(outcome: OutcomeProfile, spec: ModelSpec, baseline: Baseline | None, window: str | None) -> dict[str, Any]:
@@ -357,7 +361,7 @@ def _merged(numbers: dict[str, Any], drift: dict[str, Any]) -> dict[str, Any]:
 
 def answers(data: DataProfile, spec: ModelSpec) -> dict[str, float]:
     """Among the requests that did not fail, the share without an answer and, for a regression, the share whose answer is not a
-    number."""
+    number; for other tasks, the share of the scores that are no probabilities, if there are any."""
     answered = data.predictions - data.errors
     if not answered:
         return {}
@@ -365,6 +369,8 @@ def answers(data: DataProfile, spec: ModelSpec) -> dict[str, float]:
     row = data.results.index("value")
     if spec.task == "regression" and row is not None:
         numbers["type_mismatch_ratio"] = int(data.results.mismatch[row]) / answered
+    if spec.task != "regression" and (outside := _no_probability_ratio(data)):
+        numbers["no_probability_ratio"] = outside
     return numbers
 
 

@@ -94,6 +94,8 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         low, high = (None, share) if kind == "above" else (share, None)
         return Condition(kind, low, high, relative_to_baseline=True, percent=True)
 
+    if spec.task != "regression":
+        monitors.append(MonitorSpec("no-probability", "prediction.no_probability_ratio", short, above(0.01), "critical"))
     if spec.task == "regression":
         monitors += [
             performance("rmse", "performance.rmse", worse("above", 0.2)),
@@ -113,7 +115,6 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
         monitors += [
             MonitorSpec("misread-confidence", "prediction.misread_confidence", long, above(0), "warning"),
             MonitorSpec("unknown-classes", "performance.unknown_class_ratio", long, above(0.01), "critical"),
-            MonitorSpec("no-probability", "performance.no_probability_ratio", long, above(0.01), "critical"),
         ]
         if auto:
             # Only the spread of the baseline's windows can tell what calibration error, or share of positives, is too large.

@@ -128,18 +128,26 @@ class DataColumns:
 
     def sound_features(self) -> frozenset[str] | None:
         """The names of the features if nothing is wrong with any row, else None. A row is wrong if its prediction failed, if a
-        feature is missing, of the wrong type, out of bounds or unseen in training, or if it has an unexpected feature."""
+        feature is missing, of the wrong type, out of bounds or unseen in training, if it has an unexpected feature, or if its
+        score is no probability."""
         numbers = self.features
         judged = (numbers.mismatch, numbers.out_of_range, self.results.mismatch)
         if self.unexpected or self.error.any() or any(of is not None and of.any() for of in judged):
             return None
-        if np.isnan(numbers.x).any() or any((of.codes < 0).any() or of.unseen_codes() for of in self.categories):
+        if self._no_probability().any() or np.isnan(numbers.x).any():
+            return None
+        if any((of.codes < 0).any() or of.unseen_codes() for of in self.categories):
             return None
         return frozenset((*numbers.names, *(of.name for of in self.categories)))
 
+    def _no_probability(self) -> NDArray[np.bool_]:
+        """Which rows (n) have a score outside 0 to 1."""
+        score = self.results.x[RESULT_NUMBERS.index("score")]
+        return np.asarray((score < 0.0) | (score > 1.0))
+
     def _flags(self) -> list[tuple[str, NDArray[np.bool_]]]:
         """For everything that may be wrong with a row: the metric path, and which rows (n) are examples of it."""
-        flags: list[tuple[str, NDArray[np.bool_]]] = [("system.error_ratio", self.error)]
+        flags = [("system.error_ratio", self.error), ("prediction.no_probability_ratio", self._no_probability())]
         for row, name in enumerate(self.features.names):
             if self.features.mismatch is not None:
                 flags.append((f"data.features.{name}.type_mismatch_ratio", self.features.mismatch[row]))
@@ -280,6 +288,9 @@ class DataProfile:
         if self.unexpected or self.errors or any(of.any() for of in odd):
             return None
         if any(of.missing or of.mismatch or of.new for of in self.categories.values()):
+            return None
+        row = self.results.index("score")
+        if row is not None and self.results.count[row] and not 0.0 <= self.results.low[row] <= self.results.high[row] <= 1.0:
             return None
         return frozenset((*numbers.names, *self.categories))
 

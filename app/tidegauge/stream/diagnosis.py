@@ -122,6 +122,7 @@ async def _ask(settings: Settings, admin: AccessProbe, files: list[ModelRecord],
         }
         yield record_checks.partitioner(inputs, settings, counts)
     yield record_checks.request_ids(readable.get(settings.topic(PREDICTIONS), []))
+    yield record_checks.scores(readable.get(settings.topic(PREDICTIONS), []))
     yield record_checks.clock(readable, time.time())
 
 

@@ -1,8 +1,9 @@
-"""The checks of `tidegauge doctor` on the newest records: the partitioner of their producers, wrong clocks, and
-ids that name several requests."""
+"""The checks of `tidegauge doctor` on the newest records: the partitioner of their producers, wrong clocks, ids that
+name several requests, and scores that are no probabilities."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import msgspec
 
 from tidegauge.engine.stage import PREDICTIONS, SCHEMA_ID, RefusedRecord
 from tidegauge.join.prediction_matching import SAME_REQUEST_SECONDS
+from tidegauge.profile.outcome import MAX_OUTSIDE
 from tidegauge.stream.finding import Finding, judged
 from tidegauge.stream.key_placement import MISTAKES, placement
 from tidegauge.stream.newest_records import PlacedRecord
@@ -29,8 +31,15 @@ class _Named(_Timed):
     model_version: str = ""
 
 
+class _Scored(msgspec.Struct):
+    model_version: str
+    score: float | None = None
+    confidence: float | None = None
+
+
 _timed = msgspec.json.Decoder(_Timed).decode
 _named = msgspec.json.Decoder(_Named).decode
+_scored = msgspec.json.Decoder(_Scored).decode
 
 
 def partitioner(found: Mapping[str, Sequence[PlacedRecord]], settings: Settings, counts: Mapping[str, int]) -> Finding:
@@ -108,6 +117,25 @@ def request_ids(found: Sequence[PlacedRecord]) -> Finding:
         return Finding("request_ids", f"{len(times)} different ones" if times else "no predictions yet")
     said = f"{len(again)} of the newest {len(found)} {PREDICTIONS} have the request_id of an earlier request (as {again[0]!r})"
     return Finding("request_ids", wrong=f"{said} and are not counted: give each request an id of its own")
+
+
+def scores(found: Sequence[PlacedRecord]) -> Finding:
+    """Check that scores are probabilities. ``found``: as in ``request_ids``."""
+    total: Counter[str] = Counter()
+    outside: dict[str, list[float]] = {}
+    for _, record in found:
+        event = _read(_scored, record)
+        score = None if event is None else event.confidence if event.score is None else event.score
+        if event is not None and score is not None:
+            total[event.model_version] += 1
+            if not 0.0 <= score <= 1.0:
+                outside.setdefault(event.model_version, []).append(score)
+    wrong = [
+        f"{len(odd)} of the newest {total[version]} predictions of {version} have a score outside 0 to 1 (as {odd[0]:g}): "
+        "score and confidence are probabilities; send percent divided by 100, a logit x as 1 / (1 + exp(-x))"
+        for version, odd in outside.items() if len(odd) > MAX_OUTSIDE * total[version]
+    ]  # fmt: skip
+    return judged("scores", wrong, f"{total.total()} lie between 0 and 1" if total else "no predictions with a score yet")
 
 
 T = TypeVar("T")
