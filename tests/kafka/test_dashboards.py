@@ -99,6 +99,9 @@ def run(broker, tmp_path_factory):
                 wait_for(lambda: prometheus.query("tidegauge_predictions_total > 0"), 90)
                 time.sleep(3)
                 cluster.send(events[half:])
+                # A request id that comes back.
+                first = json.loads(next(value for topic, value in events if topic == PREDICTIONS))
+                cluster.send([(PREDICTIONS, json.dumps(first | {"ts": first["ts"] + 120}).encode())])
                 predictions = sum(topic == PREDICTIONS for topic, _ in events) - 128
                 cluster.wait_for_predictions(int(predictions * 0.9), "5m", 120)
                 wait_for(lambda: history.number("tidegauge_remote_write_lag_records") == 0, 60)

@@ -159,11 +159,9 @@ def test_state_of_another_form_is_refused(cluster):
     assert worker.returncode == 0
 
     async def write():
-        producer = AIOKafkaProducer(**cluster.settings.client())
-        await producer.start()
-        topic = cluster.settings.topic("tidegauge-join-changelog")
-        await producer.send_and_wait(topic, value=changelog.encode({state_format.KEY: b"0"})[0], partition=0)
-        await producer.stop()
+        [record] = changelog.encode({state_format.KEY: b"0"})
+        async with AIOKafkaProducer(**cluster.settings.client()) as producer:
+            await producer.send_and_wait(cluster.settings.topic("tidegauge-join-changelog"), value=record, partition=0)
 
     asyncio.run(write())
     before = offsets(cluster, "tidegauge-join-changelog", 0)

@@ -77,7 +77,7 @@ def test_state_of_another_form_is_made_anew_on_disks_that_still_hold_it(cluster,
     assert fired
     assert half
     for partition in range(4):
-        write(cluster, JOIN_CHANGELOG, partition, changelog.encode({state_format.KEY: b"0"})[0])
+        write(cluster, JOIN_CHANGELOG, partition, *changelog.encode({state_format.KEY: b"0"}))
     ends_with(cluster, 0, "tidegauge state rebuild")
 
     assert rebuild(cluster) == (1, "tidegauge: there is nobody to ask; say --yes\ntidegauge: nothing was changed\n")
