@@ -5,9 +5,7 @@ Writes ``docs/evaluation/causes.json`` and the table of it in ``docs/evaluation.
 
 from __future__ import annotations
 
-import argparse
 import json
-import multiprocessing
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import tidegauge_arm
+from by_kind import counts_by_kind, options_of
 from streams import CALM, EPISODE, POSITIVE, VICTIM, Rows, Scenario, draw
 from tables import PAGE, ROOT, fill, share, table
 
@@ -128,16 +127,8 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--streams", type=int, default=6, help="of each kind, each with one episode")
-    parser.add_argument("--jobs", type=int, default=1)
-    options = parser.parse_args()
-    sums: dict[int, Counter[str]] = {place: Counter() for place in range(len(KINDS))}
-    with multiprocessing.Pool(options.jobs) as pool:
-        for place, found in pool.imap_unordered(
-            _run, [(p, seed) for p in range(len(KINDS)) for seed in range(options.streams)]
-        ):
-            sums[place].update(found)
+    options = options_of(__doc__ or "", streams=6)
+    sums = counts_by_kind(_run, len(KINDS), options)
     names = ("true", "causes", "incidents", "wrong", "alerts", "misplaced")
     kinds = [{"kind": kind.name, **{name: sums[place][name] for name in names}} for place, kind in enumerate(KINDS)]
     results = {"streams": options.streams, "rows": ROWS, "features": FEATURES, "kinds": kinds}

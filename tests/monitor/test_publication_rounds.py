@@ -51,6 +51,13 @@ def chunks() -> list[tuple[list[bytes], list[bytes]]]:
 CHUNKS = chunks()
 
 
+def to_monitor(pipeline: Pipeline) -> None:
+    """Hand the join's deltas to the monitor, which makes no checkpoint yet."""
+    for output in pipeline.joins[0].checkpoint(0.0):
+        if output.topic == PROFILES:
+            pipeline.monitor.process(PROFILES, [Record(0, -1, output.key, output.value)])
+
+
 def said(most: int, restarts: float, seed: int) -> list[Output]:
     """What the monitor publishes, with so much work at ``most`` in a checkpoint, and restarts between, so probable."""
     rng, pipeline, said = random.Random(seed), Pipeline(None), []
@@ -61,9 +68,7 @@ def said(most: int, restarts: float, seed: int) -> list[Output]:
         for predictions, labels in CHUNKS:
             pipeline.send(PREDICTIONS, predictions)
             pipeline.send(LABELS, labels)
-            for output in pipeline.joins[0].checkpoint(0.0):
-                if output.topic == PROFILES:
-                    pipeline.monitor.process(PROFILES, [Record(0, -1, output.key, output.value)])
+            to_monitor(pipeline)
             said.extend(pipeline.monitor.checkpoint(0.0))
             while pipeline.monitor.unfinished:
                 if rng.random() < restarts:
@@ -106,9 +111,7 @@ def worked_off(restarts: bool) -> list[tuple[str, bytes | None, bytes | None]]:
     for predictions, labels in CHUNKS[:16]:
         pipeline.send(PREDICTIONS, predictions)
         pipeline.send(LABELS, labels)
-    for output in pipeline.joins[0].checkpoint(0.0):
-        if output.topic == PROFILES:
-            pipeline.monitor.process(PROFILES, [Record(0, -1, output.key, output.value)])
+    to_monitor(pipeline)
     said.extend(pipeline.monitor.checkpoint(0.0))
     while pipeline.monitor.unfinished:
         if restarts:

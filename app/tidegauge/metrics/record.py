@@ -26,9 +26,10 @@ from tidegauge.metrics.performance_interval import performance_intervals
 from tidegauge.metrics.performance_z import performance_z
 from tidegauge.metrics.positive_class import unknown_class_ratio
 from tidegauge.metrics.shift import missing_shift
+from tidegauge.metrics.system import system
 from tidegauge.profile import distinct
 from tidegauge.profile.category import NEW, NONE_FURTHER, OTHER, CategorySummary, KnownValues
-from tidegauge.profile.data import RESOURCES, DataProfile
+from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile
 from tidegauge.profile.schema import CLASS_FEATURE, SCORE_FEATURE, VALUE_FEATURE, Schema
@@ -152,30 +153,6 @@ def intervals(outcome: OutcomeProfile, spec: ModelSpec, baseline: OutcomeProfile
         "performance": performance_intervals(outcome, spec.task, spec.positive_label, level),
         "business": business_intervals(outcome, spec.kpis, baseline, level),
     }
-
-
-def system(data: DataProfile, seconds: float | None) -> dict[str, Any]:
-    """Error ratio, throughput, latency quantiles (milliseconds), cost and the resources of the serving processes. ``seconds``:
-    the window's length."""
-    numbers: dict[str, Any] = {}
-    if data.predictions:
-        numbers["error_ratio"] = data.errors / data.predictions
-    if seconds:
-        numbers["predictions_per_second"] = data.predictions / seconds
-    row = data.results.index("latency_ms")
-    latencies = [] if row is None else data.results.values.at(row, (0.5, 0.95, 0.99))
-    if latencies:
-        numbers["latency_ms"] = dict(zip(("p50", "p95", "p99"), latencies, strict=True))
-    row = data.results.index("cost")
-    if row is not None and data.results.count[row]:
-        mean = float(data.results.mean[row])
-        numbers["cost"] = {"sum": mean * int(data.results.count[row]), "mean": mean}
-    for name in RESOURCES:
-        row = data.results.index(name)
-        if row is not None and data.results.count[row]:
-            middle, upper = data.results.values.at(row, (0.5, 0.95))
-            numbers[name] = {"p50": middle, "p95": upper, "max": float(data.results.high[row])}
-    return numbers
 
 
 def data_members(

@@ -22,6 +22,7 @@ from tidegauge.metrics.fairness import fairness
 from tidegauge.metrics.published import published
 from tidegauge.metrics.scored_outcomes import scored_outcomes
 from tidegauge.metrics.segment_mix import segment_mix
+from tidegauge.metrics.system import system
 from tidegauge.monitor.confidence_readings import ConfidenceNotices
 from tidegauge.monitor.recent_windows import RecentWindows
 from tidegauge.monitor.window_baselines import BaselineMark, WindowBaselines
@@ -150,7 +151,7 @@ class WindowRecords:
         seconds = header.end - header.start
         if counted:
             data = records.counted(profile, baseline)
-            side = {"predictions": profile.predictions, "labels": 0, "system": records.system(profile, seconds), "data": data}
+            side = {"predictions": profile.predictions, "labels": 0, "system": system(profile, seconds), "data": data}
             return side | {"prediction": records.answers(profile, spec)}
         calibration = None if whole is None else whole.calibration_for(segment)
         side = records.data_side(profile, spec, baseline, seconds, calibration, header.window, drift=False)
