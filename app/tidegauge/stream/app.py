@@ -238,7 +238,12 @@ class StreamApp:
             try:
                 if (opening := self._opening.get(name)) is not None:
                     await asyncio.wait([opening])
+                began = time.monotonic()
                 await self._take(logical, task, message.value)
+                if self._opening:
+                    # A restore takes many turns of the event loop, and a backlog leaves it few: each stage's agent pauses so
+                    # long that the tasks being taken over get as much of the time as a stage.
+                    await asyncio.sleep(len(self.settings.inputs) * (time.monotonic() - began))
             except Exception as error:
                 self._fail(task, error)
                 return
