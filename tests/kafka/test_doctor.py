@@ -19,6 +19,7 @@ from support.events import prediction
 from support.traffic import RECORD
 from tidegauge.models.registry import encode
 from tidegauge.stream.broker import Broker, free_port
+from tidegauge.stream.topics import ensure
 
 SPEC = "model: churn\ntask: binary\nlabel_horizon: 7d\n"
 TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5
@@ -193,6 +194,19 @@ def test_what_is_kept_for_too_short_a_time(cluster):
     assert wrong(said) == {"retention"}
     assert "keeps events for 24 hours, less than the label horizon of 7 days" in said["retention"]
     assert "set its retention.ms to 604800000 or more" in said["retention"]
+
+
+def test_state_that_a_topic_would_delete_by_its_size(tmp_path):
+    with Broker(properties={"log.retention.bytes": str(64 << 20)}) as own:
+        cluster = Cluster(own, "by-size", tmp_path)
+        cluster.apply(RECORD)
+        cluster.send(events(200, time.time()))
+        administer(cluster.settings, lambda admin: ensure(admin, cluster.settings, 0.0))
+        assert wrong(examine(cluster.settings)[1]) == set()
+        configure(cluster.settings, "tidegauge-monitor-changelog", **{"retention.bytes": str(1 << 30)})
+        _, said = examine(cluster.settings)
+        assert wrong(said) == {"retention"}
+        assert "monitor-changelog deletes by size what is still needed; set its retention.bytes to -1" in said["retention"]
 
 
 def test_clocks_that_differ_are_found(cluster):

@@ -94,6 +94,8 @@ def retention(settings: Settings, configs: Mapping[str, Mapping[str, str]], hori
         name = settings.topic(logical)
         if _milliseconds(configs.get(name, {})) >= 0:
             wrong.append(f"{name} deletes by age what is still needed; set its retention.ms to -1")
+        if int(configs.get(name, {}).get("retention.bytes", -1)) >= 0:
+            wrong.append(f"{name} deletes by size what is still needed; set its retention.bytes to -1")
     return judged("retention", wrong, f"events are kept for the longest label horizon, {_length(horizon)}, and state for good")
 
 

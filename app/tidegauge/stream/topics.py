@@ -22,7 +22,9 @@ SHOWN_SECONDS = 10.0
 ANSWER_SECONDS = 2.0
 """The most seconds to wait for one broker's answer."""
 _LARGE = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
-_LOG = {"cleanup.policy": "delete", "retention.ms": "-1", **_LARGE}
+# A broker may limit all topics by size (log.retention.bytes), but what is deleted here goes by age or not at all.
+_WHOLE = {"retention.bytes": "-1", **_LARGE}
+_LOG = {"cleanup.policy": "delete", "retention.ms": "-1", **_WHOLE}
 _STATES = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(90 * 86_400_000)}
 _CONFIGS = {
     MODELS: {"cleanup.policy": "compact", **_LARGE},
@@ -31,9 +33,9 @@ _CONFIGS = {
     ALERTS: _STATES,
     INCIDENTS: _STATES,
     # A record is taken back when its window closes; what was not, goes by age.
-    OPEN_WINDOWS: {"cleanup.policy": "compact,delete", "retention.ms": str(30 * 86_400_000), **_LARGE},
-    PROFILES: {"retention.ms": "86400000", **_LARGE},
-    INFERENCES: {"retention.ms": "86400000", **_LARGE},
+    OPEN_WINDOWS: {"cleanup.policy": "compact,delete", "retention.ms": str(30 * 86_400_000), **_WHOLE},
+    PROFILES: {"retention.ms": "86400000", **_WHOLE},
+    INFERENCES: {"retention.ms": "86400000", **_WHOLE},
     JOIN_CHANGELOG: _LOG,
     MONITOR_CHANGELOG: _LOG,
     # Records are not deleted by age, which would be that of the events, but once they are joined. Small files make that quick.
