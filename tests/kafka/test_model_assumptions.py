@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import CommitFailedError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
-from tidegauge.stream.consumer import consumer
+from tidegauge.stream.consumer import committed, consumer
 from tidegauge.stream.settings import Settings
 
 SECONDS = 60
@@ -45,7 +45,7 @@ class Place:
         return started
 
     async def committed(self):
-        return await (await self.consumer()).committed(self.place)
+        return (await committed(await self.consumer(), [self.place])).get(self.place)
 
     async def values(self):
         """The committed records, read to the last stable offset."""
@@ -234,10 +234,10 @@ def test_an_offset_is_read_with_its_metadata_and_minus_one_where_there_is_none(r
             await producer.send_offsets_to_transaction({place.place: OffsetAndMetadata(1, "17.5")}, place.name)
         # The next one begins when everybody knows how the transaction ended.
         await place.producer()
-        committed = place.admin.list_consumer_group_offsets
-        assert await committed(place.name, partitions=[place.place]) == {place.place: OffsetAndMetadata(1, "17.5")}
-        assert (await committed(f"{place.name}-none", partitions=[place.place]))[place.place].offset == -1
-        assert await committed(f"{place.name}-none") == {}
+        listed = place.admin.list_consumer_group_offsets
+        assert await listed(place.name, partitions=[place.place]) == {place.place: OffsetAndMetadata(1, "17.5")}
+        assert (await listed(f"{place.name}-none", partitions=[place.place]))[place.place].offset == -1
+        assert await listed(f"{place.name}-none") == {}
 
     run(test)
 

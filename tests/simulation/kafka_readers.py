@@ -21,7 +21,7 @@ class AssignedConsumer:
     def __init__(self, clients: Clients, group: str, committed_only: bool) -> None:
         self._clients, self._group, self._committed_only = clients, group, committed_only
         self._positions: dict[TopicPartition, int] = {}
-        self._client = self
+        self._client = self._coordinator = self
 
     async def start(self) -> None: ...
 
@@ -36,12 +36,16 @@ class AssignedConsumer:
     async def position(self, place: TopicPartition) -> int:
         return self._positions[place]
 
-    async def committed(self, place: TopicPartition) -> int | None:
+    async def fetch_committed_offsets(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
         kafka, group = self._clients.kafka, self._group
-        found = await self._clients.network.ask(
-            f"committed {place.topic} {place.partition}", lambda: kafka.committed.get(group, {}).get(place)
-        )
-        return None if found is None else int(found.offset)
+
+        def fetch() -> dict[TopicPartition, OffsetAndMetadata]:
+            committed = kafka.committed.get(group, {})
+            return {place: committed[place] for place in places if place in committed}
+
+        said = ", ".join(f"{place.topic} {place.partition}" for place in places)
+        found: dict[TopicPartition, OffsetAndMetadata] = await self._clients.network.ask(f"committed {said}", fetch)
+        return found
 
     async def beginning_offsets(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         logs = self._clients.kafka.logs

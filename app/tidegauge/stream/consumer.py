@@ -14,7 +14,7 @@ import time
 from itertools import islice
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -133,3 +133,10 @@ def consumer(settings: Settings, **arguments: Any) -> Any:
         "isolation_level": "read_committed", "auto_offset_reset": "earliest", "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
     }  # fmt: skip
     return AIOKafkaConsumer(enable_auto_commit=False, **{**defaults, **arguments}, **settings.client())
+
+
+async def committed(client: Any, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """What the group of a consumer that was started has committed, without partitions where it has committed nothing. The
+    consumer itself asks about one partition at a time."""
+    found = await client._coordinator.fetch_committed_offsets(places)
+    return {place: of.offset for place, of in found.items() if of.offset >= 0}

@@ -102,6 +102,9 @@ class RocksStore:
         options.set_memtable_prefix_bloom_ratio(0.1)
         options.set_memtable_whole_key_filtering(True)
         options.set_max_open_files(256)
+        # By default RocksDB starts 16 threads to open files with, also where there are few or none: more than half of the time
+        # that opening takes. The binding keeps the interpreter's lock meanwhile, so that threads of ours would not help.
+        options.set_max_file_opening_threads(1)
         options.set_keep_log_file_num(2)
         if (self._path / DAMAGED).exists():
             self._remove("a read failed")

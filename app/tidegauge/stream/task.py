@@ -31,7 +31,7 @@ from tidegauge.stream.input_task import InputTask, Offsets
 from tidegauge.stream.rekeying import given_back
 from tidegauge.stream.sending import acknowledged
 from tidegauge.stream.settings import CHANGELOGS, INPUT_OF, REKEYED, Settings
-from tidegauge.stream.shared_reader import SharedReader
+from tidegauge.stream.shared_reader import OffsetReader, SharedReader
 from tidegauge.stream.store import Changes, RocksStore, weight
 from tidegauge.stream.stored_offsets import InputPartition
 from tidegauge.stream.tracing import tracer
@@ -74,8 +74,8 @@ class Task(InputTask):
             with tracer.start_as_current_span("restore", attributes=self._attributes) as span:
                 written = await self._restore(reader, self.store)
                 span.set_attribute("tidegauge.changelog_records", self.restored_records)
-            for topic in self.topics:
-                self.offsets[topic] = await reader.committed(self._place(topic)) or 0
+            committed = await reader.committed([self._place(topic) for topic in self.topics])
+            self.offsets.update({topic: committed.get(self._place(topic), 0) for topic in self.topics})
             if not written and any(self.offsets.values()):
                 await self._refuse_to_begin_anew()
             await self._require_nothing_twice(reader)
@@ -113,7 +113,7 @@ class Task(InputTask):
             await self._producer.send_offsets_to_transaction(offsets, self._settings.app_id)
             raise StateError(why)
 
-    async def _require_nothing_twice(self, reader: Any) -> None:
+    async def _require_nothing_twice(self, reader: OffsetReader) -> None:
         """Raise StateError if records that the state includes would be read or re-keyed again, since the group's offsets were
         lost."""
         assert self.store is not None
@@ -126,7 +126,7 @@ class Task(InputTask):
             if at.get(of, offset) >= offset:
                 continue
             place = TopicPartition(self._settings.topic(of.topic), of.partition)
-            begin, end = (await reader.beginning_offsets([place]))[place], (await reader.end_offsets([place]))[place]
+            begin, end = (await reader.beginnings([place]))[place], (await reader.ends([place]))[place]
             # A topic that was deleted and made anew is shorter, and its records are others.
             if max(begin, at[of]) < offset <= end:
                 await self._refuse(
@@ -152,11 +152,11 @@ class Task(InputTask):
                 break
         return found
 
-    async def _restore(self, reader: Any, store: RocksStore) -> bool:
+    async def _restore(self, reader: OffsetReader, store: RocksStore) -> bool:
         """Apply the changelog to the store up to its end; return whether anything was ever committed to the changelog."""
         place = self._changelog
-        begin = (await reader.beginning_offsets([place]))[place]
-        end = (await reader.end_offsets([place]))[place]
+        begins, ends = await asyncio.gather(reader.beginnings([place]), reader.ends([place]))
+        begin, end = begins[place], ends[place]
         position = store.position
         if position is not None and not begin <= position <= end:
             # The changelog no longer has the deletes after the local position, or it is a different one.
