@@ -65,6 +65,17 @@ def test_the_revision_grows_with_changes_only() -> None:
     assert revisions == [1, 1, 2, 3, 3]
 
 
+def test_the_revision_of_a_model_is_not_that_of_another() -> None:
+    registry = Registry()
+    registry.apply(b"churn", record(ModelSpec("churn")))
+    before = registry.revision_of("churn")
+    registry.apply(b"fraud", record(ModelSpec("fraud")))
+    assert registry.revision_of("churn") == before
+    registry.apply(b"churn", None)
+    assert registry.revision_of("churn") > max(before, registry.revision_of("fraud"))
+    assert registry.revision_of("unheard of") == 0
+
+
 def test_a_changed_baseline_replaces_the_one_read_before() -> None:
     registry = Registry()
     for edges_id in ("one", "two"):

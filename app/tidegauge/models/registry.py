@@ -53,6 +53,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.revision = 0
+        self._revisions: dict[str, int] = {}
         self._records: dict[str, ModelRecord] = {}
         self._baselines: dict[ModelVersion, Baseline | None] = {}
         self._defaults: dict[str, ModelSpec] = {}
@@ -74,7 +75,12 @@ class Registry:
             self._records[model] = record
         if changed:
             self.revision += 1
+            self._revisions[model] = self.revision
             self._baselines = {name: b for name, b in self._baselines.items() if name[0] != model}
+
+    def revision_of(self, model: str) -> int:
+        """The ``revision`` in which the model's spec or baselines last changed; 0 if they never did."""
+        return self._revisions.get(model, 0)
 
     def models(self) -> list[str]:
         return sorted(self._records)

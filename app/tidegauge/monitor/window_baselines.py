@@ -25,8 +25,8 @@ MAX_EARLIER = 100
 
 
 class BaselineMark(NamedTuple):
-    """A value that changes whenever the baseline of a window does: the registry's revision, and how often the earlier window
-    that serves as its baseline was published (-1 if none does)."""
+    """A value that changes whenever the baseline of a window does: the revision in which its model last changed, and how often
+    the earlier window that serves as its baseline was published (-1 if none does)."""
 
     revision: int
     publications: int
@@ -89,7 +89,7 @@ class WindowBaselines:
     def mark(self, header: Header, spec: ModelSpec) -> BaselineMark:
         """The mark of a window's baseline and spec as they are now."""
         before = self._before(header, spec)
-        return BaselineMark(self.registry.revision, -1 if before is None else before.publications)
+        return BaselineMark(self.registry.revision_of(header.model), -1 if before is None else before.publications)
 
     def _before(self, header: Header, spec: ModelSpec) -> Header | None:
         """The closed window one period earlier; None where there is none, or windows are not compared with earlier ones."""
