@@ -2,8 +2,9 @@
 
 Published in full are counts, what follows from counts and sums by exact arithmetic (``performance``, ``business``, coverage,
 ratios of requests), and the estimates that are compared with these. Distances, tests, quantiles and moments have DIGITS
-significant digits. Records of segments, of which there may be hundreds, leave out numbers that repeat others in another form,
-and have SEGMENT_DIGITS of their features' numbers.
+significant digits. Standard scores, with which windows are judged and which repeat effects and p-values, are left out. Records
+of segments, of which there may be hundreds, leave out more that repeats other numbers, and have SEGMENT_DIGITS of their
+features' numbers.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ EXACT = frozenset((
     "positive_ratio", "abstain_ratio", "unreadable_label_ratio",
 ))  # fmt: skip
 """Members that are published in full."""
-STANDARD_SCORES = frozenset((SCORES, PERFORMANCE))
-"""Left out of segments' records: they follow from effects and p-values that are there."""
+STANDARD_SCORES = frozenset((SCORES, PERFORMANCE, RATIO))
+"""Left out of all records: they follow from effects and p-values that are there."""
 RESTATING = frozenset((
-    SCORES, RATIO, "js", "wasserstein", "min", "max", "missing_shift", "missing_p_value", "tail_psi", "tail_p_value",
-    "above_p99_ratio", "below_p01_ratio",
+    "js", "wasserstein", "min", "max", "missing_shift", "missing_p_value", "tail_psi", "tail_p_value", "above_p99_ratio",
+    "below_p01_ratio",
 ))  # fmt: skip
 """Left out of a segment's features: extremes, and numbers that repeat others, since PSI and KS show the same shift,
 ``missing_ratio`` the same rise, and ``shift`` the same tails."""
@@ -47,12 +48,10 @@ def published(members: Mapping[str, Any], *, segment: bool) -> dict[str, Any]:
     >>> published({"performance": {"ece": 0.0123456789}, "label_mix": {"psi": 0.123456789}}, segment=False)
     {'performance': {'ece': 0.0123456789}, 'label_mix': {'psi': 0.1234568}}
     """
-    if segment:
-        members = {name: value for name, value in members.items() if name not in STANDARD_SCORES}
-        if "data" in members:
-            features = {name: _of_segment(of) for name, of in members["data"]["features"].items()}
-            members["data"] = members["data"] | {"features": features}
-    return {name: value if name in EXACT else _rounded(value) for name, value in members.items()}
+    if segment and "data" in members:
+        features = {name: _of_segment(of) for name, of in members["data"]["features"].items()}
+        members = {**members, "data": members["data"] | {"features": features}}
+    return {name: value if name in EXACT else _rounded(value) for name, value in members.items() if name not in STANDARD_SCORES}
 
 
 def _of_segment(feature: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +64,7 @@ def _of_segment(feature: Mapping[str, Any]) -> dict[str, Any]:
     decimals = SEGMENT_DIGITS - 1 - math.floor(math.log10(std)) if std else None
     said: dict[str, Any] = {}
     for name, value in feature.items():
-        if name in RESTATING or (name in USUALLY_NONE and not value):
+        if name in RESTATING or name in STANDARD_SCORES or (name in USUALLY_NONE and not value):
             continue
         if name in RELATIVE:
             said[name] = float(_SEGMENT_FORMAT % value)
@@ -82,7 +81,11 @@ def _rounded(node: Any) -> Any:
     if kind is float:
         return float(_FORMAT % node) if node else 0
     if kind is dict:
-        return {name: of if type(of) is int or name in EXACT else _rounded(of) for name, of in node.items()}
+        return {
+            name: of if type(of) is int or (name in EXACT and of != 0) else _rounded(of)
+            for name, of in node.items()
+            if name not in STANDARD_SCORES
+        }
     if isinstance(node, list | tuple) and any(isinstance(of, float | dict) for of in node):
         return [_rounded(of) for of in node]
     return node
