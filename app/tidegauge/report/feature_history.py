@@ -57,8 +57,9 @@ def feature_history(
     in which it was beyond a limit. ``windows``: the metrics records, encoded, by the start of their window, the oldest first.
 
     If ``measure`` is ``limits``, a value is the largest ratio, at most 10, of a number of the feature to its upper limit
-    (``limits`` as ``monitor_limits`` returns them), and ``why`` names the number with the largest ratio. A feature
-    that is missing entirely has a missing ratio of 1.
+    (``limits`` as ``monitor_limits`` returns them), ``why`` names the number that was furthest beyond its limit in the window
+    ``since``, and ``furthest`` that with the largest ratio of all windows. A feature that is missing entirely has a
+    missing ratio of 1.
     """
     held = _held(limits)
     starts, records = list(windows), [_read(raw) for raw in windows.values()]
@@ -72,9 +73,10 @@ def feature_history(
             told["values"] = [None if one is None else round(one[0], 3) for one in worst]
         else:
             told["values"] = [None if of is None else _rounded(of.measure(measure)) for of in row]
-        beyond = [start for start, one in zip(starts, worst, strict=True) if one is not None and one[0] > 1]
+        beyond = [(start, one) for start, one in zip(starts, worst, strict=True) if one is not None and one[0] > 1]
         if beyond:
-            told |= {"since": beyond[0], "why": max(one for one in worst if one is not None)[1]}
+            since, (_, why) = beyond[0]
+            told |= {"since": since, "why": why, "furthest": max(one for _, one in beyond)[1]}
         features.append(told)
     return {"measure": measure, "watched": bool(held), "windows": starts, "features": features}
 

@@ -31,8 +31,8 @@ export async function heatmap({ model, version, window, segment, records, record
   section.append(table("heatmap-table", [
     { name: "Feature", key: "feature", value: (row) => row.feature, cell: (row) => h("button", { type: "button", class: "link", id: `heat-${row.feature}`, onclick: () => go({ tab: "drift", feature: row.feature, at: row.since ?? record.window_start }) }, row.feature) },
     { name: "Over time", key: "over-time", wide: true, value: worst, cell: (row) => cells(row, told) },
-    { name: "Worst", key: "worst", numeric: true, value: worst, cell: (row) => (worst(row) < 0 ? none : spelled(worst(row), told.measure)) },
-    { name: "Beyond its limit since", key: "since", value: (row) => row.since, cell: (row) => (row.since ? [time(row.since), h("div", { class: "dim" }, title(row.why))] : "never") },
+    { name: "Worst", key: "worst", numeric: true, value: worst, cell: (row) => (worst(row) < 0 ? none : [spelled(worst(row), told.measure), told.measure === "limits" && row.furthest !== row.why ? h("div", { class: "dim" }, title(row.furthest)) : null]) },
+    { name: "Beyond its limit since", key: "since", value: (row) => row.since, cell: (row) => (row.since ? [time(row.since), " ", h("div", { class: "dim" }, title(row.why))] : "never") },
   ], shown, { first: "-worst", kind: "heat cards", caption: [`${number(ranked.length)} features, windows from `, time(records[0].window_start), " to ", time(records.at(-1).window_start), ": ", scale(told.measure)], empty: wanted ? "No feature has such a name." : "The predictions of these windows carry no features." }));
   if (shown.length < ranked.length) section.append(h("p", {}, h("button", { type: "button", id: "more-features", onclick: more ?? (() => go({ features: "all" })) }, `All ${number(ranked.length)} features`)));
   return section;
