@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import chain
 
 import pytest
 from hypothesis import given, settings
@@ -125,3 +126,49 @@ def test_a_backlog_is_worked_off_after_a_restart_though_nothing_more_comes(monke
     expected = worked_off(False)
     assert len(expected) > 10
     assert worked_off(True) == expected
+
+
+IDLE_MODELS, IDLE_WINDOWS = 5, 30
+
+
+def said_when_idle(most: int, restarts: bool) -> list[list[Output]]:
+    """What each checkpoint of the monitor publishes once the input is idle, with so much work at ``most`` in each. Labels came
+    of old windows of several models, too soon after their last revision for another one."""
+    pipeline = Pipeline(None, partitions=1)
+    for number in range(IDLE_MODELS):
+        spec = ModelSpec(f"m{number}", task="binary", windows=("1m",), grace=0.0, monitors=())
+        pipeline.registry.apply(spec.model.encode(), encode(ModelRecord(spec.model, spec)))
+        ends = [START + MINUTE * window for window in range(IDLE_WINDOWS)]
+        rows = [{"request_id": f"{number}-{ts}", "ts": ts, "model": spec.model, "prediction": 1, "score": 0.8} for ts in ends]
+        rows.append(rows[-1] | {"request_id": f"{number}-last", "ts": ends[-1] + 2 * MINUTE})
+        pipeline.send(PREDICTIONS, [json.dumps(row | {"model_version": f"{spec.model}:1"}).encode() for row in rows])
+        pipeline.checkpoint()
+        labels = [{"request_id": row["request_id"], "ts": rows[-1]["ts"] + 1, "label": 1} for row in rows[:-1]]
+        pipeline.send(LABELS, [json.dumps(label).encode() for label in labels])
+    pipeline.checkpoint()
+    assert not pipeline.monitor.unfinished
+    assert not any(record["labels"] for record in pipeline.records().values())
+    whole, found = stage.MAX_WORK, []
+    try:
+        stage.MAX_WORK = most
+        for output in pipeline.joins[0].checkpoint(1.0, idle=True):
+            pipeline.monitor.process(output.topic, [Record(0, -1, output.key, output.value)])
+        found.append(pipeline.monitor.checkpoint(1.0, idle=True))
+        while pipeline.monitor.unfinished:
+            if restarts:
+                pipeline.restart_monitor()
+            found.append(pipeline.monitor.checkpoint(1.0, idle=True))
+    finally:
+        stage.MAX_WORK = whole
+    return found
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_when_the_input_is_idle_changed_windows_are_published_a_few_at_a_time_and_all_of_them(restarts: bool) -> None:
+    (at_once,) = said_when_idle(10**6, False)
+    divided = said_when_idle(10, restarts)
+    # A model that waits publishes a window at least.
+    assert max(map(len, divided)) <= 10 + IDLE_MODELS
+    assert sorted(ordered(list(chain(*divided)), True)) == sorted(ordered(at_once, True))
+    records = [json.loads(of.value or b"") for of in at_once]
+    assert sum(record["labels"] for record in records) == IDLE_MODELS * IDLE_WINDOWS

@@ -61,8 +61,9 @@ from tidegauge.spec import ModelSpec, ModelVersion
 PARTITION, CLOCK = b"x", b"m"
 MAX_WORK = 1000
 """How many parts of deltas a checkpoint merges of one model, together with the outputs that follow; what is more waits for the
-next ones. The models that have left work to a checkpoint share one such amount. So backlogs are worked off in many small
-checkpoints, and the alerts of other models come with each of them."""
+next ones. The models that have left work to a checkpoint share one such amount, and so do those whose changed windows are
+published because the input is idle. So backlogs are worked off in many small checkpoints, and the alerts of other models come
+with each of them."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -176,6 +177,7 @@ class MonitorStage:
             self._touched.update(self.clocks)
         self._touched |= self._unfinished
         backlogs, self._unfinished = self._unfinished, set()
+        when_idle = MAX_WORK
         for model in sorted(self._touched):
             clock = self.clocks.get(model)
             if clock is not None:
@@ -192,7 +194,9 @@ class MonitorStage:
                 nothing_to_come = self._partitions.all_idle_for() is not None and model not in self._unfinished
                 if nothing_to_come and (changed := self._due_windows.changed(model)):
                     self._rounds.begin(model, changed, clock.judged)
-                    outputs.extend(self._go_on(model, clock, most)[0])
+                    said, work = self._go_on(model, clock, when_idle)
+                    outputs.extend(said)
+                    when_idle = max(when_idle - work, 0)
                     self._unfinished.update({model} & {*self._rounds})
         if not (heard or outputs):
             # Only time has passed, which follows from the state of the partitions after a restart, too.
