@@ -15,7 +15,7 @@ from faust.types.tuples import TP
 from tidegauge.engine.stage import PROFILES
 from tidegauge.errors import StreamError, TopicError
 from tidegauge.stream.catching_up import CatchingUp, event_time
-from tidegauge.stream.checkpoint_schedule import FEW_EVENTS, is_due
+from tidegauge.stream.checkpoint_schedule import is_due, load
 from tidegauge.stream.consumer import Chunk
 from tidegauge.stream.faults import is_lost
 from tidegauge.stream.faust_application import faust_application
@@ -282,9 +282,9 @@ class StreamApp:
                 for name, task in self.tasks.items():
                     if name not in self._opening and task.name not in self._taking:
                         self._spawn(self.missing.look(task, now))
-            few = sum(0 < task.dirty_events < FEW_EVENTS for task in self.tasks.values())
+            beside = load(self.tasks.values())
             for name, task in list(self.tasks.items()):
-                if name not in self._opening and not task.busy and is_due(task, now, few, self.settings.checkpoint_interval):
+                if name not in self._opening and not task.busy and is_due(task, now, beside, self.settings.checkpoint_interval):
                     self._spawn(self._checkpoint(task))
 
     def _tell_progress(self, now: float) -> None:
