@@ -17,7 +17,7 @@ from tidegauge.baseline.spread import Spread
 from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.metrics.distance import chi_square
 from tidegauge.metrics.drift import Against, binned_drift, number_drift, number_drifts
-from tidegauge.metrics.drift_columns import binned_drifts, chi_squares, gather, side_by_side
+from tidegauge.metrics.drift_columns import binned_drifts, chi_squares, gather, jensen_shannons, side_by_side
 from tidegauge.metrics.shift import number_shift
 from tidegauge.metrics.shift_columns import ContrastColumns, number_shifts
 from tidegauge.profile.schema import SHARES, Bins, bin_codes
@@ -35,7 +35,9 @@ def test_many_numbers_are_each_what_they_are_alone(pairs: list[tuple[np.ndarray,
     for row, (now, earlier) in enumerate(pairs):
         alone = chi_square(now, earlier)
         assert (freedoms[row], statistics[row]) == ((0, 0) if alone is None else (alone[1], pytest.approx(alone[0])))
-    assert binned_drifts(current, before) == [pytest.approx(binned_drift(now, earlier)) for now, earlier in pairs]
+    found = zip(binned_drifts(current, before).members(), jensen_shannons(current, before).tolist(), strict=True)
+    together = [of | ({"js": js} if of else {}) for of, js in found]
+    assert together == [pytest.approx(binned_drift(now, earlier)) for now, earlier in pairs]
 
 
 def contrasts_of(seed: int) -> Contrasts:

@@ -68,9 +68,10 @@ class Baseline:
     ``metrics``: nested like a metrics record. ``spread``: Spread by window length and metric path. ``parts``: the segments' own
     baselines, which share the schema and have no quantile sketches. ``tunings``: what detectors need. ``lineage``: what trained
     the version, and on which data. ``confidence_is``: whose probability the confidences are that it was learned from, if the
-    spec leaves that open. ``contrasts``, and ``columns`` of those of many numbers side by side, are made of its bin counts when
-    numbers are first compared, ``performance_errors`` (by number) of its outcomes. ``searched_share``: the share of
-    requests whose losses are counted by ranges of features; 0 if the baseline cannot tell which range carries a drop.
+    spec leaves that open. ``contrasts``, ``columns`` of those of many numbers side by side, and the places of those that can be
+    ``compared`` among many, are made of its bin counts when numbers are first compared, ``performance_errors`` (by number) of
+    its outcomes. ``searched_share``: the share of requests whose losses are counted by ranges of features; 0 if the baseline
+    cannot tell which range carries a drop.
     """
 
     def __init__(self, model: str, version: str, data: DataProfile, outcome: OutcomeProfile, schema: Schema) -> None:
@@ -88,6 +89,7 @@ class Baseline:
         self.confidence_is: Reading = "positive"
         self.contrasts: dict[str, Contrasts] = {}
         self.columns: dict[tuple[str, ...], Any] = {}
+        self.compared: dict[tuple[str, ...], tuple[int, ...]] = {}
         self.performance_errors: dict[str, KnownNumber] | None = None
         self.searched_share = 0.0
         self._dispersions: dict[tuple[str, bool], Dispersions] = {}
@@ -101,6 +103,14 @@ class Baseline:
             blocks = None if self.spans_enough(window) else self.blocks
             self._dispersions[key] = Dispersions(self.spreads(window, recent), single, blocks)
         return self._dispersions[key]
+
+    @cached_property
+    def always_missing(self) -> frozenset[str]:
+        """The features known by name of which no row of the reference had a value."""
+        block, categories = self.data.features, self.data.categories
+        held = set(block.names[row] for row in np.flatnonzero(block.count + block.mismatch))
+        held.update(name for name, of in categories.items() if of.count + of.mismatch)
+        return frozenset({*block.names, *categories} - held)
 
     @cached_property
     def blocks(self) -> BlockDispersions | None:

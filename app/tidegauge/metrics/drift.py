@@ -92,18 +92,30 @@ def number_drifts(block: NumericBlock, names: Mapping[str, int], against: Agains
             found[name] = _by_sketch(of)
     if not exact:
         return found
-    key = tuple(exact)
-    if key not in baseline.columns:
-        held = [contrasts(baseline, name) for name in exact]
-        kept = [of for of in held if of is not None]
-        assert len(kept) == len(held), "what is counted exactly can be contrasted"
-        baseline.columns[key] = ReferenceColumns([of.bins for of in exact.values()], [of.before for of in exact.values()], kept)
-    columns: ReferenceColumns = baseline.columns[key]
+    columns = reference_columns(baseline, tuple(exact))
+    assert columns is not None, "both sides are counted exactly"
     counts = side_by_side([of.current for of in exact.values()])
     paths = [f"data.features.{name}" for name in exact]
     shifts = number_shifts(counts, columns.contrasts, paths, against.dispersions, against.rows)
     for (name, of), drift, shift in zip(exact.items(), columns.drifts(counts), shifts, strict=True):
         found[name] = of.distances | drift | shift
+    return found
+
+
+def reference_columns(baseline: Baseline, names: tuple[str, ...]) -> ReferenceColumns | None:
+    """The columns of the baseline's features with these names, which must have values; None if any of them is not counted
+    exactly."""
+    if names not in baseline.columns:
+        held = [contrasts(baseline, name) for name in names]
+        kept = [of for of in held if of is not None]
+        bins, block = [baseline.schema.bins[name] for name in names], baseline.data.features
+        before = [
+            counts_in(block, block.names.index(name), name, baseline.schema).counts
+            for name, of in zip(names, held, strict=True)
+            if of is not None
+        ]
+        baseline.columns[names] = ReferenceColumns(bins, before, kept) if len(kept) == len(held) else None
+    found: ReferenceColumns | None = baseline.columns[names]
     return found
 
 

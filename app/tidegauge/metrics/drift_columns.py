@@ -24,6 +24,8 @@ class ReferenceColumns:
     """The part of the comparison that is the same for all windows: a baseline's counts of F features in the bins in which
     windows are compared with it, and their contrasts."""
 
+    __slots__ = ("_before", "_beyond", "_places", "contrasts")
+
     def __init__(self, bins: Sequence[Bins], counts: Sequence[NDArray[np.int64]], contrasts: Sequence[Contrasts]) -> None:
         before = side_by_side(counts)
         self.contrasts = ContrastColumns(contrasts)
@@ -31,19 +33,38 @@ class ReferenceColumns:
         self._before = [gather(before, of) for of in self._places]
         self._beyond = [side_by_side(of) for of in ([b.upper for b in bins], [b.lower for b in bins])]
 
+    @classmethod
+    def joined(cls, columns: Sequence[ReferenceColumns]) -> ReferenceColumns:
+        """Those of several baselines with the same bins, one after the other."""
+        found = cls.__new__(cls)
+        found.contrasts = ContrastColumns.joined([of.contrasts for of in columns])
+        for member in ("_places", "_before", "_beyond"):
+            setattr(found, member, [np.concatenate(of) for of in zip(*(getattr(c, member) for c in columns), strict=True)])
+        return found
+
+    @property
+    def width(self) -> int:
+        """The number of bins B."""
+        return int(self._places[0].shape[1])
+
+    def deciles(self, counts: NDArray[np.int64]) -> BinnedDrifts:
+        """Drift over the bins of the population stability index, from exact ``counts`` (F, B) of a window."""
+        return binned_drifts(gather(counts, self._places[0]), self._before[0])
+
     def drifts(self, counts: NDArray[np.int64]) -> list[dict[str, Any]]:
         """The result of ``drift.number_drift`` for each feature, from exact ``counts`` (F, B) of a window."""
-        deciles, tails = (
-            binned_drifts(gather(counts, places), before)
-            for places, before in zip(self._places, self._before, strict=True)
-        )  # fmt: skip
+        pairs = [(gather(counts, places), before) for places, before in zip(self._places, self._before, strict=True)]
+        deciles, tails = (binned_drifts(*pair) for pair in pairs)
+        distances = jensen_shannons(*pairs[0]).tolist()
         values = np.maximum(counts.sum(axis=1) - counts[:, MISSING], 1)
         upper, lower = (((counts * of).sum(axis=1) / values).tolist() for of in self._beyond)
+        members = zip(deciles.members(), distances, tails.members(), upper, lower, strict=True)
         return [
             drift
-            | {f"tail_{name}": tail[name] for name in ("psi", "p_value") if name in tail}
+            | ({"js": js} if drift else {})
+            | {f"tail_{name}": number for name, number in tail.items()}
             | {"above_p99_ratio": above, "below_p01_ratio": below}
-            for drift, tail, above, below in zip(deciles, tails, upper, lower, strict=True)
+            for drift, js, tail, above, below in members
         ]
 
 
@@ -62,23 +83,40 @@ def gather(counts: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.i
     return np.bincount((rows + places).ravel(), counts.ravel(), len(counts) * width).astype(np.int64).reshape(-1, width)
 
 
-def binned_drifts(current: NDArray[np.int64], before: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """PSI, JS and p-value of F pairs of bin counts (F, B), like ``drift.binned_drift`` for one pair."""
+class BinnedDrifts(NamedTuple):
+    """PSI (F) and p-values (F) of F pairs of bin counts, and whether they are ``known`` (F) and ``tested`` (F)."""
+
+    known: NDArray[np.bool_]
+    psi: NDArray[np.float64]
+    tested: NDArray[np.bool_]
+    p_values: NDArray[np.float64]
+
+    def members(self) -> list[dict[str, float]]:
+        """``drift.binned_drift`` without the Jensen-Shannon distance for each pair."""
+        columns = zip(*(of.tolist() for of in self), strict=True)
+        return [
+            ({"psi": psi} if known else {}) | ({"p_value": p_value} if tested else {})
+            for known, psi, tested, p_value in columns
+        ]
+
+
+def binned_drifts(current: NDArray[np.int64], before: NDArray[np.int64]) -> BinnedDrifts:
+    """Drift of F pairs of bin counts (F, B)."""
     n, m = current.sum(axis=1), before.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        q, p = current / n[:, None], before / m[:, None]
-        floored = np.maximum(q, FLOOR), np.maximum(p, FLOOR)
-        psi = ((floored[0] - floored[1]) * np.log(floored[0] / floored[1])).sum(axis=1)
-        middle = (p + q) / 2
-        js = np.sqrt(np.maximum((rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=1) / 2, 0.0))
+        q, p = np.maximum(current / n[:, None], FLOOR), np.maximum(before / m[:, None], FLOOR)
+        psi = ((q - p) * np.log(q / p)).sum(axis=1)
     statistics, freedoms = chi_squares(current, before)
     p_values = chdtrc(np.maximum(freedoms, 1), statistics)
-    tested = (np.minimum(n, m) >= MIN_TESTED) & (freedoms > 0)
-    columns = zip((n > 0) & (m > 0), psi.tolist(), js.tolist(), tested.tolist(), p_values.tolist(), strict=True)
-    return [
-        {"psi": a, "js": b, **({"p_value": c} if test else {})} if known else {}
-        for known, a, b, test, c in columns
-    ]  # fmt: skip
+    return BinnedDrifts((n > 0) & (m > 0), psi, (np.minimum(n, m) >= MIN_TESTED) & (freedoms > 0), p_values)
+
+
+def jensen_shannons(current: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Jensen-Shannon distances (F) of F pairs of bin counts (F, B); NaN where one of a pair is empty."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        q, p = (of / of.sum(axis=1)[:, None] for of in (current, before))
+        middle = (p + q) / 2
+        return np.asarray(np.sqrt(np.maximum((rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=1) / 2, 0.0)))
 
 
 class ChiSquares(NamedTuple):

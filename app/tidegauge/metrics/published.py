@@ -9,17 +9,20 @@ features' numbers.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tidegauge.baseline.scored import PERFORMANCE, RATIO, SCORES
+from tidegauge.metrics.rounding import magnitudes, to_decimals, to_digits
 
 DIGITS = 7
 """Rounding changes a number by at most 5 in ten million, far less than its own uncertainty."""
 SEGMENT_DIGITS = 5
 """A segment's numbers rest on few predictions: with a hundred, its mean is known to a tenth of the standard deviation."""
-_FORMAT, _SEGMENT_FORMAT = f"%.{DIGITS}g", f"%.{SEGMENT_DIGITS}g"
+_FORMAT = f"%.{DIGITS}g"
 EXACT = frozenset((
     "performance", "estimated", "estimate_error", "estimate_mean_absolute_error", "business", "coverage", "error_ratio",
     "expected_coverage", "class_ratio", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "unseen_ratio",
@@ -48,31 +51,54 @@ def published(members: Mapping[str, Any], *, segment: bool) -> dict[str, Any]:
     >>> published({"performance": {"ece": 0.0123456789}, "label_mix": {"psi": 0.123456789}}, segment=False)
     {'performance': {'ece': 0.0123456789}, 'label_mix': {'psi': 0.1234568}}
     """
-    if segment and "data" in members:
-        features = {name: _of_segment(of) for name, of in members["data"]["features"].items()}
-        members = {**members, "data": members["data"] | {"features": features}}
-    return {name: value if name in EXACT else _rounded(value) for name, value in members.items() if name not in STANDARD_SCORES}
+    found = {
+        name: value if name in EXACT or (segment and name == "data") else _rounded(value)
+        for name, value in members.items()
+        if name not in STANDARD_SCORES
+    }
+    if segment and "data" in found:
+        features = found["data"]["features"]
+        said = segment_features(list(features.values()))
+        found["data"] = found["data"] | {"features": dict(zip(features, said, strict=True))}
+    return found
+
+
+def segment_features(features: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The members of features of segments as they are published.
+
+    >>> members = {"count": 28, "missing_ratio": 0.0, "mean": 1000.123456, "std": 0.98643391, "psi": 0.5125328, "js": 0.3}
+    >>> segment_features([members])
+    [{'count': 28, 'missing_ratio': 0, 'mean': 1000.123, 'std': 0.98643, 'psi': 0.51253}]
+    """
+    said = [_of_segment(of) for of in features]
+    for name in sorted(LOCATIONS | RELATIVE):
+        holding = [number for number, of in enumerate(features) if name in of]
+        if not holding:
+            continue
+        values = np.array([features[number][name] for number in holding], np.float64)
+        if name in LOCATIONS:
+            rounded = rounded_locations(values, np.array([features[number].get("std", 0.0) for number in holding]))
+        else:
+            rounded = to_digits(values, SEGMENT_DIGITS)
+        for number, value in zip(holding, rounded.tolist(), strict=True):
+            said[number][name] = value or 0
+    return said
+
+
+def rounded_locations(values: NDArray[np.float64], deviations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """LOCATIONS (any shape) rounded to the last of SEGMENT_DIGITS of their standard ``deviations`` (the same shape), and to
+    DIGITS; only the latter where the deviation is 0."""
+    decimals = SEGMENT_DIGITS - 1 - magnitudes(deviations)
+    return to_digits(np.where(deviations > 0, to_decimals(values, decimals), values), DIGITS)
 
 
 def _of_segment(feature: Mapping[str, Any]) -> dict[str, Any]:
-    """A segment's feature as it is published.
-
-    >>> _of_segment({"count": 28, "missing_ratio": 0.0, "mean": 1000.123456, "std": 0.98643391, "psi": 0.5125328, "js": 0.3})
-    {'count': 28, 'missing_ratio': 0, 'mean': 1000.12346, 'std': 0.98643, 'psi': 0.51253}
-    """
-    std = feature.get("std", 0.0)
-    decimals = SEGMENT_DIGITS - 1 - math.floor(math.log10(std)) if std else None
-    said: dict[str, Any] = {}
-    for name, value in feature.items():
-        if name in RESTATING or name in STANDARD_SCORES or (name in USUALLY_NONE and not value):
-            continue
-        if name in RELATIVE:
-            said[name] = float(_SEGMENT_FORMAT % value)
-        elif name in LOCATIONS and decimals is not None:
-            said[name] = round(value, decimals)
-        else:
-            said[name] = 0 if value == 0 else value
-    return said
+    """The members of a segment's feature that are published, RELATIVE and LOCATIONS among them as they are."""
+    return {
+        name: value if name in RELATIVE or name in LOCATIONS else (value or 0) if name in EXACT else _rounded(value)
+        for name, value in feature.items()
+        if name not in RESTATING and name not in STANDARD_SCORES and (value or name not in USUALLY_NONE)
+    }
 
 
 def _rounded(node: Any) -> Any:

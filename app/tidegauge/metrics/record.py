@@ -25,6 +25,8 @@ from tidegauge.metrics.performance_counts import performance_counts
 from tidegauge.metrics.performance_interval import performance_intervals
 from tidegauge.metrics.performance_z import performance_z
 from tidegauge.metrics.positive_class import unknown_class_ratio
+from tidegauge.metrics.published import segment_features
+from tidegauge.metrics.segment_columns import Features
 from tidegauge.metrics.shift import missing_shift
 from tidegauge.metrics.system import system
 from tidegauge.profile import distinct
@@ -80,16 +82,18 @@ def reference_numbers(
 
 def data_side(
     data: DataProfile, spec: ModelSpec, baseline: Baseline | None, seconds: float | None, calibration: Calibration | None,
-    window: str | None = None, *, drift: bool = True,
+    window: str | None = None, *, drift: bool = True, published: Features | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The members that follow from predictions alone. ``seconds``: the window's length, for rates; ``calibration``: maps scores
-    to probabilities; ``window``: the name of the window's length, None for windows of the baseline itself; ``drift``: as in
-    ``data_members``."""
+    to probabilities; ``window``: the name of the window's length, None for windows of the baseline itself; ``drift``,
+    ``published``: as in ``data_members``."""
     own = computed({
         "system": lambda: system(data, seconds),
         "estimated": lambda: estimated(data.scores, calibration, spec.task) if _are_probabilities(data) else None,
     })  # fmt: skip
-    return {"predictions": data.predictions, "system": {}} | united(own, data_members(data, spec, baseline, window, drift))
+    return {"predictions": data.predictions, "system": {}} | united(
+        own, data_members(data, spec, baseline, window, drift, published)
+    )
 
 
 def label_coverage(outcome: OutcomeProfile, predictions: int) -> dict[str, Any]:
@@ -156,14 +160,18 @@ def intervals(outcome: OutcomeProfile, spec: ModelSpec, baseline: OutcomeProfile
 
 
 def data_members(
-    data: DataProfile, spec: ModelSpec, baseline: Baseline | None, window: str | None = None, drift: bool = True
-) -> dict[str, Any]:
+    data: DataProfile, spec: ModelSpec, baseline: Baseline | None, window: str | None = None, drift: bool = True,
+    published: Features | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The members ``data``, ``prediction`` and, if events carry them, ``attributions``. Without ``drift`` the distances from
-    the baseline, which take most of the time, are left out."""
+    the baseline, which take most of the time, are left out. ``published``: the numeric features of a segment as they are
+    published, if these are known; then all of ``data`` is as it is published."""
     against = Against(baseline, window, data.predictions) if baseline is not None and drift else None
     side: dict[str, Any] = {"data": {"features": {}}, "prediction": {}}
     side |= computed({
-        "data": lambda: data_numbers(data, baseline, against),
+        "data": lambda: (
+            data_numbers(data, baseline, against) if published is None else _segment_data(data, baseline, against, published)
+        ),
         "prediction": lambda: prediction(data, spec, against),
         "attributions": lambda: attributions(data.attributions, against),
     })  # fmt: skip
@@ -188,6 +196,15 @@ def data_numbers(data: DataProfile, baseline: Baseline | None, reference: Agains
     for name, category in data.categories.items():
         if name not in features:
             features[name] = category_feature(category, name, reference, counts.get(name, 0))
+    return _with_schema({"features": dict(sorted(features.items()))}, data, baseline)
+
+
+def _segment_data(
+    data: DataProfile, baseline: Baseline | None, reference: Against | None, numbers: Features
+) -> dict[str, Any]:  # fmt: skip
+    """``data_numbers`` as they are published of a segment, given its numeric features."""
+    categories = [category_feature(of, name, reference) for name, of in data.categories.items()]
+    features = numbers | dict(zip(data.categories, segment_features(categories), strict=True))
     return _with_schema({"features": dict(sorted(features.items()))}, data, baseline)
 
 
@@ -248,7 +265,7 @@ def _with_schema(numbers: dict[str, Any], data: DataProfile, baseline: Baseline 
     if baseline is not None:
         unexpected |= {
             name for name, of in numbers["features"].items()
-            if of.get("missing_ratio", 1.0) < 1.0 and _was_always_missing(name, baseline.data)
+            if name in baseline.always_missing and of.get("missing_ratio", 1.0) < 1.0
         }  # fmt: skip
     numbers["unexpected_features"] = sorted(unexpected)
     return numbers
@@ -257,14 +274,6 @@ def _with_schema(numbers: dict[str, Any], data: DataProfile, baseline: Baseline 
 def _was_present(name: str, data: DataProfile) -> bool:
     row = data.features.index(name)
     return (row is not None and data.features.count[row] > 0) or data.categories.get(name, CategorySummary()).count > 0
-
-
-def _was_always_missing(name: str, data: DataProfile) -> bool:
-    """Whether no row of ``data`` had a value of a feature that it knows by name."""
-    row, category = data.features.index(name), data.categories.get(name)
-    held = [] if row is None else [data.features.count[row], data.features.mismatch[row]]
-    held += [] if category is None else [category.count, category.mismatch]
-    return bool(held) and not any(held)
 
 
 def number_feature(

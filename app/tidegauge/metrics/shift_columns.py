@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +40,43 @@ class ContrastColumns:
             for side, (bins, before) in enumerate(of.tails):
                 self.tails[row, side, :held], self.beyond[row, side] = bins, before
 
+    @classmethod
+    def joined(cls, columns: Sequence[ContrastColumns]) -> ContrastColumns:
+        """Those of several baselines with the same bins, one after the other."""
+        found = cls.__new__(cls)
+        for member in cls.__slots__:
+            setattr(found, member, np.concatenate([getattr(of, member) for of in columns]))
+        return found
 
-def number_shifts(
-    counts: NDArray[np.int64], columns: ContrastColumns, paths: Sequence[str], dispersions: Dispersions | None, rows: int
-) -> list[dict[str, Any]]:
-    """``shift.number_shift`` for F features, given their ``counts`` (F, B) and their ``paths`` (F) in a record."""
+
+class Factors(NamedTuple):
+    """The variance of the windows of a baseline relative to chance, and its degrees of freedom (F, 6)."""
+
+    variance: Floats
+    freedom: Floats
+
+
+class Shifts(NamedTuple):
+    """The shifts of F features: standardised differences ``effects`` (F, 6) and standard scores (F, 6) in each of DIRECTIONS,
+    whether a score is ``said`` (F, 6), the place of the ``largest`` effect (F), and the combined p-values (F); whether they are
+    ``known`` (F) and ``tested`` (F)."""
+
+    known: NDArray[np.bool_]
+    effects: Floats
+    scores: Floats
+    said: NDArray[np.bool_]
+    largest: NDArray[np.intp]
+    tested: NDArray[np.bool_]
+    p_values: Floats
+
+    @property
+    def sizes(self) -> Floats:
+        """The largest effects (F)."""
+        return np.asarray(np.abs(self.effects[np.arange(len(self.largest)), self.largest]))
+
+
+def shifts(counts: NDArray[np.int64], columns: ContrastColumns, factors: Factors) -> Shifts:
+    """What ``shift.number_shift`` says of F features, given their ``counts`` (F, B)."""
     values = counts.astype(np.float64)
     values[:, MISSING] = 0.0
     n, total = values.sum(axis=1), columns.totals
@@ -60,32 +92,40 @@ def number_shifts(
     alone = np.concatenate(
         (normal_scores(z[:, :4], skewness[:, :4]), count_scores(count, n, columns.beyond, total)), axis=1
     )  # fmt: skip
-    p_values = _p_values(alone, z, skewness, *_factors(dispersions, paths, rows))
+    p_values = _p_values(alone, z, skewness, *factors)
     effects = np.concatenate((moved, z[:, 4:] * error), axis=1)
     together = np.minimum(1 / (_WEIGHTS / np.maximum(p_values, TINY)).sum(axis=1), 1.0)
-    largest = np.abs(effects).argmax(axis=1)
     said = np.concatenate((np.ones_like(moved, bool), columns.beyond * n >= total), axis=1)
+    tested = known & (np.minimum(n, total)[:, 0] >= MIN_TESTED)
+    return Shifts(known, effects, z, said, np.abs(effects).argmax(axis=1), tested, together)
+
+
+def number_shifts(
+    counts: NDArray[np.int64], columns: ContrastColumns, paths: Sequence[str], dispersions: Dispersions | None, rows: int
+) -> list[dict[str, Any]]:
+    """``shift.number_shift`` for F features, given their ``counts`` (F, B) and their ``paths`` (F) in a record."""
+    of = shifts(counts, columns, factors_of(paths, dispersions, rows))
     found: list[dict[str, Any]] = []
-    rows_of = zip(known, effects.tolist(), z.tolist(), said.tolist(), largest.tolist(), strict=True)
-    for row, (is_known, effect, scores, are_said, place) in enumerate(rows_of):
-        if not is_known:
+    rows_of = zip(
+        of.known, of.sizes.tolist(), of.scores.tolist(), of.said.tolist(), of.largest.tolist(), of.tested, of.p_values.tolist(),
+        strict=True,
+    )  # fmt: skip
+    for known, size, scores, said, place, tested, p_value in rows_of:
+        if not known:
             found.append({})
             continue
-        scored = {name: score for name, score, is_said in zip(DIRECTIONS, scores, are_said, strict=True) if is_said}
-        numbers = {"shift": abs(effect[place]), "shift_in": DIRECTIONS[place], SCORES: scored}
-        if min(n[row, 0], total[row, 0]) >= MIN_TESTED:
-            numbers["shift_p_value"] = float(together[row])
-        found.append(numbers)
+        scored = {name: score for name, score, is_said in zip(DIRECTIONS, scores, said, strict=True) if is_said}
+        numbers = {"shift": size, "shift_in": DIRECTIONS[place], SCORES: scored}
+        found.append(numbers | ({"shift_p_value": p_value} if tested else {}))
     return found
 
 
-def _factors(dispersions: Dispersions | None, paths: Sequence[str], rows: int) -> tuple[Floats, Floats]:
-    """The variance of the baseline's windows relative to chance, and its degrees of freedom (F, 6)."""
-    if dispersions is None:
-        return np.ones((len(paths), len(DIRECTIONS))), np.full((len(paths), len(DIRECTIONS)), math.inf)
+def factors_of(paths: Sequence[str], dispersions: Dispersions | None, rows: int) -> Factors:
+    """How much windows of so many ``rows`` vary in F features with these ``paths`` in a record."""
+    if dispersions is None or dispersions.independent:
+        return Factors(np.ones((len(paths), len(DIRECTIONS))), np.full((len(paths), len(DIRECTIONS)), math.inf))
     found = [[dispersions.factor(f"{path}.{SCORES}.{name}", rows) for name in DIRECTIONS] for path in paths]
-    variance, freedom = np.array(found, np.float64).transpose(2, 0, 1)
-    return variance, freedom
+    return Factors(*np.array(found, np.float64).transpose(2, 0, 1))
 
 
 def _p_values(alone: Floats, z: Floats, skewness: Floats, variance: Floats, freedom: Floats) -> Floats:

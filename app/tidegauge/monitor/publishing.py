@@ -57,7 +57,6 @@ class Publisher:
         ``reason``: None if it is what has changed in each of them."""
         spec = self._baselines.spec(header)
         outcomes: dict[Segment, Numbers] = {}
-        fresh: dict[Segment, Numbers] = {}
         changed: dict[Segment, bool] = {}
         window = self._of_window(header, now)
         segments = list(segments)
@@ -69,9 +68,6 @@ class Publisher:
             changed[segment] = _is_fresh(header, segment)
             state.revision += 1
             why = reason or ("data" if state.data else "labels" if state.outcome else "before")
-            if changed[segment]:
-                fresh[segment] = self._records.data_side(header, segment, spec)
-                self._records.encoded_data_side(header, segment, spec, fresh[segment])
             outcomes[segment] = self._outcomes(header, segment, spec, window | {"reason": why})
         self._grade(header, outcomes, spec)
         for segment, record in outcomes.items():
@@ -81,7 +77,7 @@ class Publisher:
         built = BuiltRecords(
             header.segments,
             lambda of: outcomes[of] if of in outcomes else self._outcomes(header, of, spec, window),
-            lambda of: fresh[of] if of in fresh else self._records.data_side(header, of, spec),
+            lambda of: self._records.data_side(header, of, spec),
         )
         outputs.extend(self._judge.closed(header, built, changed, now))
         if () in outcomes:
@@ -95,10 +91,8 @@ class Publisher:
         spec = self._baselines.spec(header)
         self._windows.count(header, "data", segments)
         done: list[int] = []
-        for segment in segments:
-            if sum(done) >= most:
-                break
-            done.append(self._records.prepare(header, segment, spec) if _is_fresh(header, segment) else 0)
+        while len(done) < len(segments) and sum(done) < most:
+            done.extend(self._records.prepare(header, segments[len(done) :], spec))
         return done
 
     @property

@@ -8,7 +8,7 @@ MAX_KEPT_BYTES in all, and computed again from the profile if it was dropped.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,11 +16,14 @@ import msgspec
 
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.delta import Segment
+from tidegauge.judge.conditions import heeds_predictions
 from tidegauge.metrics import record as records
 from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.fairness import fairness
+from tidegauge.metrics.members import computed
 from tidegauge.metrics.published import published
 from tidegauge.metrics.scored_outcomes import scored_outcomes
+from tidegauge.metrics.segment_columns import Features, SegmentData, number_features
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.metrics.system import system
 from tidegauge.monitor.confidence_readings import ConfidenceNotices
@@ -28,6 +31,7 @@ from tidegauge.monitor.recent_windows import RecentWindows
 from tidegauge.monitor.window_baselines import BaselineMark, WindowBaselines
 from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.windows import Windows
+from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.spec import ModelSpec
 
@@ -36,7 +40,11 @@ MAX_PREPARED_BYTES = 48 << 20
 """The most bytes, as JSON, of data sides of unpublished records that are held before no other window is begun."""
 MAX_KEPT_WHOLE = 200
 """How many data sides of whole models are also cached in decoded form, since the next window needs them."""
+MAX_TOGETHER = 2000
+"""The most features of segments that are computed together: what they take then still fits into the processor's cache."""
 Numbers = dict[str, Any]
+Encoded = dict[str, msgspec.Raw]
+"""Members of a record, each as JSON."""
 
 
 class DataSideMark(NamedTuple):
@@ -47,11 +55,12 @@ class DataSideMark(NamedTuple):
 
 
 class PreparedSide(NamedTuple):
-    """A data side that is held until its record is published, and its members as JSON."""
+    """A data side that is held until its record is published: None if only what is published was computed; and its members as
+    JSON."""
 
     mark: DataSideMark
-    side: Numbers
-    encoded: dict[str, msgspec.Raw]
+    side: Numbers | None
+    encoded: Encoded
 
 
 class WindowRecords:
@@ -59,7 +68,7 @@ class WindowRecords:
 
     def __init__(self, windows: Windows, baselines: WindowBaselines) -> None:
         self._windows, self._baselines = windows, baselines
-        self._encoded: OrderedDict[tuple[bytes, Segment], tuple[DataSideMark, dict[str, msgspec.Raw]]] = OrderedDict()
+        self._encoded: OrderedDict[tuple[bytes, Segment], tuple[DataSideMark, Encoded]] = OrderedDict()
         self._kept = 0
         self._whole: dict[bytes, tuple[DataSideMark, Numbers]] = {}
         self._prepared: dict[bytes, dict[Segment, PreparedSide]] = {}
@@ -67,10 +76,50 @@ class WindowRecords:
         self._recents = RecentWindows(windows)
         self._notices = ConfidenceNotices()
 
-    def prepare(self, header: Header, segment: Segment, spec: ModelSpec) -> int:
-        """Compute the data side of a segment's record, and hold it until ``release``; return its bytes as JSON."""
-        side = self.data_side(header, segment, spec)
-        encoded = self.encoded_data_side(header, segment, spec, side)
+    def prepare(self, header: Header, segments: Sequence[Segment], spec: ModelSpec) -> list[int]:
+        """Compute the data sides of the records of the first of these ``segments``, as many as are computed together, and hold
+        them until ``release``. Returns the bytes of each as JSON, 0 of one that is cached."""
+        sizes: list[int] = []
+        profiles: dict[Segment, DataProfile] = {}
+        features = 0
+        for segment in segments:
+            sizes.append(0)
+            if self._kept_side(header, segment, spec) is None:
+                profiles[segment] = self._windows.data(header, segment)
+                features += 1 + len(profiles[segment].features.names)
+            if features >= MAX_TOGETHER:
+                break
+        numbers = self._number_features(header, profiles, spec)
+        for place, segment in enumerate(segments[: len(sizes)]):
+            if segment in profiles:
+                sizes[place] = self._hold(header, segment, spec, numbers.get(segment))
+        return sizes
+
+    def _number_features(
+        self, header: Header, profiles: Mapping[Segment, DataProfile], spec: ModelSpec
+    ) -> dict[Segment, Features]:
+        """The published numeric features of those segments for which they can be computed together. Of segments that monitors
+        judge by them, all numbers are needed, not only those that are published."""
+        segments = [segment for segment in profiles if segment]
+        monitors = [m for m in self._baselines.monitors(header, spec) if m.window == header.window]
+        if not segments or any(m.segments and heeds_predictions(m.metric) for m in monitors):
+            return {}
+        whole = self._baselines.of(header, spec)
+        held = [SegmentData(profiles[of], None if whole is None else whole.part(of)) for of in segments]
+        # If it fails, each is computed by itself, which says what cannot be computed.
+        found = computed({"features": lambda: number_features(held, header.window)}).get("features", [])
+        return {segment: of for segment, of in zip(segments, found, strict=False) if of is not None}
+
+    def _hold(self, header: Header, segment: Segment, spec: ModelSpec, numbers: Features | None) -> int:
+        """Compute the data side of a segment's record, whose numeric features may be known, and hold it; return its bytes."""
+        if numbers is None:
+            side = self.data_side(header, segment, spec)
+            said = published(side, segment=bool(segment))
+        else:
+            side = None
+            made = self._data_side(header, segment, spec, numbers)
+            said = published(made | {"data": {"features": {}}}, segment=True) | {"data": made["data"]}
+        encoded = self._keep(header, segment, spec, said)
         self._prepared.setdefault(header.key, {})[segment] = PreparedSide(self._mark(header, segment, spec), side, encoded)
         self._prepared_bytes += (size := _size(encoded))
         return size
@@ -95,21 +144,18 @@ class WindowRecords:
         held = self._whole.get(header.key) if not segment else None
         if held is not None and held[0] == mark:
             return held[1]
-        if (prepared := self._held(header, segment, mark)) is not None:
+        prepared = self._held(header, segment, mark)
+        if prepared is not None and prepared.side is not None:
             return prepared.side
-        whole = self._baselines.of(header, spec)
-        baseline = None if whole is None else whole.part(segment)
-        profile = self._windows.data(header, segment)
-        calibration = None if whole is None else whole.calibration_for(segment)
-        side: Numbers = {"compared_with": self._baselines.compared_with(header, spec, baseline)}
-        side |= records.data_side(profile, spec, baseline, header.end - header.start, calibration, header.window)
+        side = self._data_side(header, segment, spec)
         if segment:
             return side
+        whole, profile = self._baselines.of(header, spec), self._windows.data(header, segment)
         self._notices.tell(header, side["prediction"].get("misread_confidence", 0))
-        if baseline is not None:
-            add_bin_counts(side, profile, baseline)
+        if whole is not None:
+            add_bin_counts(side, profile, whole)
             predictions = {of: state.predictions for of, state in header.records.items()}
-            mix = segment_mix(predictions, baseline, spec.segments)
+            mix = segment_mix(predictions, whole, spec.segments)
             if mix:
                 side["data"] = side["data"] | {"segments": mix}
         while len(self._whole) >= MAX_KEPT_WHOLE:
@@ -117,27 +163,45 @@ class WindowRecords:
         self._whole[header.key] = mark, side
         return side
 
-    def encoded_data_side(
-        self, header: Header, segment: Segment, spec: ModelSpec, fresh: Numbers | None = None
-    ) -> dict[str, msgspec.Raw]:
-        """The data side with each member as JSON. ``fresh``: the data side if the caller has just computed it."""
-        key, mark = (header.key, segment), self._mark(header, segment, spec)
-        if (prepared := self._held(header, segment, mark)) is not None:
+    def _data_side(self, header: Header, segment: Segment, spec: ModelSpec, numbers: Features | None = None) -> Numbers:
+        """The data side from the profile. ``numbers``: its numeric features as they are published, if they are known."""
+        whole = self._baselines.of(header, spec)
+        baseline = None if whole is None else whole.part(segment)
+        profile = self._windows.data(header, segment)
+        calibration = None if whole is None else whole.calibration_for(segment)
+        seconds = header.end - header.start
+        side: Numbers = {"compared_with": self._baselines.compared_with(header, spec, baseline)}
+        return side | records.data_side(profile, spec, baseline, seconds, calibration, header.window, published=numbers)
+
+    def encoded_data_side(self, header: Header, segment: Segment, spec: ModelSpec) -> Encoded:
+        """The data side with each member as JSON."""
+        if (prepared := self._held(header, segment, self._mark(header, segment, spec))) is not None:
             return prepared.encoded
-        held = self._encoded.pop(key, None)
-        if held is not None and held[0] != mark:
-            self._kept -= _size(held[1])
-            held = None
-        if held is None:
-            side = self.data_side(header, segment, spec) if fresh is None else fresh
-            said = published(side, segment=bool(segment))
-            held = mark, {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in said.items()}
-            self._kept += _size(held[1])
-        self._encoded[key] = held
+        held = self._kept_side(header, segment, spec)
+        if held is not None:
+            return held
+        return self._keep(header, segment, spec, published(self.data_side(header, segment, spec), segment=bool(segment)))
+
+    def _kept_side(self, header: Header, segment: Segment, spec: ModelSpec) -> Encoded | None:
+        """The encoded data side if it is cached, and still right."""
+        held = self._encoded.get((header.key, segment))
+        if held is None or held[0] != self._mark(header, segment, spec):
+            return None
+        self._encoded.move_to_end((header.key, segment))
+        return held[1]
+
+    def _keep(self, header: Header, segment: Segment, spec: ModelSpec, said: Numbers) -> Encoded:
+        """Encode a data side as it is published, and cache it."""
+        key = (header.key, segment)
+        before = self._encoded.pop(key, None)
+        self._kept -= 0 if before is None else _size(before[1])
+        encoded = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in said.items()}
+        self._encoded[key] = self._mark(header, segment, spec), encoded
+        self._kept += _size(encoded)
         while self._kept > MAX_KEPT_BYTES and len(self._encoded) > 1:
             _, (_, gone) = self._encoded.popitem(last=False)
             self._kept -= _size(gone)
-        return held[1]
+        return encoded
 
     def _mark(self, header: Header, segment: Segment, spec: ModelSpec) -> DataSideMark:
         return DataSideMark(header.records[segment].predictions, self._baselines.mark(header, spec))
@@ -206,5 +270,5 @@ class WindowRecords:
         return self._baselines.of(header, spec)
 
 
-def _size(encoded: Mapping[str, msgspec.Raw]) -> int:
+def _size(encoded: Encoded) -> int:
     return sum(len(memoryview(raw)) for raw in encoded.values())

@@ -47,6 +47,11 @@ class Quantiles:
         """About how many bytes of memory the values take."""
         return self._rows.nbytes + (0 if self._sketches is None else len(self._sketches) * self._k * SKETCH_BYTES)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no values, because there were none or they were dropped."""
+        return self._sketches is None and not self._rows.shape[1]
+
     def _feed(self) -> None:
         """Move the values into the sketches."""
         # Missing values are NaN and come last. Adding sorted values takes less than half the time, sorting included, and the
