@@ -7,7 +7,7 @@ import time
 import pytest
 
 from support.alternation import assert_alternating
-from support.cluster import AFTER_A_KILL, Cluster
+from support.cluster import Cluster
 from support.events import stream
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.refusals import MAX_VALUE_BYTES
@@ -29,7 +29,7 @@ def test_undisturbed_equals_replay(cluster, tmp_path):
     cluster.start(0)
     cluster.send(events + end)
     count = sum(topic == PREDICTIONS for topic, _ in events)
-    assert_same(cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL), replayed(events + end, tmp_path))
+    assert_same(cluster.wait_for_predictions(count, "1m"), replayed(events + end, tmp_path))
     states = assert_alternating(cluster.alerts())
     assert states
     assert cluster.stop() == [0]
@@ -66,7 +66,7 @@ def test_kills_between_the_steps_of_a_checkpoint(cluster, tmp_path):
         cluster.start(index)
     cluster.send(end)
     count = sum(topic == PREDICTIONS for topic, _ in events)
-    assert_same(cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL), replayed(events + end, tmp_path))
+    assert_same(cluster.wait_for_predictions(count, "1m"), replayed(events + end, tmp_path))
     assert_alternating(cluster.alerts())
 
 
@@ -90,7 +90,7 @@ def test_random_kills_lost_disks_and_rebalances(cluster, tmp_path):
         time.sleep(1)
     cluster.send(end)
     count = sum(topic == PREDICTIONS for topic, _ in events)
-    assert_same(cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL), replayed(events + end, tmp_path))
+    assert_same(cluster.wait_for_predictions(count, "1m"), replayed(events + end, tmp_path))
     assert_alternating(cluster.alerts())
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from support.changelogs import live_pairs
-from support.cluster import AFTER_A_KILL, TOPICS, Cluster
+from support.cluster import TOPICS, Cluster
 from support.schemas import mistakes
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.alert.operations import AUDIT, OPERATIONS
@@ -52,7 +52,7 @@ def test_forgotten_by_two_workers_of_which_one_is_killed(cluster, tmp_path):
     workers = {index: cluster.start(index) for index in (0, 1)}
     cluster.send([*events, (PREDICTIONS, refused), *end])
     count = sum(topic == PREDICTIONS for topic, _ in events)
-    cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL)
+    cluster.wait_for_predictions(count, "1m")
     fired = [event["data"]["evidence"]["request_ids"] for event in cluster.alerts()]
     shown = sorted({name for names in fired for name in names})
     assert shown
@@ -85,7 +85,7 @@ def test_forgotten_by_two_workers_of_which_one_is_killed(cluster, tmp_path):
         time.sleep(1)
     assert not kept(cluster, asked)
     expected = replayed([*events, *end, *((LABELS, value) for value in tombstones)], tmp_path)
-    assert_same(cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL), expected)
+    assert_same(cluster.wait_for_predictions(count, "1m"), expected)
 
     # Who did it is audited, and the console shows none of them.
     entries = [json.loads(record.value) for record in cluster.read(AUDIT)]

@@ -25,9 +25,13 @@ def test_a_worker_sends_what_it_shows(broker, tmp_path):
         cluster.send(events + end)
         cluster.wait_for_predictions(count, "1m")
         wait_for(lambda: receiver.requests and predictions(as_prometheus(receiver.requests[-1][1])) >= count, 60, "all of them")
-        page = text_string_to_metric_families(cluster.scrape(cluster.ports[0]))
-        shown = {(s.name, frozenset(s.labels.items())) for f in page for s in f.samples if not s.name.endswith("_created")}
-        resource, metrics = receiver.requests[-1]
-        assert as_prometheus(metrics).keys() == shown
+
+        def shown():
+            page = text_string_to_metric_families(cluster.scrape(cluster.ports[0]))
+            return {(s.name, frozenset(s.labels.items())) for f in page for s in f.samples if not s.name.endswith("_created")}
+
+        # Series may begin between the two.
+        wait_for(lambda: as_prometheus(receiver.requests[-1][1]).keys() == shown(), 60, "the same series")
+        resource, _ = receiver.requests[-1]
         assert resource["service.instance.id"].endswith(f":{cluster.ports[0]}")
         assert cluster.stop() == [0]

@@ -79,10 +79,8 @@ def settled(receiver, expected):
 
 
 def test_a_page_when_it_fires_and_one_when_it_resolves(cluster, receiver, alertmanager, notify):
-    began = time.monotonic()
     send(cluster, alert_event("auc", "firing", 1))
     wait_for(receiver.pages)
-    assert time.monotonic() - began < 3
     # Refreshed for longer than what it was last said to last.
     time.sleep(4 * OFTEN + 1)
     (alert,) = alertmanager.alerts()
@@ -103,7 +101,8 @@ def test_a_page_when_it_fires_and_one_when_it_resolves(cluster, receiver, alertm
 def test_notify_is_killed_and_pages_neither_twice_nor_too_few(cluster, receiver, alertmanager):
     notify = notifier(cluster, alertmanager.url, SELDOM).start().wait_ready()
     send(cluster, alert_event("stays", "firing", 1), alert_event("ends", "firing", 1))
-    wait_for(lambda: len(receiver.pages()) == 2)
+    # At once, and not with the next refresh.
+    wait_for(lambda: len(receiver.pages()) == 2, SELDOM / 2)
     notify.kill()
     # While nobody is there: one begins, one ends, one comes and goes.
     send(
@@ -125,7 +124,7 @@ def test_notify_is_killed_and_pages_neither_twice_nor_too_few(cluster, receiver,
 def test_alertmanager_is_killed_and_pages_neither_twice_nor_too_few(cluster, receiver, alertmanager, notify):
     send(cluster, alert_event("stays", "firing", 1), alert_event("ends", "firing", 1))
     wait_for(lambda: len(receiver.pages()) == 2)
-    time.sleep(1.5)
+    alertmanager.wait_on_disk()
     alertmanager.kill()
     send(cluster, alert_event("begins", "firing", 1), alert_event("ends", "resolved", 2))
     wait_for(lambda: not notify.get("/readyz"))
@@ -143,11 +142,11 @@ def test_alertmanager_is_killed_and_pages_neither_twice_nor_too_few(cluster, rec
 
 
 def test_alertmanager_dies_with_a_resolution_it_has_taken_but_not_passed_on(cluster, receiver, tmp_path):
-    slow = CONFIG.format(url=receiver.url).replace("group_interval: 1s", "group_interval: 6s")
+    slow = CONFIG.format(url=receiver.url).replace("group_interval: 1s", "group_interval: 60s")
     with Alertmanager(tmp_path / "slow", slow) as alertmanager, notifier(cluster, alertmanager.url, SELDOM) as notify:
         send(cluster, alert_event("ends", "firing", 1))
         wait_for(receiver.pages, 60)
-        time.sleep(1)
+        alertmanager.wait_on_disk()
         send(cluster, alert_event("ends", "resolved", 2))
         wait_for(lambda: notify.number('tidegauge_notify_events_total{status="resolved"}'))
         alertmanager.kill()
@@ -203,7 +202,7 @@ def silenced(name, seconds):
 
 def test_what_is_silenced_in_the_console_pages_nobody_until_that_ends(cluster, receiver, alertmanager):
     notify = notifier(cluster, alertmanager.url).start().wait_ready()
-    night, brief = silenced("night", 3600), silenced("brief", 8)
+    night, brief = silenced("night", 3600), silenced("brief", 15)
     for silence in (night, brief):
         decide(cluster, silence.key, encode(silence))
     wait_for(lambda: len(alertmanager.silences()) == 2, what="two silences")

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import aiohttp
 import pytest
@@ -30,10 +29,28 @@ from tidegauge.stream.schema_registry import registry_at
 KINDS = ("AVRO", "PROTOBUF", "JSON")
 
 
-@pytest.fixture
-def registry(tmp_path):
-    with SchemaRegistry(tmp_path) as running:
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def shared(authority, tmp_path_factory):
+    """Every test has subjects of its own in it."""
+    directory = tmp_path_factory.mktemp("registry")
+    server = authority.issue_cert("127.0.0.1")
+    server.private_key_pem.write_to_path(directory / "key.pem")
+    server.cert_chain_pems[0].write_to_path(directory / "server.pem")
+    with SchemaRegistry(directory, directory / "server.pem", directory / "key.pem") as running:
         yield running
+
+
+@pytest.fixture
+def registry(shared):
+    """One that runs, whatever the test before has done to it."""
+    if not shared.running:
+        shared.start()
+    return shared
 
 
 def events(seed, count):
@@ -111,9 +128,8 @@ def test_formats_in_turns_give_the_metrics_of_plain_json(broker, tmp_path, regis
     registry.stop()
     cluster.start(0, "--schema-registry", registry.url, "--rekey", rekey, "--stall-timeout", "8")
     wait_for(lambda: "records wait for schema" in cluster.log(), 60, "a word of the registry that is away")
-    time.sleep(12)
+    wait_for(lambda: away_seconds(cluster) > 10, 60, "more time than a standstill may take")
     assert not cluster.read("dead-letters")
-    assert away_seconds(cluster) > 8
     registry.start()
     count = sum(topic == PREDICTIONS for topic, _ in given)
     plain = [(topic, json.dumps(event).encode()) for topic, event in given]
@@ -129,34 +145,6 @@ def test_formats_in_turns_give_the_metrics_of_plain_json(broker, tmp_path, regis
     assert cluster.stop() == [0], cluster.log()[-3000:]
 
 
-def doctor(cluster, *flags):
-    """What it says of schemas and of the partitioner."""
-    topics = {f"TIDEGAUGE_{name.upper()}_TOPIC": cluster.settings.topic(name) for name in ("predictions", "labels")}
-    command = [sys.executable, "-m", "tidegauge", "doctor", "--bootstrap", cluster.settings.bootstrap]
-    done = subprocess.run(
-        [*command, "--app-id", cluster.name, *flags],
-        env=os.environ | topics, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    return {line.split()[1]: line for line in done.stdout.splitlines()}
-
-
-def test_doctor_reads_records_by_their_schemas(broker, tmp_path, registry):
-    cluster = Cluster(broker, "registry-doctor", tmp_path)
-    cluster.apply(RECORD)
-    given = [(topic, "wrong", "AVRO", event) for topic, event in events(5, 40)]
-    send(cluster, registry, given)
-    without = doctor(cluster)
-    assert "start workers, and this command, with --schema-registry URL" in without["schemas"]
-    with_it = doctor(cluster, "--schema-registry", registry.url)
-    assert with_it["schemas"].startswith("ok"), with_it["schemas"]
-    assert f"{len(given)} of the newest records were read" in with_it["schemas"]
-    assert "keyed by something else than their request_id" in with_it["partitioner"]
-    send_raw(cluster, BAD[:2])
-    assert "2 of the newest" in doctor(cluster, "--schema-registry", registry.url)["schemas"]
-    registry.stop()
-    assert "Cannot connect" in doctor(cluster, "--schema-registry", registry.url)["schemas"]
-
-
 async def decoded(url, values):
     """The values of records as JSON, or the reasons why there are none; by a registry that has to answer at once."""
     async with registry_at(url) as client, asyncio.timeout(30):
@@ -164,23 +152,17 @@ async def decoded(url, values):
         return [getattr(record, "reason", None) or record.value for record in found]
 
 
-def test_a_registry_behind_tls_needs_the_right_authority(tmp_path, monkeypatch):
-    authority = trustme.CA()
+def test_a_registry_behind_tls_needs_the_right_authority(registry, authority, tmp_path, monkeypatch):
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
-    server = authority.issue_cert("127.0.0.1")
-    server.private_key_pem.write_to_path(tmp_path / "key.pem")
-    server.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
-    with SchemaRegistry(tmp_path, tmp_path / "server.pem", tmp_path / "key.pem") as running:
-        schema = {"type": "record", "name": "R", "fields": [{"name": "x", "type": "long"}]}
-        number = running.register("r", json.dumps(schema), "AVRO")
-        value = framed.framed(number, b"\x06")
-        monkeypatch.setenv("TIDEGAUGE_SCHEMA_REGISTRY_CAFILE", str(tmp_path / "authority.pem"))
-        assert asyncio.run(decoded(running.tls_url, [value])) == [b'{"x":3}']
-        other = trustme.CA()
-        other.cert_pem.write_to_path(tmp_path / "other.pem")
-        monkeypatch.setenv("TIDEGAUGE_SCHEMA_REGISTRY_CAFILE", str(tmp_path / "other.pem"))
-        with pytest.raises(UnavailableError, match="certificate"):
-            asyncio.run(check(running.tls_url))
+    schema = {"type": "record", "name": "R", "fields": [{"name": "x", "type": "long"}]}
+    value = framed.framed(registry.register("r", json.dumps(schema), "AVRO"), b"\x06")
+    monkeypatch.setenv("TIDEGAUGE_SCHEMA_REGISTRY_CAFILE", str(tmp_path / "authority.pem"))
+    assert asyncio.run(decoded(registry.tls_url, [value])) == [b'{"x":3}']
+    other = trustme.CA()
+    other.cert_pem.write_to_path(tmp_path / "other.pem")
+    monkeypatch.setenv("TIDEGAUGE_SCHEMA_REGISTRY_CAFILE", str(tmp_path / "other.pem"))
+    with pytest.raises(UnavailableError, match="certificate"):
+        asyncio.run(check(registry.tls_url))
 
 
 async def check(url):
@@ -243,3 +225,31 @@ def test_a_registry_with_basic_authentication_needs_the_right_password(registry,
     monkeypatch.setenv("TIDEGAUGE_SCHEMA_REGISTRY_PASSWORD", "x")
     with pytest.raises(StreamError, match="set one"):
         asyncio.run(check(registry.url))
+
+
+def doctor(cluster, *flags):
+    """What it says of schemas and of the partitioner."""
+    topics = {f"TIDEGAUGE_{name.upper()}_TOPIC": cluster.settings.topic(name) for name in ("predictions", "labels")}
+    command = [sys.executable, "-m", "tidegauge", "doctor", "--bootstrap", cluster.settings.bootstrap]
+    done = subprocess.run(
+        [*command, "--app-id", cluster.name, *flags],
+        env=os.environ | topics, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    return {line.split()[1]: line for line in done.stdout.splitlines()}
+
+
+def test_doctor_reads_records_by_their_schemas(broker, tmp_path, registry):
+    cluster = Cluster(broker, "registry-doctor", tmp_path)
+    cluster.apply(RECORD)
+    given = [(topic, "wrong", "AVRO", event) for topic, event in events(5, 40)]
+    send(cluster, registry, given)
+    without = doctor(cluster)
+    assert "start workers, and this command, with --schema-registry URL" in without["schemas"]
+    with_it = doctor(cluster, "--schema-registry", registry.url)
+    assert with_it["schemas"].startswith("ok"), with_it["schemas"]
+    assert f"{len(given)} of the newest records were read" in with_it["schemas"]
+    assert "keyed by something else than their request_id" in with_it["partitioner"]
+    send_raw(cluster, BAD[:2])
+    assert "2 of the newest" in doctor(cluster, "--schema-registry", registry.url)["schemas"]
+    registry.stop()
+    assert "Cannot connect" in doctor(cluster, "--schema-registry", registry.url)["schemas"]

@@ -115,12 +115,17 @@ def test_two_windows_together_are_as_one_of_twice_the_length(directory: Path) ->
     assert checked >= 4
 
 
+@cache
+def in_order(directory: Path, seed: int) -> dict[bytes, dict[str, Any]]:
+    """The final records of a stream as it is."""
+    return final(played(directory, stream(seed, count=120)))
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6), partitions=st.integers(1, 3), chunk=st.integers(1, 200))
 def test_any_interleaving_ends_in_the_same_numbers(directory: Path, seed: int, partitions: int, chunk: int) -> None:
     """Windows that close late, or are restated, are judged anew together with their neighbours."""
-    events = stream(seed % 4, count=120)
-    expected = final(played(directory, events))
+    events, expected = stream(seed % 4, count=120), in_order(directory, seed % 4)
     assert any(path.startswith(".recent.performance.") for record in expected.values() for path in record)
     rng = random.Random(seed)
     rng.shuffle(events)
@@ -215,14 +220,15 @@ def test_one_huge_window_makes_only_itself_fire(tmp_path: Path) -> None:
     assert fired.sum() <= 7, "one of six by chance leans the same way at most"
 
 
-def test_all_default_monitors_together_keep_one_level(tmp_path: Path) -> None:
-    """400 windows at 1 %: 8 or fewer in 98 of 100 seeds."""
+@pytest.mark.parametrize(("seeds", "most"), [((31,), 5), pytest.param((31, 32), 8, marks=pytest.mark.long)])
+def test_all_default_monitors_together_keep_one_level(tmp_path: Path, seeds: tuple[int, ...], most: int) -> None:
+    """200 windows at 1 %, or 400: 5 or fewer, or 8, in 98 of 100 seeds."""
     fired = []
-    for seed in (31, 32):
+    for seed in seeds:
         plan = Scenario("s", "independent", 10, 500, 30, 200, True, seed=seed)
         said = verdicts(tmp_path, plan)
         fired.append(said.fired(tuple({name for name, _ in said.judged}), plan.windows))
-    assert np.concatenate(fired).sum() <= 8
+    assert np.concatenate(fired).sum() <= most
 
 
 def test_performance_passes_its_limit_as_often_as_is_allowed(tmp_path: Path) -> None:

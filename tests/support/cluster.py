@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from support.processed import wait_until_processed
 from support.three_brokers import REPLICATION, ThreeBrokers
 from tidegauge.client import Client, key_of
 from tidegauge.models.registry import ModelRecord
@@ -94,13 +95,13 @@ class Cluster:
     def log(self) -> str:
         return "".join(path.read_text() for path in self.directory.glob("worker-*.log"))
 
-    def stop(self) -> list[int]:
-        """SIGTERM to all that run; their exit statuses."""
+    def stop(self, seconds: float = 60.0) -> list[int]:
+        """SIGTERM to all that run, which have to end within ``seconds``; their exit statuses."""
         alive = [worker for worker in self._workers if worker.poll() is None]
         for worker in alive:
             worker.send_signal(signal.SIGTERM)
         try:
-            return [worker.wait(60) for worker in alive]
+            return [worker.wait(seconds) for worker in alive]
         except subprocess.TimeoutExpired as error:
             for worker in alive:
                 # Each says in its log where it hangs.
@@ -142,11 +143,16 @@ class Cluster:
         return ""
 
     def wait_for_predictions(
-        self, count: int, windows: str, seconds: float = 90.0, quiet: float = 6.0
+        self, count: int, windows: str, seconds: float = 90.0, quiet: float = 4.0
     ) -> dict[bytes, dict[str, Any]]:
-        """Wait until the closed windows of length ``windows`` hold ``count`` predictions and nothing changes any more, for
-        ``quiet`` seconds; AFTER_A_KILL where a worker was killed."""
+        """Wait until all that was sent is processed, the closed windows of length ``windows`` hold ``count`` predictions, and
+        nothing changes any more for ``quiet`` seconds, which are longer than the idle timeout; AFTER_A_KILL where somebody
+        may still write who should not."""
         deadline = time.monotonic() + seconds
+        try:
+            asyncio.run(wait_until_processed(self.settings, seconds))
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()[-5000:]}") from None
         last: Any = None
         since = time.monotonic()
         while True:
@@ -155,7 +161,6 @@ class Cluster:
             state = sorted((r["window_start"], r["model_version"], r["revision"]) for r in whole)
             if state != last:
                 last, since = state, time.monotonic()
-            # Longer than the idle timeout and a session's: a partition that changed hands holds event time up until then.
             if sum(r["predictions"] for r in whole) >= count and time.monotonic() - since > quiet:
                 return found
             if time.monotonic() > deadline:

@@ -60,6 +60,10 @@ class SchemaRegistry:
             return False
         return True
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()

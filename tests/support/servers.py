@@ -22,13 +22,17 @@ from tidegauge.stream.broker import free_port
 from tidegauge.stream.processes import die_with_parent
 
 
-def wait_for(check: Callable[[], Any], seconds: float = 30.0, what: str = "it") -> Any:
+def wait_for(check: Callable[[], Any], seconds: float = 60.0, what: str = "it") -> Any:
     """What ``check`` returns once it is true of it."""
     deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, f"{what} did not come to be in {seconds} s"
-        time.sleep(0.05)
-    return found
+    while True:
+        began = time.monotonic()
+        if found := check():
+            return found
+        now = time.monotonic()
+        assert now < deadline, f"{what} did not come to be in {seconds} s"
+        # A check that takes long, such as one that reads topics, leaves the processor to what is waited for.
+        time.sleep(max(0.05, 2 * (now - began)))
 
 
 def ask(url: str, body: Any = None) -> Any:
@@ -95,7 +99,7 @@ class Server(ABC):
 
 
 class Alertmanager(Server):
-    """``config``: of Alertmanager, as text. What it has paged is on disk within a second."""
+    """``config``: of Alertmanager, as text. It writes what it has paged to its disk twice a second."""
 
     name, package = "prometheus-alertmanager", "prometheus-alertmanager"
 
@@ -112,6 +116,13 @@ class Alertmanager(Server):
             f"--config.file={self.config}", f"--storage.path={self.directory / 'data'}", "--cluster.listen-address=",
             f"--web.listen-address=127.0.0.1:{self.port}", "--data.maintenance-interval=500ms", *web,
         ]  # fmt: skip
+
+    def wait_on_disk(self) -> None:
+        """Wait until what it has paged by now is on its disk: what it writes for the second time from now on."""
+        log = self.directory / "data" / "nflog"
+        for _ in range(2):
+            before = log.stat().st_mtime_ns if log.exists() else 0
+            wait_for(lambda before=before: log.exists() and log.stat().st_mtime_ns > before, what="Alertmanager's log")
 
     def alerts(self) -> list[dict[str, Any]]:
         """Those that fire, as it sees them."""

@@ -35,12 +35,13 @@ def made(broker: Broker, *names: str, partitions: int = 4) -> None:
     asyncio.run(run())
 
 
-def read(broker: Broker | Settings, name: str) -> list[Read]:
-    """All records that there are, each partition's in order."""
+def read(broker: Broker | Settings, name: str, isolation: str = "read_committed") -> list[Read]:
+    """All records that there are, each partition's in order. What is committed is shown up to the first transaction whose end
+    is not yet written."""
     reader = Consumer(
         {
             "bootstrap.servers": broker.bootstrap, "group.id": "tests", "enable.auto.commit": False,
-            "auto.offset.reset": "earliest", "enable.partition.eof": True,
+            "auto.offset.reset": "earliest", "enable.partition.eof": True, "isolation.level": isolation,
         }
     )  # fmt: skip
     try:
