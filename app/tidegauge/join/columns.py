@@ -60,6 +60,8 @@ def data_columns(
     unexpected: list[UnexpectedFeature] = []
     secret = pseudonyms.key()
     dropped = {name for name, f in spec.features.items() if f.pii == "drop" or (f.pii == "hash" and secret is None)}
+    # A hash is a category, whatever the value was, and whatever a baseline from before says of the feature.
+    hashed = {name for name, f in spec.features.items() if f.pii == "hash"} - dropped
     if schema is None:
         names = frozenset().union(*features) - dropped  # type: ignore[arg-type]
         refused = {name for name in names if not is_feature_name(name)}
@@ -81,13 +83,13 @@ def data_columns(
             column = [row.get(name) for row in features]  # type: ignore[union-attr]
             declared = spec.features.get(name, FeatureSpec()).type
             kinds = set(map(type, column)) - {type(None), Nested}
-            if declared == "number" or (declared is None and (not kinds or kinds & _NUMBERS)):
+            if name not in hashed and (declared == "number" or (declared is None and (not kinds or kinds & _NUMBERS))):
                 numbers.append((name, column))
-            if declared in ("category", "boolean") or (declared is None and kinds - _NUMBERS):
+            if name in hashed or declared in ("category", "boolean") or (declared is None and kinds - _NUMBERS):
                 texts.append((name, column))
     else:
         present = 0
-        wanted = tuple(name for name in schema.edges if is_feature_name(name))
+        wanted = tuple(name for name in schema.edges if is_feature_name(name) and name not in dropped | hashed)
         x = _all_floats(wanted, features)
         if x is not None:
             present += x.size
@@ -97,7 +99,7 @@ def data_columns(
                 present += held
                 numbers.append((name, column))
         for name in schema.values:
-            if is_feature_name(name):
+            if is_feature_name(name) and name not in dropped:
                 column, held = _column(name, features)
                 present += held
                 texts.append((name, column))
@@ -224,7 +226,7 @@ def _category(name: str, column: list[Scalar], spec: ModelSpec, schema: Schema |
         known = KnownValues(frozenset(feature.values))
     elif schema is not None and name in schema.values:
         known = KnownValues(schema.values[name], schema.further.get(name, NONE_FURTHER))
-    declared = feature.type in ("category", "boolean")
+    declared = feature.type in ("category", "boolean") or feature.pii == "hash"
     kinds = set(map(type, column))
     if not kinds <= _TEXT_TYPES:
         text_only = schema is not None and name in schema.texts
