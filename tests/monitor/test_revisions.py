@@ -132,9 +132,9 @@ def test_what_labels_leave_alone_is_not_computed_again(monkeypatch: pytest.Monke
     made: list[DataProfile] = []
     original = window_records.records.data_side
 
-    def noted(data: DataProfile, *arguments: Any, drift: bool = True) -> dict[str, Any]:
+    def noted(data: DataProfile, *arguments: Any, **named: Any) -> dict[str, Any]:
         made.append(data)
-        return original(data, *arguments, drift=drift)
+        return original(data, *arguments, **named)
 
     monkeypatch.setattr(window_records.records, "data_side", noted)
     _, said = played()

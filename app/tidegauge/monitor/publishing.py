@@ -86,13 +86,22 @@ class Publisher:
         return outputs
 
     def prepare(self, header: Header, segments: Sequence[Segment], most: float) -> list[int]:
-        """Compute the data sides of the records of the first of these ``segments`` of a closed window, up to ``most`` encoded
-        bytes, and hold them until the window is published. Returns the encoded bytes of each, 0 where nothing is needed."""
+        """Compute the data sides of the records of the first of these ``segments`` of a closed window, up to ``most`` bytes of
+        these and of profiles that change, and hold them until the window is published. Returns the bytes of each, 0 where
+        nothing is needed."""
         spec = self._baselines.spec(header)
-        self._windows.count(header, "data", segments)
         done: list[int] = []
-        while len(done) < len(segments) and sum(done) < most:
-            done.extend(self._records.prepare(header, segments[len(done) :], spec))
+        for piece in self._windows.in_pieces(header, segments):
+            if sum(done) >= most:
+                break
+            wanted = [of.segment for of in piece]
+            self._windows.count(header, "data", wanted)
+            encoded: list[int] = []
+            while len(encoded) < len(wanted) and sum(done) + sum(encoded) < most:
+                encoded.extend(self._records.prepare(header, wanted[len(encoded) :], spec))
+            done.extend(size + of.bytes for size, of in zip(encoded, piece, strict=False))
+            if len(encoded) < len(wanted):
+                break
         return done
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.delta import Segment
-from tidegauge.monitor.row_log import RowLog, Rows
+from tidegauge.monitor.row_log import FIXED_BYTES, RowLog, Rows
 from tidegauge.profile import data_rows, outcome_table
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
@@ -131,12 +131,27 @@ class WindowRows:
             del self._waiting[place]
         return UncountedShares(found, wanted)
 
+    def growth(self, side: Side, window: bytes) -> Growth:
+        """What counting the rows that wait for one side of a window adds to its segments' profiles."""
+        waiting = self._waiting.get(WaitingSide(side, window))
+        if waiting is None:
+            return Growth(frozenset(), 0.0)
+        rows = waiting.shares[0].rows
+        return Growth(frozenset(rows.names[of] for of in waiting.since), (rows.size - FIXED_BYTES) / len(rows.times))
+
     def places(self) -> Iterator[WaitingSegment]:
         """Every side of a segment of a window for which rows wait."""
         for (side, window), (shares, since) in self._waiting.items():
             names = shares[0].rows.names
             for segment, part in since.items():
                 yield WaitingSegment(side, window, names[segment], part)
+
+
+class Growth(NamedTuple):
+    """The ``segments`` of a window for which rows wait, and about how many bytes of memory a row takes."""
+
+    segments: frozenset[Segment]
+    row_bytes: float
 
 
 class WaitingSegment(NamedTuple):

@@ -27,6 +27,7 @@ from tidegauge.monitor.window_headers import Header, RecordState, window_key
 from tidegauge.monitor.window_profiles import WindowProfiles
 from tidegauge.monitor.window_rows import RowShare, Side, WindowRows, count_outcomes, data_profiles, window_shares
 from tidegauge.profile.data import DataProfile
+from tidegauge.profile.numeric import LEARNING_K
 from tidegauge.profile.outcome import OutcomeProfile
 from tidegauge.profile.pairs import PairProfile
 from tidegauge.spec import ModelSpec, duration
@@ -36,6 +37,9 @@ MAX_ROWS_BYTES = 32 << 20
 COUNTED_UNASKED, MOST_EVENTS = 8, 400
 """The part of the waiting work that a checkpoint counts unasked, so that it does not write the profiles of all windows at
 once; and the most predictions of a profile that count as work, since beyond these it grows no further."""
+COUNTED_BYTES, MOST_VALUES = 16 << 20, 2 * LEARNING_K
+"""About how many bytes of profiles of predictions are counted and written at once for the records of one window; and the most
+predictions by which a profile's size is judged, since no sketch grows beyond these."""
 KEPT_BEYOND_RETENTION = 86400.0
 """Seconds that a window is kept beyond retention and label horizon, as long as the join keeps its requests."""
 HEADER = b"h"
@@ -68,6 +72,14 @@ class UncountedRows(NamedTuple):
     side: Side
     header: Header
     segments: list[Segment]
+
+
+class CountedSegment(NamedTuple):
+    """A segment, and about how many ``bytes`` its profile of predictions takes once the rows that wait for it are counted; 0 if
+    none wait."""
+
+    segment: Segment
+    bytes: int
 
 
 class _Series(NamedTuple):
@@ -226,6 +238,23 @@ class Windows:
             for number in found.since:
                 header.records[found.shares[0].rows.names[number]].outcome_rows = self.log.next
         self._changed.add(key)
+
+    def in_pieces(self, header: Header, segments: Iterable[Segment]) -> Iterator[list[CountedSegment]]:
+        """These segments of a window in pieces of about COUNTED_BYTES, at least one segment, whose rows with predictions are to
+        be counted together."""
+        growth = self._rows.growth("data", header.key)
+        piece: list[CountedSegment] = []
+        size = 0
+        for segment in segments:
+            values = min(header.records[segment].predictions, MOST_VALUES) if segment in growth.segments else 0
+            grown = int(values * growth.row_bytes)
+            if piece and size + grown > COUNTED_BYTES:
+                yield piece
+                piece, size = [], 0
+            piece.append(CountedSegment(segment, grown))
+            size += grown
+        if piece:
+            yield piece
 
     def fresh(self, model: str) -> list[FreshWindow]:
         """Take out the model's open windows with new predictions, the oldest first."""
