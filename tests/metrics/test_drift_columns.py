@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from support.driver import SPEC, Pipeline
 from support.events import START, prediction
+from tidegauge.baseline.binning import bins_of_values
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.baseline.spread import Spread
@@ -108,3 +109,23 @@ def test_every_distance_of_many_features_is_what_it_is_of_each() -> None:
 def test_counts_are_added_up_by_place() -> None:
     counts, places = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[0, 1, 1], [2, 0, 2]])
     assert gather(counts, places).tolist() == [[1, 5, 0], [5, 0, 10]]
+
+
+def test_contrasts_of_many_numbers_are_each_what_they_are_alone() -> None:
+    rng = np.random.default_rng(9)
+    samples = [rng.normal(size=300), rng.poisson(3.0, 300).astype(float), rng.exponential(size=300).round(1), np.full(300, 2.5)]
+    bins = [bins_of_values(of) for of in samples]
+    counts = [
+        np.bincount(bin_codes(rng.permutation(of)[:size], places.edges), minlength=places.size)
+        for size in (20, 150)
+        for of, places in zip(samples, bins, strict=True)
+    ]
+    for own, places, together in zip(counts, 2 * bins, Contrasts.of_many(counts, 2 * bins), strict=True):
+        alone = Contrasts(own, places)
+        for member in ("scores", "shares", "skews"):
+            assert np.array_equal(getattr(together, member), getattr(alone, member)), member
+        assert together.total == alone.total
+        # Over the reference the scores have mean 0 and variance 1, and are uncorrelated.
+        held = together.scores[together.scores.any(axis=1)]
+        assert np.allclose(held @ together.shares, 0.0, atol=1e-9)
+        assert np.allclose((held * together.shares) @ held.T, np.eye(len(held)), atol=1e-6)

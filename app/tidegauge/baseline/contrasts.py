@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,15 +30,33 @@ class Contrasts:
     __slots__ = ("scores", "shares", "skews", "tails", "total")
 
     def __init__(self, counts: NDArray[np.int64], bins: Bins) -> None:
+        self._fill(counts, bins)
+        self._score(*(of[0] for of in _scores(self.shares[None])))
+
+    @classmethod
+    def of_many(cls, counts: Sequence[NDArray[np.int64]], bins: Sequence[Bins]) -> list[Contrasts]:
+        """Those of many features, much faster than one by one."""
+        found = [cls.__new__(cls) for _ in counts]
+        alike: dict[int, list[Contrasts]] = {}
+        for of, own, places in zip(found, counts, bins, strict=True):
+            of._fill(own, places)
+            alike.setdefault(len(own), []).append(of)
+        for group in alike.values():
+            scored = _scores(np.array([of.shares for of in group]))
+            for of, scores, skews in zip(group, *scored, strict=True):
+                of._score(scores, skews)
+        return found
+
+    def _fill(self, counts: NDArray[np.int64], bins: Bins) -> None:
         values = counts.copy()
         values[MISSING] = 0
         self.total = int(values.sum())
         upper = bins.upper if values[bins.upper].sum() <= MAX_TAIL * self.total else bins.over
         self.tails = tuple((beyond, int(values[beyond].sum())) for beyond in (upper, bins.lower))
         self.shares = _within(values) / self.total
-        self.scores = _components(self.shares)
-        self.scores[:, BELOW], self.scores[:, -1] = self.scores[:, FIRST], self.scores[:, -2]
-        self.skews = (self.scores**3) @ self.shares
+
+    def _score(self, scores: NDArray[np.float64], skews: NDArray[np.float64]) -> None:
+        self.scores, self.skews = scores, skews
 
 
 def _within(values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -48,11 +68,25 @@ def _within(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return held
 
 
+class _Scores(NamedTuple):
+    """The ``scores`` (F, 4, B) of F features and their ``skews`` (F, 4), as in Contrasts."""
+
+    scores: NDArray[np.float64]
+    skews: NDArray[np.float64]
+
+
+def _scores(shares: NDArray[np.float64]) -> _Scores:
+    """Scores of bins with these shares (F, B)."""
+    scores = _components(shares)
+    scores[:, :, BELOW], scores[:, :, -1] = scores[:, :, FIRST], scores[:, :, -2]
+    return _Scores(scores, (scores**3 * shares[:, None]).sum(axis=2))
+
+
 def _components(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores (4, B) of bins with these shares (B): normal scores, their squares, and the third and fourth power of ranks,
+    """Scores (F, 4, B) of bins with these shares (F, B): normal scores, their squares, and the third and fourth power of ranks,
     each made uncorrelated with those before it."""
-    upper = np.minimum(np.cumsum(shares), 1.0)
-    lower = np.concatenate(([0.0], upper[:-1]))
+    upper = np.minimum(np.cumsum(shares, axis=1), 1.0)
+    lower = np.concatenate((np.zeros((len(shares), 1)), upper[:, :-1]), axis=1)
     held = np.maximum(shares, _NONE)
     cuts = [ndtri(np.clip(of, _NONE, 1 - _NONE)) for of in (lower, upper)]
     density = [np.exp(-(of**2) / 2) / math.sqrt(2 * math.pi) for of in cuts]
@@ -62,15 +96,14 @@ def _components(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     empty = shares <= _NONE
     normal[empty], square[empty] = cuts[1][empty], cuts[1][empty] ** 2
     rank = lower + upper - 1
-    basis = [np.ones(len(shares))]
-    scores = np.zeros((len(COMPONENTS), len(shares)))
+    basis = [np.ones(shares.shape)]
+    scores = np.zeros((len(shares), len(COMPONENTS), shares.shape[1]))
     for place, direction in enumerate((normal, square, rank**3, rank**4)):
         rest = direction.copy()
         # This is done twice, because of rounding errors.
         for known in (*basis, *basis):
-            rest -= known * float(shares @ (rest * known))
-        variance = float(shares @ rest**2)
-        if variance > 1e-6:
-            scores[place] = rest / math.sqrt(variance)
-            basis.append(scores[place])
+            rest -= known * (shares * rest * known).sum(axis=1, keepdims=True)
+        variance = (shares * rest**2).sum(axis=1, keepdims=True)
+        scores[:, place] = np.where(variance > 1e-6, rest / np.sqrt(np.maximum(variance, 1e-6)), 0.0)
+        basis.append(scores[:, place])
     return scores

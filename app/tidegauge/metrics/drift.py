@@ -106,15 +106,11 @@ def reference_columns(baseline: Baseline, names: tuple[str, ...]) -> ReferenceCo
     """The columns of the baseline's features with these names, which must have values; None if any of them is not counted
     exactly."""
     if names not in baseline.columns:
-        held = [contrasts(baseline, name) for name in names]
-        kept = [of for of in held if of is not None]
-        bins, block = [baseline.schema.bins[name] for name in names], baseline.data.features
-        before = [
-            counts_in(block, block.names.index(name), name, baseline.schema).counts
-            for name, of in zip(names, held, strict=True)
-            if of is not None
-        ]
-        baseline.columns[names] = ReferenceColumns(bins, before, kept) if len(kept) == len(held) else None
+        block, bins = baseline.data.features, [baseline.schema.bins[name] for name in names]
+        before = [counts_in(block, block.names.index(name), name, baseline.schema) for name in names]
+        counts = [of.counts for of in before]
+        exact = all(of.exact for of in before)
+        baseline.columns[names] = ReferenceColumns(bins, counts, Contrasts.of_many(counts, bins)) if exact else None
     found: ReferenceColumns | None = baseline.columns[names]
     return found
 
@@ -213,14 +209,26 @@ def _tails(current: NDArray[np.int64], before: NDArray[np.int64], bins: Bins) ->
 
 def binned_drift(current: NDArray[np.int64], before: NDArray[np.int64]) -> dict[str, Any]:
     """PSI, JS and p-value of two bin counts (B)."""
+    return _binned_drift(current, before, distance.chi_square(current, before))
+
+
+def _binned_drift(
+    current: NDArray[np.int64], before: NDArray[np.int64], found: distance.ChiSquare | None
+) -> dict[str, Any]:  # fmt: skip
     if not current.sum() or not before.sum():
         return {}
     numbers = {"psi": distance.psi(current, before), "js": distance.jensen_shannon(current, before)}
-    if min(current.sum(), before.sum()) >= distance.MIN_TESTED:
-        p_value = distance.chi_square_p(current, before)
-        if p_value is not None:
-            numbers["p_value"] = p_value
+    if found is not None and min(current.sum(), before.sum()) >= distance.MIN_TESTED:
+        numbers["p_value"] = float(chdtrc(found.freedom, found.statistic))
     return numbers
+
+
+def mixed_drift(
+    current: NDArray[np.int64], before: NDArray[np.int64], path: str, dispersions: Dispersions | None
+) -> dict[str, Any]:
+    """``binned_drift`` and ``mix_shift`` of the same counts."""
+    found = distance.chi_square(current, before)
+    return _binned_drift(current, before, found) | _mix_shift(current, before, found, path, dispersions)
 
 
 def category_drift(
@@ -266,9 +274,15 @@ def mix_shift(
     differences divided by expected shares. ``chi_square_ratio``: the chi-square statistic divided by its degrees of freedom.
     ``mix_p_value``: that of the chi-square test, or that of the ratio among the baseline's windows (``dispersions``, under
     ``path``) if it is larger."""
+    return _mix_shift(current, before, distance.chi_square(current, before), path, dispersions)
+
+
+def _mix_shift(
+    current: NDArray[np.int64], before: NDArray[np.int64], found: distance.ChiSquare | None, path: str,
+    dispersions: Dispersions | None,
+) -> dict[str, Any]:  # fmt: skip
     n, total = int(current.sum()), int(before.sum())
-    found = distance.chi_square(current, before) if min(n, total) >= distance.MIN_TESTED else None
-    if found is None:
+    if found is None or min(n, total) < distance.MIN_TESTED:
         return {}
     statistic, freedom = found
     ratio, p_value = statistic / freedom, float(chdtrc(freedom, statistic))

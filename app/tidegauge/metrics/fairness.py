@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +34,14 @@ def fairness(segments: Mapping[str, OutcomeProfile], task: Task | None, positive
         return {}
     counts: dict[str, dict[str, tuple[int, int]]] = {}
     calibrated: dict[str, tuple[float, float]] = {}
+    said_by = _said_by(None if task == "multiclass" else positive)
     for value, outcome in segments.items():
-        cells = outcome.cells()
-        total = sum(count for _, _, count in cells)
+        total, rates, excess = outcome.derived(said_by)
         if total < min_count or not total:
             continue
-        unknown = task == "multiclass" or unknown_class_ratio(outcome.derived(actual_classes), positive) > MAX_OUTSIDE
-        for measure, of in _rates(cells, total, None if unknown else positive).items():
+        for measure, of in rates.items():
             if of[1] >= min(MIN_DENOMINATOR, min_count):
                 counts.setdefault(measure, {})[value] = of
-        excess = _excess(outcome)
         if excess is not None:
             calibrated[value] = excess
     numbers: dict[str, Any] = {}
@@ -72,6 +71,30 @@ def _compare(
     if p_value is not None:
         numbers[f"{measure}_gap_p_value"] = p_value
     extremes[measure] = [values[least], values[most]]
+
+
+class _Said(NamedTuple):
+    """What outcomes say of a segment: their ``total``, the hits and trials of each rate, and the excess of the scores."""
+
+    total: int
+    rates: dict[str, tuple[int, int]]
+    excess: tuple[float, float] | None
+
+
+@lru_cache(64)
+def _said_by(positive: str | None) -> Callable[[OutcomeProfile], _Said]:
+    """What computes it for this positive class. It is the same function each time, so that its results are cached: most
+    segments have not changed when all are compared anew."""
+
+    def said(outcome: OutcomeProfile) -> _Said:
+        cells = outcome.cells()
+        total = sum(count for _, _, count in cells)
+        if not total:
+            return _Said(0, {}, None)
+        known = positive is not None and unknown_class_ratio(outcome.derived(actual_classes), positive) <= MAX_OUTSIDE
+        return _Said(total, _rates(cells, total, positive if known else None), _excess(outcome))
+
+    return said
 
 
 def _rates(cells: Sequence[ConfusionCell], total: int, positive: str | None) -> dict[str, tuple[int, int]]:

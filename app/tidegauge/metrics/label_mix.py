@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tidegauge.baseline.dispersion import Dispersions
-from tidegauge.metrics.drift import binned_drift, mix_shift
+from tidegauge.metrics.drift import mixed_drift
 from tidegauge.metrics.positive_class import actual_classes, unknown_class_ratio
 from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile
 
@@ -33,5 +33,5 @@ def label_mix(
         now = [current[name] for name in known]
         counts = np.array([*now, total - sum(now)])
         earlier = np.array([*(before[name] for name in known), 0])
-        numbers |= binned_drift(counts, earlier) | mix_shift(counts, earlier, LABEL_MIX, dispersions)
+        numbers |= mixed_drift(counts, earlier, LABEL_MIX, dispersions)
     return numbers

@@ -79,8 +79,11 @@ def _kind(of: SegmentData) -> _Alike | None:
     if baseline is None:
         return _Alike(block.names)
     reference, schema = baseline.data.features, baseline.schema.id
-    if any(of.bins is None or of.edges_id != schema for of in (block, reference)) or not reference.values.is_empty:
+    if not reference.values.is_empty or block.tables:
         return None
+    if any(of.bins is None or of.edges_id != schema for of in (block, reference)):
+        # Without bins only quantiles could be compared, which baselines of segments do not have.
+        return _Alike(block.names)
     compared = baseline.compared.get(block.names)
     if compared is None:
         compared = baseline.compared[block.names] = _compared(block.names, baseline)

@@ -255,13 +255,13 @@ class WindowRecords:
         """The member ``fairness`` of a record: by breakdown, the gaps between its values with at least ``min_count`` labels."""
         gaps = {}
         self.prepare_outcome_sides(header, [()])
+        outcomes: dict[tuple[str, ...], dict[str, OutcomeProfile]] = {breakdown: {} for breakdown in spec.segments}
+        for segment in header.segments:
+            of_breakdown = outcomes.get(tuple(dimension for dimension, _ in segment))
+            if of_breakdown is not None:
+                of_breakdown[",".join(value for _, value in segment)] = self._windows.outcome(header, segment)
         for breakdown in spec.segments:
-            outcomes: Mapping[str, OutcomeProfile] = {
-                ",".join(value for _, value in segment): self._windows.outcome(header, segment)
-                for segment in header.segments
-                if tuple(d for d, _ in segment) == breakdown
-            }
-            found = fairness(outcomes, spec.task, spec.positive_label, min_count)
+            found = fairness(outcomes[breakdown], spec.task, spec.positive_label, min_count)
             if found:
                 gaps["+".join(breakdown)] = found
         return gaps
