@@ -24,9 +24,10 @@ types: $(VENV)/.dev
 unit: $(VENV)/.dev .venv-fuzz/.ready
 	$(BIN)/pytest -q -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal --ignore=tests/kafka --ignore=tests/browser
 
-# What needs a real Kafka or a real browser waits a lot: side by side, the longest file first.
+# What needs a real Kafka or a real browser waits a lot: side by side, the longest files first.
+LONGEST := $(foreach name,rekey security exactly_once half_dead schema_registry rebuild operations,tests/kafka/test_$(name).py)
 live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready .venv-confluent/.ready
-	$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder tests/kafka/test_exactly_once.py tests/kafka/test_half_dead.py tests/kafka tests/browser
+	$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(LONGEST) tests/kafka tests/browser
 
 # Long forms of tests whose short forms run with the others, and property tests on examples they have not tried.
 faults: $(VENV)/.dev .venv-airflow/.ready .venv-kserve/.ready .venv-mlserver/.ready .venv-bentoml/.ready

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import AFTER_A_KILL, Cluster
+from support.cluster import Cluster
 from support.servers import wait_for
 from support.topics import made
 from support.traffic import RECORD, assert_same, replayed, traffic
@@ -57,9 +57,6 @@ def test_partitions_of_re_keying_that_stand_still_show_within_a_minute(cluster: 
     assert 6 <= max(rekeying) < 60, "the other worker has shown it, and it ended before a minute was over"
     cluster.send([*coming, *end])
     count = sum(topic == PREDICTIONS for topic, _ in events)
-    assert_same(
-        cluster.wait_for_predictions(count, "1m", 120, quiet=AFTER_A_KILL),
-        replayed(events + end, tmp_path),
-    )
+    assert_same(cluster.wait_for_predictions(count, "1m", 120), replayed(events + end, tmp_path))
     assert alive.poll() is None
     wait_for(lambda: not standing(cluster), 60, "an end of the standstill")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.alternation import assert_alternating
-from support.cluster import AFTER_A_KILL, Cluster
+from support.cluster import Cluster
 from support.servers import wait_for
 from support.traffic import RECORD, assert_same, replayed, traffic
 from tidegauge.engine.stage import PREDICTIONS
@@ -62,6 +62,6 @@ def test_one_worker_after_the_other(cluster, former, tmp_path, back):
         wait_for(lambda: restored(cluster, index) > at_first, 60, "the other version at work")  # noqa: B023
         cluster.send(events[(1 + index) * step : (2 + index) * step if index == 0 else None], pause=0.1)
     cluster.send(end)
-    found = cluster.wait_for_predictions(count, "1m", quiet=AFTER_A_KILL)
+    found = cluster.wait_for_predictions(count, "1m")
     assert_same(found, replayed(events + end, tmp_path))
     assert_alternating(cluster.alerts())

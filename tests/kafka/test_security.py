@@ -162,14 +162,23 @@ GOES_WITHOUT = {"report": {INCIDENTS: True, OPERATIONS: False}, "alerts": {INCID
 """Topics that a command does without, and whether it says so: marks are not there before somebody sets one."""
 
 
+SOME = [1, pytest.param(100, marks=pytest.mark.long)]
+"""How many rights are left out in turn, if there are as many."""
+
+
+def some_of(rights, count):
+    return random.Random(17).sample(rights, min(count, len(rights)))
+
+
+@pytest.mark.parametrize("count", SOME)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_needs_the_rights_of_the_document_and_no_less(secured, filled, command):
+def test_a_command_needs_the_rights_of_the_document_and_no_less(secured, filled, command, count):
     rights = rights_of(command, filled)
     secured.allow(rights)
     status, said = run(secured, filled, command, COMMANDS[command])
     assert status == 0, said
     assert PASSWORD not in said
-    for left_out in rights:
+    for left_out in some_of(rights, count):
         secured.allow([right for right in rights if right != left_out])
         status, said = run(secured, filled, command, COMMANDS[command])
         told = {filled.settings.topic(topic): of for topic, of in GOES_WITHOUT.get(command, {}).items()}
@@ -191,13 +200,11 @@ def limited_user(secured, filled):
         filled.stop()
 
 
-@pytest.mark.parametrize("left_out", [2, pytest.param(100, marks=pytest.mark.long)])
-def test_a_worker_needs_the_rights_of_the_document_and_no_less(secured, filled, left_out):
-    """``left_out``: how many of them are left out in turn."""
+@pytest.mark.parametrize("count", SOME)
+def test_a_worker_needs_the_rights_of_the_document_and_no_less(secured, filled, count):
     rights = rights_of("worker", filled)
-    some = random.Random(17).sample(rights, min(left_out, len(rights)))
     with limited_user(secured, filled) as security:
-        for number, left_out in enumerate([None, *some]):
+        for number, left_out in enumerate([None, *some_of(rights, count)]):
             secured.allow([right for right in rights if right != left_out])
             log = filled.directory / f"worker-{number}.log"
             worker = filled.start(number, **variables(security))
@@ -235,11 +242,12 @@ def test_a_changelog_that_may_not_be_shortened_stops_nothing(secured, filled, tm
     assert "rights-join-changelog is not shortened" in caplog.text
 
 
+@pytest.mark.parametrize("count", SOME)
 @pytest.mark.parametrize("command", ["notify", "history", "act"])
-def test_a_bridge_needs_the_rights_of_the_document_and_no_less(secured, filled, command):
+def test_a_bridge_needs_the_rights_of_the_document_and_no_less(secured, filled, command, count):
     rights = rights_of(command, filled)
     with limited_user(secured, filled) as security:
-        for left_out in [None, *rights]:
+        for left_out in [None, *some_of(rights, count)]:
             secured.allow([right for right in rights if right != left_out])
             with Bridge(filled, command, **variables(security)).start() as bridge:
                 if left_out is None:

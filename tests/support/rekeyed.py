@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from aiokafka.partitioner import murmur2
@@ -99,8 +100,7 @@ class RekeyedInputs:
         return taken
 
     def partition_of(self, value: bytes) -> int:
-        key: Any = json.loads(value)["request_id"]
-        return int(murmur2(key.encode()) & 0x7FFFFFFF) % len(self.followed)
+        return _hash_of(value) % len(self.followed)
 
     def unread(self, topic: str, partition: int) -> list[Written]:
         """The events of a partition that have been written and were not joined."""
@@ -114,3 +114,9 @@ class RekeyedInputs:
         return all(not of.rest for sources in self.sources.values() for of in sources) and all(
             self.joined[name] == len(log) for name, log in self.rekeyed.items()
         )
+
+
+@cache
+def _hash_of(value: bytes) -> int:
+    key: Any = json.loads(value)["request_id"]
+    return int(murmur2(key.encode()) & 0x7FFFFFFF)
