@@ -98,7 +98,10 @@ class MonitorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """One condition on one metric of one window length. In ``metric``, ``*`` stands for any one member of the path.
 
     ``min_count``: the fewest values a window is judged with. ``for_windows``: how many windows in a row must breach the
-    condition before the alert fires. ``keep_firing_for``: how many in a row must be fine before it resolves.
+    condition before the alert fires. ``keep_firing_for``: how many in a row must be fine before it resolves; with
+    ``recovery_margin``, one is enough if its number is back by this share (0 to 1) of the way from the limit to the baseline's.
+    ``few_values``: the family-wise level of the exact test by which windows with fewer than ``min_count`` values are judged,
+    together with those before; None: they are not judged.
     ``critical_with_performance``: the severity becomes critical if a performance monitor is breached in the windows in which
     the alert began. ``significance``: the family-wise level of the test that a distance must pass as well; None for no test.
     ``confidence``: breached only if the whole interval of the metric at this level lies beyond the limit. ``early``: whether
@@ -115,6 +118,8 @@ class MonitorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     min_count: int = 200
     for_windows: int = 1
     keep_firing_for: int = 1
+    recovery_margin: float | None = None
+    few_values: float | None = None
     critical_with_performance: bool = False
     segments: bool | tuple[str, ...] = False
     significance: float | None = 0.01

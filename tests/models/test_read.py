@@ -154,16 +154,19 @@ monitors:
   - {name: b, metric: performance.f1, window: 1h, above_baseline: 0.1, settle: 6h, min_count: 50, segments: true}
   - {name: c, metric: prediction.abstain_ratio, window: 1h, above: 0.1, early: true, significance: 1e-3}
   - {name: d, metric: business.*.mean, window: 1h, below_baseline: 2%, confidence: 0.9}
+  - {name: e, metric: system.error_ratio, window: 1h, above: 0.1, few_values: 1e-3, keep_firing_for: 4, recovery_margin: 0.5}
 """
     spec = load_file(write(text))
     assert spec.monitors is not None
-    a, b, c, d = spec.monitors
+    a, b, c, d, e = spec.monitors
     assert (a.condition, a.significance, a.for_windows, a.segments) == (Condition("outside", 0, 0.1), None, 3, ("region",))
     assert (b.condition, b.settle, b.min_count, b.segments) == (
         Condition("above", high=0.1, relative_to_baseline=True), 21600.0, 50, True,
     )  # fmt: skip
     assert (c.early, c.significance, c.confidence) == (True, 0.001, None)
     assert d.confidence == 0.9
+    assert (d.few_values, d.recovery_margin) == (None, None)
+    assert (e.few_values, e.keep_firing_for, e.recovery_margin) == (0.001, 4, 0.5)
 
 
 def test_members_of_kpis_are_read(write: Callable[..., Path]) -> None:
@@ -220,6 +223,10 @@ MONITOR_MISTAKES = [
     ("metric: performance.f1, above: 1, confidence: 95", "confidence: 95 is not a confidence level"),
     ("metric: prediction.psi, above: 1, confidence: 0.9", "confidence: prediction.psi has no interval"),
     ("metric: business.revenue.sum, above: 1, confidence: 0.9", "confidence: business.revenue.sum has no interval"),
+    ("metric: system.error_ratio, above: 1, few_values: 2", "few_values: 2 is not a significance level"),
+    ("metric: prediction.psi, above: 1, few_values: 0.01", "few_values: few_values is for shares and lists of faults"),
+    ("metric: system.error_ratio, below: 1, few_values: 0.01", "few_values: few_values is for shares and lists of faults"),
+    ("metric: prediction.psi, above: 1, recovery_margin: 50", "recovery_margin: 50 is no share of the way"),
     ("metric: business.basket.ratio, above: 1", "is counted only if the spec says how; write, say, kpis: {basket: {ratio: ["),
     ("metric: business.a.b.winsorised_mean, above: 1", "write, say, kpis: {a.b: {winsorise: ["),
     ("metric: prediction.psi, above: 1, for: 0", "for: '0' is not a whole number from 1 to 64"),

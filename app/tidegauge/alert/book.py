@@ -94,9 +94,8 @@ class AlertBook:
                 return []
             state = AlertState()
         before = packed(state)
-        transition = advance(
-            state, verdict.breached, window, judged.closed, severity, monitor.for_windows, monitor.keep_firing_for
-        )
+        keep_firing_for = 1 if verdict.recovered else monitor.keep_firing_for
+        transition = advance(state, verdict.breached, window, judged.closed, severity, monitor.for_windows, keep_firing_for)
         output: list[Output] = []
         if transition is not None:
             support = support_of(transition.status)

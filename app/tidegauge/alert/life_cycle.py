@@ -9,7 +9,8 @@
     fine, w closed, w >= f           forget w's breach                   resolve; "restated" if w was breached when closed
 
 With ``keep_firing_for`` = N > 1 windows the last line changes: f becomes the latest window that is still breached. If there is
-none, the alert resolves as restated; otherwise it resolves once w is N windows after f.
+none, the alert resolves as restated; otherwise it resolves once w is N windows after f. A verdict that the number is back by
+the monitor's ``recovery_margin`` counts as one with N = 1.
 
 Thus a restatement that undoes the verdict resolves the alert. A restatement that reveals a breach fires late, for the window it
 is about, and the next verdict on that or a later window resolves it.

@@ -12,7 +12,7 @@ import msgspec
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.baseline.spread import Spread
 from tidegauge.engine.delta import Segment
-from tidegauge.judge.limits import Error, allowed_error, limits_of
+from tidegauge.judge.limits import Error, allowed_error, has_recovered, limits_of
 from tidegauge.metrics.fairness import DISPARATE_IMPACT, MEASURES
 from tidegauge.metrics.interval import Interval
 from tidegauge.metrics.label_mix import LABEL_MIX
@@ -58,7 +58,7 @@ class Verdict(msgspec.Struct, frozen=True):
     ``path``: the metric with every ``*`` filled in. ``names``: the features in a metric that is a list. ``baseline``,
     ``p_value``, ``interval`` (at the monitor's ``confidence``): None if there is none. ``recent``: whether the number is of the
     window together with the previous one. ``kind``: of the alert. ``words``: the alert's summary, None if it is made from the
-    other members.
+    other members. ``recovered``: whether the number is back by the monitor's ``recovery_margin``.
     """
 
     monitor: MonitorSpec
@@ -74,6 +74,7 @@ class Verdict(msgspec.Struct, frozen=True):
     kind: str = "monitor"
     words: str | None = None
     recent: bool = False
+    recovered: bool = False
 
 
 def is_early(monitor: MonitorSpec) -> bool:
@@ -249,6 +250,7 @@ def judge(
         verdict = Verdict(
             monitor, candidate.path, value, breached and allowed, text, candidate.sample_size, candidate.baseline,
             candidate.p_value, candidate.names, candidate.interval, recent=candidate.recent,
+            recovered=has_recovered(candidate.value, candidate.baseline, monitor.recovery_margin, limits),
         )  # fmt: skip
         key = (candidate.segment, candidate.path)
         if not candidate.recent or (key in verdicts and verdict.breached and not verdicts[key].breached):

@@ -104,6 +104,21 @@ def _usual(baseline: float | None, spread: Spread | None, error: Error | None, l
     return UsualValue(mean, deviation, away, away)
 
 
+def has_recovered(value: float, usual: float | None, margin: float | None, limits: Limits) -> bool:
+    """Whether a number is back from its limits by ``margin`` (0 to 1) of the way to its ``usual`` value, which is 0 if it is
+    None and the number has only an upper limit. False if neither holds, or there is no margin.
+
+    >>> [has_recovered(value, 0.9, 0.5, Limits(0.8, None, "below 0.8")) for value in (0.84, 0.86)]
+    [False, True]
+    """
+    low, high, _ = limits
+    usual = 0.0 if usual is None and low is None else usual
+    if usual is None or margin is None:
+        return False
+    is_low = low is not None and value < low + margin * (usual - low)
+    return not (is_low or (high is not None and value > high + margin * (usual - high)))
+
+
 def allowed_error(
     condition: Condition, value: float, path: str, numbers: Mapping[str, Any], baseline: Baseline, window: str,
     recent: bool = False,

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from tidegauge.baseline.baseline import RESULT_BINS, Baseline
+from tidegauge.judge.few_values import can_judge_few
 from tidegauge.spec import Condition, ModelSpec, MonitorSpec, RolloutSpec, Severity, duration
 
 KEEP_FIRING_FOR = 7
 """An alert on drift resolves after this many windows without drift, so that a season of several weeks is one alert."""
+STILL_FIRING = 3
+RECOVERY = 0.5
+"""An alert on anything else resolves once its number is back by half of the way from its limit to the baseline's, or after this
+many windows within the limit, so that a number near its limit does not fire and resolve window by window."""
+FEW_VALUES = 0.001
+"""The level of the exact tests by which faults are judged in windows of few requests."""
 LEVEL = 0.01
 """The share of windows without change in which at least one statistical monitor may fire."""
 NUMBERS, CATEGORIES, MISSING, SCORE = 0.2 * LEVEL, 0.08 * LEVEL, 0.22 * LEVEL, 0.02 * LEVEL
@@ -125,4 +134,11 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
                     Condition("outside", auto=True, level=POSITIVES), "warning", critical_with_performance=True,
                 ),
             ]  # fmt: skip
-    return tuple(monitors)
+    return tuple(map(_with_few_values_and_recovery, monitors))
+
+
+def _with_few_values_and_recovery(monitor: MonitorSpec) -> MonitorSpec:
+    if monitor.keep_firing_for > 1:
+        return monitor
+    few = FEW_VALUES if can_judge_few(monitor.metric, monitor.condition) else None
+    return msgspec.structs.replace(monitor, few_values=few, keep_firing_for=STILL_FIRING, recovery_margin=RECOVERY)

@@ -16,6 +16,7 @@ from tidegauge.detect.detectors import ALGORITHMS, BINARY, Detector
 from tidegauge.detect.value_streams import OUTCOMES, PREDICTIONS
 from tidegauge.errors import SpecError
 from tidegauge.judge.conditions import TESTS, has_interval, needs_settled
+from tidegauge.judge.few_values import can_judge_few
 from tidegauge.judge.metric_names import metric_mistake, suggestion
 from tidegauge.models.yaml_reader import Item, required
 from tidegauge.spec import (
@@ -32,8 +33,9 @@ from tidegauge.spec import (
 )
 
 CONDITIONS = ("above", "below", "outside", "above_baseline", "below_baseline")
-MONITOR = ("name", "kind", "metric", "window", *CONDITIONS, "severity", "runbook", "min_count", "for", "keep_firing_for",
-           "critical_with_performance", "segments", "significance", "confidence", "early", "settle")  # fmt: skip
+MONITOR = ("name", "kind", "metric", "window", *CONDITIONS, "severity", "runbook", "min_count", "few_values", "for",
+           "keep_firing_for", "recovery_margin", "critical_with_performance", "segments", "significance", "confidence", "early",
+           "settle")  # fmt: skip
 DETECTOR = ("name", "stream", "algorithm", "parameters", "false_alarms", "against", "severity", "segments", "runbook")
 STREAMS = (*OUTCOMES, *PREDICTIONS)
 SEVERITIES = get_args(Severity)
@@ -115,6 +117,10 @@ def _monitor(item: Item, around: SpecContext) -> MonitorSpec | None:
                 member, value = "for_windows", of.integer(1, MAX_REMEMBERED)
             case "keep_firing_for":
                 value = of.integer(1, MAX_REMEMBERED)
+            case "recovery_margin":
+                value = _recovery_margin(of)
+            case "few_values":
+                value = _few_values(of, metric, condition)
             case "critical_with_performance":
                 value = of.boolean()
             case "segments":
@@ -241,6 +247,22 @@ def significance(of: Item) -> float | None:
     level = of.number()
     if level is not None and not 0 < level < 1:
         of.wrong(f"{of.source()} is not a significance level; write one between 0 and 1, or null to turn it off")
+    return level
+
+
+def _recovery_margin(of: Item) -> float | None:
+    share = of.number()
+    if share is not None and not 0 < share <= 1:
+        of.wrong(f"{of.source()} is no share of the way to the baseline's value; write one above 0 and up to 1, as 0.5")
+    return share
+
+
+def _few_values(of: Item, metric: str | None, condition: Condition | None) -> float | None:
+    level = of.number()
+    if level is not None and not 0 < level < 1:
+        of.wrong(f"{of.source()} is not a significance level; write one between 0 and 1, as 0.001")
+    if metric is not None and condition is not None and not can_judge_few(metric, condition):
+        of.wrong("few_values is for shares and lists of faults above a limit, as system.error_ratio; remove it")
     return level
 
 

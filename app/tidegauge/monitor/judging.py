@@ -22,11 +22,11 @@ from tidegauge.judge.conditions import (
     heeds_predictions,
     is_calm,
     is_early,
-    judge,
     needs_settled,
     only_falls,
 )
 from tidegauge.judge.evidence import Coincidences, Performance
+from tidegauge.judge.few_values import judge_with_few
 from tidegauge.metrics import record as records
 from tidegauge.metrics.carriers import MIN_LABELS, carriers, loss_of
 from tidegauge.metrics.explained import expected_losses
@@ -95,7 +95,7 @@ class WindowJudge:
     ) -> None:
         self._windows, self._records, self._baselines, self._alerts = windows, records, baselines, alerts
         self._aside = aside
-        self._missing_alerts = MissingValueAlerts(windows, alerts, baselines.of)
+        self._missing_alerts = MissingValueAlerts(windows, alerts, baselines.of, records.earlier)
         self._judged: dict[bytes, BaselineMark] = {}
         # Open windows without any early verdict: the mark of what they were compared with, and their features.
         self._calm: dict[bytes, tuple[BaselineMark, Features]] = {}
@@ -176,7 +176,8 @@ class WindowJudge:
         if not self._alerts.ever_breached(monitor.name, Subject(header.model, header.version)) and is_calm(numbers, monitor):
             return None
         judged = Judged([], set())
-        for segment, verdict in judge(numbers, monitor, baseline, header.window, self._intervals(header, spec, baseline)):
+        intervals, earlier = self._intervals(header, spec, baseline), partial(self._records.earlier, header, spec)
+        for segment, verdict in judge_with_few(numbers, monitor, baseline, header.window, intervals, earlier):
             if segment not in wanted:
                 continue
             subject = Subject(header.model, header.version, segment)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from tidegauge.alert.book import AlertBook
 from tidegauge.alert.labels import Subject
 from tidegauge.baseline.baseline import Baseline
-from tidegauge.judge.conditions import Verdict, judge
+from tidegauge.engine.delta import Segment
+from tidegauge.judge.conditions import Verdict
+from tidegauge.judge.few_values import judge_with_few
 from tidegauge.metrics import record as records
 from tidegauge.monitor.window_headers import Header
 from tidegauge.monitor.windows import Windows
@@ -30,12 +34,14 @@ def is_rise(metric: str) -> bool:
 
 class MissingValueAlerts:
     """The verdicts of monitors on the share of missing values in one task's ``windows``. They follow from the current content
-    of the windows, not from when these were judged. ``baseline_of``: returns the baseline of a window."""
+    of the windows, not from when these were judged. ``baseline_of``: returns the baseline of a window; ``earlier``: the counts
+    of a segment in the windows before one, as in ``WindowRecords``."""
 
     def __init__(
-        self, windows: Windows, alerts: AlertBook, baseline_of: Callable[[Header, ModelSpec], Baseline | None]
-    ) -> None:
-        self._windows, self._alerts, self._baseline_of = windows, alerts, baseline_of
+        self, windows: Windows, alerts: AlertBook, baseline_of: Callable[[Header, ModelSpec], Baseline | None],
+        earlier: Callable[[Header, ModelSpec, Segment], Iterator[dict[str, Any]]],
+    ) -> None:  # fmt: skip
+        self._windows, self._alerts, self._baseline_of, self._earlier = windows, alerts, baseline_of, earlier
 
     def unless_alerted_already(
         self, header: Header, spec: ModelSpec, subject: Subject, verdict: Verdict, monitors: Iterable[MonitorSpec]
@@ -68,5 +74,7 @@ class MissingValueAlerts:
         baseline = self._baseline_of(header, spec)
         part = None if baseline is None else baseline.part(subject.segment)
         members = records.data_members(self._windows.data(header, subject.segment), spec, part, drift=False)
-        found = judge({subject.segment: {"closed": header.closed, **members}}, monitor, baseline, header.window)
+        record = {"closed": header.closed, **members}
+        earlier = partial(self._earlier, header, spec)
+        found = judge_with_few({subject.segment: record}, monitor, baseline, header.window, earlier=earlier)
         return any(of.verdict.breached and of.verdict.path == path for of in found)

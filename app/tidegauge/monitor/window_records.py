@@ -8,8 +8,9 @@ MAX_KEPT_BYTES in all, and computed again from the profile if it was dropped.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
@@ -220,6 +221,14 @@ class WindowRecords:
         calibration = None if whole is None else whole.calibration_for(segment)
         side = records.data_side(profile, spec, baseline, seconds, calibration, header.window, drift=False)
         return side | records.label_coverage(self._windows.outcome(header, segment), profile.predictions)
+
+    def earlier(self, header: Header, spec: ModelSpec, segment: Segment) -> Iterator[Numbers]:
+        """The counts of a segment in the windows before this one, the newest first, without end; {} if it had no requests."""
+        length = header.end - header.start
+        for back in count(1):
+            before = self._windows.find(header.model, header.version, header.window, header.start - back * length)
+            known = before is not None and segment in before.records
+            yield self.early(before, segment, spec, counted=True) if before is not None and known else {}
 
     def prepare_outcome_sides(self, header: Header, segments: Iterable[Segment]) -> None:
         """Compute together what the outcome sides of these segments need, which is much faster than one by one. The record of
