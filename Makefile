@@ -81,6 +81,7 @@ soak: $(VENV)/.dev
 evaluate: $(VENV)/.evaluate $(PEERS)/.ready
 	$(BIN)/python benchmarks/evaluation/evaluate.py $(if $(QUICK),--quick) $(if $(JOBS),--jobs $(JOBS))
 	$(if $(QUICK),,$(BIN)/python benchmarks/evaluation/few_windows.py $(if $(JOBS),--jobs $(JOBS)))
+	$(if $(QUICK),,$(BIN)/python benchmarks/evaluation/few_requests.py $(if $(JOBS),--jobs $(JOBS)))
 	$(if $(QUICK),,$(BIN)/python benchmarks/evaluation/causes.py $(if $(JOBS),--jobs $(JOBS)))
 	$(if $(QUICK),,$(BIN)/python benchmarks/evaluation/carried.py $(if $(JOBS),--jobs $(JOBS)))
 

@@ -94,7 +94,7 @@ def run(scenario: Scenario, spec: ModelSpec, baseline: bytes | None, watched: Ro
     monitor = MonitorStage(MemoryStore(), registry, 1, counters)
     verdicts = Verdicts()
     origin = scenario.reference
-    _listen(monitor, verdicts, scenario.seconds, origin)
+    listen(monitor, verdicts, scenario.seconds, origin)
 
     def take(outputs: list[Output]) -> None:
         for output in outputs:
@@ -132,7 +132,7 @@ def run(scenario: Scenario, spec: ModelSpec, baseline: bytes | None, watched: Ro
     return verdicts
 
 
-def _listen(monitor: MonitorStage, verdicts: Verdicts, seconds: float, origin: int) -> None:
+def listen(monitor: MonitorStage, verdicts: Verdicts, seconds: float, origin: int) -> None:
     """Note every verdict and detection on its way to the alerts: an alert that goes on firing says nothing anew."""
     book = monitor.alerts
     verdict, detection = book.verdict, book.detections.detection
