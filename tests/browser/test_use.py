@@ -141,7 +141,7 @@ def test_everything_is_reached_with_the_keyboard(browser: Browser, console: Runn
     browser.one("#chart-distribution-numbers table")
 
 
-@pytest.mark.parametrize("width", [390, 360])
+@pytest.mark.parametrize("width", [pytest.param(390, marks=pytest.mark.long), 360])
 @pytest.mark.parametrize("path", [*PAGES, "incident", "alert"])
 def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, console: Running, path: str, width: int) -> None:
     """Neither the page nor a table in it, with all that can be opened open."""

@@ -97,7 +97,7 @@ def test_what_was_answered_200_survives_kills_and_counts_once(cluster, models):
     none a missing response."""
     cluster.apply(*directory.records_of(models))
     cluster.start(0, "--idle-timeout", "2")
-    count, rng = 300, random.Random(7)
+    count, rng = 150, random.Random(7)
     exchanges = [exchange(f"r{n}", START, [[n, 1.0]], [[1, 0.5]]) for n in range(count)]
     # The specs come from the topic.
     with Ingest(cluster, "--timeout", "120s") as one, Ingest(cluster, "--timeout", "120s") as other:
@@ -105,7 +105,7 @@ def test_what_was_answered_200_survives_kills_and_counts_once(cluster, models):
             for messages in exchanges:
                 ingest = rng.choice([one, other])
                 assert ingest.ask("/", *messages[half])[0] == 200
-                if rng.random() < 0.01:
+                if rng.random() < 0.02:
                     ingest.kill()
                     ingest.start()
         wait_for(lambda: len({event["request_id"] for event, _ in predictions(cluster)}) == count, 60 + AFTER_A_KILL, "events")

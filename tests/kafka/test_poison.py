@@ -92,7 +92,7 @@ def send_large(cluster, values):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("arguments", [(), ("--rekey",)])
+@pytest.mark.parametrize("arguments", [(), pytest.param(("--rekey",), marks=pytest.mark.long)])
 def test_a_record_larger_than_any_topic_takes_is_a_dead_letter_that_says_so(cluster, arguments):
     values = [b'{"features": "' + b"x" * size + b'"}' for size in (2 << 20, (32 << 20) - 40, 50 << 20)]
     send_large(cluster, values)

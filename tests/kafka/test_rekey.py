@@ -78,7 +78,7 @@ def standing(cluster):
     return {message.partition: message.idle for message in messages}
 
 
-@pytest.mark.parametrize("key", [request_key, debezium_key])
+@pytest.mark.parametrize("key", [request_key, pytest.param(debezium_key, marks=pytest.mark.long)])
 def test_partition_counts_that_differ_and_any_key(cluster, tmp_path, key):
     events, end = traffic(11, 2000)
     with pytest.raises(TopicError, match="start workers with --rekey, or recreate"):
