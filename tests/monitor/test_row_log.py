@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 
 from support.driver import Pipeline, flatten, numbers
 from support.events import START, prediction
-from tidegauge.engine.stage import LABELS, PREDICTIONS
+from tidegauge.engine import delta
+from tidegauge.engine.stage import LABELS, PREDICTIONS, PROFILES, MemoryStore
 from tidegauge.join import pane_profiles
 from tidegauge.models.registry import ModelRecord, encode
 from tidegauge.monitor import learning, row_log, window_profiles, window_rows, windows
@@ -147,3 +149,41 @@ def test_rows_that_a_new_spec_does_not_learn_from_are_let_go_at_a_restart() -> N
     pipeline.registry.apply(b"churn", encode(ModelRecord("churn", spec)))
     pipeline.restart_monitor()
     assert not pipeline.monitor.windows.log.rows
+
+
+def parts_of(count: int, numbers: int, id_length: int) -> list[bytes]:
+    """Encoded parts of deltas of about ``count`` predictions with so many numbers as features, and of their labels."""
+    spec = msgspec.structs.replace(SPEC, windows=("1h",))
+    pipeline, rng, found = Pipeline(spec), random.Random(1), []
+    for minute in range(12):
+        names = [f"{rng.getrandbits(4 * id_length):0{id_length}x}" for _ in range(count)]
+        for name in names:
+            features = {f"feature_{of}": rng.random() for of in range(numbers)}
+            event = prediction(0, START + 60 * minute, prediction=1, score=rng.random(), features=features)
+            segments = {"region": rng.choice(["eu", "us", "ap"]), "device": f"d{rng.randrange(9)}"}
+            pipeline.send(PREDICTIONS, [json.dumps(event | {"request_id": name, "segments": segments}).encode()])
+        labels = [{"request_id": name, "ts": START + 60 * minute + 1, "label": 1} for name in names]
+        pipeline.send(LABELS, [json.dumps(label).encode() for label in labels])
+        for output in pipeline.joins[0].checkpoint(float(minute)):
+            if output.topic == PROFILES:
+                found += [msgspec.msgpack.encode(of) for of in delta.decode(output.value or b"").parts]
+    return found
+
+
+@pytest.mark.parametrize(("count", "numbers"), [(2, 8), (5, 50), (50, 50), (100, 16), (20, 200)])
+@pytest.mark.parametrize("side", ["data", "outcome"])
+def test_rows_take_about_as_much_memory_as_they_are_said_to(count: int, numbers: int, side: str) -> None:
+    decode = msgspec.msgpack.Decoder(delta.RowsDelta).decode
+    encoded = [raw for raw in parts_of(count, numbers, 32) if getattr(decode(raw), side) is not None] * 10
+    log = row_log.RowLog(MemoryStore())
+    tracemalloc.start()
+    try:
+        for raw in encoded:
+            log.add("churn", SPEC, decode(raw))
+        log.flush()
+        with_rows, _ = tracemalloc.get_traced_memory()
+        log.rows.clear()
+        without, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.9 < log.size / (with_rows - without) < 1.3

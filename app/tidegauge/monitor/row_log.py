@@ -26,8 +26,9 @@ from tidegauge.profile.outcome_table import OutcomeTable
 from tidegauge.spec import ModelSpec
 
 ROWS, NEXT = b"r", b"n"
-FIXED_BYTES = 4096
-"""The bytes of memory that a part takes in addition to its rows."""
+DATA_BYTES, ROW_BYTES, NAME_BYTES, OUTCOME_BYTES = 3000, 90, 58, 1200
+"""The bytes of memory that a part of predictions takes in addition to its packed form: in any case, for each row (its request
+id, segments and time), and for each feature (its name); and a part of outcomes in addition to twice its packed form."""
 
 
 class _Stored(msgspec.Struct, array_like=True, frozen=True):
@@ -48,7 +49,7 @@ class Rows:
     """One part of n rows with either predictions (``data``) or outcomes (``outcome``). ``segments`` (B, n): for each of B
     ``breakdowns``, of which the whole model is the first, the number of each row's segment, as in ``SegmentNumbers``;
     ``names``: the segments by number; ``times`` (n): the ``ts`` of each row's prediction; ``waiting``: how many profiles have
-    not counted their share; ``size``: in bytes."""
+    not counted their share; ``size``: about how many bytes of memory it takes."""
 
     __slots__ = (
         "breakdowns", "data", "model", "names", "number", "outcome", "pane", "segments", "size", "times", "version", "waiting",
@@ -65,8 +66,10 @@ class Rows:
         self.data: DataColumns | None = None if part.data is None else data_rows.unpack(part.data)
         self.outcome = None if part.outcome is None else OutcomeTable.unpack(part.outcome)
         self.waiting = 0
-        # A part takes about as many bytes unpacked as packed.
-        self.size = FIXED_BYTES + len(part.data or part.outcome or b"")
+        self.size = OUTCOME_BYTES + 2 * len(part.outcome or b"")
+        if self.data is not None:
+            names = len(self.data.features.names) + len(self.data.categories)
+            self.size = DATA_BYTES + len(part.data or b"") + ROW_BYTES * len(self.times) + NAME_BYTES * names
 
 
 class RowLog:

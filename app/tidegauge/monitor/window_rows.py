@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.engine.delta import Segment
-from tidegauge.monitor.row_log import FIXED_BYTES, RowLog, Rows
+from tidegauge.monitor.row_log import RowLog, Rows
 from tidegauge.profile import data_rows, outcome_table
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.outcome import OutcomeProfile
@@ -131,13 +131,15 @@ class WindowRows:
             del self._waiting[place]
         return UncountedShares(found, wanted)
 
-    def growth(self, side: Side, window: bytes) -> Growth:
-        """What counting the rows that wait for one side of a window adds to its segments' profiles."""
-        waiting = self._waiting.get(WaitingSide(side, window))
+    def growth(self, window: bytes) -> Growth:
+        """What counting the rows with predictions that wait for a window adds to its segments' profiles."""
+        waiting = self._waiting.get(WaitingSide("data", window))
         if waiting is None:
-            return Growth(frozenset(), 0.0)
+            return Growth(frozenset(), 0)
         rows = waiting.shares[0].rows
-        return Growth(frozenset(rows.names[of] for of in waiting.since), (rows.size - FIXED_BYTES) / len(rows.times))
+        assert rows.data is not None
+        numbers = len(rows.data.features.names)
+        return Growth(frozenset(rows.names[of] for of in waiting.since), numbers * rows.times.itemsize)
 
     def places(self) -> Iterator[WaitingSegment]:
         """Every side of a segment of a window for which rows wait."""
@@ -148,10 +150,10 @@ class WindowRows:
 
 
 class Growth(NamedTuple):
-    """The ``segments`` of a window for which rows wait, and about how many bytes of memory a row takes."""
+    """The ``segments`` of a window for which rows wait, and how many bytes the numbers of a row take."""
 
     segments: frozenset[Segment]
-    row_bytes: float
+    row_bytes: int
 
 
 class WaitingSegment(NamedTuple):

@@ -242,12 +242,12 @@ class Windows:
     def in_pieces(self, header: Header, segments: Iterable[Segment]) -> Iterator[list[CountedSegment]]:
         """These segments of a window in pieces of about COUNTED_BYTES, at least one segment, whose rows with predictions are to
         be counted together."""
-        growth = self._rows.growth("data", header.key)
+        growth = self._rows.growth(header.key)
         piece: list[CountedSegment] = []
         size = 0
         for segment in segments:
             values = min(header.records[segment].predictions, MOST_VALUES) if segment in growth.segments else 0
-            grown = int(values * growth.row_bytes)
+            grown = values * growth.row_bytes
             if piece and size + grown > COUNTED_BYTES:
                 yield piece
                 piece, size = [], 0
