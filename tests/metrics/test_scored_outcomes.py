@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import chi2
 from sklearn import metrics
 
 from support.outcomes import binary, outcomes
@@ -49,6 +51,48 @@ def test_together_as_scikit_learn_of_each() -> None:
             if len(tenth := np.flatnonzero(score * 10 // 1 == k))
         ]
         assert of.reliability.ece == pytest.approx(sum(mean_gap) / len(score))
+
+
+def hosmer_lemeshow(scores: NDArray[np.float64], actual: NDArray[np.int64]) -> float | None:
+    """The test bin by bin: neighbours are pooled until five of each class are expected, the rest goes to the last pool."""
+    pools: list[list[int]] = []
+    rows: list[int] = []
+    for tenth in range(10):
+        rows += np.flatnonzero(np.minimum(scores * 10 // 1, 9) == tenth).tolist()
+        if min(scores[rows].sum(), (1 - scores[rows]).sum()) >= 5:
+            pools.append(rows)
+            rows = []
+    if not pools:
+        return None
+    pools[-1] += rows
+    statistic = 0.0
+    for pool in pools:
+        tenths = [[row for row in pool if min(int(scores[row] * 10), 9) == tenth] for tenth in range(10)]
+        spread = sum(len(of) * scores[of].mean() * (1 - scores[of].mean()) for of in tenths if of)
+        statistic += (scores[pool].sum() - actual[pool].sum()) ** 2 / spread
+    return float(chi2.sf(statistic, len(pools)))
+
+
+def test_p_values_of_calibration_are_those_of_pools_made_one_by_one() -> None:
+    rng = np.random.default_rng(8)
+    sizes = (2, 9, 14, 25, 40, 90, 400, 2000)
+    rows = [(score := rng.beta(*shape, n), (rng.random(n) < score**power).astype(int))
+            for n in sizes for shape in ((2, 3), (0.3, 0.3), (1, 20)) for power in (1.0, 0.8)]  # fmt: skip
+    profiles = [outcomes((score > 0.5).astype(int), actual, score) for score, actual in rows]
+    tested = 0
+    for (score, actual), of in zip(rows, scored_outcomes(profiles), strict=True):
+        expected = hosmer_lemeshow(score, actual)
+        assert of.reliability.p_value == (None if expected is None else pytest.approx(expected, rel=1e-6, abs=1e-300))
+        tested += expected is not None
+    assert 20 < tested < len(rows)
+
+
+def test_a_single_wrong_one_refutes_scores_of_0_and_1() -> None:
+    scores, actual = np.repeat([0.0, 1.0], 10), np.repeat([0, 1], 10)
+    wrong = actual.copy()
+    wrong[3] = 1
+    right, refuted = scored_outcomes([outcomes(of, of, scores) for of in (actual, wrong)])
+    assert (right.reliability.p_value, refuted.reliability.p_value) == (1.0, 0.0)
 
 
 def test_nothing_is_kept_of_what_changed() -> None:

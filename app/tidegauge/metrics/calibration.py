@@ -6,15 +6,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from scipy.special import chdtrc
-
 from tidegauge.metrics.interval import LEVEL, Interval, normal_quantile, wilson
-from tidegauge.metrics.scored_outcomes import Reliability, scored
+from tidegauge.metrics.scored_outcomes import scored
 from tidegauge.profile.outcome import MAX_OUTSIDE, OutcomeProfile
 from tidegauge.profile.score_counts import CALIBRATION_BINS
-
-MIN_EXPECTED = 5.0
-"""Bins in which fewer positives or negatives than this are expected are pooled for the test."""
 
 
 def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL, *, bins: bool = True) -> dict[str, Any]:
@@ -39,9 +34,8 @@ def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL, *, bins: 
         variance = max(squares / n - held.mean_square, 0.0)
         numbers["within_bin_variance"] = variance
         numbers["within_bin_covariance"] = variance - (outcome.sum("brier") / n - binned)
-    p_value = reliability_p_value(held)
-    if p_value is not None:
-        numbers["p_value"] = p_value
+    if held.p_value is not None:
+        numbers["p_value"] = held.p_value
     if not bins:
         return numbers
     numbers["bins"] = [
@@ -57,25 +51,6 @@ def calibration_numbers(outcome: OutcomeProfile, level: float = LEVEL, *, bins: 
         if count
     ]
     return numbers
-
-
-def reliability_p_value(held: Reliability) -> float | None:
-    """The p-value of the hypothesis that every score is the true probability, from the bins; neighbouring bins are pooled if
-    too few of either class are expected. If all scores are 0 or 1, a single wrong one refutes the hypothesis."""
-    groups: list[tuple[float, float]] = []
-    excess = variance = likely = unlikely = 0.0
-    for more, spread, positives, count in zip(held.excess, held.variance, held.score_sums, held.counts, strict=True):
-        excess, variance = excess + more, variance + spread
-        likely, unlikely = likely + positives, unlikely + (count - positives)
-        if min(likely, unlikely) >= MIN_EXPECTED:
-            groups.append((excess, variance))
-            excess = variance = likely = unlikely = 0.0
-    if not groups:
-        return None
-    groups[-1] = (groups[-1][0] + excess, groups[-1][1] + variance)
-    if any(of and not spread for of, spread in groups):
-        return 0.0
-    return float(chdtrc(len(groups), sum(of * of / spread for of, spread in groups if spread)))
 
 
 def ece_interval(outcome: OutcomeProfile, level: float = LEVEL) -> Interval | None:

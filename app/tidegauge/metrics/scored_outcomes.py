@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtrc
 
 from tidegauge.profile.outcome import OutcomeProfile, derive_all
 from tidegauge.profile.score_counts import CALIBRATED, CALIBRATION_BINS, POSITIVE, SCORED
 from tidegauge.profile.score_grid import SCORE_BINS, SCORES
 
+MIN_EXPECTED = 5.0
+"""Bins in which fewer positives or negatives than this are expected are pooled for the test."""
 _SCORE_SUMS = tuple(f"score_{number}" for number in range(CALIBRATION_BINS))
 
 
@@ -34,6 +37,7 @@ class Reliability(NamedTuple):
     positives: list[float]
     excess: list[float]
     variance: list[float]
+    p_value: float | None
     reliability: float
     resolution: float
     uncertainty: float
@@ -155,7 +159,7 @@ def _reliabilities(
     places = profiles[binned] * width + keys[binned] - CALIBRATED
     dense = np.bincount(places, counts[binned], len(outcomes) * width).reshape(-1, 2, CALIBRATION_BINS)
     positives = dense[:, 1]
-    in_bins = dense[:, 0] + positives
+    in_bins = np.asarray(dense[:, 0] + positives, np.float64)
     score_sums = np.array([[of.sum(name) for name in _SCORE_SUMS] for of in outcomes])
     excess = score_sums - positives
     known = np.maximum(in_bins, 1.0)
@@ -172,5 +176,36 @@ def _reliabilities(
         np.abs(excess).sum(axis=1) / n,
         np.sqrt(2 / math.pi * variance).sum(axis=1) / n,
     )
-    columns = (in_bins, score_sums, positives, excess, variance, *numbers)
-    return [Reliability(*of) for of in zip(*(column.tolist() for column in columns), strict=True)]
+    p_values = _p_values(excess, variance, score_sums, in_bins - score_sums)
+    columns = [column.tolist() for column in (in_bins, score_sums, positives, excess, variance)]
+    return [Reliability(*of) for of in zip(*columns, p_values, *(column.tolist() for column in numbers), strict=True)]
+
+
+def _p_values(
+    excess: NDArray[np.float64], variance: NDArray[np.float64], likely: NDArray[np.float64], unlikely: NDArray[np.float64]
+) -> list[float | None]:
+    """The p-values (S) of the hypothesis that every score is the true probability, from what is known of the bins (S, 10):
+    ``excess`` and ``variance`` as in Reliability, and how many positives and negatives are expected.
+
+    Neighbouring bins are pooled if fewer than MIN_EXPECTED of either class are expected in one, the last with the pool before.
+    If all scores are 0 or 1, a single wrong one refutes the hypothesis."""
+    pool, last = np.zeros((4, len(excess))), np.zeros((2, len(excess)))
+    statistics, pools, refuted = np.zeros(len(excess)), np.zeros(len(excess)), np.zeros(len(excess), bool)
+
+    def add(rows: NDArray[np.bool_]) -> None:
+        """Add the last pool to the statistics of these rows (S)."""
+        certain = rows & (last[1] == 0)
+        refuted[certain & (last[0] != 0)] = True
+        of = rows & ~certain
+        statistics[of] += last[0, of] ** 2 / last[1, of]
+
+    for own in np.array((excess, variance, likely, unlikely)).transpose(2, 0, 1):
+        pool += own
+        full = pool[2:].min(axis=0) >= MIN_EXPECTED
+        add(full & (pools > 0))
+        last[:, full], pool[:, full] = pool[:2, full], 0.0
+        pools += full
+    last += pool[:2]
+    add(pools > 0)
+    found = np.where(refuted, 0.0, chdtrc(np.maximum(pools, 1.0), statistics)).tolist()
+    return [p_value if number else None for p_value, number in zip(found, pools.tolist(), strict=True)]
