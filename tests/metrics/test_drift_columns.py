@@ -20,7 +20,7 @@ from tidegauge.metrics.distance import chi_square
 from tidegauge.metrics.drift import Against, binned_drift, number_drift, number_drifts
 from tidegauge.metrics.drift_columns import binned_drifts, chi_squares, gather, jensen_shannons, side_by_side
 from tidegauge.metrics.shift import number_shift
-from tidegauge.metrics.shift_columns import ContrastColumns, number_shifts
+from tidegauge.metrics.shift_columns import ContrastColumns, factors_of, number_shifts
 from tidegauge.profile.schema import SHARES, Bins, bin_codes
 from tidegauge.spec import BaselineSpec
 
@@ -61,7 +61,7 @@ def test_shifts_of_many_numbers_are_each_what_they_are_alone(seed: int, numbers:
     paths = [f"data.features.f{number}" for number in range(numbers)]
     spreads = {f"{path}.shift_z.{name}": Spread(0.0, 1.5, 20) for path in paths for name in ("location", "upper_tail")}
     dispersions = Dispersions(spreads) if spread else None
-    found = number_shifts(side_by_side(counts), ContrastColumns(held), paths, dispersions, size)
+    found = number_shifts(side_by_side(counts), ContrastColumns(held), factors_of(paths, dispersions, size))
     for of, contrasts, path, together in zip(counts, held, paths, found, strict=True):
         alone = number_shift(of, contrasts, path, dispersions, size)
         assert together.keys() == alone.keys()

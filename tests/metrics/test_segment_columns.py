@@ -10,11 +10,12 @@ from support.driver import SPEC, Pipeline
 from support.events import START, prediction
 from tidegauge.baseline.baseline import Baseline
 from tidegauge.engine.stage import PREDICTIONS
-from tidegauge.metrics.drift import Against
+from tidegauge.metrics.drift import Against, number_drift
 from tidegauge.metrics.published import published
 from tidegauge.metrics.record import data_numbers
-from tidegauge.metrics.segment_columns import Features, SegmentData, number_features
+from tidegauge.metrics.segment_columns import Features, SegmentData, number_features, score_drifts
 from tidegauge.profile.data import DataProfile
+from tidegauge.profile.schema import SCORE_FEATURE
 from tidegauge.spec import BaselineSpec, FeatureSpec
 
 MINUTES, A_MINUTE = 7, 120
@@ -40,7 +41,8 @@ def played() -> Pipeline:
             if minute > 4:
                 features["late"] = rng.normal()
             region = "new" if minute > 5 and number % 3 else "eu" if number % 8 else "us"
-            event = prediction(1000 * minute + number, START + at, prediction=1, score=0.5, features=features)
+            score = float(rng.beta(2, 3 + minute))
+            event = prediction(1000 * minute + number, START + at, prediction=1, score=score, features=features)
             values.append(json.dumps(event | {"segments": {"region": region}}).encode())
         pipeline.send(PREDICTIONS, values)
         pipeline.checkpoint()
@@ -81,6 +83,32 @@ def test_features_of_many_segments_are_published_as_those_of_each() -> None:
     assert together >= 20
     drifts = {"psi", "p_value", "ks", "ks_p_value", "shift", "shift_in", "shift_p_value"}
     assert members == drifts | {"count", "missing_ratio", "type_mismatch_ratio", "out_of_range_ratio", "mean", "std", "p50"}
+
+
+def test_the_drift_of_scores_of_many_segments_is_that_of_each() -> None:
+    pipeline = played()
+    whole = pipeline.registry.baseline("churn", "churn_xgb:3")
+    assert whole is not None
+    windows = pipeline.monitor.windows
+    segments = [
+        SegmentData(windows.data(header, segment), whole.part(segment))
+        for header in windows.headers.values()
+        if header.window == "1m"
+        for segment in header.segments
+        if segment
+    ]
+    compared = 0
+    for of, found in zip(segments, score_drifts(segments, "1m"), strict=True):
+        if found is not None and of.baseline is not None:
+            against = Against(of.baseline, "1m", of.data.predictions)
+            results, row = of.data.results, of.data.results.names.index("score")
+            reference = of.baseline.data.results
+            alone = number_drift(results, row, reference, "score", against, SCORE_FEATURE, "prediction")
+            assert list(found) == list(alone)
+            for member, value in alone.items():
+                assert found[member] == (value if isinstance(value, str) else pytest.approx(value, rel=1e-7, abs=1e-12)), member
+            compared += 1
+    assert 4 < compared < len(segments)
 
 
 def test_a_segment_whose_features_hold_other_values_too_is_left_to_be_computed_alone() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from tidegauge.baseline.baseline import RESULT_BINS, Baseline
-from tidegauge.baseline.binning import counts_in
+from tidegauge.baseline.binning import BinCounts, counts_in
 from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.baseline.scored import RATIO
@@ -20,7 +20,7 @@ from tidegauge.metrics import distance
 from tidegauge.metrics.drift_columns import ReferenceColumns, side_by_side
 from tidegauge.metrics.prediction_limits import spread_p_value
 from tidegauge.metrics.shift import number_shift
-from tidegauge.metrics.shift_columns import number_shifts
+from tidegauge.metrics.shift_columns import factors_of, number_shifts
 from tidegauge.profile.category import OTHER, CategorySummary
 from tidegauge.profile.numeric import NumericBlock
 from tidegauge.profile.schema import ATTRIBUTION, MISSING, Bins
@@ -96,7 +96,7 @@ def number_drifts(block: NumericBlock, names: Mapping[str, int], against: Agains
     assert columns is not None, "both sides are counted exactly"
     counts = side_by_side([of.current for of in exact.values()])
     paths = [f"data.features.{name}" for name in exact]
-    shifts = number_shifts(counts, columns.contrasts, paths, against.dispersions, against.rows)
+    shifts = number_shifts(counts, columns.contrasts, factors_of(paths, against.dispersions, against.rows))
     for (name, of), drift, shift in zip(exact.items(), columns.drifts(counts), shifts, strict=True):
         found[name] = of.distances | drift | shift
     return found
@@ -106,10 +106,10 @@ def reference_columns(baseline: Baseline, names: tuple[str, ...]) -> ReferenceCo
     """The columns of the baseline's features with these names, which must have values; None if any of them is not counted
     exactly."""
     if names not in baseline.columns:
-        block, bins = baseline.data.features, [baseline.schema.bins[name] for name in names]
-        before = [counts_in(block, block.names.index(name), name, baseline.schema) for name in names]
-        counts = [of.counts for of in before]
-        exact = all(of.exact for of in before)
+        bins = [baseline.schema.bins[name] for name in names]
+        before = [_counts_before(baseline, name) for name in names]
+        counts = [of.counts for of in before if of is not None and of.exact]
+        exact = len(counts) == len(names)
         baseline.columns[names] = ReferenceColumns(bins, counts, Contrasts.of_many(counts, bins)) if exact else None
     found: ReferenceColumns | None = baseline.columns[names]
     return found
@@ -159,19 +159,22 @@ def _by_sketch(of: Compared) -> dict[str, Any]:
 def contrasts(baseline: Baseline, name: str) -> Contrasts | None:
     """The contrasts of the feature ``name`` of the baseline's schema; None if its counts are not exact."""
     if name not in baseline.contrasts:
-        block, source = baseline.data.features, name
-        if name in RESULT_BINS:
-            block, source = baseline.data.results, RESULT_BINS[name]
-        elif name.startswith(ATTRIBUTION):
-            block, source = baseline.data.attributions.values, name.removeprefix(ATTRIBUTION)
-        row = block.index(source)
-        if row is None:
+        before = _counts_before(baseline, name)
+        if before is None or not before.exact:
             return None
-        counts, exact = counts_in(block, row, name, baseline.schema)
-        if not exact:
-            return None
-        baseline.contrasts[name] = Contrasts(counts, baseline.schema.bins[name])
+        baseline.contrasts[name] = Contrasts(before.counts, baseline.schema.bins[name])
     return baseline.contrasts[name]
+
+
+def _counts_before(baseline: Baseline, name: str) -> BinCounts | None:
+    """The reference's counts of the feature ``name`` of the baseline's schema; None if the reference does not have it."""
+    block, source = baseline.data.features, name
+    if name in RESULT_BINS:
+        block, source = baseline.data.results, RESULT_BINS[name]
+    elif name.startswith(ATTRIBUTION):
+        block, source = baseline.data.attributions.values, name.removeprefix(ATTRIBUTION)
+    row = block.index(source)
+    return None if row is None else counts_in(block, row, name, baseline.schema)
 
 
 class MissingCount(NamedTuple):

@@ -60,8 +60,7 @@ class ReferenceColumns:
         upper, lower = (((counts * of).sum(axis=1) / values).tolist() for of in self._beyond)
         members = zip(deciles.members(), distances, tails.members(), upper, lower, strict=True)
         return [
-            drift
-            | ({"js": js} if drift else {})
+            ({"psi": drift["psi"], "js": js} | drift if drift else {})
             | {f"tail_{name}": number for name, number in tail.items()}
             | {"above_p99_ratio": above, "below_p01_ratio": below}
             for drift, js, tail, above, below in members

@@ -26,7 +26,7 @@ from tidegauge.metrics.performance_interval import performance_intervals
 from tidegauge.metrics.performance_z import performance_z
 from tidegauge.metrics.positive_class import unknown_class_ratio
 from tidegauge.metrics.published import segment_features
-from tidegauge.metrics.segment_columns import Features
+from tidegauge.metrics.segment_columns import Features, KnownNumbers
 from tidegauge.metrics.shift import missing_shift
 from tidegauge.metrics.system import system
 from tidegauge.profile import distinct
@@ -82,17 +82,17 @@ def reference_numbers(
 
 def data_side(
     data: DataProfile, spec: ModelSpec, baseline: Baseline | None, seconds: float | None, calibration: Calibration | None,
-    window: str | None = None, *, drift: bool = True, published: Features | None = None,
+    window: str | None = None, *, drift: bool = True, known: KnownNumbers | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The members that follow from predictions alone. ``seconds``: the window's length, for rates; ``calibration``: maps scores
     to probabilities; ``window``: the name of the window's length, None for windows of the baseline itself; ``drift``,
-    ``published``: as in ``data_members``."""
+    ``known``: as in ``data_members``."""
     own = computed({
         "system": lambda: system(data, seconds),
         "estimated": lambda: estimated(data.scores, calibration, spec.task) if _are_probabilities(data) else None,
     })  # fmt: skip
     return {"predictions": data.predictions, "system": {}} | united(
-        own, data_members(data, spec, baseline, window, drift, published)
+        own, data_members(data, spec, baseline, window, drift, known)
     )
 
 
@@ -161,18 +161,18 @@ def intervals(outcome: OutcomeProfile, spec: ModelSpec, baseline: OutcomeProfile
 
 def data_members(
     data: DataProfile, spec: ModelSpec, baseline: Baseline | None, window: str | None = None, drift: bool = True,
-    published: Features | None = None,
+    known: KnownNumbers | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The members ``data``, ``prediction`` and, if events carry them, ``attributions``. Without ``drift`` the distances from
-    the baseline, which take most of the time, are left out. ``published``: the numeric features of a segment as they are
-    published, if these are known; then all of ``data`` is as it is published."""
+    the baseline, which take most of the time, are left out. ``known``: of a segment, if it was computed together
+    with others; then all of ``data`` is as it is published."""
     against = Against(baseline, window, data.predictions) if baseline is not None and drift else None
     side: dict[str, Any] = {"data": {"features": {}}, "prediction": {}}
     side |= computed({
         "data": lambda: (
-            data_numbers(data, baseline, against) if published is None else _segment_data(data, baseline, against, published)
+            data_numbers(data, baseline, against) if known is None else _segment_data(data, baseline, against, known.features)
         ),
-        "prediction": lambda: prediction(data, spec, against),
+        "prediction": lambda: prediction(data, spec, against, None if known is None else known.score_drift),
         "attributions": lambda: attributions(data.attributions, against),
     })  # fmt: skip
     side |= side.pop("attributions", {})
@@ -360,8 +360,11 @@ def answers(data: DataProfile, spec: ModelSpec) -> dict[str, float]:
     return numbers
 
 
-def prediction(data: DataProfile, spec: ModelSpec, against: Against | None) -> dict[str, Any]:
-    """The member ``prediction``: scores, classes, abstentions, and their drift from the baseline."""
+def prediction(
+    data: DataProfile, spec: ModelSpec, against: Against | None, score_drift: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The member ``prediction``: scores, classes, abstentions, and their drift from the baseline, which may be known for
+    scores."""
     numbers: dict[str, Any] = answers(data, spec)
     for source, member in (("score", "mean_score"), ("confidence", "mean_confidence"), ("value", "mean_value")):
         row = data.results.index(source)
@@ -377,8 +380,8 @@ def prediction(data: DataProfile, spec: ModelSpec, against: Against | None) -> d
         numbers["positive_ratio"] = classes.counts.get(spec.positive_label, 0) / classes.count
     if classes.count and spec.task == "multiclass":
         numbers["class_ratio"] = {name: count / classes.count for name, count in sorted(classes.counts.items())}
-    if against is None:
-        return numbers
+    if against is None or score_drift is not None:
+        return numbers | (score_drift or {})
     baseline = against.baseline
     for source, name in (("score", SCORE_FEATURE), ("value", VALUE_FEATURE)):
         row = data.results.index(source)

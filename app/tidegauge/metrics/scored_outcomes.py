@@ -160,8 +160,8 @@ def _reliabilities(
     dense = np.bincount(places, counts[binned], len(outcomes) * width).reshape(-1, 2, CALIBRATION_BINS)
     positives = dense[:, 1]
     in_bins = np.asarray(dense[:, 0] + positives, np.float64)
-    score_sums = np.array([[of.sum(name) for name in _SCORE_SUMS] for of in outcomes])
-    excess = score_sums - positives
+    score_sums = np.array([[of.sum(name) for name in _SCORE_SUMS] for of in outcomes], np.float64)
+    excess: NDArray[np.float64] = score_sums - positives
     known = np.maximum(in_bins, 1.0)
     means, ratios = score_sums / known, positives / known
     clipped = np.minimum(np.maximum(means, 0.0), 1.0)

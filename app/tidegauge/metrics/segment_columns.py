@@ -21,10 +21,10 @@ from tidegauge.metrics.drift import reference_columns
 from tidegauge.metrics.drift_columns import ReferenceColumns
 from tidegauge.metrics.published import SEGMENT_DIGITS, rounded_locations
 from tidegauge.metrics.rounding import to_digits
-from tidegauge.metrics.shift_columns import DIRECTIONS, Factors, factors_of, shifts
+from tidegauge.metrics.shift_columns import DIRECTIONS, Factors, factors_of, number_shifts, shifts
 from tidegauge.profile.data import DataProfile
 from tidegauge.profile.numeric import NumericBlock
-from tidegauge.profile.schema import BELOW
+from tidegauge.profile.schema import BELOW, SCORE_FEATURE
 
 _DIRECTIONS = np.array(DIRECTIONS)
 Features = dict[str, dict[str, Any]]
@@ -35,6 +35,14 @@ class SegmentData(NamedTuple):
 
     data: DataProfile
     baseline: Baseline | None
+
+
+class KnownNumbers(NamedTuple):
+    """What is known of a segment: the published members of its numeric features, and the drift of its scores, None if it must
+    be computed."""
+
+    features: Features
+    score_drift: dict[str, Any] | None
 
 
 class _Column(NamedTuple):
@@ -70,6 +78,54 @@ def number_features(segments: Sequence[SegmentData], window: str) -> list[Featur
         for place, number in enumerate(numbers):
             found[number] = dict(zip(kind.names, members[place * width : (place + 1) * width], strict=True))
     return found
+
+
+def score_drifts(segments: Sequence[SegmentData], window: str) -> list[dict[str, Any] | None]:
+    """The drift of the scores of each segment (``drift.number_drift``); None for a segment whose scores cannot be compared with
+    those of others: because it has none, its bins are not known, or they are those of few values. ``window``: as in
+    ``number_features``."""
+    alike: dict[str, list[_Scored]] = {}
+    for number, of in enumerate(segments):
+        scored = _scored(number, of)
+        if scored is not None:
+            alike.setdefault(scored.baseline.schema.id, []).append(scored)
+    found: list[dict[str, Any] | None] = [None] * len(segments)
+    for held in alike.values():
+        columns = ReferenceColumns.joined([of.columns for of in held])
+        counts = np.array([of.counts for of in held])
+        rows = [(of.baseline.dispersions(window), segments[of.number].data.predictions) for of in held]
+        factors = Factors.joined([factors_of(["prediction"], *row) for row in rows])
+        moved = number_shifts(counts, columns.contrasts, factors)
+        for scores, drift, shift in zip(held, columns.drifts(counts), moved, strict=True):
+            found[scores.number] = drift | shift
+    return found
+
+
+class _Scored(NamedTuple):
+    """The ``number`` of a segment, its baseline, the columns of the scores there, and its ``counts`` (B) of scores by bin."""
+
+    number: int
+    baseline: Baseline
+    columns: ReferenceColumns
+    counts: NDArray[np.int64]
+
+
+def _scored(number: int, of: SegmentData) -> _Scored | None:
+    block, baseline = of.data.results, of.baseline
+    row = block.index("score")
+    if baseline is None or row is None or not block.count[row] or SCORE_FEATURE not in baseline.schema.bins:
+        return None
+    reference, schema = baseline.data.results, baseline.schema
+    before = reference.index("score")
+    if before is None or not reference.count[before] or not reference.values.is_empty:
+        return None
+    bins = schema.bins[SCORE_FEATURE]
+    if bins.rest is None or any(held.bins is None or held.edges_id != schema.id for held in (block, reference)):
+        return None
+    columns = reference_columns(baseline, (SCORE_FEATURE,))
+    if columns is None or block.bins is None:
+        return None
+    return _Scored(number, baseline, columns, block.bins[row, : bins.size])
 
 
 def _kind(of: SegmentData) -> _Alike | None:
@@ -141,12 +197,12 @@ def _drift(
     places, width = list(kind.compared), columns.width
     counts = np.concatenate([of.data.features.bins[places, :width] for of in segments if of.data.features.bins is not None])
     paths = [f"data.features.{name}" for name in names]
-    factors = [
+    factors = Factors.joined([
         factors_of(paths, baseline.dispersions(window), of.data.predictions)
         for of, baseline in zip(segments, baselines, strict=True)
-    ]
+    ])  # fmt: skip
     binned = columns.deciles(counts)
-    shifted = shifts(counts, columns.contrasts, Factors(*(np.concatenate(of) for of in zip(*factors, strict=True))))
+    shifted = shifts(counts, columns.contrasts, factors)
     # Where the features of the first segment stand among those of all segments, and so on.
     rows = (np.arange(len(segments))[:, None] * len(kind.names) + np.array(places)).ravel()
     held = any_values[rows]

@@ -55,6 +55,11 @@ class Factors(NamedTuple):
     variance: Floats
     freedom: Floats
 
+    @classmethod
+    def joined(cls, factors: Sequence[Factors]) -> Factors:
+        """Those of several windows, one after the other."""
+        return cls(*(np.concatenate(of) for of in zip(*factors, strict=True)))
+
 
 class Shifts(NamedTuple):
     """The shifts of F features: standardised differences ``effects`` (F, 6) and standard scores (F, 6) in each of DIRECTIONS,
@@ -100,11 +105,9 @@ def shifts(counts: NDArray[np.int64], columns: ContrastColumns, factors: Factors
     return Shifts(known, effects, z, said, np.abs(effects).argmax(axis=1), tested, together)
 
 
-def number_shifts(
-    counts: NDArray[np.int64], columns: ContrastColumns, paths: Sequence[str], dispersions: Dispersions | None, rows: int
-) -> list[dict[str, Any]]:
-    """``shift.number_shift`` for F features, given their ``counts`` (F, B) and their ``paths`` (F) in a record."""
-    of = shifts(counts, columns, factors_of(paths, dispersions, rows))
+def number_shifts(counts: NDArray[np.int64], columns: ContrastColumns, factors: Factors) -> list[dict[str, Any]]:
+    """``shift.number_shift`` for F features, given their ``counts`` (F, B)."""
+    of = shifts(counts, columns, factors)
     found: list[dict[str, Any]] = []
     rows_of = zip(
         of.known, of.sizes.tolist(), of.scores.tolist(), of.said.tolist(), of.largest.tolist(), of.tested, of.p_values.tolist(),

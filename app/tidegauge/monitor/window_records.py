@@ -24,7 +24,7 @@ from tidegauge.metrics.fairness import fairness
 from tidegauge.metrics.members import computed
 from tidegauge.metrics.published import published
 from tidegauge.metrics.scored_outcomes import scored_outcomes
-from tidegauge.metrics.segment_columns import Features, SegmentData, number_features
+from tidegauge.metrics.segment_columns import KnownNumbers, SegmentData, number_features, score_drifts
 from tidegauge.metrics.segment_mix import segment_mix
 from tidegauge.metrics.system import system
 from tidegauge.monitor.confidence_readings import ConfidenceNotices
@@ -90,17 +90,17 @@ class WindowRecords:
                 features += 1 + len(profiles[segment].features.names)
             if features >= MAX_TOGETHER:
                 break
-        numbers = self._number_features(header, profiles, spec)
+        known = self._known_numbers(header, profiles, spec)
         for place, segment in enumerate(segments[: len(sizes)]):
             if segment in profiles:
-                sizes[place] = self._hold(header, segment, spec, numbers.get(segment))
+                sizes[place] = self._hold(header, segment, spec, known.get(segment))
         return sizes
 
-    def _number_features(
+    def _known_numbers(
         self, header: Header, profiles: Mapping[Segment, DataProfile], spec: ModelSpec
-    ) -> dict[Segment, Features]:
-        """The published numeric features of those segments for which they can be computed together. Of segments that monitors
-        judge by them, all numbers are needed, not only those that are published."""
+    ) -> dict[Segment, KnownNumbers]:
+        """The numbers of those segments for which they can be computed together. Of segments that monitors judge by them, all
+        numbers are needed, not only those that are published."""
         segments = [segment for segment in profiles if segment]
         monitors = [m for m in self._baselines.monitors(header, spec) if m.window == header.window]
         if not segments or any(m.segments and heeds_predictions(m.metric) for m in monitors):
@@ -108,17 +108,22 @@ class WindowRecords:
         whole = self._baselines.of(header, spec)
         held = [SegmentData(profiles[of], None if whole is None else whole.part(of)) for of in segments]
         # If it fails, each is computed by itself, which says what cannot be computed.
-        found = computed({"features": lambda: number_features(held, header.window)}).get("features", [])
-        return {segment: of for segment, of in zip(segments, found, strict=False) if of is not None}
+        found = computed({
+            "features": lambda: number_features(held, header.window),
+            "drifts": lambda: score_drifts(held, header.window),
+        })  # fmt: skip
+        none = [None] * len(segments)
+        columns = zip(segments, found.get("features", none), found.get("drifts", none), strict=True)
+        return {segment: KnownNumbers(features, drift) for segment, features, drift in columns if features is not None}
 
-    def _hold(self, header: Header, segment: Segment, spec: ModelSpec, numbers: Features | None) -> int:
-        """Compute the data side of a segment's record, whose numeric features may be known, and hold it; return its bytes."""
-        if numbers is None:
+    def _hold(self, header: Header, segment: Segment, spec: ModelSpec, known: KnownNumbers | None) -> int:
+        """Compute the data side of a segment's record, of which some may be known, and hold it; return its bytes."""
+        side = None
+        if known is None:
             side = self.data_side(header, segment, spec)
             said = published(side, segment=bool(segment))
         else:
-            side = None
-            made = self._data_side(header, segment, spec, numbers)
+            made = self._data_side(header, segment, spec, known)
             said = published(made | {"data": {"features": {}}}, segment=True) | {"data": made["data"]}
         encoded = self._keep(header, segment, spec, said)
         self._prepared.setdefault(header.key, {})[segment] = PreparedSide(self._mark(header, segment, spec), side, encoded)
@@ -164,15 +169,15 @@ class WindowRecords:
         self._whole[header.key] = mark, side
         return side
 
-    def _data_side(self, header: Header, segment: Segment, spec: ModelSpec, numbers: Features | None = None) -> Numbers:
-        """The data side from the profile. ``numbers``: its numeric features as they are published, if they are known."""
+    def _data_side(self, header: Header, segment: Segment, spec: ModelSpec, known: KnownNumbers | None = None) -> Numbers:
+        """The data side from the profile. ``known``: as in ``records.data_members``."""
         whole = self._baselines.of(header, spec)
         baseline = None if whole is None else whole.part(segment)
         profile = self._windows.data(header, segment)
         calibration = None if whole is None else whole.calibration_for(segment)
         seconds = header.end - header.start
         side: Numbers = {"compared_with": self._baselines.compared_with(header, spec, baseline)}
-        return side | records.data_side(profile, spec, baseline, seconds, calibration, header.window, published=numbers)
+        return side | records.data_side(profile, spec, baseline, seconds, calibration, header.window, known=known)
 
     def encoded_data_side(self, header: Header, segment: Segment, spec: ModelSpec) -> Encoded:
         """The data side with each member as JSON."""
