@@ -1,8 +1,11 @@
 """When checkpoints are due: of tasks with few events in turns, of a monitor task by what else the worker has to do."""
 
+import asyncio
+
 import pytest
 
-from tidegauge.stream.checkpoint_schedule import is_due, load
+from tidegauge.engine.stage import PREDICTIONS, Record
+from tidegauge.stream.checkpoint_schedule import MAX_BYTES, is_due, is_full, load
 from tidegauge.stream.input_task import InputTask
 from tidegauge.stream.settings import Settings
 
@@ -13,7 +16,8 @@ class IdleTask(InputTask):
     unfinished = False
 
     def __init__(self, name, events=0, took=0.0, unfinished=False):
-        super().__init__(name, 0, (), Settings())
+        super().__init__(name, 0, (PREDICTIONS,), Settings())
+        self.offsets = {PREDICTIONS: 0}
         self.dirty_events, self.took, self.last_checkpoint, self.unfinished = events, took, 0.0, unfinished
 
     opened = True
@@ -49,3 +53,18 @@ def test_tasks_with_few_events_take_turns():
     assert due_after(IdleTask("join", events=1), *few) == 2.0
     assert due_after(IdleTask("join", events=100), *few) == 1.0
     assert due_after(IdleTask("join", events=1), *few * 10) == 5.0
+
+
+def test_a_task_is_full_of_many_events_or_of_few_large_ones():
+    large, small = b"x" * (1 << 20), b"x"
+    task = IdleTask("join")
+    task.process(PREDICTIONS, [Record(offset, -1, None, small) for offset in range(99)], 99)
+    assert not is_full(task, 100)
+    task.process(PREDICTIONS, [Record(99, -1, None, small)], 100)
+    assert is_full(task, 100)
+    asyncio.run(task.checkpoint())
+    assert not is_full(task, 100)
+    for number in range(MAX_BYTES >> 20):
+        assert not is_full(task, 10**6)
+        task.process(PREDICTIONS, [Record(100 + number, -1, None, large)], 101 + number)
+    assert is_full(task, 10**6)

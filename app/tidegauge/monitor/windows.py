@@ -37,7 +37,7 @@ MAX_ROWS_BYTES = 32 << 20
 COUNTED_UNASKED, MOST_EVENTS = 8, 400
 """The part of the waiting work that a checkpoint counts unasked, so that it does not write the profiles of all windows at
 once; and the most predictions of a profile that count as work, since beyond these it grows no further."""
-COUNTED_BYTES, MOST_VALUES = 16 << 20, 2 * LEARNING_K
+COUNTED_BYTES, MOST_VALUES = 8 << 20, 2 * LEARNING_K
 """About how many bytes of profiles of predictions are counted and written at once for the records of one window; and the most
 predictions by which a profile's size is judged, since no sketch grows beyond these."""
 KEPT_BEYOND_RETENTION = 86400.0

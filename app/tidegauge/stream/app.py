@@ -15,14 +15,14 @@ from faust.types.tuples import TP
 from tidegauge.engine.stage import PROFILES
 from tidegauge.errors import StreamError, TopicError
 from tidegauge.stream.catching_up import CatchingUp, event_time
-from tidegauge.stream.checkpoint_schedule import is_due, load
+from tidegauge.stream.checkpoint_schedule import is_due, is_full, load
 from tidegauge.stream.consumer import Chunk
 from tidegauge.stream.faults import is_lost
 from tidegauge.stream.faust_application import faust_application
 from tidegauge.stream.input_task import InputTask
 from tidegauge.stream.missing_records import MissingRecords
 from tidegauge.stream.reading_progress import StageInput, StalledPartitions
-from tidegauge.stream.rekey_task import BUFFERED_EVENTS, RekeyTask
+from tidegauge.stream.rekey_task import RekeyTask
 from tidegauge.stream.schema_registry import SchemaRegistry
 from tidegauge.stream.settings import REKEY, REKEYED, Settings
 from tidegauge.stream.shared_reader import SharedReader
@@ -261,7 +261,7 @@ class StreamApp:
         self.missing.report_gone(task, logical, chunk, begin)
         task.process(logical, records, chunk.end)
         self.on_chunk(logical, task.partition, records)
-        if task.dirty_events >= (BUFFERED_EVENTS if task.name in REKEY else self.settings.checkpoint_events):
+        if is_full(task, self.settings.checkpoint_events):
             # More records would accumulate faster than they can be committed, so wait for the transaction.
             await task.checkpoint()
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from tidegauge.stream.input_task import InputTask
-from tidegauge.stream.rekey_task import SHARE_OF_INTERVAL
+from tidegauge.stream.rekey_task import BUFFERED_EVENTS, SHARE_OF_INTERVAL
 from tidegauge.stream.settings import REKEY
 
 MONITOR_INTERVAL = 0.1
@@ -17,6 +17,8 @@ it has a backlog. If they take more, they are made less often."""
 FEW_EVENTS, FEW_A_SECOND, FEW_WAIT = 100, 20, 5.0
 """Join tasks with fewer than FEW_EVENTS events share FEW_A_SECOND transactions an interval, and wait at most FEW_WAIT
 intervals."""
+MAX_BYTES = 64 << 20
+"""The most bytes of records that a task takes between two checkpoints, but for those of the chunk that exceeds them."""
 
 
 class Load(NamedTuple):
@@ -50,3 +52,10 @@ def is_due(task: InputTask, now: float, beside: Load, interval: float) -> bool:
         rarer = max(MONITOR_INTERVAL, task.took / (BACKLOG_SHARE if task.unfinished else MONITOR_SHARE))
         return waited >= min(rarer, interval)
     return waited >= interval
+
+
+def is_full(task: InputTask, most_events: int) -> bool:
+    """Whether a task has taken so much since its last checkpoint that it must take nothing more before the next.
+    ``most_events``: of a task that does not re-key."""
+    most = BUFFERED_EVENTS if task.name in REKEY else most_events
+    return task.dirty_events >= most or task.dirty_bytes >= MAX_BYTES

@@ -18,6 +18,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
+from tidegauge.engine.input_bytes import bytes_of
 from tidegauge.engine.refusals import letter_of_gone
 from tidegauge.engine.stage import Output, Stage
 from tidegauge.stream.sending import QueuedRecord, refusals_explained
@@ -41,7 +42,8 @@ class InputTask(ABC):
         """By topic, the offset to commit: that after the last record processed."""
         self._positions: dict[str, int] = {}
         self._moved = False
-        self.dirty_events = 0
+        self.dirty_events = self.dirty_bytes = 0
+        """How many records have been taken since the last checkpoint, and how many bytes their values have."""
         self.last_record = self.last_checkpoint = time.monotonic()
         """Both by the monotonic clock, because the wall clock may be set back."""
         self.took = 0.0
@@ -98,6 +100,7 @@ class InputTask(ABC):
         self.offsets[topic] = records[-1].offset + 1
         self._moved = True
         self.dirty_events += len(records)
+        self.dirty_bytes += bytes_of(records)
         self.last_record = time.monotonic()
         return len(records)
 
@@ -160,7 +163,7 @@ class InputTask(ABC):
         async with self._checkpointing:
             now = time.monotonic()
             moved, self._moved = self._moved, False
-            events, self.dirty_events = self.dirty_events, 0
+            events, self.dirty_events, self.dirty_bytes = self.dirty_events, 0, 0
             self.last_checkpoint = now
             seconds = await self._commit(events, moved)
             if seconds is not None:
