@@ -23,6 +23,7 @@ RECOMMENDED = {
     "tidegauge-worker": {
         ("topic", "predictions", "DescribeConfigs"), ("topic", "labels", "DescribeConfigs"),
         ("topic", "tidegauge-join-changelog", "Delete"), ("topic", "tidegauge-monitor-changelog", "Delete"),
+        ("topic", "tidegauge-profiles", "Delete"),
     },
     "tidegauge-notifier": {("topic", "tidegauge-operations", "Read")},
     "tidegauge-actor": {("topic", "tidegauge-operations", "Write")},

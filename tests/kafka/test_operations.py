@@ -108,6 +108,30 @@ def test_the_changelog_stays_short(cluster):
     wait_for(lambda: kept() < 0.9, 60, "a shorter changelog")
 
 
+@pytest.mark.long
+def test_profiles_go_once_they_are_counted(cluster):
+    cluster.start(0)
+    sent = 0
+
+    def some_are_gone():
+        nonlocal sent
+        values = [prediction(sent + n, START + sent / 400, prediction=1, score=0.5) for n in range(400)]
+        cluster.send([(PREDICTIONS, json.dumps(value).encode()) for value in values])
+        sent += 400
+        return any(offsets(cluster, "tidegauge-profiles", partition)[0] > 0 for partition in range(4))
+
+    wait_for(some_are_gone, 120, "profiles that are deleted")
+    cluster.send([(PREDICTIONS, json.dumps(prediction(10**6, START + 900, prediction=1, score=0.5)).encode())])
+    cluster.wait_for_predictions(sent, "1m")
+    cluster.stop()
+    cluster.start(0)
+    cluster.wait_for_predictions(sent, "1m")
+    assert "is not deleted" not in cluster.log()
+    told = cluster.scrape(cluster.ports[1])
+    assert "tidegauge_predictions_total" in told
+    assert not re.search(r"^tidegauge_gone_total\S* [1-9]", told, re.MULTILINE)
+
+
 def offsets(cluster, topic, partition):
     from aiokafka import AIOKafkaConsumer, TopicPartition
 

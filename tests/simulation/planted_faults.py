@@ -70,6 +70,19 @@ def changelog_shortened_too_early() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def input_deleted_too_early() -> Iterator[None]:
+    """A task deletes what it has read of its input, and not only what is committed."""
+    commit = Task._commit
+
+    async def eager(self: Task, events: int, moved: bool) -> Any:
+        await self._purge(self._reached())
+        return await commit(self, events, moved)
+
+    with mock.patch.object(Task, "_commit", eager):
+        yield
+
+
+@contextlib.contextmanager
 def former_owner_not_fenced() -> Iterator[None]:
     """Each owner of a task has a transactional id of its own."""
     started, owners = InputTask._started_producer, iter(range(10**9))
@@ -169,6 +182,7 @@ PLANTED: tuple[Callable[[], contextlib.AbstractContextManager[None]], ...] = (
     state_before_offsets,
     pending_requests_swept_too_early,
     changelog_shortened_too_early,
+    input_deleted_too_early,
     former_owner_not_fenced,
     restored_before_fencing,
     refused_without_asking_who_owns_the_task,

@@ -172,6 +172,7 @@ class Simulation:
                 (changelog, "SLICE_BYTES", (400, 800)),
                 (changelog, "MIN_DELETED", 2),
                 (task, "PURGE_SECONDS", 1.0),
+                (task, "PURGED", dict.fromkeys(task.PURGED, 0)),
                 (group, "REKEYED_LOOK_SECONDS", 0.8),
             ):
                 replaced.enter_context(mock.patch.object(module, name, value))

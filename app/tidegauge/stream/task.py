@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError, NodeNotReadyError
 from aiokafka.structs import OffsetAndMetadata
 
 from tidegauge.engine.containment import ContainedStage
-from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, Behind, Output, Stage
+from tidegauge.engine.stage import DEAD_LETTERS, PREDICTIONS, PROFILES, Behind, Output, Stage
 from tidegauge.errors import StateError, StreamError
 from tidegauge.stream import changelog, rekeyed_origins, state_format, stored_offsets
 from tidegauge.stream.committed_offsets import committed_offsets
@@ -41,7 +41,10 @@ StageFactory = Callable[[int, RocksStore], ContainedStage[Any]]
 ATTEMPTS = 20
 """How often a broker is asked, every half second, which topics there are, or what the group has committed."""
 PURGE_SECONDS = 30.0
-"""Seconds between two deletions of re-keyed records that have been joined."""
+"""Seconds between two deletions of input records whose work is committed."""
+PURGED = {PROFILES: 200, **dict.fromkeys(REKEYED.values(), 0)}
+"""The inputs that only tasks need, from which they delete what they have processed, and how many offsets of each they leave:
+the console starts with the newest profiles."""
 
 
 class Task(InputTask):
@@ -63,6 +66,7 @@ class Task(InputTask):
         self._origins: dict[InputPartition, int] = {}
         """Where inputs are re-keyed: how far the state includes their partitions."""
         self._purged: tuple[float, dict[TopicPartition, int]] = (time.monotonic(), {})
+        self._may_purge = True
 
     async def _take_over(self) -> None:
         began = time.monotonic()
@@ -234,23 +238,30 @@ class Task(InputTask):
             span.set_attribute("tidegauge.outputs", len(outputs))
             await self._transact({**swept, **changes}, outputs, offsets, complete)
         seconds = time.monotonic() - began
-        if self._rekeyed:
-            await self._purge({place: of.offset for place, of in offsets.items()})
+        await self._purge(offsets)
         return seconds
 
-    async def _purge(self, joined: dict[TopicPartition, int]) -> None:
-        """Delete re-keyed records below the offsets ``joined`` from time to time, since their topics have no retention
-        limit."""
+    async def _purge(self, committed: Offsets) -> None:
+        """Delete from time to time what lies below the ``committed`` offsets of inputs that nobody else needs: re-keyed records
+        have no retention limit, and profiles of a day would take as much room as the events."""
         at, before = self._purged
         if time.monotonic() - at < PURGE_SECONDS:
             return
-        self._purged = time.monotonic(), joined
-        due = {place: RecordsToDelete(offset) for place, offset in joined.items() if offset > before.get(place, 0)}
+        left = {self._place(topic): PURGED[topic] for topic in self.topics if topic in PURGED}
+        done = {place: committed[place].offset - kept for place, kept in left.items() if place in committed}
+        self._purged = time.monotonic(), done
+        due = {place: RecordsToDelete(offset) for place, offset in done.items() if offset > before.get(place, 0)}
         if due:
             try:
                 await self._admin.delete_records(due)
+                self._may_purge = True
             except KafkaError as error:
-                log.warning("%s: re-keyed records that were joined cannot be deleted: %r", self, error)
+                if self._may_purge:
+                    log.warning(
+                        "%s: what was processed of %s is not deleted (%r); this user needs the right to delete there",
+                        self, ", ".join(sorted({place.topic for place in due})), error,
+                    )  # fmt: skip
+                self._may_purge = False
 
     async def _transact(self, changes: Changes, outputs: list[Output], offsets: Offsets, complete: bool) -> None:
         """Commit state ``changes``, outputs and offsets; then apply the changes to the local store. ``complete``: as in

@@ -34,6 +34,7 @@ _CONFIGS = {
     INCIDENTS: _STATES,
     # A record is taken back when its window closes; what was not, goes by age.
     OPEN_WINDOWS: {"cleanup.policy": "compact,delete", "retention.ms": str(30 * 86_400_000), **_WHOLE},
+    # Tasks delete what they have processed; where they may not, it goes by age.
     PROFILES: {"retention.ms": "86400000", **_WHOLE},
     INFERENCES: {"retention.ms": "86400000", **_WHOLE},
     JOIN_CHANGELOG: _LOG,
