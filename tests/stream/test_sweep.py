@@ -1,10 +1,12 @@
 """The rolling snapshot deletes what has expired as fast as it comes, however few other changes there are."""
 
+import asyncio
 import struct
 
 import pytest
+from aiokafka import TopicPartition
 
-from tidegauge.stream.changelog import MOST_SWEPT, RollingSnapshot
+from tidegauge.stream.changelog import MOST_SWEPT, SWEEP, RollingSnapshot
 from tidegauge.stream.store import RocksStore, weight
 
 A_CHECKPOINT, LIVES = 1500, 6
@@ -79,3 +81,39 @@ def test_after_many_changes_at_once_the_next_checkpoints_catch_up(tmp_path):
     assert max(sizes) < MOST_SWEPT + 300_000
     assert sum(sizes) > 0.45 * many
     store.close()
+
+
+class Kept:
+    """Of an admin client what a sweep asks: notes before which offset records are deleted."""
+
+    def __init__(self):
+        self.before = []
+
+    async def delete_records(self, bounds):
+        self.before.extend(of.before_offset for of in bounds.values())
+
+
+@pytest.mark.parametrize("checkpoints_of_an_owner", [2, 7, 1000])
+def test_a_sweep_is_completed_by_owners_that_change(tmp_path, checkpoints_of_an_owner):
+    """The log is kept as a broker would: pairs that are in no record from the deleted offset on would be lost."""
+    store, stage, admin, place = RocksStore(tmp_path / "state"), Expiring(), Kept(), TopicPartition("log", 0)
+    store.put_many({b"d%04d" % number: struct.pack(">I", 0) + bytes(2000) for number in range(1000)})
+    logged, made = [store.freeze()], 0
+    store.commit(1)
+    for checkpoint in range(1, 300):
+        if checkpoint % checkpoints_of_an_owner == 1:
+            sweep = RollingSnapshot(store, stage)
+        store.put(b"c%04d" % checkpoint, struct.pack(">I", 0) + bytes(100))
+        store.put(SWEEP, sweep.progress)
+        changes = store.freeze()
+        swept, complete = sweep.slice(weight(changes))
+        logged.append({**swept, **changes})
+        # A hundred markers of transactions lie between two records.
+        store.commit(100 * checkpoint + 1)
+        asyncio.run(sweep.committed(100 * checkpoint, complete, admin, place))
+        if len(admin.before) > made:
+            made = len(admin.before)
+            left = {key for record in logged[admin.before[-1] // 100 :] for key, value in record.items() if value is not None}
+            assert left >= {key for key, _ in store.scan(b"") if not key.startswith(b"\0")}
+    store.close()
+    assert made >= 3

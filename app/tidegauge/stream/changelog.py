@@ -2,6 +2,8 @@
 
 Each checkpoint appends its changes and the next slice of all stored pairs. Once such a sweep has covered all pairs, every pair
 has been written since the beginning of the sweep, so older records are deleted. Restoring therefore reads at most two sweeps.
+How far a sweep has come is stored with the state: whoever takes the task over goes on there. If each owner began anew, owners
+that change more often than a sweep takes would never complete one.
 """
 
 from __future__ import annotations
@@ -33,7 +35,20 @@ VOID = b"\xffvoid"
 """The key of the only pair of a record that declares all earlier records void. No stage has keys that begin with its first
 byte."""
 
+SWEEP = b"\xffsweep"
+"""The key of the progress of the sweep. No stage has keys that begin with its first byte."""
+
+
+class _Progress(msgspec.Struct, array_like=True):
+    """``cursor``: the first key that the sweep has not covered; ``begun``: the offset of its first record, None until it is
+    known."""
+
+    cursor: bytes = b""
+    begun: int | None = None
+
+
 _encode = msgspec.msgpack.Encoder().encode
+_decode_progress = msgspec.msgpack.Decoder(_Progress).decode
 _decode = msgspec.msgpack.Decoder(dict[bytes, bytes | None]).decode
 
 
@@ -74,14 +89,22 @@ class Slice(NamedTuple):
 
 
 class RollingSnapshot:
-    """The rolling snapshot of one task."""
+    """The rolling snapshot of one task, which goes on where the one in the ``store`` has stopped."""
 
     def __init__(self, store: RocksStore, stage: Stage) -> None:
         self._store, self._stage = store, stage
-        self._cursor = b""
+        found = store.get(SWEEP)
+        progress = _Progress() if found is None else _decode_progress(found)
+        # After a first slice whose offset nobody has noted, the sweep begins anew.
+        self._cursor = b"" if progress.begun is None else progress.cursor
+        self._begun = progress.begun if self._cursor else None
         self._owed = 0
-        self._begun: int | None = None
         self._deleted_before = 0
+
+    @property
+    def progress(self) -> bytes:
+        """What is to be stored under SWEEP in the transaction of the next slice."""
+        return _encode(_Progress(self._cursor, self._begun if self._cursor else None))
 
     def slice(self, dirty_bytes: int) -> Slice:
         """The next slice of stored pairs: in the mean half as many bytes as the changes that it is written with. Expired pairs

@@ -229,6 +229,7 @@ class Task(InputTask):
         state_format.mark(self.store)
         own = {InputPartition(topic, self.partition): offset for topic, offset in self.offsets.items()}
         stored_offsets.put(self.store, self.partition, own | self._origins)
+        self.store.put(changelog.SWEEP, self._sweep.progress)
         changes = self.store.freeze()
         swept, complete = self._sweep.slice(weight(changes))
         # The pairs of the slice are already in the local store; only expired ones change there.
