@@ -36,6 +36,7 @@ from simulation.workload import INPUT_PARTITIONS, PARTITIONS, Result
 from tidegauge.engine.containment import ContainedStage
 from tidegauge.engine.stage import Counters, Record
 from tidegauge.join.stage import JoinStage
+from tidegauge.monitor import stage as monitor_stage
 from tidegauge.monitor.stage import MonitorStage
 from tidegauge.stream import app, changelog, group, input_task, rekey_task, shared_reader, store, task, transport, unread_input
 from tidegauge.stream.ending import Ending
@@ -48,6 +49,9 @@ WORKLOADS = 64
 """How many different streams there are; seeds share them, and what `replay` makes of them."""
 REKEYED_EVERY = 5
 """Inputs are re-keyed in one of so many seeds, the last of them."""
+SLOW_EVERY = 7
+"""In one of so many seeds a monitor task does so little work at a checkpoint, SLOW_WORK, that it always leaves some."""
+SLOW_WORK = 2
 STOP_SECONDS = 20.0
 """After so many seconds of virtual time a worker that stops is ended."""
 SESSION, REBALANCE, PATIENCE = 3.0, 10.0, 18.0
@@ -95,6 +99,7 @@ class Simulation:
     def __init__(self, seed: int, most: int = 6) -> None:
         self.seed, self._draws = seed, random.Random(seed)
         self._rekeyed = seed % REKEYED_EVERY == REKEYED_EVERY - 1
+        self._slow = seed % SLOW_EVERY == SLOW_EVERY - 1
         self._loop = SeededLoop(self._draws, MAX_STEPS, MAX_SECONDS)
         self._network = Network(self._loop, self._draws)
         self._settings = Settings(
@@ -105,6 +110,7 @@ class Simulation:
         self._group = GroupModel(self._together(), self._draws, self._network.at, SESSION, REBALANCE)
         self._disks = [simulated_disk.Disk() for _ in range(WORKERS)]
         self._processes: list[Process | None] = [None] * WORKERS
+        self._workers: dict[Process | None, app.StreamApp] = {}
         self._started = 0
         self._faults: Counter[str] = Counter()
         self._wrong: list[str] = []
@@ -135,11 +141,12 @@ class Simulation:
         }
 
     def run(self) -> Outcome:
+        expected = workload.replayed(self.seed % WORKLOADS)
         try:
             with self._replaced():
                 try:
                     found = self._loop.run_world(self._run())
-                    said = workload.differences(found, workload.replayed(self.seed % WORKLOADS))
+                    said = workload.differences(found, expected)
                 except Stuck as error:
                     said = [f"{error}: {self._progress()}"]
                 finally:
@@ -174,6 +181,7 @@ class Simulation:
                 (task, "PURGE_SECONDS", 1.0),
                 (task, "PURGED", dict.fromkeys(task.PURGED, 0)),
                 (group, "REKEYED_LOOK_SECONDS", 0.8),
+                (monitor_stage, "MAX_WORK", SLOW_WORK if self._slow else monitor_stage.MAX_WORK),
             ):
                 replaced.enter_context(mock.patch.object(module, name, value))
             yield
@@ -220,6 +228,7 @@ class Simulation:
             PARTITIONS,
         )
         process = current_process.get()
+        self._workers[process] = worker
         if self._rekeyed:
             self._loop.create_task(group.watch_group(self._settings, standstills, worker.unread.looked))
         await worker.start()
@@ -350,7 +359,11 @@ class Simulation:
         return found
 
     def _all_processed(self) -> bool:
-        return not self._unprocessed()
+        """Whether all records are processed and every task is at work and has left nothing undone."""
+        workers = [self._workers[process] for process in self._processes if process in self._workers]
+        tasks = [task for worker in workers for task in worker.tasks.values() if task.opened]
+        everything = sum(map(len, self._together().values()))
+        return not self._unprocessed() and len(tasks) == everything and not any(task.unfinished for task in tasks)
 
     def _progress(self) -> str:
         return f"unprocessed {self._unprocessed()}"

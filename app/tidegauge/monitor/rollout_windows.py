@@ -13,7 +13,11 @@ from tidegauge.spec import Task
 
 
 class RolloutWindows:
-    """Reads the windows of one monitor task for its comparisons, and remembers the contrasts it has computed."""
+    """Reads the windows of one monitor task for its comparisons, and remembers the contrasts it has computed.
+
+    Those of a window that has changed since its record was published are not remembered: what a comparison says would otherwise
+    depend on when the task was started.
+    """
 
     def __init__(self, windows: Windows) -> None:
         self._windows = windows
@@ -50,17 +54,23 @@ class RolloutWindows:
         )  # fmt: skip
 
     def contrasts(self, rollout: Rollout, task: Task | None, start: float) -> Contrasts:
-        """The contrasts of both versions in the window by metric path; computed again only after ``outdated``."""
+        """The contrasts of both versions in the window by metric path."""
         key = (rollout.key, start)
+        headers = (self._header(rollout, version, start) for version in (rollout.champion, rollout.challenger))
+        if any(map(self._windows.pending.unpublished, headers)):
+            return self._computed(rollout, task, start)
         if key not in self._contrasts:
-            window = self.shared(rollout, start)
-            found = of_system(window.champion, window.challenger)
-            if window.settled:
-                # Early labels are not representative.
-                swapped = rollout.challenger < rollout.champion
-                found |= of_outcomes(window.champion, window.challenger, window.pairs, swapped, task)
-            self._contrasts[key] = found
+            self._contrasts[key] = self._computed(rollout, task, start)
         return self._contrasts[key]
+
+    def _computed(self, rollout: Rollout, task: Task | None, start: float) -> Contrasts:
+        window = self.shared(rollout, start)
+        found = of_system(window.champion, window.challenger)
+        if window.settled:
+            # Early labels are not representative.
+            swapped = rollout.challenger < rollout.champion
+            found |= of_outcomes(window.champion, window.challenger, window.pairs, swapped, task)
+        return found
 
     def outdated(self, rollout: Rollout, start: float) -> None:
         """Note that the window has changed or is no longer needed."""

@@ -76,15 +76,22 @@ class WindowBaselines:
         if before is None:
             return self.registry.baseline(header.model, header.version) if self.is_fixed(header, spec) else None
         key = (before.key, before.publications)
+        if self._windows.pending.unpublished(before):
+            # Not remembered: what later windows are compared with would depend on when the task was started.
+            return self._computed(before, spec)
         if key not in self._earlier:
             while len(self._earlier) >= MAX_EARLIER:
                 del self._earlier[next(iter(self._earlier))]
-            bins = self.registry.baseline(header.model, header.version)
-            parts = {segment: self._as_baseline(before, segment, spec, bins) for segment in before.segments}
-            baseline = parts.pop(())
-            baseline.parts = parts
-            self._earlier[key] = baseline
+            self._earlier[key] = self._computed(before, spec)
         return self._earlier[key]
+
+    def _computed(self, before: Header, spec: ModelSpec) -> Baseline:
+        """An earlier window and its segments, as the baseline of a later one."""
+        bins = self.registry.baseline(before.model, before.version)
+        parts = {segment: self._as_baseline(before, segment, spec, bins) for segment in before.segments}
+        baseline = parts.pop(())
+        baseline.parts = parts
+        return baseline
 
     def mark(self, header: Header, spec: ModelSpec) -> BaselineMark:
         """The mark of a window's baseline and spec as they are now."""
