@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegauge.metrics.interval import Interval
 from tidegauge.metrics.published import LOCATIONS, RELATIVE, RESTATING, STANDARD_SCORES, published
 
 NUMBERS = st.floats(-1e12, 1e12, allow_subnormal=False)
@@ -62,3 +63,10 @@ def test_standard_scores_are_in_no_record_wherever_they_stand() -> None:
         assert published(record, segment=segment) == {
             "performance": {"f1": 0.5}, "prediction": kept, "label_mix": kept, "recent": {"data": {"features": {"x": kept}}},
         }  # fmt: skip
+
+
+def test_intervals_are_two_rounded_numbers() -> None:
+    record = {"performance_interval": {"f1": Interval(0.0, 0.123456789)}, "business": {"x": {"interval": Interval(1.0, 2.0)}}}
+    assert published(record, segment=True) == {
+        "performance_interval": {"f1": [0, 0.1234568]}, "business": {"x": {"interval": Interval(1.0, 2.0)}},
+    }  # fmt: skip

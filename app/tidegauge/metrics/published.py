@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegauge.baseline.scored import PERFORMANCE, RATIO, SCORES
+from tidegauge.metrics.interval import Interval
 from tidegauge.metrics.rounding import magnitudes, to_decimals, to_digits
 
 DIGITS = 7
@@ -106,6 +107,8 @@ def _rounded(node: Any) -> Any:
     kind = type(node)
     if kind is float:
         return float(_FORMAT % node) if node else 0
+    if kind is Interval:
+        return [float(_FORMAT % bound) if bound else 0 for bound in node]
     if kind is dict:
         return {
             name: of if type(of) is int or (name in EXACT and of != 0) else _rounded(of)
