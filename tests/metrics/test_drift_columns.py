@@ -17,7 +17,7 @@ from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.baseline.spread import Spread
 from tidegauge.engine.stage import PREDICTIONS
 from tidegauge.metrics.distance import chi_square
-from tidegauge.metrics.drift import Against, binned_drift, number_drift, number_drifts
+from tidegauge.metrics.drift import Against, binned_drift, mix_shift, mixed_drifts, number_drift, number_drifts
 from tidegauge.metrics.drift_columns import binned_drifts, chi_squares, gather, jensen_shannons, side_by_side
 from tidegauge.metrics.shift import number_shift
 from tidegauge.metrics.shift_columns import ContrastColumns, factors_of, number_shifts
@@ -129,3 +129,16 @@ def test_contrasts_of_many_numbers_are_each_what_they_are_alone() -> None:
         held = together.scores[together.scores.any(axis=1)]
         assert np.allclose(held @ together.shares, 0.0, atol=1e-9)
         assert np.allclose((held * together.shares) @ held.T, np.eye(len(held)), atol=1e-6)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(ROWS, min_size=1, max_size=5))
+def test_mixes_of_many_segments_are_each_what_they_are_alone(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:  # type: ignore[type-arg]
+    current, before = (side_by_side([pair[side] for pair in pairs]) for side in (0, 1))
+    spread = Dispersions({"label_mix.chi_square_ratio": Spread(1.5, 1.0, 20)})
+    for dispersions in (None, spread):
+        found = mixed_drifts(current, before, "label_mix", [dispersions] * len(pairs))
+        for of, (now, earlier) in zip(found, pairs, strict=True):
+            alone = binned_drift(now, earlier) | mix_shift(now, earlier, "label_mix", dispersions)
+            assert list(of) == list(alone)
+            assert of == pytest.approx(alone, rel=1e-7, abs=1e-12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ from tidegauge.baseline.contrasts import Contrasts
 from tidegauge.baseline.dispersion import Dispersions
 from tidegauge.baseline.scored import RATIO
 from tidegauge.metrics import distance
-from tidegauge.metrics.drift_columns import ReferenceColumns, side_by_side
+from tidegauge.metrics.drift_columns import ReferenceColumns, binned_drifts, jensen_shannons, side_by_side
 from tidegauge.metrics.prediction_limits import spread_p_value
 from tidegauge.metrics.shift import number_shift
 from tidegauge.metrics.shift_columns import factors_of, number_shifts
@@ -212,26 +212,31 @@ def _tails(current: NDArray[np.int64], before: NDArray[np.int64], bins: Bins) ->
 
 def binned_drift(current: NDArray[np.int64], before: NDArray[np.int64]) -> dict[str, Any]:
     """PSI, JS and p-value of two bin counts (B)."""
-    return _binned_drift(current, before, distance.chi_square(current, before))
-
-
-def _binned_drift(
-    current: NDArray[np.int64], before: NDArray[np.int64], found: distance.ChiSquare | None
-) -> dict[str, Any]:  # fmt: skip
     if not current.sum() or not before.sum():
         return {}
     numbers = {"psi": distance.psi(current, before), "js": distance.jensen_shannon(current, before)}
-    if found is not None and min(current.sum(), before.sum()) >= distance.MIN_TESTED:
-        numbers["p_value"] = float(chdtrc(found.freedom, found.statistic))
+    if min(current.sum(), before.sum()) >= distance.MIN_TESTED:
+        p_value = distance.chi_square_p(current, before)
+        if p_value is not None:
+            numbers["p_value"] = p_value
     return numbers
 
 
-def mixed_drift(
-    current: NDArray[np.int64], before: NDArray[np.int64], path: str, dispersions: Dispersions | None
-) -> dict[str, Any]:
-    """``binned_drift`` and ``mix_shift`` of the same counts."""
-    found = distance.chi_square(current, before)
-    return _binned_drift(current, before, found) | _mix_shift(current, before, found, path, dispersions)
+def mixed_drifts(
+    current: NDArray[np.int64], before: NDArray[np.int64], path: str, dispersions: Sequence[Dispersions | None]
+) -> list[dict[str, Any]]:
+    """``binned_drift`` and ``mix_shift`` of each of F pairs of bin counts (F, B)."""
+    found = binned_drifts(current, before)
+    distances, columns = jensen_shannons(current, before).tolist(), zip(*(of.tolist() for of in found.tests), strict=True)
+    sizes = zip(current.sum(axis=1).tolist(), before.sum(axis=1).tolist(), strict=True)
+    members = []
+    rows = zip(found.members(), distances, columns, sizes, dispersions, strict=True)
+    for drift, js, (statistic, freedom), (n, total), spreads in rows:
+        numbers = {"psi": drift["psi"], "js": js} | drift if drift else {}
+        if "p_value" in drift:
+            numbers |= _mix_shift(distance.ChiSquare(statistic, freedom), n, total, path, spreads)
+        members.append(numbers)
+    return members
 
 
 def category_drift(
@@ -277,16 +282,14 @@ def mix_shift(
     differences divided by expected shares. ``chi_square_ratio``: the chi-square statistic divided by its degrees of freedom.
     ``mix_p_value``: that of the chi-square test, or that of the ratio among the baseline's windows (``dispersions``, under
     ``path``) if it is larger."""
-    return _mix_shift(current, before, distance.chi_square(current, before), path, dispersions)
+    n, total = int(current.sum()), int(before.sum())
+    found = distance.chi_square(current, before) if min(n, total) >= distance.MIN_TESTED else None
+    return {} if found is None else _mix_shift(found, n, total, path, dispersions)
 
 
 def _mix_shift(
-    current: NDArray[np.int64], before: NDArray[np.int64], found: distance.ChiSquare | None, path: str,
-    dispersions: Dispersions | None,
+    found: distance.ChiSquare, n: int, total: int, path: str, dispersions: Dispersions | None
 ) -> dict[str, Any]:  # fmt: skip
-    n, total = int(current.sum()), int(before.sum())
-    if found is None or min(n, total) < distance.MIN_TESTED:
-        return {}
     statistic, freedom = found
     ratio, p_value = statistic / freedom, float(chdtrc(freedom, statistic))
     spread = None if dispersions is None else dispersions.ratio(f"{path}.{RATIO}")

@@ -83,16 +83,18 @@ def gather(counts: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.i
 
 
 class BinnedDrifts(NamedTuple):
-    """PSI (F) and p-values (F) of F pairs of bin counts, and whether they are ``known`` (F) and ``tested`` (F)."""
+    """PSI (F) and p-values (F) of F pairs of bin counts, and whether they are ``known`` (F) and ``tested`` (F). ``tests``: from
+    which the p-values follow."""
 
     known: NDArray[np.bool_]
     psi: NDArray[np.float64]
     tested: NDArray[np.bool_]
     p_values: NDArray[np.float64]
+    tests: ChiSquares
 
     def members(self) -> list[dict[str, float]]:
         """``drift.binned_drift`` without the Jensen-Shannon distance for each pair."""
-        columns = zip(*(of.tolist() for of in self), strict=True)
+        columns = zip(*(of.tolist() for of in (self.known, self.psi, self.tested, self.p_values)), strict=True)
         return [
             ({"psi": psi} if known else {}) | ({"p_value": p_value} if tested else {})
             for known, psi, tested, p_value in columns
@@ -105,9 +107,9 @@ def binned_drifts(current: NDArray[np.int64], before: NDArray[np.int64]) -> Binn
     with np.errstate(divide="ignore", invalid="ignore"):
         q, p = np.maximum(current / n[:, None], FLOOR), np.maximum(before / m[:, None], FLOOR)
         psi = ((q - p) * np.log(q / p)).sum(axis=1)
-    statistics, freedoms = chi_squares(current, before)
-    p_values = chdtrc(np.maximum(freedoms, 1), statistics)
-    return BinnedDrifts((n > 0) & (m > 0), psi, (np.minimum(n, m) >= MIN_TESTED) & (freedoms > 0), p_values)
+    tests = chi_squares(current, before)
+    p_values = chdtrc(np.maximum(tests.freedoms, 1), tests.statistics)
+    return BinnedDrifts((n > 0) & (m > 0), psi, (np.minimum(n, m) >= MIN_TESTED) & (tests.freedoms > 0), p_values, tests)
 
 
 def jensen_shannons(current: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from tidegauge.metrics.calibration import calibration_numbers
 from tidegauge.metrics.confidence_reading import misread_confidence
 from tidegauge.metrics.drift import Against, category_drift, missing_before, number_drift, number_drifts
 from tidegauge.metrics.estimated import estimated
-from tidegauge.metrics.label_mix import LABEL_MIX, label_mix
+from tidegauge.metrics.label_mix import LABEL_MIX, label_mixes_of
 from tidegauge.metrics.members import computed, united
 from tidegauge.metrics.performance import performance
 from tidegauge.metrics.performance_counts import performance_counts
@@ -111,10 +111,10 @@ def label_coverage(outcome: OutcomeProfile, predictions: int) -> dict[str, Any]:
 
 def outcome_side(
     outcome: OutcomeProfile, predictions: int, spec: ModelSpec, baseline: Baseline | None, window: str | None = None,
-    *, bins: bool = True,
+    *, bins: bool = True, mix: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The members that follow from labels. ``predictions``: the number of predictions; ``window``: as in ``data_side``;
-    ``bins``: as in ``calibration_numbers``."""
+    ``bins``: as in ``calibration_numbers``; ``mix``: the member ``label_mix`` if it is known."""
     side = label_coverage(outcome, predictions)
     if spec.task == "regression" and outcome.labels:
         side["unreadable_label_ratio"] = outcome.unreadable / outcome.labels
@@ -125,7 +125,7 @@ def outcome_side(
         PERFORMANCE: lambda: performance_z(performed, outcome.labels, baseline, spec),
         "performance_interval": lambda: performance_intervals(outcome, spec.task, spec.positive_label),
         "calibration": lambda: {} if spec.task in ("multiclass", "regression") else calibration_numbers(outcome, bins=bins),
-        LABEL_MIX: lambda: _label_mix(outcome, spec, baseline, window),
+        LABEL_MIX: lambda: label_mixes_of([(outcome, baseline)], spec, window)[0] if mix is None else mix,
         "business": lambda: business(outcome, spec.kpis, None if baseline is None else baseline.outcome),
         "kpi_values_left_out": lambda: kpi_values_left_out(outcome),
         "further_classes": lambda: outcome.further_classes,
@@ -141,14 +141,6 @@ def _no_probability_ratio(data: DataProfile) -> float:
 
 def _are_probabilities(data: DataProfile) -> bool:
     return _no_probability_ratio(data) <= MAX_OUTSIDE
-
-
-def _label_mix(outcome: OutcomeProfile, spec: ModelSpec, baseline: Baseline | None, window: str | None) -> dict[str, Any]:
-    if spec.task == "regression":
-        return {}
-    dispersions = None if baseline is None or window is None else baseline.dispersions(window)
-    positive = None if spec.task == "multiclass" else spec.positive_label
-    return label_mix(outcome, None if baseline is None else baseline.outcome, positive, dispersions)
 
 
 def intervals(outcome: OutcomeProfile, spec: ModelSpec, baseline: OutcomeProfile | None, level: float) -> dict[str, Any]:

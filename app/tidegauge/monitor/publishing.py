@@ -63,12 +63,13 @@ class Publisher:
         outputs = self._open_windows.take_back(header)
         self._windows.count(header, "data", segments)
         self._records.prepare_outcome_sides(header, segments)
+        mixes = self._records.label_mixes(header, segments, spec)
         for segment in segments:
             state = header.records[segment]
             changed[segment] = _is_fresh(header, segment)
             state.revision += 1
             why = reason or ("data" if state.data else "labels" if state.outcome else "before")
-            outcomes[segment] = self._outcomes(header, segment, spec, window | {"reason": why})
+            outcomes[segment] = self._outcomes(header, segment, spec, window | {"reason": why}, mixes.get(segment))
         self._grade(header, outcomes, spec)
         for segment, record in outcomes.items():
             encoded = self._encode(header, segment, spec, record)
@@ -159,11 +160,13 @@ class Publisher:
             **label_members(delays, header.start, header.end, now, header.settled),
         }
 
-    def _outcomes(self, header: Header, segment: Segment, spec: ModelSpec, window: Numbers) -> Numbers:
-        """A segment's record without its data side."""
+    def _outcomes(
+        self, header: Header, segment: Segment, spec: ModelSpec, window: Numbers, mix: Numbers | None = None
+    ) -> Numbers:
+        """A segment's record without its data side. ``mix``: its member ``label_mix`` if it is known."""
         state = header.records[segment]
         record = {**window, "segment": dict(segment), "revision": state.revision, "predictions": state.predictions}
-        record |= self._records.outcome_side(header, segment, spec)
+        record |= self._records.outcome_side(header, segment, spec, mix)
         note = performance_note(record)
         if note is not None:
             record["performance_note"] = note

@@ -21,6 +21,7 @@ from tidegauge.judge.conditions import heeds_predictions
 from tidegauge.metrics import record as records
 from tidegauge.metrics.bin_counts import add_bin_counts
 from tidegauge.metrics.fairness import fairness
+from tidegauge.metrics.label_mix import label_mixes_of
 from tidegauge.metrics.members import computed
 from tidegauge.metrics.published import published
 from tidegauge.metrics.scored_outcomes import scored_outcomes
@@ -243,13 +244,20 @@ class WindowRecords:
         self._windows.count(header, "outcome", wanted)
         scored_outcomes([self._windows.outcome(header, segment) for segment in wanted])
 
-    def outcome_side(self, header: Header, segment: Segment, spec: ModelSpec) -> Numbers:
-        """The outcome side of a segment's record."""
+    def label_mixes(self, header: Header, segments: Sequence[Segment], spec: ModelSpec) -> dict[Segment, Numbers]:
+        """The member ``label_mix`` of the records of these segments; {} if it cannot be computed."""
+        whole = self._baselines.of(header, spec)
+        held = [(self._windows.outcome(header, of), None if whole is None else whole.part(of)) for of in segments]
+        found = computed({"mixes": lambda: label_mixes_of(held, spec, header.window)}).get("mixes", ())
+        return dict(zip(segments, found, strict=False))
+
+    def outcome_side(self, header: Header, segment: Segment, spec: ModelSpec, mix: Numbers | None = None) -> Numbers:
+        """The outcome side of a segment's record, of which ``label_mix`` may be known."""
         whole = self._baselines.of(header, spec)
         baseline = None if whole is None else whole.part(segment)
         predictions = header.records[segment].predictions
         outcome = self._windows.outcome(header, segment)
-        return records.outcome_side(outcome, predictions, spec, baseline, header.window, bins=not segment)
+        return records.outcome_side(outcome, predictions, spec, baseline, header.window, bins=not segment, mix=mix)
 
     def recent(self, header: Header, spec: ModelSpec) -> Numbers:
         """The numbers of a closed window together with the previous one, if the baseline knows how much such numbers vary."""
