@@ -10,12 +10,13 @@ import time
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from support.cluster import Cluster
 from support.events import prediction
+from support.topics import made
 from support.traffic import RECORD
 from tidegauge.models.registry import encode
 from tidegauge.stream.broker import Broker, free_port
@@ -131,10 +132,8 @@ def test_before_a_worker_has_run_nothing_is_said_of_topics_that_are_not_there(br
 
 def test_topics_that_are_missing_and_do_not_fit(broker, tmp_path):
     bare = Cluster(broker, f"doctor-{random.randrange(10**6)}", tmp_path)
-    administer(bare.settings, lambda admin: admin.create_topics([
-        NewTopic(bare.settings.topic("predictions"), 4, 1), NewTopic(bare.settings.topic("labels"), 3, 1),
-        NewTopic(bare.settings.topic("models"), 2, 1),
-    ]))  # fmt: skip
+    for topic, partitions in (("predictions", 4), ("labels", 3), ("models", 2)):
+        made(bare.settings, bare.settings.topic(topic), partitions=partitions)
     _, said = examine(bare.settings)
     assert wrong(said) == {"topics", "partitions", "settings"}
     assert f"{bare.name}-alerts" in said["topics"]

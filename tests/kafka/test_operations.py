@@ -15,7 +15,6 @@ import urllib.request
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
 from support import topics
@@ -191,13 +190,8 @@ def test_state_of_another_form_is_refused(cluster):
 
 
 def test_topics_that_do_not_fit_are_refused(cluster):
-    async def make():
-        admin = AIOKafkaAdminClient(**cluster.settings.client())
-        await admin.start()
-        await admin.create_topics([NewTopic("odd-predictions", 3, 1), NewTopic("odd-labels", 2, 1)])
-        await admin.close()
-
-    asyncio.run(make())
+    topics.made(cluster.settings, "odd-predictions", partitions=3)
+    topics.made(cluster.settings, "odd-labels", partitions=2)
     odd = {**cluster.settings.topics, "predictions": "odd-predictions", "labels": "odd-labels"}
     settings = type(cluster.settings)(bootstrap=cluster.settings.bootstrap, app_id="odd", topics=odd, rekey="never")
     with pytest.raises(TopicError, match=r"3 partitions and odd-labels has 2"):

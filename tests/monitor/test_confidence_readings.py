@@ -21,8 +21,8 @@ DAY = 86400.0
 LEARNED = "baseline: {first: 1500}\n"
 
 
-def recipe(seed, count, start, days, threshold=0.5, confidence="predicted"):
-    """(prediction, label) events, and the probability of the positive class of each."""
+def recipe(seed, count, start, days, threshold=0.5, confidence="predicted", hours=24.0):
+    """(prediction, label) events, and the probability of the positive class of each: in the first ``hours`` of each day."""
     rng = random.Random(seed)
     found = []
     for number in range(count):
@@ -30,7 +30,8 @@ def recipe(seed, count, start, days, threshold=0.5, confidence="predicted"):
         score = round(truth, 4)
         predicted = int(score > threshold)
         said = score if confidence == "positive" or predicted else round(1 - score, 4)
-        ts = start + (number + 0.5) / count * days * DAY
+        day, part = divmod((number + 0.5) / count * days, 1.0)
+        ts = start + day * DAY + part * hours * 3600.0
         event = {"request_id": f"r{number}", "ts": ts, "model_version": "m:1", "prediction": predicted, "confidence": said}
         label = {"request_id": f"r{number}", "ts": ts + 60, "label": int(rng.random() < truth)}
         found.append((event, label, score))
@@ -108,7 +109,7 @@ def misreadings(alerts):
 def test_a_learned_baseline_chooses_the_reading_of_all_windows_and_says_so(tmp_path, caplog, spec):
     # Without a spec a baseline is learned from 5,000; the last day is the one in which it is.
     count = 1600 if spec is None else 1200
-    rows = recipe(1, 4 * count, START - START % DAY, 4)
+    rows = recipe(1, 4 * count, START - START % DAY, 4, hours=2.0)
     with caplog.at_level(logging.WARNING):
         records, alerts = replayed(tmp_path, rows, spec)
     assert len(records) == 4

@@ -21,8 +21,8 @@ class Read(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
-def made(broker: Broker, *names: str, partitions: int = 4) -> None:
-    """Make the topics."""
+def made(broker: Broker | Settings, *names: str, partitions: int = 4) -> None:
+    """Make the topics, and wait until they are shown."""
 
     async def run() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)

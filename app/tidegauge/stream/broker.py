@@ -26,7 +26,7 @@ from tidegauge.errors import BrokerError
 from tidegauge.stream.processes import die_with_parent, end
 
 KAFKA_VERSION = "4.1.1"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 STOP_SECONDS = 15.0
 _FORMATTED = "meta.properties"
 
@@ -178,7 +178,7 @@ class Broker:
         return [
             _java(), f"-Xmx{heap_mb}m", f"-Xms{min(heap_mb, 256)}m", "-XX:+UseSerialGC", "-Xshare:auto",
             "-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={archive}", "-Xlog:disable", "-Xlog:all=off",
-            "-XX:TieredStopAtLevel=4", f"-Dkafka.log={self.log_path}",
+            f"-Dkafka.log={self.log_path}",
             f"-Dlog4j2.configurationFile={self.data / 'log4j2.xml'}", "-cp", os.pathsep.join(jars),
         ]  # fmt: skip
 
