@@ -82,6 +82,7 @@ evaluate: $(VENV)/.evaluate $(PEERS)/.ready
 	$(BIN)/python benchmarks/evaluation/evaluate.py $(if $(QUICK),--quick) $(if $(JOBS),--jobs $(JOBS))
 	$(if $(QUICK),,$(BIN)/python benchmarks/evaluation/few_windows.py $(if $(JOBS),--jobs $(JOBS)))
 	$(if $(QUICK),,$(BIN)/python benchmarks/evaluation/few_requests.py $(if $(JOBS),--jobs $(JOBS)))
+	$(if $(QUICK),,$(BIN)/python benchmarks/evaluation/near_limit.py $(if $(JOBS),--jobs $(JOBS)))
 	$(if $(QUICK),,$(BIN)/python benchmarks/evaluation/causes.py $(if $(JOBS),--jobs $(JOBS)))
 	$(if $(QUICK),,$(BIN)/python benchmarks/evaluation/carried.py $(if $(JOBS),--jobs $(JOBS)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ _encode = msgspec.json.encode
 class Verdicts:
     """What tidegauge said, by window: ``breached`` monitor → window → paths; ``judged`` monitor → window → how many numbers;
     ``detections`` detector → event times; ``psi`` window → PSI of each feature;
-    ``incidents`` id → the data of its newest event; ``carriers``: of each alert that fires and says so, what carries it."""
+    ``incidents`` id → the data of its newest event; ``carriers``: of each alert that fires and says so, what carries it;
+    ``alerts``: of each event of an alert its name, status and window."""
 
     breached: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     judged: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -39,6 +41,7 @@ class Verdicts:
     psi: dict[int, list[float]] = field(default_factory=dict)
     incidents: dict[str, dict[str, Any]] = field(default_factory=dict)
     carriers: list[list[dict[str, Any]]] = field(default_factory=list)
+    alerts: list[tuple[str, str, int]] = field(default_factory=list)
 
     def fired(self, monitors: tuple[str, ...], windows: int) -> NDArray[np.bool_]:
         """Whether any of these monitors was breached, by window (windows)."""
@@ -107,6 +110,8 @@ def run(scenario: Scenario, spec: ModelSpec, baseline: bytes | None, watched: Ro
                 verdicts.incidents[incident["incident"]] = incident
             elif output.topic == ALERTS and output.value is not None:
                 said = json.loads(output.value)["data"]
+                began = datetime.fromisoformat(said["window"]["start"]).timestamp()
+                verdicts.alerts.append((said["labels"]["alertname"], said["status"], round(began / scenario.seconds) - origin))
                 if said["status"] == "firing" and "carriers" in said["evidence"]:
                     verdicts.carriers.append(said["evidence"]["carriers"])
 
