@@ -74,6 +74,49 @@ def test_what_was_fetched_before_anything_was_committed_is_fetched_again(broker:
     assert asyncio.run(run()) == [0, 0]
 
 
+def test_a_partition_that_a_rebalance_takes_while_offsets_are_asked_for_is_left_alone(broker: Broker, tmp_path: Path) -> None:
+    """As where the group's coordinator has just died: it is waited for, and a rebalance takes partitions away meanwhile."""
+    name = f"taken-{random.randrange(10**6)}"
+    settings = Settings(bootstrap=broker.bootstrap, app_id=name, state_dir=tmp_path)
+    made(broker, name, partitions=2)
+
+    def member() -> Any:
+        async def take(stream: Any) -> None:
+            async for _ in stream.noack().events():
+                pass
+
+        app = faust_application(settings)
+        app.agent(app.topic(name, key_type=bytes, value_type=bytes), name="take")(take)
+        return app
+
+    async def run() -> None:
+        first, second = member(), member()
+        await first.start()
+        try:
+            while len(first.consumer.assignment()) < 2:
+                await asyncio.sleep(0.1)
+            client = first.consumer._thread._consumer
+            ask = client._coordinator.fetch_committed_offsets
+
+            async def late(places: list[TopicPartition]) -> Any:
+                client._coordinator.fetch_committed_offsets = ask
+                found = await ask(places)
+                while len(client.assignment()) != 1:
+                    await asyncio.sleep(0.05)
+                return found
+
+            client._coordinator.fetch_committed_offsets = late
+            seeking = asyncio.ensure_future(first.consumer.perform_seek())
+            await second.start()
+            await asyncio.wait_for(seeking, 90)
+            assert len(client.assignment()) == 1
+        finally:
+            await second.stop()
+            await first.stop()
+
+    asyncio.run(run())
+
+
 def test_chunks_follow_on_each_other_without_a_gap(broker: Broker, tmp_path: Path) -> None:
     """Markers of transactions and aborted records belong to the chunk that follows on them, or to the one before."""
     name = f"chunks-{random.randrange(10**6)}"
