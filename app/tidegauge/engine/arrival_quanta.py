@@ -77,5 +77,5 @@ class ArrivalPlaces:
     def by_quantum(self) -> Iterator[ArrivingRows]:
         """The rows of each quantum, ordered by time."""
         quanta = self.codes // self._width
-        for quantum in np.unique(quanta).tolist():
+        for quantum in sorted(set(quanta.tolist())):
             yield ArrivingRows(self._grid.start(quantum + self._quantum), np.flatnonzero(quanta == quantum))

@@ -79,7 +79,10 @@ def data_columns(
                 for name in row or ()
                 if name in refused
             ]
-        for name in sorted(names - refused):
+        wanted = tuple(sorted(names - refused))
+        if not hashed and {of.type for of in spec.features.values()} <= {None, "number"}:
+            x = _all_floats(wanted, features)
+        for name in wanted if x is None else ():
             column = [row.get(name) for row in features]  # type: ignore[union-attr]
             declared = spec.features.get(name, FeatureSpec()).type
             kinds = set(map(type, column)) - {type(None), Nested}

@@ -64,7 +64,8 @@ class PartMerging:
         late = self._windows.take_rows(rows, oldest_kept(spec, now))
         self._counters["late_windows", model] += late.changes
         self._counters["late_predictions", model] += late.predictions
-        first, last = (math.floor(of / spec.pane) * spec.pane for of in (rows.times.min(), rows.times.max()))
+        times = rows.times.tolist()
+        first, last = (math.floor(of / spec.pane) * spec.pane for of in (min(times), max(times)))
         delays = None if rows.outcome is None else rows.outcome.delay_counts()
         self._versions.take(model, part.version, first, last, delays)
         if rows.data is not None:

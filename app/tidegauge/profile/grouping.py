@@ -85,22 +85,34 @@ def segment_code(held: _Held, breakdown: tuple[str, ...], segments: dict[Segment
     return code
 
 
+MAX_REMEMBERED = 500
+"""Of more combinations of segment values those that come in one part are hardly ever those of the next."""
+
+
 class SegmentNumbers:
     """Numbers the segments of one model in the order in which they are first seen. ``names``: the segments by number; the whole
     model is the first."""
 
-    __slots__ = ("_numbers", "names")
+    __slots__ = ("_breakdowns", "_numbers", "_remembered", "names")
 
     def __init__(self) -> None:
         self.names: list[Segment] = [()]
         self._numbers: dict[Segment, int] = {(): 0}
+        # By combination of segment values, the numbers (B) of its segments in these breakdowns.
+        self._remembered: dict[Segment, list[int]] = {}
+        self._breakdowns: Sequence[tuple[str, ...]] = ()
 
     def of(self, values: Sequence[Segment], breakdowns: Sequence[tuple[str, ...]]) -> NDArray[np.int32]:
         """The numbers (B, C) of the segments into which B breakdowns divide C combinations of segment values; -1 if a
         combination lacks a value for one of the dimensions."""
-        held = list(map(by_dimension, values))
-        numbers = np.empty((len(breakdowns), len(values)), np.int32)
-        for row, breakdown in enumerate(breakdowns):
-            numbers[row] = [segment_code(of, breakdown, self._numbers) for of in held]
-        self.names.extend(list(self._numbers)[len(self.names) :])
-        return numbers
+        if breakdowns != self._breakdowns or len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.clear()
+            self._breakdowns = breakdowns
+        remembered = self._remembered
+        for combination in values:
+            if combination not in remembered:
+                held = by_dimension(combination)
+                remembered[combination] = [segment_code(held, of, self._numbers) for of in breakdowns]
+        if len(self._numbers) > len(self.names):
+            self.names.extend(list(self._numbers)[len(self.names) :])
+        return np.array([remembered[of] for of in values], np.int32).reshape(len(values), len(breakdowns)).T
