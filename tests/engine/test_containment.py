@@ -93,6 +93,19 @@ class Unreadable(MemoryStore):
         raise StateError("the disk is gone")
 
 
+def test_the_log_quotes_no_record_whose_value_is_not_kept(caplog):
+    class Withholding(Summing):
+        def kept(self, value):
+            return None
+
+    stage = ContainedStage(Withholding, MemoryStore(), 3, Counter())
+    stage.process("a", [Record(0, -1, None, json.dumps([1, AT_CHECKPOINT]).encode())])
+    (letter,) = stage.checkpoint(0.0)
+    assert "cannot be processed: ZeroDivisionError\n" in caplog.text
+    assert "in checkpoint" in caplog.text, "where it was raised"
+    assert "ZeroDivisionError: all in vain" not in caplog.text + str(letter)
+
+
 def test_what_is_no_record_s_fault_is_raised():
     stage = ContainedStage(Summing, Unreadable(), 0, Counter())
     stage.process("a", [Record(0, -1, None, b"[1, 0]")])

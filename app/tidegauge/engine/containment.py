@@ -12,6 +12,7 @@ neither records nor work cause (of a disk, or for lack of memory) are raised.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -123,7 +124,7 @@ class ContainedStage(Generic[S]):
         try:
             return self.stage.kept(value)
         except Exception as error:
-            log.error("what may be kept of a dead letter cannot be said; its value is left out", exc_info=error)
+            log.error("what may be kept of a dead letter cannot be said; its value is left out: %s", _where(error))
             return None
 
     def expired(self, pairs: Mapping[bytes, bytes]) -> list[bytes]:
@@ -145,7 +146,7 @@ class ContainedStage(Generic[S]):
     def _note(self, error: Exception) -> None:
         self._failed = True
         if not isinstance(error, WorkFailed):
-            log.error("%d records are looked through for what cannot be processed", self._waiting(), exc_info=error)
+            log.error("%d records are looked through for what cannot be processed: %s", self._waiting(), _where(error))
 
     def _waiting(self) -> int:
         return sum(len(records) for _, records in self._since)
@@ -225,6 +226,11 @@ class ContainedStage(Generic[S]):
             words = f"one of {together} records at least, of very many that failed: {words}"
         self._buried.append(f"{topic} {self._partition}, offset {record.offset}: {words}")
         return dead_letter(topic, self._partition, record, UNPROCESSABLE, words, kept)
+
+
+def _where(error: Exception) -> str:
+    """The type of an error and where it was raised. Its message may quote a record, which may have personal data."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 class _Layer:
