@@ -136,7 +136,7 @@ def test_a_monitor_that_fails_costs_its_verdicts_on_the_windows_it_fails_on(monk
     def when(records, monitor, *rest):
         return monitor.name == "accuracy" and records[()]["model"] == "fraud"
 
-    faulty(monkeypatch, judging, "judge", when)
+    faulty(monkeypatch, judging, "judge_with_few", when)
     tasks = run()
     said = tasks.set_aside()
     assert said
