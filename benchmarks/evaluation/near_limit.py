@@ -45,7 +45,7 @@ class Near(Scenario):
 
 def measure(size: float, steady: bool, seed: int) -> dict[str, Any]:
     """Of each monitor: how often its alert ``fired`` while performance was bad, in how many of these windows it was breached,
-    and how many windows after the last of them it was ``over``; None if it did not fire. ``steady``: with the default monitors
+    and after how many more windows it was ``over``; None if it was before. ``steady``: with the default monitors
     as they are; else resolved by the first window within the limit."""
     stream = Near("near", "independent", FEATURES, ROWS, REFERENCE, BEFORE + LASTS + AFTER, True, "concept", size, seed)
     reference, watched = draw(stream)
@@ -64,7 +64,7 @@ def measure(size: float, steady: bool, seed: int) -> dict[str, Any]:
         last = next((window for status, window in reversed(told) if status == "resolved"), None)
         found["fired"].append(fired)
         found["breached"].append(sum(bool(of) and BEFORE <= w < ends for w, of in said.breached.get(name, {}).items()))
-        found["over"].append(max(last - ends, 0) + 1 if fired and last is not None else None)
+        found["over"].append(last - ends + 1 if last is not None and last >= ends else None)
     return found
 
 

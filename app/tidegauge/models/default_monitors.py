@@ -12,11 +12,10 @@ from tidegauge.spec import Condition, ModelSpec, MonitorSpec, RolloutSpec, Sever
 
 KEEP_FIRING_FOR = 7
 """An alert on drift resolves after this many windows without drift, so that a season of several weeks is one alert."""
-FAULTS_FIRING_FOR, FAULT_RECOVERY = 3, 0.5
-OTHERS_FIRING_FOR, RECOVERY = 5, 0.65
-"""An alert on faults, or on anything else, resolves once its number is back by this share of the way from its limit to the
-baseline's, or after so many windows within the limit: a number near its limit shall not fire and resolve window by window.
-Performance needs more of both, since its numbers vary more from window to window."""
+STILL_FIRING, RECOVERY = 3, 0.5
+"""An alert on anything else resolves once its number is back by half of the way from its limit to the baseline's, or after this
+many windows within the limit: a number near its limit shall not fire and resolve window by window. Longer, and incidents of a
+few days' distance would become one."""
 FEW_VALUES = 0.001
 """The level of the exact tests by which faults are judged in windows of few requests."""
 LEVEL = 0.01
@@ -141,8 +140,5 @@ def default_monitors(spec: ModelSpec, baseline: Baseline | None) -> tuple[Monito
 def _with_few_values_and_recovery(monitor: MonitorSpec) -> MonitorSpec:
     if monitor.keep_firing_for > 1:
         return monitor
-    if not can_judge_few(monitor.metric, monitor.condition):
-        return msgspec.structs.replace(monitor, keep_firing_for=OTHERS_FIRING_FOR, recovery_margin=RECOVERY)
-    return msgspec.structs.replace(
-        monitor, few_values=FEW_VALUES, keep_firing_for=FAULTS_FIRING_FOR, recovery_margin=FAULT_RECOVERY
-    )  # fmt: skip
+    few = FEW_VALUES if can_judge_few(monitor.metric, monitor.condition) else None
+    return msgspec.structs.replace(monitor, few_values=few, keep_firing_for=STILL_FIRING, recovery_margin=RECOVERY)
