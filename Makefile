@@ -29,10 +29,11 @@ LONGEST := $(foreach name,rekey security exactly_once half_dead schema_registry 
 live: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready .venv-confluent/.ready
 	$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(LONGEST) tests/kafka tests/browser
 
-# Long forms of tests whose short forms run with the others, and property tests on examples they have not tried.
-faults: $(VENV)/.dev .venv-airflow/.ready .venv-kserve/.ready .venv-mlserver/.ready .venv-bentoml/.ready
+# Long forms of tests whose short forms run with the others, property tests on examples they have not tried, and ten minutes of fuzzing.
+faults: $(VENV)/.dev .venv-fuzz/.ready .venv-airflow/.ready .venv-kserve/.ready .venv-mlserver/.ready .venv-bentoml/.ready
 	TIDEGAUGE_FAULT_TABLE=yes $(BIN)/pytest -q -m long
 	HYPOTHESIS_PROFILE=exploring $(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/kafka --ignore=tests/browser
+	$(MAKE) fuzz SECONDS=85
 
 kafka: $(VENV)/.dev .venv-prefect/.ready .venv-mlflow/.ready .venv-confluent/.ready
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/kafka
