@@ -67,6 +67,14 @@ def _at_once(self: fetcher.FetchResult, max_records: int | None = None) -> Chunk
     return records
 
 
+def discard_fetched(client: Any) -> None:
+    """Free what a consumer has fetched and nobody is going to read. In aiokafka such records refer to themselves through the
+    generator that unpacks them: they would stay in memory, a megabyte each, until the rarest pass of the garbage collector."""
+    for result in client._fetcher._records.values():
+        if (records := getattr(result, "_partition_records", None)) is not None:
+            records._records_iterator.close()
+
+
 async def _closed(self: fetcher.Fetcher) -> None:
     """As in aiokafka, but for the last line. It awaits the requests that it cancels, and one that waits to try a dead broker
     again ends with that cancellation: stopping a consumer would seem to be cancelled itself, and leave connections open."""

@@ -22,7 +22,10 @@ from tidegauge.stream.topics import create
 log = logging.getLogger(__name__)
 NEW_TOPICS_AFTER = 5.0
 """Seconds between two searches for new topics and partitions."""
-_CONFIGS = {OPERATIONS: {"cleanup.policy": "compact"}, AUDIT: {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}}
+_CONFIGS = {
+    OPERATIONS: {"cleanup.policy": "compact"},
+    AUDIT: {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"},
+}
 
 
 class Start(msgspec.Struct, frozen=True):

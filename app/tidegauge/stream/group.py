@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tidegauge.engine.stage import LABELS
-from tidegauge.stream.consumer import consumer
+from tidegauge.stream.consumer import consumer, discard_fetched
 from tidegauge.stream.reading_progress import GroupPosition, StalledPartitions
 from tidegauge.stream.rekey_progress import GroupMeasurement, RekeyLooks
 from tidegauge.stream.rekey_task import event_time
@@ -138,6 +138,7 @@ class Group:
             passed = {place for place in left if await self._consumer.position(place) >= standing[place][1]}
             empty |= passed
             left -= passed
+        discard_fetched(self._consumer)
         self._consumer.unsubscribe()
         return empty
 
