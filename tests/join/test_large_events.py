@@ -21,7 +21,9 @@ EVENTS, FEATURES = 200, 1000
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=30)), max_size=40), st.integers(0, 60))
 def test_pieces_are_all_records_in_order_and_no_larger_than_asked(values, most):
     records = [Record(place, -1, None, value) for place, value in enumerate(values)]
-    found = list(pieces(records, most))
+    made = list(pieces(records, most))
+    found = [piece.records for piece in made]
+    assert [piece.size for piece in made] == list(map(bytes_of, found))
     assert [record for piece in found for record in piece] == records
     assert all(piece and (bytes_of(piece) <= most or len(piece) == 1) for piece in found)
     # None could have taken the first record of the next one as well.

@@ -4,27 +4,24 @@ of them: topics, state on disk, logs, pages, spans, what is sent to other server
 from __future__ import annotations
 
 import asyncio
-import gzip
-import http.server
 import json
 import random
 import struct
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cramjam
 import pytest
 
 from support.bridges import Bridge
 from support.cluster import TOPICS, Cluster
 from support.console_process import Console
 from support.events import START, prediction
+from support.http_receiver import Answer, HttpReceiver
 from support.servers import wait_for
 from tidegauge.client import Client
 from tidegauge.engine.stage import LABELS, PREDICTIONS
@@ -70,36 +67,16 @@ def places(value: Any, kept: dict[str, bytes]) -> set[str]:
     return {name for name, held in kept.items() for form in forms(value) if form in held}
 
 
-class Sink:
-    """An HTTP server that takes whatever it is sent, as OpenTelemetry's collector, Alertmanager and Prometheus do."""
+class Sink(HttpReceiver):
+    """Takes whatever it is sent, as OpenTelemetry's collector, Alertmanager and Prometheus do, and keeps it by path."""
 
     def __init__(self) -> None:
         self.taken: dict[str, bytes] = {}
-        taken = self.taken
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                unpack = {"gzip": gzip.decompress, "snappy": lambda body: bytes(cramjam.snappy.decompress_raw(body))}
-                body = unpack.get(self.headers.get("Content-Encoding", ""), bytes)(body)
-                taken[self.path] = taken.get(self.path, b"") + body
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Sink:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def take(self, path: str, body: bytes) -> Answer:
+        self.taken[path] = self.taken.get(path, b"") + body
+        return Answer()
 
 
 def sent_events() -> Iterator[tuple[str, dict[str, Any] | str]]:

@@ -2,55 +2,33 @@
 
 from __future__ import annotations
 
-import gzip
-import http.server
-import threading
-from typing import Any, Self
+from typing import Any
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
 
+from support.http_receiver import Answer, HttpReceiver
+
 
 def attributes(of: Any) -> dict[str, str]:
     return {pair.key: pair.value.string_value for pair in of.attributes}
 
 
-class MetricsReceiver:
-    """Keeps the (resource, metrics by name) of each request. Use as a context manager; ``url`` is where metrics go."""
+class MetricsReceiver(HttpReceiver):
+    """Keeps the (resource, metrics by name) of each request; ``url`` is where metrics go."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[dict[str, str], dict[str, Any]]] = []
-        receiver = self
+        super().__init__()
+        self.url += "/v1/metrics"
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                body = gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body
-                for of in ExportMetricsServiceRequest.FromString(body).resource_metrics:
-                    metrics = {metric.name: metric for scope in of.scope_metrics for metric in scope.metrics}
-                    receiver.requests.append((attributes(of.resource), metrics))
-                answer = ExportMetricsServiceResponse().SerializeToString()
-                self.send_response(200)
-                self.send_header("content-type", "application/x-protobuf")
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1/metrics"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def take(self, path: str, body: bytes) -> Answer:
+        for of in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+            metrics = {metric.name: metric for scope in of.scope_metrics for metric in scope.metrics}
+            self.requests.append((attributes(of.resource), metrics))
+        return Answer(ExportMetricsServiceResponse().SerializeToString(), content_type="application/x-protobuf")
 
 
 def as_prometheus(metrics: dict[str, Any]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

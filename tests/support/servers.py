@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import signal
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.parse
@@ -18,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from support.debian import program
+from support.http_receiver import Answer, HttpReceiver
 from tidegauge.stream.broker import free_port
 from tidegauge.stream.processes import die_with_parent
 
@@ -167,36 +166,16 @@ class Prometheus(Server):
         return result
 
 
-class Receiver:
-    """An HTTP server that keeps every JSON body it is sent, with its path."""
+class Receiver(HttpReceiver):
+    """Keeps every JSON body that it is sent, with its path, and answers as Alertmanager's receivers and PagerDuty do."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, Any]] = []
-        kept = self.received
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                kept.append((self.path, json.loads(body)))
-                answer = b'{"status": "success", "dedup_key": "k"}' if "enqueue" in self.path else b"ok"
-                self.send_response(202 if "enqueue" in self.path else 200)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def take(self, path: str, body: bytes) -> Answer:
+        self.received.append((path, json.loads(body)))
+        return Answer(b'{"status": "success", "dedup_key": "k"}', 202) if "enqueue" in path else Answer(b"ok")
 
     def pages(self) -> list[tuple[str, str]]:
         """(status, alert name) of each alert of each webhook message, in order."""

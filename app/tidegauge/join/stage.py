@@ -15,7 +15,7 @@ from itertools import groupby
 from tidegauge.engine import delta
 from tidegauge.engine.delta import Delta
 from tidegauge.engine.events import DeadLetter, Decoder, Label, Prediction
-from tidegauge.engine.input_bytes import bytes_of, pieces
+from tidegauge.engine.input_bytes import pieces
 from tidegauge.engine.kpi_events import is_kpi_event, read_kpi_event
 from tidegauge.engine.refusals import dead_letter
 from tidegauge.engine.set_aside import SetAside, WorkPiece
@@ -128,7 +128,8 @@ class JoinStage:
             self._specs.clear()
         self._counters["events", topic] += len(records)
         for piece in pieces(records, MAX_BYTES):
-            self._take(topic, piece)
+            self._bytes += piece.size
+            self._take(topic, piece.records)
 
     def _take(self, topic: str, records: Sequence[InputRecord]) -> None:
         """Take records of at most MAX_BYTES together."""
@@ -149,7 +150,6 @@ class JoinStage:
             self._bury(topic, letter)
         self._rows += len(taken)
         self._rows_since += len(taken)
-        self._bytes += bytes_of(records)
         if self._rows >= MAX_ROWS or self._bytes >= MAX_BYTES:
             self._flush()
 
