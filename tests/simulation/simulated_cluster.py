@@ -171,6 +171,8 @@ class Simulation:
                 (task, "consumer", self._consumer),
                 (shared_reader, "consumer", self._consumer),
                 (group, "consumer", self._consumer),
+                # The model's consumer fetches nothing ahead.
+                (group, "discard_fetched", lambda client: None),
                 (group, "AIOKafkaAdminClient", lambda **settings: Admin(self._clients)),
                 (store, "Rdict", lambda path, options: simulated_disk.Database(self._disk().files[path])),
                 (store, "WriteBatch", simulated_disk.WriteBatch),
